@@ -1,0 +1,99 @@
+"""Every error a person can meet, in one tree.
+
+FedrepayError                     exit
+├── InputError                      2   what was handed in is wrong
+│   ├── ArgumentError               2   an option or a combination of options
+│   ├── SchemaError                 3   the schema or its code book
+│   ├── MappingError                3   the SQL that maps a member's tables
+│   └── DataError                   4   rows or files
+├── StorageError                    5   disk full, not writable, damaged store
+├── ProtocolError                   6   a message that cannot be accepted
+│   └── Refusal                     6   the guard said no; carries a closed code
+├── BudgetError                     7   the ledger or a limit says stop
+├── CohortError                     8   too few members are left
+└── ReleaseError                    9   a release that must not be used
+
+Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each exit code.
+"""
+
+from typing import ClassVar
+
+
+class FedrepayError(Exception):
+    """Base of all typed errors: ``cause`` says what happened, ``remedy`` what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause} {self.remedy}"
+
+
+class InputError(FedrepayError):
+    """Something handed in is wrong."""
+
+    exit_code = 2
+
+
+class ArgumentError(InputError):
+    """An option, or a combination of options, cannot be met."""
+
+
+class SchemaError(InputError):
+    """The schema or its code book is wrong."""
+
+    exit_code = 3
+
+
+class MappingError(InputError):
+    """The SQL that maps a member's tables to the schema is wrong."""
+
+    exit_code = 3
+
+
+class DataError(InputError):
+    """A file or its rows are wrong."""
+
+    exit_code = 4
+
+
+class StorageError(FedrepayError):
+    """Something could not be written or read back."""
+
+    exit_code = 5
+
+
+class ProtocolError(FedrepayError):
+    """A message cannot be accepted."""
+
+    exit_code = 6
+
+
+class Refusal(ProtocolError):
+    """The member's guard refuses; ``code`` is one of a closed set (``client/guard.py``)."""
+
+    def __init__(self, code: str, cause: str, remedy: str = "Ask the operator for the run's log.") -> None:
+        super().__init__(cause, remedy)
+        self.code = code
+
+
+class BudgetError(FedrepayError):
+    """The privacy budget or a limit of the member says stop."""
+
+    exit_code = 7
+
+
+class CohortError(FedrepayError):
+    """Fewer members are left than the minimum cohort."""
+
+    exit_code = 8
+
+
+class ReleaseError(FedrepayError):
+    """A release must not be used: signatures, roster, or no privacy."""
+
+    exit_code = 9

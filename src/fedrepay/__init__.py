@@ -1,0 +1,5 @@
+"""fedrepay: creditors learn together which repayment plan works for whom."""
+
+from importlib.metadata import version
+
+__version__ = version("fedrepay")

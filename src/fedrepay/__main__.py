@@ -1,0 +1,5 @@
+"""``python -m fedrepay``."""
+
+from fedrepay.cli import main
+
+main()
