@@ -1,0 +1,23 @@
+"""The Flower ClientApp: relays bytes to the member and back. It holds no key, no data, no state.
+
+Node configuration: ``member`` (the member's address).
+"""
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedrepay.client.relay import deliver
+
+RECORD = "fedrepay"
+app = ClientApp()
+
+
+@app.query()
+def relay(message: Message, context: Context) -> Message:
+    """Relay one message."""
+    record = message.content.config_records[RECORD]
+    kind, shared, own = record["kind"], record["shared"], record["own"]
+    if not (isinstance(kind, str) and isinstance(shared, bytes) and isinstance(own, bytes)):
+        raise TypeError("a fedrepay message has a kind, shared bytes and own bytes")
+    body = deliver(str(context.node_config["member"]), kind, shared, own)
+    return Message(RecordDict({RECORD: ConfigRecord({"body": body})}), reply_to=message)

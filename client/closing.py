@@ -1,0 +1,105 @@
+"""The release at a member: compute it, seal it, check somebody else's, vote. Pure."""
+
+from typing import Any
+
+from fedrepay.client.identity import Identity
+from fedrepay.client.session import Session
+from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.privacy.statement import statement
+from fedrepay.shared.trust import keys, release
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Signed, Votes
+
+EPOCH_REPLIES = ("reply:hello", "reply:introduce", "reply:seed", "reply:context", "reply:confirm", "reply:close")
+
+
+def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
+    """The release as this member computes it from the opened sums."""
+    charged = tuple(m for each in config.history for m in session.mechanisms(config, each))
+    return Release(
+        number=config.run,
+        weights=session.weights(config).weights,
+        sums=session.sums(),
+        schema=session.book.schema_bytes,
+        codebook=session.book.codebook_bytes,
+        roster=session.epoch.roster,
+        card=model_card(session, config),
+        statement=statement(
+            mode=config.mode,
+            mechanisms=charged,
+            epsilon=config.epsilon,
+            delta=config.delta,
+            colluders=config.colluders,
+            attempts=tuple((each.round, each.completed) for each in config.history),
+            seeded=not private,
+        ),
+    )
+
+
+def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
+    """What the model is, for whom, and what it must not be used for; the same bytes at every member."""
+    schema = session.book.schema
+    return {
+        "schema": {"name": schema.name, "version": schema.version, "hash": config.schema_hash.hex()},
+        "learner": config.learner,
+        "model": "additive logistic model on public bins",
+        "parameters": config.dimension,
+        "members": len(session.epoch.roster.names),
+        "minimum_cohort_seen": min(len(each.cohort) for each in config.history),
+        "rounds": config.rounds,
+        "attempts": len(config.history),
+        "intended_use": "Ranking accounts, and plans where the schema has them, by the likelihood of the "
+        "schema's good outcome, at member institutions, with a human in reach of every decision.",
+        "not_for": "Granting or refusing credit, contact of people in dormancy, or any use outside the members.",
+        "gate": "not run: this release was checked by recomputation only",
+    }
+
+
+def seal(made: bytes, number: int, epoch: Epoch, entropy: Entropy) -> bytes:
+    """Seal release bytes to every member: one random key, wrapped by HPKE to each long-term key."""
+    key = entropy.draw(32)
+    info = _info(number, epoch)
+    wrapped = tuple((e.name, keys.hpke_seal(e.sealing, key, info)) for e in epoch.roster.members)
+    return SealedRelease(number=number, payload=keys.seal_once(key, made, info), wrapped=wrapped).encode()
+
+
+def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
+    """Open a sealed release with this member's long-term key."""
+    message = SealedRelease.decode(sealed)
+    wrapped = dict(message.wrapped).get(identity.name)
+    if wrapped is None:
+        raise Refusal("release", "The release is not sealed to this member.")
+    info = _info(message.number, epoch)
+    return keys.open_once(keys.hpke_open(identity.sealing, wrapped, info), message.payload, info)
+
+
+def _info(number: int, epoch: Epoch) -> bytes:
+    return keys.digest(b"release", number.to_bytes(8, "big"), epoch.id)
+
+
+def check(made: Release, offered: bytes) -> None:
+    """Refuse a release that is not what this member computed."""
+    try:
+        difference = made.disagrees(Release.decode(offered))
+    except ReleaseError as error:
+        raise Refusal("release", error.cause) from error
+    if difference is not None:
+        raise Refusal("release", f"The offered release differs from the recomputed one in its {difference}.")
+
+
+def vote(identity: Identity, number: int, made: bytes) -> Signed:
+    """Sign these release bytes."""
+    message = ReleaseVote(run=number, name=identity.name, release=keys.digest(made))
+    return Signed.make(identity.signing, message)
+
+
+def check_votes(candidate: bytes, epoch: Epoch, votes: Votes) -> None:
+    """More than half of the roster signed exactly these bytes."""
+    if votes.run != epoch.run:
+        raise Refusal("release", "The votes belong to another run.")
+    try:
+        release.check_votes(candidate, epoch.run, epoch.roster, votes.signed)
+    except (ReleaseError, ProtocolError) as error:
+        raise Refusal("release", error.cause) from error

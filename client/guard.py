@@ -1,0 +1,168 @@
+"""The guard: what a member checks before it opens a sum or contributes. Pure.
+
+Order (protocol.md, *One round*): size → signature → epoch and roster → monotone → headers → tag →
+limits → ledger. Believes no number it was sent. Refusal codes, closed: ``size epoch roster seed
+context monotone rollback headers tag canary snapshot schema limits budget history lost-attempt release``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedrepay.shared.errors import Refusal
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.plan import sum_sizes
+from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum
+
+MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
+MAX_OWN = 1 << 20
+
+
+@dataclass(frozen=True)
+class View:
+    """What the member's store says, as far as the guard needs it."""
+
+    name: str
+    epoch: Epoch
+    context_id: bytes
+    schema_hash: bytes
+    dimension: int
+    counter: int  # last attempt this member reserved in the run; −1 before the first
+    charged: frozenset[tuple[int, int]]  # (round, attempt) the ledger holds for the run
+    submitted: Mapping[int, tuple[int, bytes, bytes]]  # attempt → (round, config digest, header digest)
+    opened: tuple[tuple[int, bytes], ...]  # (attempt, config digest) per round, from round 0
+    opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
+    opened_mac: bytes
+
+
+def check_size(shared: bytes, own: bytes) -> None:
+    """Refuse before anything is parsed."""
+    if len(shared) > MAX_SHARED or len(own) > MAX_OWN:
+        raise Refusal("size", f"A message of {len(shared)} + {len(own)} bytes passes the limit.")
+
+
+def check_config(view: View, signed: Signed) -> RoundConfig:
+    """Signature, epoch and roster, and the run's public constants.
+
+    Raises:
+        ProtocolError: the signature is not the coordinator's.
+        Refusal: another epoch, a cohort outside the roster, or impossible numbers.
+    """
+    roster = view.epoch.roster
+    config = signed.verified(roster.coordinator, RoundConfig)
+    if (config.run, config.epoch, config.roster_hash) != (view.epoch.run, view.epoch.id, roster.hash()):
+        raise Refusal("epoch", "The round belongs to another run, epoch or roster.")
+    if config.colluders != view.epoch.colluders:
+        raise Refusal("epoch", "The round names another number of colluders than the epoch.")
+    cohort = config.cohort
+    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(roster.names):
+        raise Refusal("roster", "The cohort is not a sorted subset of the roster.")
+    if len(cohort) < minimum_cohort(len(roster.names), config.colluders):
+        raise Refusal("roster", f"A cohort of {len(cohort)} is below the minimum of this roster.")
+    if config.schema_hash != view.schema_hash or config.dimension != view.dimension:
+        raise Refusal("schema", "The run uses another schema or code book than this member holds.")
+    _check_history(view, config)
+    return config
+
+
+def _check_history(view: View, config: RoundConfig) -> None:
+    """The listed attempts are possible, and hold everything this member's ledger holds."""
+    completed = 0
+    for number, each in enumerate(config.history):
+        if each.attempt != number or each.round != completed:
+            raise Refusal("history", f"Attempt {each.attempt} of round {each.round} is out of order.")
+        completed += each.completed
+    if config.attempt != len(config.history) or config.round != completed or completed > config.rounds:
+        raise Refusal("history", "Round and attempt do not follow from the attempts listed.")
+    listed = {(each.round, each.attempt) for each in config.history} | {(config.round, config.attempt)}
+    if not view.charged <= listed:
+        raise Refusal("history", "This member's ledger holds an attempt that the run's list lacks.")
+    for attempt, (round_, _, _) in view.submitted.items():
+        if (round_, attempt) not in listed:
+            raise Refusal("history", "This member submitted to an attempt that the run's list lacks.")
+    for round_, (attempt, _) in enumerate(view.opened):
+        if attempt >= len(config.history) or not (
+            config.history[attempt].completed and config.history[attempt].round == round_
+        ):
+            raise Refusal("history", f"The run's list denies the sum of round {round_} that was opened.")
+    if sum(each.completed is False for each in config.history) > config.max_attempts:
+        raise Refusal("history", "More attempts were lost than the run allows.")
+
+
+def check_monotone(view: View, config: RoundConfig) -> None:
+    """A new contribution must be to a later attempt, and to a round that is not opened yet."""
+    if config.attempt <= view.counter:
+        if config.attempt == view.counter and config.attempt not in view.submitted:
+            raise Refusal("lost-attempt", "This member was stopped inside the attempt; it is charged, not sent.")
+        raise Refusal("monotone", f"Attempt {config.attempt} is not above {view.counter}.")
+    if config.round < len(view.opened) or (config.round == len(view.opened) and view.opening is not None):
+        raise Refusal("monotone", f"The sum of round {config.round} is opened already.")
+
+
+def rolled_back(view: View, own: Signed | None) -> Header | None:
+    """The member's own last header, if it proves that this store is older than what was sent.
+
+    Raises:
+        ProtocolError: the header is not this member's.
+    """
+    if own is None:
+        return None
+    header = own.verified(view.epoch.roster.entry(view.name).signing, Header)
+    if (header.run, header.epoch) != (view.epoch.run, view.epoch.id):
+        return None
+    stored = view.submitted.get(header.attempt)
+    return None if stored is not None and stored[2] == own.digest() else header
+
+
+def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> RoundConfig:
+    """Everything about a completed sum but its tag: attempt, cohort, every signed header.
+
+    Returns:
+        the configuration of the attempt that made the sum.
+
+    Raises:
+        Refusal: code ``headers`` or ``monotone``.
+        ProtocolError: a signature is wrong.
+    """
+    made = completed.config.verified(view.epoch.roster.coordinator, RoundConfig)
+    round_, attempt = completed.round, completed.attempt
+    listed = config.history[attempt] if attempt < len(config.history) else None
+    if listed is None or (listed.round, listed.cohort, listed.completed) != (round_, made.cohort, True):
+        raise Refusal("headers", f"The sum of round {round_} is not the one the run's list names.")
+    if (made.run, made.epoch, made.round, made.attempt) != (config.run, config.epoch, round_, attempt):
+        raise Refusal("headers", "The sum's configuration is another attempt's.")
+    if made.history != config.history[:attempt]:
+        raise Refusal("headers", "The sum's configuration tells another history of the run.")
+    if any(r == round_ and a > attempt for a, (r, _, _) in view.submitted.items()):
+        raise Refusal("monotone", "This member submitted to a later attempt of that round.")
+    _check_headers(view, made, completed, chunks)
+    return made
+
+
+def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -> None:
+    if len(completed.headers) != len(made.cohort) or len(completed.tags) != chunks:
+        raise Refusal("headers", "The headers are not exactly those of the cohort.")
+    wanted = completed.config.digest()
+    totals = [0] * chunks
+    for name, signed in zip(made.cohort, completed.headers, strict=True):
+        header = signed.verified(view.epoch.roster.entry(name).signing, Header)
+        facts = (header.run, header.epoch, header.round, header.attempt, header.name, header.config)
+        if facts != (made.run, made.epoch, made.round, made.attempt, name, wanted):
+            raise Refusal("headers", f"The header of {name} belongs to another attempt.")
+        if header.context_id != view.context_id or header.opened != view.opened_mac:
+            raise Refusal("headers", f"{name} holds another context or opened other sums than this member.")
+        if len(header.tags) != chunks:
+            raise Refusal("headers", f"The header of {name} has the wrong number of tags.")
+        totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]
+        if name == view.name:
+            stored = view.submitted.get(made.attempt)
+            if stored is None or stored[2] != signed.digest():
+                raise Refusal("headers", "The header that bears this member's name is not the one it sent.")
+    if tuple(totals) != completed.tags:
+        raise Refusal("headers", "The summed tags are not the sum of the signed tags.")
+
+
+def sizes(config: RoundConfig) -> tuple[int, ...]:
+    """Values in each sum of the run."""
+    return sum_sizes(config.learner, config.dimension, config.rounds)

@@ -1,0 +1,62 @@
+"""A member's limits: its veto over what it takes part in. Its own file, its own numbers."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedrepay.shared.errors import BudgetError, Refusal
+from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.wire import RoundConfig
+
+
+class Limits(BaseModel):
+    """What this member allows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minimum_cohort: Annotated[int, Field(ge=3)] = 5  # 3 or 4 needs an explicit setting
+    epsilon_per_release: Annotated[float, Field(gt=0)] = 1.0
+    epsilon_per_year: Annotated[float, Field(gt=0)] = 4.0
+    delta_per_year: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    delta_per_release: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    max_attempts: Annotated[int, Field(ge=0)] = 3
+    allow_unprotected: bool = False
+
+    def check(self, config: RoundConfig, roster_size: int) -> None:
+        """Refuse a round these limits do not allow.
+
+        Raises:
+            Refusal: code ``limits``, with the limit and the value.
+        """
+        if config.mode == "none":
+            if not self.allow_unprotected:
+                raise Refusal(
+                    "limits",
+                    "The run adds no noise (mode none) and this member's limits do not allow that.",
+                    "Set allow_unprotected = true only for data that needs no protection.",
+                )
+        else:
+            _at_most("epsilon", config.epsilon, self.epsilon_per_release)
+            _at_most("delta", config.delta, self.delta_per_release)
+        _at_most("max_attempts", config.max_attempts, self.max_attempts)
+        needed = max(self.minimum_cohort, minimum_cohort(roster_size, config.colluders))
+        if len(config.cohort) < needed:
+            raise Refusal("limits", f"A cohort of {len(config.cohort)} is below this member's {needed}.")
+
+    def check_year(self, epsilon: float) -> None:
+        """Refuse an attempt that would pass the yearly budget.
+
+        Raises:
+            BudgetError: the composed ε of the year, this attempt included, passes the limit.
+        """
+        if epsilon > self.epsilon_per_year:
+            raise BudgetError(
+                f"This attempt would bring the year's ε to {epsilon:.4g}; the limit is "
+                f"{self.epsilon_per_year:.4g} at δ = {self.delta_per_year:g}.",
+                "The budget is spent. Wait until older releases are a year old, or raise the limit on purpose.",
+            )
+
+
+def _at_most(name: str, value: float, limit: float) -> None:
+    if value > limit:
+        raise Refusal("limits", f"{name} = {value:g} passes this member's limit of {limit:g}.")

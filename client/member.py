@@ -1,0 +1,302 @@
+"""A member's node: answers one message at a time; every answer is stored before it is sent.
+
+The decisions are pure (``epoch``, ``guard``, ``budget``, ``closing``); this module is their shell:
+it reads the store, asks them, writes what they decide, and only then answers.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+
+from fedrepay.client import budget, closing, epoch, guard
+from fedrepay.client.contribution import Rows
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.client.identity import Identity
+from fedrepay.client.limits import Limits
+from fedrepay.client.seal import AttemptKeys, add_noise, seal
+from fedrepay.client.session import Session
+from fedrepay.client.store import MemberStore, StoredUpload
+from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
+from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.secure_sum.masking import attempt_context
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import (
+    Acceptances,
+    Closing,
+    ContextClosing,
+    EpochStart,
+    Header,
+    Reply,
+    RoundConfig,
+    RoundRequest,
+    Signed,
+    Upload,
+    Votes,
+    Written,
+)
+
+
+class Member:
+    """One institution's side of the protocol.
+
+    Args:
+        identity: long-term keys.
+        store: durable state.
+        book: the schema's code book, as this member holds it.
+        rows: gives the frozen snapshot of the member's data and its keyed hash (32 bytes).
+        limits: the member's veto.
+        clock: seconds since 1970, for the ledger's year.
+        entropy: noise, keys and nonces; anything but OS entropy makes every release ``not_private``.
+        observe: told how long each stage took, in seconds.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        store: MemberStore,
+        book: CodeBook,
+        rows: Callable[[], tuple[Rows, bytes]],
+        limits: Limits,
+        clock: Callable[[], float],
+        entropy: Entropy | None = None,
+        observe: Callable[[str, float], None] = lambda _stage, _seconds: None,
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._book = book
+        self._rows = rows
+        self._limits = limits
+        self._clock = clock
+        self._entropy = entropy or OsEntropy()
+        self._observe = observe
+        self._session: Session | None = None
+
+    def approve_roster(self, code: str) -> None:
+        """The twelve words that people at the members compared out of band."""
+        self._store.remember(approved_code=" ".join(code.lower().split()).encode())
+
+    def handle(self, kind: str, shared: bytes, own: bytes) -> bytes:
+        """Answer one message; refusals are answers too (an encoded ``Reply``)."""
+        try:
+            guard.check_size(shared, own)
+            reply = self._dispatch(kind, shared, own)
+        except Refusal as refusal:
+            if refusal.code in ("tag", "canary", "rollback"):
+                self._store.remember(blocked=refusal.code.encode())
+            reply = Reply(kind="refused", code=refusal.code, cause=refusal.cause)
+        except BudgetError as error:
+            reply = Reply(kind="refused", code="budget", cause=error.cause)
+        except FedrepayError as error:
+            reply = Reply(kind="refused", code=type(error).__name__, cause=error.cause)
+        return reply.encode()
+
+    def _dispatch(self, kind: str, shared: bytes, own: bytes) -> Reply:
+        if kind == "ping":
+            return Reply(kind="ok")
+        if kind == "round":
+            return self._round(shared, own)
+        steps = {
+            "hello": self._hello,
+            "introduce": self._introduce,
+            "seed": self._seed,
+            "context": self._context,
+            "confirm": self._confirm,
+            "close": self._close,
+            "votes": self._votes,
+        }
+        if kind not in steps:
+            raise Refusal("epoch", f"A message of unknown kind {kind!r}.")
+        asked = keys.digest(kind.encode(), shared, own)
+        stored = self._store.fact(f"reply:{kind}")
+        if stored is not None and stored[:32] == asked:
+            return Reply(kind="ok", body=stored[32:])
+        answer = steps[kind](shared, own)
+        if isinstance(answer, Reply):
+            return answer
+        body, facts = answer
+        self._store.remember(**facts, **{f"reply:{kind}": asked + body})
+        return Reply(kind="ok", body=body)
+
+    # --- the ceremony ---
+
+    def _hello(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        signed = Signed.decode(shared)
+        run = EpochStart.decode(signed.body).run
+        last = int.from_bytes(self._store.fact("run") or b"\x00", "big")
+        if run <= last:
+            raise Refusal("monotone", f"Run {run} is not above run {last}.")
+        state, answer = epoch.hello(self._identity, signed, self._entropy)
+        self._session = None
+        facts = {"epoch": state.encode(), "run": run.to_bytes(8, "big"), "blocked": b""}
+        return answer.encode(), facts
+
+    def _state(self) -> EpochState:
+        stored = self._store.fact("epoch")
+        if stored is None:
+            raise Refusal("epoch", "This member is in no epoch.")
+        return EpochState.decode(stored)
+
+    def _introduce(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        code = (self._store.fact("approved_code") or b"").decode()
+        state, answer = epoch.introduce(
+            self._identity, self._state(), shared, code, self._store.fact("roster")
+        )
+        return answer.encode(), {"epoch": state.encode()}
+
+    def _seed(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        state = self._state()
+        accepted = Acceptances.decode(shared).signed
+        epoch.check_acceptances(state.epoch(), accepted, self._store.fact("roster"))
+        return epoch.envelopes(self._identity, state).encode(), {}
+
+    def _context(self, _shared: bytes, own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        state = self._state()
+        seed = epoch.group_seed(self._identity, state, own)
+        return epoch.offer_context(self._identity, state, seed).encode(), {}
+
+    def _confirm(self, shared: bytes, own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        state, message = self._state(), ContextClosing.decode(shared)
+        last = self._store.fact("roster")
+        epoch.check_acceptances(state.epoch(), message.acceptances, last)
+        seed = epoch.group_seed(self._identity, state, own)
+        state, answer = epoch.confirm(self._identity, state, seed, message.offer)
+        roster = state.epoch().roster.encode()
+        return answer.encode(), {"epoch": state.encode(), "roster": roster}
+
+    # --- rounds ---
+
+    def _open_session(self) -> Session:
+        blocked = self._store.fact("blocked")
+        if blocked:
+            raise Refusal("rollback", f"This epoch ended at this member ({blocked.decode()}).")
+        if self._session is None:
+            self._session = Session(
+                self._identity.name, self._store, self._book, self._state(), self._observe
+            )
+        return self._session
+
+    def _round(self, shared: bytes, own: bytes) -> Reply:
+        request = RoundRequest.decode(shared)
+        session = self._open_session()
+        view = session.view()
+        config = guard.check_config(view, request.config)
+        if config.round >= config.rounds or self._identity.name not in config.cohort:
+            raise Refusal("monotone", "This attempt does not ask this member for a contribution.")
+        self._check_rollback(session, config, own)
+        stored = self._store.upload(config.run, config.round, config.attempt)
+        if stored and view.submitted[config.attempt][1] == request.config.digest():
+            return Reply(kind="ok", body=stored)
+        guard.check_monotone(view, config)
+        if view.counter < 0 and not session.confirmed(request.confirmations):
+            return Reply(kind="need", need=0)
+        need = session.open_sums(config, request.sums)
+        if need is not None:
+            return Reply(kind="need", need=need)
+        self._limits.check(config, len(session.epoch.roster.names))
+        return Reply(kind="ok", body=self._contribute(session, config, request.config))
+
+    def _check_rollback(self, session: Session, config: RoundConfig, own: bytes) -> None:
+        header = guard.rolled_back(session.view(), Signed.decode(own) if own else None)
+        if header is None:
+            return
+        charged = session.view().charged
+        for each in config.history + (config,):
+            pair = (each.round, each.attempt)
+            if self._identity.name in each.cohort and pair not in charged and each.attempt <= header.attempt:
+                event = budget.as_event(session.mechanisms(config, each))
+                self._store.charge(config.run, *pair, "rolled-back", event)
+        raise Refusal(
+            "rollback",
+            "This member's store is older than what it has sent: it was restored from a backup.",
+            "The lost attempts are charged. A new epoch must start before this member takes part again.",
+        )
+
+    def _contribute(self, session: Session, config: RoundConfig, signed: Signed) -> bytes:
+        new = session.mechanisms(config, config)
+        spent = tuple(
+            mechanism
+            for each in config.history
+            if self._identity.name in each.cohort
+            for mechanism in session.mechanisms(config, each)
+        )
+        budget.gate(config, spent, new, self._store.ledger(), self._limits, self._clock())
+        begun = perf_counter()
+        rows, snapshot = self._rows()
+        frozen = self._store.fact(f"snapshot:{config.run}")
+        if frozen not in (None, snapshot):
+            raise Refusal("snapshot", "The data changed since the run began.", "Restore the run's snapshot.")
+        event = budget.as_event(new)
+        status = "reserved" if config.mode == "distributed" else "unprotected"
+        self._store.charge(
+            config.run,
+            config.round,
+            config.attempt,
+            status,
+            event,
+            **{f"snapshot:{config.run}": snapshot, "counter": session.counter_bytes(config.attempt)},
+        )
+        values = session.learner(config).contribution(config.round, session.weights(config), rows)
+        self._observe("contribution", perf_counter() - begun)
+        begun = perf_counter()
+        noisy = add_noise(values, new, self._entropy)
+        self._observe("noise", perf_counter() - begun)
+        begun = perf_counter()
+        payload, tags = seal(noisy, session.attempt_keys(config))
+        self._observe("mask, encrypt, tag", perf_counter() - begun)
+        header = Header(
+            run=config.run,
+            epoch=config.epoch,
+            context_id=session.context_id,
+            config=signed.digest(),
+            round=config.round,
+            attempt=config.attempt,
+            name=self._identity.name,
+            payload=keys.digest(payload),
+            tags=tags,
+            opened=session.opened_mac(),
+            ledger=self._store.ledger_head(),
+        )
+        made = Signed.make(self._identity.signing, header)
+        body = Upload(header=made, payload=payload).encode()
+        upload = StoredUpload(config.round, config.attempt, signed.digest(), body, made.encode())
+        self._store.submit(config.run, upload, event, "committed")
+        return body
+
+    # --- the release ---
+
+    def _close(self, shared: bytes, own: bytes) -> Reply | tuple[bytes, dict[str, bytes]]:
+        message, session = Closing.decode(shared), self._open_session()
+        config = guard.check_config(session.view(), message.config)
+        if config.round != config.rounds:
+            raise Refusal("monotone", "The run is not over.")
+        self._check_rollback(session, config, own)
+        need = session.open_sums(config, message.sums)
+        if need is not None:
+            return Reply(kind="need", need=need)
+        number, _, _ = self._store.release() or (-1, b"", b"")
+        if config.run <= number:
+            raise Refusal("release", f"Release {config.run} is not above release {number}.")
+        made = closing.compute(session, config, private=self._entropy.private)
+        if message.sealed is None:
+            release = made.encode()
+            sealed = closing.seal(release, made.number, session.epoch, self._entropy)
+            vote = closing.vote(self._identity, made.number, release)
+            return Written(sealed=sealed, vote=vote).encode(), {"candidate": release}
+        release = closing.open_sealed(self._identity, message.sealed, session.epoch)
+        closing.check(made, release)
+        return closing.vote(self._identity, made.number, release).encode(), {"candidate": release}
+
+    def _votes(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        candidate = self._store.fact("candidate")
+        if candidate is None:
+            raise Refusal("release", "This member holds no release to store.")
+        session = self._open_session()
+        closing.check_votes(candidate, session.epoch, Votes.decode(shared))
+        self._store.store_release(
+            session.epoch.run, candidate, shared, forget=("epoch", "candidate", *closing.EPOCH_REPLIES)
+        )
+        self._session = None
+        return b"", {}

@@ -1,0 +1,56 @@
+"""One contribution on its way out: integers → noise → masks mod t → BFV → homomorphic tag."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.he import GroupContext
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.privacy.noise import DiscreteGaussian
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.masking import apply_masks
+from fedrepay.shared.secure_sum.packing import GAM
+
+
+@dataclass(frozen=True)
+class AttemptKeys:
+    """What a member needs to seal for one attempt."""
+
+    group: GroupContext
+    seed: bytes
+    context: bytes  # run, round, attempt, cohort hash
+    name: str
+    key_hash: bytes
+    pair_secrets: Mapping[bytes, bytes]  # peers' key hash → X25519 secret; the attempt's cohort only
+
+
+def add_noise(
+    values: npt.NDArray[np.int64], mechanisms: Sequence[Mechanism], entropy: Entropy
+) -> npt.NDArray[np.int64]:
+    """This member's share of each segment's discrete Gaussian noise; no mechanisms, no noise."""
+    if not mechanisms:
+        return values
+    drawn = [DiscreteGaussian(m.share_variance).sample(m.size, entropy) for m in mechanisms]
+    return values + np.concatenate(drawn)
+
+
+def seal(values: npt.NDArray[np.int64], keys: AttemptKeys) -> tuple[bytes, tuple[int, ...]]:
+    """Mask, encrypt and tag.
+
+    Args:
+        values: noisy integers, any length, |value| < t/2.
+        keys: the attempt's keys.
+
+    Returns:
+        ciphertext bytes (65,536 a chunk) and one tag a chunk.
+    """
+    slots = GAM.pack(values)
+    for chunk in range(len(slots)):
+        slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, GAM.t)
+    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.context, GAM.t)
+    chunks = keys.group.encrypt(masked)
+    tags = tag.tags(keys.seed, keys.context, chunks, keys.name)
+    return chunks.astype("<u8").tobytes(), tuple(tags)

@@ -1,0 +1,317 @@
+"""A member's durable state: one SQLite file, one transaction a decision.
+
+Holds small facts (``facts``), the privacy ledger (hash-chained, append only), what was sent
+(``uploads``), what was opened (``openings``) and the releases. The folder is 0700, the file 0600,
+and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backups.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from fedrepay.shared.errors import StorageError
+from fedrepay.shared.trust.keys import digest
+
+T = TypeVar("T")
+CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
+)
+
+_meta = sa.MetaData()
+_facts = sa.Table(
+    "facts",
+    _meta,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+_ledger = sa.Table(
+    "ledger",
+    _meta,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+_uploads = sa.Table(
+    "uploads",
+    _meta,
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("config", sa.LargeBinary, nullable=False),
+    sa.Column("upload", sa.LargeBinary, nullable=False),
+    sa.Column("header", sa.LargeBinary, nullable=False),
+)
+_openings = sa.Table(
+    "openings",
+    _meta,
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("sum", sa.LargeBinary, nullable=False),
+    sa.Column("config", sa.LargeBinary, nullable=False),
+    sa.Column("values", sa.LargeBinary),
+)
+_releases = sa.Table(
+    "releases",
+    _meta,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("release", sa.LargeBinary, nullable=False),
+    sa.Column("votes", sa.LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One line of the ledger; ``event`` holds the mechanisms, never an ε."""
+
+    at: float  # seconds since 1970, UTC
+    run: int
+    round: int
+    attempt: int
+    status: str  # reserved | committed | unprotected | rolled-back
+    event: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opened (or about to be opened) sum of the run."""
+
+    round: int
+    attempt: int
+    sum: bytes
+    config: bytes
+    values: bytes | None
+
+
+@dataclass(frozen=True)
+class StoredUpload:
+    """What was sent for an attempt."""
+
+    round: int
+    attempt: int
+    config: bytes
+    upload: bytes
+    header: bytes
+
+
+class MemberStore:
+    """The only door to the member's SQLite file.
+
+    Raises:
+        StorageError: the folder cannot be written, the disk is full, or the file is damaged.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        self.folder = folder
+        self._clock = clock
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+            (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
+            path = folder / "member.sqlite"
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.chmod(0o600)
+        except OSError as error:
+            raise StorageError(
+                f"The state folder {folder} cannot be written: {error.strerror}.",
+                "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
+            ) from error
+        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        sa.event.listen(self._engine, "connect", _pragmas)
+        self._guarded(_meta.create_all)
+
+    def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except sa.exc.DBAPIError as error:
+            raise StorageError(
+                f"The member's store in {self.folder} failed: {error.orig}.",
+                "Free the disk or restore the folder from before the run, then run the same command again.",
+            ) from error
+
+    # --- facts ---
+
+    def fact(self, key: str) -> bytes | None:
+        """One small fact, or None."""
+        row = self._guarded(
+            lambda c: c.execute(sa.select(_facts.c.value).where(_facts.c.key == key)).fetchone()
+        )
+        return None if row is None else bytes(row[0])
+
+    def remember(self, **facts: bytes) -> None:
+        """Write facts in one transaction."""
+        self._guarded(lambda c: _put(c, facts))
+
+    # --- ledger ---
+
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        """All entries, oldest first."""
+        rows = self._guarded(lambda c: c.execute(sa.select(_ledger).order_by(_ledger.c.seq)).fetchall())
+        return tuple(
+            LedgerEntry(r.at, r.run, r.round, r.attempt, r.status, tuple(json.loads(r.event))) for r in rows
+        )
+
+    def ledger_head(self) -> bytes:
+        """Hash of the newest entry (32 bytes); zeros before the first."""
+        return self._guarded(_head)
+
+    def charge(
+        self,
+        run: int,
+        round_: int,
+        attempt: int,
+        status: str,
+        event: tuple[dict[str, Any], ...],
+        **facts: bytes,
+    ) -> None:
+        """Append to the ledger and write facts, durably, before anything it pays for happens."""
+        entry = LedgerEntry(self._clock(), run, round_, attempt, status, event)
+
+        def work(connection: sa.Connection) -> None:
+            _append(connection, entry)
+            _put(connection, facts)
+
+        self._guarded(work)
+
+    # --- uploads and openings ---
+
+    def submit(self, run: int, upload: StoredUpload, event: tuple[dict[str, Any], ...], status: str) -> None:
+        """Store the bytes that will be sent and commit their charge, in one transaction."""
+        entry = LedgerEntry(self._clock(), run, upload.round, upload.attempt, status, event)
+
+        def work(connection: sa.Connection) -> None:
+            _append(connection, entry)
+            connection.execute(
+                sa.insert(_uploads).values(
+                    run=run,
+                    round=upload.round,
+                    attempt=upload.attempt,
+                    config=upload.config,
+                    upload=upload.upload,
+                    header=upload.header,
+                )
+            )
+
+        self._guarded(work)
+
+    def uploads(self, run: int) -> tuple[tuple[int, int, bytes, bytes], ...]:
+        """(round, attempt, config digest, signed header) of all uploads of the run, in order."""
+        query = (
+            sa.select(_uploads.c.round, _uploads.c.attempt, _uploads.c.config, _uploads.c.header)
+            .where(_uploads.c.run == run)
+            .order_by(_uploads.c.attempt)
+        )
+        return tuple(
+            (r[0], r[1], bytes(r[2]), bytes(r[3]))
+            for r in self._guarded(lambda c: c.execute(query).fetchall())
+        )
+
+    def upload(self, run: int, round_: int, attempt: int) -> bytes | None:
+        """The stored upload bytes of an attempt."""
+        query = sa.select(_uploads.c.upload).where(
+            _uploads.c.run == run, _uploads.c.round == round_, _uploads.c.attempt == attempt
+        )
+        row = self._guarded(lambda c: c.execute(query).fetchone())
+        return None if row is None else bytes(row[0])
+
+    def openings(self, run: int) -> tuple[Opening, ...]:
+        """The run's openings in round order."""
+        query = sa.select(_openings).where(_openings.c.run == run).order_by(_openings.c.round)
+        return tuple(
+            Opening(r.round, r.attempt, bytes(r.sum), bytes(r.config), None if r[5] is None else bytes(r[5]))
+            for r in self._guarded(lambda c: c.execute(query).fetchall())
+        )
+
+    def record_opening(self, run: int, opening: Opening) -> None:
+        """Record that this sum, and no other of its round, is about to be opened."""
+        self._guarded(
+            lambda c: c.execute(
+                sa.insert(_openings).values(
+                    run=run,
+                    round=opening.round,
+                    attempt=opening.attempt,
+                    sum=opening.sum,
+                    config=opening.config,
+                    values=None,
+                )
+            )
+        )
+
+    def store_opened(self, run: int, round_: int, values: bytes) -> None:
+        """Keep the opened integers; the bytes sent for that round are needed no more."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(
+                sa.update(_openings)
+                .where(_openings.c.run == run, _openings.c.round == round_)
+                .values({"values": values})
+            )
+            connection.execute(
+                sa.update(_uploads)
+                .where(_uploads.c.run == run, _uploads.c.round <= round_)
+                .values(upload=b"")
+            )
+
+        self._guarded(work)
+
+    # --- releases ---
+
+    def store_release(self, number: int, release: bytes, votes: bytes, *, forget: tuple[str, ...]) -> None:
+        """Keep a release with its votes and delete the epoch's secrets, in one transaction."""
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(_releases).where(_releases.c.number == number))
+            connection.execute(sa.insert(_releases).values(number=number, release=release, votes=votes))
+            connection.execute(sa.delete(_facts).where(_facts.c.key.in_(forget)))
+
+        self._guarded(work)
+
+    def release(self) -> tuple[int, bytes, bytes] | None:
+        """(number, release, votes) of the newest release, or None."""
+        query = sa.select(_releases).order_by(_releases.c.number.desc()).limit(1)
+        row = self._guarded(lambda c: c.execute(query).fetchone())
+        return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
+
+
+def _pragmas(connection: Any, _record: object) -> None:
+    for pragma in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _put(connection: sa.Connection, facts: dict[str, bytes]) -> None:
+    for key, value in facts.items():
+        connection.execute(sa.delete(_facts).where(_facts.c.key == key))
+        connection.execute(sa.insert(_facts).values(key=key, value=value))
+
+
+def _head(connection: sa.Connection) -> bytes:
+    row = connection.execute(sa.select(_ledger.c.hash).order_by(_ledger.c.seq.desc()).limit(1)).fetchone()
+    return bytes(32) if row is None else bytes(row[0])
+
+
+def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
+    event = json.dumps(entry.event, sort_keys=True)
+    facts = json.dumps([entry.at, entry.run, entry.round, entry.attempt, entry.status])
+    connection.execute(
+        sa.insert(_ledger).values(
+            at=entry.at,
+            run=entry.run,
+            round=entry.round,
+            attempt=entry.attempt,
+            status=entry.status,
+            event=event,
+            hash=digest(_head(connection), facts.encode(), event.encode()),
+        )
+    )

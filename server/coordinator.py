@@ -1,0 +1,315 @@
+"""The coordinator's run, as a pure state machine over events.
+
+``ask`` says what to send next, ``receive`` turns one answer into events, ``finish`` closes an ask.
+The shell (``server/app.py``) stores every event before it applies it, so a restart replays them and
+goes on. Nothing here reads a clock, a disk or a key that decrypts.
+"""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.secure_sum.ring import chunk_count
+
+from fedrepay.server import ceremony
+from fedrepay.server.state import Ask, AttemptRecord, Event, State
+from fedrepay.server.verify import check_upload
+from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.plan import RunPlan, sum_sizes
+from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.wire import (
+    Attempt,
+    Closing,
+    Ping,
+    ReleaseVote,
+    Reply,
+    RoundConfig,
+    RoundRequest,
+    Signed,
+    Sum,
+    Upload,
+    Votes,
+    Written,
+)
+
+FATAL = frozenset({"tag", "canary", "rollback", "headers"})  # the epoch ends: keys may be under attack
+RETRY = "lost-attempt"  # the member is there, this attempt of its is not
+
+
+class Coordinator:
+    """Runs one run: the ceremony, the rounds, the release."""
+
+    def __init__(self, plan: RunPlan, key: Ed25519PrivateKey, nodes: tuple[str, ...]) -> None:
+        self.plan = plan
+        self.nodes = nodes
+        self.state = State()
+        self._key = key
+        self._sizes = tuple(
+            chunk_count(size) for size in sum_sizes(plan.learner, plan.dimension, plan.rounds)
+        )
+        self._sum: PublicSum | None = None
+        self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
+        self._failed: set[str] = set()  # members lost in the open attempt
+        self._needs: dict[str, int] = {}  # how often a member asked for older sums
+        self._writers_failed: set[str] = set()
+        self._epoch: Epoch | None = None
+
+    # --- facts ---
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch, once everybody has said hello."""
+        if self._epoch is None:
+            self._epoch = Epoch.of(ceremony.introduction(self._start(), self.state.answers["hello"]))
+        return self._epoch
+
+    def node(self, name: str) -> str:
+        """The Flower node of a member (or the node itself, before names are known)."""
+        return ceremony.nodes_by_name(self.state.answers.get("hello", {})).get(name, name)
+
+    def _start(self) -> Signed:
+        return ceremony.start(self.plan, self._key)
+
+    def _history(self) -> tuple[Attempt, ...]:
+        return tuple(
+            Attempt(
+                round=record.config.round,
+                attempt=record.config.attempt,
+                cohort=record.config.cohort,
+                completed=record.status == "completed",
+            )
+            for record in self.state.attempts
+            if record.status != "open"
+        )
+
+    def _config(self, round_: int, cohort: tuple[str, ...]) -> Signed:
+        plan, epoch = self.plan, self.epoch
+        return Signed.make(
+            self._key,
+            RoundConfig(
+                run=plan.run,
+                epoch=epoch.id,
+                roster_hash=epoch.roster.hash(),
+                round=round_,
+                attempt=len(self.state.attempts),
+                cohort=cohort,
+                history=self._history(),
+                schema_hash=plan.schema_hash,
+                mode=plan.mode,
+                learner=plan.learner,
+                dimension=plan.dimension,
+                epsilon=plan.epsilon,
+                delta=plan.delta,
+                colluders=plan.colluders,
+                rounds=plan.rounds,
+                max_attempts=plan.max_attempts,
+                timeout=plan.timeout,
+            ),
+        )
+
+    # --- what next ---
+
+    def ask(self) -> Ask | None:
+        """What to send next; None when the run is over.
+
+        Raises:
+            CohortError: too few members are left, or no attempt is.
+        """
+        state = self.state
+        pending = None if state.attempts else ceremony.pending(self._start(), state.answers, self.nodes)
+        if pending is not None:
+            return Ask(*pending)
+        if state.done:
+            return None
+        if state.attempts and state.attempts[-1].status == "open":
+            return self._ask_round(state.attempts[-1])
+        if len(state.sums) < self.plan.rounds:
+            body = Ping(run=self.plan.run, round=len(state.sums)).encode()
+            return Ask("ping", dict.fromkeys(state.away, (body, b"")))
+        return self._ask_release()
+
+    def _ask_round(self, record: AttemptRecord) -> Ask:
+        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
+        shared: dict[int, bytes] = {}
+        confirmations = tuple(Signed.decode(body) for body in self.state.answers["confirm"].values())
+        parts = {}
+        for name in names:
+            first = self.state.known.get(name, 0)
+            if first not in shared:
+                request = RoundRequest(
+                    config=record.signed,
+                    confirmations=confirmations if first == 0 else (),
+                    sums=self._sums_from(first),
+                )
+                shared[first] = request.encode()
+            parts[name] = (shared[first], self._own_header(name))
+        return Ask("round", parts)
+
+    def _sums_from(self, first: int) -> tuple[Sum, ...]:
+        return tuple(self.state.sums[i] for i in range(first, len(self.state.sums)))
+
+    def _own_header(self, name: str) -> bytes:
+        header = self.state.headers.get(name)
+        return b"" if header is None else header.encode()
+
+    def _ask_release(self) -> Ask:
+        state, roster = self.state, self.epoch.roster
+        if state.closing is None:
+            return Ask("sign", {})
+        if len(state.votes) > len(roster.names) // 2:
+            body = Votes(
+                run=self.plan.run, signed=tuple(state.votes[n] for n in sorted(state.votes))
+            ).encode()
+            return Ask("votes", {n: (body, b"") for n in roster.names if n not in state.stored})
+        if state.written is None:
+            cohort = state.attempts[-1].config.cohort
+            able = [n for n in roster.by_key_hash(cohort) if n not in self._writers_failed]
+            if not able:
+                raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
+            targets, sealed = [able[0]], None
+        else:
+            targets, sealed = [n for n in roster.names if n not in state.votes], state.written.sealed
+        shared: dict[int, bytes] = {}
+        for name in targets:
+            first = state.known.get(name, 0)
+            if first not in shared:
+                closing = Closing(config=state.closing, sums=self._sums_from(first), sealed=sealed)
+                shared[first] = closing.encode()
+        parts = {n: (shared[state.known.get(n, 0)], self._own_header(n)) for n in targets}
+        return Ask("close", parts)
+
+    # --- answers ---
+
+    def receive(self, ask: Ask, name: str, reply: Reply | None, reason: str = "no answer") -> list[Event]:
+        """One answer (None: lost, with the reason); wrong answers count as lost."""
+        if reply is None or reply.kind == "refused":
+            code = "" if reply is None else reply.code
+            cause = reason if reply is None else f"{reply.code}: {reply.cause}"
+            if code in FATAL:
+                raise ProtocolError(
+                    f"{name} ended the epoch ({cause}).",
+                    "A sum or a store was changed. Find out why, then start a new run.",
+                )
+            return [self._lost(ask, name, cause, away=code != RETRY)]
+        try:
+            if ask.kind == "round":
+                return self._receive_upload(name, reply)
+            if ask.kind == "close":
+                return self._receive_release(name, reply)
+            if ask.kind in ("ping", "votes"):
+                return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
+            ceremony.check_answer(ask.kind, name, reply.body, self._start(), self.state.answers)
+        except ProtocolError as error:
+            return [self._lost(ask, name, error.cause)]
+        return [Event("answer:" + ask.kind, name, reply.body)]
+
+    def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
+        if ask.kind == "round":
+            self._failed.add(name)
+        elif ask.kind == "close" and self.state.written is None:
+            self._writers_failed.add(name)
+        return Event("away" if away else "retry", name, cause.encode())
+
+    def _need(self, name: str, first: int) -> list[Event]:
+        self._needs[name] = self._needs.get(name, 0) + 1
+        if self._needs[name] > len(self.state.sums) + 1 or first > len(self.state.sums):
+            raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
+        return [Event("need", name, str(first).encode())]
+
+    def _receive_upload(self, name: str, reply: Reply) -> list[Event]:
+        record = self.state.attempts[-1]
+        if reply.kind == "need":
+            return self._need(name, reply.need)
+        upload = Upload.decode(reply.body)
+        chunks = self._sizes[record.config.round]
+        header = check_upload(upload, record.signed, record.config, self.epoch, name, chunks)
+        if self._sum is None:
+            self._sum = PublicSum(chunks)
+        self._sum.add(upload.payload, header.tags)
+        self._fresh[name] = upload.header
+        return [Event("header", name, upload.header.encode())]
+
+    def _receive_release(self, name: str, reply: Reply) -> list[Event]:
+        if reply.kind == "need":
+            return self._need(name, reply.need)
+        key = self.epoch.roster.entry(name).signing
+        if self.state.written is None:
+            vote = Written.decode(reply.body).vote
+            kind = "written"
+        else:
+            vote, kind = Signed.decode(reply.body), "vote"
+        said = vote.verified(key, ReleaseVote)
+        if (said.run, said.name) != (self.plan.run, name):
+            raise ProtocolError(f"{name} voted for another run or member.", "Its vote does not count.")
+        return [Event(kind, name, reply.body)]
+
+    def finish(self, ask: Ask) -> list[Event]:
+        """Close an ask after all its answers were received or given up.
+
+        Raises:
+            CohortError: the run cannot go on.
+        """
+        state = self.state
+        if ask.kind == "ping":
+            return self._open_attempt()
+        if ask.kind == "round":
+            return self._close_attempt()
+        if ask.kind == "sign":
+            cohort = state.attempts[-1].config.cohort
+            return [Event("closing", "", self._config(self.plan.rounds, cohort).encode())]
+        if ask.kind == "votes":
+            return [Event("done", "", b"")]
+        if ask.kind == "close":
+            votes, names = len(state.votes), self.epoch.roster.names
+            waiting = set(ask.parts) - set(state.votes) - set(state.away)  # they need older sums
+            if state.written is not None and votes <= len(names) // 2 and not waiting:
+                raise CohortError(
+                    f"Only {votes} of {len(names)} members signed the release.",
+                    "More than half must. Bring members back, then run again: the release stage resumes.",
+                )
+            return []
+        missing = [name for name in ask.parts if name not in state.answers.get(ask.kind, {})]
+        if missing:
+            reasons = "; ".join(f"{n}: {state.away.get(n, 'no answer')}" for n in missing[:5])
+            raise CohortError(
+                f"The ceremony ({ask.kind}) lacks {len(missing)} members: {reasons}.",
+                "Nobody trains before all have confirmed. Bring them back and run again, or leave them out.",
+            )
+        return []
+
+    def _open_attempt(self) -> list[Event]:
+        state, plan = self.state, self.plan
+        roster = self.epoch.roster
+        cohort = tuple(name for name in roster.names if name not in state.away)
+        least = minimum_cohort(len(roster.names), plan.colluders)
+        round_ = len(state.sums)
+        if len(cohort) < least:
+            reasons = "; ".join(f"{name}: {why}" for name, why in sorted(state.away.items())[:5])
+            raise CohortError(
+                f"Round {round_}: {len(cohort)} members are left, the minimum cohort is {least} ({reasons}).",
+                "Bring members back and run again with the same --out: the run resumes.",
+            )
+        voids = sum(record.status == "void" for record in state.attempts)
+        if voids > plan.max_attempts:
+            raise CohortError(
+                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run.",
+                "Every attempt costs budget, so the run stops here. Start a new run when members are stable.",
+            )
+        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+        return [Event("attempt", "", self._config(round_, cohort).encode())]
+
+    def _close_attempt(self) -> list[Event]:
+        record = self.state.attempts[-1]
+        cohort = set(record.config.cohort)
+        if cohort - set(self._fresh) - self._failed:
+            return []  # somebody needs older sums: it is asked again
+        if self._failed or self._sum is None:
+            return [Event("void", "", b"")]
+        completed = Sum(
+            round=record.config.round,
+            attempt=record.config.attempt,
+            config=record.signed,
+            headers=tuple(self._fresh[name] for name in record.config.cohort),
+            payload=self._sum.payload(),
+            tags=tuple(self._sum.tags),
+        )
+        return [Event("sum", "", completed.encode())]

@@ -1,0 +1,95 @@
+"""The coordinator's state: what the events of a run have said, and how each changes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedrepay.shared.trust.wire import RoundConfig, Signed, Sum, Written
+
+
+@dataclass(frozen=True)
+class Event:
+    """One fact of the run: kind, whom it concerns, bytes."""
+
+    kind: str
+    name: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to send: (shared bytes, own bytes) for each target; equal ``shared`` is one object."""
+
+    kind: str
+    parts: Mapping[str, tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One attempt at a round; ``status`` is open, void or completed."""
+
+    signed: Signed
+    config: RoundConfig
+    status: str
+
+
+@dataclass
+class State:
+    """Everything the events have said."""
+
+    answers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    sums: dict[int, Sum] = field(default_factory=dict)
+    headers: dict[str, Signed] = field(default_factory=dict)  # newest signed header of a member
+    known: dict[str, int] = field(default_factory=dict)  # first sum a member may lack
+    away: dict[str, str] = field(default_factory=dict)  # name → reason
+    closing: Signed | None = None
+    written: Written | None = None
+    votes: dict[str, Signed] = field(default_factory=dict)
+    stored: set[str] = field(default_factory=set)
+    done: bool = False
+
+    def apply(self, event: Event) -> None:
+        """Take in one event.
+
+        Raises:
+            ValueError: an event of a kind this version does not know.
+        """
+        kind, name, body = event.kind, event.name, event.body
+        if kind.startswith("answer:"):
+            self.answers.setdefault(kind.removeprefix("answer:"), {})[name] = body
+        elif kind == "attempt":
+            signed = Signed.decode(body)
+            self.attempts.append(AttemptRecord(signed, RoundConfig.decode(signed.body), "open"))
+        elif kind == "void":
+            self._settle("void")
+        elif kind == "sum":
+            completed = Sum.decode(body)
+            self.sums[completed.round] = completed
+            self._settle("completed")
+        elif kind == "header":
+            self.headers[name] = Signed.decode(body)
+            self.known[name] = self.attempts[-1].config.round
+        elif kind in ("away", "retry"):
+            if kind == "away":
+                self.away[name] = body.decode()
+        elif kind == "back":
+            self.away.pop(name, None)
+        elif kind == "need":
+            self.known[name] = int(body)
+        elif kind == "closing":
+            self.closing = Signed.decode(body)
+        elif kind == "written":
+            self.written = Written.decode(body)
+            self.votes[name] = self.written.vote
+        elif kind == "vote":
+            self.votes[name] = Signed.decode(body)
+        elif kind == "stored":
+            self.stored.add(name)
+        elif kind == "done":
+            self.done = True
+        else:
+            raise ValueError(kind)
+
+    def _settle(self, status: str) -> None:
+        last = self.attempts[-1]
+        self.attempts[-1] = AttemptRecord(last.signed, last.config, status)

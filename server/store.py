@@ -1,0 +1,129 @@
+"""The coordinator's durable state: the run's plan and its events, in one SQL database.
+
+SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.server.state import Event
+from fedrepay.shared.errors import StorageError
+from fedrepay.shared.trust.plan import RunPlan
+
+_meta = sa.MetaData()
+_runs = sa.Table(
+    "runs",
+    _meta,
+    sa.Column("run", sa.Integer, primary_key=True),
+    sa.Column("plan", sa.LargeBinary, nullable=False),
+)
+_events = sa.Table(
+    "events",
+    _meta,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("run", sa.Integer, nullable=False, index=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+
+class CoordinatorStore:
+    """Plans and events.
+
+    Raises:
+        StorageError: the database cannot be reached or written.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url)
+        with self._guarded() as connection:
+            _meta.create_all(connection)
+
+    def _guarded(self) -> "_Guarded":
+        return _Guarded(self._engine)
+
+    def begin(self, plan: RunPlan) -> None:
+        """Record a new run.
+
+        Raises:
+            StorageError: its number is not higher than every run before.
+        """
+        with self._guarded() as connection:
+            last = connection.execute(sa.select(sa.func.max(_runs.c.run))).scalar()
+            if last is not None and plan.run <= last:
+                raise StorageError(
+                    f"Run {plan.run} is not above the last run, {last}.", "Run numbers only grow."
+                )
+            connection.execute(sa.insert(_runs).values(run=plan.run, plan=plan.encode()))
+
+    def plan(self) -> RunPlan | None:
+        """The newest run's plan."""
+        with self._guarded() as connection:
+            row = connection.execute(sa.select(_runs.c.plan).order_by(_runs.c.run.desc()).limit(1)).fetchone()
+        return None if row is None else RunPlan.decode(bytes(row[0]))
+
+    def append(self, run: int, events: list[Event]) -> None:
+        """Store events in order, in one transaction, before they are acted on."""
+        if not events:
+            return
+        with self._guarded() as connection:
+            connection.execute(
+                sa.insert(_events),
+                [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events],
+            )
+
+    def events(self, run: int) -> list[Event]:
+        """All events of a run, in order."""
+        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq)
+        with self._guarded() as connection:
+            return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
+
+
+class _Guarded:
+    """A transaction whose database errors come out typed."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._begin = engine.begin()
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            return self._begin.__enter__()
+        except sa.exc.DBAPIError as error:
+            raise _storage_error(error) from error
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self._begin.__exit__(kind, error, trace)  # type: ignore[arg-type]
+        except sa.exc.DBAPIError as failed:
+            raise _storage_error(failed) from failed
+        if isinstance(error, sa.exc.DBAPIError):
+            raise _storage_error(error) from error
+
+
+def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
+    return StorageError(
+        f"The coordinator's database failed: {error.orig}.",
+        "Free the disk or reach the database again, then run the same command: the run resumes.",
+    )
+
+
+def load_key(folder: Path) -> Ed25519PrivateKey:
+    """The coordinator's signing key (``coordinator.key``, 0600), made on first use.
+
+    Raises:
+        StorageError: it cannot be read or written.
+    """
+    path = folder / "coordinator.key"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"The coordinator's key {path} cannot be used: {error}.", "Restore it, or start a new consortium."
+        ) from error

@@ -1,0 +1,40 @@
+"""What the coordinator checks before it adds a byte: signature first, then sizes, then parsing."""
+
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
+
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Upload
+
+
+def check_upload(
+    upload: Upload, signed: Signed, config: RoundConfig, epoch: Epoch, name: str, chunks: int
+) -> Header:
+    """The upload's header, once everything it claims has been checked.
+
+    Args:
+        upload: header and ciphertexts as received.
+        signed: the attempt's signed configuration.
+        config: the same, parsed.
+        epoch: roster and hellos.
+        name: the member asked.
+        chunks: ciphertexts this round must have.
+
+    Raises:
+        ProtocolError: signature, sender, attempt, size or digest is wrong.
+    """
+    header = upload.header.verified(epoch.roster.entry(name).signing, Header)
+    expected = (config.run, config.epoch, config.round, config.attempt, signed.digest(), name)
+    claimed = (header.run, header.epoch, header.round, header.attempt, header.config, header.name)
+    if claimed != expected:
+        raise ProtocolError(f"The upload of {name} belongs to another attempt.", "It is not added.")
+    if len(upload.payload) != chunks * CHUNK_BYTES or len(header.tags) != chunks:
+        raise ProtocolError(
+            f"The upload of {name} has {len(upload.payload)} bytes and {len(header.tags)} tags, "
+            f"not {chunks * CHUNK_BYTES} and {chunks}.",
+            "It is not added.",
+        )
+    if keys.digest(upload.payload) != header.payload:
+        raise ProtocolError(f"The ciphertexts of {name} are not the ones it signed.", "They are not added.")
+    return header

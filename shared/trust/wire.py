@@ -1,0 +1,302 @@
+"""What crosses the wire: one pydantic model a message, msgpack bytes, signatures over those bytes.
+
+A receiver verifies the signature over the bytes it got and only then parses them
+(``Signed.verified``); nothing is ever re-serialised to be checked. Limits stand on everything.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, TypeVar
+
+import msgpack
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import keys
+
+MAX_MEMBERS = 1500
+MAX_MESSAGE = 256 << 20  # bytes
+Key = Annotated[bytes, Field(min_length=32, max_length=32)]
+Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Field(min_length=64, max_length=64)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
+Small = Annotated[int, Field(ge=0, lt=2**31)]
+Tag = Annotated[int, Field(ge=0, lt=2**60)]
+
+
+M = TypeVar("M", bound="Wire")
+
+
+class Wire(BaseModel):
+    """A message: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def encode(self) -> bytes:
+        """The bytes that travel."""
+        packed: bytes = msgpack.packb(self.model_dump())
+        return packed
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Parse bytes whose origin has been verified, or that prove themselves inside.
+
+        Raises:
+            ProtocolError: not such a message, or past a limit.
+        """
+        if len(data) > MAX_MESSAGE:
+            raise ProtocolError(
+                f"A message of {len(data)} bytes passes the limit of {MAX_MESSAGE}.", "Refuse it."
+            )
+        try:
+            return cls.model_validate(msgpack.unpackb(data, strict_map_key=True, use_list=False))
+        except (ValidationError, ValueError, msgpack.exceptions.UnpackException, TypeError) as error:
+            raise ProtocolError(
+                f"Bytes are not a {cls.__name__} message.", "Both sides need the same version of fedrepay."
+            ) from error
+
+
+class Signed(Wire):
+    """Bytes and an Ed25519 signature over them and their kind."""
+
+    body: bytes
+    signature: Signature
+
+    @classmethod
+    def make(cls, key: Ed25519PrivateKey, message: Wire) -> "Signed":
+        """Sign a message under its own kind."""
+        body = message.encode()
+        return cls(body=body, signature=keys.sign(key, type(message).__name__, body))
+
+    def verified(self, public: bytes, kind: type[M]) -> M:
+        """Check the signature, then parse."""
+        keys.verify(public, kind.__name__, self.body, self.signature)
+        return kind.decode(self.body)
+
+    def digest(self) -> bytes:
+        """Identity of the signed body (32 bytes)."""
+        return keys.digest(self.body)
+
+
+# --- the ceremony -----------------------------------------------------------------------------
+
+
+class EpochStart(Wire):
+    """Coordinator → all: a run wants an epoch; ``colluders`` decides who seeds the keys."""
+
+    run: Small
+    coordinator: Key
+    colluders: Small
+
+
+class Hello(Wire):
+    """Member → coordinator: who I am, and this epoch's fresh keys."""
+
+    run: Small
+    name: Name
+    signing: Key
+    sealing: Key
+    node: bytes
+    nonce: Key
+    envelope: Key
+    mask: Key
+
+
+class Introduction(Wire):
+    """Coordinator → all: the roster and everybody's hello."""
+
+    roster: bytes
+    start: Signed
+    hellos: tuple[Signed, ...]
+
+
+class Acceptance(Wire):
+    """Member: I take part in this epoch of this roster."""
+
+    roster_hash: Digest
+    epoch: Digest
+    name: Name
+
+
+class Acceptances(Wire):
+    """Coordinator → seeders: everybody has accepted; send your contributions."""
+
+    signed: tuple[Signed, ...]
+
+
+class Envelope(Wire):
+    """A seeder's contribution for one recipient (HPKE)."""
+
+    epoch_nonce: Digest
+    roster_hash: Digest
+    sender: Name
+    recipient: Name
+    sealed: bytes
+
+
+class Envelopes(Wire):
+    """A bundle of signed envelopes: from one seeder to all, or from all seeders to one."""
+
+    signed: tuple[Signed, ...]
+
+
+class ContextOffer(Wire):
+    """The maker's BFV context: public in clear, secret sealed under the group seed, a test vector."""
+
+    epoch: Digest
+    public: bytes
+    sealed: bytes
+    test: bytes
+
+
+class Confirmation(Wire):
+    """Member: the context opens, the test vector is right."""
+
+    epoch: Digest
+    name: Name
+    mac: Digest
+
+
+# --- rounds -----------------------------------------------------------------------------------
+
+
+class Attempt(Wire):
+    """An attempt at a round, as everybody must see it."""
+
+    round: Small
+    attempt: Small
+    cohort: Names
+    completed: bool
+
+
+class RoundConfig(Wire):
+    """The same bytes for every member, signed by the coordinator (protocol.md, *One round*)."""
+
+    run: Small
+    epoch: Digest
+    roster_hash: Digest
+    round: Small
+    attempt: Small
+    cohort: Names
+    history: tuple[Attempt, ...]
+    schema_hash: Digest
+    mode: Literal["distributed", "none"]
+    learner: Literal["dp-newton", "dp-gd"]
+    dimension: Small
+    epsilon: Annotated[float, Field(gt=0, le=1000)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    colluders: Small
+    rounds: Annotated[int, Field(ge=2, le=1000)]
+    max_attempts: Annotated[int, Field(ge=0, le=100)]
+    timeout: Annotated[float, Field(gt=0)]
+
+
+class Header(Wire):
+    """What a member signs over its upload."""
+
+    run: Small
+    epoch: Digest
+    context_id: Digest
+    config: Digest
+    round: Small
+    attempt: Small
+    name: Name
+    payload: Digest
+    tags: tuple[Tag, ...]
+    opened: Digest
+    ledger: Digest
+
+
+class Upload(Wire):
+    """Member → coordinator."""
+
+    header: Signed
+    payload: bytes
+
+
+class Sum(Wire):
+    """One completed sum as it goes to the members."""
+
+    round: Small
+    attempt: Small
+    config: Signed
+    headers: tuple[Signed, ...]
+    payload: bytes
+    tags: tuple[Tag, ...]
+
+
+class RoundRequest(Wire):
+    """Coordinator → member, the part many share; the member's own last header travels beside it."""
+
+    config: Signed
+    confirmations: tuple[Signed, ...]
+    sums: tuple[Sum, ...]
+
+
+class Closing(Wire):
+    """Coordinator → members after the last sum: make or check the release (``sealed`` is None: make it)."""
+
+    config: Signed
+    sums: tuple[Sum, ...]
+    sealed: bytes | None
+
+
+class SealedRelease(Wire):
+    """The writer's release: one payload, one wrapped key a member."""
+
+    number: Small
+    payload: bytes
+    wrapped: tuple[tuple[Name, bytes], ...]
+
+
+class ReleaseVote(Wire):
+    """Member: these release bytes are what I computed."""
+
+    run: Small
+    name: Name
+    release: Digest
+
+
+class Votes(Wire):
+    """Coordinator → members: enough members have signed; store the release, forget the epoch."""
+
+    run: Small
+    signed: tuple[Signed, ...]
+
+
+class Reply(Wire):
+    """Every answer of a member: one of a closed set, so that refusals are data and not exceptions."""
+
+    kind: Literal["ok", "need", "refused"]
+    body: bytes = b""
+    need: Small = 0
+    code: str = ""
+    cause: str = ""
+
+
+def canonical(values: Mapping[str, object]) -> bytes:
+    """Deterministic msgpack of a mapping with sorted keys, for hashes of plain facts."""
+    packed: bytes = msgpack.packb({key: values[key] for key in sorted(values)})
+    return packed
+
+
+class ContextClosing(Wire):
+    """Coordinator → all: everybody's acceptance and the maker's context; confirm it."""
+
+    acceptances: tuple[Signed, ...]
+    offer: Signed
+
+
+class Written(Wire):
+    """The writer's answer: the sealed release and its own vote."""
+
+    sealed: bytes
+    vote: Signed
+
+
+class Ping(Wire):
+    """Coordinator → a member that was away: are you there for this round?"""
+
+    run: Small
+    round: Small
