@@ -6,18 +6,28 @@ from fedrepay.client.identity import Identity
 from fedrepay.client.session import Session
 from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
 from fedrepay.shared.privacy.entropy import Entropy
-from fedrepay.shared.privacy.statement import statement
+from fedrepay.shared.privacy.statement import Charge, statement
 from fedrepay.shared.trust import keys, release
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Signed, Votes
 
-EPOCH_REPLIES = ("reply:hello", "reply:introduce", "reply:seed", "reply:context", "reply:confirm", "reply:close")
+EPOCH_REPLIES = (
+    "reply:hello",
+    "reply:introduce",
+    "reply:seed",
+    "reply:context",
+    "reply:confirm",
+    "reply:close",
+)
 
 
 def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
     """The release as this member computes it from the opened sums."""
-    charged = tuple(m for each in config.history for m in session.mechanisms(config, each))
+    charges = [
+        Charge(each.round, each.completed, session.mechanisms(config, each)) for each in config.history
+    ]
+    customers = any(column.role == "customer" for column in session.book.schema.columns)
     return Release(
         number=config.run,
         weights=session.weights(config).weights,
@@ -27,12 +37,13 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
         roster=session.epoch.roster,
         card=model_card(session, config),
         statement=statement(
+            charges,
             mode=config.mode,
-            mechanisms=charged,
             epsilon=config.epsilon,
             delta=config.delta,
             colluders=config.colluders,
-            attempts=tuple((each.round, each.completed) for each in config.history),
+            cohort=len(session.epoch.roster.names),
+            unit="customer" if customers else "row",
             seeded=not private,
         ),
     )

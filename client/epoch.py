@@ -7,10 +7,10 @@ Pure: each step takes the epoch's state and a message and returns the next state
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client.he import GroupContext
-from fedrepay.shared.privacy.entropy import Entropy
 
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import Refusal
+from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import TEST_SLOTS, Epoch, confirmation_mac, probe_vector
 from fedrepay.shared.trust.roster import Roster

@@ -8,8 +8,9 @@ context monotone rollback headers tag canary snapshot schema limits budget histo
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum.ring import Q
+
+from fedrepay.shared.errors import Refusal
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
@@ -94,7 +95,9 @@ def check_monotone(view: View, config: RoundConfig) -> None:
     """A new contribution must be to a later attempt, and to a round that is not opened yet."""
     if config.attempt <= view.counter:
         if config.attempt == view.counter and config.attempt not in view.submitted:
-            raise Refusal("lost-attempt", "This member was stopped inside the attempt; it is charged, not sent.")
+            raise Refusal(
+                "lost-attempt", "This member was stopped inside the attempt; it is charged, not sent."
+            )
         raise Refusal("monotone", f"Attempt {config.attempt} is not above {view.counter}.")
     if config.round < len(view.opened) or (config.round == len(view.opened) and view.opening is not None):
         raise Refusal("monotone", f"The sum of round {config.round} is opened already.")

@@ -7,21 +7,18 @@ it reads the store, asks them, writes what they decide, and only then answers.
 from collections.abc import Callable
 from time import perf_counter
 
-import numpy as np
+from fedrepay.shared.schema.codebook import CodeBook
 
 from fedrepay.client import budget, closing, epoch, guard
 from fedrepay.client.contribution import Rows
 from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
 from fedrepay.client.identity import Identity
 from fedrepay.client.limits import Limits
-from fedrepay.client.seal import AttemptKeys, add_noise, seal
+from fedrepay.client.seal import add_noise, seal
 from fedrepay.client.session import Session
 from fedrepay.client.store import MemberStore, StoredUpload
 from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
-from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.wire import (
     Acceptances,
@@ -203,7 +200,7 @@ class Member:
         if header is None:
             return
         charged = session.view().charged
-        for each in config.history + (config,):
+        for each in (*config.history, config):
             pair = (each.round, each.attempt)
             if self._identity.name in each.cohort and pair not in charged and each.attempt <= header.attempt:
                 event = budget.as_event(session.mechanisms(config, each))

@@ -1,0 +1,29 @@
+"""Learners: pure numpy, from public constants and opened sums only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedrepay.client.learning.dp_gd import DPGD
+from fedrepay.client.learning.dp_newton import DPNewton
+from fedrepay.shared.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from fedrepay.shared.schema.codebook import CodeBook
+
+    from fedrepay.client.learning.base import Learner
+
+
+def make_learner(name: str, book: CodeBook, rounds: int) -> Learner:
+    """The learner called ``name`` (``shared.trust.plan`` holds the names and defaults).
+
+    Raises:
+        ArgumentError: for an unknown name or too few rounds.
+    """
+    if rounds < 2:
+        raise ArgumentError(f"{rounds} secure sums are too few.", "Ask for --rounds 2 or more.")
+    if name == "dp-newton":
+        return DPNewton(book, rounds)
+    if name == "dp-gd":
+        return DPGD(book, rounds)
+    raise ArgumentError(f"There is no learner {name!r}.", "Choose dp-newton or dp-gd.")

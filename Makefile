@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT ?= demo-out
+
+.PHONY: demo test check unit bench clean
+
+demo: .venv/ready  ## run the main job on the shipped data and say where the report is
+	$(BIN)/fedrepay simulate --out $(OUT)
+	@echo "Open $(OUT)/report.html in a browser."
+
+test: check unit  ## everything CI runs
+
+check: .venv/ready  ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/ready  ## all tests
+	$(BIN)/pytest -n 2 --dist worksteal -q
+
+bench: .venv/ready  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
+	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

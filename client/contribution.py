@@ -1,0 +1,118 @@
+"""What a member's rows add to a secure sum: exact integers, one record at a time.
+
+A record adds â·r̂·C to the gradient and the upper triangle of â·C·Cᵀ to the Gram matrix, with C its row of
+the code book, r̂ = trunc(R·(p − y)) and â = ⌊2ᵇ·a⌋; a customer's weights a sum to at most 1. All products
+are whole numbers below 2⁵³, so float64 BLAS adds them exactly in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedrepay.shared.errors import DataError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedrepay.shared.schema.codebook import CodeBook
+    from numpy.typing import NDArray
+
+_CHUNK = 4096  # rows expanded at a time
+_EXACT = 1 << 53  # float64 holds every integer up to here
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One member's frozen training rows, as integers.
+
+    Attributes:
+        book: the code book the codes point into.
+        codes: bins, shape (n, blocks − 1).
+        outcome: 0 or 1, shape (n,).
+        weights: â in units of 2⁻ᵇ, whole numbers as float64, shape (n,).
+        customers: how many distinct customers the rows belong to.
+    """
+
+    book: CodeBook
+    codes: NDArray[np.uint16]
+    outcome: NDArray[np.uint8]
+    weights: NDArray[np.float64]
+    customers: int
+
+
+def prepare(
+    book: CodeBook,
+    codes: NDArray[np.uint16],
+    outcome: NDArray[np.uint8],
+    customers: NDArray[np.object_],
+    propensity: NDArray[np.float64] | None,
+) -> Rows:
+    """Weigh each row: a = min(1, p_floor/p)/m for a customer of m rows, floored on the 2⁻ᵇ grid.
+
+    Args:
+        book: the code book.
+        codes: bins, shape (n, blocks − 1); n may be 0.
+        outcome: 0 or 1, shape (n,).
+        customers: customer ids, shape (n,).
+        propensity: p in (0, 1], shape (n,), exactly where the schema has a p_floor.
+
+    Raises:
+        DataError: if the arrays do not belong together or a propensity is out of range.
+    """
+    n = len(outcome)
+    if codes.shape != (n, len(book.blocks) - 1) or len(customers) != n:
+        raise DataError("Codes, outcomes and customers differ in length.", "Read the table again.")
+    p_floor = book.schema.public.p_floor
+    if (p_floor is None) != (propensity is None):
+        raise DataError("Propensities come exactly with a schema that has p_floor.", "Check the mapping.")
+    _, member_of, counts = np.unique(customers.astype(str), return_inverse=True, return_counts=True)
+    most = (1 << book.weight_bits) // counts[member_of].astype(np.int64)  # a = 1/m, exact
+    weights = most.astype(np.float64)
+    if p_floor is not None and propensity is not None:
+        if propensity.shape != (n,) or not np.all((propensity > 0) & (propensity <= 1)):
+            raise DataError("A propensity is not in (0, 1].", "Run `fedrepay member check-data`.")
+        ratio = np.minimum(1.0, p_floor / propensity)
+        scaled = (1 << book.weight_bits) * ratio / counts[member_of]
+        weights = np.minimum(np.floor(scaled), weights)  # never more than an unweighted row
+    return Rows(book, codes, outcome, weights, len(counts))
+
+
+def gradient(data: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Σ â·r̂·C over the rows, shape (d,), in units of 1/(2ᵇ·R·S), at model weights of shape (d,)."""
+    book = data.book
+    total = np.zeros(book.dimension, dtype=np.int64)
+    for part in _chunks(data, book.residual_scale * largest_entry(book)):
+        rows = book.rows(data.codes[part])
+        probability = 0.5 * (1.0 + np.tanh(rows @ weights / (2 * book.scale)))
+        residual = np.trunc(book.residual_scale * (probability - data.outcome[part]))
+        total += ((data.weights[part] * residual) @ rows).astype(np.int64)
+    return total
+
+
+def gram(data: Rows) -> NDArray[np.int64]:
+    """Upper triangle of Σ â·C·Cᵀ, row by row, shape (d(d+1)/2,), in units of 1/(2ᵇ·S²)."""
+    book = data.book
+    total = np.zeros((book.dimension, book.dimension))
+    for part in _chunks(data, largest_entry(book) ** 2):
+        rows = book.rows(data.codes[part])
+        total += (rows * data.weights[part, None]).T @ rows
+    return total[np.triu_indices(book.dimension)].astype(np.int64)
+
+
+def largest_entry(book: CodeBook) -> int:
+    """Largest |C| in the code book."""
+    return max(int(np.abs(block.matrix).max()) for block in book.blocks)
+
+
+def _chunks(data: Rows, entry: int) -> Iterator[slice]:
+    """Slices of rows, once no sum over all of them can pass 2⁵³; one record adds at most 2ᵇ·``entry``."""
+    n = len(data.outcome)
+    if n * (entry << data.book.weight_bits) >= _EXACT:
+        raise SchemaError(
+            "A sum could pass 2^53 and lose its last bits.", "Lower n_max and build the schema again."
+        )
+    for start in range(0, n, _CHUNK):
+        yield slice(start, start + _CHUNK)

@@ -1,0 +1,115 @@
+"""What every learner can do: name its sums, contribute to one, and step on an opened one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedrepay.shared.schema.codebook import CodeBook
+    from numpy.typing import NDArray
+
+    from fedrepay.client.contribution import Rows
+    from fedrepay.shared.privacy.accounting import Mechanism, Segment
+
+
+@dataclass(frozen=True)
+class State:
+    """A model under way. Every member of a run holds the same one.
+
+    Attributes:
+        weights: the model w, shape (d,), on rows x = C/S.
+        velocity: the gradient with momentum, in records, shape (d,).
+        deviations: standard deviation of the noise in each gradient so far, in records.
+        eigenvalues: of the noisy Gram matrix, in records, not negative, shape (d,); DP-Newton after sum 0.
+        eigenvectors: its columns, shape (d, d); DP-Newton after sum 0.
+        ridge: λ, in records, what was added to the eigenvalues.
+        rate: the step for a gradient in records; DP-GD after sum 0.
+        tail: sum of the iterates that will be averaged, shape (d,); DP-GD.
+    """
+
+    weights: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    deviations: tuple[float, ...] = ()
+    eigenvalues: NDArray[np.float64] | None = None
+    eigenvectors: NDArray[np.float64] | None = None
+    ridge: float = 0.0
+    rate: float = 0.0
+    tail: NDArray[np.float64] | None = None
+
+
+class Learner(Protocol):
+    """A model trained by secure sums of integers; pure functions of what was opened and public."""
+
+    @property
+    def name(self) -> str:
+        """``dp-newton`` or ``dp-gd``."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How many secure sums a run takes."""
+        ...
+
+    def segments(self) -> tuple[tuple[Segment, ...], ...]:
+        """The slices of each sum with their sensitivities and public weights, one tuple a sum."""
+        ...
+
+    def start(self) -> State:
+        """The model before any sum: the public prior."""
+        ...
+
+    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+        """What this member's rows add to sum ``index``: integers, as long as its segments together."""
+        ...
+
+    def step(
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+    ) -> State:
+        """The state after sum ``index`` was opened.
+
+        Args:
+            index: which sum.
+            state: the state the contributions were made at.
+            opened: the opened sum, noise included.
+            mechanisms: of the completed attempt, one a segment; empty in mode ``none``.
+        """
+        ...
+
+    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
+        """The DP noise band: standard deviation of each bin's score C·w/S, one array (bins,) a block."""
+        ...
+
+
+def prior_weights(book: CodeBook) -> NDArray[np.float64]:
+    """Weights of shape (d,) that predict the schema's public prior for every row: the intercept alone."""
+    prior = book.schema.public.prior
+    weights = np.zeros(book.dimension)
+    weights[-1] = math.log(prior / (1 - prior)) * book.scale / int(book.blocks[-1].matrix[0, 0])
+    return weights
+
+
+def gradient_unit(book: CodeBook) -> float:
+    """Grid units of a gradient in one record."""
+    return float((book.residual_scale * book.scale) << book.weight_bits)
+
+
+def total_deviation(mechanisms: Sequence[Mechanism], segment: int) -> float:
+    """Standard deviation of all members' noise on one segment, grid units; 0 in mode ``none``."""
+    return math.sqrt(mechanisms[segment].total_variance) if mechanisms else 0.0
+
+
+def score_deviations(
+    book: CodeBook, blocks: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], ...]:
+    """Standard deviation of C·w/S for every bin, from the covariance (width, width) of each block's w."""
+    found = []
+    for block, covariance in zip(book.blocks, blocks, strict=True):
+        rows = block.matrix / book.scale
+        found.append(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0.0)))
+    return tuple(found)

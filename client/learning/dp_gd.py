@@ -1,0 +1,96 @@
+"""DP-GD: many noisy gradients with momentum, averaged; for models too wide for a Gram matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedrepay.client import contribution
+from fedrepay.client.learning.base import (
+    State,
+    gradient_unit,
+    prior_weights,
+    score_deviations,
+    total_deviation,
+)
+from fedrepay.shared.privacy.accounting import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedrepay.shared.schema.codebook import CodeBook
+    from numpy.typing import NDArray
+
+    from fedrepay.client.contribution import Rows
+    from fedrepay.shared.privacy.accounting import Mechanism
+
+COUNT_SHARE = 0.02  # of μ²
+COUNT_UNIT = 1 << 10  # grid units a customer adds to the count
+MOMENTUM = 0.9
+LARGEST_STEP = 20.0
+
+
+@dataclass(frozen=True)
+class DPGD:
+    """``rounds`` gradients; sum 0 carries a noisy count of customers as one value more."""
+
+    book: CodeBook
+    rounds: int
+    name: str = "dp-gd"
+
+    def segments(self) -> tuple[tuple[Segment, ...], ...]:
+        """The count takes 0.02 of μ², the gradients share the rest equally."""
+        gradient = Segment(self.book.dimension, self.book.delta_gradient, (1 - COUNT_SHARE) / self.rounds)
+        count = Segment(1, COUNT_UNIT, COUNT_SHARE)
+        return ((gradient, count),) + ((gradient,),) * (self.rounds - 1)
+
+    def start(self) -> State:
+        """The public prior's intercept."""
+        d = self.book.dimension
+        return State(prior_weights(self.book), np.zeros(d), tail=np.zeros(d))
+
+    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+        """The gradient at ``state``; in sum 0 the count of customers follows it."""
+        gradient = contribution.gradient(data, state.weights)
+        return gradient if index else np.append(gradient, np.int64(COUNT_UNIT * data.customers))
+
+    def step(
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+    ) -> State:
+        """One step of gradient descent; after the last one, the average of the last half of them."""
+        d, unit = self.book.dimension, gradient_unit(self.book)
+        rate = state.rate if index else self._rate(int(opened[d]), mechanisms)
+        velocity = MOMENTUM * state.velocity + opened[:d] / unit
+        weights = state.weights - rate * velocity
+        assert state.tail is not None  # noqa: S101 - start() makes it
+        tail = state.tail + weights if index >= self.rounds // 2 else state.tail
+        if index == self.rounds - 1:
+            weights = tail / (self.rounds - self.rounds // 2)
+        deviation = total_deviation(mechanisms, 0) / unit
+        deviations = (*state.deviations, deviation)
+        return replace(state, weights=weights, velocity=velocity, deviations=deviations, rate=rate, tail=tail)
+
+    def _rate(self, count: int, mechanisms: Sequence[Mechanism]) -> float:
+        """0.8·μ·n̂·(1 − m)/T, at most 20, for a mean gradient; divided by n̂ for a summed one."""
+        customers = max(1.0, count / COUNT_UNIT)
+        if not mechanisms:
+            return LARGEST_STEP / customers
+        mu = mechanisms[0].mu() * math.sqrt(self.rounds / (1 - COUNT_SHARE))
+        return min(LARGEST_STEP, 0.8 * mu * customers * (1 - MOMENTUM) / self.rounds) / customers
+
+    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
+        """Propagate isotropic gradient noise with the curvature left out, which can only widen the band."""
+        taken = len(state.deviations)
+        averaged = range(self.rounds // 2, self.rounds) if taken == self.rounds else range(taken - 1, taken)
+        variance = 0.0
+        for first, deviation in enumerate(state.deviations):
+            # noise of step i has moved iterate j ≥ i by rate·(1 + m + … + m^(j−i))
+            moved = [
+                (1 - MOMENTUM ** (j - first + 1)) / (1 - MOMENTUM) if j >= first else 0.0 for j in averaged
+            ]
+            variance += (state.rate * deviation * sum(moved) / len(averaged)) ** 2
+        blocks = [variance * np.eye(block.matrix.shape[1]) for block in self.book.blocks]
+        return score_deviations(self.book, blocks)

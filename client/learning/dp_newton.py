@@ -1,0 +1,119 @@
+"""DP-Newton: one Gram matrix gives a preconditioner, a few noisy gradients give the model.
+
+λ = max(8·√d·σ, 1) records lifts the noisy spectrum: the noise of a symmetric matrix has norm about 2√d·σ,
+and the exact matrix is always singular, since every block sums to the intercept. The public curvature
+0.12 ≤ p(1 − p) ≤ ¼ stands for the labels, so the Gram matrix needs none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedrepay.client import contribution
+from fedrepay.client.learning.base import (
+    State,
+    gradient_unit,
+    prior_weights,
+    score_deviations,
+    total_deviation,
+)
+from fedrepay.shared.privacy.accounting import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedrepay.shared.schema.codebook import CodeBook
+    from numpy.typing import NDArray
+
+    from fedrepay.client.contribution import Rows
+    from fedrepay.shared.privacy.accounting import Mechanism
+
+GRAM_SHARE = 0.2  # of μ²
+CURVATURE = 0.12
+MOMENTUM = 0.3
+RIDGE_FACTOR = 8
+RIDGE_LEAST = 1.0  # records
+
+
+@dataclass(frozen=True)
+class DPNewton:
+    """Sum 0 is the Gram matrix's upper triangle, the other ``rounds`` − 1 are gradients."""
+
+    book: CodeBook
+    rounds: int
+    name: str = "dp-newton"
+
+    def segments(self) -> tuple[tuple[Segment, ...], ...]:
+        """The Gram matrix takes 0.2 of μ², the gradients share the rest equally."""
+        d = self.book.dimension
+        matrix = Segment(d * (d + 1) // 2, self.book.delta_gram, GRAM_SHARE)
+        gradient = Segment(d, self.book.delta_gradient, (1 - GRAM_SHARE) / (self.rounds - 1))
+        return ((matrix,),) + ((gradient,),) * (self.rounds - 1)
+
+    def start(self) -> State:
+        """The public prior's intercept."""
+        return State(prior_weights(self.book), np.zeros(self.book.dimension))
+
+    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+        """The Gram matrix's upper triangle for sum 0, the gradient at ``state`` after it."""
+        return contribution.gram(data) if index == 0 else contribution.gradient(data, state.weights)
+
+    def step(
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+    ) -> State:
+        """Eigen-decompose the Gram matrix, or take one preconditioned step with momentum."""
+        deviation = total_deviation(mechanisms, 0)
+        if index == 0:
+            return self._decompose(state, opened, deviation)
+        unit = gradient_unit(self.book)
+        velocity = MOMENTUM * state.velocity + opened / unit
+        assert state.eigenvectors is not None  # noqa: S101 - sum 0 was stepped on before
+        along = (state.eigenvectors.T @ velocity) * self._gains(state)
+        return replace(
+            state,
+            weights=state.weights - state.eigenvectors @ along,
+            velocity=velocity,
+            deviations=(*state.deviations, deviation / unit),
+        )
+
+    def _decompose(self, state: State, opened: NDArray[np.int64], deviation: float) -> State:
+        d = self.book.dimension
+        unit = float(self.book.scale**2 << self.book.weight_bits)
+        matrix = np.zeros((d, d))
+        matrix[np.triu_indices(d)] = opened / unit
+        values, vectors = np.linalg.eigh(matrix, UPLO="U")
+        ridge = max(RIDGE_FACTOR * math.sqrt(d) * deviation / unit, RIDGE_LEAST)
+        return replace(state, eigenvalues=np.maximum(values, 0.0), eigenvectors=vectors, ridge=ridge)
+
+    @staticmethod
+    def _gains(state: State) -> NDArray[np.float64]:
+        """Eigenvalues of the preconditioner A, shape (d,)."""
+        assert state.eigenvalues is not None  # noqa: S101 - sum 0 was stepped on before
+        return 1 / (CURVATURE * (state.eigenvalues + state.ridge))
+
+    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
+        """Propagate isotropic gradient noise through the recursion, linearised at curvature 0.12.
+
+        Along an eigenvector with value e a step is w ← w − A·v, v ← 0.3·v + 0.12·e·w + noise; the noise of
+        the Gram matrix only changes A, which changes how fast w converges, not where to.
+        """
+        assert state.eigenvectors is not None  # noqa: S101 - a solved model has them
+        assert state.eigenvalues is not None  # noqa: S101
+        gains = self._gains(state)
+        variance = np.zeros(self.book.dimension)
+        for first, deviation in enumerate(state.deviations):
+            weight, velocity = np.zeros_like(gains), np.zeros_like(gains)
+            for later in range(first, len(state.deviations)):
+                noise = deviation if later == first else 0.0
+                velocity = MOMENTUM * velocity + CURVATURE * state.eigenvalues * weight + noise
+                weight = weight - gains * velocity
+            variance += weight**2
+        blocks = [
+            (state.eigenvectors[columns] * variance) @ state.eigenvectors[columns].T
+            for columns in self.book.slices
+        ]
+        return score_deviations(self.book, blocks)

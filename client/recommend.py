@@ -1,0 +1,160 @@
+"""Score a file of accounts (× candidate plans) with a release: columns in, columns out."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from fedrepay.client.data import load_mapping, read_table
+
+from fedrepay.client import release_file
+from fedrepay.client.score import MOST_REASONS, Reasons, probability
+from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+
+PLAN = "plan_id"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was written."""
+
+    rows: int
+    rejected: int
+    number: int
+    signatures: int
+    members: int
+    roster_code: str
+    not_private: str | None
+
+
+def score_file(
+    release: Path, accounts: Path, mapping: Path | None, plans: Path | None, out: Path, *, unprotected: bool
+) -> Scored:
+    """Score and write; see ``fedrepay recommend --help``.
+
+    Raises:
+        ReleaseError: the release must not be used.
+        ArgumentError: plans without plan columns in the schema, or an unknown output format.
+        DataError: a file cannot be read or holds no good row.
+        StorageError: the output cannot be written; nothing half-written is left.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
+    checked = release_file.load(release, unprotected=unprotected)
+    book, made = checked.book, checked.release
+    plan_columns = [column.name for column in book.schema.columns if column.role == "plan"]
+    if plans is not None and not plan_columns:
+        raise ArgumentError(
+            "--plans was given, but this release's schema has no plan column: it scores accounts only.",
+            "Leave --plans out, or use a release whose schema has columns of role plan.",
+        )
+    extra = (PLAN,) if plans is not None else ()
+    with tempfile.TemporaryDirectory() as scratch:
+        source = accounts if plans is None else _cross(accounts, plans, Path(scratch) / "rows.parquet")
+        mapped = None if mapping is None else load_mapping(mapping)
+        table, findings = read_table(book, source, mapped, need_outcome=False, extra=extra)
+    refused = findings.refused
+    if not len(table.codes):
+        findings.raise_if_refused()
+        raise DataError(f"{accounts} holds no rows.", "Give a file with at least one account.")
+    good = book.schema.outcome.good
+    likely = probability(book, made.weights, table.codes)
+    likely = likely if good == 1 else 1.0 - likely
+    reasons = Reasons.of(book, made.weights, made.sums[0], made.card["learner"]).top(table.codes, good)
+    columns: dict[str, list[object]] = {"id": [str(each) for each in table.customers]}
+    groups = None
+    if plans is not None:
+        groups = np.asarray(columns["id"])
+        columns["plan"] = [str(each) for each in table.extra[PLAN]]
+    columns["probability"] = [round(float(each), 6) for each in likely]
+    columns["rank"] = [int(each) for each in ranks(likely, groups)]
+    for position in range(MOST_REASONS):
+        columns[f"reason_{position + 1}"] = [
+            each[position] if position < len(each) else None for each in reasons
+        ]
+    columns["release"] = [made.number] * len(likely)
+    columns["release_hash"] = [checked.hash] * len(likely)
+    write_columns(columns, out)
+    rejects = out.with_name(out.name + ".rejects")
+    if refused:
+        rejected = {
+            "file": [each.file for each in refused],
+            "row": [each.row for each in refused],
+            "column": [each.column for each in refused],
+            "value": [str(each.value) for each in refused],
+            "bound": [each.bound for each in refused],
+        }
+        write_columns(rejected, rejects)
+    else:
+        rejects.unlink(missing_ok=True)
+    return Scored(
+        rows=len(likely),
+        rejected=len({(each.file, each.row) for each in refused}),
+        number=made.number,
+        signatures=checked.signatures,
+        members=len(made.roster.names),
+        roster_code=made.roster.code(),
+        not_private=made.statement.get("not_private"),
+    )
+
+
+def ranks(likely: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Rank 1 for the likeliest good outcome, over the file or within each account; ties by row order."""
+    rank = np.empty(len(likely), np.int64)
+    if groups is None:
+        rank[np.argsort(-likely, kind="stable")] = np.arange(1, len(likely) + 1)
+        return rank
+    order = np.lexsort((np.arange(len(likely)), -likely, groups))
+    starts = np.r_[True, groups[order][1:] != groups[order][:-1]]
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    rank[order] = np.arange(len(order)) - first + 1
+    return rank
+
+
+def _cross(accounts: Path, plans: Path, target: Path) -> Path:
+    """Every account with every plan, as one table."""
+    with duckdb.connect() as connection:
+        try:
+            readers = [
+                "read_parquet" if path.suffix == ".parquet" else "read_csv" for path in (accounts, plans)
+            ]
+            connection.execute(
+                f"COPY (SELECT a.*, p.* FROM {readers[0]}($a) a CROSS JOIN {readers[1]}($p) p) "
+                f"TO '{str(target).replace(chr(39), chr(39) * 2)}' (FORMAT parquet)",
+                {"a": str(accounts), "p": str(plans)},
+            )
+        except duckdb.Error as error:
+            raise DataError(
+                f"{accounts} and {plans} cannot be joined: {str(error).splitlines()[0]}",
+                "Plans need a plan_id and the schema's plan columns; accounts must not hold these names.",
+            ) from error
+    return target
+
+
+def write_columns(columns: dict[str, list[object]], out: Path) -> None:
+    """Write columns as CSV or Parquet (by suffix; anything else is CSV), all or nothing.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    partial = out.with_name(out.name + ".partial")
+    form = "FORMAT parquet" if out.suffix == ".parquet" else "FORMAT csv, HEADER"
+    try:
+        with duckdb.connect() as connection:
+            arrays = {name: np.asarray(values, dtype=_dtype(values)) for name, values in columns.items()}
+            connection.register("columns", arrays)
+            connection.execute(f"COPY columns TO '{str(partial).replace(chr(39), chr(39) * 2)}' ({form})")
+        partial.replace(out)
+    except (duckdb.Error, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{out} cannot be written: {str(error).splitlines()[0]}", "Free the disk or choose another path."
+        ) from error
+
+
+def _dtype(values: list[object]) -> type:
+    for kind in (int, float):
+        if all(type(each) is kind for each in values):
+            return kind
+    return object

@@ -1,0 +1,47 @@
+"""``fedrepay recommend``: options and screen; the work is in ``recommend.py``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def recommend(
+    release: Annotated[
+        Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
+    ],
+    accounts: Annotated[Path, typer.Option(help="CSV or Parquet file of accounts.")],
+    out: Annotated[Path, typer.Option(help="Where to write scores (.csv or .parquet).")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
+    ] = None,
+    plans: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet of candidate plans; each account is scored with each.")
+    ] = None,
+    unprotected: Annotated[
+        bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
+    ] = False,
+) -> None:
+    """Score your own accounts on your own machine with a release.
+
+    Writes one row per account (or account × plan): id, probability of the good outcome, rank (1 is
+    the likeliest good outcome), four reasons, release number and hash. Rows that `member check-data`
+    would refuse go to OUT.rejects. The signatures are checked against the roster inside the release;
+    compare the twelve words printed with the ones your institution approved.
+
+    \b
+    fedrepay recommend --release runs/first/release --accounts accounts.csv --out scores.csv
+    """
+    from rich.console import Console
+
+    from fedrepay.client.recommend import score_file
+
+    console = Console(stderr=True)
+    result = score_file(release, accounts, mapping, plans, out, unprotected=unprotected)
+    if result.not_private:
+        console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {result.not_private}[/]")
+    console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")
+    console.print(f"Roster code, to compare: [bold]{result.roster_code}[/]")
+    console.print(f"{result.rows} rows written to {out}; {result.rejected} rejected.")
+    if result.rejected:
+        console.print(f"[yellow]Why: {out}.rejects[/]")

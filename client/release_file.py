@@ -1,0 +1,54 @@
+"""The opened release on disk: ``release.safetensors`` and ``votes.msgpack`` in one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrepay.shared.schema.codebook import CodeBook
+
+from fedrepay.shared.errors import ProtocolError, ReleaseError
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.release import Release, check_votes
+from fedrepay.shared.trust.wire import Votes
+
+RELEASE, VOTES = "release.safetensors", "votes.msgpack"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A release whose signatures verify."""
+
+    release: Release
+    book: CodeBook
+    hash: str
+    signatures: int
+
+
+def load(path: Path, *, unprotected: bool) -> Checked:
+    """Read a release and check it.
+
+    Args:
+        path: the folder, or the file in it.
+        unprotected: accept a release without a privacy guarantee.
+
+    Raises:
+        ReleaseError: missing, damaged, not signed by more than half of its roster, or not private.
+    """
+    folder = path if path.is_dir() else path.parent
+    try:
+        data = (folder / RELEASE).read_bytes()
+        votes = Votes.decode((folder / VOTES).read_bytes())
+    except (OSError, ProtocolError) as error:
+        raise ReleaseError(
+            f"{folder} holds no readable release and votes.", "Name the `release` folder of a finished run."
+        ) from error
+    release = Release.decode(data)
+    signatures = check_votes(data, release.number, release.roster, votes.signed)
+    not_private = release.statement.get("not_private")
+    if not_private and not unprotected:
+        raise ReleaseError(
+            f"The release is not private: {not_private}",
+            "Use a release of a protected run; --unprotected accepts this one, for tests.",
+        )
+    book = codebook.from_bytes(release.schema, release.codebook)
+    return Checked(release, book, keys.digest(data).hex(), signatures)

@@ -1,0 +1,80 @@
+"""Scores of the shared model on a member's own rows, and the reasons for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from fedrepay.shared.schema.codebook import CodeBook
+
+MOST_REASONS = 4
+
+
+def probability(
+    book: CodeBook, weights: npt.NDArray[np.float64], codes: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.float64]:
+    """P(outcome = 1) for each row, (n,): σ(x·w) with x = C/S."""
+    effects = block_effects(book, weights)
+    score = np.full(len(codes), effects[-1][0])
+    for column, effect in enumerate(effects[:-1]):
+        score += effect[codes[:, column]]
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * score)))
+
+
+def block_effects(book: CodeBook, weights: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+    """Log-odds of outcome 1 that each bin of each block adds: one (bins,) array a block."""
+    return [
+        block.matrix @ weights[columns] / book.scale
+        for block, columns in zip(book.blocks, book.slices, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Contributions against the consortium's average account: w·(x − x̄), a block at a time.
+
+    x̄ comes from the intercept column of the opened, noisy Gram matrix where there is one, else from
+    the plain mean over a block's bins; both are public to the members.
+    """
+
+    book: CodeBook
+    effects: tuple[npt.NDArray[np.float64], ...]
+    average: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, book: CodeBook, weights: npt.NDArray[np.float64], first_sum: npt.NDArray[np.int64], learner: str
+    ) -> "Reasons":
+        """Prepare reasons for a release."""
+        effects = block_effects(book, weights)[:-1]
+        if learner != "dp-newton":
+            return cls(book, tuple(effects), tuple(float(e.mean()) for e in effects))
+        column = last_column(first_sum, book.dimension)
+        mean = column / max(column[-1], 1.0) * float(book.blocks[-1].matrix[0, 0]) / book.scale
+        average = tuple(float(mean[s] @ weights[s]) for s in book.slices[:-1])
+        return cls(book, tuple(effects), average)
+
+    def top(self, codes: npt.NDArray[np.uint16], good: int) -> list[Sequence[str]]:
+        """Up to four reasons a row, strongest first; the sign is towards (+) or away from (−) the good outcome."""
+        towards = 1.0 if good == 1 else -1.0
+        parts = np.stack(
+            [towards * (effect[codes[:, i]] - self.average[i]) for i, effect in enumerate(self.effects)],
+            axis=1,
+        )
+        order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :MOST_REASONS]
+        return [
+            [self._text(int(block), int(codes[row, block]), float(parts[row, block])) for block in blocks]
+            for row, blocks in enumerate(order)
+        ]
+
+    def _text(self, block: int, code: int, part: float) -> str:
+        here = self.book.blocks[block]
+        name = " × ".join(here.columns) if here.kind == "cross" else here.name
+        return f"{name} {here.labels[code]} ({part:+.2f})"
+
+
+def last_column(upper: npt.NDArray[np.int64], dimension: int) -> npt.NDArray[np.float64]:
+    """The last column of a symmetric matrix given as its row-major upper triangle, (d,)."""
+    rows = np.arange(dimension)
+    ends = (rows + 1) * dimension - rows * (rows + 1) // 2 - 1
+    return upper[ends].astype(np.float64)

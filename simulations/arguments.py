@@ -1,0 +1,179 @@
+"""The arguments of a simulation, checked, and the folder they belong to."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.trust.roster import check_size, default_colluders
+
+HERE = Path(__file__).parent
+SHIPPED = HERE / "data" / "uci_default_credit_30k.parquet"
+SHIPPED_SCHEMA = HERE / "data" / "uci_default_credit.toml"
+SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the user asked for; equal arguments resume a folder, others are refused."""
+
+    data: str
+    schema: str
+    mapping: str | None
+    test: str | None
+    members: int | None
+    split: str
+    epsilon: float
+    delta: float | None
+    colluders: int | None
+    mode: str
+    rounds: int | None
+    drop: tuple[str, ...]
+    seed: int
+    baselines: bool
+
+    def check(self) -> None:
+        """Refuse what can be refused before any file is read.
+
+        Raises:
+            ArgumentError: naming option, value and bound.
+        """
+        if self.mode not in ("distributed", "none"):
+            raise ArgumentError(f"--mode {self.mode} is unknown.", "Choose distributed or none.")
+        if not 0 < self.epsilon <= 1000:
+            raise ArgumentError(
+                f"--epsilon {self.epsilon:g} is outside (0, 1000].",
+                "ε is the privacy budget of one customer; 1 is the default, smaller is stricter.",
+            )
+        if self.delta is not None and not 0 < self.delta < 1:
+            raise ArgumentError(f"--delta {self.delta:g} is outside (0, 1).", "Leave it out for the default.")
+        if self.members is not None:
+            check_size(self.members, self.colluders or default_colluders(self.members))
+        if self.rounds is not None and not 2 <= self.rounds <= 1000:
+            raise ArgumentError(f"--rounds {self.rounds} is outside 2 … 1000.", "5 is the default.")
+        for each in self.drop:
+            self.parse_drop(each)
+
+    @staticmethod
+    def parse_drop(text: str) -> tuple[str, int]:
+        """``NAME@ROUND`` as a pair.
+
+        Raises:
+            ArgumentError: another form.
+        """
+        name, at, round_ = text.rpartition("@")
+        if not at or not name or not round_.isdigit():
+            raise ArgumentError(f"--drop {text} is not NAME@ROUND.", "For example --drop m03@2.")
+        return name, int(round_)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The output folder of one run."""
+
+    path: Path
+
+    @property
+    def members(self) -> Path:
+        """Members' own stores (0700)."""
+        return self.path / "members"
+
+    @property
+    def coordinator(self) -> Path:
+        """The coordinator's key and database."""
+        return self.path / "coordinator"
+
+    @property
+    def transcript(self) -> Path:
+        """What the wire saw."""
+        return self.path / "transcript"
+
+    @property
+    def release(self) -> Path:
+        """The opened, signed release."""
+        return self.path / "release"
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.json."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """report.html."""
+        return self.path / "report.html"
+
+    def claim(self, arguments: Arguments) -> bool:
+        """Make the folder for these arguments, or take up the same run again.
+
+        Returns:
+            True if the folder holds an earlier start of the same run.
+
+        Raises:
+            ArgumentError: the folder belongs to other arguments or other data.
+            StorageError: it cannot be written.
+        """
+        facts: dict[str, Any] = asdict(arguments) | {"drop": list(arguments.drop)}
+        facts["sha256"] = {
+            name: _sha256(Path(value))
+            for name in ("data", "schema", "mapping", "test")
+            if (value := facts[name]) is not None
+        }
+        marker = self.path / "run.json"
+        if marker.exists():
+            try:
+                before = json.loads(marker.read_text())
+            except ValueError as error:
+                raise StorageError(f"{marker} is damaged.", "Choose another --out.") from error
+            changed = sorted(key for key in facts | before if facts.get(key) != before.get(key))
+            if changed:
+                raise ArgumentError(
+                    f"{self.path} holds a run with other arguments or files ({', '.join(changed)} differ).",
+                    "Give the same arguments to resume it, or another --out.",
+                )
+            return True
+        try:
+            if self.path.exists() and any(self.path.iterdir()):
+                raise ArgumentError(
+                    f"{self.path} is not empty and not a run of ours.", "Choose another --out."
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.members.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be written: {error.strerror}.", "Choose another --out."
+            ) from error
+        write_atomically(marker, json.dumps(facts, indent=1).encode())
+        return False
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write all of a file or nothing.
+
+    Raises:
+        StorageError: disk full or not writable; nothing half-written is left.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}.", "Free the disk, then run the same command again."
+        ) from error

@@ -1,0 +1,200 @@
+"""A whole consortium in one process: plays the people, and lets the real apps do the rest.
+
+The driver makes the members' keys, computes the roster code from its own list and hands it to each
+member, as the telephone would. Nothing else passes between parties outside the Grid.
+"""
+
+import hmac
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fedrepay.client.data import Table
+from fedrepay.shared.schema.codebook import CodeBook
+from flwr.app import Context, RecordDict
+
+from fedrepay.client import relay
+from fedrepay.client.app import app as client_app
+from fedrepay.client.contribution import Rows, prepare
+from fedrepay.client.identity import Identity
+from fedrepay.client.limits import Limits
+from fedrepay.client.member import Member
+from fedrepay.client.store import MemberStore
+from fedrepay.server.app import app as server_app
+from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest
+from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.grid import Exchange, InProcessGrid
+from fedrepay.simulations.transcript import Transcript
+
+KEPT_IN_MEMORY = 64  # members whose working memory is kept between messages
+SIMULATED_YEAR_BUDGET = 1.0001  # one release at ε, with the rounding of its composition
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Party:
+    """One simulated institution."""
+
+    name: str
+    train: Table
+
+
+@dataclass
+class Consortium:
+    """Members, coordinator and the wire between them.
+
+    Args:
+        folder: where stores, transcript and release go.
+        book: the code book all members hold.
+        parties: the institutions and their training rows.
+        plan: the run.
+        drops: (name, round) pairs at which a member fails.
+        observe: told of every exchange, for progress.
+        entropy: a constructor argument for tests; such a run's release is marked ``not_private``.
+    """
+
+    folder: Folder
+    book: CodeBook
+    parties: Sequence[Party]
+    plan: RunPlan
+    drops: frozenset[tuple[str, int]] = frozenset()
+    observe: Callable[[str, Exchange], None] = lambda _name, _exchange: None
+    entropy: Entropy | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    roster_code: str = ""
+
+    def run(self) -> None:
+        """Enrol, confirm the roster, carry the run to its end (or resume it).
+
+        Raises:
+            FedrepayError: what stopped it; everything done so far is kept.
+        """
+        names = [party.name for party in self.parties]
+        identities = {name: self._identity(name) for name in names}
+        coordinator = load_key(self.folder.coordinator)
+        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        if store.plan() is None:
+            store.begin(self.plan)
+        own_list = [identity.entry() for identity in identities.values()]
+        self.roster_code = Roster.of(own_list, keys.public_bytes(coordinator)).code()
+        members = _Members(self, identities)
+        transcript = Transcript(self.folder.transcript, dict(enumerate(names, start=2)))
+
+        def observe(exchange: Exchange) -> None:
+            transcript.record(exchange)
+            self.observe(names[exchange.node - 2], exchange)
+
+        addresses = [f"local:{name}" for name in names]
+        grid = InProcessGrid(client_app, addresses, observe)
+        for name, address in zip(names, addresses, strict=True):
+            members.get(name).approve_roster(self.roster_code)
+            relay.register(address, members.door(name))
+        context = Context(
+            run_id=1,
+            node_id=1,
+            node_config={},
+            state=RecordDict(),
+            run_config={"coordinator-folder": str(self.folder.coordinator)},
+        )
+        try:
+            server_app(grid=grid, context=context)
+        finally:
+            for address in addresses:
+                relay.unregister(address)
+
+    def _identity(self, name: str) -> Identity:
+        folder = self.folder.members / name
+        if not (folder / "identity.key").exists():
+            Identity.create(name).save(folder)
+        return Identity.load(name, folder)
+
+    def store(self, name: str) -> MemberStore:
+        """A member's store; only the driver reads it, for figures."""
+        return MemberStore(self.folder.members / name, time.time)
+
+    def limits(self) -> Limits:
+        """What simulated members allow: this very run, once."""
+        plan = self.plan
+        return Limits(
+            minimum_cohort=3,
+            epsilon_per_release=plan.epsilon,
+            epsilon_per_year=plan.epsilon * SIMULATED_YEAR_BUDGET,
+            delta_per_year=plan.delta,
+            delta_per_release=plan.delta,
+            max_attempts=plan.max_attempts,
+            allow_unprotected=plan.mode == "none",
+        )
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Collect how long the members' stages took."""
+        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+
+class _Members:
+    """Builds members when a message comes and keeps the most recent in memory."""
+
+    def __init__(self, consortium: Consortium, identities: dict[str, Identity]) -> None:
+        self._consortium = consortium
+        self._identities = identities
+        self._parties = {party.name: party for party in consortium.parties}
+        self._recent: OrderedDict[str, Member] = OrderedDict()
+
+    def get(self, name: str) -> Member:
+        if name not in self._recent:
+            consortium = self._consortium
+            self._recent[name] = Member(
+                self._identities[name],
+                consortium.store(name),
+                consortium.book,
+                lambda: snapshot(consortium.book, self._parties[name].train, self._identities[name].local),
+                consortium.limits(),
+                time.time,
+                consortium.entropy,
+                consortium.add_seconds,
+            )
+            if len(self._recent) > KEPT_IN_MEMORY:
+                self._recent.popitem(last=False)
+        self._recent.move_to_end(name)
+        return self._recent[name]
+
+    def door(self, name: str) -> relay.Handler:
+        def handle(kind: str, shared: bytes, own: bytes) -> bytes:
+            round_ = _round_of(kind, shared)
+            if (name, round_) in self._consortium.drops:
+                raise ConnectionError(f"simulated failure of {name} in round {round_}")
+            return self.get(name).handle(kind, shared, own)
+
+        return handle
+
+
+def _round_of(kind: str, shared: bytes) -> int | None:
+    """The round a message belongs to, for simulated failures."""
+    if kind == "ping":
+        return Ping.decode(shared).round
+    if kind == "round":
+        return RoundConfig.decode(RoundRequest.decode(shared).config.body).round
+    return None
+
+
+def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
+    """A member's contribution rows and the keyed hash of what they were made from."""
+    if table.outcome is None:
+        raise ValueError("training rows carry an outcome")
+    rows = prepare(book, table.codes, table.outcome, table.customers, table.propensity)
+    mac = hmac.new(key, digestmod="sha256")
+    for part in (
+        table.codes.tobytes(),
+        table.outcome.tobytes(),
+        "\x00".join(map(str, table.customers)).encode(),
+    ):
+        mac.update(len(part).to_bytes(8, "big") + part)
+    if table.propensity is not None:
+        mac.update(table.propensity.tobytes())
+    return rows, mac.digest()

@@ -1,0 +1,261 @@
+"""Figures of a finished run: the release judged on held-out customers, costs, and the attack.
+
+Only the driver reads members' stores, and only here; figures on test data and baselines without
+privacy are outside the guarantee and say so.
+"""
+
+import json
+import resource
+from importlib.metadata import version
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from fedrepay.client.data import Table
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.secure_sum.ring import chunk_count
+
+from fedrepay.client import release_file
+from fedrepay.client.learning import make_learner
+from fedrepay.client.score import block_effects, probability
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.trust.plan import sum_sizes
+from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.wire import Votes
+from fedrepay.simulations import attack_opened_sum, baselines, figures
+from fedrepay.simulations.arguments import Arguments, write_atomically
+from fedrepay.simulations.consortium import Consortium, snapshot
+from fedrepay.simulations.prepare import Prepared
+
+VERSION = 1
+OUTSIDE = [
+    "auc",
+    "log_loss",
+    "calibration",
+    "fairness",
+    "the attack's comparison with the truth",
+]
+PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
+CEREMONY = ("hello", "introduce", "seed", "context", "confirm")
+
+
+def export_release(consortium: Consortium) -> Release:
+    """Copy the opened release from the first member that stored it to ``DIR/release``."""
+    for party in consortium.parties:
+        stored = consortium.store(party.name).release()
+        if stored is not None:
+            _, data, votes = stored
+            Votes.decode(votes)
+            write_atomically(consortium.folder.release / release_file.RELEASE, data)
+            write_atomically(consortium.folder.release / release_file.VOTES, votes)
+            return Release.decode(data)
+    raise AssertionError("a finished run leaves its release at more than half of the members")
+
+
+def completed_mechanisms(consortium: Consortium) -> list[tuple[Mechanism, ...]]:
+    """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
+    run = consortium.plan.run
+    for party in consortium.parties:
+        store = consortium.store(party.name)
+        charged = {e.attempt: e.event for e in store.ledger() if e.run == run and e.status == "reserved"}
+        opened = [opening.attempt for opening in store.openings(run)]
+        if len(opened) == consortium.plan.rounds and set(opened) <= set(charged):
+            return [tuple(Mechanism(**facts) for facts in charged[attempt]) for attempt in opened]
+    return [()] * consortium.plan.rounds
+
+
+def measure(
+    arguments: Arguments,
+    prepared: Prepared,
+    consortium: Consortium,
+    seconds: dict[str, float],
+    *,
+    resumed: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """metrics.json and the report's further details."""
+    book, plan = prepared.book, consortium.plan
+    release = export_release(consortium)
+    mechanisms = completed_mechanisms(consortium)
+    good = book.schema.outcome.good
+    begun = perf_counter()
+
+    def federated(table: Table) -> np.ndarray:
+        return probability(book, release.weights, table.codes)
+
+    def design(table: Table) -> np.ndarray:
+        return book.rows(table.codes) / book.scale
+
+    test, truth = prepared.test, prepared.test.outcome
+    scores = {"federated": federated(test)}
+    whole = design(test)
+    alone_auc, alone_loss = [], []
+    members: dict[str, Any] = {}
+    for party in prepared.parties:
+        own = prepared.tests[party.name]
+        alone, reason = baselines.ridge_logistic(design(party.train), party.train.outcome, arguments.seed)
+        shared = federated(own)
+        row: dict[str, Any] = {"rows": len(party.train.codes), "test_rows": len(own.codes)}
+        alone_own = None if alone is None else alone.predict(design(own)) if len(own.codes) else np.zeros(0)
+        row |= figures.compare(own.outcome, shared, alone_own, arguments.seed)
+        row["reason"] = reason or row["reason"]
+        if alone is not None:
+            predicted = alone.predict(whole)
+            alone_auc.append(figures.auc(truth, predicted))
+            alone_loss.append(figures.log_loss(truth, predicted))
+        members[party.name] = row
+    pooled, _ = baselines.ridge_logistic(design(prepared.train), prepared.train.outcome, arguments.seed)
+    if pooled is not None:
+        scores["pooled_no_privacy"] = pooled.predict(whole)
+    if arguments.baselines:
+        scores["pooled_lightgbm"] = baselines.lightgbm(
+            raw(prepared.train), prepared.train.outcome, raw(test), arguments.seed
+        )
+    auc = {name: figures.auc(truth, each) for name, each in scores.items()}
+    loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
+    seconds["baselines and figures"] = perf_counter() - begun
+    wire = wire_bytes(consortium)
+    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds)
+    metrics: dict[str, Any] = {
+        "version": VERSION,
+        "auc": {
+            "federated": auc["federated"],
+            "alone_mean": float(np.mean(alone_auc)) if alone_auc else None,
+            "pooled_no_privacy": auc.get("pooled_no_privacy"),
+            "pooled_lightgbm": auc.get("pooled_lightgbm"),
+            "members": members,
+        },
+        "log_loss": {
+            "federated": loss["federated"],
+            "alone_mean": float(np.mean(alone_loss)) if alone_loss else None,
+            "pooled_no_privacy": loss.get("pooled_no_privacy"),
+        },
+        "calibration": {"federated": figures.calibration(truth, scores["federated"])},
+        "privacy": release.statement,
+        "rounds": plan.rounds,
+        "attempts": release.card["attempts"],
+        "attempts_void": release.card["attempts"] - plan.rounds,
+        "members": len(prepared.parties),
+        "minimum_cohort": minimum_cohort(len(prepared.parties), plan.colluders),
+        "parameters": plan.dimension,
+        "values_summed": sum(sizes),
+        "ciphertexts_per_release": sum(chunk_count(size) for size in sizes),
+        **wire,
+        "seconds": {name: round(value, 3) for name, value in (seconds | consortium.stages).items()},
+        "resumed": resumed,
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "versions": {name: version(name) for name in PACKAGES},
+        "seed": arguments.seed,
+        "arguments": {
+            "split": arguments.split,
+            "members": len(prepared.parties),
+            "rounds": plan.rounds,
+            "mode": plan.mode,
+            "drop": list(arguments.drop),
+            "schema": f"{book.schema.name} {book.schema.version}",
+        },
+        "outside_the_guarantee": OUTSIDE,
+        "roster_code": consortium.roster_code,
+    }
+    details = {
+        "title": book.schema.title,
+        "good_outcome": f"{book.schema.outcome.name} = {good}",
+        "curves": curves(book, release, mechanisms),
+        "attack": opened_sum_attack(prepared, consortium, mechanisms),
+        "fairness": fairness(test, scores["federated"], good),
+    }
+    return metrics, details
+
+
+def raw(table: Table) -> np.ndarray:
+    """Model columns as numbers, (n, columns), for the tree baseline; categories become codes."""
+    columns = []
+    for values in table.values.values():
+        numeric = values.dtype.kind == "f"
+        columns.append(values if numeric else np.unique(values.astype(str), return_inverse=True)[1])
+    return np.column_stack(columns).astype(np.float64)
+
+
+def wire_bytes(consortium: Consortium) -> dict[str, float]:
+    """Bytes a member sent and received, from the transcript (all sessions of the run)."""
+    up = ceremony = down = release = 0
+    with (consortium.folder.transcript / "messages.jsonl").open() as file:
+        for line in file:
+            message = json.loads(line)
+            down += message["bytes_down"]
+            if message["kind"] == "round":
+                up += message["body"]
+            elif message["kind"] in CEREMONY:
+                ceremony += message["body"]
+            elif message["kind"] == "close":
+                release = max(release, message["body"])
+    members = len(consortium.parties)
+    return {
+        "bytes_up_per_member": up / members,
+        "bytes_ceremony_per_member": ceremony / members,
+        "bytes_release": release,
+        "bytes_down_per_member": down / members,
+    }
+
+
+def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, ...]]) -> list[dict[str, Any]]:
+    """What the model learned: log-odds of the good outcome per bin, with the noise's standard deviation."""
+    towards = 1.0 if book.schema.outcome.good == 1 else -1.0
+    learner = make_learner(release.card["learner"], book, len(release.sums))
+    state = learner.start()
+    for index, (opened, charged) in enumerate(zip(release.sums, mechanisms, strict=True)):
+        state = learner.step(index, state, opened, charged)
+    deviations = learner.weight_noise(state)
+    effects = block_effects(book, release.weights)
+    result = []
+    for block, effect, deviation in zip(book.blocks[:-1], effects, deviations, strict=False):
+        centred = towards * (effect - effect.mean())
+        result.append(
+            {
+                "name": " × ".join(block.columns),
+                "kind": block.kind,
+                "labels": list(block.labels),
+                "effect": [float(each) for each in centred],
+                "sd": [float(each) for each in deviation] if any(mechanisms) else None,
+            }
+        )
+    return result
+
+
+def opened_sum_attack(
+    prepared: Prepared, consortium: Consortium, mechanisms: list[tuple[Mechanism, ...]]
+) -> dict[str, Any] | None:
+    """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
+    plan, book = consortium.plan, prepared.book
+    if plan.learner != "dp-newton":
+        return None
+    learner = make_learner(plan.learner, book, plan.rounds)
+    own = {
+        party.name: learner.contribution(0, learner.start(), snapshot(book, party.train, b"")[0])
+        for party in prepared.parties
+    }
+    variance = mechanisms[0][0].share_variance if mechanisms[0] else 0.0
+    return attack_opened_sum.attack(book, own, variance, plan.colluders)
+
+
+def fairness(test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:
+    """Per group of each audit column: rows, AUC, mean score and observed rate of the good outcome."""
+    rows: list[dict[str, Any]] = []
+    if test.outcome is None:
+        return rows
+    for column, values in test.audit.items():
+        for group in sorted(set(values.astype(str))):
+            inside = values.astype(str) == group
+            truth = test.outcome[inside]
+            likely = scores[inside] if good == 1 else 1 - scores[inside]
+            rows.append(
+                {
+                    "column": column,
+                    "group": group,
+                    "rows": int(inside.sum()),
+                    "auc": figures.auc(truth, scores[inside]),
+                    "mean_score": float(likely.mean()),
+                    "observed_rate": float((truth == good).mean()),
+                }
+            )
+    return rows

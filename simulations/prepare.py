@@ -1,0 +1,106 @@
+"""From files to members: read, hold out test customers, form the parties, plan the run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from fedrepay.client.data import Mapping, Table, load_mapping, read_table
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations.split import split_members, split_test
+
+from fedrepay.shared.errors import ArgumentError, DataError
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
+from fedrepay.shared.trust.roster import check_size, default_colluders
+from fedrepay.simulations.arguments import Arguments
+from fedrepay.simulations.consortium import Party
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data after the splits."""
+
+    book: CodeBook
+    train: Table
+    test: Table
+    parties: tuple[Party, ...]
+    tests: dict[str, Table]  # each member's own held-out rows
+
+
+def prepare(arguments: Arguments) -> Prepared:
+    """Read the data, hold out test customers, form the members.
+
+    Raises:
+        DataError: rows that `check-data` refuses, or a part with one class only.
+    """
+    book = codebook.load(Path(arguments.schema))
+    mapping = None if arguments.mapping is None else load_mapping(Path(arguments.mapping))
+    extra = (arguments.split.removeprefix("column:"),) if arguments.split.startswith("column:") else ()
+    table = _read(book, Path(arguments.data), mapping, extra)
+    if arguments.test is None:
+        held_out = split_test(table.customers, arguments.seed)
+        train, test = table.take(np.flatnonzero(~held_out)), table.take(np.flatnonzero(held_out))
+    else:
+        train, test = table, _read(book, Path(arguments.test), mapping, extra)
+    for name, part in (("training", train), ("test", test)):
+        if part.outcome is None or len(np.unique(part.outcome)) < 2:
+            raise DataError(
+                f"The whole {name} part has one class of outcome (or no row).",
+                "Learning and judging need both outcomes; give more rows.",
+            )
+    shares = _split(arguments, train)
+    test_shares = dict(_split(arguments, test))
+    parties = tuple(Party(name, train.take(rows)) for name, rows in shares)
+    check_size(len(parties), arguments.colluders or default_colluders(len(parties)))
+    for party in parties:
+        customers = len(np.unique(party.train.customers))
+        if customers > book.schema.public.n_max:
+            raise DataError(
+                f"{party.name} would bring {customers} customers; the schema's public n_max is "
+                f"{book.schema.public.n_max}.",
+                "Use more members, or a schema with a higher n_max.",
+            )
+    if len(parties) > book.schema.public.members_max:
+        raise ArgumentError(
+            f"{len(parties)} members pass the schema's public members_max of {book.schema.public.members_max}.",
+            "Use fewer members, or build a schema with a higher members_max.",
+        )
+    none = np.array([], np.int64)
+    tests = {party.name: test.take(test_shares.get(party.name, none)) for party in parties}
+    return Prepared(book, train, test, parties, tests)
+
+
+def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str, ...]) -> Table:
+    table, findings = read_table(book, path, mapping, need_outcome=True, extra=extra)
+    findings.raise_if_refused()
+    return table
+
+
+def _split(arguments: Arguments, table: Table) -> list[tuple[str, np.ndarray]]:
+    column = arguments.split.partition(":")[2]
+    values = {**table.values, **table.extra}.get(column)
+    return split_members(table.customers, arguments.split, arguments.members, arguments.seed, values)
+
+
+def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
+    """The run the operator would start."""
+    book, members = prepared.book, len(prepared.parties)
+    learner = default_learner(book.dimension)
+    bound = 1 / (10 * book.schema.public.n_max)
+    delta = min(1e-5, bound) if arguments.delta is None else arguments.delta
+    if delta > bound:
+        raise ArgumentError(
+            f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.",
+            "δ must stay below the chance of naming one customer.",
+        )
+    return RunPlan(
+        run=1,
+        schema_hash=book.schema_hash,
+        mode="none" if arguments.mode == "none" else "distributed",
+        learner=learner,
+        dimension=book.dimension,
+        epsilon=arguments.epsilon,
+        delta=delta,
+        colluders=default_colluders(members) if arguments.colluders is None else arguments.colluders,
+        rounds=arguments.rounds or default_rounds(learner),
+    )

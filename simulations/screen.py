@@ -1,0 +1,114 @@
+"""What a person sees while a simulation runs, and its summary."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.grid import Exchange
+
+STEPS = {
+    "hello": "Ceremony: hello",
+    "introduce": "Ceremony: roster, compared by its twelve words",
+    "seed": "Ceremony: group seed",
+    "context": "Ceremony: encryption keys",
+    "confirm": "Ceremony: confirmation",
+    "ping": "Who is there",
+    "round": "Secure sum",
+    "close": "Release: recompute and sign",
+    "votes": "Release: store",
+}
+
+
+class Screen:
+    """Progress on long work; silent where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._console = console
+        self._task = self._progress.add_task("Starting", total=None)
+        self._done = 0
+        self._kind = ""
+        self.sums = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """A stage without a count."""
+        self._kind = ""
+        self._progress.update(self._task, description=text, total=None)
+
+    def note(self, text: str) -> None:
+        """A line that stays on the screen."""
+        self._console.print(text)
+
+    def exchanged(self, members: int, name: str, exchange: Exchange) -> None:
+        """One message answered."""
+        if exchange.kind != self._kind:
+            self._kind, self._done = exchange.kind, 0
+        self._done += 1
+        if exchange.error:
+            self.note(f"[yellow]{name}: {exchange.error}[/]")
+        label = STEPS.get(exchange.kind, exchange.kind)
+        self._progress.update(
+            self._task,
+            description=f"{label} ({name})",
+            total=members,
+            completed=(self._done - 1) % members + 1,
+        )
+
+
+def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
+    """A few lines and where to read on."""
+    privacy, auc = metrics["privacy"], metrics["auc"]
+    if privacy["not_private"]:
+        console.print(f"[bold red]NOT PRIVATE: {privacy['not_private']}[/]")
+    if metrics["members"] < 5:
+        console.print(
+            f"[bold red]Small cohort: {metrics['members']} members; each can learn much about the others.[/]"
+        )
+    table = Table(show_header=False, box=None)
+    rows = {
+        "AUC, learned together": auc["federated"],
+        "AUC, members alone (mean, without privacy)": auc["alone_mean"],
+        "AUC, pooled (without privacy)": auc["pooled_no_privacy"],
+        "AUC, pooled LightGBM (without privacy)": auc["pooled_lightgbm"],
+    }
+    for label, value in rows.items():
+        if value is not None:
+            table.add_row(label, f"{value:.4f}")
+    epsilon = "none" if privacy["epsilon"] is None else f"{privacy['epsilon']:g}"
+    delta = "none" if privacy["delta"] is None else f"{privacy['delta']:g}"
+    table.add_row("ε, δ (one customer)", f"{epsilon}, {delta}")
+    table.add_row(
+        "Members, secure sums, attempts", f"{metrics['members']}, {metrics['rounds']}, {metrics['attempts']}"
+    )
+    table.add_row("Sent by a member", f"{metrics['bytes_up_per_member'] / 1e6:.2f} MB")
+    console.print(table)
+    console.print(f"Report:  {folder.report}")
+    console.print(f"Release: {folder.release}")

@@ -1,0 +1,75 @@
+"""The transcript: what the coordinator and the wire saw, and nothing else, for others to attack."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from fedrepay.shared.errors import StorageError
+from fedrepay.simulations.grid import Exchange
+
+README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
+ciphertexts, tags, the public encryption context, sealed envelopes, sizes.
+`messages.jsonl` lists the messages in order; `blobs/` holds their bytes by SHA-256.
+It holds no seed, secret key, opened sum, mask, noise, row count or evaluation figure;
+a test of the project searches it for every secret of a run.
+"""
+
+
+class Transcript:
+    """Appends exchanges to a folder.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, names: dict[int, str]) -> None:
+        self._folder = folder
+        self._names = names
+        self._last: tuple[bytes, str] = (b"", "")
+        try:
+            (folder / "blobs").mkdir(parents=True, exist_ok=True)
+            (folder / "README.txt").write_text(README)
+        except OSError as error:
+            raise _failed(folder, error) from error
+
+    def record(self, exchange: Exchange) -> None:
+        """Append one exchange."""
+        line = {
+            "member": self._names[exchange.node],
+            "kind": exchange.kind,
+            "bytes_down": exchange.sent,
+            "bytes_up": exchange.received,
+            "shared": self._blob(exchange.shared),
+            "body": len(exchange.body),
+            "own": self._blob(exchange.own),
+            "reply": self._blob(exchange.body),
+            "error": exchange.error,
+        }
+        try:
+            with (self._folder / "messages.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+
+    def _blob(self, data: bytes) -> str | None:
+        if not data:
+            return None
+        if data == self._last[0]:  # one broadcast is one blob
+            return self._last[1]
+        name = sha256(data).hexdigest()
+        path = self._folder / "blobs" / name
+        try:
+            if not path.exists():
+                path.write_bytes(data)
+        except OSError as error:
+            raise _failed(self._folder, error) from error
+        if len(data) > 100_000:
+            self._last = (data, name)
+        return name
+
+
+def _failed(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"The transcript in {folder} cannot be written: {error.strerror}.",
+        "Free the disk, then run the same command again: the run resumes.",
+    )

@@ -1,0 +1,44 @@
+"""The ``fedrepay`` command: composes the groups of each role and turns typed errors into exit codes."""
+
+import sys
+
+import typer
+
+from fedrepay.client import data_commands, recommend_command, schema_commands
+from fedrepay.shared.errors import FedrepayError
+from fedrepay.simulations import commands
+
+app = typer.Typer(
+    name="fedrepay",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Creditors learn together which repayment plan works for whom; no debtor's record leaves "
+    "its institution, and the coordinator reads no update.\n\n"
+    "Start with: fedrepay simulate --out runs/first",
+)
+app.command("simulate")(commands.simulate)
+app.command("recommend")(recommend_command.recommend)
+app.add_typer(schema_commands.app, name="schema")
+app.add_typer(data_commands.app, name="member")
+
+
+def main() -> None:
+    """Run the command; a typed error ends it with its own exit code, cause and remedy."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    try:
+        app(standalone_mode=True)
+    except FedrepayError as error:
+        console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+        console.print(error.cause, markup=False)
+        console.print(error.remedy, markup=False, style="dim")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("Stopped. Nothing done so far is lost: run the same command again to resume.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
