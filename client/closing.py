@@ -18,6 +18,7 @@ EPOCH_REPLIES = (
     "reply:seed",
     "reply:context",
     "reply:confirm",
+    "reply:write",
     "reply:close",
 )
 

@@ -17,8 +17,9 @@ from fedrepay.shared.errors import DataError, SchemaError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fedrepay.shared.schema.codebook import CodeBook
     from numpy.typing import NDArray
+
+    from fedrepay.shared.schema.codebook import CodeBook
 
 _CHUNK = 4096  # rows expanded at a time
 _EXACT = 1 << 53  # float64 holds every integer up to here

@@ -6,8 +6,8 @@ Pure: each step takes the epoch's state and a message and returns the next state
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from fedrepay.client.he import GroupContext
 
+from fedrepay.client.he import GroupContext
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.entropy import Entropy
@@ -187,7 +187,7 @@ def confirm(identity: Identity, state: EpochState, seed: bytes, signed: Signed) 
     if offer.epoch != epoch.id:
         raise Refusal("epoch", "The encryption context belongs to another epoch.")
     secret = keys.open_once(keys.derive(seed, "context"), offer.sealed, epoch.id)
-    group = GroupContext.from_secret(secret)
+    group = GroupContext.from_bytes(secret)
     if group.public_bytes() != offer.public:
         raise Refusal("context", "The sealed context and the public one differ.")
     test = np.frombuffer(offer.test, "<u8").reshape(-1, 2 * TEST_SLOTS).astype(np.uint64)

@@ -22,6 +22,7 @@ from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.wire import (
     Acceptances,
+    Attempt,
     Closing,
     ContextClosing,
     EpochStart,
@@ -101,6 +102,7 @@ class Member:
             "seed": self._seed,
             "context": self._context,
             "confirm": self._confirm,
+            "write": self._close,
             "close": self._close,
             "votes": self._votes,
         }
@@ -200,7 +202,8 @@ class Member:
         if header is None:
             return
         charged = session.view().charged
-        for each in (*config.history, config):
+        attempts: tuple[Attempt | RoundConfig, ...] = (*config.history, config)
+        for each in attempts:
             pair = (each.round, each.attempt)
             if self._identity.name in each.cohort and pair not in charged and each.attempt <= header.attempt:
                 event = budget.as_event(session.mechanisms(config, each))
@@ -288,10 +291,14 @@ class Member:
 
     def _votes(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
         candidate = self._store.fact("candidate")
+        votes = Votes.decode(shared)
+        stored = self._store.release()
+        if candidate is None and stored is not None and stored[0] == votes.run:
+            return b"", {}  # stored before a crash, and asked again
         if candidate is None:
             raise Refusal("release", "This member holds no release to store.")
         session = self._open_session()
-        closing.check_votes(candidate, session.epoch, Votes.decode(shared))
+        closing.check_votes(candidate, session.epoch, votes)
         self._store.store_release(
             session.epoch.run, candidate, shared, forget=("epoch", "candidate", *closing.EPOCH_REPLIES)
         )

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -142,7 +143,9 @@ def write_columns(columns: dict[str, list[object]], out: Path) -> None:
     form = "FORMAT parquet" if out.suffix == ".parquet" else "FORMAT csv, HEADER"
     try:
         with duckdb.connect() as connection:
-            arrays = {name: np.asarray(values, dtype=_dtype(values)) for name, values in columns.items()}
+            arrays: dict[str, np.ndarray[Any, Any]] = {
+                name: np.asarray(values, dtype=_dtype(values)) for name, values in columns.items()
+            }
             connection.register("columns", arrays)
             connection.execute(f"COPY columns TO '{str(partial).replace(chr(39), chr(39) * 2)}' ({form})")
         partial.replace(out)

@@ -77,4 +77,4 @@ def last_column(upper: npt.NDArray[np.int64], dimension: int) -> npt.NDArray[np.
     """The last column of a symmetric matrix given as its row-major upper triangle, (d,)."""
     rows = np.arange(dimension)
     ends = (rows + 1) * dimension - rows * (rows + 1) // 2 - 1
-    return upper[ends].astype(np.float64)
+    return np.asarray(upper[ends], np.float64)

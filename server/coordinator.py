@@ -165,8 +165,9 @@ class Coordinator:
             able = [n for n in roster.by_key_hash(cohort) if n not in self._writers_failed]
             if not able:
                 raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
-            targets, sealed = [able[0]], None
+            kind, targets, sealed = "write", [able[0]], None
         else:
+            kind = "close"
             targets, sealed = [n for n in roster.names if n not in state.votes], state.written.sealed
         shared: dict[int, bytes] = {}
         for name in targets:
@@ -175,7 +176,7 @@ class Coordinator:
                 closing = Closing(config=state.closing, sums=self._sums_from(first), sealed=sealed)
                 shared[first] = closing.encode()
         parts = {n: (shared[state.known.get(n, 0)], self._own_header(n)) for n in targets}
-        return Ask("close", parts)
+        return Ask(kind, parts)
 
     # --- answers ---
 
@@ -193,7 +194,7 @@ class Coordinator:
         try:
             if ask.kind == "round":
                 return self._receive_upload(name, reply)
-            if ask.kind == "close":
+            if ask.kind in ("write", "close"):
                 return self._receive_release(name, reply)
             if ask.kind in ("ping", "votes"):
                 return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
@@ -205,7 +206,7 @@ class Coordinator:
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         if ask.kind == "round":
             self._failed.add(name)
-        elif ask.kind == "close" and self.state.written is None:
+        elif ask.kind == "write":
             self._writers_failed.add(name)
         return Event("away" if away else "retry", name, cause.encode())
 
@@ -258,10 +259,12 @@ class Coordinator:
             return [Event("closing", "", self._config(self.plan.rounds, cohort).encode())]
         if ask.kind == "votes":
             return [Event("done", "", b"")]
+        if ask.kind == "write":
+            return []
         if ask.kind == "close":
             votes, names = len(state.votes), self.epoch.roster.names
             waiting = set(ask.parts) - set(state.votes) - set(state.away)  # they need older sums
-            if state.written is not None and votes <= len(names) // 2 and not waiting:
+            if votes <= len(names) // 2 and not waiting:
                 raise CohortError(
                     f"Only {votes} of {len(names)} members signed the release.",
                     "More than half must. Bring members back, then run again: the release stage resumes.",

@@ -108,9 +108,9 @@ def measure(
     if pooled is not None:
         scores["pooled_no_privacy"] = pooled.predict(whole)
     if arguments.baselines:
-        scores["pooled_lightgbm"] = baselines.lightgbm(
-            raw(prepared.train), prepared.train.outcome, raw(test), arguments.seed
-        )
+        trees, _ = baselines.lightgbm_baseline(raw(prepared.train), prepared.train.outcome, arguments.seed)
+        if trees is not None:
+            scores["pooled_lightgbm"] = trees.predict(raw(test))
     auc = {name: figures.auc(truth, each) for name, each in scores.items()}
     loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
     seconds["baselines and figures"] = perf_counter() - begun
@@ -187,7 +187,7 @@ def wire_bytes(consortium: Consortium) -> dict[str, float]:
                 up += message["body"]
             elif message["kind"] in CEREMONY:
                 ceremony += message["body"]
-            elif message["kind"] == "close":
+            elif message["kind"] == "write":
                 release = max(release, message["body"])
     members = len(consortium.parties)
     return {

@@ -37,20 +37,26 @@ def prepare(arguments: Arguments) -> Prepared:
     mapping = None if arguments.mapping is None else load_mapping(Path(arguments.mapping))
     extra = (arguments.split.removeprefix("column:"),) if arguments.split.startswith("column:") else ()
     table = _read(book, Path(arguments.data), mapping, extra)
+    shares = _split(arguments, table)
     if arguments.test is None:
         held_out = split_test(table.customers, arguments.seed)
-        train, test = table.take(np.flatnonzero(~held_out)), table.take(np.flatnonzero(held_out))
+        test = table.take(np.flatnonzero(held_out))
+        trains = {name: table.take(rows[~held_out[rows]]) for name, rows in shares}
+        tests = {name: table.take(rows[held_out[rows]]) for name, rows in shares}
+        train = table.take(np.flatnonzero(~held_out))
     else:
         train, test = table, _read(book, Path(arguments.test), mapping, extra)
+        trains = {name: table.take(rows) for name, rows in shares}
+        enough = len(np.unique(test.customers)) >= len(shares)
+        given = dict(_split(arguments, test)) if enough else {}
+        tests = {name: test.take(given.get(name, np.array([], np.int64))) for name in trains}
     for name, part in (("training", train), ("test", test)):
         if part.outcome is None or len(np.unique(part.outcome)) < 2:
             raise DataError(
                 f"The whole {name} part has one class of outcome (or no row).",
                 "Learning and judging need both outcomes; give more rows.",
             )
-    shares = _split(arguments, train)
-    test_shares = dict(_split(arguments, test))
-    parties = tuple(Party(name, train.take(rows)) for name, rows in shares)
+    parties = tuple(Party(name, rows) for name, rows in trains.items())
     check_size(len(parties), arguments.colluders or default_colluders(len(parties)))
     for party in parties:
         customers = len(np.unique(party.train.customers))
@@ -65,8 +71,6 @@ def prepare(arguments: Arguments) -> Prepared:
             f"{len(parties)} members pass the schema's public members_max of {book.schema.public.members_max}.",
             "Use fewer members, or build a schema with a higher members_max.",
         )
-    none = np.array([], np.int64)
-    tests = {party.name: test.take(test_shares.get(party.name, none)) for party in parties}
     return Prepared(book, train, test, parties, tests)
 
 

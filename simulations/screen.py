@@ -25,6 +25,7 @@ STEPS = {
     "confirm": "Ceremony: confirmation",
     "ping": "Who is there",
     "round": "Secure sum",
+    "write": "Release: write and seal",
     "close": "Release: recompute and sign",
     "votes": "Release: store",
 }

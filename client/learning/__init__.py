@@ -9,9 +9,8 @@ from fedrepay.client.learning.dp_newton import DPNewton
 from fedrepay.shared.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from fedrepay.shared.schema.codebook import CodeBook
-
     from fedrepay.client.learning.base import Learner
+    from fedrepay.shared.schema.codebook import CodeBook
 
 
 def make_learner(name: str, book: CodeBook, rounds: int) -> Learner:

@@ -11,11 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedrepay.shared.schema.codebook import CodeBook
     from numpy.typing import NDArray
 
     from fedrepay.client.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism, Segment
+    from fedrepay.shared.schema.codebook import CodeBook
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from fedrepay.shared.privacy.accounting import Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedrepay.shared.schema.codebook import CodeBook
     from numpy.typing import NDArray
 
     from fedrepay.client.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism
+    from fedrepay.shared.schema.codebook import CodeBook
 
 COUNT_SHARE = 0.02  # of μ²
 COUNT_UNIT = 1 << 10  # grid units a customer adds to the count

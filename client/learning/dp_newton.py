@@ -26,11 +26,11 @@ from fedrepay.shared.privacy.accounting import Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedrepay.shared.schema.codebook import CodeBook
     from numpy.typing import NDArray
 
     from fedrepay.client.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism
+    from fedrepay.shared.schema.codebook import CodeBook
 
 GRAM_SHARE = 0.2  # of μ²
 CURVATURE = 0.12

@@ -144,7 +144,7 @@ def plan_attempt(
     """The mechanisms of the next attempt, one a segment of sum ``index``.
 
     Every attempt takes its share of what is left: μᵢ² = (μ² − taken)·Wᵢ/Σⱼ≥ᵢ Wⱼ, so all attempts
-    together stay within μ² whatever fails.
+    together stay within μ² whatever fails. The last sum takes all that is left: it has no second attempt.
 
     Args:
         mu: Gaussian-DP parameter of the whole run.
@@ -155,7 +155,7 @@ def plan_attempt(
         colluders: members whose noise counts for nothing.
 
     Raises:
-        BudgetError: if colluders leave nobody honest.
+        BudgetError: if colluders leave nobody honest, or an attempt at the last sum came before.
     """
     if not 0 <= colluders < cohort:
         raise BudgetError(

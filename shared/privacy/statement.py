@@ -86,10 +86,10 @@ def _up(value: float) -> float:
 
 
 def _retry_factor(charges: Sequence[Charge]) -> float:
-    """How much larger σ of the last sum is than it would be without void attempts."""
+    """How much larger σ of the last completed sum is than it would be without void attempts."""
     taken = [math.fsum(mechanism.mu() ** 2 for mechanism in charge.mechanisms) for charge in charges]
-    factor = 1.0
-    for i, charge in enumerate(charges):
-        if not charge.completed:
-            factor /= math.sqrt(1 - taken[i] / math.fsum(taken[i:]))
-    return factor
+    last = max((i for i, charge in enumerate(charges) if charge.completed), default=0)
+    kept = [
+        1 - taken[i] / math.fsum(taken[i:]) for i, charge in enumerate(charges[:last]) if not charge.completed
+    ]
+    return 1 / math.sqrt(math.prod(kept))

@@ -1,0 +1,292 @@
+"""The code book: one integer matrix per block, made once from a schema and shipped beside it.
+
+Row = bin, column = coordinate; the model sees x = C/S. Everything an account brings to a secure sum is
+a product of rows of these tables, so sums are exact and sensitivities are integers
+(protocol, *Integers, not rounding of sums*).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.schema import bins
+from fedrepay.shared.schema.columns import PAIR
+from fedrepay.shared.schema.model import Schema, parse_schema, read_bytes
+
+SUFFIX = ".codebook.safetensors"
+PLAIN_MODULUS = 70_368_743_669_761
+"""t: the largest prime below 2⁴⁶ with t ≡ 1 mod 8192 (one field a slot, `reference/encryption.md`)."""
+
+WORST_NOISE = 8192
+"""σ_total/Δ of one sum in the worst setting that R leaves room for.
+
+ε = 0.1 and δ = 1e-5 give μ = 0.0325; one of 100 equal sums has μ/10; c = K − 2 at K = 256 members makes
+the total √(K/(K − c)) = 11.3 times the honest part; half of μ² lost to void attempts is another √2:
+1.41·11.3/0.00325 = 4,920. A run beyond that is refused by its own check of the range (accounting).
+"""
+OVERFLOW_SIGMAS = 11
+"""Noise of 11σ: overflow probability below 2⁻⁷⁰."""
+
+WEIGHT_BITS = 6
+LARGEST_R, SMALLEST_R = 1 << 16, 128
+
+Integers = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One feature, cross or the intercept: ``matrix`` is C, (bins, width), grid units."""
+
+    name: str
+    kind: Literal["feature", "cross", "intercept"]
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    matrix: Integers
+
+
+@dataclass(frozen=True)
+class CodeBook:
+    """A schema with its integer tables.
+
+    ``blocks`` are the features in schema order, then the crosses, then the intercept (one bin, one
+    column). ``scale`` is S, ``weight_bits`` b, ``residual_scale`` R; all are public.
+    """
+
+    schema: Schema = field(repr=False, compare=False)
+    schema_bytes: bytes = field(repr=False, compare=False)
+    codebook_bytes: bytes = field(repr=False, compare=False)
+    blocks: tuple[Block, ...] = field(repr=False, compare=False)
+    schema_hash: bytes
+    scale: int
+    weight_bits: int
+    residual_scale: int
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """The columns of each block in a row of C."""
+        ends = np.cumsum([block.matrix.shape[1] for block in self.blocks]).tolist()
+        return tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """d: all columns, the intercept included."""
+        return int(self.slices[-1].stop)
+
+    @cached_property
+    def delta_gram(self) -> int:
+        """L2 sensitivity of the Gram sum's upper triangle to one customer, grid units of 2ᵇS²."""
+        return (1 << self.weight_bits) * _gram_norm(self.blocks)
+
+    @cached_property
+    def delta_gradient(self) -> int:
+        """L2 sensitivity of a gradient sum to one customer, grid units of 2ᵇRS."""
+        return (1 << self.weight_bits) * self.residual_scale * _row_norm(self.blocks)
+
+    def rows(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+        """C of each row, (n, d) and integer-valued, from codes (n, blocks − 1).
+
+        Raises:
+            IndexError: a code beyond its block's bins.
+        """
+        out = np.empty((len(codes), self.dimension))
+        for index, (block, columns) in enumerate(zip(self.blocks[:-1], self.slices[:-1], strict=True)):
+            out[:, columns] = block.matrix[codes[:, index]]
+        out[:, self.slices[-1]] = self.blocks[-1].matrix[0]
+        return out
+
+
+def _maxima(blocks: Iterable[Block]) -> tuple[int, int]:
+    """N and Q: sums over blocks of the largest ΣC² and ΣC⁴ of a row (dependent blocks only lower them)."""
+    squares = [block.matrix.astype(np.int64) ** 2 for block in blocks]
+    return (
+        sum(int(each.sum(axis=1).max()) for each in squares),
+        sum(int((each**2).sum(axis=1).max()) for each in squares),
+    )
+
+
+def _gram_norm(blocks: Iterable[Block]) -> int:
+    """⌈√((N² + Q)/2)⌉: the upper triangle of C·Cᵀ has squared norm (‖C‖⁴ + ΣC⁴)/2."""
+    most, fourth = _maxima(blocks)
+    wanted = most * most + fourth
+    root = math.isqrt(wanted // 2)
+    return root if 2 * root * root >= wanted else root + 1
+
+
+def _row_norm(blocks: Iterable[Block]) -> int:
+    """⌈√N⌉."""
+    most, _ = _maxima(blocks)
+    root = math.isqrt(most)
+    return root if root * root >= most else root + 1
+
+
+def kernel_root(bins_: int) -> npt.NDArray[np.float64]:
+    """K^½ of K = 0.7·exp(−(i − j)²/2ℓ²) + 0.3·I, ℓ = 1.5·max(1, k/10), (k, k); rows have norm 1."""
+    length = 1.5 * max(1.0, bins_ / 10)
+    steps = np.subtract.outer(np.arange(bins_), np.arange(bins_))
+    kernel = 0.7 * np.exp(-(steps**2) / (2 * length**2)) + 0.3 * np.eye(bins_)
+    values, vectors = np.linalg.eigh(kernel)
+    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
+
+
+def _matrix(layout: bins.Layout, scale: int, blocks: int) -> Integers:
+    """trunc(S·E/√(blocks + 1)) of one block."""
+    embedding = np.eye(layout.size)
+    ordered = layout.size - layout.has_missing
+    if layout.ordered and ordered > 2:
+        embedding[:ordered, :ordered] = kernel_root(ordered)
+    return np.trunc(scale * embedding / math.sqrt(blocks + 1)).astype(np.int32)
+
+
+def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
+    """Make the code book of a schema; the same bytes every time on one machine.
+
+    Raises:
+        SchemaError: the schema is wrong, has bounds still to confirm, or leaves too little range.
+    """
+    from safetensors.numpy import save as to_bytes  # noqa: PLC0415 - wanted at build time only
+
+    schema = parse_schema(schema_bytes.decode("utf-8", "replace"), source)
+    if schema.unconfirmed:
+        raise SchemaError(
+            f"{source}: still marked to confirm: {', '.join(schema.unconfirmed)}.",
+            "Put public bounds, edges or categories in (never read off the data) and drop `confirmed = false`.",
+        )
+    layouts = bins.layouts(schema)
+    tensors = {
+        _key(index, layout): _matrix(layout, schema.public.scale, len(layouts))
+        for index, layout in enumerate(layouts)
+    }
+    only = np.trunc([[schema.public.scale / math.sqrt(len(layouts) + 1)]]).astype(np.int32)
+    tensors["intercept"] = only
+    # One metadata entry: several would come out in any order.
+    made = to_bytes(tensors, metadata={"schema_sha256": hashlib.sha256(schema_bytes).hexdigest()})
+    return from_bytes(schema_bytes, made, source)
+
+
+def _key(index: int, layout: bins.Layout) -> str:
+    return f"{index:03d} {layout.name.replace(PAIR, ' x ')}"
+
+
+def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema") -> CodeBook:
+    """A code book from the two files' bytes, checked against each other.
+
+    Raises:
+        SchemaError: they do not belong together, or the range is too small.
+    """
+    import safetensors  # noqa: PLC0415
+    from safetensors.numpy import load as of_bytes  # noqa: PLC0415
+
+    schema = parse_schema(schema_bytes.decode("utf-8", "replace"), source)
+    try:
+        tensors = of_bytes(codebook_bytes)
+        header = json.loads(codebook_bytes[8 : 8 + int.from_bytes(codebook_bytes[:8], "little")])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise _mismatch(source, "is damaged") from error
+    made_from = header.get("__metadata__", {}).get("schema_sha256")
+    if made_from != hashlib.sha256(schema_bytes).hexdigest():
+        raise _mismatch(source, "was made from another text of the schema")
+    layouts = bins.layouts(schema)
+    keys = [_key(index, layout) for index, layout in enumerate(layouts)]
+    sizes = [*(layout.size for layout in layouts), 1]
+    if set(tensors) != {*keys, "intercept"}:
+        raise _mismatch(source, "holds other blocks")
+    matrices = [tensors[key] for key in (*keys, "intercept")]
+    largest = schema.public.scale / math.sqrt(len(layouts) + 1)
+    for size, matrix in zip(sizes, matrices, strict=True):
+        fits = matrix.dtype == np.int32 and matrix.shape == (size, size)
+        if not fits or np.abs(matrix).max() > largest:
+            raise _mismatch(source, "holds tables of another shape or size")
+        matrix.setflags(write=False)
+    blocks = [
+        Block(layout.name, layout.kind, layout.columns, layout.labels, matrix)
+        for layout, matrix in zip(layouts, matrices, strict=False)
+    ]
+    blocks.append(Block("intercept", "intercept", (), ("always",), matrices[-1]))
+    bits = _weight_bits(schema)
+    return CodeBook(
+        schema=schema,
+        schema_bytes=schema_bytes,
+        codebook_bytes=codebook_bytes,
+        blocks=tuple(blocks),
+        schema_hash=hashlib.sha256(
+            len(schema_bytes).to_bytes(8, "big") + schema_bytes + codebook_bytes
+        ).digest(),
+        scale=schema.public.scale,
+        weight_bits=bits,
+        residual_scale=_residual_scale(schema, blocks, bits, source),
+    )
+
+
+def _mismatch(source: str, why: str) -> SchemaError:
+    return SchemaError(f"The code book beside {source} {why}.", f"Run `fedrepay schema build {source}`.")
+
+
+def _weight_bits(schema: Schema) -> int:
+    one_row = schema.public.one_row_per_customer or schema.customer is None
+    return 0 if one_row and schema.propensity is None else WEIGHT_BITS
+
+
+def _residual_scale(schema: Schema, blocks: list[Block], bits: int, source: str) -> int:
+    """R, the largest power of two ≤ 2¹⁶ that leaves every sum within ±t/2; SchemaError below 128."""
+    most = max(int(np.abs(block.matrix).max()) for block in blocks)
+    customers = schema.public.members_max * schema.public.n_max << bits
+    noise = OVERFLOW_SIGMAS * WORST_NOISE << bits
+
+    def fits(amount: int, norm: int) -> bool:
+        return 2 * (customers * amount + noise * norm) < PLAIN_MODULUS
+
+    scale, norm = LARGEST_R, _row_norm(blocks)
+    while scale >= SMALLEST_R and not fits(scale * most, scale * norm):
+        scale //= 2
+    if scale < SMALLEST_R or not fits(most * most, _gram_norm(blocks)):
+        raise SchemaError(
+            f"{source}: sums of members_max {schema.public.members_max} × n_max {schema.public.n_max} "
+            f"customers leave less than {SMALLEST_R} grid units for a residual.",
+            "Lower public.n_max or public.members_max.",
+        )
+    return scale
+
+
+def codebook_path(schema_path: Path) -> Path:
+    """NAME.toml → NAME.codebook.safetensors, beside it."""
+    return schema_path.with_name(schema_path.stem + SUFFIX)
+
+
+def load(schema_path: Path) -> CodeBook:
+    """Read a schema and the code book beside it.
+
+    Raises:
+        SchemaError: one of them is absent, wrong, or they do not match.
+    """
+    schema_bytes = read_bytes(schema_path)
+    path = codebook_path(schema_path)
+    if not path.is_file():
+        parse_schema(schema_bytes.decode("utf-8", "replace"), str(schema_path))
+        raise SchemaError(f"There is no code book {path}.", f"Run `fedrepay schema build {schema_path}`.")
+    return from_bytes(schema_bytes, read_bytes(path), str(schema_path))
+
+
+def save(book: CodeBook, schema_path: Path) -> Path:
+    """Write the code book beside its schema, all or nothing; returns its path.
+
+    Raises:
+        OSError: it cannot be written; nothing half-written is left.
+    """
+    path = codebook_path(schema_path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(book.codebook_bytes)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    return path

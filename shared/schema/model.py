@@ -1,0 +1,176 @@
+"""The schema: canonical columns with public bounds and bins, as a TOML file checked by pydantic.
+
+Every number in it is public: it comes from the product, a code list or common sense, never from rows.
+"""
+
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.schema import expressions
+from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name, Part, Public, check_edges
+
+__all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema", "read_bytes"]
+
+
+class Schema(Part):
+    """A whole schema."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    title: str = ""
+    public: Public
+    columns: Annotated[tuple[Column, ...], Field(min_length=2, max_length=512)]
+    crosses: Annotated[tuple[Cross, ...], Field(max_length=64)] = ()
+
+    def column(self, name: str) -> Column:
+        """The column of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def of_role(self, role: str) -> tuple[Column, ...]:
+        """All columns of one role, in schema order."""
+        return tuple(column for column in self.columns if column.role == role)
+
+    @property
+    def outcome(self) -> Column:
+        """The one outcome column."""
+        return self.of_role("outcome")[0]
+
+    @property
+    def customer(self) -> Column | None:
+        """The column that names the customer, if there is one."""
+        return next(iter(self.of_role("customer")), None)
+
+    @property
+    def propensity(self) -> Column | None:
+        """The column of logged propensities, if there is one."""
+        return next(iter(self.of_role("propensity")), None)
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns that are blocks of the model, in schema order."""
+        return tuple(column for column in self.columns if column.is_feature)
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """Names of columns whose bounds or categories are still marked to confirm."""
+        return tuple(column.name for column in self.columns if not column.confirmed)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        names = [column.name for column in self.columns]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"columns: declared twice: {', '.join(doubled)}")
+        if len(self.of_role("outcome")) != 1:
+            raise ValueError("columns: exactly one column of role outcome is needed")
+        for role in ("customer", "propensity"):
+            if len(self.of_role(role)) > 1:
+                raise ValueError(f"columns: at most one column of role {role}")
+        if (self.propensity is None) != (self.public.p_floor is None):
+            raise ValueError("public.p_floor goes with a column of role propensity, and only with one")
+        if not self.features:
+            raise ValueError("columns: no feature; at least one account or plan column must be in the model")
+        self._check_derived()
+        crossed = [cross.columns for cross in self.crosses]
+        for cross in self.crosses:
+            if crossed.count(cross.columns) > 1 or cross.columns[::-1] in crossed:
+                raise ValueError(f"crosses: {cross.name} is declared twice")
+            bins = math.prod(self._side(cross, side) for side in (0, 1))
+            if bins > MOST_BINS:
+                raise ValueError(f"crosses: {cross.name} has {bins} bins; the bound is {MOST_BINS}")
+        return self
+
+    def _check_derived(self) -> None:
+        earlier: set[str] = set()
+        for column in self.columns:
+            if column.derived is not None:
+                try:
+                    expressions.checked(column.derived, earlier)
+                except SchemaError as error:
+                    raise ValueError(f"columns.{column.name}.derived: {error.cause}") from error
+            if column.is_input:
+                earlier.add(column.name)
+
+    def _side(self, cross: Cross, side: int) -> int:
+        """Check one side of a cross and count its bins."""
+        name, edges = cross.columns[side], cross.edges[side]
+        where = f"crosses: {cross.name}: {name}"
+        inputs = [column for column in self.columns if column.is_input and column.name == name]
+        if not inputs:
+            raise ValueError(f"{where} is not a column of role account or plan")
+        column = inputs[0]
+        missing = column.missing == "bin"
+        if column.type == "category":
+            grouped = [each for group in edges if isinstance(group, tuple) for each in group]
+            if edges and sorted(grouped) != sorted(column.categories):
+                raise ValueError(f"{where}: the groups must hold each category exactly once")
+            return len(edges or column.categories) + missing
+        if not edges or any(isinstance(edge, tuple) for edge in edges):
+            raise ValueError(f"{where} needs a list of numbers as edges")
+        assert column.bounds is not None  # noqa: S101 - checked by the column itself
+        try:
+            numbers = [edge for edge in edges if not isinstance(edge, tuple)]
+            check_edges(numbers, column.bounds, whole=column.type == "integer")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        return len(edges) + 1 + missing
+
+
+def parse_schema(text: str, source: str) -> Schema:
+    """Check the text of a schema file.
+
+    Args:
+        text: TOML.
+        source: the file's name, for errors.
+
+    Raises:
+        SchemaError: naming file, field and bound; all that is wrong at once.
+    """
+    remedy = "See `fedrepay schema check --help`."
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SchemaError(f"{source} is not TOML: {error}.", remedy) from error
+    try:
+        return Schema.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as error:
+        lines = [f"{_place(each['loc'], content)}: {each['msg']}" for each in error.errors()]
+        raise SchemaError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
+
+
+def load_schema(path: Path) -> Schema:
+    """Read and check a schema file; raises SchemaError if it cannot be read or is wrong."""
+    return parse_schema(read_bytes(path).decode("utf-8", "replace"), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A schema's bytes; raises SchemaError if they cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SchemaError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+def _place(location: tuple[int | str, ...], content: dict[str, object]) -> str:
+    """A field's place in words: columns and crosses by name instead of number."""
+    parts = [str(part) for part in location]
+    if len(location) > 1 and location[0] in ("columns", "crosses"):
+        group = content.get(str(location[0]))
+        entry = group[location[1]] if isinstance(group, list) and isinstance(location[1], int) else None
+        if isinstance(entry, dict):
+            named = entry.get("name") or PAIR.join(str(each) for each in entry.get("columns", ()))
+            parts[1] = str(named or parts[1])
+    return ".".join(parts) or "schema"

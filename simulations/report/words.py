@@ -1,0 +1,191 @@
+"""The report's sentences and number formats."""
+
+from collections.abc import Callable
+from typing import Any
+
+SMALL_COHORT = 5
+NONE = "–"
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A number with a fixed count of decimals, a dash for null."""
+    return NONE if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """A number with its sign."""
+    return NONE if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def general(value: float | None) -> str:
+    """A number in as many digits as it needs, six at most."""
+    return NONE if value is None else f"{value:.6g}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separated."""
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None) -> str:
+    """A share as per cent, one decimal."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def interval(value: tuple[float, float] | None, digits: int = 4) -> str:
+    """Two ends of an interval."""
+    return "" if value is None else f"[{figure(value[0], digits)}, {figure(value[1], digits)}]"
+
+
+def size(value: float) -> str:
+    """Bytes in B, kB or MB, powers of 1,000."""
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.2f} {unit}"
+    return f"{value:.0f} B"
+
+
+def seconds(value: float) -> str:
+    """Seconds with as many decimals as their size deserves."""
+    return f"{value:.0f} s" if value >= 100 else f"{value:.1f} s" if value >= 1 else f"{value:.3f} s"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "figure": figure,
+    "signed": signed,
+    "general": general,
+    "number": count,
+    "percent": percent,
+    "interval": interval,
+    "size": size,
+    "seconds": seconds,
+}
+
+
+def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """(headline, explanation) of everything that must be seen in red."""
+    found = []
+    privacy, members = metrics["privacy"], metrics["members"]
+    if privacy["mode"] == "none":
+        found.append(
+            (
+                "Not private: no noise was added",
+                (
+                    "Mode “none” is a baseline to compare with. The members can read exact totals, nothing is "
+                    "claimed for any customer, and “recommend” refuses its release."
+                ),
+            )
+        )
+    elif privacy["not_private"] == "seeded":
+        found.append(
+            (
+                "Not private: the noise came from a seed",
+                (
+                    "Whoever knows the seed can take the noise away. Such runs are for tests and benchmarks; "
+                    "“recommend” refuses their releases."
+                ),
+            )
+        )
+    elif privacy["not_private"] is not None:
+        found.append(("Not private", f"Reason: {privacy['not_private']}. “recommend” refuses its release."))
+    if members < SMALL_COHORT:
+        found.append(
+            (
+                f"Small cohort: only {members} members",
+                (
+                    f"What is left of the opened sum, after a member takes its own part away, belongs to only "
+                    f"{members - 1} others. A network asks for {SMALL_COHORT} unless its members agree to fewer."
+                ),
+            )
+        )
+    return found
+
+
+def outcome(metrics: dict[str, Any]) -> list[str]:
+    """What was gained and what it cost, in sentences."""
+    auc, privacy = metrics["auc"], metrics["privacy"]
+    together, alone, pooled = auc["federated"], auc["alone_mean"], auc["pooled_no_privacy"]
+    said = []
+    if alone is None:
+        said.append(f"Learned together, the model ranks customers with an AUC of {together:.3f}.")
+    else:
+        verdict = "better than" if together > alone else "no better than"
+        said.append(
+            f"Learned together, the model ranks customers {verdict} what members learn alone: AUC "
+            f"{together:.3f} against {alone:.3f} on average."
+        )
+    judged = [each["gain"] for each in auc["members"].values() if each["gain"] is not None]
+    if judged:
+        said.append(
+            f"{sum(gain > 0 for gain in judged)} of {len(judged)} members gain on their own customers."
+        )
+    if pooled is not None:
+        said.append(f"All rows in one place, without any privacy, would give {pooled:.3f}.")
+    if privacy["epsilon"] is None:
+        said.append("No customer is protected by noise in this run.")
+    else:
+        several = (
+            f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
+        )
+        said.append(
+            f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g}, also if {several} "
+            "everything with the coordinator."
+        )
+    return said
+
+
+def retries(metrics: dict[str, Any]) -> str:
+    """What void attempts cost."""
+    if metrics["privacy"].get("retries_cost"):
+        return str(metrics["privacy"]["retries_cost"])
+    void = metrics["attempts_void"]
+    if not void:
+        return "No attempt was void, so retries cost nothing."
+    factor = metrics["privacy"].get("retry_noise_factor")
+    cost = "" if factor is None else f"; the last sum's noise is {factor:.3f} times as wide as without them"
+    return f"{void} of {metrics['attempts']} attempts were void and are charged{cost}."
+
+
+def who_saw_what(metrics: dict[str, Any]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """(who, what else it sees, [(yes, no or partly, why) for rows, update, sum, model])."""
+    members, colluders = metrics["members"], metrics["privacy"]["colluders"]
+    private = metrics["privacy"]["epsilon"] is not None
+    never = ("no", "rows never leave you")
+    model = ("yes", "the members' common model")
+    sum_ = ("yes", "under the noise of all members" if private else "exact: there is no noise")
+    honest = (
+        "yes",
+        f"under the noise of {members - colluders} honest members" if private else "exact: there is no noise",
+    )
+    last = "under your own share of noise only" if private else "exact: there is no noise"
+    hidden = ("no", f"your masks with {members - colluders - 1} honest members hold")
+    if members - colluders == 1:
+        hidden = ("yes", last)
+    plural = "member" if colluders == 1 else "members"
+    return [
+        (
+            "The coordinator",
+            "who takes part, when, sizes, refusals",
+            [never, ("no", "masked and encrypted"), ("no", "holds no key"), ("no", "sealed to the members")],
+        ),
+        (
+            "One member",
+            "its own rows and its own noise",
+            [never, ("no", "masked; only the sum is opened"), sum_, model],
+        ),
+        (
+            f"The coordinator and {colluders} {plural}",
+            "the same, and what those members know",
+            [never, hidden, honest, model],
+        ),
+        (
+            f"The coordinator and all {members - 1} other members",
+            "everything but you",
+            [never, ("yes", last), ("yes", "and can take its own part away"), model],
+        ),
+        (
+            "An outsider on the line",
+            "sizes and times",
+            [never, ("no", "masked and encrypted"), ("no", "encrypted"), ("no", "sealed to the members")],
+        ),
+    ]

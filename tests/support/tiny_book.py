@@ -1,0 +1,84 @@
+"""A small code book with the interface of ``shared.schema.codebook``, made without a schema file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fedrepay.shared.schema.codebook import CodeBook
+
+
+@dataclass(frozen=True)
+class TinyBlock:
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    matrix: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TinyBook:
+    schema: Any
+    blocks: tuple[TinyBlock, ...]
+    scale: int
+    weight_bits: int
+    residual_scale: int
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        ends = np.cumsum([block.matrix.shape[1] for block in self.blocks]).tolist()
+        return tuple(slice(end - b.matrix.shape[1], end) for end, b in zip(ends, self.blocks, strict=True))
+
+    @property
+    def dimension(self) -> int:
+        return int(self.slices[-1].stop)
+
+    @property
+    def norms(self) -> tuple[int, int]:
+        squares = [b.matrix.astype(np.int64) ** 2 for b in self.blocks]
+        return sum(int(s.sum(1).max()) for s in squares), sum(int((s**2).sum(1).max()) for s in squares)
+
+    @property
+    def delta_gram(self) -> int:
+        n, q = self.norms
+        return (1 << self.weight_bits) * int(np.ceil(np.sqrt((n * n + q) / 2)))
+
+    @property
+    def delta_gradient(self) -> int:
+        return (1 << self.weight_bits) * self.residual_scale * int(np.ceil(np.sqrt(self.norms[0])))
+
+    def rows(self, codes: NDArray[np.uint16]) -> NDArray[np.float64]:
+        parts = [b.matrix[codes[:, i]] for i, b in enumerate(self.blocks[:-1])]
+        parts.append(np.repeat(self.blocks[-1].matrix, len(codes), axis=0))
+        return np.hstack(parts).astype(np.float64)
+
+
+def tiny_book(
+    bins: tuple[int, ...] = (4, 3, 5),
+    *,
+    weight_bits: int = 0,
+    p_floor: float | None = None,
+    residual_scale: int = 1 << 16,
+) -> CodeBook:
+    """Blocks of ordered bins (neighbours share strength) and an intercept, S = 64, prior 0.2."""
+    length = 1 / np.sqrt(len(bins) + 1)
+    blocks = []
+    for i, k in enumerate(bins):
+        places = np.arange(k)
+        kernel = 0.7 * np.exp(-((places[:, None] - places) ** 2) / (2 * 1.5**2)) + 0.3 * np.eye(k)
+        values, vectors = np.linalg.eigh(kernel)
+        root = (vectors * np.sqrt(values)) @ vectors.T
+        matrix = np.trunc(64 * length * root).astype(np.int32)
+        blocks.append(TinyBlock(f"f{i}", "feature", (f"f{i}",), tuple(map(str, places)), matrix))
+    one = np.array([[int(64 * length)]], dtype=np.int32)
+    blocks.append(TinyBlock("intercept", "intercept", (), ("",), one))
+    public = SimpleNamespace(prior=0.2, n_max=10_000, p_floor=p_floor)
+    book = TinyBook(SimpleNamespace(public=public), tuple(blocks), 64, weight_bits, residual_scale)
+    return cast("CodeBook", book)
