@@ -59,8 +59,8 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         "model": "additive logistic model on public bins",
         "parameters": config.dimension,
         "members": len(session.epoch.roster.names),
-        "minimum_cohort_seen": min(len(each.cohort) for each in config.history),
-        "rounds": config.rounds,
+        "cohorts": [list(each.cohort) for each in config.history if each.completed],
+        "rounds": sum(each.completed for each in config.history),
         "attempts": len(config.history),
         "intended_use": "Ranking accounts, and plans where the schema has them, by the likelihood of the "
         "schema's good outcome, at member institutions, with a human in reach of every decision.",

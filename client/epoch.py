@@ -187,7 +187,7 @@ def confirm(identity: Identity, state: EpochState, seed: bytes, signed: Signed) 
     if offer.epoch != epoch.id:
         raise Refusal("epoch", "The encryption context belongs to another epoch.")
     secret = keys.open_once(keys.derive(seed, "context"), offer.sealed, epoch.id)
-    group = GroupContext.from_bytes(secret)
+    group = GroupContext.from_secret(secret)
     if group.public_bytes() != offer.public:
         raise Refusal("context", "The sealed context and the public one differ.")
     test = np.frombuffer(offer.test, "<u8").reshape(-1, 2 * TEST_SLOTS).astype(np.uint64)

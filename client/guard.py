@@ -8,11 +8,10 @@ context monotone rollback headers tag canary snapshot schema limits budget histo
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedrepay.shared.secure_sum.ring import Q
-
 from fedrepay.shared.errors import Refusal
+from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.plan import sum_sizes
+from fedrepay.shared.trust.plan import is_over, sum_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum
 
@@ -164,6 +163,13 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
                 raise Refusal("headers", "The header that bears this member's name is not the one it sent.")
     if tuple(totals) != completed.tags:
         raise Refusal("headers", "The summed tags are not the sum of the signed tags.")
+
+
+def is_closing(config: RoundConfig) -> bool:
+    """Whether this configuration ends the run instead of asking for a sum."""
+    last = config.history[-1] if config.history else None
+    lost = last.round if last is not None and not last.completed else None
+    return is_over(config.rounds, config.mode, config.round, lost)
 
 
 def sizes(config: RoundConfig) -> tuple[int, ...]:

@@ -1,62 +1,151 @@
-"""BFV by TenSEAL: the only module that can encrypt and decrypt.
+"""BFV keys and the opening of sums: the only module that imports TenSEAL.
 
-Parameters: N = 4,096, coefficient modulus [60, 20] bits (one 60-bit data prime), plain modulus t.
-A ciphertext's serialisation is a fixed header and 8,192 coefficients; the header is taken from a fresh
-encryption under the same context, cut off on the way out and put back on the way in (docs/adr/0002).
+Parameters: N = 4096, coefficient modulus [60, 20] bits, t of 46 or 48 bits (``shared/secure_sum/ring.py``).
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import tenseal as ts
+import tenseal.sealapi  # registers SEAL's own types, which _parameters reads
 
 from fedrepay.shared.errors import ProtocolError, Refusal
-from fedrepay.shared.secure_sum import tag
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, parse
+from fedrepay.shared.secure_sum import ring, tag
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
 from fedrepay.shared.secure_sum.packing import GAM, Packing
-from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, T46
-
-_TRIES = 8  # SEAL stores incompressible bytes raw; the odd compressed one is encrypted again
 
 
 class GroupContext:
-    """The BFV keys of one epoch."""
+    """The BFV keys of one epoch: to encrypt, and where the secret key is there, to decrypt."""
 
-    def __init__(self, context: "ts.Context", t: int) -> None:
+    def __init__(self, context: ts.Context) -> None:
+        degree, t, moduli = _parameters(context)
+        bits = [bits for bits, modulus in ring.PLAIN_MODULI.items() if modulus == t]
+        if degree != ring.N or moduli != [ring.Q, ring.SPECIAL_PRIME] or not bits:
+            raise ProtocolError(
+                f"An encryption context with N = {degree}, t = {t} and moduli {moduli}.",
+                "Refuse it: fedrepay uses one set of parameters. Start a new epoch.",
+            )
         self._context = context
+        self.t_bits = bits[0]
         self.t = t
-        sample = ts.bfv_vector(context, [0] * SLOTS).serialize()
-        self._header = sample[: len(sample) - CHUNK_BYTES]
 
     @classmethod
-    def create(cls, t: int = T46) -> "GroupContext":
-        """New keys from TenSEAL's own generator."""
-        context = ts.context(
-            ts.SCHEME_TYPE.BFV, poly_modulus_degree=SLOTS, plain_modulus=t, coeff_mod_bit_sizes=[60, 20]
-        )
-        return cls(context, t)
-
-    @classmethod
-    def from_bytes(cls, data: bytes, t: int = T46) -> "GroupContext":
-        """Keys as :meth:`secret_bytes` or :meth:`public_bytes` gave them; only for sealed or signed bytes.
+    def create(cls, t_bits: int = GAM.t_bits) -> "GroupContext":
+        """New keys from TenSEAL's own generator; no Galois and no relinearisation keys.
 
         Raises:
-            ProtocolError: TenSEAL does not take them.
+            ArgumentError: neither 46 nor 48 bits.
         """
-        try:
-            return cls(ts.context_from(data), t)
-        except (RuntimeError, ValueError) as error:
-            raise ProtocolError("The encryption context does not load.", "Start a new epoch.") from error
+        context = ts.context(
+            ts.SCHEME_TYPE.BFV,
+            poly_modulus_degree=ring.N,
+            plain_modulus=ring.plain_modulus(t_bits),
+            coeff_mod_bit_sizes=[60, 20],
+        )
+        return cls(context)
+
+    @classmethod
+    def from_secret(cls, serialised: bytes) -> "GroupContext":
+        """Keys as :meth:`secret_bytes` gave them, from a member of the epoch.
+
+        Raises:
+            ProtocolError: not such bytes.
+        """
+        group = cls(_load(serialised))
+        if not group._context.is_private():
+            raise ProtocolError("The sealed encryption context has no secret key.", "Start a new epoch.")
+        return group
+
+    @classmethod
+    def from_public(cls, serialised: bytes) -> "GroupContext":
+        """The public key alone, as :meth:`public_bytes` gave it; it cannot decrypt.
+
+        Raises:
+            ProtocolError: not such bytes, or a secret key among them.
+        """
+        group = cls(_load(serialised))
+        if group._context.is_private():
+            raise ProtocolError("A public encryption context holds a secret key.", "Start a new epoch.")
+        return group
 
     def secret_bytes(self) -> bytes:
-        """Public and secret key."""
+        """Both keys; to be sealed, never to be sent open."""
         return self._serialise(secret=True)
 
     def public_bytes(self) -> bytes:
-        """Public key and parameters."""
+        """The public key; the same bytes for the same keys at every member."""
         return self._serialise(secret=False)
+
+    @property
+    def context_id(self) -> bytes:
+        """SHA-256 of :meth:`public_bytes` (32 bytes)."""
+        return sha256(self.public_bytes()).digest()
+
+    def encrypt(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Public-key encryption with fresh randomness from SEAL.
+
+        Args:
+            slots: (chunks, 4096) numbers below t.
+
+        Returns:
+            (chunks, 8192) coefficients below q.
+        """
+        out = np.empty((len(slots), ring.COEFFICIENTS), dtype=np.uint64)
+        for index, chunk in enumerate(self._centred(slots)):
+            out[index] = self._stripped(ts.bfv_vector(self._context, chunk).serialize())
+        return out
+
+    def decrypt(self, chunks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Decrypt what a verified tag vouches for, and nothing else: see :func:`open_sum`.
+
+        Args:
+            chunks: (chunks, 8192) coefficients below q.
+
+        Returns:
+            (chunks, 4096) numbers below t.
+
+        Raises:
+            ProtocolError: this context holds no secret key.
+        """
+        if not self._context.is_private():
+            raise ProtocolError("This context holds no secret key.", "Only members of the epoch open sums.")
+        out = np.empty((len(chunks), ring.SLOTS), dtype=np.uint64)
+        for index, chunk in enumerate(chunks):
+            vector = ts.bfv_vector_from(self._context, self._header + chunk.astype("<u8").tobytes())
+            out[index] = np.mod(np.array(vector.decrypt(), dtype=np.int64), self.t)
+        return out
+
+    def _centred(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """TenSEAL encodes representatives in (−t/2, t/2)."""
+        signed = slots.astype(np.int64)
+        signed[signed > self.t // 2] -= self.t
+        return signed
+
+    @cached_property
+    def _header(self) -> bytes:
+        """What TenSEAL writes before the coefficients: the same for every ciphertext of a context."""
+        zeros = np.zeros(ring.SLOTS, dtype=np.int64)
+        first, second = (ts.bfv_vector(self._context, zeros).serialize() for _ in range(2))
+        header = first[:-CHUNK_BYTES]
+        if not header or len(first) != len(second) or not second.startswith(header):
+            raise ProtocolError(
+                "This build of TenSEAL writes ciphertexts in another form.",
+                "Install tenseal 0.3.18 as the project pins it.",
+            )
+        return bytes(header)
+
+    def _stripped(self, serialised: bytes) -> npt.NDArray[np.uint64]:
+        """The 8,192 coefficients of one serialised ciphertext."""
+        if len(serialised) != len(self._header) + CHUNK_BYTES or not serialised.startswith(self._header):
+            raise ProtocolError(
+                "TenSEAL wrote a ciphertext in another form than its context's.",
+                "Nothing was sent. Install tenseal 0.3.18 as the project pins it.",
+            )
+        return coefficients(serialised[-CHUNK_BYTES:], 1).reshape(ring.COEFFICIENTS)
 
     def _serialise(self, *, secret: bool) -> bytes:
         return bytes(
@@ -65,51 +154,50 @@ class GroupContext:
             )
         )
 
-    @property
-    def context_id(self) -> bytes:
-        """SHA-256 of the public bytes (32 bytes)."""
-        return sha256(self.public_bytes()).digest()
 
-    def encrypt(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Public-key encryption of (chunks, 4096) mod t into (chunks, 8192) mod q."""
-        signed = slots.astype(np.int64)
-        centred = np.where(signed > self.t // 2, signed - self.t, signed)
-        return np.stack([self._encrypt(row) for row in centred]).reshape(-1, COEFFICIENTS)
+def _load(serialised: bytes) -> ts.Context:
+    try:
+        return ts.context_from(serialised)
+    except (RuntimeError, ValueError) as error:
+        raise ProtocolError("An encryption context cannot be read.", "Start a new epoch.") from error
 
-    def _encrypt(self, row: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        for _ in range(_TRIES):
-            data = ts.bfv_vector(self._context, row.tolist()).serialize()
-            if len(data) == len(self._header) + CHUNK_BYTES and data.startswith(self._header):
-                return np.frombuffer(data, "<u8", offset=len(self._header))
-        raise ProtocolError(
-            "TenSEAL's serialisation is not the one this version knows.",
-            "Install the pinned tenseal version.",
-        )
 
-    def decrypt(self, chunks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """(chunks, 8192) mod q into (chunks, 4096) mod t; needs the secret key. Does not authenticate."""
-        opened = [
-            ts.bfv_vector_from(self._context, self._header + chunk.astype("<u8").tobytes()).decrypt()
-            for chunk in chunks
-        ]
-        values = np.array(opened, np.int64).reshape(-1, SLOTS)
-        return np.where(values < 0, values + self.t, values).astype(np.uint64)
+def _parameters(context: ts.Context) -> tuple[int, int, list[int]]:
+    """N, t and the coefficient moduli of a context."""
+    parms = context.seal_context().data.key_context_data().parms()
+    moduli = [modulus.value() for modulus in parms.coeff_modulus()]
+    return parms.poly_modulus_degree(), parms.plain_modulus().value(), moduli
 
 
 def verify_sum(
     seed: bytes, context: bytes, members: Sequence[str], payload: bytes, tags: Sequence[int]
 ) -> npt.NDArray[np.uint64]:
-    """Check a summed payload's tag; nothing is decrypted here.
+    """Check a sum's tag; nothing is decrypted.
+
+    Args:
+        seed: the group seed.
+        context: the attempt (``masking.attempt_context``).
+        members: the attempt's cohort.
+        payload: summed ciphertexts in wire form, 65,536 bytes a chunk.
+        tags: summed tags, one a chunk.
 
     Returns:
-        the coefficients (chunks, 8192).
+        (chunks, 8192) coefficients, to be decrypted.
 
     Raises:
-        Refusal: code ``tag``; the epoch must end, since answering on unauthenticated ciphertexts is an oracle.
+        Refusal: code ``tag``, whatever is wrong: the answer must not tell more.
     """
-    chunks = parse(payload, len(tags))
-    if not tag.verify(seed, context, members, chunks, tags):
-        raise Refusal("tag", "The sum's tag does not verify: something was added, left out or changed.")
+    refusal = Refusal(
+        "tag",
+        "The summed ciphertexts are not the sum of the cohort's uploads.",
+        "The epoch ends at this member: start a new one, and ask the operator why the sum was changed.",
+    )
+    try:
+        chunks = coefficients(payload, len(tags))
+    except ProtocolError as error:
+        raise refusal from error
+    if not tags or not tag.verify(seed, context, members, chunks, tags):
+        raise refusal
     return chunks
 
 
@@ -123,14 +211,33 @@ def open_sum(
     n_values: int,
     packing: Packing = GAM,
 ) -> npt.NDArray[np.int64]:
-    """Verify, decrypt, check the canaries, unpack: the summed integers (n_values,).
+    """Open a sum: the tag first, then decryption, then the canaries.
+
+    Args:
+        group: the epoch's keys.
+        seed: the group seed.
+        context: the attempt (``masking.attempt_context``).
+        members: the attempt's cohort.
+        payload: summed ciphertexts in wire form.
+        tags: summed tags.
+        n_values: values in the sum.
+        packing: how they lie in slots.
+
+    Returns:
+        (n_values,) exact integer sums.
 
     Raises:
-        Refusal: code ``tag`` or ``canary``.
+        Refusal: code ``tag`` (nothing was decrypted) or ``canary`` (the decryption is wrong).
+        ArgumentError: the cohort does not fit the packing, or the sum has another size.
     """
-    packing.check(len(members))
-    slots = group.decrypt(verify_sum(seed, context, members, payload, tags))
-    for chunk, row in enumerate(slots):
-        if int(row[-1]) != tag.canary_sum(seed, context, chunk, members, packing.t):
-            raise Refusal("canary", "A canary slot is wrong: the ciphertext noise is exhausted.")
+    packing.check_cohort(len(members))
+    chunks = verify_sum(seed, context, members, payload, tags)
+    slots = group.decrypt(chunks)
+    expected = [tag.canary_sum(seed, context, i, members, group.t) for i in range(len(slots))]
+    if slots[:, -1].tolist() != expected:
+        raise Refusal(
+            "canary",
+            "The sum decrypts to wrong numbers: encryption noise is exhausted or a mask was wrong.",
+            "The epoch ends at this member: start a new one with a smaller cohort.",
+        )
     return packing.unpack(slots, len(members), n_values)

@@ -7,8 +7,6 @@ it reads the store, asks them, writes what they decide, and only then answers.
 from collections.abc import Callable
 from time import perf_counter
 
-from fedrepay.shared.schema.codebook import CodeBook
-
 from fedrepay.client import budget, closing, epoch, guard
 from fedrepay.client.contribution import Rows
 from fedrepay.client.epoch import EpochState
@@ -19,6 +17,7 @@ from fedrepay.client.session import Session
 from fedrepay.client.store import MemberStore, StoredUpload
 from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.wire import (
     Acceptances,
@@ -182,7 +181,7 @@ class Member:
         session = self._open_session()
         view = session.view()
         config = guard.check_config(view, request.config)
-        if config.round >= config.rounds or self._identity.name not in config.cohort:
+        if guard.is_closing(config) or self._identity.name not in config.cohort:
             raise Refusal("monotone", "This attempt does not ask this member for a contribution.")
         self._check_rollback(session, config, own)
         stored = self._store.upload(config.run, config.round, config.attempt)
@@ -270,7 +269,7 @@ class Member:
     def _close(self, shared: bytes, own: bytes) -> Reply | tuple[bytes, dict[str, bytes]]:
         message, session = Closing.decode(shared), self._open_session()
         config = guard.check_config(session.view(), message.config)
-        if config.round != config.rounds:
+        if not guard.is_closing(config):
             raise Refusal("monotone", "The run is not over.")
         self._check_rollback(session, config, own)
         need = session.open_sums(config, message.sums)

@@ -7,10 +7,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from fedrepay.client.data import load_mapping, read_table
 
 from fedrepay.client import release_file
-from fedrepay.client.score import MOST_REASONS, Reasons, probability
+from fedrepay.client.data import load_mapping, read_table
+from fedrepay.client.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
 
 PLAN = "plan_id"
@@ -59,7 +59,7 @@ def score_file(
     if not len(table.codes):
         findings.raise_if_refused()
         raise DataError(f"{accounts} holds no rows.", "Give a file with at least one account.")
-    good = book.schema.outcome.good
+    good = good_value(book)
     likely = probability(book, made.weights, table.codes)
     likely = likely if good == 1 else 1.0 - likely
     reasons = Reasons.of(book, made.weights, made.sums[0], made.card["learner"]).top(table.codes, good)
@@ -79,7 +79,7 @@ def score_file(
     write_columns(columns, out)
     rejects = out.with_name(out.name + ".rejects")
     if refused:
-        rejected = {
+        rejected: dict[str, list[object]] = {
             "file": [each.file for each in refused],
             "row": [each.row for each in refused],
             "column": [each.column for each in refused],

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from fedrepay.shared.schema.codebook import CodeBook
 
 MOST_REASONS = 4
+
+
+def good_value(book: CodeBook) -> int:
+    """Which value of the outcome is the good one, 0 or 1."""
+    good = book.schema.outcome.good
+    return 1 if good is None else int(good)
 
 
 def probability(

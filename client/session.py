@@ -10,7 +10,6 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from fedrepay.shared.schema.codebook import CodeBook
 
 from fedrepay.client import budget, epoch, guard
 from fedrepay.client.epoch import EpochState
@@ -21,6 +20,7 @@ from fedrepay.client.seal import AttemptKeys
 from fedrepay.client.store import MemberStore, Opening
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust import keys
@@ -52,7 +52,7 @@ class Session:
         self._store = store
         self._state = state
         self._observe = observe
-        self._group = GroupContext.from_bytes(state.context_secret)
+        self._group = GroupContext.from_secret(state.context_secret)
         self._learner: Learner | None = None
         self._model: list[State] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}

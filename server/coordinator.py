@@ -6,15 +6,15 @@ goes on. Nothing here reads a clock, a disk or a key that decrypts.
 """
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.secure_sum.ring import chunk_count
 
 from fedrepay.server import ceremony
 from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.plan import RunPlan, sum_sizes
+from fedrepay.shared.trust.plan import RunPlan, is_over, sum_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import (
     Attempt,
@@ -122,10 +122,18 @@ class Coordinator:
             return None
         if state.attempts and state.attempts[-1].status == "open":
             return self._ask_round(state.attempts[-1])
-        if len(state.sums) < self.plan.rounds:
+        if not self._over():
             body = Ping(run=self.plan.run, round=len(state.sums)).encode()
             return Ask("ping", dict.fromkeys(state.away, (body, b"")))
         return self._ask_release()
+
+    def _over(self) -> bool:
+        last = self.state.attempts[-1] if self.state.attempts else None
+        lost = last.config.round if last is not None and last.status == "void" else None
+        return is_over(self.plan.rounds, self.plan.mode, len(self.state.sums), lost)
+
+    def _last_cohort(self) -> tuple[str, ...]:
+        return next(r.config.cohort for r in reversed(self.state.attempts) if r.status == "completed")
 
     def _ask_round(self, record: AttemptRecord) -> Ask:
         names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
@@ -161,7 +169,7 @@ class Coordinator:
             ).encode()
             return Ask("votes", {n: (body, b"") for n in roster.names if n not in state.stored})
         if state.written is None:
-            cohort = state.attempts[-1].config.cohort
+            cohort = self._last_cohort()
             able = [n for n in roster.by_key_hash(cohort) if n not in self._writers_failed]
             if not able:
                 raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
@@ -255,8 +263,8 @@ class Coordinator:
         if ask.kind == "round":
             return self._close_attempt()
         if ask.kind == "sign":
-            cohort = state.attempts[-1].config.cohort
-            return [Event("closing", "", self._config(self.plan.rounds, cohort).encode())]
+            cohort = self._last_cohort()
+            return [Event("closing", "", self._config(len(state.sums), cohort).encode())]
         if ask.kind == "votes":
             return [Event("done", "", b"")]
         if ask.kind == "write":

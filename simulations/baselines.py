@@ -117,7 +117,7 @@ def lightgbm_baseline(
     }
     fold_of = _folds(labels, folds, seed)
     pairs = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
-    found = lightgbm.cv(
+    found: dict[str, Any] = lightgbm.cv(
         parameters,
         lightgbm.Dataset(features, labels, params={"verbosity": -1}, free_raw_data=False),
         num_boost_round=_MOST_TREES,

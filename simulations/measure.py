@@ -11,14 +11,14 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from fedrepay.client.data import Table
-from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.ring import chunk_count
 
 from fedrepay.client import release_file
+from fedrepay.client.data import Table
 from fedrepay.client.learning import make_learner
-from fedrepay.client.score import block_effects, probability
+from fedrepay.client.score import block_effects, good_value, probability
 from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import minimum_cohort
@@ -53,16 +53,16 @@ def export_release(consortium: Consortium) -> Release:
     raise AssertionError("a finished run leaves its release at more than half of the members")
 
 
-def completed_mechanisms(consortium: Consortium) -> list[tuple[Mechanism, ...]]:
+def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Mechanism, ...]]:
     """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
     run = consortium.plan.run
     for party in consortium.parties:
         store = consortium.store(party.name)
         charged = {e.attempt: e.event for e in store.ledger() if e.run == run and e.status == "reserved"}
         opened = [opening.attempt for opening in store.openings(run)]
-        if len(opened) == consortium.plan.rounds and set(opened) <= set(charged):
+        if len(opened) == sums and set(opened) <= set(charged):
             return [tuple(Mechanism(**facts) for facts in charged[attempt]) for attempt in opened]
-    return [()] * consortium.plan.rounds
+    return [()] * sums
 
 
 def measure(
@@ -76,8 +76,8 @@ def measure(
     """metrics.json and the report's further details."""
     book, plan = prepared.book, consortium.plan
     release = export_release(consortium)
-    mechanisms = completed_mechanisms(consortium)
-    good = book.schema.outcome.good
+    mechanisms = completed_mechanisms(consortium, len(release.sums))
+    good = good_value(book)
     begun = perf_counter()
 
     def federated(table: Table) -> np.ndarray:
@@ -86,36 +86,37 @@ def measure(
     def design(table: Table) -> np.ndarray:
         return book.rows(table.codes) / book.scale
 
-    test, truth = prepared.test, prepared.test.outcome
+    test, truth = prepared.test, labels(prepared.test)
     scores = {"federated": federated(test)}
     whole = design(test)
-    alone_auc, alone_loss = [], []
+    alone_auc: list[float] = []
+    alone_loss: list[float] = []
     members: dict[str, Any] = {}
     for party in prepared.parties:
         own = prepared.tests[party.name]
-        alone, reason = baselines.ridge_logistic(design(party.train), party.train.outcome, arguments.seed)
+        alone, reason = baselines.ridge_logistic(design(party.train), labels(party.train), arguments.seed)
         shared = federated(own)
         row: dict[str, Any] = {"rows": len(party.train.codes), "test_rows": len(own.codes)}
         alone_own = None if alone is None else alone.predict(design(own)) if len(own.codes) else np.zeros(0)
-        row |= figures.compare(own.outcome, shared, alone_own, arguments.seed)
+        row |= figures.compare(labels(own), shared, alone_own, arguments.seed, own.customers)
         row["reason"] = reason or row["reason"]
         if alone is not None:
             predicted = alone.predict(whole)
-            alone_auc.append(figures.auc(truth, predicted))
+            alone_auc.append(figures.auc(truth, predicted) or 0.0)
             alone_loss.append(figures.log_loss(truth, predicted))
         members[party.name] = row
-    pooled, _ = baselines.ridge_logistic(design(prepared.train), prepared.train.outcome, arguments.seed)
+    pooled, _ = baselines.ridge_logistic(design(prepared.train), labels(prepared.train), arguments.seed)
     if pooled is not None:
         scores["pooled_no_privacy"] = pooled.predict(whole)
     if arguments.baselines:
-        trees, _ = baselines.lightgbm_baseline(raw(prepared.train), prepared.train.outcome, arguments.seed)
+        trees, _ = baselines.lightgbm_baseline(raw(prepared.train), labels(prepared.train), arguments.seed)
         if trees is not None:
             scores["pooled_lightgbm"] = trees.predict(raw(test))
     auc = {name: figures.auc(truth, each) for name, each in scores.items()}
     loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
     seconds["baselines and figures"] = perf_counter() - begun
     wire = wire_bytes(consortium)
-    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds)
+    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds)[: len(release.sums)]
     metrics: dict[str, Any] = {
         "version": VERSION,
         "auc": {
@@ -132,9 +133,9 @@ def measure(
         },
         "calibration": {"federated": figures.calibration(truth, scores["federated"])},
         "privacy": release.statement,
-        "rounds": plan.rounds,
+        "rounds": len(release.sums),
         "attempts": release.card["attempts"],
-        "attempts_void": release.card["attempts"] - plan.rounds,
+        "attempts_void": release.card["attempts"] - len(release.sums),
         "members": len(prepared.parties),
         "minimum_cohort": minimum_cohort(len(prepared.parties), plan.colluders),
         "parameters": plan.dimension,
@@ -161,10 +162,17 @@ def measure(
         "title": book.schema.title,
         "good_outcome": f"{book.schema.outcome.name} = {good}",
         "curves": curves(book, release, mechanisms),
-        "attack": opened_sum_attack(prepared, consortium, mechanisms),
+        "attack": opened_sum_attack(prepared, consortium, release, mechanisms),
         "fairness": fairness(test, scores["federated"], good),
     }
     return metrics, details
+
+
+def labels(table: Table) -> np.ndarray:
+    """The outcomes of a table that was read with them, (n,) of 0 and 1."""
+    if table.outcome is None:
+        raise ValueError("the table was read without outcomes")
+    return table.outcome
 
 
 def raw(table: Table) -> np.ndarray:
@@ -200,7 +208,7 @@ def wire_bytes(consortium: Consortium) -> dict[str, float]:
 
 def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, ...]]) -> list[dict[str, Any]]:
     """What the model learned: log-odds of the good outcome per bin, with the noise's standard deviation."""
-    towards = 1.0 if book.schema.outcome.good == 1 else -1.0
+    towards = 1.0 if good_value(book) == 1 else -1.0
     learner = make_learner(release.card["learner"], book, len(release.sums))
     state = learner.start()
     for index, (opened, charged) in enumerate(zip(release.sums, mechanisms, strict=True)):
@@ -223,30 +231,30 @@ def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, .
 
 
 def opened_sum_attack(
-    prepared: Prepared, consortium: Consortium, mechanisms: list[tuple[Mechanism, ...]]
+    prepared: Prepared, consortium: Consortium, release: Release, mechanisms: list[tuple[Mechanism, ...]]
 ) -> dict[str, Any] | None:
     """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
     plan, book = consortium.plan, prepared.book
     if plan.learner != "dp-newton":
         return None
     learner = make_learner(plan.learner, book, plan.rounds)
-    own = {
+    taking_part = release.card["cohorts"][0]
+    cohort = {
         party.name: learner.contribution(0, learner.start(), snapshot(book, party.train, b"")[0])
         for party in prepared.parties
+        if party.name in taking_part
     }
     variance = mechanisms[0][0].share_variance if mechanisms[0] else 0.0
-    return attack_opened_sum.attack(book, own, variance, plan.colluders)
+    return attack_opened_sum.attack(book, release.sums[0], cohort, variance, plan.colluders)
 
 
 def fairness(test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:
     """Per group of each audit column: rows, AUC, mean score and observed rate of the good outcome."""
     rows: list[dict[str, Any]] = []
-    if test.outcome is None:
-        return rows
     for column, values in test.audit.items():
         for group in sorted(set(values.astype(str))):
             inside = values.astype(str) == group
-            truth = test.outcome[inside]
+            truth = labels(test)[inside]
             likely = scores[inside] if good == 1 else 1 - scores[inside]
             rows.append(
                 {

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fedrepay.client.data import Mapping, Table, load_mapping, read_table
-from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.split import split_members, split_test
 
+from fedrepay.client.data import Mapping, Table, load_mapping, read_table
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders
 from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Party
+from fedrepay.simulations.split import split_members, split_test
 
 
 @dataclass(frozen=True)

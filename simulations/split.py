@@ -173,6 +173,7 @@ def _ranks(values: NDArray[np.generic], of: NDArray[np.int64], count: int) -> ND
 def _apportion(count: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     """Whole parts of ``count`` close to the weights (largest remainder), each at least 1."""
     exact = (count - len(weights)) * weights / weights.sum()
-    parts = np.floor(exact).astype(np.int64)
+    parts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     parts[np.argsort(parts - exact, kind="stable")[: count - len(weights) - parts.sum()]] += 1
-    return parts + 1
+    parts += 1
+    return parts

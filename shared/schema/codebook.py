@@ -21,10 +21,11 @@ from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.schema.model import Schema, parse_schema, read_bytes
+from fedrepay.shared.secure_sum import ring
 
 SUFFIX = ".codebook.safetensors"
-PLAIN_MODULUS = 70_368_743_669_761
-"""t: the largest prime below 2⁴⁶ with t ≡ 1 mod 8192 (one field a slot, `reference/encryption.md`)."""
+PLAIN_MODULUS = ring.PLAIN_MODULI[46]
+"""t of GAM sums: one field a slot (`reference/encryption.md`)."""
 
 WORST_NOISE = 8192
 """σ_total/Δ of one sum in the worst setting that R leaves room for.

@@ -78,7 +78,8 @@ def _settle_text(column: Column, values: Values, skip: Flags) -> tuple[Values, l
         bound = "one of " + ", ".join(column.categories[:12]) + (" …" if len(column.categories) > 12 else "")
         found += _finding(column, unseen & ~skip, texts, bound, column.outside)
         if column.outside == "clip" and unseen.any():
-            texts = np.where(unseen, None, texts)
+            texts = texts.copy()
+            texts[unseen] = None
     else:
         blank = np.array([value is not None and not value.strip() for value in texts], dtype=bool)
         found += _finding(column, blank & ~skip, texts, "not blank", "refuse")

@@ -1,7 +1,6 @@
-"""The coordinator's side of the sum: coefficients mod q, added in numpy in constant memory.
+"""Ciphertexts as the coordinator sees them: numbers mod q and nothing else.
 
-A chunk travels as its 8,192 coefficients, little-endian u64 (65,536 bytes). There is nothing to parse
-but lengths, and no native deserialiser ever sees untrusted bytes (docs/adr/0002).
+Wire form of a chunk: its 8,192 coefficients as little-endian u64 (docs/adr/0002).
 """
 
 from collections.abc import Sequence
@@ -13,51 +12,78 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 
 CHUNK_BYTES = 8 * COEFFICIENTS
+"""Bytes of one ciphertext on the wire: 65,536."""
 
 
-def parse(payload: bytes, chunks: int) -> npt.NDArray[np.uint64]:
-    """Coefficients (chunks, 8192) mod q.
+def coefficients(payload: bytes, chunks: int) -> npt.NDArray[np.uint64]:
+    """Parse the wire form.
+
+    Args:
+        payload: ciphertexts, one after the other.
+        chunks: how many there must be.
+
+    Returns:
+        (chunks, 8192) numbers below q, read-only.
 
     Raises:
-        ProtocolError: wrong length, or a coefficient ≥ q.
+        ProtocolError: another length, or a number that is not below q.
     """
     if len(payload) != chunks * CHUNK_BYTES:
         raise ProtocolError(
-            f"Ciphertexts of {len(payload)} bytes are not {chunks} chunks of {CHUNK_BYTES}.", "Refuse them."
+            f"Ciphertexts of {len(payload)} bytes; {chunks} chunks have {chunks * CHUNK_BYTES}.",
+            "They are not used.",
         )
-    coefficients = np.frombuffer(payload, "<u8").reshape(chunks, COEFFICIENTS)
-    if coefficients.size and int(coefficients.max()) >= Q:
-        raise ProtocolError("A ciphertext coefficient is not below q.", "Refuse the upload.")
-    return coefficients.astype(np.uint64, copy=False)
+    numbers = np.frombuffer(payload, dtype="<u8").astype(np.uint64, copy=False)
+    if numbers.size and int(numbers.max()) >= Q:
+        raise ProtocolError("A coefficient is not below the modulus.", "The ciphertexts are not used.")
+    return numbers.reshape(chunks, COEFFICIENTS)
+
+
+def add(total: npt.NDArray[np.uint64], chunks: npt.NDArray[np.uint64]) -> None:
+    """``total`` += ``chunks`` mod q, in place; both (chunks, 8192) below q. One chunk of extra memory."""
+    for index, chunk in enumerate(chunks):
+        summed = total[index] + chunk
+        np.minimum(summed, summed - np.uint64(Q), out=total[index])  # below q the difference wraps upwards
 
 
 class PublicSum:
-    """A running sum of verified uploads; each is dropped once it is added."""
+    """A running sum of uploads in constant memory.
+
+    Args:
+        chunks: ciphertexts of every upload.
+    """
 
     def __init__(self, chunks: int) -> None:
-        self._sum = np.zeros((chunks, COEFFICIENTS), np.uint64)
+        self._total = np.zeros((chunks, COEFFICIENTS), dtype=np.uint64)
         self._tags = [0] * chunks
-        self.count = 0
+        self._count = 0
 
     def add(self, payload: bytes, tags: Sequence[int]) -> None:
-        """Add one upload; on an error the sum is as before.
+        """Add one upload, whole or not at all.
 
         Raises:
-            ProtocolError: the payload or the tags have the wrong shape.
+            ProtocolError: another number of chunks or tags, or a number not below q.
         """
-        chunks = parse(payload, len(self._sum))
-        if len(tags) != len(self._tags):
-            raise ProtocolError(f"{len(tags)} tags for {len(self._tags)} chunks.", "Refuse the upload.")
-        self._sum += chunks
-        self._sum %= np.uint64(Q)
-        self._tags = [(mine + theirs) % Q for mine, theirs in zip(self._tags, tags, strict=True)]
-        self.count += 1
+        chunks = coefficients(payload, len(self._tags))
+        if len(tags) != len(self._tags) or not all(0 <= tag < Q for tag in tags):
+            raise ProtocolError(
+                f"{len(tags)} tags for {len(self._tags)} chunks, or one is not below the modulus.",
+                "The upload is not added.",
+            )
+        add(self._total, chunks)
+        self._tags = [(total + tag) % Q for total, tag in zip(self._tags, tags, strict=True)]
+        self._count += 1
 
     def payload(self) -> bytes:
-        """The summed ciphertexts as they travel."""
-        return self._sum.astype("<u8").tobytes()
+        """The summed ciphertexts in wire form."""
+        return self._total.astype("<u8", copy=False).tobytes()
 
     @property
-    def tags(self) -> tuple[int, ...]:
-        """The summed tags."""
-        return tuple(self._tags)
+    def tags(self) -> list[int]:
+        """The summed tags, one a chunk."""
+        return list(self._tags)
+
+    @property
+    def count(self) -> int:
+        """Uploads added."""
+        return self._count

@@ -1,67 +1,74 @@
-"""Pairwise masks mod t: uniform, fresh for each attempt, and zero in the sum of the whole cohort.
+"""Pairwise masks mod t: each pair adds and subtracts the same numbers, so only the sum is readable.
 
-ChaCha20 (RFC 8439) keyed with HKDF(X25519 secret; label, attempt), read as 64-bit words cut to t's bit
-length, words ≥ t skipped. The lower key hash adds, the other subtracts (after Bonawitz et al. 2017,
-without recovery: nobody ever reveals a pair key).
+protocol.md, *Epochs, roster, keys*, 4. No pair key is ever revealed: a drop means a new attempt.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-from fedrepay.shared.secure_sum.ring import SLOTS
-from fedrepay.shared.trust.keys import derive, digest
-
-_NONCE = bytes(16)  # each key makes one stream
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.secure_sum import ring
+from fedrepay.shared.secure_sum.stream import uniform
+from fedrepay.shared.trust import keys
 
 
-def attempt_context(run: int, round_: int, attempt: int, cohort_hash: bytes) -> bytes:
-    """Canonical bytes of an attempt, in every key derived for it (32 bytes)."""
-    numbers = b"".join(value.to_bytes(8, "big") for value in (run, round_, attempt))
-    return digest(b"attempt", numbers, cohort_hash)
+def attempt_context(run: int, round_number: int, attempt: int, cohort_hash: bytes) -> bytes:
+    """Canonical bytes (48) of one attempt: run (8, big-endian), round (4), attempt (4), cohort hash (32).
 
-
-def uniform_words(key: bytes, count: int, modulus: int) -> npt.NDArray[np.uint64]:
-    """``count`` uniform integers below ``modulus`` from a ChaCha20 stream under ``key``."""
-    stream = Cipher(ChaCha20(key, _NONCE), None).encryptor()
-    mask = np.uint64((1 << modulus.bit_length()) - 1)
-    parts: list[npt.NDArray[np.uint64]] = []
-    missing = count
-    while missing:
-        size = 8 * (missing + 16)
-        buffer = bytearray(size)
-        stream.update_into(bytes(size), buffer)
-        words = np.frombuffer(buffer, "<u8") & mask
-        words = words[words < modulus][:missing]
-        parts.append(words)
-        missing -= len(words)
-    return np.concatenate(parts).astype(np.uint64)
+    Raises:
+        ProtocolError: a number is out of range, or the hash has not 32 bytes.
+    """
+    try:
+        numbers = run.to_bytes(8, "big") + round_number.to_bytes(4, "big") + attempt.to_bytes(4, "big")
+    except OverflowError as error:
+        raise ProtocolError(
+            f"Run {run}, round {round_number}, attempt {attempt} are not numbers of a run.",
+            "Refuse the message.",
+        ) from error
+    if len(cohort_hash) != 32:
+        raise ProtocolError(f"A cohort hash of {len(cohort_hash)} bytes.", "Refuse the message.")
+    return numbers + cohort_hash
 
 
 def pair_mask(secret: bytes, context: bytes, chunks: int, t: int) -> npt.NDArray[np.uint64]:
-    """The mask two members share in an attempt: (chunks, 4096), uniform mod t."""
-    return uniform_words(derive(secret, "mask", context), chunks * SLOTS, t).reshape(chunks, SLOTS)
+    """The mask two members share for one attempt.
+
+    Args:
+        secret: their X25519 secret (32 bytes).
+        context: :func:`attempt_context`.
+        chunks: ciphertexts of the sum.
+        t: plain modulus.
+
+    Returns:
+        (chunks, 4096) numbers, uniform mod t.
+    """
+    return uniform(keys.derive(secret, "mask", context), t, chunks * ring.SLOTS).reshape(chunks, ring.SLOTS)
 
 
 def apply_masks(
     slots: npt.NDArray[np.uint64], mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int
 ) -> npt.NDArray[np.uint64]:
-    """Add or subtract one mask a peer.
+    """Add the masks shared with peers of higher key hash, subtract the others'.
 
     Args:
-        slots: (chunks, 4096) mod t.
+        slots: (chunks, 4096) numbers below t.
         mine: this member's key hash.
-        peers: key hash → X25519 secret, the attempt's cohort without this member.
-        context: see :func:`attempt_context`.
+        peers: key hash → X25519 secret of every other member of the attempt's cohort.
+        context: :func:`attempt_context`.
         t: plain modulus.
+
+    Returns:
+        (chunks, 4096) numbers below t; without one peer's secret they are uniform.
+
+    Raises:
+        ProtocolError: no peers, or this member is among them: its update would leave unmasked.
     """
-    masked = slots.astype(np.uint64, copy=True)
-    modulus = np.uint64(t)
-    for peer, secret in peers.items():
+    if not peers or mine in peers:
+        raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
+    total = slots.copy()
+    for peer, secret in peers.items():  # at most 1,500 terms below 2⁴⁸: no overflow in 64 bits
         mask = pair_mask(secret, context, len(slots), t)
-        masked += mask if mine < peer else modulus - mask
-        masked %= modulus
-    return masked
+        total += mask if mine < peer else np.uint64(t) - mask
+    return total % np.uint64(t)

@@ -1,7 +1,7 @@
-"""Integers into slots mod t and sums back out.
+"""Integers into slots mod t and back: one field a slot for GAM sums, two or three for torch modules.
 
-One field a slot (GAM sums): centred representatives, no offset. Two or three fields a slot (large
-modules): each value gets an offset of 2^(VB−1), and a sum of K carries K offsets.
+Nothing is refused because of its value: a value out of range wraps, as post-processing of the noisy
+number. The range is chosen beforehand from public constants (protocol.md, *Integers*).
 """
 
 from dataclasses import dataclass
@@ -9,81 +9,121 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ring import SLOTS, T46, T48, VALUES, check_cohort
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.secure_sum import ring
 
 
 @dataclass(frozen=True)
 class Packing:
     """How values lie in slots.
 
+    With one field a slot is the value's representative mod t, and a sum is read as centred. With
+    more, field j holds value + 2^(value_bits − 1) at bit j·field_bits, and K offsets are taken off
+    the sum.
+
     Attributes:
-        t: plain modulus.
+        t_bits: bits of the plain modulus, 46 or 48.
         fields: values a slot, 1 to 3.
-        field_bits: width FB of a field, carries of the sum included.
-        value_bits: width VB of one value with its offset, noise included.
+        field_bits: bits between fields; 0 with one field.
+        value_bits: bits of one member's value, noise included; 0 with one field.
+
+    Raises:
+        ArgumentError: not even one member's fields fit below t.
     """
 
-    t: int
+    t_bits: int
     fields: int = 1
     field_bits: int = 0
     value_bits: int = 0
 
-    def chunk_count(self, values: int) -> int:
-        """Ciphertexts for that many values."""
-        return -(-values // (VALUES * self.fields))
+    def __post_init__(self) -> None:
+        if not 1 <= self.fields <= 3 or (self.fields == 1) != (self.field_bits == self.value_bits == 0):
+            raise ArgumentError(
+                f"{self.fields} fields of {self.field_bits} bits for values of {self.value_bits} bits "
+                "are no packing.",
+                "Take one field and no field sizes, or two or three fields and their sizes.",
+            )
+        self.check_cohort(1)
 
-    def check(self, members: int) -> None:
-        """K(2^VB − 1)·Σⱼ 2^(FB·j) < t, and the (t, K) table.
+    @property
+    def t(self) -> int:
+        """The plain modulus."""
+        return ring.plain_modulus(self.t_bits)
+
+    def check_cohort(self, k: int) -> None:
+        """Sums of ``k`` members decrypt rightly, no field runs into the next, and none wraps mod t.
+
+        K(2^value_bits − 1) < 2^field_bits and K(2^value_bits − 1)·Σⱼ 2^(field_bits·j) < t.
 
         Raises:
-            ProtocolError: a sum of so many could overflow a field or t.
+            ArgumentError: too many members.
         """
-        check_cohort(self.t, members)
-        if self.fields > 1:
-            most = members * ((1 << self.value_bits) - 1)
-            if (
-                most >= 1 << self.field_bits
-                or most * sum(1 << (self.field_bits * j) for j in range(self.fields)) >= self.t
-            ):
-                raise ProtocolError(
-                    f"{members} members overflow fields of {self.field_bits} bits.", "Use a wider packing."
-                )
+        ring.check_cohort(self.t_bits, k)
+        if self.fields == 1:
+            return
+        top = k * ((1 << self.value_bits) - 1)
+        spread = sum(1 << (self.field_bits * j) for j in range(self.fields))
+        if self.value_bits < 1 or top >= 1 << self.field_bits or top * spread >= self.t:
+            raise ArgumentError(
+                f"The sums of {k} members overflow {self.fields} fields of {self.field_bits} bits.",
+                "Take fewer members, fewer fields, or values of fewer bits.",
+            )
 
     def pack(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Values (n,) into slots (chunks, 4096) mod t; the last slot of a chunk is left 0 for the canary.
+        """One member's values as slots.
 
-        Raises:
-            ProtocolError: a value does not fit; nothing is clipped.
+        Args:
+            values: (n,) integers.
+
+        Returns:
+            (chunks, 4096) slots below t; the last of each chunk is 0, for the caller's canary.
         """
-        bound = self.t // 2 if self.fields == 1 else 1 << (self.value_bits - 1)
-        if values.size and (int(values.max()) >= bound or int(values.min()) < -bound):
-            raise ProtocolError(
-                f"A value passes ±{bound}.",
-                "The schema's public scales do not fit this data; build it again.",
-            )
-        chunks = self.chunk_count(len(values))
-        padded = np.zeros((chunks, VALUES, self.fields), np.int64)
-        padded.reshape(-1)[: len(values)] = values
-        slots = np.zeros((chunks, SLOTS), np.uint64)
+        chunks = ring.chunk_count(values.size, self.fields)
+        laid = np.zeros((chunks, self.fields, ring.VALUES), dtype=np.int64)
+        laid.reshape(-1)[: values.size] = values
+        slots = np.zeros((chunks, ring.SLOTS), dtype=np.uint64)
         if self.fields == 1:
-            slots[:, :VALUES] = np.where(padded[..., 0] < 0, padded[..., 0] + self.t, padded[..., 0])
+            slots[:, :-1] = np.mod(laid[:, 0], self.t).astype(np.uint64)
             return slots
-        for j in range(self.fields):
-            slots[:, :VALUES] += (padded[..., j] + bound).astype(np.uint64) << np.uint64(self.field_bits * j)
+        laid += 1 << (self.value_bits - 1)
+        laid &= (1 << self.value_bits) - 1
+        for field in range(self.fields):
+            slots[:, :-1] |= (laid[:, field] << (field * self.field_bits)).astype(np.uint64)
         return slots
 
-    def unpack(self, slots: npt.NDArray[np.uint64], members: int, values: int) -> npt.NDArray[np.int64]:
-        """Sums (values,) out of the summed slots of ``members`` uploads."""
-        used = slots[:, :VALUES].astype(np.int64)
+    def unpack(self, slots: npt.NDArray[np.uint64], k: int, n_values: int) -> npt.NDArray[np.int64]:
+        """The summed values of ``k`` members.
+
+        Args:
+            slots: (chunks, 4096) sums of slots mod t; the canary slots are ignored.
+            k: members of the attempt's cohort.
+            n_values: how many values were packed.
+
+        Returns:
+            (n_values,) integers; with one field in ((1 − t)/2 … (t − 1)/2).
+
+        Raises:
+            ArgumentError: ``k`` members do not fit, or the number of chunks is another's.
+        """
+        self.check_cohort(k)
+        if slots.shape != (ring.chunk_count(n_values, self.fields), ring.SLOTS):
+            raise ArgumentError(
+                f"{n_values} values do not lie in slots of shape {slots.shape}.",
+                f"There must be {ring.chunk_count(n_values, self.fields)} chunks of {ring.SLOTS}.",
+            )
+        data = slots[:, :-1].astype(np.int64)
         if self.fields == 1:
-            return np.where(used > self.t // 2, used - self.t, used).reshape(-1)[:values]
-        mask = (1 << self.field_bits) - 1
-        offset = members << (self.value_bits - 1)
-        parts = [((used >> (self.field_bits * j)) & mask) - offset for j in range(self.fields)]
-        return np.stack(parts, axis=-1).reshape(-1)[:values]
+            return np.where(data > self.t // 2, data - self.t, data).reshape(-1)[:n_values]
+        mask, offset = (1 << self.field_bits) - 1, k << (self.value_bits - 1)
+        laid = [((data >> (field * self.field_bits)) & mask) - offset for field in range(self.fields)]
+        return np.stack(laid, axis=1).reshape(-1)[:n_values]
 
 
-GAM = Packing(T46)
-TWO_FIELDS = Packing(T48, 2, 24, 19)
-THREE_FIELDS = Packing(T48, 3, 16, 11)
+GAM = Packing(46)
+"""One field of 46 bits: the sums of the additive model, up to 1,500 members."""
+
+TORCH_PAIRS = Packing(48, fields=2, field_bits=24, value_bits=19)
+"""Two values a slot (8.0 bytes a value on the wire), up to 32 members."""
+
+TORCH_TRIPLES = Packing(48, fields=3, field_bits=16, value_bits=11)
+"""Three values a slot (5.3 bytes a value), up to 32 members."""

@@ -1,44 +1,72 @@
-"""The homomorphic tag: τ = ⟨k, c⟩ + pad mod q for each ciphertext chunk, and the canaries.
+"""The homomorphic tag and the canaries: what makes a changed sum unopenable.
 
-Tags add like ciphertexts, so members check the sum before they decrypt it; a wrong sum passes with
-probability 2⁻⁶⁰. Keys and pads come from HKDF(seed; label, attempt, chunk[, member]).
+τ = ⟨k, c⟩ + pad mod q for each chunk's ciphertext c, with k common to the cohort and the pad each
+member's own. Tags add as ciphertexts do; a sum that is not the cohort's passes with probability
+2⁻⁶⁰ (a one-time linear MAC: Agrawal & Boneh, *Homomorphic MACs*, 2009). The canaries detect exhausted
+encryption noise, not attacks.
 """
 
-import hmac
 from collections.abc import Sequence
+from hmac import compare_digest
 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.shared.secure_sum.masking import uniform_words
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
-from fedrepay.shared.trust.keys import derive
+from fedrepay.shared.secure_sum.stream import uniform
+from fedrepay.shared.trust import keys
 
-_LIMB = 20  # bits: products below 2⁴⁰, sums of 8,192 below 2⁵³, exact in float64
-
-
-def _number(seed: bytes, label: str, context: bytes, chunk: int, member: str, modulus: int) -> int:
-    info = context + chunk.to_bytes(4, "big") + member.encode()
-    return int(uniform_words(derive(seed, label, info), 1, modulus)[0])
+_LIMB_BITS = 20
+_SHIFTS = np.array([[0], [_LIMB_BITS], [2 * _LIMB_BITS]], dtype=np.uint64)
+_LIMB = np.uint64((1 << _LIMB_BITS) - 1)
 
 
 def _limbs(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
-    mask = np.uint64((1 << _LIMB) - 1)
-    return np.stack([(numbers >> np.uint64(_LIMB * i)) & mask for i in range(3)]).astype(np.float64)
+    """(n,) numbers below 2⁶⁰ as (3, n) limbs of 20 bits."""
+    return ((numbers >> _SHIFTS) & _LIMB).astype(np.float64)
 
 
-def _inner(seed: bytes, context: bytes, chunk: int, coefficients: npt.NDArray[np.uint64]) -> int:
-    key = uniform_words(derive(seed, "tag", context + chunk.to_bytes(4, "big")), COEFFICIENTS, Q)
-    products = _limbs(key) @ _limbs(coefficients).T
-    return sum(int(products[i, j]) << (_LIMB * (i + j)) for i in range(3) for j in range(3)) % Q
+def inner_product(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> int:
+    """⟨left, right⟩ mod q, exactly: 8,192 products of 20-bit limbs stay below 2⁵³ in float64.
+
+    Args:
+        left: (n,) numbers below q, n ≤ 8,192.
+        right: (n,) numbers below q.
+    """
+    products = _limbs(left) @ _limbs(right).T
+    return sum(int(products[i, j]) << (_LIMB_BITS * (i + j)) for i in range(3) for j in range(3)) % Q
+
+
+def _number(seed: bytes, label: str, context: bytes, chunk: int, member: str, modulus: int) -> int:
+    """A number mod ``modulus`` from 256 bits: 2⁻¹⁹⁶ from uniform."""
+    info = context + chunk.to_bytes(4, "big") + member.encode()
+    return int.from_bytes(keys.derive(seed, label, info), "big") % modulus
+
+
+def _products(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64]) -> list[int]:
+    """⟨k, c⟩ mod q of each chunk."""
+    products = []
+    for index, chunk in enumerate(chunks):
+        key = keys.derive(seed, "tag", context + index.to_bytes(4, "big"))
+        products.append(inner_product(uniform(key, Q, COEFFICIENTS), chunk))
+    return products
 
 
 def tags(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64], member: str) -> list[int]:
-    """One tag a chunk of a member's upload; ``chunks`` is (n, 8192) mod q."""
-    return [
-        (_inner(seed, context, i, chunk) + _number(seed, "pad", context, i, member, Q)) % Q
-        for i, chunk in enumerate(chunks)
-    ]
+    """One member's tags.
+
+    Args:
+        seed: the group seed.
+        context: the attempt (:func:`~fedrepay.shared.secure_sum.masking.attempt_context`); a member
+            tags one ciphertext an attempt and never a second.
+        chunks: (chunks, 8192) coefficients below q.
+        member: its name.
+
+    Returns:
+        a number below q for each chunk.
+    """
+    products = _products(seed, context, chunks)
+    return [(p + _number(seed, "pad", context, i, member, Q)) % Q for i, p in enumerate(products)]
 
 
 def verify(
@@ -46,24 +74,35 @@ def verify(
     context: bytes,
     members: Sequence[str],
     chunks: npt.NDArray[np.uint64],
-    summed: Sequence[int],
+    summed_tags: Sequence[int],
 ) -> bool:
-    """Whether the summed ciphertexts are exactly the sum of one upload of each member, untouched."""
-    if len(chunks) != len(summed):
+    """Whether these are the sums of exactly these members' ciphertexts in this attempt.
+
+    Args:
+        seed: the group seed.
+        context: the attempt.
+        members: the attempt's cohort.
+        chunks: (chunks, 8192) summed coefficients below q.
+        summed_tags: the sums of the members' tags mod q.
+    """
+    if len(summed_tags) != len(chunks) or not all(0 <= tag < Q for tag in summed_tags):
         return False
-    good = True
-    for i, (chunk, claimed) in enumerate(zip(chunks, summed, strict=True)):
-        pads = sum(_number(seed, "pad", context, i, member, Q) for member in members)
-        expected = (_inner(seed, context, i, chunk) + pads) % Q
-        good &= hmac.compare_digest(expected.to_bytes(8, "big"), (claimed % Q).to_bytes(8, "big"))
-    return good
+    expected = [
+        (product + sum(_number(seed, "pad", context, index, member, Q) for member in members)) % Q
+        for index, product in enumerate(_products(seed, context, chunks))
+    ]
+    return compare_digest(_encoded(expected), _encoded(summed_tags))
+
+
+def _encoded(numbers: Sequence[int]) -> bytes:
+    return b"".join(number.to_bytes(8, "big") for number in numbers)
 
 
 def canary(seed: bytes, context: bytes, chunk: int, member: str, t: int) -> int:
-    """What a member puts in a chunk's last slot; their sum is known, so exhausted noise shows."""
+    """What a member puts in a chunk's last slot, below t."""
     return _number(seed, "canary", context, chunk, member, t)
 
 
 def canary_sum(seed: bytes, context: bytes, chunk: int, members: Sequence[str], t: int) -> int:
-    """What the last slot of the opened sum must hold."""
+    """What the last slot of a summed chunk must hold, below t."""
     return sum(canary(seed, context, chunk, member, t) for member in members) % t

@@ -36,6 +36,18 @@ def default_rounds(learner: str) -> int:
     return 5 if learner == "dp-newton" else 100
 
 
+def is_over(rounds: int, mode: str, completed: int, last_void_round: int | None) -> bool:
+    """Whether a run ends: all sums are done, or the last sum's attempt was lost with all that was left of μ².
+
+    Args:
+        rounds: sums planned.
+        mode: without noise there is no budget to lose, so the last sum is tried again.
+        completed: sums completed.
+        last_void_round: the round of the newest attempt if that attempt is void, else None.
+    """
+    return completed == rounds or (mode != "none" and last_void_round == rounds - 1)
+
+
 def sum_sizes(learner: str, dimension: int, rounds: int) -> tuple[int, ...]:
     """Values in each secure sum of a run: what the coordinator must know to count ciphertexts."""
     first = dimension * (dimension + 1) // 2 if learner == "dp-newton" else dimension + 1

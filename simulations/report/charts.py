@@ -16,17 +16,19 @@ from fedrepay.simulations.report.svg import (
     text,
     ticks,
 )
+from fedrepay.simulations.report.words import signed
 
 
 def gains(members: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
     """One line a member: AUC alone (hollow) and federated (filled) with 95 % intervals, and the gain."""
-    width, left, right, pitch, top = 860, 150, 190, 26, 34
+    longest = max((len(name) for name, _ in members), default=0)
+    width, left, right, pitch, top = 956, 40 + 7 * min(longest, 18), 200, 26, 34
     height = top + pitch * len(members) + 12
     known = [value for _, each in members for value in _spread(each)]
     low, high = (min(known), max(known)) if known else (0.5, 1.0)
     x = scale(low - 0.01, high + 0.01, left, width - right)
     bottom = height - 12
-    parts = [text(width, 16, "gain [95 % interval]", "muted", "end"), text(left, 16, "AUC", "muted", "end")]
+    parts = [text(width, 16, "gain [95 % interval]", "muted", "end"), text(0, 16, "AUC", "muted")]
     for tick in ticks(low - 0.01, high + 0.01, 8):
         parts += [
             line(x(tick), top - 10, x(tick), bottom, "grid"),
@@ -49,7 +51,7 @@ def gains(members: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
             a, b = each["gain_interval"]
             sure = "gain sure" if a > 0 else "gain"
             parts.append(
-                text(width, y + 4, f"{_signed(each['gain'])} [{_signed(a)}, {_signed(b)}]", sure, "end")
+                text(width, y + 4, f"{signed(each['gain'], 3)} [{signed(a, 3)}, {signed(b, 3)}]", sure, "end")
             )
     return picture("AUC of each member alone and federated, sorted by gain", width, height, *parts)
 
@@ -83,7 +85,7 @@ def calibration(bins: Sequence[dict[str, Any]]) -> Markup:
 
 def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
     """Horizontal bars: (label, value, value as text)."""
-    width, left, right, pitch = 560, 210, 110, 28
+    width, left, right, pitch = 458, 170, 76, 28
     height = pitch * len(rows) + 8
     most = max((value for _, value, _ in rows), default=0) or 1
     parts = []
@@ -91,7 +93,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
         y = 4 + pitch * i
         length = (width - left - right) * value / most
         parts += [
-            text(left - 12, y + 18, _short(label, 28), "name", "end"),
+            text(left - 12, y + 18, _short(label, 25), "name", "end"),
             rectangle(left, y + 6, max(length, 1), 16, "bar accent", element("title", f"{label}: {shown}")),
             text(left + max(length, 1) + 8, y + 18, shown, "number"),
         ]
@@ -110,7 +112,7 @@ def curve(each: dict[str, Any], reach: float) -> Markup:
         for tick in (-reach, 0, reach)
     ]
     parts += [
-        text(left - 6, y(tick) + 4, _signed(tick, 1) if tick else "0", "muted", "end")
+        text(left - 6, y(tick) + 4, signed(tick, 1) if tick else "0", "muted", "end")
         for tick in (-reach, 0, reach)
     ]
     if deviations is not None:
@@ -128,7 +130,7 @@ def curve(each: dict[str, Any], reach: float) -> Markup:
     steps = [(x(i + side), y(e)) for i, e in enumerate(effect) for side in (0, 1)]
     parts.append(element("polyline", points=points(steps), class_="stroke accent"))
     for i, (label, e) in enumerate(zip(labels, effect, strict=True)):
-        told = f"{label}: {_signed(e)}" + ("" if deviations is None else f" ± {2 * deviations[i]:.3f}")
+        told = f"{label}: {signed(e, 3)}" + ("" if deviations is None else f" ± {2 * deviations[i]:.3f}")
         parts.append(
             rectangle(x(i), top, x(i + 1) - x(i), height - bottom - top, "touch", element("title", told))
         )
@@ -151,7 +153,7 @@ def heat_map(each: dict[str, Any], reach: float) -> Markup:
         parts.append(text(left - 8, top + 26 * i + 17, _short(str(label), 15), "muted", "end"))
         for j, other in enumerate(columns):
             value = effect[i][j]
-            told = f"{label}, {other}: {_signed(value)}"
+            told = f"{label}, {other}: {signed(value, 3)}"
             shade = min(abs(value) / reach, 1) if reach else 0
             parts.append(
                 element(
@@ -167,7 +169,7 @@ def heat_map(each: dict[str, Any], reach: float) -> Markup:
                 )
             )
             parts.append(
-                text(left + across * (j + 0.5) - 1, top + 26 * i + 17, _signed(value, 2), "number", "middle")
+                text(left + across * (j + 0.5) - 1, top + 26 * i + 17, signed(value, 2), "number", "middle")
             )
     for j, label in enumerate(columns):
         parts.append(
@@ -190,10 +192,6 @@ def _spread(each: dict[str, Any]) -> list[float]:
         if each[key] is not None
         for v in (each[key], *each[f"{key}_interval"])
     ]
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _short(words: str, most: int) -> str:

@@ -89,8 +89,12 @@ def _range(curve: dict[str, Any]) -> float:
 
 
 def _reach(features: list[dict[str, Any]]) -> float:
-    """A scale for all curves, log-odds, in tenths."""
-    most = max((abs(value) for curve in features for value in curve["effect"]), default=0.0)
+    """A scale that holds all curves and their bands, log-odds, in tenths."""
+    most = 0.0
+    for curve in features:
+        deviations = curve["sd"] or [0.0] * len(curve["effect"])
+        pairs = zip(curve["effect"], deviations, strict=True)
+        most = max(most, *(abs(effect) + 2 * deviation for effect, deviation in pairs))
     return int(most * 10 + 1) / 10
 
 

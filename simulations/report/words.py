@@ -13,13 +13,16 @@ def figure(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A number with its sign."""
-    return NONE if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign, unless it is shown as zero."""
+    if value is None:
+        return NONE
+    shown = f"{value:+.{digits}f}"
+    return shown[1:] if float(shown) == 0 else shown.replace("-", "−")
 
 
 def general(value: float | None) -> str:
     """A number in as many digits as it needs, six at most."""
-    return NONE if value is None else f"{value:.6g}"
+    return NONE if value is None else f"{value:.6g}".replace("e-0", "e-").replace("-", "−")
 
 
 def count(value: float | None) -> str:
@@ -38,9 +41,9 @@ def interval(value: tuple[float, float] | None, digits: int = 4) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in B, kB or MB, powers of 1,000."""
+    """Bytes in B, kB or MB (powers of 1,000), the largest unit of which there is a tenth."""
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):
-        if value >= factor:
+        if value >= factor / 10:
             return f"{value / factor:.2f} {unit}"
     return f"{value:.0f} B"
 

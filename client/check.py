@@ -1,0 +1,138 @@
+"""What `check-data` says about a member's own file: findings, encoding, coverage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrepay.client.data import Findings, Mapping, Table, read_table
+from fedrepay.client.data_findings import Group
+from fedrepay.shared.schema.codebook import CodeBook
+
+EXAMPLES = 5
+"""Cells shown for each kind of finding."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one block encodes this file: ``counts`` holds the usable rows in each of ``labels``' bins."""
+
+    block: str
+    kind: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything `check-data` shows; it stays on the member's own screen."""
+
+    file: str
+    rows: int
+    usable: int
+    customers: int
+    unit: str
+    groups: tuple[Group, ...]
+    encodings: tuple[Encoding, ...]
+    covered: tuple[str, ...]
+    absent: tuple[str, ...]
+    currency: str | None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the file cannot take part as it is."""
+        return any(group.kind == "refuse" for group in self.groups)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same, for machines."""
+        return {
+            "file": self.file,
+            "rows": self.rows,
+            "usable": self.usable,
+            "customers": self.customers,
+            "unit_of_privacy": self.unit,
+            "refused": self.refused,
+            "findings": [
+                {
+                    "file": group.file,
+                    "column": group.column,
+                    "kind": group.kind,
+                    "must_be": group.bound,
+                    "count": group.count,
+                    "examples": [{"row": row, "value": value} for row, value in examples(group)],
+                }
+                for group in self.groups
+            ],
+            "encoding": [
+                {
+                    "block": each.block,
+                    "kind": each.kind,
+                    "bins": dict(zip(each.labels, each.counts, strict=True)),
+                }
+                for each in self.encodings
+            ],
+            "covered": list(self.covered),
+            "absent": list(self.absent),
+            "currency": self.currency,
+        }
+
+
+def examples(group: Group) -> list[tuple[int | None, str]]:
+    """The first few cells of a group as (row, value)."""
+    if group.rows is None:
+        return []
+    cut = group.rows[:EXAMPLES], (group.values if group.values is not None else group.rows)[:EXAMPLES]
+    shown = Group(group.file, group.column, group.bound, group.kind, cut[0], np.asarray(cut[1], dtype=object))
+    return [(each.row, "missing" if each.value is None else str(each.value)) for each in shown]
+
+
+def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
+    """Read a member's file as a run would, and report on it.
+
+    Raises:
+        MappingError: the SELECT fails.
+        SchemaError: a derived column does not fit its inputs.
+    """
+    table, findings = read_table(book, data, mapping, need_outcome=True)
+    schema = book.schema
+    names = list(dict.fromkeys(name for block in book.blocks for name in block.columns))
+    unusable = {group.column for group in findings.groups if group.rows is None} | set(findings.absent)
+    one_row = schema.customer is None
+    first = data or next(iter(mapping.tables.values()) if mapping else iter(()), None)
+    return Report(
+        file=str(first),
+        rows=findings.rows_read,
+        usable=len(table.codes),
+        customers=customers(table),
+        unit="one row is one customer (the schema names no customer)" if one_row else "the customer",
+        groups=(*findings.groups, *too_many(book, table, findings, str(first))),
+        encodings=tuple(
+            Encoding(
+                block.name,
+                block.kind,
+                block.labels,
+                tuple(np.bincount(table.codes[:, index], minlength=len(block.labels)).tolist()),
+            )
+            for index, block in enumerate(book.blocks[:-1])
+        ),
+        covered=tuple(name for name in names if name not in unusable),
+        absent=findings.absent,
+        currency=mapping.currency if mapping else None,
+    )
+
+
+def customers(table: Table) -> int:
+    """Number of different customers."""
+    return len(set(table.customers.tolist()))
+
+
+def too_many(book: CodeBook, table: Table, findings: Findings, file: str) -> tuple[Group, ...]:
+    """A refusal if one member brings more customers than the public n_max (checked before it joins)."""
+    most = book.schema.public.n_max
+    count = customers(table)
+    if count <= most:
+        return ()
+    column = book.schema.customer.name if book.schema.customer else "(rows)"
+    bound = f"at most n_max = {most} customers of one member; here are {count} in {findings.rows_read} rows"
+    return (Group(file, column, bound, "refuse"),)

@@ -1,0 +1,223 @@
+"""A member's rows, read and encoded: files → mapping → canonical columns → codes of the code book."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client import data_files
+from fedrepay.client.data_columns import MAPPED
+from fedrepay.client.data_findings import Finding, Findings, Group
+from fedrepay.client.data_mapping import DATA, Mapping, load_mapping, without_columns
+from fedrepay.client.data_reader import Reader
+from fedrepay.shared.errors import MappingError
+from fedrepay.shared.schema import bins, encode
+from fedrepay.shared.schema.bins import Values
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema.columns import Column
+from fedrepay.shared.schema.model import Schema
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Finding", "Findings", "Mapping", "Table", "load_mapping", "read_table"]
+
+Objects = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One party's encoded rows, (n,) each; rows that a finding refuses are not in it.
+
+    ``codes`` is (n, blocks − 1); ``outcome`` 0 or 1 as the schema writes it; ``customers`` text;
+    ``propensity`` in (0, 1]; ``audit`` the labels of audit columns; ``extra`` columns asked for by name,
+    as text; ``source_rows`` 1-based rows of the file; ``values`` the canonical columns behind the codes.
+    """
+
+    codes: npt.NDArray[np.uint16]
+    outcome: npt.NDArray[np.uint8] | None
+    customers: Objects
+    propensity: npt.NDArray[np.float64] | None
+    audit: dict[str, Objects]
+    extra: dict[str, Objects]
+    source_rows: npt.NDArray[np.int64]
+    values: dict[str, Values]
+
+    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Table":
+        """The chosen rows, in the order of ``index``."""
+        return replace(
+            self,
+            codes=self.codes[index],
+            outcome=None if self.outcome is None else self.outcome[index],
+            customers=self.customers[index],
+            propensity=None if self.propensity is None else self.propensity[index],
+            audit={name: each[index] for name, each in self.audit.items()},
+            extra={name: each[index] for name, each in self.extra.items()},
+            source_rows=self.source_rows[index],
+            values={name: each[index] for name, each in self.values.items()},
+        )
+
+
+def read_table(
+    book: CodeBook,
+    data: Path | None,
+    mapping: Mapping | None,
+    *,
+    need_outcome: bool,
+    extra: Sequence[str] = (),
+) -> tuple[Table, Findings]:
+    """Read, map, check and encode one party's rows.
+
+    Args:
+        book: schema and code book.
+        data: the file behind the table ``data``; None if the mapping names all its tables.
+        mapping: None means that columns match by name.
+        need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity
+            or audit columns and may repeat a customer.
+        extra: columns outside the schema to keep as text.
+
+    Returns:
+        the rows that can be used, and everything that is wrong at once; the caller decides what is fatal.
+
+    Raises:
+        MappingError: the SELECT fails, or declares absent what the schema needs.
+        SchemaError: a derived column does not fit its inputs.
+        ArgumentError: neither data nor a mapping with tables.
+    """
+    schema = book.schema
+    sources = {**(mapping.tables if mapping else {}), **({DATA: data} if data else {})}
+    wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
+    absent = _absent(schema, mapping)
+    extra = tuple(dict.fromkeys((*extra, *(mapping.extra if mapping else ()))))
+    with data_files.opened(sources) as (connection, groups):
+        file = str(sources.get(DATA) or next(iter(sources.values())))
+        found = [] if groups else _map(connection, schema, mapping, file, need_outcome=need_outcome)
+        if groups or found:
+            return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), absent)
+        reader = Reader(connection, file, absent)
+        reader.check_names(schema, wanted, extra)
+        if not reader.rows:
+            reader.whole("(file)", "a table with at least one row")
+        inputs: list[str] = []
+        for column in schema.columns:
+            if column in wanted:
+                reader.read(column)
+            elif column.derived is not None:
+                reader.derive(column, inputs)
+            inputs += [column.name] if column.is_input else []
+        kept = {name: reader.text(name) for name in extra}
+    if need_outcome:
+        reader.check_customers(schema, 1 << book.weight_bits)
+    findings = Findings(tuple(reader.groups), absent, reader.rows)
+    if any(group.rows is None for group in findings.groups) and not _complete(schema, reader, wanted):
+        return _nothing(schema, need_outcome=need_outcome), findings
+    texts = {name: each for name, each in kept.items() if each is not None}
+    return _table(schema, reader, texts, need_outcome=need_outcome), findings
+
+
+def _needed(column: Column, need_outcome: bool) -> bool:  # noqa: FBT001
+    return need_outcome or column.role in ("account", "plan", "customer")
+
+
+def _absent(schema: Schema, mapping: Mapping | None) -> tuple[str, ...]:
+    absent = mapping.absent if mapping else ()
+    for name in absent:
+        column = next((each for each in schema.columns if each.name == name and not each.derived), None)
+        if column is None:
+            raise MappingError(f"absent: {name} is not a column to be read.", "Take it out of `absent`.")
+        if not (column.role == "audit" or (column.is_input and column.missing == "bin")):
+            raise MappingError(
+                f"absent: {name} cannot be absent: the schema gives it no missing bin.",
+                'Only audit columns and columns with missing = "bin" may be declared absent.',
+            )
+    return absent
+
+
+def _map(
+    connection: "DuckDBPyConnection",
+    schema: Schema,
+    mapping: Mapping | None,
+    file: str,
+    *,
+    need_outcome: bool,
+) -> list[Group]:
+    """Run the SELECT into the table ``_mapped``; returns doubled names."""
+    import duckdb  # noqa: PLC0415 - heavy
+
+    sql = mapping.sql if mapping else f"SELECT * FROM {DATA}"
+    if mapping and not need_outcome:
+        sql = without_columns(sql, {each.name for each in schema.columns if not _needed(each, need_outcome)})
+    try:
+        relation = connection.sql(sql)
+        twice = data_files.doubled(file, relation.columns)
+        if not twice:
+            relation.create(MAPPED)
+    except duckdb.Error as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise MappingError(
+            f"The mapping's SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
+            "Mend the SELECT, or the cells it names; TRY_CAST(x AS DOUBLE) makes a bad cell missing.",
+        ) from error
+    return twice
+
+
+def _complete(schema: Schema, reader: Reader, wanted: list[Column]) -> bool:
+    """Whether all columns are there (an unknown one beside them spoils no row)."""
+    derived = [column for column in schema.columns if column.derived is not None]
+    return bool(reader.rows) and all(column.name in reader.columns for column in (*wanted, *derived))
+
+
+def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_outcome: bool) -> Table:
+    good = np.flatnonzero(~reader.refused)
+    columns = {name: each[good] for name, each in reader.columns.items()}
+    source_rows = reader.source_rows[good]
+    customer, propensity = schema.customer, schema.propensity
+    names = columns[customer.name] if customer else source_rows.astype(str).astype(object)
+    weighted = need_outcome and propensity is not None
+    return Table(
+        codes=encode.encode(schema, columns),
+        outcome=columns[schema.outcome.name].astype(np.uint8) if need_outcome else None,
+        customers=np.asarray(names, dtype=object),
+        propensity=columns[propensity.name].astype(np.float64) if weighted and propensity else None,
+        audit={each.name: _labels(each, columns[each.name]) for each in schema.of_role("audit")}
+        if need_outcome
+        else {},
+        extra={name: each[good] for name, each in texts.items()},
+        source_rows=source_rows,
+        values={each.name: columns[each.name] for each in schema.columns if each.is_input},
+    )
+
+
+def _labels(column: Column, values: Values) -> Objects:
+    """Labels of an audit column, (n,): its bands, or its values where it has none."""
+    side = bins.side(column)
+    known = (
+        np.array([each is not None for each in values]) if side.groups else ~np.isnan(values.astype(float))
+    )
+    out = np.full(len(values), bins.MISSING, dtype=object)
+    chosen = np.flatnonzero(known)
+    if side.groups or side.edges:
+        out[chosen] = np.array(side.labels, dtype=object)[side.codes(values[chosen])]
+    else:
+        out[chosen] = [bins.number(each) for each in values[chosen]]
+    return out
+
+
+def _nothing(schema: Schema, *, need_outcome: bool) -> Table:
+    """A table without rows, where the file cannot be used at all."""
+    none = np.array([], dtype=object)
+    columns = [each for each in schema.columns if each.is_input]
+    blocks = len(schema.features) + len(schema.crosses)
+    return Table(
+        codes=np.zeros((0, blocks), dtype=np.uint16),
+        outcome=np.zeros(0, dtype=np.uint8) if need_outcome else None,
+        customers=none,
+        propensity=np.zeros(0) if need_outcome and schema.propensity else None,
+        audit={each.name: none for each in schema.of_role("audit")} if need_outcome else {},
+        extra={},
+        source_rows=np.zeros(0, dtype=np.int64),
+        values={each.name: none if each.type == "category" else np.zeros(0) for each in columns},
+    )

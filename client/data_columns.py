@@ -1,0 +1,133 @@
+"""From DuckDB columns to canonical arrays: typed, cell by cell, and derived columns computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data_files import quoted, sandbox
+from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.schema import expressions
+from fedrepay.shared.schema.bins import Values
+from fedrepay.shared.schema.columns import Column
+from fedrepay.shared.schema.encode import Finding
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MAPPED = "_mapped"
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+_NUMERIC = (*_WHOLE, *(f"U{each}" for each in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN")
+_TEXTUAL = ("VARCHAR", "ENUM", "UUID", "DATE", *_NUMERIC)
+
+
+class WrongTypeError(Exception):
+    """A whole column has a type that cannot be used; the message says what is needed."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column as read: (n,) values, missing as NaN or None, and cells that are no such value."""
+
+    values: Values
+    findings: list[Finding]
+
+
+def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind: str) -> Cells:
+    """Fetch one column of the mapped table.
+
+    Args:
+        connection: holds the table ``_mapped`` in row order.
+        column: the canonical column.
+        name: its name in the table.
+        kind: its DuckDB type.
+
+    Raises:
+        WrongTypeError: the column as a whole has a type that cannot be used.
+    """
+    if column.type in ("category", "text"):
+        return Cells(read_text(connection, name, kind), [])
+    base = kind.partition("(")[0]
+    if kind.endswith("]") or base not in (*_NUMERIC, "VARCHAR"):
+        raise WrongTypeError(f"numbers; the column's type is {kind}")
+    cell = quoted(name)
+    numbers, present = _fetch(connection, f"TRY_CAST({cell} AS DOUBLE)", f"{cell} IS NOT NULL")
+    values = np.ma.filled(numbers.astype(np.float64), np.nan)
+    bad = present.astype(bool) & np.isnan(values) if base == "VARCHAR" else np.zeros(len(values), bool)
+    infinite = present.astype(bool) & ~np.isfinite(values) & ~bad
+    found = []
+    if bad.any():
+        (raw,) = _fetch(connection, f"CAST({cell} AS VARCHAR)")
+        raw = np.ma.filled(raw, None)
+        not_number = [str(each).strip().lower() in ("nan", "-nan", "+nan") for each in raw[bad]]
+        rows = np.flatnonzero(bad)
+        for chosen, bound in ((np.array(not_number), "a finite number"), (~np.array(not_number), "a number")):
+            if chosen.any():
+                found.append(Finding(column.name, rows[chosen], raw[rows[chosen]], bound, "refuse"))
+    if infinite.any():
+        rows = np.flatnonzero(infinite)
+        bound = "a finite number (leave the cell empty if it is missing)"
+        found.append(Finding(column.name, rows, values[rows].astype(object), bound, "refuse"))
+    values[infinite] = np.nan
+    return Cells(values, found)
+
+
+def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> npt.NDArray[np.object_]:
+    """Fetch a column as text, (n,) str or None; whole floating numbers lose their ``.0``.
+
+    Raises:
+        WrongTypeError: nested values, times, binary data.
+    """
+    base = kind.partition("(")[0]
+    if kind.endswith("]") or base not in _TEXTUAL:
+        raise WrongTypeError(f"text or numbers; the column's type is {kind}")
+    cell = quoted(name)
+    text = f"CAST({cell} AS VARCHAR)"
+    if base in ("FLOAT", "DOUBLE"):
+        text = (
+            f"CASE WHEN isnan({cell}) THEN NULL WHEN {cell} = floor({cell}) AND abs({cell}) < 1e15 "
+            f"THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR) ELSE {text} END"
+        )
+    (found,) = _fetch(connection, text)
+    return np.asarray(np.ma.filled(found, None), dtype=object)
+
+
+def _fetch(connection: "DuckDBPyConnection", *sql: str) -> list[npt.NDArray[np.generic]]:
+    names = [f"c{index}" for index in range(len(sql))]
+    chosen = ", ".join(f"{each} AS {name}" for each, name in zip(sql, names, strict=True))
+    found = connection.execute(f"SELECT {chosen} FROM {MAPPED}").fetchnumpy()
+    return [found[name] for name in names]
+
+
+def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
+    """Compute a derived column, (rows,): the checked text runs, one row at a time as it were.
+
+    An error, infinity or NaN in one row makes that row's value missing and touches no other row.
+
+    Raises:
+        SchemaError: the expression does not fit its columns' types.
+    """
+    import duckdb  # noqa: PLC0415 - heavy
+
+    assert column.derived is not None  # noqa: S101 - callers ask first
+    is_text = column.type == "category"
+    sql = expressions.checked(column.derived, columns)
+    inputs = {**columns, "_n": np.arange(rows)}
+    with sandbox() as connection:
+        connection.register("_inputs", inputs)
+        try:
+            found = connection.execute(
+                f"SELECT TRY(CAST(({sql}) AS {'VARCHAR' if is_text else 'DOUBLE'})) AS v FROM _inputs ORDER BY _n"
+            ).fetchnumpy()["v"]
+        except duckdb.Error as error:
+            raise SchemaError(
+                f"columns.{column.name}.derived cannot be computed: {str(error).splitlines()[0]}",
+                "Check that numbers meet numbers and text meets text.",
+            ) from error
+    if is_text:
+        return np.asarray(np.ma.filled(found, None), dtype=object)
+    numbers = np.ma.filled(found.astype(np.float64), np.nan)
+    numbers[~np.isfinite(numbers)] = np.nan
+    return np.asarray(numbers)

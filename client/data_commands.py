@@ -1,0 +1,107 @@
+"""``fedrepay member check-data``: options and screen; the work is in ``check.py``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedrepay.client.check import Report
+
+app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
+
+_REFUSED = 4
+_HELP = (
+    "Check your own rows against the schema: everything wrong at once, before any run.\n\n"
+    "Shows what would be refused or clipped (file, row, column, value, bound), how each column is encoded, "
+    "and which features you cover. Nothing leaves this machine. Exit code 4: refused.\n\n"
+    "A mapping is a TOML file that turns your tables into the schema's columns:\n\n"
+    "\b\n"
+    'currency = "EUR"\n'
+    'absent = \\["income"]   # features you do not have; the schema must allow it\n'
+    'extra = \\["branch"]    # columns beside the schema\'s, for splits of a simulation\n'
+    'sql = """SELECT _row, id AS customer, amount / 100 AS balance FROM data"""\n'
+    "\\[tables]              # more files, beside the mapping\n"
+    'payments = "payments.parquet"\n\n'
+    "\b\n"
+    "fedrepay member check-data --data accounts.csv --schema consortium.toml --mapping mine.toml"
+)
+
+
+@app.callback()
+def member() -> None:
+    """What a member institution does with its own data."""
+
+
+@app.command("check-data", help=_HELP)
+def check_data(
+    schema: Annotated[Path, typer.Option(help="The consortium's schema, its code book beside it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML with one SELECT; without it columns match by name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check a member's file; the help text stands in ``_HELP``."""
+    from rich.console import Console
+
+    from fedrepay.client.check import check
+    from fedrepay.client.data import load_mapping
+    from fedrepay.shared.schema import codebook
+
+    report = check(codebook.load(schema), data, None if mapping is None else load_mapping(mapping))
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.as_json(), indent=1, default=str))
+    else:
+        _show(Console(), report)
+    if report.refused:
+        raise typer.Exit(_REFUSED)
+
+
+def _show(console: "Console", report: "Report") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fedrepay.client.check import examples
+
+    if report.groups:
+        table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)
+        for group in report.groups:
+            mark = Text("refused", "bold red") if group.kind == "refuse" else Text("clipped", "yellow")
+            shown = examples(group) or [(None, "")]
+            table.add_row(
+                Text(Path(group.file).name),
+                Text("\n".join("all" if row is None else str(row) for row, _ in shown)),
+                Text(group.column),
+                Text("\n".join(value for _, value in shown)),
+                Text(group.bound),
+                Text("" if group.rows is None else f"{group.count:,}"),
+                mark,
+            )
+        console.print(table)
+    if report.usable:
+        table = Table("column", "bins", "rows in each bin", title="How your rows are encoded", expand=True)
+        for each in report.encodings:
+            pairs = [f"{label}: {count:,}" for label, count in zip(each.labels, each.counts, strict=True)]
+            table.add_row(Text(each.block), Text(str(len(pairs))), Text(" · ".join(pairs)))
+        console.print(table)
+    console.print(
+        f"{report.usable:,} of {report.rows:,} rows can be used; {report.customers:,} customers "
+        f"(unit of privacy: {report.unit}).",
+        highlight=False,
+    )
+    console.print(f"Features covered: {', '.join(report.covered)}.", highlight=False, markup=False)
+    if report.absent:
+        console.print(f"Declared absent: {', '.join(report.absent)}.", style="yellow", markup=False)
+    if report.currency:
+        console.print(f"Currency of your amounts: {report.currency}.", markup=False)
+    if report.refused:
+        console.print("[bold red]Refused.[/] Mend the rows or the mapping, then check again.")
+    else:
+        console.print("[bold green]Accepted.[/]")

@@ -1,0 +1,100 @@
+"""What is wrong with a member's data: every finding at once, with file, row, column, value and bound."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.errors import DataError
+
+FIRST = 20
+"""Kinds of findings an error's text shows; `member check-data` shows the rest by column."""
+LONGEST_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cell, one row or (``row`` is None) one whole file or column."""
+
+    file: str
+    row: int | None
+    column: str
+    value: object
+    bound: str
+    kind: Literal["refuse", "clip"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings of one column and one reason; ``rows`` (m,) are 1-based, or None for the whole column."""
+
+    file: str
+    column: str
+    bound: str
+    kind: Literal["refuse", "clip"]
+    rows: npt.NDArray[np.int64] | None = None
+    values: npt.NDArray[np.object_] | None = None
+
+    @property
+    def count(self) -> int:
+        """Rows concerned; 1 for a whole column."""
+        return 1 if self.rows is None else len(self.rows)
+
+    def __iter__(self) -> Iterator[Finding]:
+        if self.rows is None or self.values is None:
+            yield Finding(self.file, None, self.column, None, self.bound, self.kind)
+            return
+        for row, value in zip(self.rows.tolist(), self.values.tolist(), strict=True):
+            shown = value[:LONGEST_VALUE] if isinstance(value, str) else value
+            missing = isinstance(shown, float) and shown != shown and self.bound == "not missing"  # noqa: PLR0124
+            yield Finding(self.file, row, self.column, None if missing else shown, self.bound, self.kind)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All findings of one reading; ``absent`` are the columns that the mapping declares absent."""
+
+    groups: tuple[Group, ...] = ()
+    absent: tuple[str, ...] = ()
+    rows_read: int = 0
+    _cache: dict[str, list[Finding]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def refused(self) -> list[Finding]:
+        """Findings whose rows (or whole file) are not used."""
+        return self._of("refuse")
+
+    @property
+    def clipped(self) -> list[Finding]:
+        """Findings whose rows are used with the nearest legal value."""
+        return self._of("clip")
+
+    def _of(self, kind: str) -> list[Finding]:
+        if kind not in self._cache:
+            self._cache[kind] = [each for group in self.groups if group.kind == kind for each in group]
+        return self._cache[kind]
+
+    def raise_if_refused(self) -> None:
+        """Stop on any refusal.
+
+        Raises:
+            DataError: the first findings as a table, and how many there are of each reason.
+        """
+        groups = [group for group in self.groups if group.kind == "refuse"]
+        if not groups:
+            return
+        total = sum(group.count for group in groups)
+        lines = [f"{groups[0].file} is refused: {total} finding{'s' * (total > 1)}."]
+        for group in groups[:FIRST]:
+            first = next(iter(group))
+            where = "the whole column" if first.row is None else f"{group.count} rows, first row {first.row}"
+            value = "" if first.row is None else f": {first.value!r}"
+            lines.append(f"  {group.column}: {where}{value}; must be {group.bound}")
+        if len(groups) > FIRST:
+            lines.append(f"  … and {len(groups) - FIRST} more kinds.")
+        raise DataError(
+            "\n".join(lines) + "\n",
+            "Mend the rows, or map the columns with --mapping; `fedrepay member check-data` shows everything.",
+        )

@@ -1,0 +1,104 @@
+"""A member's mapping: one SQL SELECT from its own tables into the schema's columns, as a TOML file."""
+
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedrepay.shared.errors import MappingError
+
+DATA = "data"
+"""The table that ``--data FILE`` is bound to."""
+
+ROW = "_row"
+"""Every loaded table's column of 1-based row numbers; the SELECT may pass it through."""
+
+_TableName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    sql: Annotated[str, Field(min_length=1, max_length=100_000)]
+    tables: dict[_TableName, str] = {}
+    absent: list[str] = []
+    extra: list[str] = []
+    currency: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How one member's tables become canonical columns.
+
+    ``tables`` are files by table name, ``absent`` the features this member does not have, ``extra``
+    columns kept beside the schema's (a simulation may split by them), ``currency`` what its amounts are
+    in (told to people; the SELECT does the conversion).
+    """
+
+    sql: str
+    tables: dict[str, Path] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    currency: str | None = None
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read a mapping; table paths are relative to its folder.
+
+    Raises:
+        MappingError: unreadable, unknown fields, or anything but exactly one SELECT.
+    """
+    remedy = 'A mapping is TOML with sql = """SELECT … FROM data"""; see `fedrepay member check-data --help`.'
+    try:
+        content = tomllib.loads(path.read_bytes().decode())
+        given = _File.model_validate(content)
+    except OSError as error:
+        raise MappingError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise MappingError(f"{path} is not TOML: {error}.", remedy) from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        raise MappingError(f"{path}: {'; '.join(lines)}.", remedy) from error
+    _check_sql(given.sql, str(path))
+    tables = {name: path.parent / file for name, file in given.tables.items()}
+    return Mapping(given.sql, tables, tuple(given.absent), tuple(given.extra), given.currency)
+
+
+def _check_sql(sql: str, source: str) -> None:
+    import duckdb  # noqa: PLC0415 - heavy
+
+    remedy = "Write one SELECT; its columns carry the schema's names."
+    try:
+        with duckdb.connect() as connection:
+            kinds = [statement.type for statement in connection.extract_statements(sql)]
+    except duckdb.Error as error:
+        raise MappingError(f"{source}: sql: {str(error).splitlines()[0]}", remedy) from error
+    if kinds != [duckdb.StatementType.SELECT]:
+        names = ", ".join(kind.name for kind in kinds) or "nothing"
+        raise MappingError(f"{source}: sql must be exactly one SELECT; it is {names}.", remedy)
+
+
+def without_columns(sql: str, names: Collection[str]) -> str:
+    """The SELECT without the given output columns, so that accounts to score need no outcome.
+
+    What cannot be taken apart (a UNION, DISTINCT) comes back as it was.
+    """
+    import sqlglot  # noqa: PLC0415 - heavy
+    from sqlglot import exp  # noqa: PLC0415
+
+    try:
+        tree = sqlglot.parse_one(sql, read="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return sql
+    if not isinstance(tree, exp.Select) or tree.args.get("distinct"):
+        return sql
+    kept = [each for each in tree.expressions if each.alias_or_name.lower() not in names]
+    if not kept or len(kept) == len(tree.expressions):
+        return sql
+    tree.set("expressions", kept)
+    pruned: str = tree.sql(dialect="duckdb")
+    return pruned

@@ -1,0 +1,125 @@
+"""``fedrepay schema``: draft, check and build a schema."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Draft, check and build the schema that a consortium agrees on.")
+
+_INIT = (
+    "Draft a schema from a file's column names and types.\n\n"
+    "No value of the file is used: a bound read off the data leaks it. Every bound, edge and category is "
+    "marked `confirmed = false`; `schema build` refuses until public ones are in. Where your column names "
+    "cannot be the schema's, a mapping is written beside it.\n\n"
+    "fedrepay schema init accounts.csv --out consortium.toml"
+)
+_BUILD = (
+    "Make the code book (NAME.codebook.safetensors) beside the schema, once for the whole consortium.\n\n"
+    "The schema's hash covers both files, so everybody uses these very bytes: build at one place and ship "
+    "both. Refused: bounds still to confirm, and n_max × members_max too large for the secure sum."
+)
+_CHECK = (
+    "Check a schema and, if it is built, its code book; show what it declares.\n\n"
+    "A schema is TOML: name, version, \\[public] with n_max and prior, then one table for each column and cross.\n\n"
+    "A column has a name, a role (account, plan, outcome, customer, propensity, audit), a type (number, "
+    "integer, category, text), public bounds = \\[low, high] and edges, or categories; outside = clip or "
+    "refuse; missing = bin or refuse; where wanted derived = a scalar SQL expression over columns above it; "
+    "model = false for an input that only feeds derived columns and crosses. The outcome has good = 0 or 1. "
+    "Edges e1 < … < ek make the bins (−∞, e1), [e1, e2), … [ek, ∞).\n\n"
+    "A cross has columns = \\[a, b] and edges = \\[\\[…], \\[…]], coarser ones of its own.\n\n"
+    "fedrepay schema check consortium.toml"
+)
+_Schema = Annotated[Path, typer.Argument(help="The schema's TOML file.", show_default=False)]
+
+
+@app.command(help=_INIT)
+def init(
+    file: Annotated[
+        Path, typer.Argument(help="A CSV or Parquet file with your columns.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where to write; default NAME.toml beside FILE.")] = None,
+) -> None:
+    """Draft a schema; the help text stands in ``_INIT``."""
+    from fedrepay.client.schema_draft import draft
+    from fedrepay.shared.errors import ArgumentError
+
+    target = out or file.with_suffix(".toml")
+    beside = target.with_name(f"{target.stem}.mapping.toml")
+    made = draft(file, target.stem)
+    for path in [target] + [beside] * (made.mapping is not None):
+        if path.exists():
+            raise ArgumentError(f"{path} exists already.", "Choose another --out, or move it away.")
+    _write(target, made.schema)
+    typer.echo(f"{target}: {made.to_confirm} columns to confirm.")
+    if made.mapping is not None:
+        _write(beside, made.mapping)
+        typer.echo(f"{beside}: maps your column names to the schema's.")
+    if not made.has_outcome:
+        typer.echo("No column looks like an outcome: the end of the draft says what to do.")
+
+
+@app.command(help=_BUILD)
+def build(schema: _Schema) -> None:
+    """Build the code book; the help text stands in ``_BUILD``."""
+    from fedrepay.shared.errors import StorageError
+    from fedrepay.shared.schema import codebook
+    from fedrepay.shared.schema.model import read_bytes
+
+    book = codebook.build(read_bytes(schema), str(schema))
+    try:
+        path = codebook.save(book, schema)
+    except OSError as error:
+        raise StorageError(
+            f"{codebook.codebook_path(schema)} cannot be written: {error.strerror}.",
+            "Free the disk or check rights.",
+        ) from error
+    typer.echo(f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}.")
+    typer.echo(f"Schema hash {book.schema_hash.hex()}")
+
+
+@app.command(help=_CHECK)
+def check(schema: _Schema) -> None:
+    """Check a schema; the help text stands in ``_CHECK``."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fedrepay.shared.schema import bins, codebook
+    from fedrepay.shared.schema.model import load_schema
+
+    checked = load_schema(schema)
+    console = Console()
+    table = Table("block", "kind", "bins", "labels", expand=True)
+    for layout in bins.layouts(checked):
+        table.add_row(
+            Text(layout.name),
+            layout.kind,
+            str(layout.size),
+            Text(" · ".join(layout.labels), overflow="ellipsis"),
+        )
+    console.print(table)
+    for name in checked.unconfirmed:
+        console.print(f"to confirm: {name}", style="yellow", markup=False)
+    if not codebook.codebook_path(schema).is_file():
+        console.print(f"No code book yet: run fedrepay schema build {schema}", style="yellow", markup=False)
+        return
+    book = codebook.load(schema)
+    console.print(
+        f"d = {book.dimension}, S = {book.scale}, b = {book.weight_bits}, R = {book.residual_scale}, "
+        f"Δ of the Gram sum {book.delta_gram}, of a gradient {book.delta_gradient}",
+        highlight=False,
+    )
+    console.print(f"Schema hash {book.schema_hash.hex()}", highlight=False)
+
+
+def _write(path: Path, text: str) -> None:
+    from fedrepay.shared.errors import StorageError
+
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from error

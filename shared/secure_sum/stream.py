@@ -1,0 +1,39 @@
+"""Uniform numbers mod m from a key: ChaCha20 (RFC 8439) words, cut to m's length, words ≥ m skipped."""
+
+from itertools import chain, repeat
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+_ZERO_NONCE = bytes(16)  # each key makes exactly one stream
+
+
+def uniform(key: bytes, modulus: int, count: int) -> npt.NDArray[np.uint64]:
+    """The first ``count`` accepted words of the key's stream.
+
+    Args:
+        key: 32 bytes, derived for this one stream.
+        modulus: above 1, below 2⁶³.
+        count: numbers wanted.
+
+    Returns:
+        (count,) numbers, uniform in 0 … modulus − 1.
+    """
+    encryptor = Cipher(ChaCha20(key, _ZERO_NONCE), mode=None).encryptor()
+    cut = np.uint64((1 << modulus.bit_length()) - 1)
+    found = np.empty(count, dtype=np.uint64)
+    have = 0
+    for wanted in chain([count], repeat(64)):
+        if have == count:
+            break
+        stream = bytearray(8 * wanted)
+        encryptor.update_into(bytes(8 * wanted), stream)
+        words = np.frombuffer(stream, dtype="<u8") & cut
+        if words.size and words.max() >= modulus:
+            words = words[words < modulus]
+        taken = min(words.size, count - have)
+        found[have : have + taken] = words[:taken]
+        have += taken
+    return found

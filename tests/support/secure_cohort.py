@@ -1,0 +1,85 @@
+"""A cohort that seals and sums without roster or ceremony, for the tests of the secure sum."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
+from fedrepay.shared.secure_sum.packing import GAM, Packing
+
+SEED = sha256(b"group seed").digest()
+
+
+@cache
+def group(t_bits: int) -> GroupContext:
+    return GroupContext.create(t_bits)
+
+
+@dataclass(frozen=True)
+class Upload:
+    payload: bytes
+    tags: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """K members m00, m01 … of one attempt; every secret follows from the names."""
+
+    k: int
+    round: int = 0
+    attempt: int = 0
+    packing: Packing = GAM
+
+    @property
+    def names(self) -> list[str]:
+        return [f"m{index:02}" for index in range(self.k)]
+
+    @property
+    def context(self) -> bytes:
+        return attempt_context(1, self.round, self.attempt, sha256(repr(self.names).encode()).digest())
+
+    @property
+    def group(self) -> GroupContext:
+        return group(self.packing.t_bits)
+
+    @staticmethod
+    def key_hash(name: str) -> bytes:
+        return sha256(b"key of " + name.encode()).digest()
+
+    def pair_secrets(self, name: str) -> dict[bytes, bytes]:
+        return {
+            self.key_hash(peer): sha256(repr(sorted([name, peer])).encode()).digest()
+            for peer in self.names
+            if peer != name
+        }
+
+    def masked(self, name: str, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        slots = self.packing.pack(values)
+        for chunk in range(len(slots)):
+            slots[chunk, -1] = tag.canary(SEED, self.context, chunk, name, self.packing.t)
+        return apply_masks(slots, self.key_hash(name), self.pair_secrets(name), self.context, self.packing.t)
+
+    def upload(self, name: str, values: npt.NDArray[np.int64]) -> Upload:
+        chunks = self.group.encrypt(self.masked(name, values))
+        return Upload(chunks.astype("<u8").tobytes(), tag.tags(SEED, self.context, chunks, name))
+
+    def uploads(self, values: Mapping[str, npt.NDArray[np.int64]]) -> list[Upload]:
+        return [self.upload(name, values[name]) for name in self.names]
+
+    def open(self, payload: bytes, tags: Sequence[int], n_values: int) -> npt.NDArray[np.int64]:
+        return open_sum(self.group, SEED, self.context, self.names, payload, tags, n_values, self.packing)
+
+
+def added(uploads: Sequence[Upload]) -> PublicSum:
+    """What the coordinator makes of the uploads."""
+    total = PublicSum(len(uploads[0].tags))
+    for upload in uploads:
+        total.add(upload.payload, upload.tags)
+    return total
