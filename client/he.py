@@ -32,6 +32,9 @@ class GroupContext:
         self._context = context
         self.t_bits = bits[0]
         self.t = t
+        # Taken before first use: TenSEAL writes a context that has encrypted with other bytes.
+        self._public = _serialise(context, secret=False)
+        self._secret = _serialise(context, secret=True) if context.is_private() else b""
 
     @classmethod
     def create(cls, t_bits: int = GAM.t_bits) -> "GroupContext":
@@ -73,12 +76,12 @@ class GroupContext:
         return group
 
     def secret_bytes(self) -> bytes:
-        """Both keys; to be sealed, never to be sent open."""
-        return self._serialise(secret=True)
+        """Both keys; to be sealed, never to be sent open. Empty where there is no secret key."""
+        return self._secret
 
     def public_bytes(self) -> bytes:
         """The public key; the same bytes for the same keys at every member."""
-        return self._serialise(secret=False)
+        return self._public
 
     @property
     def context_id(self) -> bytes:
@@ -147,12 +150,13 @@ class GroupContext:
             )
         return coefficients(serialised[-CHUNK_BYTES:], 1).reshape(ring.COEFFICIENTS)
 
-    def _serialise(self, *, secret: bool) -> bytes:
-        return bytes(
-            self._context.serialize(
-                save_public_key=True, save_secret_key=secret, save_galois_keys=False, save_relin_keys=False
-            )
+
+def _serialise(context: ts.Context, *, secret: bool) -> bytes:
+    return bytes(
+        context.serialize(
+            save_public_key=True, save_secret_key=secret, save_galois_keys=False, save_relin_keys=False
         )
+    )
 
 
 def _load(serialised: bytes) -> ts.Context:

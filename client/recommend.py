@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 
 from fedrepay.client import release_file
-from fedrepay.client.data import load_mapping, read_table
+from fedrepay.client.data.table import load_mapping, read_table
 from fedrepay.client.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
 

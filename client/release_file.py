@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrepay.shared.schema.codebook import CodeBook
-
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.wire import Votes

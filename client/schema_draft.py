@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrepay.client import data_files
-from fedrepay.client.data_mapping import DATA, ROW
+from fedrepay.client.data import files
+from fedrepay.client.data.mapping import DATA, ROW
 from fedrepay.shared.errors import DataError
 
 _OUTCOMES = {"default", "outcome", "target", "label", "y", "charged_off", "defaulted", "repaid", "paid"}
@@ -32,7 +32,7 @@ def draft(file: Path, name: str) -> Draft:
     Raises:
         DataError: the file cannot be read.
     """
-    with data_files.opened({DATA: file}) as (connection, found):
+    with files.opened({DATA: file}) as (connection, found):
         if found:
             raise DataError(
                 f"{file} must be {'; '.join(each.bound for each in found)}.", "Give a CSV or Parquet file."
@@ -90,10 +90,7 @@ def _plain(text: str) -> str:
 
 
 def _mapping(names: list[str], columns: list[tuple[str, str]]) -> str:
-    pairs = [
-        f"  {data_files.quoted(b)} AS {data_files.quoted(a)}"
-        for a, (b, _) in zip(names, columns, strict=True)
-    ]
+    pairs = [f"  {files.quoted(b)} AS {files.quoted(a)}" for a, (b, _) in zip(names, columns, strict=True)]
     sql = f"SELECT\n  {ROW},\n" + ",\n".join(pairs) + f"\nFROM {DATA}\n"
     quote = "'''" if "'''" not in sql else '"""'
     return f"# From your column names to the schema's.\nsql = {quote}\n{sql}{quote}\n"

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from fedrepay.client.he import GroupContext
-from fedrepay.shared.secure_sum.masking import apply_masks
-from fedrepay.shared.secure_sum.packing import GAM
 
+from fedrepay.client.he import GroupContext
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.masking import apply_masks
+from fedrepay.shared.secure_sum.packing import GAM
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """What the coordinator checks before it adds a byte: signature first, then sizes, then parsing."""
 
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
-
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Upload

@@ -11,13 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fedrepay.client.data import Table
-from fedrepay.shared.schema.codebook import CodeBook
 from flwr.app import Context, RecordDict
 
 from fedrepay.client import relay
 from fedrepay.client.app import app as client_app
 from fedrepay.client.contribution import Rows, prepare
+from fedrepay.client.data.table import Table
 from fedrepay.client.identity import Identity
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
@@ -25,6 +24,7 @@ from fedrepay.client.store import MemberStore
 from fedrepay.server.app import app as server_app
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client import release_file
-from fedrepay.client.data import Table
+from fedrepay.client.data.table import Table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.score import block_effects, good_value, probability
 from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
@@ -216,17 +218,17 @@ def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, .
     deviations = learner.weight_noise(state)
     effects = block_effects(book, release.weights)
     result = []
-    for block, effect, deviation in zip(book.blocks[:-1], effects, deviations, strict=False):
+    for layout, effect, deviation in zip(layouts(book.schema), effects, deviations, strict=False):
         centred = towards * (effect - effect.mean())
-        result.append(
-            {
-                "name": " × ".join(block.columns),
-                "kind": block.kind,
-                "labels": list(block.labels),
-                "effect": [float(each) for each in centred],
-                "sd": [float(each) for each in deviation] if any(mechanisms) else None,
-            }
-        )
+        curve: dict[str, Any] = {"name": PAIR.join(layout.columns), "kind": layout.kind}
+        if layout.kind == "cross":
+            rows, columns = (list(side.labels) for side in layout.sides)
+            curve |= {"rows": rows, "columns": columns}
+            curve["effect"] = centred.reshape(len(rows), len(columns)).tolist()
+        else:
+            curve |= {"labels": list(layout.labels), "effect": centred.tolist()}
+            curve["sd"] = deviation.tolist() if any(mechanisms) else None
+        result.append(curve)
     return result
 
 

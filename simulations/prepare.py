@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data import Mapping, Table, load_mapping, read_table
+from fedrepay.client.data.table import Mapping, Table, load_mapping, read_table
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook

@@ -7,10 +7,12 @@ for ``PEERS`` peers, canaries, public-key encryption and tags included. Noise is
 """
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,7 @@ REPEATS = 5
 STEP = 2.0**-17  # values in (−1, 1) become integers of 18 bits and a sign
 TARGETS = {"bytes a value": 8.1, "client time": 0.4, "coordinator time a client": 0.15}
 
+T = TypeVar("T")
 Floats = npt.NDArray[np.float64]
 
 
@@ -104,7 +107,7 @@ class _Theirs:
             self.sum[index] += vector
 
 
-def _timed[T](times: list[float], work: Callable[[], T]) -> T:
+def _timed(times: list[float], work: Callable[[], T]) -> T:
     begun = perf_counter()
     result = work()
     times.append(perf_counter() - begun)
@@ -125,18 +128,16 @@ def run() -> list[dict[str, float | str]]:
         check.add(*ours.client(values, member))
     exact = (PEERS + 1) * np.trunc(values / STEP).astype(np.int64)
     if not np.array_equal(ours.open(check), exact):
-        raise AssertionError(
-            "the opened sum is not the integer sum"
-        )  # a benchmark of a wrong sum says nothing
+        raise AssertionError("the opened sum is not the integer sum: the figures would say nothing")
 
     times: dict[str, list[float]] = {}
     ours.coordinator(ours.client(values))
     theirs.coordinator(theirs.client(values))  # both warm
     for _ in range(REPEATS):
-        upload = _timed(times.setdefault("our client", []), lambda: ours.client(values))
-        _timed(times.setdefault("our coordinator", []), lambda upload=upload: ours.coordinator(upload))
-        vectors = _timed(times.setdefault("their client", []), lambda: theirs.client(values))
-        _timed(times.setdefault("their coordinator", []), lambda vectors=vectors: theirs.coordinator(vectors))
+        upload = _timed(times.setdefault("our client", []), partial(ours.client, values))
+        _timed(times.setdefault("our coordinator", []), partial(ours.coordinator, upload))
+        vectors = _timed(times.setdefault("their client", []), partial(theirs.client, values))
+        _timed(times.setdefault("their coordinator", []), partial(theirs.coordinator, vectors))
     ms = {name: 1000 * median(each) for name, each in times.items()}
     measured = {
         "bytes a value": (

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from fedrepay.client import data_commands, recommend_command, schema_commands
+from fedrepay.client import member_commands, recommend_command, schema_commands
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 app.command("simulate")(commands.simulate)
 app.command("recommend")(recommend_command.recommend)
 app.add_typer(schema_commands.app, name="schema")
-app.add_typer(data_commands.app, name="member")
+app.add_typer(member_commands.app, name="member")
 
 
 def main() -> None:

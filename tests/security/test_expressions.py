@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrepay.client.data_columns import derive
-from fedrepay.client.data_files import opened, sandbox
+from fedrepay.client.data.columns import derive
+from fedrepay.client.data.files import opened, sandbox
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema.columns import Column
 from fedrepay.shared.schema.expressions import checked
@@ -23,7 +23,7 @@ RUNS_IN_DUCKDB = [
     "lag(a) OVER (ORDER BY b)",
     "row_number() OVER ()",
     "sum(a)",
-    "a - avg(a)",
+    "max(a) - avg(a)",
     "count(*)",
     "quantile_cont(a, 0.5)",
     "arg_max(a, b)",
@@ -123,7 +123,7 @@ def test_control_the_raw_text_would_have_run(text: str, secret: Path) -> None:
         ("sqrt(-a)", [None, None, None]),
         ("CASE WHEN a > 1 THEN 1 ELSE 0 END", [0, 1, 0]),
         ("coalesce(a, -1)", [1, 2, -1]),
-        ("greatest(a, b)", [2, 4, None]),
+        ("greatest(a, b)", [2, 4, 6]),
         ("nullif(a, 2)", [1, None, None]),
         ("log10(a * 100)", [2, 2.30102999566398, None]),
         ("a IN (1, 3)", [1, 0, None]),
@@ -143,8 +143,6 @@ def test_scalar_expressions_run_and_one_rows_error_is_a_missing_value(
     values = derive(numeric(text), {"a": np.array([1, 2, np.nan]), "b": np.array([2.0, 4, 6])}, 3)
     wanted = np.array([np.nan if each is None else each for each in expected], dtype=float)
     found = np.asarray(values, dtype=float)
-    if text == "coalesce(a, -1)":
-        assert checked(text, COLUMNS) == 'COALESCE("a", -1)'
     assert np.allclose(found, wanted, equal_nan=True), found
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client import data_files
-from fedrepay.client.data_columns import MAPPED
-from fedrepay.client.data_findings import Finding, Findings, Group
-from fedrepay.client.data_mapping import DATA, Mapping, load_mapping, without_columns
-from fedrepay.client.data_reader import Reader
+from fedrepay.client.data import files
+from fedrepay.client.data.columns import MAPPED
+from fedrepay.client.data.findings import Finding, Findings, Group
+from fedrepay.client.data.mapping import DATA, Mapping, load_mapping, without_columns
+from fedrepay.client.data.reader import Reader
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema import bins, encode
 from fedrepay.shared.schema.bins import Values
@@ -92,7 +92,7 @@ def read_table(
     wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
     absent = _absent(schema, mapping)
     extra = tuple(dict.fromkeys((*extra, *(mapping.extra if mapping else ()))))
-    with data_files.opened(sources) as (connection, groups):
+    with files.opened(sources) as (connection, groups):
         file = str(sources.get(DATA) or next(iter(sources.values())))
         found = [] if groups else _map(connection, schema, mapping, file, need_outcome=need_outcome)
         if groups or found:
@@ -152,7 +152,7 @@ def _map(
         sql = without_columns(sql, {each.name for each in schema.columns if not _needed(each, need_outcome)})
     try:
         relation = connection.sql(sql)
-        twice = data_files.doubled(file, relation.columns)
+        twice = files.doubled(file, relation.columns)
         if not twice:
             relation.create(MAPPED)
     except duckdb.Error as error:

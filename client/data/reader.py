@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client import data_columns
-from fedrepay.client.data_columns import MAPPED, WrongTypeError
-from fedrepay.client.data_findings import Group
-from fedrepay.client.data_mapping import ROW
+from fedrepay.client.data import columns
+from fedrepay.client.data.columns import MAPPED, WrongTypeError
+from fedrepay.client.data.findings import Group
+from fedrepay.client.data.mapping import ROW
 from fedrepay.shared.schema import encode
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.columns import Column
@@ -71,7 +71,7 @@ class Reader:
             self.columns[column.name] = none if text else np.full(self.rows, np.nan)
         elif column.name in self.types:
             try:
-                cells = data_columns.read_cells(self.connection, column, *self.types[column.name])
+                cells = columns.read_cells(self.connection, column, *self.types[column.name])
             except WrongTypeError as error:
                 self.whole(column.name, str(error))
                 return
@@ -81,7 +81,7 @@ class Reader:
         """Compute one derived column from the inputs before it; without all of them there is none."""
         if self.rows and all(name in self.columns for name in inputs):
             before = {name: self.columns[name] for name in inputs}
-            self._settle(column, data_columns.derive(column, before, self.rows), [], self.refused)
+            self._settle(column, columns.derive(column, before, self.rows), [], self.refused)
 
     def _settle(
         self, column: Column, values: Values, found: list[encode.Finding], skip: encode.Flags
@@ -106,7 +106,7 @@ class Reader:
     def text(self, name: str) -> Objects | None:
         """A column outside the schema as text, if it is there and has a usable type."""
         try:
-            return data_columns.read_text(self.connection, *self.types[name.lower()])
+            return columns.read_text(self.connection, *self.types[name.lower()])
         except WrongTypeError as error:
             self.whole(name, str(error))
         except KeyError:

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedrepay.client.check import Report
+    from fedrepay.client.data.check import Report
 
 app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
 
@@ -49,8 +49,8 @@ def check_data(
     """Check a member's file; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.check import check
-    from fedrepay.client.data import load_mapping
+    from fedrepay.client.data.check import check
+    from fedrepay.client.data.table import load_mapping
     from fedrepay.shared.schema import codebook
 
     report = check(codebook.load(schema), data, None if mapping is None else load_mapping(mapping))
@@ -68,7 +68,7 @@ def _show(console: "Console", report: "Report") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fedrepay.client.check import examples
+    from fedrepay.client.data.check import examples
 
     if report.groups:
         table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)

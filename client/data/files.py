@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedrepay.client.data_findings import Group
-from fedrepay.client.data_mapping import ROW
+from fedrepay.client.data.findings import Group
+from fedrepay.client.data.mapping import ROW
 from fedrepay.shared.errors import ArgumentError
 
 if TYPE_CHECKING:

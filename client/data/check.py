@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fedrepay.client.data import Findings, Mapping, Table, read_table
-from fedrepay.client.data_findings import Group
+from fedrepay.client.data.findings import Group
+from fedrepay.client.data.table import Findings, Mapping, Table, read_table
 from fedrepay.shared.schema.codebook import CodeBook
 
 EXAMPLES = 5

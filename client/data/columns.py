@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data_files import quoted, sandbox
+from fedrepay.client.data.files import quoted, sandbox
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.bins import Values
