@@ -51,7 +51,8 @@ class Arguments:
         if self.delta is not None and not 0 < self.delta < 1:
             raise ArgumentError(f"--delta {self.delta:g} is outside (0, 1).", "Leave it out for the default.")
         if self.members is not None:
-            check_size(self.members, self.colluders or default_colluders(self.members))
+            least = default_colluders(self.members) if self.colluders is None else self.colluders
+            check_size(self.members, least)
         if self.rounds is not None and not 2 <= self.rounds <= 1000:
             raise ArgumentError(f"--rounds {self.rounds} is outside 2 … 1000.", "5 is the default.")
         for each in self.drop:
@@ -82,6 +83,11 @@ class Folder:
         return self.path / "members"
 
     @property
+    def marker(self) -> Path:
+        """run.json: which run this is."""
+        return self.path / "run.json"
+
+    @property
     def coordinator(self) -> Path:
         """The coordinator's key and database."""
         return self.path / "coordinator"
@@ -106,48 +112,69 @@ class Folder:
         """report.html."""
         return self.path / "report.html"
 
-    def claim(self, arguments: Arguments) -> bool:
-        """Make the folder for these arguments, or take up the same run again.
+    def holds(self, facts: dict[str, Any]) -> bool:
+        """Whether the folder holds an earlier start of this very run; nothing is written.
+
+        Args:
+            facts: of :func:`facts_of`.
 
         Returns:
-            True if the folder holds an earlier start of the same run.
+            False where the folder is still to be made.
 
         Raises:
-            ArgumentError: the folder belongs to other arguments or other data.
+            ArgumentError: the folder belongs to other arguments, other data, or to somebody else.
+            StorageError: its marker cannot be read.
+        """
+        try:
+            if not self.marker.exists():
+                if self.path.exists() and any(self.path.iterdir()):
+                    raise ArgumentError(
+                        f"{self.path} is not empty and not a run of ours.", "Choose another --out."
+                    )
+                return False
+            before = json.loads(self.marker.read_text())
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be used: {error.strerror}.", "Choose another --out."
+            ) from error
+        except ValueError as error:
+            raise StorageError(f"{self.marker} is damaged.", "Choose another --out.") from error
+        changed = sorted(key for key in facts | before if facts.get(key) != before.get(key))
+        if changed:
+            raise ArgumentError(
+                f"{self.path} holds a run with other arguments or files ({', '.join(changed)} differ).",
+                "Give the same arguments to resume it, or another --out.",
+            )
+        return True
+
+    def make(self, facts: dict[str, Any]) -> None:
+        """Make the folder for a new run.
+
+        Raises:
             StorageError: it cannot be written.
         """
-        facts: dict[str, Any] = asdict(arguments) | {"drop": list(arguments.drop)}
-        facts["sha256"] = {
-            name: _sha256(Path(value))
-            for name in ("data", "schema", "mapping", "test")
-            if (value := facts[name]) is not None
-        }
-        marker = self.path / "run.json"
-        if marker.exists():
-            try:
-                before = json.loads(marker.read_text())
-            except ValueError as error:
-                raise StorageError(f"{marker} is damaged.", "Choose another --out.") from error
-            changed = sorted(key for key in facts | before if facts.get(key) != before.get(key))
-            if changed:
-                raise ArgumentError(
-                    f"{self.path} holds a run with other arguments or files ({', '.join(changed)} differ).",
-                    "Give the same arguments to resume it, or another --out.",
-                )
-            return True
         try:
-            if self.path.exists() and any(self.path.iterdir()):
-                raise ArgumentError(
-                    f"{self.path} is not empty and not a run of ours.", "Choose another --out."
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.members.mkdir(mode=0o700, exist_ok=True)
+            self.members.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(
                 f"{self.path} cannot be written: {error.strerror}.", "Choose another --out."
             ) from error
-        write_atomically(marker, json.dumps(facts, indent=1).encode())
-        return False
+        write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+
+
+def facts_of(arguments: Arguments) -> dict[str, Any]:
+    """What makes two starts the same run: the arguments and the contents of the files they name.
+
+    Raises:
+        ArgumentError: a file cannot be read.
+    """
+    facts: dict[str, Any] = asdict(arguments) | {"drop": list(arguments.drop)}
+    facts["sha256"] = {
+        name: _sha256(Path(value))
+        for name in ("data", "schema", "mapping", "test")
+        if (value := facts[name]) is not None
+    }
+    return facts
 
 
 def _sha256(path: Path) -> str:

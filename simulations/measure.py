@@ -17,7 +17,7 @@ from fedrepay.client.data.table import Table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.score import block_effects, good_value, probability
 from fedrepay.shared.privacy.accounting import Mechanism
-from fedrepay.shared.schema.bins import layouts
+from fedrepay.shared.schema.bins import layouts, side
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.secure_sum.ring import chunk_count
@@ -132,6 +132,7 @@ def measure(
             "federated": loss["federated"],
             "alone_mean": float(np.mean(alone_loss)) if alone_loss else None,
             "pooled_no_privacy": loss.get("pooled_no_privacy"),
+            "pooled_lightgbm": loss.get("pooled_lightgbm"),
         },
         "calibration": {"federated": figures.calibration(truth, scores["federated"])},
         "privacy": release.statement,
@@ -165,7 +166,7 @@ def measure(
         "good_outcome": f"{book.schema.outcome.name} = {good}",
         "curves": curves(book, release, mechanisms),
         "attack": opened_sum_attack(prepared, consortium, release, mechanisms),
-        "fairness": fairness(test, scores["federated"], good),
+        "fairness": fairness(book, test, scores["federated"], good),
     }
     return metrics, details
 
@@ -250,11 +251,12 @@ def opened_sum_attack(
     return attack_opened_sum.attack(book, release.sums[0], cohort, variance, plan.colluders)
 
 
-def fairness(test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:
+def fairness(book: CodeBook, test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:
     """Per group of each audit column: rows, AUC, mean score and observed rate of the good outcome."""
     rows: list[dict[str, Any]] = []
     for column, values in test.audit.items():
-        for group in sorted(set(values.astype(str))):
+        order = {label: place for place, label in enumerate(side(book.schema.column(column)).labels)}
+        for group in sorted(set(values.astype(str)), key=lambda each: (order.get(each, len(order)), each)):
             inside = values.astype(str) == group
             truth = labels(test)[inside]
             likely = scores[inside] if good == 1 else 1 - scores[inside]

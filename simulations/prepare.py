@@ -57,7 +57,7 @@ def prepare(arguments: Arguments) -> Prepared:
                 "Learning and judging need both outcomes; give more rows.",
             )
     parties = tuple(Party(name, rows) for name, rows in trains.items())
-    check_size(len(parties), arguments.colluders or default_colluders(len(parties)))
+    check_size(len(parties), _colluders(arguments, len(parties)))
     for party in parties:
         customers = len(np.unique(party.train.customers))
         if customers > book.schema.public.n_max:
@@ -86,8 +86,16 @@ def _split(arguments: Arguments, table: Table) -> list[tuple[str, np.ndarray]]:
     return split_members(table.customers, arguments.split, arguments.members, arguments.seed, values)
 
 
+def _colluders(arguments: Arguments, members: int) -> int:
+    return default_colluders(members) if arguments.colluders is None else arguments.colluders
+
+
 def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
-    """The run the operator would start."""
+    """The run the operator would start.
+
+    Raises:
+        ArgumentError: δ is too large for the schema's public n_max.
+    """
     book, members = prepared.book, len(prepared.parties)
     learner = default_learner(book.dimension)
     bound = 1 / (10 * book.schema.public.n_max)
@@ -105,6 +113,23 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
         dimension=book.dimension,
         epsilon=arguments.epsilon,
         delta=delta,
-        colluders=default_colluders(members) if arguments.colluders is None else arguments.colluders,
+        colluders=_colluders(arguments, members),
         rounds=arguments.rounds or default_rounds(learner),
     )
+
+
+def planned_drops(arguments: Arguments, prepared: Prepared, plan: RunPlan) -> frozenset[tuple[str, int]]:
+    """(member, round) of every failure asked for.
+
+    Raises:
+        ArgumentError: no such member or round.
+    """
+    names = [party.name for party in prepared.parties]
+    drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
+    for name, round_ in drops:
+        if name not in names or round_ >= plan.rounds:
+            raise ArgumentError(
+                f"--drop {name}@{round_}: there is no such member or round.",
+                f"Members are {names[0]} … {names[-1]}; rounds are 0 … {plan.rounds - 1}.",
+            )
+    return drops

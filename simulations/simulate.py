@@ -5,11 +5,10 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
-from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.arguments import Arguments, Folder, write_atomically
+from fedrepay.simulations.arguments import Arguments, Folder, facts_of, write_atomically
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.measure import measure
-from fedrepay.simulations.prepare import make_plan, prepare
+from fedrepay.simulations.prepare import make_plan, planned_drops, prepare
 from fedrepay.simulations.screen import Screen
 
 T = TypeVar("T")
@@ -27,7 +26,8 @@ def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415 - loads every BLAS
 
     arguments.check()
-    resumed = folder.claim(arguments)
+    facts = facts_of(arguments)
+    resumed = folder.holds(facts)
     if resumed and folder.metrics.exists() and folder.report.exists():
         screen.note(f"{folder.path} is finished already; choose another --out to run again.")
         finished: dict[str, Any] = json.loads(folder.metrics.read_text())
@@ -45,21 +45,15 @@ def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
 
     prepared = timed("read and split", lambda: prepare(arguments))
     plan = make_plan(arguments, prepared)
-    drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
-    names = [party.name for party in prepared.parties]
-    for name, round_ in drops:
-        if name not in names or round_ >= plan.rounds:
-            raise ArgumentError(
-                f"--drop {name}@{round_}: there is no such member or round.",
-                f"Members are {names[0]} … {names[-1]}; rounds are 0 … {plan.rounds - 1}.",
-            )
+    drops = planned_drops(arguments, prepared, plan)
+    folder.make(facts)  # only now: bad input leaves nothing behind
     consortium = Consortium(
         folder,
         prepared.book,
         prepared.parties,
         plan,
         drops,
-        observe=lambda name, exchange: screen.exchanged(len(names), name, exchange),
+        observe=lambda name, exchange: screen.exchanged(len(prepared.parties), name, exchange),
     )
     with threadpool_limits(limits=1):  # members must do the same sums
         timed("consortium", consortium.run)

@@ -146,7 +146,7 @@ def heat_map(each: dict[str, Any], reach: float) -> Markup:
     """One cross: the effect in log-odds of each pair of bins, written and shaded up to ±``reach``."""
     rows, columns, effect = each["rows"], each["columns"], each["effect"]
     left, top, right = 104, 8, 4
-    across = max(58.0, 250 / len(columns))
+    across = max(58.0, 340 / len(columns))
     width, height = left + across * len(columns) + right, top + 26 * len(rows) + 26
     parts = []
     for i, label in enumerate(rows):
