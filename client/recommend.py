@@ -22,6 +22,7 @@ class Scored:
 
     rows: int
     rejected: int
+    findings: int
     number: int
     signatures: int
     members: int
@@ -91,7 +92,8 @@ def score_file(
         rejects.unlink(missing_ok=True)
     return Scored(
         rows=len(likely),
-        rejected=len({(each.file, each.row) for each in refused}),
+        rejected=len({each.row for each in refused if each.row is not None}),
+        findings=len(refused),
         number=made.number,
         signatures=checked.signatures,
         members=len(made.roster.names),

@@ -9,7 +9,8 @@ from fedrepay.client.data import files
 from fedrepay.client.data.mapping import DATA, ROW
 from fedrepay.shared.errors import DataError
 
-_OUTCOMES = {"default", "outcome", "target", "label", "y", "charged_off", "defaulted", "repaid", "paid"}
+_OUTCOMES = {"default", "outcome", "target", "label", "y", "charged_off", "defaulted"}
+_GOOD_OUTCOMES = {"repaid", "paid", "kept"}
 _CUSTOMERS = {"customer", "customer_id", "id", "client_id", "debtor_id", "borrower_id", "account_id"}
 _AUDIT = {"sex", "gender", "age", "marriage", "marital_status", "education", "race", "ethnicity", "religion"}
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
@@ -57,9 +58,11 @@ def draft(file: Path, name: str) -> Draft:
 def _column(name: str, kind: str, taken: set[str]) -> tuple[str, bool]:
     base = kind.partition("(")[0].removeprefix("U")
     lines = ["[[columns]]", f'name = "{name}"']
-    if name in _OUTCOMES and "outcome" not in taken and base in (*_WHOLE, *_NUMBERS, "BOOLEAN"):
+    is_outcome = name in _OUTCOMES | _GOOD_OUTCOMES and base in (*_WHOLE, *_NUMBERS, "BOOLEAN")
+    if is_outcome and "outcome" not in taken:
         taken.add("outcome")
-        return "\n".join([*lines, 'role = "outcome"', 'type = "integer"', "good = 0", _CONFIRM, ""]), True
+        good = f"good = {int(name in _GOOD_OUTCOMES)}"
+        return "\n".join([*lines, 'role = "outcome"', 'type = "integer"', good, _CONFIRM, ""]), True
     if name in _CUSTOMERS and "customer" not in taken:
         taken.add("customer")
         return "\n".join([*lines, 'role = "customer"', 'type = "text"', ""]), False

@@ -1,7 +1,10 @@
 """The arguments of a simulation, checked, and the folder they belong to."""
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -160,6 +163,22 @@ class Folder:
                 f"{self.path} cannot be written: {error.strerror}.", "Choose another --out."
             ) from error
         write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; the lock ends with the process.
+
+        Raises:
+            ArgumentError: another process is at work in it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ArgumentError(
+                    f"Another process is at work in {self.path}.", "Wait for it, or choose another --out."
+                ) from error
+            yield
 
 
 def facts_of(arguments: Arguments) -> dict[str, Any]:

@@ -9,7 +9,19 @@ Out = Annotated[
     Path, typer.Option("--out", help="Folder for release, report, metrics and stores.", show_default=False)
 ]
 
+_HELP = (
+    "Run a whole consortium on this machine and write a report.\n\n"
+    "The real Flower apps, key ceremony, masks, encryption and differential privacy run in one process. "
+    "Ctrl-C or a crash leaves a folder that the same command resumes; no completed sum is repeated.\n\n"
+    "\b\n"
+    "fedrepay simulate --out runs/first\n"
+    "fedrepay simulate --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
+    "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine"
+)
+app = typer.Typer()
 
+
+@app.command(help=_HELP)
 def simulate(
     out: Out,
     data: Annotated[
@@ -58,16 +70,7 @@ def simulate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a summary.")] = False,
 ) -> None:
-    """Run a whole consortium on this machine and write a report.
-
-    The real Flower apps, ceremony, masks, encryption and differential privacy run in one process.
-    Ctrl-C or a crash leaves a folder that the same command resumes; no completed sum is repeated.
-
-    \b
-    fedrepay simulate --out runs/first
-    fedrepay simulate --members 8 --split skewed:limit --drop m03@2 --out runs/skewed
-    fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine
-    """
+    """Run a consortium; the help text stands in ``_HELP``."""
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
@@ -100,8 +103,12 @@ def simulate(
         baselines=baselines,
     )
     console = Console(stderr=True)
-    with Screen(console) as screen:
-        metrics = run(chosen, given.Folder(out), screen)
+    try:
+        with Screen(console) as screen:
+            metrics = run(chosen, given.Folder(out), screen)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Nothing done so far is lost: the same command resumes {out}.")
+        raise typer.Exit(130) from None
     if as_json:
         import json
 

@@ -55,13 +55,13 @@ def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
         drops,
         observe=lambda name, exchange: screen.exchanged(len(prepared.parties), name, exchange),
     )
-    with threadpool_limits(limits=1):  # members must do the same sums
+    with folder.held(), threadpool_limits(limits=1):  # one thread: members must do the same sums
         timed("consortium", consortium.run)
-    metrics, details = timed(
-        "score and baselines", lambda: measure(arguments, prepared, consortium, seconds, resumed=resumed)
-    )
-    from fedrepay.simulations.report.render import render  # noqa: PLC0415 - the report is the last thing needed
+        metrics, details = timed(
+            "score and baselines", lambda: measure(arguments, prepared, consortium, seconds, resumed=resumed)
+        )
+        from fedrepay.simulations.report.render import render  # noqa: PLC0415 - the report is the last thing needed
 
-    write_atomically(folder.report, render(metrics, details).encode())
-    write_atomically(folder.metrics, json.dumps(metrics, indent=1).encode())
+        write_atomically(folder.report, render(metrics, details).encode())
+        write_atomically(folder.metrics, json.dumps(metrics, indent=1).encode())
     return metrics

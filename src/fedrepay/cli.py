@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from fedrepay.client import member_commands, recommend_command, schema_commands
+from fedrepay.client import member_commands, recommend_commands, schema_commands
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 
@@ -17,8 +17,8 @@ app = typer.Typer(
     "its institution, and the coordinator reads no update.\n\n"
     "Start with: fedrepay simulate --out runs/first",
 )
-app.command("simulate")(commands.simulate)
-app.command("recommend")(recommend_command.recommend)
+app.add_typer(commands.app)
+app.add_typer(recommend_commands.app)
 app.add_typer(schema_commands.app, name="schema")
 app.add_typer(member_commands.app, name="member")
 
@@ -35,9 +35,6 @@ def main() -> None:
         console.print(error.cause, markup=False)
         console.print(error.remedy, markup=False, style="dim")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.print("Stopped. Nothing done so far is lost: run the same command again to resume.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

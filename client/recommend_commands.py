@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
+_HELP = (
+    "Score your own accounts on your own machine with a release.\n\n"
+    "Writes one row per account (or account × plan): id, probability of the good outcome, rank (1 is the "
+    "likeliest good outcome), four reasons, release number and hash. Rows that `member check-data` would "
+    "refuse go to OUT.rejects.\n\n"
+    "The signatures are checked against the roster inside the release; compare the twelve words printed "
+    "with the ones your institution approved.\n\n"
+    "fedrepay recommend --release runs/first/release --accounts accounts.csv --out scores.csv"
+)
+app = typer.Typer()
 
+
+@app.command(help=_HELP)
 def recommend(
     release: Annotated[
         Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
@@ -22,16 +34,7 @@ def recommend(
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
     ] = False,
 ) -> None:
-    """Score your own accounts on your own machine with a release.
-
-    Writes one row per account (or account × plan): id, probability of the good outcome, rank (1 is
-    the likeliest good outcome), four reasons, release number and hash. Rows that `member check-data`
-    would refuse go to OUT.rejects. The signatures are checked against the roster inside the release;
-    compare the twelve words printed with the ones your institution approved.
-
-    \b
-    fedrepay recommend --release runs/first/release --accounts accounts.csv --out scores.csv
-    """
+    """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
 
     from fedrepay.client.recommend import score_file
@@ -43,5 +46,5 @@ def recommend(
     console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")
     console.print(f"Roster code, to compare: [bold]{result.roster_code}[/]")
     console.print(f"{result.rows} rows written to {out}; {result.rejected} rejected.")
-    if result.rejected:
+    if result.findings:
         console.print(f"[yellow]Why: {out}.rejects[/]")
