@@ -14,6 +14,7 @@ from fedrepay.shared.privacy.accounting import (
     Segment,
     check_width,
     composed_epsilon,
+    most_draws,
     plan_attempt,
     target_mu,
 )
@@ -25,9 +26,7 @@ Event = tuple[dict[str, Any], ...]
 
 def run_mu(config: RoundConfig, sums: tuple[tuple[Segment, ...], ...], roster_size: int) -> float:
     """The run's GDP budget μ: (ε, δ) less what all draws of all members could cost in distance."""
-    sizes = [sum(segment.size for segment in segments) for segments in sums]
-    draws = roster_size * (sum(sizes) + config.max_attempts * max(sizes))
-    return target_mu(config.epsilon, config.delta, draws)
+    return target_mu(config.epsilon, config.delta, most_draws(sums, roster_size, config.max_attempts))
 
 
 def mechanisms(

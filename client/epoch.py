@@ -11,8 +11,9 @@ from fedrepay.client.he import GroupContext
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.epoch import TEST_SLOTS, Epoch, confirmation_mac, probe_vector
+from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, probe_vector
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import (
     Acceptance,
@@ -84,6 +85,8 @@ def introduce(
     epoch = Epoch.of(introduction)
     if introduction.start != state.start:
         raise Refusal("epoch", "The roster message belongs to another call for an epoch.")
+    if state.introduction not in (b"", body):
+        raise Refusal("epoch", "This member's keys of the epoch are given to another roster message already.")
     if introduction.roster != last_roster and epoch.roster.code() != approved_code:
         raise Refusal(
             "roster",
@@ -190,8 +193,9 @@ def confirm(identity: Identity, state: EpochState, seed: bytes, signed: Signed) 
     group = GroupContext.from_secret(secret)
     if group.public_bytes() != offer.public:
         raise Refusal("context", "The sealed context and the public one differ.")
-    test = np.frombuffer(offer.test, "<u8").reshape(-1, 2 * TEST_SLOTS).astype(np.uint64)
-    if not np.array_equal(group.decrypt(test), probe_vector(seed, epoch.id)):
+    if state.context_public not in (b"", offer.public):
+        raise Refusal("context", "This member has confirmed another context in this epoch.")
+    if not np.array_equal(group.decrypt(coefficients(offer.test, 1)), probe_vector(seed, epoch.id)):
         raise Refusal("context", "The test vector does not open to what it must.")
     confirmed = state.model_copy(
         update={"seed": seed, "context_public": offer.public, "context_secret": secret}

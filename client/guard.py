@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.plan import is_over, sum_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
-from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum
+from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum, canonical
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
 MAX_OWN = 1 << 20
@@ -34,6 +35,7 @@ class View:
     opened: tuple[tuple[int, bytes], ...]  # (attempt, config digest) per round, from round 0
     opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
     opened_mac: bytes
+    terms: bytes | None  # what the run's constants were when this member first reserved in it
 
 
 def check_size(shared: bytes, own: bytes) -> None:
@@ -55,15 +57,37 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
         raise Refusal("epoch", "The round belongs to another run, epoch or roster.")
     if config.colluders != view.epoch.colluders:
         raise Refusal("epoch", "The round names another number of colluders than the epoch.")
-    cohort = config.cohort
-    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(roster.names):
-        raise Refusal("roster", "The cohort is not a sorted subset of the roster.")
-    if len(cohort) < minimum_cohort(len(roster.names), config.colluders):
-        raise Refusal("roster", f"A cohort of {len(cohort)} is below the minimum of this roster.")
+    if view.terms not in (None, terms(config)):
+        raise Refusal("epoch", "The run's constants are not the ones it began with.")
+    _check_cohort(view, config.cohort)
     if config.schema_hash != view.schema_hash or config.dimension != view.dimension:
         raise Refusal("schema", "The run uses another schema or code book than this member holds.")
     _check_history(view, config)
     return config
+
+
+def terms(config: RoundConfig) -> bytes:
+    """What must not change in a run (32 bytes): a changed ε, δ or number of sums would pass the budget."""
+    return keys.digest(
+        canonical(
+            {
+                "mode": config.mode,
+                "learner": config.learner,
+                "epsilon": config.epsilon,
+                "delta": config.delta,
+                "rounds": config.rounds,
+                "max_attempts": config.max_attempts,
+            }
+        )
+    )
+
+
+def _check_cohort(view: View, cohort: tuple[str, ...]) -> None:
+    roster = view.epoch.roster
+    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(roster.names):
+        raise Refusal("roster", "The cohort is not a sorted subset of the roster.")
+    if len(cohort) < minimum_cohort(len(roster.names), view.epoch.colluders):
+        raise Refusal("roster", f"A cohort of {len(cohort)} is below the minimum of this roster.")
 
 
 def _check_history(view: View, config: RoundConfig) -> None:
@@ -72,6 +96,9 @@ def _check_history(view: View, config: RoundConfig) -> None:
     for number, each in enumerate(config.history):
         if each.attempt != number or each.round != completed:
             raise Refusal("history", f"Attempt {each.attempt} of round {each.round} is out of order.")
+        _check_cohort(view, each.cohort)
+        if (each.round, each.attempt) in view.charged and view.name not in each.cohort:
+            raise Refusal("history", "The run's list leaves this member out of an attempt it was charged for.")
         completed += each.completed
     if config.attempt != len(config.history) or config.round != completed or completed > config.rounds:
         raise Refusal("history", "Round and attempt do not follow from the attempts listed.")
@@ -136,6 +163,8 @@ def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> R
         raise Refusal("headers", "The sum's configuration is another attempt's.")
     if made.history != config.history[:attempt]:
         raise Refusal("headers", "The sum's configuration tells another history of the run.")
+    if terms(made) != terms(config):
+        raise Refusal("headers", "The sum was made under other constants of the run.")
     if any(r == round_ and a > attempt for a, (r, _, _) in view.submitted.items()):
         raise Refusal("monotone", "This member submitted to a later attempt of that round.")
     _check_headers(view, made, completed, chunks)

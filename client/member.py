@@ -81,7 +81,7 @@ class Member:
             guard.check_size(shared, own)
             reply = self._dispatch(kind, shared, own)
         except Refusal as refusal:
-            if refusal.code in ("tag", "canary", "rollback"):
+            if refusal.code in ("tag", "canary", "rollback") and not self._store.fact("blocked"):
                 self._store.remember(blocked=refusal.code.encode())
             reply = Reply(kind="refused", code=refusal.code, cause=refusal.cause)
         except BudgetError as error:
@@ -201,7 +201,9 @@ class Member:
         if header is None:
             return
         charged = session.view().charged
-        attempts: tuple[Attempt | RoundConfig, ...] = (*config.history, config)
+        attempts: tuple[Attempt | RoundConfig, ...] = config.history
+        if not guard.is_closing(config):
+            attempts = (*attempts, config)
         for each in attempts:
             pair = (each.round, each.attempt)
             if self._identity.name in each.cohort and pair not in charged and each.attempt <= header.attempt:
@@ -235,7 +237,11 @@ class Member:
             config.attempt,
             status,
             event,
-            **{f"snapshot:{config.run}": snapshot, "counter": session.counter_bytes(config.attempt)},
+            **{
+                f"snapshot:{config.run}": snapshot,
+                f"terms:{config.run}": guard.terms(config),
+                "counter": session.counter_bytes(config.attempt),
+            },
         )
         values = session.learner(config).contribution(config.round, session.weights(config), rows)
         self._observe("contribution", perf_counter() - begun)

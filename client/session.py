@@ -81,6 +81,7 @@ class Session:
             opened=tuple((o.attempt, o.config) for o in done),
             opening=(begun[0].attempt, begun[0].sum) if begun else None,
             opened_mac=self.opened_mac(),
+            terms=self._store.fact(f"terms:{run}"),
         )
 
     def counter_bytes(self, attempt: int) -> bytes:

@@ -157,8 +157,20 @@ class MemberStore:
     # --- ledger ---
 
     def ledger(self) -> tuple[LedgerEntry, ...]:
-        """All entries, oldest first."""
+        """All entries, oldest first.
+
+        Raises:
+            StorageError: an entry is not the one that was written.
+        """
         rows = self._guarded(lambda c: c.execute(sa.select(_ledger).order_by(_ledger.c.seq)).fetchall())
+        head = bytes(32)
+        for r in rows:
+            head = _link(head, (r.at, r.run, r.round, r.attempt, r.status), r.event)
+            if head != r.hash:
+                raise StorageError(
+                    f"Entry {r.seq} of the privacy ledger in {self.folder} was changed after it was written.",
+                    "What was spent is no longer known. Restore the folder, then start a new epoch.",
+                )
         return tuple(
             LedgerEntry(r.at, r.run, r.round, r.attempt, r.status, tuple(json.loads(r.event))) for r in rows
         )
@@ -303,7 +315,7 @@ def _head(connection: sa.Connection) -> bytes:
 
 def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
     event = json.dumps(entry.event, sort_keys=True)
-    facts = json.dumps([entry.at, entry.run, entry.round, entry.attempt, entry.status])
+    facts = (float(entry.at), entry.run, entry.round, entry.attempt, entry.status)
     connection.execute(
         sa.insert(_ledger).values(
             at=entry.at,
@@ -312,6 +324,11 @@ def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
             attempt=entry.attempt,
             status=entry.status,
             event=event,
-            hash=digest(_head(connection), facts.encode(), event.encode()),
+            hash=_link(_head(connection), facts, event),
         )
     )
+
+
+def _link(previous: bytes, facts: tuple[Any, ...], event: str) -> bytes:
+    """The hash of a ledger entry: of the entry before and of all that stands in this one."""
+    return digest(previous, json.dumps(facts).encode(), event.encode())

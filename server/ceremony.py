@@ -66,9 +66,9 @@ def pending(
     waiting = [node for node in nodes if node not in answers.get(kind, {})]
     if waiting:
         return kind, dict.fromkeys(waiting, (shared, b""))
+    check_size(len(nodes), EpochStart.decode(begun.body).colluders)
     intro = introduction(begun, answers["hello"])
     epoch = Epoch.of(intro)
-    check_size(len(epoch.roster.names), epoch.colluders)
     targets = {
         "introduce": epoch.roster.names,
         "seed": epoch.seeders,

@@ -163,7 +163,8 @@ class Coordinator:
         state, roster = self.state, self.epoch.roster
         if state.closing is None:
             return Ask("sign", {})
-        if len(state.votes) > len(roster.names) // 2:
+        waiting = set(roster.names) - set(state.votes) - set(state.away)  # not asked yet, or need older sums
+        if len(state.votes) > len(roster.names) // 2 and not waiting:
             body = Votes(
                 run=self.plan.run, signed=tuple(state.votes[n] for n in sorted(state.votes))
             ).encode()
@@ -198,7 +199,7 @@ class Coordinator:
                     f"{name} ended the epoch ({cause}).",
                     "A sum or a store was changed. Find out why, then start a new run.",
                 )
-            return [self._lost(ask, name, cause, away=code != RETRY)]
+            return [self._lost(ask, name, cause, away=code != RETRY or ask.kind != "round")]
         try:
             if ask.kind == "round":
                 return self._receive_upload(name, reply)

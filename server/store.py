@@ -3,6 +3,7 @@
 SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
 """
 
+import os
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -120,8 +121,12 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+            partial = path.with_suffix(".partial")  # a process killed here leaves no half a key
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(Ed25519PrivateKey.generate().private_bytes_raw())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StorageError(

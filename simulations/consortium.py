@@ -58,6 +58,7 @@ class Consortium:
         drops: (name, round) pairs at which a member fails.
         observe: told of every exchange, for progress.
         entropy: a constructor argument for tests; such a run's release is marked ``not_private``.
+        serve: runs the coordinator; a benchmark puts it into a process of its own.
     """
 
     folder: Folder
@@ -67,6 +68,7 @@ class Consortium:
     drops: frozenset[tuple[str, int]] = frozenset()
     observe: Callable[[str, Exchange], None] = lambda _name, _exchange: None
     entropy: Entropy | None = None
+    serve: Callable[[InProcessGrid, Context], None] = server_app
     stages: dict[str, float] = field(default_factory=dict)
     roster_code: str = ""
 
@@ -104,7 +106,7 @@ class Consortium:
             run_config={"coordinator-folder": str(self.folder.coordinator)},
         )
         try:
-            server_app(grid=grid, context=context)
+            self.serve(grid, context)
         finally:
             for address in addresses:
                 relay.unregister(address)

@@ -6,6 +6,7 @@ privacy are outside the guarantee and say so.
 
 import json
 import resource
+from collections.abc import Iterable
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
@@ -178,10 +179,11 @@ def labels(table: Table) -> np.ndarray:
     return table.outcome
 
 
-def raw(table: Table) -> np.ndarray:
-    """Model columns as numbers, (n, columns), for the tree baseline; categories become codes."""
+def raw(table: Table, names: Iterable[str] | None = None) -> np.ndarray:
+    """Canonical columns (all, or the named ones) as numbers, (n, columns), for trees; categories become codes."""
     columns = []
-    for values in table.values.values():
+    for name in table.values if names is None else names:
+        values = table.values[name]
         numeric = values.dtype.kind == "f"
         columns.append(values if numeric else np.unique(values.astype(str), return_inverse=True)[1])
     return np.column_stack(columns).astype(np.float64)

@@ -34,6 +34,11 @@ class Epoch:
         roster = Roster.decode(introduction.roster)
         roster.check()
         start = introduction.start.verified(roster.coordinator, EpochStart)
+        if not 1 <= start.colluders <= len(roster.members) - 2:
+            raise ProtocolError(
+                f"{start.colluders} colluders do not fit a roster of {len(roster.members)}.",
+                "At least 1, and at least two members must stay honest. Start a new epoch.",
+            )
         hellos: dict[str, Hello] = {}
         for signed in introduction.hellos:
             claimed = Hello.decode(signed.body)

@@ -79,8 +79,17 @@ def shared_secret(key: X25519PrivateKey, peer: bytes) -> bytes:
 
 
 def hpke_seal(public: bytes, plaintext: bytes, info: bytes) -> bytes:
-    """HPKE base mode to an X25519 key (RFC 9180); the sender must sign the result."""
-    return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(public), info)
+    """HPKE base mode to an X25519 key (RFC 9180); the sender must sign the result.
+
+    Raises:
+        ProtocolError: the key is of low order or malformed.
+    """
+    try:
+        return _SUITE.encrypt(plaintext, X25519PublicKey.from_public_bytes(public), info)
+    except ValueError as error:
+        raise ProtocolError(
+            "A member's key for envelopes is not a usable X25519 key.", "Start a new epoch."
+        ) from error
 
 
 def hpke_open(key: X25519PrivateKey, sealed: bytes, info: bytes) -> bytes:

@@ -29,7 +29,7 @@ M = TypeVar("M", bound="Wire")
 
 
 class Wire(BaseModel):
-    """A message: frozen, strict, no unknown fields."""
+    """A message: frozen, strict, no unknown fields, one encoding only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -50,7 +50,10 @@ class Wire(BaseModel):
                 f"A message of {len(data)} bytes passes the limit of {MAX_MESSAGE}.", "Refuse it."
             )
         try:
-            return cls.model_validate(msgpack.unpackb(data, strict_map_key=True, use_list=False))
+            message = cls.model_validate(msgpack.unpackb(data, strict_map_key=True, use_list=False))
+            if message.encode() != data:
+                raise ValueError("not canonical")
+            return message
         except (ValidationError, ValueError, msgpack.exceptions.UnpackException, TypeError) as error:
             raise ProtocolError(
                 f"Bytes are not a {cls.__name__} message.", "Both sides need the same version of fedrepay."

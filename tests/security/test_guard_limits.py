@@ -1,0 +1,137 @@
+"""A member's own limits and ledger, and its data, say no. Controls: the same run with wider limits goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedrepay.client import budget
+from fedrepay.client.limits import Limits
+from fedrepay.client.member import Member
+from fedrepay.shared.errors import CohortError
+from fedrepay.shared.trust.wire import Closing, RoundRequest
+from support.adversary import say, trace, with_config
+from support.world import World, rows
+
+WIDE: dict[str, Any] = {
+    "minimum_cohort": 3,
+    "epsilon_per_release": 4.0,
+    "epsilon_per_year": 20.0,
+    "max_attempts": 3,
+    "allow_unprotected": True,
+}
+
+
+def run(folder: Path, mode: str = "distributed", **narrow: object) -> World:
+    """A whole run of members with these limits, or as far as it comes."""
+    world = World(folder, mode=mode, limits=Limits.model_validate({**WIDE, **narrow}))
+    try:
+        world.run()
+    except CohortError:
+        assert not world.coordinator.state.done
+    return world
+
+
+def uploads(world: World) -> int:
+    return sum(len(world.store(name).uploads(1)) for name in world.names)
+
+
+@pytest.mark.parametrize(
+    ("mode", "narrow"),
+    [
+        ("distributed", {"epsilon_per_release": 3.9}),
+        ("distributed", {"delta_per_release": 9e-6}),
+        ("distributed", {"max_attempts": 2}),
+        ("distributed", {"minimum_cohort": 5}),
+        ("none", {"allow_unprotected": False}),
+        ("none", {"minimum_cohort": 5}),
+    ],
+)
+def test_a_run_past_a_members_limits_gets_nothing(mode: str, narrow: dict[str, Any], tmp_path: Path) -> None:
+    world = run(tmp_path, mode=mode, **narrow)
+    assert set(world.refusals()) == {(name, "limits") for name in world.names}
+    assert (uploads(world), world.openings()) == (0, 0)
+    assert all(world.store(name).ledger() == () for name in world.names)
+
+
+@pytest.mark.parametrize("mode", ["distributed", "none"])
+def test_control_with_wider_limits_the_same_run_ends_with_a_release(mode: str, tmp_path: Path) -> None:
+    world = run(tmp_path, mode)
+    assert world.coordinator.state.done
+    assert world.refusals() == []
+    assert uploads(world) == 3 * world.size
+
+
+def test_a_year_whose_budget_is_too_small_stops_before_it_is_passed(tmp_path: Path) -> None:
+    """The first sums fit into the year; the one that would pass it is refused by everybody."""
+    world = run(tmp_path, epsilon_per_year=3.0)
+    assert {code for _, code in world.refusals()} == {"budget"}
+    assert world.size <= uploads(world) < 3 * world.size
+    for name in world.names:
+        paid = {(e.round, e.attempt) for e in world.store(name).ledger()}
+        assert paid == {(round_, attempt) for round_, attempt, *_ in world.store(name).uploads(1)}
+
+
+def test_a_spent_year_gives_the_next_run_nothing(tmp_path: Path) -> None:
+    world = run(tmp_path, epsilon_per_year=4.001)
+    assert world.coordinator.state.done
+    before = {name: world.store(name).ledger() for name in world.names}
+    world.events.clear()
+    world.replies.clear()
+    world.coordinator = world.new_coordinator(run=2)
+    world.expect_stop(CohortError)
+    assert set(world.refusals()) == {(name, "budget") for name in world.names}
+    assert {name: world.store(name).ledger() for name in world.names} == before
+    assert world.openings() == 0
+
+
+def test_control_without_the_gate_a_spent_year_is_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = run(tmp_path, epsilon_per_year=4.001)
+    monkeypatch.setattr(budget, "gate", lambda *_: None)
+    world.events.clear()
+    world.coordinator = world.new_coordinator(run=2)
+    world.run()
+    assert world.openings() == 3 * world.size
+
+
+def test_a_cohort_shrunk_below_a_members_own_minimum_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path, size=5, limits=Limits.model_validate({**WIDE, "minimum_cohort": 5}))
+    shared, own = world.until("round").parts["m0"]
+    before = trace(world, "m0")
+    fewer = with_config(world, shared, cohort=("m0", "m1", "m2", "m3"))
+    assert say(world, "m0", "round", fewer, own).code == "limits"
+    assert trace(world, "m0") == before
+    assert say(world, "m0", "round", shared, own).kind == "ok"
+
+
+def test_data_that_changed_within_the_run_are_not_used(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    shared, own = world.until("round", 1).parts["m0"]
+    changed = Member(
+        world.identities["m0"],
+        world.store("m0"),
+        world.book,
+        lambda: (rows(world.book, 99), bytes([99]) * 32),
+        Limits.model_validate(WIDE),
+        lambda: 1.8e9,
+    )
+    honest, world.members["m0"] = world.members["m0"], changed
+    sent, paid = len(world.store("m0").uploads(1)), world.store("m0").ledger()
+    assert say(world, "m0", "round", shared, own).code == "snapshot"
+    assert (len(world.store("m0").uploads(1)), world.store("m0").ledger()) == (sent, paid)
+    world.members["m0"] = honest
+    assert say(world, "m0", "round", shared, own).kind == "ok"
+
+
+@pytest.mark.parametrize("kind", ["write", "close"])
+def test_a_run_that_is_not_over_cannot_be_closed(kind: str, tmp_path: Path) -> None:
+    """Closing opens the last sums, so a false end would open a sum before its time."""
+    world = World(tmp_path)
+    shared, own = world.until("round", 1).parts["m0"]
+    request = RoundRequest.decode(shared)
+    closing = Closing(config=request.config, sums=request.sums, sealed=None)
+    before = trace(world, "m0")
+    assert say(world, "m0", kind, closing.encode(), own).code == "monotone"
+    assert trace(world, "m0") == before

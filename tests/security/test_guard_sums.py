@@ -1,0 +1,162 @@
+"""A changed sum: never decrypted, and the epoch is over at that member.
+
+Controls: without the tag the secret key is used, and a shifted sum opens to wrong numbers.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fedrepay.client import session
+from fedrepay.client.he import GroupContext
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.secure_sum import ciphertext, tag
+from fedrepay.shared.secure_sum.ring import SLOTS, Q
+from fedrepay.shared.trust.wire import ContextOffer, Signed
+from support.adversary import config_of, due, fork, last_sum, opened, say, trace, upload_of, with_sum
+from support.world import World
+
+VICTIM = "m0"
+Attack = Callable[[World, bytes], bytes]
+Chunks = npt.NDArray[np.uint64]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Rounds 0 and 1 are summed and round 2 is due; each member has opened round 0 only."""
+    world = World(tmp_path_factory.mktemp("base"))
+    world.until("round", 2)
+    return world
+
+
+@pytest.fixture
+def world(base: World, tmp_path: Path) -> World:
+    return fork(base, tmp_path)
+
+
+def numbers(payload: bytes) -> Chunks:
+    return ciphertext.coefficients(payload, len(payload) // ciphertext.CHUNK_BYTES).copy()
+
+
+def added(shared: bytes, more: Chunks) -> bytes:
+    total = numbers(last_sum(shared).payload)
+    ciphertext.add(total, more)
+    return with_sum(shared, {"payload": total.astype("<u8").tobytes()})
+
+
+def shift(world: World, shared: bytes) -> bytes:
+    """One added to one slot, with the public key alone."""
+    offer = next(iter(world.coordinator.state.answers["context"].values()))
+    public = GroupContext.from_public(ContextOffer.decode(Signed.decode(offer).body).public)
+    slots = np.zeros((1, SLOTS), dtype=np.uint64)
+    slots[0, 1] = 1
+    return added(shared, public.encrypt(slots))
+
+
+def omit(world: World, shared: bytes) -> bytes:
+    one = numbers(upload_of(world, "m3", 1).payload)
+    return added(shared, (np.uint64(Q) - one) % np.uint64(Q))
+
+
+def double(_world: World, shared: bytes) -> bytes:
+    return added(shared, numbers(last_sum(shared).payload))
+
+
+def replay(world: World, shared: bytes) -> bytes:
+    """Round 0's ciphertexts in round 1's place."""
+    return with_sum(shared, {"payload": world.coordinator.state.sums[0].payload})
+
+
+def cut(_world: World, shared: bytes) -> bytes:
+    return with_sum(shared, {"payload": last_sum(shared).payload[:-8]})
+
+
+def one_alone(world: World, shared: bytes) -> bytes:
+    return with_sum(shared, {"payload": upload_of(world, "m3", 1).payload})
+
+
+CIPHERTEXTS = [shift, omit, double, replay, one_alone]
+
+
+@pytest.fixture
+def decryptions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each use of the secret key."""
+    used: list[int] = []
+    real = GroupContext.decrypt
+
+    def counted(self: GroupContext, chunks: Chunks) -> Chunks:
+        used.append(len(chunks))
+        return real(self, chunks)
+
+    monkeypatch.setattr(GroupContext, "decrypt", counted)
+    return used
+
+
+@pytest.mark.parametrize("attack", [*CIPHERTEXTS, cut])
+def test_a_changed_sum_is_never_decrypted_and_ends_the_epoch(
+    attack: Attack, world: World, decryptions: list[int]
+) -> None:
+    shared, own = due(world, VICTIM)
+    before = trace(world, VICTIM)
+    assert say(world, VICTIM, "round", attack(world, shared), own).code == "tag"
+    for _ in range(2):  # and for good: also after a restart
+        assert say(world, VICTIM, "round", shared, own).code == "rollback"
+        world.members[VICTIM] = world.member(VICTIM)
+    assert trace(world, VICTIM) == before
+    assert world.store(VICTIM).fact("blocked") == b"tag"
+    assert decryptions == []
+
+
+@pytest.mark.parametrize("attack", CIPHERTEXTS)
+def test_control_without_the_tag_a_changed_sum_reaches_the_secret_key(
+    attack: Attack, world: World, decryptions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    shared, own = due(world, VICTIM)
+    say(world, VICTIM, "round", attack(world, shared), own)
+    assert len(decryptions) == 1
+
+
+def test_control_without_the_tag_a_shifted_sum_is_opened_to_wrong_numbers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, own = due(world, VICTIM)
+    assert say(world, "m1", "round", *due(world, "m1")).kind == "ok"
+    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    assert say(world, VICTIM, "round", shift(world, shared), own).kind == "ok"
+    assert len(opened(world, VICTIM)) == 2
+    assert opened(world, VICTIM)[1] != opened(world, "m1")[1]
+
+
+def shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tuple[bytes, bytes]]:
+    def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
+        lies = kind == "round" and name == VICTIM and config_of(shared).round == 1
+        return (shift(world, shared) if lies else shared), own
+
+    return tamper
+
+
+def test_different_sums_to_two_members_stop_at_the_next_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if a wrong sum passed the tag: what each has opened stands in its signed header."""
+    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    world = World(tmp_path)
+    world.expect_stop(ProtocolError, shift_to_the_victim(world))
+    assert world.refusals() == [(VICTIM, "headers")]
+    assert {name: len(opened(world, name)) for name in world.names} == dict.fromkeys(world.names, 1)
+
+
+def test_control_without_the_hmac_of_opened_sums_the_members_train_different_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    monkeypatch.setattr(session.Session, "opened_mac", lambda _self: bytes(32))
+    world = World(tmp_path)
+    next(ask for ask in world.steps(shift_to_the_victim(world)) if ask.kind == "write")
+    assert world.refusals() == []
+    assert world.openings() == 2 * len(world.names)
+    assert opened(world, VICTIM)[0] != opened(world, "m1")[0]

@@ -1,0 +1,125 @@
+"""A store restored from a backup: found out by the header it has forgotten, and out until a new epoch.
+
+Control: where its own header is withheld, it would send an attempt a second time.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.limits import Limits
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust.wire import Reply, Signed, Upload
+from support.adversary import due, fork, opened, say, trace
+from support.world import World
+
+
+def sent(world: World, name: str) -> int:
+    return len(world.store(name).uploads(world.coordinator.plan.run))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Round 0 is summed, nobody has opened it, and round 1 is due as attempt 1."""
+    world = World(tmp_path_factory.mktemp("base"))
+    world.until("round", 1)
+    return world
+
+
+@pytest.fixture
+def world(base: World, tmp_path: Path) -> World:
+    return fork(base, tmp_path)
+
+
+def set_back(world: World, tmp_path: Path) -> tuple[bytes, Reply]:
+    """m0 answers attempt 1, then its folder is restored from a copy made before; give the message and answer."""
+    shared, own = due(world, "m0")
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    answer = say(world, "m0", "round", shared, own)
+    assert answer.kind == "ok"
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+    return shared, answer
+
+
+def header_of(answer: Reply) -> Signed:
+    return Upload.decode(answer.body).header
+
+
+def test_a_restored_store_is_shown_its_own_header_and_sends_nothing_more(
+    world: World, tmp_path: Path
+) -> None:
+    shared, answer = set_back(world, tmp_path)
+    assert say(world, "m0", "round", shared, header_of(answer).encode()).code == "rollback"
+    store = world.store("m0")
+    assert sent(world, "m0") == 1  # of attempt 0, before the copy
+    assert [(e.round, e.attempt) for e in store.ledger() if e.status == "rolled-back"] == [(1, 1)]
+    paid = store.ledger()
+    for own in (header_of(answer).encode(), b""):  # refused for good, also when the header is withheld
+        world.members["m0"] = world.member("m0")
+        assert say(world, "m0", "round", shared, own).code == "rollback"
+    assert opened(world, "m0") == []
+    assert world.store("m0").ledger() == paid  # charged once
+
+
+def test_control_without_its_own_header_a_restored_store_sends_the_attempt_a_second_time(
+    world: World, tmp_path: Path
+) -> None:
+    """The same masks over other noise: whoever holds both reads the difference."""
+    shared, answer = set_back(world, tmp_path)
+    second = say(world, "m0", "round", shared, b"")
+    assert second.kind == "ok"
+    assert header_of(second) != header_of(answer)
+
+
+def test_the_honest_coordinator_sends_the_header_back_and_the_epoch_ends(
+    world: World, tmp_path: Path
+) -> None:
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    world.until("round", 2)
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+    world.replies.clear()
+    world.expect_stop(ProtocolError)
+    assert world.refusals() == [("m0", "rollback")]
+    assert sent(world, "m0") == 1
+    lost = [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
+    assert lost == [(1, 1)]
+
+
+def test_the_closing_message_finds_a_restored_store_too(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    world.until("write")
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+    world.expect_stop(ProtocolError)
+    lost = [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
+    assert lost == [(1, 1), (2, 2)]
+    assert opened(world, "m0") == []
+
+
+def test_a_forged_own_header_neither_charges_nor_blocks(world: World) -> None:
+    shared, _ = due(world, "m0")
+    _, theirs = due(world, "m1")
+    before = trace(world, "m0")
+    assert say(world, "m0", "round", shared, theirs).code == ProtocolError.__name__
+    assert trace(world, "m0") == before
+    assert not world.store("m0").fact("blocked")
+
+
+def test_a_new_epoch_lets_a_restored_member_take_part_again(tmp_path: Path) -> None:
+    limits = Limits(minimum_cohort=3, epsilon_per_release=4, epsilon_per_year=20)
+    world = World(tmp_path / "world", limits=limits)
+    world.until("round", 1)
+    shared, answer = set_back(world, tmp_path)
+    assert say(world, "m0", "round", shared, header_of(answer).encode()).code == "rollback"
+    world.events.clear()
+    world.replies.clear()
+    world.coordinator = world.new_coordinator(run=2)
+    world.run()
+    assert world.refusals() == []
+    assert world.openings() == 3 * world.size

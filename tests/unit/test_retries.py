@@ -1,0 +1,287 @@
+"""A member that is lost: a new charged attempt, down to the minimum cohort, then a clear stop."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fedrepay.client import member as member_module
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.client.learning import make_learner
+from fedrepay.shared.errors import CohortError
+from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import chunk_count
+from fedrepay.shared.trust.plan import LEARNERS, is_over, sum_sizes
+from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.wire import Ping, Reply, RoundConfig, RoundRequest, Upload
+from support.invariants import answers, check, opened_sums, plain_sums, spent
+from support.world import Tamper, World
+
+Values = npt.NDArray[np.int64]
+
+
+def losing(*names: str, rounds: tuple[int, ...], deaf: bool = True) -> Tamper:
+    """Loses these rounds' messages to these members, the pings too unless not ``deaf``."""
+
+    def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
+        lost = name in names and round_of(kind, shared) in rounds and (deaf or kind == "round")
+        return None if lost else (shared, own)
+
+    return tamper
+
+
+def round_of(kind: str, shared: bytes) -> int | None:
+    if kind == "ping":
+        return Ping.decode(shared).round
+    return RoundConfig.decode(RoundRequest.decode(shared).config.body).round if kind == "round" else None
+
+
+def attempts(world: World) -> list[tuple[int, str, int]]:
+    """(round, status, cohort's size) of each attempt."""
+    return [(r.config.round, r.status, len(r.config.cohort)) for r in world.coordinator.state.attempts]
+
+
+def released(world: World, name: str = "m0") -> Release:
+    stored = world.store(name).release()
+    assert stored is not None
+    return Release.decode(stored[1])
+
+
+def charged(world: World, name: str) -> list[tuple[int, int]]:
+    return [(e.round, e.attempt) for e in world.store(name).ledger() if e.status == "reserved"]
+
+
+@pytest.fixture
+def noises(monkeypatch: pytest.MonkeyPatch) -> list[Values]:
+    """The noise every member draws, in order."""
+    drawn: list[Values] = []
+    add_noise = member_module.add_noise
+
+    def noted(values: Values, *rest: object) -> Values:
+        noisy = add_noise(values, *rest)  # type: ignore[arg-type]
+        drawn.append(noisy - values)
+        return noisy
+
+    monkeypatch.setattr(member_module, "add_noise", noted)
+    return drawn
+
+
+# --- one lost attempt ---
+
+
+def test_a_lost_member_makes_a_new_attempt_and_both_are_charged(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(1,)))
+    assert attempts(world) == [
+        (0, "completed", 4),
+        (1, "void", 4),
+        (1, "completed", 3),
+        (2, "completed", 4),
+    ]
+    assert charged(world, "m0") == [(0, 0), (1, 1), (1, 2), (2, 3)]
+    assert charged(world, "m3") == [(0, 0), (2, 3)]  # it never got attempt 1 and stood outside attempt 2
+    check(world, world.coordinator.state)
+
+
+def test_what_a_retry_costs_stands_in_the_statement_and_stays_within_epsilon(tmp_path: Path) -> None:
+    calm, lossy = World(tmp_path / "calm"), World(tmp_path / "lossy")
+    calm.run()
+    lossy.run(losing("m3", rounds=(1,)))
+    told = released(lossy).statement
+    assert (told["attempts_charged"], told["attempts_void"]) == (4, 1)
+    assert told["retry_noise_factor"] > released(calm).statement["retry_noise_factor"] == 1
+    last = [world.store("m0").ledger()[-1].event[0]["variance"] for world in (calm, lossy)]
+    assert last[1] > last[0]  # the price: more noise in what comes after
+    for world in (calm, lossy):
+        assert 0.99 * world.epsilon < composed_epsilon(spent(world, "m0"), 1e-5) <= world.epsilon
+
+
+def test_a_retry_draws_fresh_noise_and_opens_to_exactly_what_was_sent(
+    tmp_path: Path, noises: list[Values]
+) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(1,)))
+    cohorts = [4, 3, 3, 4]  # who contributed to each attempt; m3 was lost in attempt 1
+    parts = [noises[sum(cohorts[:i]) : sum(cohorts[: i + 1])] for i in range(4)]
+    for first, second in zip(parts[1], parts[2], strict=True):
+        assert np.mean(first == second) < 0.1
+    opened = opened_sums(world, "m0")
+    plain = plain_sums(world, world.coordinator.state, opened)
+    for total, exact, noise in zip(opened, plain, (parts[0], parts[2], parts[3]), strict=True):
+        assert np.array_equal(total - exact, np.sum(noise, axis=0))
+
+
+def test_a_retry_of_the_same_cohort_has_fresh_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode none at three members: a member that lost its attempt stays, so all else is equal."""
+    world = World(tmp_path, size=3, mode="none")
+    ask = world.until("round")
+    store = world.store("m2")
+    store.charge(1, 0, 0, "unprotected", (), counter=world.coordinator.epoch.id + bytes(4))  # and killed
+    world.deliver(ask)
+    state = EpochState.decode(world.store("m0").fact("epoch") or b"")
+    world.take(world.coordinator.finish(ask))
+    world.run()
+    assert attempts(world)[:2] == [(0, "void", 3), (0, "completed", 3)]
+    group = GroupContext.from_secret(state.context_secret)
+    masked = []
+    for attempt in (0, 1):
+        (body,) = answers(world.replies)["m0", 0, attempt]
+        slots = group.decrypt(coefficients(Upload.decode(body).payload, 1))
+        masked.append(slots[0, : world.book.dimension])
+    assert not np.any(masked[0] == masked[1])
+    assert np.all(masked[0] < GAM.t)
+
+
+# --- down to the minimum cohort ---
+
+
+def test_a_run_goes_on_without_the_lost_down_to_the_minimum_cohort(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(1, 2)))
+    assert attempts(world)[2:] == [(1, "completed", 3), (2, "completed", 3)]
+    assert len(released(world).sums) == 3
+    assert world.store("m3").release() == world.store("m0").release()  # it opened the sums at the end
+    check(world, world.coordinator.state)
+
+
+def test_below_the_minimum_cohort_a_run_stops_and_names_who_is_missing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    error = world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,)))
+    assert "2 members are left" in error.cause
+    assert "minimum cohort is 3" in error.cause
+    assert "m2" in error.cause
+    assert "m3" in error.cause
+    assert "Bring members back" in error.remedy
+    assert error.exit_code == 8
+    assert attempts(world)[-1] == (1, "void", 4)  # nobody was asked to contribute to a smaller one
+
+
+def test_a_stopped_run_resumes_when_members_are_back(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,)))
+    world.restart_coordinator()
+    world.run()
+    assert attempts(world)[2:] == [(1, "completed", 4), (2, "completed", 4)]
+    check(world, world.coordinator.state)
+
+
+def test_a_member_that_comes_back_opens_what_it_missed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(1,)))
+    assert attempts(world)[3] == (2, "completed", 4)
+    assert len(opened_sums(world, "m3")) == 3
+    check(world, world.coordinator.state)
+
+
+def test_attempts_are_capped_over_the_whole_run(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    error = world.expect_stop(CohortError, losing("m3", rounds=(1,), deaf=False))
+    allowed = world.plan().max_attempts
+    assert f"{allowed + 1} attempts were lost, {allowed} extra" in error.cause
+    assert [status for _, status, _ in attempts(world)] == ["completed"] + ["void"] * (allowed + 1)
+    assert len(charged(world, "m0")) == allowed + 2
+    assert composed_epsilon(spent(world, "m0"), 1e-5) < world.epsilon
+    assert all(world.store(name).release() is None for name in world.names)
+
+
+# --- the last sum ---
+
+
+def test_a_member_lost_in_the_last_sum_ends_the_run_with_the_sums_that_are_done(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(2,)))
+    assert attempts(world) == [(0, "completed", 4), (1, "completed", 4), (2, "void", 4)]
+    assert len(released(world).sums) == 2
+    assert released(world).statement["attempts_void"] == 1
+    assert charged(world, "m0")[-1] == (2, 2)  # charged all the same
+    assert 0.99 * world.epsilon < composed_epsilon(spent(world, "m0"), 1e-5) <= world.epsilon
+    check(world, world.coordinator.state)
+
+
+def test_without_noise_the_last_sum_is_tried_again(tmp_path: Path) -> None:
+    world = World(tmp_path, mode="none")
+    world.run(losing("m3", rounds=(2,)))
+    assert attempts(world)[2:] == [(2, "void", 4), (2, "completed", 3)]
+    assert len(released(world).sums) == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "completed", "void_round", "over"),
+    [
+        ("distributed", 3, None, True),
+        ("distributed", 2, None, False),
+        ("distributed", 2, 2, True),
+        ("distributed", 1, 1, False),
+        ("none", 2, 2, False),
+        ("none", 3, 2, True),
+    ],
+)
+def test_a_run_is_over_when_its_sums_or_its_budget_are(
+    mode: str, completed: int, void_round: int | None, *, over: bool
+) -> None:
+    assert is_over(3, mode, completed, void_round) is over
+
+
+# --- exactness and monotone counters ---
+
+
+@pytest.mark.parametrize("tamper", [None, losing("m1", rounds=(1,))], ids=["calm", "with a retry"])
+def test_opened_sums_equal_the_plain_integer_sums_bit_for_bit(tmp_path: Path, tamper: Tamper | None) -> None:
+    world = World(tmp_path, mode="none")
+    world.run(tamper)
+    for name in world.names:
+        opened = opened_sums(world, name)
+        plain = plain_sums(world, world.coordinator.state, opened)
+        assert len(opened) == 3
+        assert all(np.array_equal(total, exact) for total, exact in zip(opened, plain, strict=True))
+
+
+def test_control_noise_or_a_missing_member_would_be_noticed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m1", rounds=(1,)))
+    opened = opened_sums(world, "m0")
+    plain = plain_sums(world, world.coordinator.state, opened)
+    assert not any(np.array_equal(total, exact) for total, exact in zip(opened, plain, strict=True))
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("rounds", [2, 5])
+def test_the_coordinator_counts_values_as_the_learner_does(tmp_path: Path, learner: str, rounds: int) -> None:
+    book = World(tmp_path, size=3).book
+    segments = make_learner(learner, book, rounds).segments()
+    sizes = sum_sizes(learner, book.dimension, rounds)
+    assert tuple(sum(s.size for s in each) for each in segments) == sizes
+    assert all(chunk_count(size) == len(GAM.pack(np.zeros(size, np.int64))) for size in sizes)
+
+
+def test_a_members_counter_only_grows(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    seen = [-1]
+    for _ in world.steps(losing("m3", rounds=(1,))):
+        counter = world.store("m0").fact("counter")
+        seen.append(-1 if counter is None else int.from_bytes(counter[32:], "big"))
+    assert seen == sorted(seen)
+    assert set(seen) >= {-1, 0, 1, 2, 3}
+
+
+def test_a_message_that_arrives_after_its_attempt_was_given_up_is_refused_and_not_charged(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    late: list[tuple[bytes, bytes]] = []
+    lose = losing("m3", rounds=(1,))
+
+    def keep(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
+        sent = lose(kind, name, shared, own)
+        if sent is None and kind == "round":
+            late.append((shared, own))
+        return sent
+
+    next(ask for ask in world.steps(keep) if ask.kind == "sign")
+    answer = Reply.decode(world.members["m3"].handle("round", *late[0]))
+    assert (answer.kind, answer.code) == ("refused", "history")
+    assert charged(world, "m3") == [(0, 0), (2, 3)]

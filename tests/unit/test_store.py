@@ -1,0 +1,325 @@
+"""The member's store: a ledger that shows every change, private files, and typed errors for bad disks."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from fedrepay.client import store as store_module
+from fedrepay.client.store import CACHEDIR_TAG, MemberStore, Opening, StoredUpload
+from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.shared.errors import StorageError
+from fedrepay.shared.trust.wire import Reply
+from support.world import World
+
+COLUMNS = ("at", "run", "round", "attempt", "status", "event", "hash")
+UPLOAD = StoredUpload(0, 0, b"config", b"upload", b"header")
+
+
+def opened(folder: Path) -> MemberStore:
+    return MemberStore(folder, lambda: 1.8e9)
+
+
+@contextmanager
+def raw(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The store's file, past the store."""
+    with closing(sqlite3.connect(folder / "member.sqlite")) as connection, connection:
+        yield connection
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MemberStore:
+    """Three entries in the ledger."""
+    made = opened(tmp_path / "m0")
+    for attempt in range(3):
+        made.charge(1, 0, attempt, "reserved", ({"variance": 2.5, "size": 3},), counter=bytes([attempt]))
+    return made
+
+
+# --- the ledger ---
+
+
+def changed(value: Any) -> Any:
+    """The same value with its smallest part changed."""
+    if isinstance(value, bytes):
+        return bytes([value[0] ^ 1]) + value[1:]
+    return value[:-1] + chr(ord(value[-1]) ^ 1) if isinstance(value, str) else value + 1
+
+
+def change(folder: Path, row: int, column: str) -> None:
+    with raw(folder) as connection:
+        (before,) = connection.execute(f"SELECT {column} FROM ledger WHERE seq = ?", (row,)).fetchone()
+        connection.execute(f"UPDATE ledger SET {column} = ? WHERE seq = ?", (changed(before), row))
+
+
+@pytest.mark.parametrize("row", [1, 2, 3])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_change_in_any_row_of_the_ledger_is_seen(store: MemberStore, row: int, column: str) -> None:
+    assert len(store.ledger()) == 3
+    change(store.folder, row, column)
+    with pytest.raises(StorageError, match=f"Entry {row} of the privacy ledger") as caught:
+        store.ledger()
+    assert "Restore" in caught.value.remedy
+
+
+def test_a_row_taken_out_of_the_ledger_is_seen(store: MemberStore) -> None:
+    with raw(store.folder) as connection:
+        connection.execute("DELETE FROM ledger WHERE seq = 2")
+    with pytest.raises(StorageError, match="Entry 3 of the privacy ledger"):
+        store.ledger()
+
+
+def test_control_without_the_chain_a_changed_ledger_is_believed(
+    store: MemberStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(store.folder, 2, "event")
+    monkeypatch.setattr(store_module, "_link", lambda *_: _Anything())
+    assert len(store.ledger()) == 3
+
+
+class _Anything:
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def test_every_column_of_the_ledger_is_in_the_chain(store: MemberStore) -> None:
+    with raw(store.folder) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(ledger)")]
+    assert columns == ["seq", *COLUMNS]  # seq only orders
+
+
+def test_a_member_with_a_changed_ledger_contributes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, size=3)
+    ask = world.until("round", 1)
+    change(tmp_path / "m0", 1, "event")
+    reply = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
+    assert (reply.kind, reply.code) == ("refused", "StorageError")
+    assert len(world.store("m0").uploads(1)) == 1
+
+
+def test_the_ledgers_head_moves_with_every_entry(store: MemberStore, tmp_path: Path) -> None:
+    empty = opened(tmp_path / "m1")
+    assert empty.ledger_head() == bytes(32)
+    heads = [empty.ledger_head(), store.ledger_head()]
+    store.submit(1, UPLOAD, (), "committed")
+    assert len({*heads, store.ledger_head()}) == 3
+
+
+# --- one transaction a decision ---
+
+
+def test_a_second_upload_for_an_attempt_is_refused_and_leaves_no_trace(store: MemberStore) -> None:
+    store.submit(1, UPLOAD, (), "committed")
+    with pytest.raises(StorageError):
+        store.submit(1, StoredUpload(0, 0, b"config", b"another", b"header"), (), "committed")
+    assert store.upload(1, 0, 0) == b"upload"
+    assert len(store.ledger()) == 4
+
+
+def test_a_second_opening_of_a_round_is_refused(store: MemberStore) -> None:
+    store.record_opening(1, Opening(0, 0, b"sum", b"config", None))
+    with pytest.raises(StorageError):
+        store.record_opening(1, Opening(0, 1, b"other", b"config", None))
+    assert [each.sum for each in store.openings(1)] == [b"sum"]
+
+
+def test_two_processes_on_one_store_send_one_upload_for_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing keeps a second process out; the store lets only one of two uploads be sent."""
+    world = World(tmp_path, size=3, mode="none")
+    ask = world.until("round")
+    second, replies = world.member("m0"), []
+    charge = MemberStore.charge
+
+    def overtaken(store: MemberStore, *args: Any, **facts: bytes) -> None:
+        monkeypatch.setattr(MemberStore, "charge", charge)
+        replies.append(Reply.decode(second.handle("round", *ask.parts["m0"])))  # the whole of it, just now
+        charge(store, *args, **facts)
+
+    monkeypatch.setattr(MemberStore, "charge", overtaken)
+    replies.append(Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"])))
+    assert [reply.kind for reply in replies] == ["ok", "refused"]
+    repeated = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
+    assert repeated.body == replies[0].body
+    assert len([e for e in world.store("m0").ledger() if e.status == "unprotected"]) == 2  # spent ≥ released
+
+
+def test_an_opened_round_forgets_the_bytes_that_were_sent(store: MemberStore) -> None:
+    store.submit(1, UPLOAD, (), "committed")
+    store.record_opening(1, Opening(0, 0, b"sum", b"config", None))
+    store.store_opened(1, 0, b"values")
+    assert store.upload(1, 0, 0) == b""
+    assert [row[3] for row in store.uploads(1)] == [b"header"]  # what proves a rollback stays
+
+
+def test_a_release_is_stored_and_secrets_are_gone_from_the_file(store: MemberStore) -> None:
+    secret = os.urandom(64)
+    store.remember(epoch=secret, roster=b"stays")
+    assert secret in (store.folder / "member.sqlite").read_bytes()
+    store.store_release(1, b"release", b"votes", forget=("epoch",))
+    assert secret not in (store.folder / "member.sqlite").read_bytes()
+    assert (store.fact("epoch"), store.fact("roster")) == (None, b"stays")
+    assert store.release() == (1, b"release", b"votes")
+
+
+def test_the_newest_release_is_the_one_given(store: MemberStore) -> None:
+    for number in (2, 1):
+        store.store_release(number, b"%d" % number, b"votes", forget=())
+    assert store.release() == (2, b"2", b"votes")
+
+
+# --- files ---
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_folder_and_file_are_private_and_out_of_backups(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        folder = opened(tmp_path / "m0").folder
+    finally:
+        os.umask(before)
+    assert mode(folder) == 0o700
+    assert mode(folder / "member.sqlite") == 0o600
+    assert (folder / "CACHEDIR.TAG").read_text() == CACHEDIR_TAG
+
+
+def test_a_folder_that_was_open_to_others_is_closed(store: MemberStore) -> None:
+    store.folder.chmod(0o755)
+    (store.folder / "member.sqlite").chmod(0o644)
+    opened(store.folder)
+    assert mode(store.folder) == 0o700
+    assert mode(store.folder / "member.sqlite") == 0o600
+
+
+def test_the_coordinators_key_is_private_and_never_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "fsync", killed)
+        load_key(tmp_path)
+    key = load_key(tmp_path)
+    assert mode(tmp_path / "coordinator.key") == 0o600
+    assert load_key(tmp_path).private_bytes_raw() == key.private_bytes_raw()
+
+
+# --- bad disks and bad files ---
+
+
+def fill_the_disk(store: MemberStore) -> None:
+    """From now on SQLite finds no page more than the file has."""
+
+    def full(connection: Any, _record: object) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    sa.event.listen(store._engine, "connect", full)
+
+
+def test_a_full_disk_is_a_storage_error_and_what_was_stored_stays(store: MemberStore) -> None:
+    fill_the_disk(store)
+    with pytest.raises(StorageError, match="disk is full") as caught:
+        store.charge(1, 0, 3, "reserved", (), counter=bytes(1 << 20))
+    assert "Free the disk" in caught.value.remedy
+    assert caught.value.exit_code == 5
+    assert len(store.ledger()) == 3
+    assert store.fact("counter") == b"\x02"
+
+
+def test_a_member_whose_disk_is_full_sends_nothing_and_goes_on_when_it_is_freed(tmp_path: Path) -> None:
+    world = World(tmp_path, size=3, mode="none")
+    ask = world.until("round")
+    fill_the_disk(world.members["m0"]._store)
+    reply = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
+    assert (reply.kind, reply.code) == ("refused", "StorageError")
+    assert "disk is full" in reply.cause
+    world.members["m0"] = world.member("m0")
+    world.run()
+    assert world.store("m0").release() is not None
+
+
+@pytest.mark.parametrize("failing", [0, 1], ids=["to make the folder", "to mark it"])
+def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path, failing: int) -> None:
+    blocked = tmp_path / "m0"
+    if failing:
+        (blocked / "CACHEDIR.TAG").mkdir(parents=True)
+    else:
+        blocked.write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        opened(blocked)
+    assert "permissions" in caught.value.remedy
+
+
+def test_a_file_that_is_no_database_is_a_storage_error_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "member.sqlite").write_bytes(b"something else" * 500)
+    with pytest.raises(StorageError, match="not a database"):
+        opened(tmp_path)
+    assert (tmp_path / "member.sqlite").read_bytes() == b"something else" * 500
+
+
+def test_another_programs_database_is_a_storage_error_when_it_is_used(tmp_path: Path) -> None:
+    with raw(tmp_path) as connection:
+        connection.execute("CREATE TABLE facts (name TEXT)")
+    with pytest.raises(StorageError, match="no such column"):
+        opened(tmp_path).fact("epoch")
+
+
+def test_a_damaged_page_is_a_storage_error(store: MemberStore) -> None:
+    path = store.folder / "member.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + bytes(byte ^ 0xFF for byte in whole[4096:]))
+    with pytest.raises(StorageError, match="malformed"):
+        store.fact("counter")
+
+
+def test_a_database_that_another_process_holds_is_a_storage_error(store: MemberStore) -> None:
+    sa.event.listen(store._engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 0"))
+    with raw(store.folder) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert len(store.ledger()) == 3  # reading goes on
+        with pytest.raises(StorageError, match="locked"):
+            store.remember(counter=b"9")
+    store.remember(counter=b"9")
+
+
+def test_a_copy_of_the_store_opens_elsewhere(store: MemberStore, tmp_path: Path) -> None:
+    """A restored folder is whole; that it is *old* is what the header that comes back tells."""
+    shutil.copytree(store.folder, tmp_path / "restored")
+    assert opened(tmp_path / "restored").ledger() == store.ledger()
+
+
+# --- the coordinator's store ---
+
+
+def test_run_numbers_only_grow(tmp_path: Path) -> None:
+    store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}")
+    plan = World(tmp_path / "members", size=3).plan(run=2)
+    store.begin(plan)
+    for run in (2, 1):
+        with pytest.raises(StorageError, match="not above the last run"):
+            store.begin(plan.model_copy(update={"run": run}))
+    assert store.plan() == plan
+
+
+def test_a_coordinators_database_that_is_none_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "c.sqlite").write_bytes(b"something else" * 500)
+    with pytest.raises(StorageError, match="not a database") as caught:
+        CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}")
+    assert "resumes" in caught.value.remedy
