@@ -98,7 +98,9 @@ def _check_history(view: View, config: RoundConfig) -> None:
             raise Refusal("history", f"Attempt {each.attempt} of round {each.round} is out of order.")
         _check_cohort(view, each.cohort)
         if (each.round, each.attempt) in view.charged and view.name not in each.cohort:
-            raise Refusal("history", "The run's list leaves this member out of an attempt it was charged for.")
+            raise Refusal(
+                "history", "The run's list leaves this member out of an attempt it was charged for."
+            )
         completed += each.completed
     if config.attempt != len(config.history) or config.round != completed or completed > config.rounds:
         raise Refusal("history", "Round and attempt do not follow from the attempts listed.")

@@ -57,11 +57,16 @@ class Identity:
             StorageError: it exists or cannot be written.
         """
         path = folder / "identity.key"
+        partial = path.with_suffix(".partial")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            partial.unlink(missing_ok=True)  # of a process that was killed here
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 file.write(self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(partial, path)  # whole or not at all, and never over an existing key
+            partial.unlink()
         except OSError as error:
             raise StorageError(
                 f"The key file {path} cannot be written: {error.strerror}.", "Choose an empty folder."

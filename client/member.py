@@ -229,6 +229,7 @@ class Member:
         frozen = self._store.fact(f"snapshot:{config.run}")
         if frozen not in (None, snapshot):
             raise Refusal("snapshot", "The data changed since the run began.", "Restore the run's snapshot.")
+        attempt_keys = session.attempt_keys(config)  # a peer's unusable key must not cost budget
         event = budget.as_event(new)
         status = "reserved" if config.mode == "distributed" else "unprotected"
         self._store.charge(
@@ -249,7 +250,7 @@ class Member:
         noisy = add_noise(values, new, self._entropy)
         self._observe("noise", perf_counter() - begun)
         begun = perf_counter()
-        payload, tags = seal(noisy, session.attempt_keys(config))
+        payload, tags = seal(noisy, attempt_keys)
         self._observe("mask, encrypt, tag", perf_counter() - begun)
         header = Header(
             run=config.run,

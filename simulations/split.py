@@ -5,6 +5,7 @@ comes from a column of the data.
 """
 
 import re
+import unicodedata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,8 @@ def _by_column(
     names: list[str] = []
     taken: set[str] = set()
     for text in distinct.tolist():
-        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-") or "value"
+        plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()  # Süd is Sud
+        safe = re.sub(r"[^A-Za-z0-9_-]+", "-", plain)[:40].strip("-") or "value"
         name, copy = safe, 1
         while name.casefold() in taken:  # some file systems do not tell A from a
             copy += 1

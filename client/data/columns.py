@@ -60,7 +60,7 @@ def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind
     found = []
     if bad.any():
         (raw,) = _fetch(connection, f"CAST({cell} AS VARCHAR)")
-        raw = np.ma.filled(raw, None)
+        raw = _texts(raw)
         not_number = [str(each).strip().lower() in ("nan", "-nan", "+nan") for each in raw[bad]]
         rows = np.flatnonzero(bad)
         for chosen, bound in ((np.array(not_number), "a finite number"), (~np.array(not_number), "a number")):
@@ -91,7 +91,7 @@ def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> npt.NDA
             f"THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR) ELSE {text} END"
         )
     (found,) = _fetch(connection, text)
-    return np.asarray(np.ma.filled(found, None), dtype=object)
+    return _texts(found)
 
 
 def _fetch(connection: "DuckDBPyConnection", *sql: str) -> list[npt.NDArray[np.generic]]:
@@ -99,6 +99,13 @@ def _fetch(connection: "DuckDBPyConnection", *sql: str) -> list[npt.NDArray[np.g
     chosen = ", ".join(f"{each} AS {name}" for each, name in zip(sql, names, strict=True))
     found = connection.execute(f"SELECT {chosen} FROM {MAPPED}").fetchnumpy()
     return [found[name] for name in names]
+
+
+def _texts(found: npt.NDArray[np.generic]) -> npt.NDArray[np.object_]:
+    """Text cells with None where missing (``np.ma.filled`` would put its default ``'?'`` there)."""
+    texts = np.array(np.ma.getdata(found), dtype=object)
+    texts[np.ma.getmaskarray(found)] = None
+    return texts
 
 
 def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
@@ -127,7 +134,7 @@ def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
                 "Check that numbers meet numbers and text meets text.",
             ) from error
     if is_text:
-        return np.asarray(np.ma.filled(found, None), dtype=object)
+        return _texts(found)
     numbers = np.ma.filled(found.astype(np.float64), np.nan)
     numbers[~np.isfinite(numbers)] = np.nan
     return np.asarray(numbers)

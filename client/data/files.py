@@ -1,6 +1,7 @@
 """A member's files as DuckDB tables; once they are loaded, nothing outside can be reached."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the same rows in the same order every time
 }
 _DELIMITERS = ",;\t|"
+_STAYS_TEXT = "^[-+]?0[0-9]|^[-+]?[0-9]{19,}$"
+"""Postal codes and account numbers: as numbers they would lose zeros or digits, and two become one."""
 _GUESSES = {  # by what every cell must look like; TRY_CAST alone would round 4.5 to a BIGINT
     "BIGINT": "regexp_full_match({0}, '[-+]?[0-9]{{1,18}}')",
     "DOUBLE": "TRY_CAST({0} AS DOUBLE) IS NOT NULL",
@@ -122,16 +125,28 @@ def _parquet(connection: "DuckDBPyConnection", name: str, path: Path) -> list[st
         f"SELECT row_number() OVER () AS {ROW}, * FROM read_parquet($path, file_row_number = false)",
         {"path": _literal_path(path)},
     )
-    names = connection.execute(
-        "SELECT name FROM parquet_schema($path) OFFSET 1", {"path": _literal_path(path)}
+    tree = connection.execute(
+        "SELECT name, coalesce(num_children, 0) FROM parquet_schema($path) OFFSET 1",
+        {"path": _literal_path(path)},
     ).fetchall()
-    return [ROW, *(str(each[0]) for each in names)]
+    return [ROW, *_top_level(tree)]
+
+
+def _top_level(tree: list[tuple[str, int]]) -> list[str]:
+    """The columns of a Parquet schema, which lists (name, number of children) depth first."""
+    names: list[str] = []
+    inside = 0  # nodes still to come below the last column
+    for name, children in tree:
+        if not inside:
+            names.append(str(name))
+        inside = max(inside - 1, 0) + int(children)
+    return names
 
 
 def _csv(connection: "DuckDBPyConnection", name: str, path: Path) -> list[str]:
     """Everything is read as text by the header's names; a column whose cells all fit a type gets it.
 
-    Numbers with leading zeros stay text (postal codes, account numbers).
+    Numbers with leading zeros or too many digits stay text (postal codes, account numbers).
     """
     delimiter, names = _header(path)
     if len({each.lower() for each in names}) < len(names):
@@ -155,7 +170,7 @@ def _type_column(connection: "DuckDBPyConnection", table: str, column: str) -> N
     cell = quoted(column)
     tests = ", ".join(f"bool_and({test.format(cell)})" for test in _GUESSES.values())
     found = connection.execute(
-        f"SELECT count({cell}) > 0, bool_or(regexp_matches({cell}, '^-?0[0-9]')), {tests} "
+        f"SELECT count({cell}) > 0, bool_or(regexp_matches({cell}, '{_STAYS_TEXT}')), {tests} "
         f"FROM {quoted(table)} WHERE {cell} IS NOT NULL"
     ).fetchone()
     if found is None or not found[0] or found[1]:
@@ -172,8 +187,11 @@ def _header(path: Path) -> tuple[str, list[str]]:
             line = file.readline(1_000_000)
     except UnicodeDecodeError as error:
         raise _Unreadable(f"UTF-8 text: {error.reason} in the first lines") from error
-    delimiter = max(_DELIMITERS, key=line.count)
-    names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", line).count)
+    try:
+        names = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise _Unreadable(f"CSV with a header line: {error}") from error
     if not names or not all(names):
         raise _Unreadable("CSV with a header line that names every column")
     return delimiter, names

@@ -1,7 +1,8 @@
 """What is wrong with a member's data: every finding at once, with file, row, column, value and bound."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -59,22 +60,19 @@ class Findings:
     groups: tuple[Group, ...] = ()
     absent: tuple[str, ...] = ()
     rows_read: int = 0
-    _cache: dict[str, list[Finding]] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
+    @cached_property
     def refused(self) -> list[Finding]:
         """Findings whose rows (or whole file) are not used."""
         return self._of("refuse")
 
-    @property
+    @cached_property
     def clipped(self) -> list[Finding]:
         """Findings whose rows are used with the nearest legal value."""
         return self._of("clip")
 
     def _of(self, kind: str) -> list[Finding]:
-        if kind not in self._cache:
-            self._cache[kind] = [each for group in self.groups if group.kind == kind for each in group]
-        return self._cache[kind]
+        return [each for group in self.groups if group.kind == kind for each in group]
 
     def raise_if_refused(self) -> None:
         """Stop on any refusal.

@@ -75,9 +75,9 @@ def read_table(
         book: schema and code book.
         data: the file behind the table ``data``; None if the mapping names all its tables.
         mapping: None means that columns match by name.
-        need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity
-            or audit columns and may repeat a customer.
-        extra: columns outside the schema to keep as text.
+        need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity,
+            audit columns or extra ones of the mapping, and may repeat a customer.
+        extra: columns outside the schema to keep as text; without one of them no row can be used.
 
     Returns:
         the rows that can be used, and everything that is wrong at once; the caller decides what is fatal.
@@ -91,7 +91,10 @@ def read_table(
     sources = {**(mapping.tables if mapping else {}), **({DATA: data} if data else {})}
     wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
     absent = _absent(schema, mapping)
-    extra = tuple(dict.fromkeys((*extra, *(mapping.extra if mapping else ()))))
+    mapped = tuple(mapping.extra) if mapping else ()
+    extra = tuple(dict.fromkeys((*extra, *(mapped if need_outcome else ()))))
+    unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)} | set(mapped)
+    unasked -= {*extra} if not need_outcome else unasked
     with files.opened(sources) as (connection, groups):
         file = str(sources.get(DATA) or next(iter(sources.values())))
         found = [] if groups else _map(connection, schema, mapping, file, need_outcome=need_outcome)

@@ -10,6 +10,7 @@ import pytest
 
 from fedrepay.client import session
 from fedrepay.client.budget import mechanisms
+from fedrepay.client.he import open_sum
 from fedrepay.client.learning import make_learner
 from fedrepay.server.state import State
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
@@ -25,12 +26,11 @@ Sums = list[npt.NDArray[np.int64]]
 def decryptions() -> Iterator[set[bytes]]:
     """Every different sum that any member decrypts meanwhile."""
     seen: set[bytes] = set()
-    opened = session.open_sum
 
     def noted(*args: object) -> npt.NDArray[np.int64]:
         _group, _seed, context, _cohort, payload, *_ = args
         seen.add(digest(context, payload))  # type: ignore[arg-type]
-        return opened(*args)  # type: ignore[arg-type]
+        return open_sum(*args)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "open_sum", noted)

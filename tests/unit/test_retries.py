@@ -1,5 +1,6 @@
 """A member that is lost: a new charged attempt, down to the minimum cohort, then a clear stop."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from fedrepay.client import member as member_module
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
 from fedrepay.client.learning import make_learner
+from fedrepay.client.seal import add_noise
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.secure_sum.ciphertext import coefficients
@@ -55,27 +57,35 @@ def charged(world: World, name: str) -> list[tuple[int, int]]:
     return [(e.round, e.attempt) for e in world.store(name).ledger() if e.status == "reserved"]
 
 
-@pytest.fixture
-def noises(monkeypatch: pytest.MonkeyPatch) -> list[Values]:
-    """The noise every member draws, in order."""
+@dataclass(frozen=True)
+class Retried:
+    """A run of four in which m3 was lost in round 1, and all the noise that was drawn, in order."""
+
+    world: World
+    noises: list[Values]
+
+
+@pytest.fixture(scope="module")
+def retried(tmp_path_factory: pytest.TempPathFactory) -> Retried:
     drawn: list[Values] = []
-    add_noise = member_module.add_noise
 
     def noted(values: Values, *rest: object) -> Values:
         noisy = add_noise(values, *rest)  # type: ignore[arg-type]
         drawn.append(noisy - values)
         return noisy
 
-    monkeypatch.setattr(member_module, "add_noise", noted)
-    return drawn
+    world = World(tmp_path_factory.mktemp("retried"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(member_module, "add_noise", noted)
+        world.run(losing("m3", rounds=(1,)))
+    return Retried(world, drawn)
 
 
 # --- one lost attempt ---
 
 
-def test_a_lost_member_makes_a_new_attempt_and_both_are_charged(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.run(losing("m3", rounds=(1,)))
+def test_a_lost_member_makes_a_new_attempt_and_both_are_charged(retried: Retried) -> None:
+    world = retried.world
     assert attempts(world) == [
         (0, "completed", 4),
         (1, "void", 4),
@@ -87,10 +97,17 @@ def test_a_lost_member_makes_a_new_attempt_and_both_are_charged(tmp_path: Path) 
     check(world, world.coordinator.state)
 
 
-def test_what_a_retry_costs_stands_in_the_statement_and_stays_within_epsilon(tmp_path: Path) -> None:
-    calm, lossy = World(tmp_path / "calm"), World(tmp_path / "lossy")
+def test_a_member_that_comes_back_opens_what_it_missed(retried: Retried) -> None:
+    opened = [opened_sums(retried.world, name) for name in ("m0", "m3")]
+    assert len(opened[1]) == 3
+    assert all(np.array_equal(first, second) for first, second in zip(*opened, strict=True))
+
+
+def test_what_a_retry_costs_stands_in_the_statement_and_stays_within_epsilon(
+    retried: Retried, tmp_path: Path
+) -> None:
+    calm, lossy = World(tmp_path), retried.world
     calm.run()
-    lossy.run(losing("m3", rounds=(1,)))
     told = released(lossy).statement
     assert (told["attempts_charged"], told["attempts_void"]) == (4, 1)
     assert told["retry_noise_factor"] > released(calm).statement["retry_noise_factor"] == 1
@@ -100,17 +117,13 @@ def test_what_a_retry_costs_stands_in_the_statement_and_stays_within_epsilon(tmp
         assert 0.99 * world.epsilon < composed_epsilon(spent(world, "m0"), 1e-5) <= world.epsilon
 
 
-def test_a_retry_draws_fresh_noise_and_opens_to_exactly_what_was_sent(
-    tmp_path: Path, noises: list[Values]
-) -> None:
-    world = World(tmp_path)
-    world.run(losing("m3", rounds=(1,)))
-    cohorts = [4, 3, 3, 4]  # who contributed to each attempt; m3 was lost in attempt 1
-    parts = [noises[sum(cohorts[:i]) : sum(cohorts[: i + 1])] for i in range(4)]
+def test_a_retry_draws_fresh_noise_and_opens_to_exactly_what_was_sent(retried: Retried) -> None:
+    ends = np.cumsum([4, 3, 3, 4])  # contributions to each attempt; m3 was lost in attempt 1
+    parts = [retried.noises[end - size : end] for end, size in zip(ends, [4, 3, 3, 4], strict=True)]
     for first, second in zip(parts[1], parts[2], strict=True):
         assert np.mean(first == second) < 0.1
-    opened = opened_sums(world, "m0")
-    plain = plain_sums(world, world.coordinator.state, opened)
+    opened = opened_sums(retried.world, "m0")
+    plain = plain_sums(retried.world, retried.world.coordinator.state, opened)
     for total, exact, noise in zip(opened, plain, (parts[0], parts[2], parts[3]), strict=True):
         assert np.array_equal(total - exact, np.sum(noise, axis=0))
 
@@ -148,7 +161,9 @@ def test_a_run_goes_on_without_the_lost_down_to_the_minimum_cohort(tmp_path: Pat
     check(world, world.coordinator.state)
 
 
-def test_below_the_minimum_cohort_a_run_stops_and_names_who_is_missing(tmp_path: Path) -> None:
+def test_below_the_minimum_cohort_a_run_stops_names_who_is_missing_and_resumes_with_them(
+    tmp_path: Path,
+) -> None:
     world = World(tmp_path)
     error = world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,)))
     assert "2 members are left" in error.cause
@@ -158,22 +173,9 @@ def test_below_the_minimum_cohort_a_run_stops_and_names_who_is_missing(tmp_path:
     assert "Bring members back" in error.remedy
     assert error.exit_code == 8
     assert attempts(world)[-1] == (1, "void", 4)  # nobody was asked to contribute to a smaller one
-
-
-def test_a_stopped_run_resumes_when_members_are_back(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,)))
     world.restart_coordinator()
     world.run()
     assert attempts(world)[2:] == [(1, "completed", 4), (2, "completed", 4)]
-    check(world, world.coordinator.state)
-
-
-def test_a_member_that_comes_back_opens_what_it_missed(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.run(losing("m3", rounds=(1,)))
-    assert attempts(world)[3] == (2, "completed", 4)
-    assert len(opened_sums(world, "m3")) == 3
     check(world, world.coordinator.state)
 
 
@@ -240,11 +242,9 @@ def test_opened_sums_equal_the_plain_integer_sums_bit_for_bit(tmp_path: Path, ta
         assert all(np.array_equal(total, exact) for total, exact in zip(opened, plain, strict=True))
 
 
-def test_control_noise_or_a_missing_member_would_be_noticed(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.run(losing("m1", rounds=(1,)))
-    opened = opened_sums(world, "m0")
-    plain = plain_sums(world, world.coordinator.state, opened)
+def test_control_noise_would_be_noticed(retried: Retried) -> None:
+    opened = opened_sums(retried.world, "m0")
+    plain = plain_sums(retried.world, retried.world.coordinator.state, opened)
     assert not any(np.array_equal(total, exact) for total, exact in zip(opened, plain, strict=True))
 
 

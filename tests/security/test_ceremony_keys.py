@@ -1,0 +1,187 @@
+"""Acceptances and envelopes: the group seed comes from the seeders of an epoch that all have accepted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client import epoch
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.identity import Identity
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import (
+    Acceptance,
+    Acceptances,
+    ContextClosing,
+    Envelope,
+    Envelopes,
+    Signed,
+)
+from support.adversary import due, fork, say
+from support.world import World
+
+ALL = ("m0", "m1", "m2", "m3")
+Signatures = tuple[Signed, ...]
+
+
+@pytest.fixture(scope="module")
+def at_confirm(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(tmp_path_factory.mktemp("confirm"))
+    world.until("confirm")
+    return world
+
+
+@pytest.fixture(scope="module")
+def at_round(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(tmp_path_factory.mktemp("round"))
+    world.until("round")
+    return world
+
+
+@pytest.fixture
+def world(at_confirm: World, tmp_path: Path) -> World:
+    """Everything is ready to be confirmed."""
+    return fork(at_confirm, tmp_path)
+
+
+@pytest.fixture
+def ready(at_round: World, tmp_path: Path) -> World:
+    """Everybody has confirmed and the first attempt is due."""
+    return fork(at_round, tmp_path)
+
+
+def state_of(world: World, name: str) -> EpochState:
+    return EpochState.decode(world.store(name).fact("epoch") or b"")
+
+
+# --- acceptances ---
+
+
+def outsider(_world: World, signed: Signatures) -> Signatures:
+    ghost = Identity.create("ghost")
+    mine = Acceptance.decode(signed[0].body).model_copy(update={"name": "ghost"})
+    return (*signed, Signed.make(ghost.signing, mine))
+
+
+def other_epoch(world: World, signed: Signatures) -> Signatures:
+    mine = Acceptance.decode(signed[0].body).model_copy(update={"epoch": bytes(32)})
+    return (Signed.make(world.identities["m0"].signing, mine), *signed[1:])
+
+
+def forged(world: World, signed: Signatures) -> Signatures:
+    return (Signed.make(world.key, Acceptance.decode(signed[0].body)), *signed[1:])
+
+
+ACCEPTANCES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = {
+    "missing": ("roster", lambda _, s: s[:-1]),
+    "doubled": ("roster", lambda _, s: (*s, s[0])),
+    "from outside": ("roster", outsider),
+    "of another epoch": ("roster", other_epoch),
+    "forged": (ProtocolError.__name__, forged),
+    "all missing": ("roster", lambda _, _s: ()),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTANCES)
+def test_without_everybodys_acceptance_no_contribution_to_the_seed_leaves(name: str, tmp_path: Path) -> None:
+    code, change = ACCEPTANCES[name]
+    world = World(tmp_path)
+    (seeder, (shared, own)), *_ = world.until("seed").parts.items()
+    changed = Acceptances(signed=change(world, Acceptances.decode(shared).signed)).encode()
+    assert say(world, seeder, "seed", changed, own).code == code
+    assert say(world, seeder, "seed", shared, own).kind == "ok"
+
+
+@pytest.mark.parametrize("name", ACCEPTANCES)
+def test_without_everybodys_acceptance_nobody_confirms(name: str, world: World) -> None:
+    code, change = ACCEPTANCES[name]
+    shared, own = due(world, "m0")
+    message = ContextClosing.decode(shared)
+    changed = message.model_copy(update={"acceptances": change(world, message.acceptances)})
+    assert say(world, "m0", "confirm", changed.encode(), own).code == code
+    assert state_of(world, "m0").seed == b""
+
+
+def test_control_without_the_check_of_acceptances_a_contribution_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    seeder = next(iter(world.until("seed").parts))
+    monkeypatch.setattr(epoch, "check_acceptances", lambda *_: None)
+    assert say(world, seeder, "seed", Acceptances(signed=()).encode()).kind == "ok"
+
+
+# --- envelopes ---
+
+
+def resigned(world: World, signed: Signatures) -> Signatures:
+    return (Signed.make(world.key, Envelope.decode(signed[0].body)), *signed[1:])
+
+
+def own_contribution(world: World, signed: Signatures) -> Signatures:
+    """The coordinator's own contribution under a seeder's name, signed by itself."""
+    envelope = Envelope.decode(signed[0].body)
+    public = state_of(world, "m0").epoch()
+    info = public.envelope_info(envelope.sender, "m0")
+    sealed = keys.hpke_seal(public.hello("m0").envelope, bytes(32), info)
+    return (Signed.make(world.key, envelope.model_copy(update={"sealed": sealed})), *signed[1:])
+
+
+def to_another(world: World, _signed: Signatures) -> Signatures:
+    return Envelopes.decode(due(world, "m1")[1]).signed
+
+
+def renamed(world: World, _signed: Signatures) -> Signatures:
+    """m1's envelopes, addressed to m0 by seeders that collude: they do not open with m0's key."""
+    out = []
+    for each in Envelopes.decode(due(world, "m1")[1]).signed:
+        envelope = Envelope.decode(each.body).model_copy(update={"recipient": "m0"})
+        out.append(Signed.make(world.identities[envelope.sender].signing, envelope))
+    return tuple(out)
+
+
+ENVELOPES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = {
+    "to another member": ("seed", to_another),
+    "to another member, addressed again": (ProtocolError.__name__, renamed),
+    "signed again by the coordinator": (ProtocolError.__name__, resigned),
+    "with the coordinator's contribution": (ProtocolError.__name__, own_contribution),
+    "one missing": ("seed", lambda _, s: s[:-1]),
+    "all missing": ("seed", lambda _, _s: ()),
+    "one doubled": ("seed", lambda _, s: (*s, s[0])),
+    "one in the place of another": ("seed", lambda _, s: (s[0], s[0])),
+}
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_a_wrong_envelope_gives_no_seed(name: str, world: World) -> None:
+    code, change = ENVELOPES[name]
+    shared, own = due(world, "m0")
+    changed = Envelopes(signed=change(world, Envelopes.decode(own).signed)).encode()
+    assert say(world, "m0", "confirm", shared, changed).code == code
+    assert state_of(world, "m0").seed == b""
+    assert say(world, "m0", "confirm", shared, own).kind == "ok"
+
+
+def test_envelopes_of_the_epoch_before_give_no_seed(ready: World) -> None:
+    """The roster is the same; the nonce is not."""
+    old = Envelopes(
+        signed=tuple(
+            Envelopes.decode(body).signed[0] for body in ready.coordinator.state.answers["seed"].values()
+        )
+    ).encode()
+    ready.events.clear()
+    ready.coordinator = ready.new_coordinator(run=2)
+    shared, _ = ready.until("confirm").parts["m0"]
+    assert say(ready, "m0", "confirm", shared, old).code == "seed"
+
+
+def test_control_without_signatures_the_coordinator_puts_a_contribution_of_its_own_into_the_seed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, own = due(world, "m0")
+    state = state_of(world, "m0")
+    honest = epoch.group_seed(world.identities["m0"], state, own)
+    changed = Envelopes(signed=own_contribution(world, Envelopes.decode(own).signed)).encode()
+    monkeypatch.setattr(keys, "verify", lambda *_: None)
+    assert epoch.group_seed(world.identities["m0"], state, changed) != honest

@@ -1,0 +1,97 @@
+"""What must stay at a member: searched for in everything that the wire and the coordinator hold."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.identity import Identity
+from fedrepay.client.store import MemberStore
+from fedrepay.shared.errors import CohortError
+from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.prepare import make_plan, prepare
+from support import shop as shops
+from support.shop import Shop
+
+
+def secrets(folder: Folder, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Everything that must never leave a member, from its own folder in the middle of a run."""
+    for name in names:
+        identity = Identity.load(name, folder.members / name)
+        yield "signing key", identity.signing.private_bytes_raw()
+        yield "sealing key", identity.sealing.private_bytes_raw()
+        yield "key of keyed hashes", identity.local
+        store = MemberStore(folder.members / name, time.time)
+        state = EpochState.decode(store.fact("epoch") or b"")
+        for secret in ("envelope", "mask", "contribution", "seed"):
+            yield secret, getattr(state, secret)
+        yield "secret context", state.context_secret[-4096:]
+        for opening in store.openings(1):
+            if opening.values is not None:
+                yield "opened sum", opening.values[:512]
+    yield from (("customer", shops.customer(index).encode()) for index in range(0, 450, 10))
+
+
+def found_in(folder: Path, secret: bytes) -> bool:
+    """Whether any file holds the secret, raw or in hexadecimal, or 64 bytes in a row of a long one."""
+    pieces = [secret[start : start + 64] for start in range(0, len(secret), 64)]
+    forms = [form for piece in pieces for form in (piece, piece.hex().encode())]
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return any(form in file for file in files for form in forms)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return shops.make(tmp_path_factory.mktemp("shop"))
+
+
+def test_the_wire_and_the_coordinator_hold_no_secret_of_a_run(shop: Shop, tmp_path: Path) -> None:
+    arguments = shop.arguments(drop=("Ost@1", "West@1"))  # stops in the middle: below the minimum cohort
+    folder = Folder(tmp_path / "middle")
+    prepared = prepare(arguments)
+    folder.make({})
+    drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
+    with pytest.raises(CohortError):
+        Consortium(folder, prepared.book, prepared.parties, make_plan(arguments, prepared), drops).run()
+    kinds = set()
+    for kind, secret in secrets(folder, shops.MEMBERS):
+        assert len(secret) >= 11
+        kinds.add(kind)
+        for place in (folder.transcript, folder.coordinator):
+            assert not found_in(place, secret), f"{kind} in {place.name}"
+        if kind not in ("customer", "key of keyed hashes"):
+            assert found_in(folder.members, secret), "the search itself finds what is there"
+    assert {"seed", "mask", "secret context", "opened sum", "signing key"} <= kinds
+
+
+def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Path) -> None:
+    arguments = shop.arguments()
+    folder = Folder(tmp_path / "whole")
+    prepared = prepare(arguments)
+    folder.make({})
+    states: dict[str, EpochState] = {}
+
+    def watch(name: str, exchange: object) -> None:
+        if getattr(exchange, "kind", "") == "round":
+            stored = consortium.store(name).fact("epoch")
+            if stored is not None:
+                states[name] = EpochState.decode(stored)
+
+    consortium = Consortium(
+        folder, prepared.book, prepared.parties, make_plan(arguments, prepared), observe=watch
+    )
+    consortium.run()
+    assert set(states) == set(shops.MEMBERS)
+    for state in states.values():
+        for secret in (
+            state.envelope,
+            state.mask,
+            state.contribution,
+            state.seed,
+            state.context_secret[-4096:],
+        ):
+            assert secret
+            assert not found_in(folder.path, secret)

@@ -1,0 +1,301 @@
+"""Strict decoding: what is not exactly one encoding of a message is a ProtocolError and nothing else."""
+
+import math
+import os
+from typing import Any
+
+import msgpack
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedrepay.client.epoch import EpochState
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import keys, wire
+from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.roster import Entry, Roster
+from fedrepay.shared.trust.wire import Signed, Wire
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ID = bytes(range(32))
+PING = wire.Ping(run=1, round=2)
+SIGNED = Signed.make(KEY, PING)
+ATTEMPT = wire.Attempt(round=0, attempt=0, cohort=("a", "b", "c"), completed=True)
+CONFIG = wire.RoundConfig(
+    run=1,
+    epoch=ID,
+    roster_hash=ID,
+    round=1,
+    attempt=1,
+    cohort=("a", "b", "c"),
+    history=(ATTEMPT,),
+    schema_hash=ID,
+    mode="distributed",
+    learner="dp-newton",
+    dimension=9,
+    epsilon=1.0,
+    delta=1e-5,
+    colluders=1,
+    rounds=5,
+    max_attempts=3,
+    timeout=60.0,
+)
+SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, 2**60 - 1))
+ENTRIES = tuple(Entry(name=n, signing=n.encode() * 32, sealing=n.encode() * 32) for n in "abc")
+
+MESSAGES: list[Wire] = [
+    SIGNED,
+    PING,
+    ATTEMPT,
+    CONFIG,
+    SUM,
+    wire.EpochStart(run=1, coordinator=ID, colluders=1),
+    wire.Hello(run=1, name="a", signing=ID, sealing=ID, node=b"", nonce=ID, envelope=ID, mask=ID),
+    wire.Introduction(roster=b"r", start=SIGNED, hellos=(SIGNED, SIGNED)),
+    wire.Acceptance(roster_hash=ID, epoch=ID, name="a"),
+    wire.Acceptances(signed=(SIGNED,)),
+    wire.Envelope(epoch_nonce=ID, roster_hash=ID, sender="a", recipient="b", sealed=b"s"),
+    wire.Envelopes(signed=()),
+    wire.ContextOffer(epoch=ID, public=b"p", sealed=b"s", test=b"t"),
+    wire.ContextClosing(acceptances=(SIGNED,), offer=SIGNED),
+    wire.Confirmation(epoch=ID, name="a", mac=ID),
+    wire.Header(
+        run=1,
+        epoch=ID,
+        context_id=ID,
+        config=ID,
+        round=0,
+        attempt=0,
+        name="a",
+        payload=ID,
+        tags=(1,),
+        opened=ID,
+        ledger=ID,
+    ),
+    wire.Upload(header=SIGNED, payload=b"c"),
+    wire.RoundRequest(config=SIGNED, confirmations=(), sums=(SUM,)),
+    wire.Closing(config=SIGNED, sums=(SUM,), sealed=None),
+    wire.SealedRelease(number=1, payload=b"p", wrapped=(("a", b"k"),)),
+    wire.ReleaseVote(run=1, name="a", release=ID),
+    wire.Votes(run=1, signed=(SIGNED,)),
+    wire.Reply(kind="refused", code="tag", cause="Σ"),
+    wire.Written(sealed=b"s", vote=SIGNED),
+    ENTRIES[0],
+    Roster.of(ENTRIES, ID),
+    RunPlan(
+        run=1,
+        schema_hash=ID,
+        mode="none",
+        learner="dp-gd",
+        dimension=9,
+        epsilon=1.0,
+        delta=1e-5,
+        colluders=1,
+        rounds=5,
+    ),
+    EpochState(run=1, start=SIGNED, nonce=ID, envelope=ID, mask=ID, contribution=ID),
+]
+KINDS = sorted({type(message) for message in MESSAGES}, key=lambda kind: kind.__name__)
+
+
+def refused(kind: type[Wire], data: bytes) -> bool:
+    try:
+        kind.decode(data)
+    except ProtocolError:
+        return True
+    return False
+
+
+def packed(message: Wire, **changes: Any) -> bytes:
+    """The message's bytes with fields changed, past all checks."""
+    body: bytes = msgpack.packb({**message.model_dump(), **changes})
+    return body
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    def below(kind: type[Wire]) -> set[type[Wire]]:
+        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+
+    assert below(Wire) - {Wire} == set(KINDS)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_comes_back_as_it_was(message: Wire) -> None:
+    assert type(message).decode(message.encode()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_what_is_missing_unknown_trailing_or_cut_is_refused(message: Wire) -> None:
+    kind, body = type(message), message.encode()
+    assert refused(kind, packed(message, surplus=1))
+    assert refused(kind, body + b"\x00")
+    assert refused(kind, body + body)
+    assert all(refused(kind, body[:cut]) for cut in range(min(len(body), 200)))
+    for field in kind.model_fields:
+        fewer = message.model_dump()
+        del fewer[field]
+        assert refused(kind, msgpack.packb(fewer)), field
+        assert refused(kind, packed(message, **{field: {"a": [1.5]}})), field
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_there_is_one_encoding_of_a_message(message: Wire) -> None:
+    kind, fields = type(message), message.model_dump()
+    if len(fields) > 1:
+        assert refused(kind, msgpack.packb(dict(reversed(fields.items()))))  # another order
+    name = next(iter(fields))
+    twice = msgpack.packb(name) + msgpack.packb(fields[name])
+    assert refused(kind, bytes([message.encode()[0] + 1]) + twice + message.encode()[1:])  # a field twice
+    wide = b"\xde\x00" + bytes([len(fields)]) + message.encode()[1:]  # a wider length
+    assert wide == message.encode() or len(fields) > 15 or refused(kind, wide)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run": -1},
+        {"run": 2**31},
+        {"run": True},
+        {"run": 1.0},
+        {"run": "1"},
+        {"epoch": bytes(31)},
+        {"epoch": bytes(33)},
+        {"epoch": "e" * 32},
+        {"cohort": ()},
+        {"cohort": ("",)},
+        {"cohort": ("../a",)},
+        {"cohort": ("a\n",)},
+        {"cohort": ("a" * 64,)},
+        {"cohort": ("a",) * (wire.MAX_MEMBERS + 1)},
+        {"cohort": "abc"},
+        {"mode": "plain"},
+        {"learner": "eval"},
+        {"epsilon": 0.0},
+        {"epsilon": math.nan},
+        {"epsilon": math.inf},
+        {"epsilon": 1},  # the same number in another encoding
+        {"delta": 1.0},
+        {"delta": math.nan},
+        {"rounds": 1},
+        {"rounds": 1001},
+        {"max_attempts": 101},
+        {"timeout": math.nan},
+        {"history": [{"round": 0}]},
+        {"history": None},
+    ],
+    ids=str,
+)
+def test_a_configuration_past_a_limit_is_refused(changes: dict[str, object]) -> None:
+    assert not refused(wire.RoundConfig, packed(CONFIG))
+    assert refused(wire.RoundConfig, packed(CONFIG, **changes))
+
+
+@pytest.mark.parametrize("tag", [-1, 2**60, 2**64 - 1, 1.0, True, None])
+def test_a_tag_is_a_number_below_two_to_the_sixty(tag: object) -> None:
+    assert refused(wire.Sum, packed(SUM, tags=(tag,)))
+
+
+@pytest.mark.parametrize("length", [0, 63, 65])
+def test_a_signature_has_64_bytes(length: int) -> None:
+    assert refused(Signed, packed(SIGNED, signature=bytes(length)))
+
+
+def test_a_message_past_the_limit_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgpack, "unpackb", lambda *_, **__: pytest.fail("it was parsed"))
+    assert refused(wire.Ping, bytes(wire.MAX_MESSAGE + 1))
+
+
+def test_deep_nesting_is_refused() -> None:
+    assert all(refused(kind, b"\x91" * 100_000 + b"\x00") for kind in KINDS)
+
+
+def test_promised_lengths_cost_no_memory() -> None:
+    for start in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9"):
+        assert refused(wire.RoundRequest, start + b"\xff\xff\xff\xff")
+
+
+# --- signatures ---
+
+
+def test_a_signature_is_over_these_bytes_this_kind_and_this_key() -> None:
+    public = keys.public_bytes(KEY)
+    assert SIGNED.verified(public, wire.Ping) == PING
+    flipped = SIGNED.model_copy(update={"signature": bytes(64)})
+    changed = SIGNED.model_copy(update={"body": wire.Ping(run=1, round=3).encode()})
+    for signed, key, kind in (
+        (flipped, public, wire.Ping),
+        (changed, public, wire.Ping),
+        (SIGNED, ID, wire.Ping),
+        (SIGNED, bytes(32), wire.Ping),
+        (SIGNED, public[:31], wire.Ping),
+        (SIGNED, public, wire.Votes),
+    ):
+        with pytest.raises(ProtocolError):
+            signed.verified(key, kind)
+
+
+def test_a_body_is_not_parsed_before_its_signature_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire.Ping, "decode", lambda _data: pytest.fail("it was parsed"))
+    with pytest.raises(ProtocolError):
+        SIGNED.verified(ID, wire.Ping)
+
+
+def test_a_digest_has_no_two_lists_of_parts() -> None:
+    lists = [(b"ab",), (b"a", b"b"), (b"", b"ab"), (b"ab", b""), ()]
+    assert len({keys.digest(*parts) for parts in lists}) == len(lists)
+
+
+# --- fuzz ---
+
+
+@given(data=st.binary(max_size=300), kind=st.sampled_from(KINDS))
+def test_random_bytes_are_refused(data: bytes, kind: type[Wire]) -> None:
+    assert refused(kind, data)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.binary(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(message=st.sampled_from(MESSAGES), data=st.data())
+def test_a_field_of_any_other_value_is_refused_or_is_a_message(message: Wire, data: st.DataObject) -> None:
+    field = data.draw(st.sampled_from(sorted(type(message).model_fields)))
+    body = packed(message, **{field: data.draw(PLAIN)})
+    assert refused(type(message), body) or type(message).decode(body).encode() == body
+
+
+@settings(max_examples=500)
+@given(
+    message=st.sampled_from(MESSAGES),
+    places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_changed_bytes_are_refused_or_are_another_message(
+    message: Wire, places: list[tuple[int, int]]
+) -> None:
+    """No other exception, and never the same message from other bytes."""
+    kind, data = type(message), bytearray(message.encode())
+    for place, value in places:
+        data[place % len(data)] = value
+    changed = bytes(data)
+    if not refused(kind, changed):
+        assert (kind.decode(changed) == message) == (changed == message.encode())
+
+
+def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
+    """Kinds with the same fields are told apart by the signature's label."""
+    same = {
+        frozenset((type(a).__name__, other.__name__))
+        for a in MESSAGES
+        for other in KINDS
+        if other is not type(a) and not refused(other, a.encode())
+    }
+    assert same == {frozenset(("Acceptances", "Envelopes"))}
+
+
+def test_random_bytes_from_the_system_are_refused() -> None:
+    for kind in KINDS:
+        assert refused(kind, os.urandom(64))
