@@ -1,5 +1,6 @@
 """``fedrepay schema``: draft, check and build a schema."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def init(
 ) -> None:
     """Draft a schema; the help text stands in ``_INIT``."""
     from fedrepay.client.schema_draft import draft
-    from fedrepay.shared.errors import ArgumentError
+    from fedrepay.shared.errors import ArgumentError, StorageError
 
     target = out or file.with_suffix(".toml")
     beside = target.with_name(f"{target.stem}.mapping.toml")
@@ -51,9 +52,14 @@ def init(
         if path.exists():
             raise ArgumentError(f"{path} exists already.", "Choose another --out, or move it away.")
     _write(target, made.schema)
+    if made.mapping is not None:
+        try:
+            _write(beside, made.mapping)
+        except StorageError:
+            target.unlink()  # both or neither
+            raise
     typer.echo(f"{target}: {made.to_confirm} columns to confirm.")
     if made.mapping is not None:
-        _write(beside, made.mapping)
         typer.echo(f"{beside}: maps your column names to the schema's.")
     if not made.has_outcome:
         typer.echo("No column looks like an outcome: the end of the draft says what to do.")
@@ -121,5 +127,8 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another --out.") from error
+        with suppress(OSError):  # never made, or a path through a file
+            partial.unlink()
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}.", "Free the disk, or choose another --out."
+        ) from error

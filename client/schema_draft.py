@@ -95,8 +95,9 @@ def _plain(text: str) -> str:
 def _mapping(names: list[str], columns: list[tuple[str, str]]) -> str:
     pairs = [f"  {files.quoted(b)} AS {files.quoted(a)}" for a, (b, _) in zip(names, columns, strict=True)]
     sql = f"SELECT\n  {ROW},\n" + ",\n".join(pairs) + f"\nFROM {DATA}\n"
-    quote = "'''" if "'''" not in sql else '"""'
-    return f"# From your column names to the schema's.\nsql = {quote}\n{sql}{quote}\n"
+    plain = "'''" not in sql and sql.replace("\n", "").isprintable()
+    text = f"'''\n{sql}'''" if plain else json.dumps(sql, ensure_ascii=False)
+    return f"# From your column names to the schema's.\nsql = {text}\n"
 
 
 _CONFIRM = "confirmed = false"

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -58,6 +58,8 @@ class Arguments:
             check_size(self.members, least)
         if self.rounds is not None and not 2 <= self.rounds <= 1000:
             raise ArgumentError(f"--rounds {self.rounds} is outside 2 … 1000.", "5 is the default.")
+        if self.seed < 0:
+            raise ArgumentError(f"--seed {self.seed} is below 0.", "1 is the default.")
         for each in self.drop:
             self.parse_drop(each)
 
@@ -69,7 +71,7 @@ class Arguments:
             ArgumentError: another form.
         """
         name, at, round_ = text.rpartition("@")
-        if not at or not name or not round_.isdigit():
+        if not at or not name or not round_.isdecimal():
             raise ArgumentError(f"--drop {text} is not NAME@ROUND.", "For example --drop m03@2.")
         return name, int(round_)
 
@@ -142,6 +144,8 @@ class Folder:
             ) from error
         except ValueError as error:
             raise StorageError(f"{self.marker} is damaged.", "Choose another --out.") from error
+        if not isinstance(before, dict):
+            raise StorageError(f"{self.marker} is damaged.", "Choose another --out.")
         changed = sorted(key for key in facts | before if facts.get(key) != before.get(key))
         if changed:
             raise ArgumentError(
@@ -151,18 +155,20 @@ class Folder:
         return True
 
     def make(self, facts: dict[str, Any]) -> None:
-        """Make the folder for a new run.
+        """Make the folder for a new run; the marker comes first, so that whatever follows can be resumed.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: it cannot be written; an empty folder is taken away again.
         """
         try:
-            self.members.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+            self.members.mkdir(mode=0o700, exist_ok=True)
+        except StorageError:
+            with suppress(OSError):  # never made, or not empty
+                self.path.rmdir()
+            raise
         except OSError as error:
-            raise StorageError(
-                f"{self.path} cannot be written: {error.strerror}.", "Choose another --out."
-            ) from error
-        write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+            raise _unwritable(self.members, error) from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -171,7 +177,11 @@ class Folder:
         Raises:
             ArgumentError: another process is at work in it.
         """
-        with (self.path / ".lock").open("w") as file:
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -219,7 +229,13 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Free the disk, then run the same command again."
-        ) from error
+        with suppress(OSError):  # never made, or a path through a file
+            partial.unlink()
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be written: {error.strerror}.",
+        "Free the disk or check rights, then run the same command again; or choose another path.",
+    )

@@ -1,5 +1,6 @@
 """``fedrepay simulate``: options and screen; the work is in ``simulate.py``."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ _HELP = (
     "fedrepay simulate --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine"
 )
+_NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
 app = typer.Typer()
 
 
@@ -78,6 +80,11 @@ def simulate(
     from fedrepay.simulations.screen import Screen, summary
     from fedrepay.simulations.simulate import run
 
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ArgumentError(
+            f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
+        )
     if (data is None) != (schema is None):
         raise ArgumentError("--data and --schema go together.", "Give both, or neither for the shipped data.")
     if mapping is not None and data is None:

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
+from fedrepay.client.contribution import largest_entry
 from fedrepay.client.data.table import Mapping, Table, load_mapping, read_table
+from fedrepay.client.learning import make_learner
 from fedrepay.shared.errors import ArgumentError, DataError
+from fedrepay.shared.privacy import accounting
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders
 from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Party
-from fedrepay.simulations.split import split_members, split_test
+from fedrepay.simulations.split import by_value, split_members, split_test
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,7 @@ def prepare(arguments: Arguments) -> Prepared:
     else:
         train, test = table, _read(book, Path(arguments.test), mapping, extra)
         trains = {name: table.take(rows) for name, rows in shares}
-        enough = len(np.unique(test.customers)) >= len(shares)
-        given = dict(_split(arguments, test)) if enough else {}
+        given = dict(_split_test_file(arguments, test, len(shares)))
         tests = {name: test.take(given.get(name, np.array([], np.int64))) for name in trains}
     for name, part in (("training", train), ("test", test)):
         if part.outcome is None or len(np.unique(part.outcome)) < 2:
@@ -76,14 +78,31 @@ def prepare(arguments: Arguments) -> Prepared:
 
 def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str, ...]) -> Table:
     table, findings = read_table(book, path, mapping, need_outcome=True, extra=extra)
+    for group in findings.groups:
+        if group.rows is None and group.column in extra:
+            raise ArgumentError(
+                f"--split column:{group.column}: in {path} it must be {group.bound}.",
+                "Name a column of the file, or one that the mapping's SELECT makes.",
+            )
     findings.raise_if_refused()
     return table
 
 
 def _split(arguments: Arguments, table: Table) -> list[tuple[str, np.ndarray]]:
-    column = arguments.split.partition(":")[2]
-    values = {**table.values, **table.extra}.get(column)
+    values = _split_column(arguments, table)
     return split_members(table.customers, arguments.split, arguments.members, arguments.seed, values)
+
+
+def _split_test_file(arguments: Arguments, test: Table, members: int) -> list[tuple[str, np.ndarray]]:
+    """Each member's rows of a test file, which may lack some members, or be too small to split."""
+    values = _split_column(arguments, test)
+    if arguments.split.startswith("column:") and values is not None:
+        return by_value(values)
+    return _split(arguments, test) if len(np.unique(test.customers)) >= members else []
+
+
+def _split_column(arguments: Arguments, table: Table) -> np.ndarray | None:
+    return {**table.values, **table.extra}.get(arguments.split.partition(":")[2])
 
 
 def _colluders(arguments: Arguments, members: int) -> int:
@@ -94,7 +113,8 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
     """The run the operator would start.
 
     Raises:
-        ArgumentError: δ is too large for the schema's public n_max.
+        ArgumentError: δ is too large for the schema's public n_max, or ε too small to be kept.
+        BudgetError: ε is so large that a share of noise is too narrow to prove.
     """
     book, members = prepared.book, len(prepared.parties)
     learner = default_learner(book.dimension)
@@ -105,7 +125,7 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
             f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.",
             "δ must stay below the chance of naming one customer.",
         )
-    return RunPlan(
+    plan = RunPlan(
         run=1,
         schema_hash=book.schema_hash,
         mode="none" if arguments.mode == "none" else "distributed",
@@ -116,6 +136,37 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
         colluders=_colluders(arguments, members),
         rounds=arguments.rounds or default_rounds(learner),
     )
+    _check_noise(plan, book, members)
+    return plan
+
+
+def _check_noise(plan: RunPlan, book: CodeBook, members: int) -> None:
+    """Refuse, before anybody starts, what every member would refuse, and noise that wraps around t."""
+    if plan.mode == "none":
+        return
+    sums = make_learner(plan.learner, book, plan.rounds).segments()
+    mu = accounting.target_mu(
+        plan.epsilon, plan.delta, accounting.most_draws(sums, members, plan.max_attempts)
+    )
+    largest = largest_entry(book)
+    entry = max(largest, book.residual_scale) * largest << book.weight_bits
+    planned: list[accounting.Mechanism] = []
+    for index in range(len(sums)):
+        for each in accounting.plan_attempt(mu, sums, range(index), index, members, plan.colluders):
+            planned.append(each)
+            accounting.check_width(each)
+            if not accounting.overflow_ok(
+                members, book.schema.public.n_max, entry, each.total_variance, codebook.PLAIN_MODULUS
+            ):
+                raise ArgumentError(
+                    f"--epsilon {plan.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
+                    "Ask for a larger ε, fewer --rounds or fewer --colluders.",
+                )
+    if accounting.composed_epsilon(planned, plan.delta) > plan.epsilon:
+        raise ArgumentError(
+            f"--epsilon {plan.epsilon:g} is too small for the accountant to prove at δ = {plan.delta:g}.",
+            "Ask for a larger ε or a smaller --delta.",
+        )
 
 
 def planned_drops(arguments: Arguments, prepared: Prepared, plan: RunPlan) -> frozenset[tuple[str, int]]:

@@ -80,7 +80,14 @@ def split_members(
             f"--split {how}: there is no column {column}.", "Name a column of the data or the schema."
         )
     if kind == "column" and values is not None:
-        return _by_column(how, members, values)
+        parts = by_value(values)
+        _check_count(len(parts), f"--split {how}")
+        if members is not None and members != len(parts):
+            raise ArgumentError(
+                f"--members {members} does not fit --split {how}, whose values are {len(parts)} members.",
+                "Leave --members out.",
+            )
+        return parts
     if members is None:
         raise ArgumentError(f"--split {how} does not say how many members.", "Give --members K.")
     _check_count(members, "--members")
@@ -115,17 +122,10 @@ def _check_count(members: int, source: str) -> None:
         )
 
 
-def _by_column(
-    how: str, members: int | None, values: NDArray[np.generic]
-) -> list[tuple[str, NDArray[np.int64]]]:
+def by_value(values: NDArray[np.generic]) -> list[tuple[str, NDArray[np.int64]]]:
+    """(name, row numbers in order) of each distinct value, shape (n,), sorted by name; however many."""
     texts = np.array([_text(value) for value in values.tolist()], dtype=np.str_)
     distinct, of = np.unique(texts, return_inverse=True)
-    _check_count(len(distinct), f"--split {how}")
-    if members is not None and members != len(distinct):
-        raise ArgumentError(
-            f"--members {members} does not fit --split {how}, whose values are {len(distinct)} members.",
-            "Leave --members out.",
-        )
     names: list[str] = []
     taken: set[str] = set()
     for text in distinct.tolist():

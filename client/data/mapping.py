@@ -87,6 +87,8 @@ def without_columns(sql: str, names: Collection[str]) -> str:
 
     What cannot be taken apart (a UNION, DISTINCT) comes back as it was.
     """
+    if not names:
+        return sql
     import sqlglot  # noqa: PLC0415 - heavy
     from sqlglot import exp  # noqa: PLC0415
 

@@ -45,11 +45,13 @@ class Reader:
         """A finding about a whole column or file."""
         self.groups.append(Group(self.file, column, bound, "refuse"))
 
-    def check_names(self, schema: Schema, wanted: list[Column], extra: Sequence[str]) -> None:
-        """Unknown, missing and wrongly absent columns."""
+    def check_names(
+        self, schema: Schema, wanted: list[Column], extra: Sequence[str], unasked: Collection[str]
+    ) -> None:
+        """Unknown, missing and wrongly absent columns; ``unasked`` ones may be there or not."""
         derived = {column.name for column in schema.columns if column.derived}
         asked = {each.lower() for each in extra}
-        known = {column.name for column in schema.columns} | asked | {ROW}
+        known = {column.name for column in schema.columns} | asked | {*unasked, ROW}
         for lower, (name, _) in self.types.items():
             if lower in derived and lower not in asked:
                 self.whole(name, "left out: the schema derives it")
@@ -58,9 +60,9 @@ class Reader:
         for name in self.absent:
             if name in self.types:
                 self.whole(name, "absent as the mapping declares, or not declared absent")
-        needed = [column.name for column in wanted if column.name not in self.absent] + sorted(asked)
+        needed = [column.name for column in wanted if column.name not in self.absent] + [*extra]
         for name in needed:
-            if name not in self.types:
+            if name.lower() not in self.types:
                 self.whole(name, "there; the column is missing")
 
     def read(self, column: Column) -> None:

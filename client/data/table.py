@@ -1,6 +1,6 @@
 """A member's rows, read and encoded: files → mapping → canonical columns → codes of the code book."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +75,8 @@ def read_table(
         book: schema and code book.
         data: the file behind the table ``data``; None if the mapping names all its tables.
         mapping: None means that columns match by name.
-        need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity,
-            audit columns or extra ones of the mapping, and may repeat a customer.
+        need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity or
+            audit columns, nor the mapping's extra ones, and may repeat a customer.
         extra: columns outside the schema to keep as text; without one of them no row can be used.
 
     Returns:
@@ -91,17 +91,17 @@ def read_table(
     sources = {**(mapping.tables if mapping else {}), **({DATA: data} if data else {})}
     wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
     absent = _absent(schema, mapping)
-    mapped = tuple(mapping.extra) if mapping else ()
-    extra = tuple(dict.fromkeys((*extra, *(mapped if need_outcome else ()))))
-    unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)} | set(mapped)
-    unasked -= {*extra} if not need_outcome else unasked
+    promised = mapping.extra if mapping else ()
+    extra = tuple(dict.fromkeys((*extra, *(promised if need_outcome else ()))))
+    unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)}
+    unasked = {each.lower() for each in (*unasked, *promised)} - {each.lower() for each in extra}
     with files.opened(sources) as (connection, groups):
         file = str(sources.get(DATA) or next(iter(sources.values())))
-        found = [] if groups else _map(connection, schema, mapping, file, need_outcome=need_outcome)
+        found = [] if groups else _map(connection, mapping, file, unasked)
         if groups or found:
             return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), absent)
         reader = Reader(connection, file, absent)
-        reader.check_names(schema, wanted, extra)
+        reader.check_names(schema, wanted, extra, unasked)
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")
         inputs: list[str] = []
@@ -115,9 +115,9 @@ def read_table(
     if need_outcome:
         reader.check_customers(schema, 1 << book.weight_bits)
     findings = Findings(tuple(reader.groups), absent, reader.rows)
-    if any(group.rows is None for group in findings.groups) and not _complete(schema, reader, wanted):
-        return _nothing(schema, need_outcome=need_outcome), findings
     texts = {name: each for name, each in kept.items() if each is not None}
+    if len(texts) < len(kept) or not _complete(schema, reader, wanted):
+        return _nothing(schema, need_outcome=need_outcome), findings
     return _table(schema, reader, texts, need_outcome=need_outcome), findings
 
 
@@ -140,19 +140,12 @@ def _absent(schema: Schema, mapping: Mapping | None) -> tuple[str, ...]:
 
 
 def _map(
-    connection: "DuckDBPyConnection",
-    schema: Schema,
-    mapping: Mapping | None,
-    file: str,
-    *,
-    need_outcome: bool,
+    connection: "DuckDBPyConnection", mapping: Mapping | None, file: str, unasked: Collection[str]
 ) -> list[Group]:
-    """Run the SELECT into the table ``_mapped``; returns doubled names."""
+    """Run the SELECT into ``_mapped``, without columns nobody asks for; returns doubled names."""
     import duckdb  # noqa: PLC0415 - heavy
 
-    sql = mapping.sql if mapping else f"SELECT * FROM {DATA}"
-    if mapping and not need_outcome:
-        sql = without_columns(sql, {each.name for each in schema.columns if not _needed(each, need_outcome)})
+    sql = without_columns(mapping.sql, unasked) if mapping else f"SELECT * FROM {DATA}"
     try:
         relation = connection.sql(sql)
         twice = files.doubled(file, relation.columns)

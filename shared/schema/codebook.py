@@ -204,7 +204,7 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
     largest = schema.public.scale / math.sqrt(len(layouts) + 1)
     for size, matrix in zip(sizes, matrices, strict=True):
         fits = matrix.dtype == np.int32 and matrix.shape == (size, size)
-        if not fits or np.abs(matrix).max() > largest:
+        if not fits or np.abs(matrix.astype(np.int64)).max() > largest:  # in int32, |−2³¹| is negative
             raise _mismatch(source, "holds tables of another shape or size")
         matrix.setflags(write=False)
     blocks = [

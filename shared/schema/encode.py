@@ -13,6 +13,8 @@ from fedrepay.shared.schema.columns import Column
 from fedrepay.shared.schema.model import Schema
 
 Flags = npt.NDArray[np.bool_]
+LONGEST_ID = 200
+"""Characters of a customer's id; arrays of ids are as wide as the longest one."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _settle_text(column: Column, values: Values, skip: Flags) -> tuple[Values, l
     else:
         blank = np.array([value is not None and not value.strip() for value in texts], dtype=bool)
         found += _finding(column, blank & ~skip, texts, "not blank", "refuse")
+        long = np.array([value is not None and len(value) > LONGEST_ID for value in texts], dtype=bool)
+        found += _finding(column, long & ~skip, texts, f"at most {LONGEST_ID} characters", "refuse")
     return texts, found
 
 

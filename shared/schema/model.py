@@ -142,10 +142,11 @@ def parse_schema(text: str, source: str) -> Schema:
     remedy = "See `fedrepay schema check --help`."
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        as_json = json.dumps(content, default=str)
+    except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, lists 5,000 deep
         raise SchemaError(f"{source} is not TOML: {error}.", remedy) from error
     try:
-        return Schema.model_validate_json(json.dumps(content, default=str))
+        return Schema.model_validate_json(as_json)
     except ValidationError as error:
         lines = [f"{_place(each['loc'], content)}: {each['msg']}" for each in error.errors()]
         raise SchemaError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
@@ -171,6 +172,7 @@ def _place(location: tuple[int | str, ...], content: dict[str, object]) -> str:
         group = content.get(str(location[0]))
         entry = group[location[1]] if isinstance(group, list) and isinstance(location[1], int) else None
         if isinstance(entry, dict):
-            named = entry.get("name") or PAIR.join(str(each) for each in entry.get("columns", ()))
+            pair = entry.get("columns")
+            named = PAIR.join(map(str, pair)) if isinstance(pair, list) else entry.get("name")
             parts[1] = str(named or parts[1])
     return ".".join(parts) or "schema"

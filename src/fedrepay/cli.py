@@ -35,6 +35,12 @@ def main() -> None:
         console.print(error.cause, markup=False)
         console.print(error.remedy, markup=False, style="dim")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "fedrepay").partition(".")[0] == "fedrepay":
+            raise
+        console.print(f"[bold red]ArgumentError[/]: this command needs {error.name}, which is not installed.")
+        console.print("pip install 'fedrepay[simulation]', or [member] at a member.", markup=False, style="dim")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

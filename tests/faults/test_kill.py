@@ -109,6 +109,7 @@ def restart(world: World) -> None:
 def assert_released(world: World, state: State) -> None:
     check(world, state)
     assert state.done
+    assert state.stored == set(world.names)
     assert len({world.store(name).release() for name in world.names}) == 1
     assert world.store(world.names[0]).release() is not None
 

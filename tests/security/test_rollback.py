@@ -10,8 +10,8 @@ import pytest
 
 from fedrepay.client.limits import Limits
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust.wire import Reply, Signed, Upload
-from support.adversary import due, fork, opened, say, trace
+from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Signed, Upload
+from support.adversary import config_of, due, fork, opened, say, trace
 from support.world import World
 
 
@@ -100,6 +100,21 @@ def test_the_closing_message_finds_a_restored_store_too(world: World, tmp_path: 
     lost = [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
     assert lost == [(1, 1), (2, 2)]
     assert opened(world, "m0") == []
+
+
+def test_a_false_end_of_the_run_charges_a_restored_store_for_the_attempts_it_names(world: World) -> None:
+    """m0 had sent attempt 9; the coordinator now claims that the run ended after attempt 2."""
+    shared, _ = due(world, "m0")
+    completed = tuple(
+        Attempt(round=i, attempt=i, cohort=tuple(world.names), completed=True) for i in range(3)
+    )
+    end = config_of(shared).model_copy(update={"round": 3, "attempt": 3, "history": completed})
+    last = Header.decode(Signed.decode(due(world, "m0")[1]).body).model_copy(update={"attempt": 9})
+    own = Signed.make(world.identities["m0"].signing, last).encode()
+    closing = Closing(config=Signed.make(world.key, end), sums=(), sealed=None)
+    assert say(world, "m0", "close", closing.encode(), own).code == "rollback"
+    lost = [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
+    assert lost == [(1, 1), (2, 2)]
 
 
 def test_a_forged_own_header_neither_charges_nor_blocks(world: World) -> None:

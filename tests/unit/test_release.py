@@ -1,5 +1,6 @@
 """The release: its bytes, what makes two differ, and that more than half must have signed it."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -63,22 +64,22 @@ def test_what_is_no_release_is_refused(data: bytes) -> None:
 
 def test_weights_and_sums_of_another_type_are_refused() -> None:
     for changed in (
-        replace(RELEASE, weights=RELEASE.weights.astype(np.float32)),  # type: ignore[arg-type]
-        replace(RELEASE, sums=(np.array([1.0]),)),  # type: ignore[arg-type]
+        replace(RELEASE, weights=RELEASE.weights.astype(np.float32)),
+        replace(RELEASE, sums=(np.array([1.0]),)),
     ):
         with pytest.raises(ReleaseError):
             Release.decode(changed.encode())
 
 
-@pytest.mark.parametrize("at", range(0, len(BYTES), max(1, len(BYTES) // 200)))
-def test_a_flipped_bit_is_a_typed_error_or_another_release(at: int) -> None:
-    changed = BYTES[:at] + bytes([BYTES[at] ^ 1]) + BYTES[at + 1 :]
-    try:
-        assert Release.decode(changed) is not None
-    except ReleaseError:
-        return
-    with pytest.raises(ReleaseError):
-        check_votes(changed, 7, ROSTER, [vote(each) for each in PEOPLE])
+def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> None:
+    votes = [vote(each) for each in PEOPLE]
+    assert counted(*votes) == len(PEOPLE)
+    for at in range(0, len(BYTES), 3):
+        changed = BYTES[:at] + bytes([BYTES[at] ^ 1]) + BYTES[at + 1 :]
+        with suppress(ReleaseError):
+            Release.decode(changed)
+        with pytest.raises(ReleaseError):
+            check_votes(changed, 7, ROSTER, votes)
 
 
 # --- what two members compare ---

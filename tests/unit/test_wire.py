@@ -1,7 +1,6 @@
 """Strict decoding: what is not exactly one encoding of a message is a ProtocolError and nothing else."""
 
 import math
-import os
 from typing import Any
 
 import msgpack
@@ -147,8 +146,9 @@ def test_there_is_one_encoding_of_a_message(message: Wire) -> None:
     name = next(iter(fields))
     twice = msgpack.packb(name) + msgpack.packb(fields[name])
     assert refused(kind, bytes([message.encode()[0] + 1]) + twice + message.encode()[1:])  # a field twice
-    wide = b"\xde\x00" + bytes([len(fields)]) + message.encode()[1:]  # a wider length
-    assert wide == message.encode() or len(fields) > 15 or refused(kind, wide)
+    if len(fields) < 16:
+        wide = b"\xde\x00" + bytes([len(fields)])
+        assert refused(kind, wide + message.encode()[1:])  # a length in more bytes than it needs
 
 
 @pytest.mark.parametrize(
@@ -249,6 +249,7 @@ def test_a_digest_has_no_two_lists_of_parts() -> None:
 # --- fuzz ---
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), kind=st.sampled_from(KINDS))
 def test_random_bytes_are_refused(data: bytes, kind: type[Wire]) -> None:
     assert refused(kind, data)
@@ -261,6 +262,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(message=st.sampled_from(MESSAGES), data=st.data())
 def test_a_field_of_any_other_value_is_refused_or_is_a_message(message: Wire, data: st.DataObject) -> None:
     field = data.draw(st.sampled_from(sorted(type(message).model_fields)))
@@ -268,7 +270,7 @@ def test_a_field_of_any_other_value_is_refused_or_is_a_message(message: Wire, da
     assert refused(type(message), body) or type(message).decode(body).encode() == body
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(
     message=st.sampled_from(MESSAGES),
     places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
@@ -294,8 +296,3 @@ def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
         if other is not type(a) and not refused(other, a.encode())
     }
     assert same == {frozenset(("Acceptances", "Envelopes"))}
-
-
-def test_random_bytes_from_the_system_are_refused() -> None:
-    for kind in KINDS:
-        assert refused(kind, os.urandom(64))
