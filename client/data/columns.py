@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MAPPED = "_mapped"
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-_NUMERIC = (*_WHOLE, *(f"U{each}" for each in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN")
+_EMPTY = '"NULL"'  # the type of a Parquet column without any value
+_NUMERIC = (*_WHOLE, *(f"U{each}" for each in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN", _EMPTY)
 _TEXTUAL = ("VARCHAR", "ENUM", "UUID", "DATE", *_NUMERIC)
 
 

@@ -124,6 +124,26 @@ def test_nobody_is_left_out_of_the_next_roster_without_a_signature_of_its_own(tm
     assert answered(world, "seed") == []
 
 
+def test_a_members_keys_are_not_changed_without_a_signature_of_the_old_ones(tmp_path: Path) -> None:
+    """Even if people approve the new words: m3's old key would have to say so."""
+    world = World(tmp_path)
+    world.until("round")
+    next_run(world)
+    world.identities["m3"] = Identity.create("m3")
+    entries = [identity.entry() for identity in world.identities.values()]
+    code = Roster.of(entries, keys.public_bytes(world.key)).code()
+    world.folder = tmp_path / "again"  # m3 comes as a new member; the others keep their stores
+    world.members["m3"] = world.member("m3")
+    world.folder = tmp_path
+    for member in world.members.values():
+        member.approve_roster(code)
+    world.expect_stop(CohortError)
+    assert answered(world, "introduce") == HONEST
+    honest_seeders = set(world.coordinator.epoch.seeders) - {"m3"}
+    assert {(name, "roster") for name in honest_seeders} <= set(world.refusals())
+    assert answered(world, "confirm") == []
+
+
 # --- hellos ---
 
 
@@ -206,6 +226,16 @@ def swapped_by_itself(world: World, shared: bytes) -> bytes:
         return Signed.make(world.identities["m1"].signing, hello.model_copy(update={"nonce": bytes(32)}))
 
     return introduced(world, shared, change)
+
+
+def test_a_roster_message_with_another_call_than_the_one_answered_is_refused(tmp_path: Path) -> None:
+    """The coordinator raises the number of colluders after everybody has said hello."""
+    world = World(tmp_path)
+    shared, _ = world.until("introduce").parts["m0"]
+    call = EpochStart(run=1, coordinator=keys.public_bytes(world.key), colluders=2)
+    other = Introduction.decode(shared).model_copy(update={"start": Signed.make(world.key, call)})
+    assert say(world, "m0", "introduce", other.encode()).code == "epoch"
+    assert say(world, "m0", "introduce", shared).kind == "ok"
 
 
 def test_one_call_for_an_epoch_takes_one_roster_message(tmp_path: Path) -> None:

@@ -112,6 +112,16 @@ def test_control_without_the_check_of_acceptances_a_contribution_leaves(
     assert say(world, seeder, "seed", Acceptances(signed=()).encode()).kind == "ok"
 
 
+def test_only_seeders_are_asked_for_contributions_and_only_the_maker_for_a_context(world: World) -> None:
+    shared, _ = due(world, "m0")
+    accepted = Acceptances(signed=ContextClosing.decode(shared).acceptances).encode()
+    public = world.coordinator.epoch
+    for name in set(ALL) - set(public.seeders):
+        assert say(world, name, "seed", accepted).code == "epoch"
+    for name in set(ALL) - {public.maker}:
+        assert say(world, name, "context", b"", due(world, name)[1]).code == "epoch"
+
+
 # --- envelopes ---
 
 
