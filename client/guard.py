@@ -31,6 +31,7 @@ class View:
     dimension: int
     counter: int  # last attempt this member reserved in the run; −1 before the first
     charged: frozenset[tuple[int, int]]  # (round, attempt) the ledger holds for the run
+    ledger: frozenset[bytes]  # every head the ledger has had
     submitted: Mapping[int, tuple[int, bytes, bytes]]  # attempt → (round, config digest, header digest)
     opened: tuple[tuple[int, bytes], ...]  # (attempt, config digest) per round, from round 0
     opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
@@ -143,7 +144,8 @@ def rolled_back(view: View, own: Signed | None) -> Header | None:
     if (header.run, header.epoch) != (view.epoch.run, view.epoch.id):
         return None
     stored = view.submitted.get(header.attempt)
-    return None if stored is not None and stored[2] == own.digest() else header
+    known = stored is not None and stored[2] == own.digest() and header.ledger in view.ledger
+    return None if known else header
 
 
 def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> RoundConfig:

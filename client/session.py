@@ -74,6 +74,7 @@ class Session:
             dimension=self.book.dimension,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
             charged=frozenset((e.round, e.attempt) for e in self._store.ledger() if e.run == run),
+            ledger=self._store.ledger_heads(),
             submitted={
                 attempt: (round_, config, Signed.decode(header).digest())
                 for round_, attempt, config, header in self._store.uploads(run)

@@ -179,6 +179,11 @@ class MemberStore:
         """Hash of the newest entry (32 bytes); zeros before the first."""
         return self._guarded(_head)
 
+    def ledger_heads(self) -> frozenset[bytes]:
+        """Every head the ledger has had: a header sent names one of them, unless entries were cut off since."""
+        rows = self._guarded(lambda c: c.execute(sa.select(_ledger.c.hash)).fetchall())
+        return frozenset((bytes(32), *(bytes(row.hash) for row in rows)))
+
     def charge(
         self,
         run: int,

@@ -4,6 +4,8 @@ Control: where its own header is withheld, it would send an attempt a second tim
 """
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,18 @@ def test_a_restored_store_is_shown_its_own_header_and_sends_nothing_more(
         assert say(world, "m0", "round", shared, own).code == "rollback"
     assert opened(world, "m0") == []
     assert world.store("m0").ledger() == paid  # charged once
+
+
+def test_a_ledger_cut_short_is_found_out_by_the_head_in_the_own_header(world: World) -> None:
+    shared, _ = due(world, "m0")
+    answer = say(world, "m0", "round", shared, b"")
+    own = header_of(answer).encode()
+    world.members["m0"] = world.member("m0")
+    assert say(world, "m0", "round", shared, own) == answer  # control: a whole ledger passes
+    with closing(sqlite3.connect(world.folder / "m0" / "member.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM ledger WHERE round = 1")
+    world.members["m0"] = world.member("m0")
+    assert say(world, "m0", "round", shared, own).code == "rollback"
 
 
 def test_control_without_its_own_header_a_restored_store_sends_the_attempt_a_second_time(

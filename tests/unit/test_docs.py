@@ -1,0 +1,40 @@
+"""Documents name what exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/threat-model.md", "docs/metrics.md", "CONTRIBUTING.md"])
+def test_every_path_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`((?:tests|docs|shared|client|server|simulations)/[\w./-]*)`", text)
+    linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    here = (ROOT / page).parent
+    missing = [each for each in named if not (ROOT / each).exists()]
+    assert not missing + [each for each in linked if not (here / each).exists()]
+
+
+def test_every_row_of_the_threat_model_names_a_test_or_says_why_not() -> None:
+    rows = [
+        line for line in (ROOT / "docs/threat-model.md").read_text().splitlines() if line.startswith("| B")
+    ]
+    assert len(rows) == 19
+    for row in rows:
+        last = row.rstrip(" |").split(" | ")[-1]
+        assert re.search(r"`tests/|`make check`|not yet|not applicable", last), row
+
+
+def test_every_exit_code_has_a_section() -> None:
+    from fedrepay.shared import errors
+
+    codes = {
+        each.exit_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.FedrepayError)
+    }
+    text = (ROOT / "docs/exit-codes.md").read_text()
+    assert all(f"## {code}:" in text for code in codes)
