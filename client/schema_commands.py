@@ -58,7 +58,7 @@ def init(
         except StorageError:
             target.unlink()  # both or neither
             raise
-    typer.echo(f"{target}: {made.to_confirm} columns to confirm.")
+    typer.echo(f"{target}: {made.to_confirm} columns and [public] to confirm.")
     if made.mapping is not None:
         typer.echo(f"{beside}: maps your column names to the schema's.")
     if not made.has_outcome:

@@ -112,6 +112,7 @@ version = 1
 n_max = 10000                 # the most customers one member may bring; to confirm
 prior = 0.2                   # rate of outcome = 1 known beforehand; to confirm
 one_row_per_customer = false  # true if it is so: less noise is needed
+confirmed = false
 """
 _NO_OUTCOME = """# No column looks like an outcome (0 or 1). Give one of the columns above this form:
 # [[columns]]

@@ -40,6 +40,7 @@ class Public(Part):
     members_max: Annotated[int, Field(ge=3, le=1500)] = 256
     p_floor: Annotated[float, Field(gt=0, le=1)] | None = None
     one_row_per_customer: bool = False
+    confirmed: bool = True
 
 
 class Column(Part):

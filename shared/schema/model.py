@@ -65,8 +65,9 @@ class Schema(Part):
 
     @property
     def unconfirmed(self) -> tuple[str, ...]:
-        """Names of columns whose bounds or categories are still marked to confirm."""
-        return tuple(column.name for column in self.columns if not column.confirmed)
+        """What is still marked to confirm: ``public``, and columns by name."""
+        public = () if self.public.confirmed else ("public",)
+        return public + tuple(column.name for column in self.columns if not column.confirmed)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -186,6 +186,11 @@ def other_constants(world: World, shared: bytes) -> bytes:
     return with_sum(shared, {"config": Signed.make(world.key, made)})
 
 
+def other_attempt(world: World, shared: bytes) -> bytes:
+    made = RoundConfig.decode(last_sum(shared).config.body).model_copy(update={"run": 7})
+    return with_sum(shared, {"config": Signed.make(world.key, made)})
+
+
 def other_history(world: World, shared: bytes) -> bytes:
     """The sum was made by members who had been told another past."""
     made = RoundConfig.decode(last_sum(shared).config.body)
@@ -206,6 +211,7 @@ HEADERS: dict[str, tuple[str, Attack]] = {
     "this member's own, which it never sent": ("headers", changed_by("m0", ledger=bytes(32))),
     "summed tags moved": ("headers", tags_moved),
     "another round's sum": ("headers", earlier_sum),
+    "a sum of another run": ("headers", other_attempt),
     "a sum of another history": ("headers", other_history),
     "a sum under other constants": ("headers", other_constants),
     "forged": (ProtocolError.__name__, headers(forged_header)),
@@ -220,6 +226,24 @@ def test_a_sum_with_wrong_headers_is_not_opened(name: str, world: World) -> None
     reply = say(world, VICTIM, "round", attack(world, shared), own)
     assert (reply.kind, reply.code) == ("refused", code)
     assert trace(world, VICTIM) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "cause"),
+    [
+        (CONFIGS, "another attempt's round", "out of order"),
+        (CONFIGS, "a lost attempt dropped", "out of order"),
+        (CONFIGS, "an empty history", "ledger holds an attempt"),
+        (HEADERS, "a sum of another run", "another attempt's"),
+        (HEADERS, "a sum of another history", "another history"),
+        (HEADERS, "a sum under other constants", "other constants"),
+    ],
+)
+def test_where_several_checks_would_refuse_the_first_one_does(
+    table: dict[str, tuple[str, Attack]], name: str, cause: str, world: World
+) -> None:
+    shared, own = due(world, VICTIM)
+    assert cause in say(world, VICTIM, "round", table[name][1](world, shared), own).cause
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,14 @@ from support.world import World
 ALL = ("m0", "m1", "m2", "m3")
 
 
+class KilledError(BaseException):
+    """The member's process dies here."""
+
+
+def kill(*_args: object, **_more: object) -> None:
+    raise KilledError
+
+
 def sent(world: World, name: str) -> int:
     return len(world.store(name).uploads(world.coordinator.plan.run))
 
@@ -184,11 +192,6 @@ def test_two_halves_of_the_consortium_cannot_be_led_apart(world: World) -> None:
 def test_an_interrupted_opening_is_finished_with_the_same_sum_or_never(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class KilledError(BaseException): ...
-
-    def kill(*_args: object) -> None:
-        raise KilledError
-
     shared, own = due(world, "m0")
     with monkeypatch.context() as patched:
         patched.setattr(MemberStore, "store_opened", kill)
@@ -203,6 +206,43 @@ def test_an_interrupted_opening_is_finished_with_the_same_sum_or_never(
         assert say(world, "m0", "round", *due(world, "m0")).code == "monotone"
     assert opened(world, "m0") == []
     assert say(world, "m0", "round", shared, own).kind == "ok"
+
+
+def test_who_opened_a_sum_refuses_a_history_that_denies_it_even_before_it_has_paid_for_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """m0 was away for round 0, opens its sum, and dies before it reserves for round 1."""
+    world = World(tmp_path)
+
+    def away(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
+        lost = name == "m0" and kind in ("round", "ping") and not world.coordinator.state.sums
+        return None if lost else (shared, own)
+
+    next(a for a in world.steps(away) if a.kind == "round" and world.coordinator.state.sums)
+    shared, own = due(world, "m0")
+    with monkeypatch.context() as patched:
+        patched.setattr(MemberStore, "charge", kill)
+        with pytest.raises(KilledError):
+            say(world, "m0", "round", shared, own)
+    world.members["m0"] = world.member("m0")
+    assert (len(opened(world, "m0")), world.store("m0").ledger()) == (1, ())
+    told = tuple(each.model_copy(update={"completed": False}) for each in config_of(shared).history)
+    assert say(world, "m0", "round", with_config(world, shared, round=0, history=told), own).code == "history"
+    assert say(world, "m0", "round", shared, own).kind == "ok"
+
+
+def test_an_attempt_a_member_died_in_is_charged_and_never_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, own = due(world, "m0")
+    with monkeypatch.context() as patched:
+        patched.setattr(MemberStore, "submit", kill)
+        with pytest.raises(KilledError):
+            say(world, "m0", "round", shared, own)
+    world.members["m0"] = world.member("m0")
+    assert say(world, "m0", "round", shared, own).code == "lost-attempt"
+    assert sent(world, "m0") == 1
+    assert (1, 1) in {(e.round, e.attempt) for e in world.store("m0").ledger()}
 
 
 # --- the list of lost attempts ---

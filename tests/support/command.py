@@ -21,10 +21,14 @@ def fedrepay(*arguments: object) -> Result:
     out, err = io.StringIO(), io.StringIO()
     words = ["fedrepay", *map(str, arguments)]
     wide = {"COLUMNS": "400", "TERM": "dumb"}
-    with mock.patch.object(sys, "argv", words), mock.patch.dict("os.environ", wide):
-        with redirect_stdout(out), redirect_stderr(err):
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
+    with (
+        mock.patch.object(sys, "argv", words),
+        mock.patch.dict("os.environ", wide),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
     return Result(code, out.getvalue(), err.getvalue())
