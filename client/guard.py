@@ -108,9 +108,6 @@ def _check_history(view: View, config: RoundConfig) -> None:
     listed = {(each.round, each.attempt) for each in config.history} | {(config.round, config.attempt)}
     if not view.charged <= listed:
         raise Refusal("history", "This member's ledger holds an attempt that the run's list lacks.")
-    for attempt, (round_, _, _) in view.submitted.items():
-        if (round_, attempt) not in listed:
-            raise Refusal("history", "This member submitted to an attempt that the run's list lacks.")
     for round_, (attempt, _) in enumerate(view.opened):
         if attempt >= len(config.history) or not (
             config.history[attempt].completed and config.history[attempt].round == round_

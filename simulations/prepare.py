@@ -38,7 +38,8 @@ def prepare(arguments: Arguments) -> Prepared:
     """
     book = codebook.load(Path(arguments.schema))
     mapping = None if arguments.mapping is None else load_mapping(Path(arguments.mapping))
-    extra = (arguments.split.removeprefix("column:"),) if arguments.split.startswith("column:") else ()
+    kind, _, column = arguments.split.partition(":")
+    extra = (column,) if kind == "column" and column else ()
     table = _read(book, Path(arguments.data), mapping, extra)
     shares = _split(arguments, table)
     if arguments.test is None:

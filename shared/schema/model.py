@@ -149,7 +149,10 @@ def parse_schema(text: str, source: str) -> Schema:
     try:
         return Schema.model_validate_json(as_json)
     except ValidationError as error:
-        lines = [f"{_place(each['loc'], content)}: {each['msg']}" for each in error.errors()]
+        lines = [
+            f"{_place(each['loc'], content)}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        ]
         raise SchemaError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
 
 

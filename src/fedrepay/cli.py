@@ -39,7 +39,9 @@ def main() -> None:
         if (error.name or "fedrepay").partition(".")[0] == "fedrepay":
             raise
         console.print(f"[bold red]ArgumentError[/]: this command needs {error.name}, which is not installed.")
-        console.print("pip install 'fedrepay[simulation]', or [member] at a member.", markup=False, style="dim")
+        console.print(
+            "pip install 'fedrepay[simulation]', or [member] at a member.", markup=False, style="dim"
+        )
         sys.exit(2)
 
 

@@ -213,6 +213,23 @@ def test_control_without_signatures_the_coordinators_keys_are_accepted(
     assert say(world, "m0", "introduce", introduced(world, shared, CHANGES[name])).kind == "ok"
 
 
+def test_a_roster_message_without_a_members_hello_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    introduction = Introduction.decode(world.until("introduce").parts["m0"][0])
+    for hellos in (introduction.hellos[:-1], (*introduction.hellos[:-1], introduction.hellos[0])):
+        fewer = introduction.model_copy(update={"hellos": hellos}).encode()
+        assert say(world, "m0", "introduce", fewer).code == ProtocolError.__name__
+
+
+def test_a_roster_without_the_member_itself_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    introduction = Introduction.decode(world.until("introduce").parts["m3"][0])
+    three = Roster.of([world.identities[n].entry() for n in HONEST[:3]], keys.public_bytes(world.key))
+    world.members["m3"].approve_roster(three.code())
+    others = introduction.model_copy(update={"roster": three.encode(), "hellos": introduction.hellos[:3]})
+    assert say(world, "m3", "introduce", others.encode()).code == ProtocolError.__name__
+
+
 def test_a_member_whose_own_hello_was_replaced_refuses(tmp_path: Path) -> None:
     """As after a restart of the member with other keys, or two nodes under one name."""
     world = World(tmp_path)

@@ -34,9 +34,6 @@ def rows(folder: Path, *lines: str) -> Path:
     return file
 
 
-# --- check-data ---
-
-
 def test_good_data_are_accepted_and_their_encoding_shown(small: Path, tmp_path: Path) -> None:
     result = fedrepay(
         "member", "check-data", "--schema", small, "--data", rows(tmp_path, "k1,0,500,x", "k1,1,5,")

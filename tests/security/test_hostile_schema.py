@@ -1,0 +1,64 @@
+"""Schema and code book come from outside: no number in them may hide from the sensitivity."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.schema.codebook import build, from_bytes
+from fedrepay.shared.schema.model import parse_schema
+from support.schemas import column, schema
+
+TEXT = schema(column("a")).encode()
+BOOK = build(TEXT)
+
+
+def book_with(entry: int) -> bytes:
+    """The code book's bytes with every entry of the feature's table replaced."""
+    tables = {name: table.copy() for name, table in load(BOOK.codebook_bytes).items()}
+    tables["000 a"][:] = entry
+    return save(tables, metadata={"schema_sha256": hashlib.sha256(TEXT).hexdigest()})
+
+
+@pytest.mark.parametrize("entry", [-(2**31), 2**31 - 1, 46, -46])
+def test_a_code_book_with_larger_entries_than_the_schema_makes_is_refused(entry: int) -> None:
+    assert BOOK.scale / np.sqrt(2) < 46
+    with pytest.raises(SchemaError, match="another shape or size") as caught:
+        from_bytes(TEXT, book_with(entry))
+    assert "schema build" in caught.value.remedy
+    from_bytes(TEXT, book_with(45))
+
+
+def test_control_the_lowest_integer_would_pass_for_no_sensitivity_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(np, "abs", lambda _table: np.zeros(1, np.int64))
+    book = from_bytes(TEXT, book_with(-(2**31)))
+    row = book.rows(np.zeros((1, 1), dtype=np.uint16))[0]
+    true_norm = (1 << book.weight_bits) * book.residual_scale * float(np.linalg.norm(row))
+    assert true_norm > 10**6 * book.delta_gradient, "squares of 2³¹ wrap to 0 in the bound, not in the data"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "crosses = [{columns = 5}]",
+        "columns = [{name = 5}]",
+        "columns = 5",
+        "columns = [[1]]",
+        "a = " + "[" * 5000,
+        "n = 1" + "0" * 5000,
+        "n = 0x" + "f" * 5000,
+        "[public]\nn_max = 1e400",
+        "a = 1979-05-27",
+        "\ufffd",
+        '"\\u0000" = 1',
+    ],
+)
+def test_hostile_texts_end_in_a_schema_error_with_a_remedy(text: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        parse_schema(text, "theirs.toml")
+    assert "theirs.toml" in caught.value.cause
+    assert "schema check --help" in caught.value.remedy

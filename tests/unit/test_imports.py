@@ -1,0 +1,128 @@
+"""The import rules hold, and each breaks when somebody breaks it; `--help` loads nothing heavy."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fedrepay
+
+PACKAGE = Path(fedrepay.__file__).parent
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+LINT = Path(sys.executable).with_name("lint-imports")
+HEAVY = {"duckdb", "tenseal", "flwr", "sqlalchemy", "scipy", "sklearn", "dp_accounting"}
+
+SIDES = "shared knows neither side"
+PURE = "shared is pure: no flwr, no database, no clock, no TenSEAL"
+APART = "client and server never meet"
+PRODUCT = "the product does not lean on simulations"
+BLIND = "the coordinator can import nothing that decrypts or trains"
+ONE = "one module touches TenSEAL"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's sources and its rules in a folder of their own."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(
+        PACKAGE, folder / "fedrepay", ignore=lambda _, names: [n for n in names if not is_source(n)]
+    )
+    shutil.copy(PROJECT, folder)
+    return folder
+
+
+def is_source(name: str) -> bool:
+    return name.endswith(".py") or ("." not in name and name != "__pycache__")
+
+
+def lint(folder: Path) -> tuple[int, set[str], str]:
+    """Exit code, the contracts that are broken, and all that was said."""
+    done = subprocess.run(
+        [LINT, "--config", "pyproject.toml", "--no-cache", "--no-logo"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return (
+        done.returncode,
+        set(re.findall(r"^(.+) BROKEN", done.stdout, re.MULTILINE)),
+        done.stdout + done.stderr,
+    )
+
+
+def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
+    code, broken, text = lint(copy)
+    assert (code, broken) == (0, set()), text
+    assert set(re.findall(r"^(.+) KEPT", text, re.MULTILINE)) == {SIDES, PURE, APART, PRODUCT, BLIND, ONE}
+
+
+@pytest.mark.parametrize(
+    ("contract", "module", "line"),
+    [
+        (SIDES, "shared/errors.py", "from fedrepay.client import guard"),
+        (SIDES, "shared/trust/wire.py", "import fedrepay.server.state"),
+        (SIDES, "shared/schema/bins.py", "from fedrepay.simulations.split import split_test"),
+        (PURE, "shared/trust/keys.py", "import time"),
+        (PURE, "shared/privacy/noise.py", "from datetime import datetime"),
+        (PURE, "shared/schema/encode.py", "import duckdb"),
+        (PURE, "shared/trust/release.py", "import sqlite3"),
+        (PURE, "shared/secure_sum/ciphertext.py", "import tenseal"),
+        (PURE, "shared/trust/plan.py", "from flwr.app import Context"),
+        (APART, "server/verify.py", "from fedrepay.client import guard"),
+        (APART, "client/guard.py", "from fedrepay.server import state"),
+        (PRODUCT, "client/score.py", "from fedrepay.simulations import figures"),
+        (PRODUCT, "server/app.py", "import fedrepay.simulations.grid"),
+        (BLIND, "server/verify.py", "import tenseal"),
+        (BLIND, "server/state.py", "import torch"),
+        (BLIND, "server/coordinator.py", "from opacus import PrivacyEngine"),
+        (BLIND, "server/store.py", "import duckdb"),
+        (BLIND, "server/ceremony.py", "def late() -> None:\n    import dp_accounting"),
+        (BLIND, "shared/secure_sum/ring.py", "import torch"),
+        (ONE, "client/guard.py", "import tenseal"),
+        (ONE, "simulations/measure.py", "def late() -> None:\n    from tenseal import context"),
+    ],
+)
+def test_a_forbidden_import_breaks_its_contract(copy: Path, contract: str, module: str, line: str) -> None:
+    target = copy / "fedrepay" / module
+    before = target.read_text()
+    try:
+        target.write_text(f"{before}\n{line}\n")
+        code, broken, text = lint(copy)
+    finally:
+        target.write_text(before)
+    assert code == 1, text
+    assert contract in broken, text
+
+
+def loaded_by(program: str) -> set[str]:
+    """Which heavy packages a fresh interpreter has loaded after the program."""
+    ending = f"\nprint(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\n" + program + ending], capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "simulate --help", "recommend --help", "schema build --help", "member check-data --help"],
+)
+def test_help_loads_nothing_heavy(words: str) -> None:
+    program = f"from fedrepay import cli\nsys.argv = ['fedrepay', *{words.split()!r}]\n"
+    assert (
+        loaded_by(program + "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code")
+        == set()
+    )
+
+
+def test_control_the_work_itself_does_load_them() -> None:
+    assert loaded_by("import fedrepay.simulations.simulate, fedrepay.client.he, duckdb") >= {
+        "flwr",
+        "tenseal",
+        "duckdb",
+    }
