@@ -27,11 +27,6 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.wire import Attempt, RoundConfig, Signed, Sum
 
 
-def cohort_hash(cohort: tuple[str, ...]) -> bytes:
-    """Identity of a cohort (32 bytes)."""
-    return keys.digest(b"cohort", *(name.encode() for name in cohort))
-
-
 class Session:
     """The member's working memory for one epoch."""
 
@@ -111,8 +106,12 @@ class Session:
 
     def learner(self, config: RoundConfig) -> Learner:
         """The run's learner on this member's code book."""
-        if self._learner is None:
+        if self._learner is None or (self._learner.name, self._learner.rounds) != (
+            config.learner,
+            config.rounds,
+        ):
             self._learner = make_learner(config.learner, self.book, config.rounds)
+            self._model = []
             sizes = tuple(sum(s.size for s in segments) for segments in self._learner.segments())
             if sizes != guard.sizes(config):
                 raise Refusal("schema", "The learner's sums and the run's differ in size.")
@@ -187,7 +186,7 @@ class Session:
     # --- sealing ---
 
     def _context(self, config: RoundConfig) -> bytes:
-        return attempt_context(config.run, config.round, config.attempt, cohort_hash(config.cohort))
+        return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
 
     def attempt_keys(self, config: RoundConfig) -> AttemptKeys:
         """Keys for sealing one contribution to this attempt's cohort."""

@@ -21,8 +21,8 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the same rows in the same order every time
 }
 _DELIMITERS = ",;\t|"
-_STAYS_TEXT = "^[-+]?0[0-9]|^[-+]?[0-9]{19,}$"
-"""Postal codes and account numbers: as numbers they would lose zeros or digits, and two become one."""
+_STAYS_TEXT = "^[-+]?0[0-9]|^[+][0-9]|^-?[0-9]{19,}$"
+"""Postal codes, telephone and account numbers: as numbers they lose characters, and two become one."""
 _GUESSES = {  # by what every cell must look like; TRY_CAST alone would round 4.5 to a BIGINT
     "BIGINT": "regexp_full_match({0}, '[-+]?[0-9]{{1,18}}')",
     "DOUBLE": "TRY_CAST({0} AS DOUBLE) IS NOT NULL",

@@ -1,6 +1,7 @@
 """Pairwise masks mod t: each pair adds and subtracts the same numbers, so only the sum is readable.
 
-protocol.md, *Epochs, roster, keys*, 4. No pair key is ever revealed: a drop means a new attempt.
+protocol.md, *Epochs, roster, keys*, 4, with two additions (docs/adr/0009): a mask is derived for the two
+identities too, and for the whole round configuration. No pair key is ever revealed: a drop means a new attempt.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,11 @@ from fedrepay.shared.secure_sum.stream import uniform
 from fedrepay.shared.trust import keys
 
 
-def attempt_context(run: int, round_number: int, attempt: int, cohort_hash: bytes) -> bytes:
-    """Canonical bytes (48) of one attempt: run (8, big-endian), round (4), attempt (4), cohort hash (32).
+def attempt_context(run: int, round_number: int, attempt: int, config_hash: bytes) -> bytes:
+    """Canonical bytes (48) of one attempt: run (8, big-endian), round (4), attempt (4), config hash (32).
+
+    The hash is of the attempt's ``RoundConfig``: members told different cohorts, noise or modes share no mask,
+    so what they send adds up to nothing readable.
 
     Raises:
         ProtocolError: a number is out of range, or the hash has not 32 bytes.
@@ -27,16 +31,20 @@ def attempt_context(run: int, round_number: int, attempt: int, cohort_hash: byte
             f"Run {run}, round {round_number}, attempt {attempt} are not numbers of a run.",
             "Refuse the message.",
         ) from error
-    if len(cohort_hash) != 32:
-        raise ProtocolError(f"A cohort hash of {len(cohort_hash)} bytes.", "Refuse the message.")
-    return numbers + cohort_hash
+    if len(config_hash) != 32:
+        raise ProtocolError(f"A config hash of {len(config_hash)} bytes.", "Refuse the message.")
+    return numbers + config_hash
 
 
-def pair_mask(secret: bytes, context: bytes, chunks: int, t: int) -> npt.NDArray[np.uint64]:
+def pair_mask(
+    secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: int, t: int
+) -> npt.NDArray[np.uint64]:
     """The mask two members share for one attempt.
 
     Args:
         secret: their X25519 secret (32 bytes).
+        pair: both key hashes (32 bytes each), in either order. Without them a member that publishes another's
+            mask key as its own would make a third member add and subtract one and the same mask.
         context: :func:`attempt_context`.
         chunks: ciphertexts of the sum.
         t: plain modulus.
@@ -44,7 +52,8 @@ def pair_mask(secret: bytes, context: bytes, chunks: int, t: int) -> npt.NDArray
     Returns:
         (chunks, 4096) numbers, uniform mod t.
     """
-    return uniform(keys.derive(secret, "mask", context), t, chunks * ring.SLOTS).reshape(chunks, ring.SLOTS)
+    key = keys.derive(secret, "mask", context + min(pair) + max(pair))
+    return uniform(key, t, chunks * ring.SLOTS).reshape(chunks, ring.SLOTS)
 
 
 def apply_masks(
@@ -69,6 +78,6 @@ def apply_masks(
         raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
     total = slots.copy()
     for peer, secret in peers.items():  # at most 1,500 terms below 2⁴⁸: no overflow in 64 bits
-        mask = pair_mask(secret, context, len(slots), t)
+        mask = pair_mask(secret, (mine, peer), context, len(slots), t)
         total += mask if mine < peer else np.uint64(t) - mask
     return total % np.uint64(t)

@@ -34,7 +34,7 @@ def what_colluders_know(cohort: Cohort, victim: str, honest: set[str]) -> npt.ND
     honest_hashes = {cohort.key_hash(name) for name in honest}
     for peer, secret in cohort.pair_secrets(victim).items():
         if peer not in honest_hashes:
-            mask = pair_mask(secret, cohort.context, len(residual), GAM.t)
+            mask = pair_mask(secret, (mine, peer), cohort.context, len(residual), GAM.t)
             residual = (residual + (T - mask if mine < peer else mask)) % T
     return residual
 
@@ -86,7 +86,7 @@ def test_every_part_of_the_context_changes_the_mask() -> None:
         for cohort in (bytes(32), bytes(31) + b"\x01")
     }
     assert len(contexts) == 10
-    firsts = {pair_mask(bytes(32), context, 1, GAM.t)[0, 0] for context in contexts}
+    firsts = {pair_mask(bytes(32), (b"a" * 32, b"b" * 32), context, 1, GAM.t)[0, 0] for context in contexts}
     assert len(firsts) == 10
 
 

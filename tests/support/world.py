@@ -81,6 +81,7 @@ class World:
     size: int = 4
     mode: str = "distributed"
     epsilon: float = 4.0
+    rounds: int = 3
     limits: Limits | None = None
     names: list[str] = field(init=False)
     members: dict[str, Member] = field(init=False)
@@ -133,7 +134,7 @@ class World:
                 "epsilon": self.epsilon,
                 "delta": 1e-5,
                 "colluders": default_colluders(self.size),
-                "rounds": 3,
+                "rounds": self.rounds,
             }
         )
 

@@ -1,0 +1,117 @@
+"""Masks belong to two identities and to one configuration; a member that is told another shares none.
+
+Each attack reads what the coordinator and one member hold, and is shown to work without the binding.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fedrepay.client import contribution, session
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.shared.secure_sum import masking
+from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import Header, Hello, Reply, Signed, Upload
+from support.adversary import upload_of, with_config
+from support.world import World, rows
+
+READABLE = 1e9  # numbers near the truth; uniform ones mod t have a standard deviation of 2e13
+
+
+def plain(world: World, *names: str) -> npt.NDArray[np.int64]:
+    return np.sum([contribution.gram(rows(world.book, int(name[1:]))) for name in names], axis=0)
+
+
+def read(world: World, colluder: str, payload: bytes, members: int) -> npt.NDArray[np.int64]:
+    """What a colluder's keys make of ciphertexts."""
+    state = EpochState.decode(world.store(colluder).fact("epoch") or b"")
+    slots = GroupContext.from_secret(state.context_secret).decrypt(coefficients(payload, 1))
+    return GAM.unpack(slots, members, world.book.dimension * (world.book.dimension + 1) // 2)
+
+
+def error(seen: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> float:
+    return float(np.std((seen - truth).astype(float)))
+
+
+def with_copied_mask_key(folder: Path) -> float:
+    """K = 3: the colluder publishes the third member's mask key as its own; how far it is from the second."""
+    world = World(folder, size=3)
+    colluder, victim, copied = sorted(
+        world.names, key=lambda name: keys.key_hash(keys.public_bytes(world.identities[name].signing))
+    )
+    masks: dict[str, bytes] = {}
+    while (ask := world.coordinator.ask()) is not None:
+        parts = sorted(ask.parts.items(), key=lambda part: part[0] == colluder)  # its hello comes last
+        for target, (shared, own) in parts:
+            name = target if ask.kind == "hello" else world.coordinator.node(target)
+            reply = Reply.decode(world.members[name].handle(ask.kind, shared, own))
+            if ask.kind == "hello":
+                hello = Hello.decode(Signed.decode(reply.body).body)
+                masks[name] = hello.mask
+                if name == colluder:
+                    forged = hello.model_copy(update={"mask": masks[copied]})
+                    body = Signed.make(world.identities[name].signing, forged).encode()
+                    reply = Reply(kind="ok", body=body)
+            world.replies.append((ask.kind, name, reply))
+            world.take(world.coordinator.receive(ask, target, reply))
+        if ask.kind == "round":
+            break
+        world.take(world.coordinator.finish(ask))
+    upload = upload_of(world, victim, 0)
+    return error(read(world, colluder, upload.payload, 1), plain(world, victim))
+
+
+def test_a_copied_mask_key_cancels_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_copied_mask_key(tmp_path / "bound") > READABLE
+    bound = masking.pair_mask
+
+    def unbound(secret: bytes, pair: object, *rest: object) -> npt.NDArray[np.uint64]:
+        return bound(secret, (b"", b""), *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(masking, "pair_mask", unbound)
+    assert with_copied_mask_key(tmp_path / "control") < READABLE
+
+
+def with_another_epsilon_for_one(folder: Path) -> float:
+    """m0 is told half the ε of the others; how far the sum of all uploads is from the truth."""
+    world = World(folder, size=4)
+    ask = world.until("round")
+    total = PublicSum(1)
+    for name, (shared, own) in ask.parts.items():
+        told = with_config(world, shared, epsilon=world.epsilon / 2) if name == "m0" else shared
+        reply = Reply.decode(world.members[name].handle("round", told, own))
+        assert reply.kind == "ok", reply.cause
+        upload = Upload.decode(reply.body)
+        total.add(upload.payload, Header.decode(upload.header.body).tags)
+    return error(read(world, "m3", total.payload(), 4), plain(world, *world.names))
+
+
+def test_members_told_different_noise_share_no_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_another_epsilon_for_one(tmp_path / "bound") > READABLE
+    bound = session.attempt_context
+
+    def unbound(run: int, round_: int, attempt: int, _config: bytes) -> bytes:
+        return bound(run, round_, attempt, bytes(32))
+
+    monkeypatch.setattr(session, "attempt_context", unbound)
+    assert with_another_epsilon_for_one(tmp_path / "control") < READABLE
+
+
+def test_a_refused_configuration_leaves_nothing_behind(tmp_path: Path) -> None:
+    world = World(tmp_path, size=4, rounds=6)
+    ask = world.until("round")
+    shared, own = ask.parts["m1"]
+    poison = with_config(world, shared, rounds=2, delta=1e-80)
+    assert Reply.decode(world.members["m1"].handle("round", poison, own)).kind == "refused"
+    world.run()
+    charged = [
+        {(e.round, e.attempt): e.event for e in world.store(name).ledger() if e.status == "reserved"}
+        for name in world.names
+    ]
+    assert len(charged[0]) == 6
+    assert all(each == charged[0] for each in charged)
