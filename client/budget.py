@@ -6,6 +6,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from fedrepay.client.contribution import largest_entry
 from fedrepay.client.limits import Limits
 from fedrepay.client.store import LedgerEntry
 from fedrepay.shared.errors import BudgetError
@@ -15,9 +16,11 @@ from fedrepay.shared.privacy.accounting import (
     check_width,
     composed_epsilon,
     most_draws,
+    overflow_ok,
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.schema.codebook import PLAIN_MODULUS, CodeBook
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
 
 YEAR = 365 * 86400.0  # seconds
@@ -53,23 +56,37 @@ def as_event(charged: tuple[Mechanism, ...]) -> Event:
     return tuple(asdict(mechanism) for mechanism in charged)
 
 
+def fits(book: CodeBook, mechanism: Mechanism) -> bool:
+    """Whether the sum of a full cohort, noise included, stays inside ±t/2: else it would wrap unnoticed."""
+    largest = largest_entry(book)
+    entry = max(largest, book.residual_scale) * largest << book.weight_bits
+    n_max = book.schema.public.n_max
+    return overflow_ok(mechanism.cohort, n_max, entry, mechanism.total_variance, PLAIN_MODULUS)
+
+
 def gate(
     config: RoundConfig,
     spent_in_run: tuple[Mechanism, ...],
     new: tuple[Mechanism, ...],
     ledger: tuple[LedgerEntry, ...],
     limits: Limits,
+    book: CodeBook,
     now: float,
 ) -> None:
-    """The last check before a reserve: width, the run's (ε, δ), the year's budget.
+    """The last check before a reserve: width, room mod t, the run's (ε, δ), the year's budget.
 
     Raises:
-        BudgetError: a share is too narrow, or a bound would be passed.
+        BudgetError: a share is too narrow, the noise too wide, or a bound would be passed.
     """
     if config.mode == "none":
         return
     for mechanism in new:
         check_width(mechanism)
+        if not fits(book, mechanism):
+            raise BudgetError(
+                "The noise of this attempt is so wide that the sum could pass t/2.",
+                "Ask for a larger ε or fewer retries; start a new run.",
+            )
     epsilon = composed_epsilon(spent_in_run + new, config.delta)
     if epsilon > config.epsilon:
         raise BudgetError(

@@ -78,13 +78,20 @@ def seal(made: bytes, number: int, epoch: Epoch, entropy: Entropy) -> bytes:
 
 
 def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
-    """Open a sealed release with this member's long-term key."""
-    message = SealedRelease.decode(sealed)
-    wrapped = dict(message.wrapped).get(identity.name)
-    if wrapped is None:
-        raise Refusal("release", "The release is not sealed to this member.")
-    info = _info(message.number, epoch)
-    return keys.open_once(keys.hpke_open(identity.sealing, wrapped, info), message.payload, info)
+    """Open a sealed release with this member's long-term key.
+
+    Raises:
+        Refusal: code ``release``: its writer sealed something else, or to others.
+    """
+    try:
+        message = SealedRelease.decode(sealed)
+        wrapped = dict(message.wrapped).get(identity.name)
+        if wrapped is None:
+            raise Refusal("release", "The release is not sealed to this member.")
+        info = _info(message.number, epoch)
+        return keys.open_once(keys.hpke_open(identity.sealing, wrapped, info), message.payload, info)
+    except ProtocolError as error:
+        raise Refusal("release", f"The sealed release cannot be opened: {error.cause}") from error
 
 
 def _info(number: int, epoch: Epoch) -> bytes:

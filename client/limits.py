@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedrepay.shared.errors import BudgetError, Refusal
-from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.schema.columns import Public
+from fedrepay.shared.trust.roster import default_colluders, minimum_cohort
 from fedrepay.shared.trust.wire import RoundConfig
 
 
@@ -20,10 +21,11 @@ class Limits(BaseModel):
     delta_per_year: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     delta_per_release: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     max_attempts: Annotated[int, Field(ge=0)] = 3
+    minimum_colluders: Annotated[int, Field(ge=1)] | None = None  # None: max(1, ⌈K/10⌉) of the roster
     allow_unprotected: bool = False
 
-    def check(self, config: RoundConfig, roster_size: int) -> None:
-        """Refuse a round these limits do not allow.
+    def check(self, config: RoundConfig, roster_size: int, public: Public) -> None:
+        """Refuse a round these limits, or the schema's public bounds, do not allow.
 
         Raises:
             Refusal: code ``limits``, with the limit and the value.
@@ -37,8 +39,12 @@ class Limits(BaseModel):
                 )
         else:
             _at_most("epsilon", config.epsilon, self.epsilon_per_release)
-            _at_most("delta", config.delta, self.delta_per_release)
+            _at_most("delta", config.delta, min(self.delta_per_release, largest_delta(public)))
+            least = self.minimum_colluders or default_colluders(roster_size)
+            if config.colluders < least:
+                raise Refusal("limits", f"colluders = {config.colluders} is below this member's {least}.")
         _at_most("max_attempts", config.max_attempts, self.max_attempts)
+        _at_most("members", roster_size, public.members_max)
         needed = max(self.minimum_cohort, minimum_cohort(roster_size, config.colluders))
         if len(config.cohort) < needed:
             raise Refusal("limits", f"A cohort of {len(config.cohort)} is below this member's {needed}.")
@@ -55,6 +61,11 @@ class Limits(BaseModel):
                 f"{self.epsilon_per_year:.4g} at δ = {self.delta_per_year:g}.",
                 "The budget is spent. Wait until older releases are a year old, or raise the limit on purpose.",
             )
+
+
+def largest_delta(public: Public) -> float:
+    """1/(10·n_max): δ must stay below the chance of naming one customer."""
+    return 1 / (10 * public.n_max)
 
 
 def _at_most(name: str, value: float, limit: float) -> None:

@@ -4,6 +4,7 @@ The decisions are pure (``epoch``, ``guard``, ``budget``, ``closing``); this mod
 it reads the store, asks them, writes what they decide, and only then answers.
 """
 
+import logging
 from collections.abc import Callable
 from time import perf_counter
 
@@ -19,6 +20,7 @@ from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import (
     Acceptances,
     Attempt,
@@ -34,6 +36,11 @@ from fedrepay.shared.trust.wire import (
     Votes,
     Written,
 )
+
+_AT_HOME = (
+    "The member's own log says why."  # errors may name paths, data or other runs: they stay at the member
+)
+log = logging.getLogger(__name__)
 
 
 class Member:
@@ -85,9 +92,14 @@ class Member:
                 self._store.remember(blocked=refusal.code.encode())
             reply = Reply(kind="refused", code=refusal.code, cause=refusal.cause)
         except BudgetError as error:
-            reply = Reply(kind="refused", code="budget", cause=error.cause)
+            log.warning("%s: %s", kind, error)
+            reply = Reply(kind="refused", code="budget", cause=_AT_HOME)
         except FedrepayError as error:
-            reply = Reply(kind="refused", code=type(error).__name__, cause=error.cause)
+            log.warning("%s: %s", kind, error)
+            reply = Reply(kind="refused", code=type(error).__name__, cause=_AT_HOME)
+        except Exception:
+            log.exception("%s", kind)
+            reply = Reply(kind="refused", code="internal", cause=_AT_HOME)
         return reply.encode()
 
     def _dispatch(self, kind: str, shared: bytes, own: bytes) -> Reply:
@@ -122,14 +134,26 @@ class Member:
 
     def _hello(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
         signed = Signed.decode(shared)
-        run = EpochStart.decode(signed.body).run
+        start = EpochStart.decode(signed.body)
+        run = start.run
         last = int.from_bytes(self._store.fact("run") or b"\x00", "big")
         if run <= last:
             raise Refusal("monotone", f"Run {run} is not above run {last}.")
+        begun = self._store.fact("epoch")
+        if begun is not None and EpochState.decode(begun).run == run:
+            raise Refusal("monotone", f"Another call for run {run} was answered already.")
+        known, code = self._store.fact("roster"), self._store.fact("approved_code")
+        if known is not None:
+            roster = Roster.decode(known)
+            if start.coordinator != roster.coordinator and code == roster.code().encode():
+                raise Refusal(
+                    "roster",
+                    "The call for an epoch is not by the coordinator of this member's roster.",
+                    "If the coordinator's key has changed, compare the new words and approve them first.",
+                )
         state, answer = epoch.hello(self._identity, signed, self._entropy)
         self._session = None
-        facts = {"epoch": state.encode(), "run": run.to_bytes(8, "big"), "blocked": b""}
-        return answer.encode(), facts
+        return answer.encode(), {"epoch": state.encode(), "blocked": b""}
 
     def _state(self) -> EpochState:
         stored = self._store.fact("epoch")
@@ -161,8 +185,8 @@ class Member:
         epoch.check_acceptances(state.epoch(), message.acceptances, last)
         seed = epoch.group_seed(self._identity, state, own)
         state, answer = epoch.confirm(self._identity, state, seed, message.offer)
-        roster = state.epoch().roster.encode()
-        return answer.encode(), {"epoch": state.encode(), "roster": roster}
+        facts = {"roster": state.epoch().roster.encode(), "run": state.run.to_bytes(8, "big")}
+        return answer.encode(), {"epoch": state.encode(), **facts}
 
     # --- rounds ---
 
@@ -193,7 +217,7 @@ class Member:
         need = session.open_sums(config, request.sums)
         if need is not None:
             return Reply(kind="need", need=need)
-        self._limits.check(config, len(session.epoch.roster.names))
+        self._limits.check(config, len(session.epoch.roster.names), self._book.schema.public)
         return Reply(kind="ok", body=self._contribute(session, config, request.config))
 
     def _check_rollback(self, session: Session, config: RoundConfig, own: bytes) -> None:
@@ -223,7 +247,7 @@ class Member:
             if self._identity.name in each.cohort
             for mechanism in session.mechanisms(config, each)
         )
-        budget.gate(config, spent, new, self._store.ledger(), self._limits, self._clock())
+        budget.gate(config, spent, new, self._store.ledger(), self._limits, self._book, self._clock())
         begun = perf_counter()
         rows, snapshot = self._rows()
         frozen = self._store.fact(f"snapshot:{config.run}")
@@ -279,6 +303,8 @@ class Member:
         if not guard.is_closing(config):
             raise Refusal("monotone", "The run is not over.")
         self._check_rollback(session, config, own)
+        if self._store.fact(f"voted:{config.run}") and config.round != len(session.view().opened):
+            raise Refusal("release", "This member has signed the run's release and opens no further sum.")
         need = session.open_sums(config, message.sums)
         if need is not None:
             return Reply(kind="need", need=need)
@@ -290,10 +316,18 @@ class Member:
             release = made.encode()
             sealed = closing.seal(release, made.number, session.epoch, self._entropy)
             vote = closing.vote(self._identity, made.number, release)
-            return Written(sealed=sealed, vote=vote).encode(), {"candidate": release}
+            return Written(sealed=sealed, vote=vote).encode(), self._voted(config.run, release)
         release = closing.open_sealed(self._identity, message.sealed, session.epoch)
         closing.check(made, release)
-        return closing.vote(self._identity, made.number, release).encode(), {"candidate": release}
+        vote = closing.vote(self._identity, made.number, release)
+        return vote.encode(), self._voted(config.run, release)
+
+    def _voted(self, run: int, release: bytes) -> dict[str, bytes]:
+        """What to remember with a vote: one release a run, ever, and no sum is opened after it."""
+        key, digest = f"voted:{run}", keys.digest(release)
+        if self._store.fact(key) not in (None, digest):
+            raise Refusal("release", f"This member has signed another release of run {run}.")
+        return {"candidate": release, key: digest}
 
     def _votes(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
         candidate = self._store.fact("candidate")

@@ -171,7 +171,9 @@ class Coordinator:
             return Ask("votes", {n: (body, b"") for n in roster.names if n not in state.stored})
         if state.written is None:
             cohort = self._last_cohort()
-            able = [n for n in roster.by_key_hash(cohort) if n not in self._writers_failed]
+            able = [
+                n for n in roster.by_key_hash(cohort) if n not in self._writers_failed | state.bad_writers
+            ]
             if not able:
                 raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
             kind, targets, sealed = "write", [able[0]], None
@@ -273,6 +275,9 @@ class Coordinator:
         if ask.kind == "close":
             votes, names = len(state.votes), self.epoch.roster.names
             waiting = set(ask.parts) - set(state.votes) - set(state.away)  # they need older sums
+            refused = [name for name in ask.parts if state.away.get(name, "").startswith("release:")]
+            if votes == 1 and refused and not waiting:  # nobody but its writer signed it
+                return [Event("unwritten", next(iter(state.votes)), b"")]
             if votes <= len(names) // 2 and not waiting:
                 raise CohortError(
                     f"Only {votes} of {len(names)} members signed the release.",

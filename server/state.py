@@ -45,6 +45,7 @@ class State:
     closing: Signed | None = None
     written: Written | None = None
     votes: dict[str, Signed] = field(default_factory=dict)
+    bad_writers: set[str] = field(default_factory=set)  # members refused what they wrote
     stored: set[str] = field(default_factory=set)
     done: bool = False
 
@@ -81,6 +82,9 @@ class State:
         elif kind == "written":
             self.written = Written.decode(body)
             self.votes[name] = self.written.vote
+        elif kind == "unwritten":
+            self.written, self.votes = None, {}
+            self.bad_writers.add(name)
         elif kind == "vote":
             self.votes[name] = Signed.decode(body)
         elif kind == "stored":

@@ -126,6 +126,7 @@ class Consortium:
         plan = self.plan
         return Limits(
             minimum_cohort=3,
+            minimum_colluders=plan.colluders,
             epsilon_per_release=plan.epsilon,
             epsilon_per_year=plan.epsilon * SIMULATED_YEAR_BUDGET,
             delta_per_year=plan.delta,

@@ -24,7 +24,8 @@ READABLE = 1e9  # numbers near the truth; uniform ones mod t have a standard dev
 
 
 def plain(world: World, *names: str) -> npt.NDArray[np.int64]:
-    return np.sum([contribution.gram(rows(world.book, int(name[1:]))) for name in names], axis=0)
+    sums = np.array([contribution.gram(rows(world.book, int(name[1:]))) for name in names])
+    return np.asarray(sums.sum(axis=0), dtype=np.int64)
 
 
 def read(world: World, colluder: str, payload: bytes, members: int) -> npt.NDArray[np.int64]:
@@ -93,7 +94,7 @@ def with_another_epsilon_for_one(folder: Path) -> float:
 
 def test_members_told_different_noise_share_no_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_another_epsilon_for_one(tmp_path / "bound") > READABLE
-    bound = session.attempt_context
+    bound = masking.attempt_context
 
     def unbound(run: int, round_: int, attempt: int, _config: bytes) -> bytes:
         return bound(run, round_, attempt, bytes(32))

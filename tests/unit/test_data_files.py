@@ -98,14 +98,21 @@ def test_missing_files_and_folders_are_findings_and_all_are_named(tmp_path: Path
     ],
 )
 def test_common_dialects_of_csv_are_read_alike(tmp_path: Path, content: str) -> None:
-    table, findings = read(written(tmp_path / "odd [name]*.csv", content))
+    table, findings = read(written(tmp_path / "rows.csv", content))
     assert not findings.groups
     assert (table.customers.tolist(), table.codes.tolist()) == (["k1"], [[0, 0]])
 
 
+@pytest.mark.parametrize("name", ["r*.csv", "r?ws.csv", "r[o]ws.csv"])
+def test_a_files_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    written(tmp_path / "rows.csv", HEAD + "k9,0,5,x\n")
+    table, _ = read(written(tmp_path / name, HEAD + "k1,0,5,x\n"))
+    assert table.customers.tolist() == ["k1"]
+
+
 def test_commas_inside_quoted_names_do_not_choose_the_delimiter(tmp_path: Path) -> None:
-    file = written(tmp_path / "rows.csv", '"who, of all, of them";late;a;c\nk1;0;5;x\n')
-    table, _ = read(file, Mapping('SELECT "who, of all, of them" AS who, late, a, c FROM data'))
+    file = written(tmp_path / "rows.csv", '"who, of, all, of, them";late;a;c\nk1;0;5;x\n')
+    table, _ = read(file, Mapping('SELECT "who, of, all, of, them" AS who, late, a, c FROM data'))
     assert table.customers.tolist() == ["k1"]
 
 
