@@ -22,7 +22,7 @@ _HELP = (
     'currency = "EUR"\n'
     'absent = \\["income"]   # features you do not have; the schema must allow it\n'
     'extra = \\["branch"]    # columns beside the schema\'s, for splits of a simulation\n'
-    'sql = """SELECT _row, id AS customer, amount / 100 AS balance FROM data"""\n'
+    'sql = """SELECT _row, id AS customer, CAST(cents AS DOUBLE) / 100 AS balance FROM data"""\n'
     "\\[tables]              # more files, beside the mapping\n"
     'payments = "payments.parquet"\n\n'
     "\b\n"
@@ -101,6 +101,12 @@ def _show(console: "Console", report: "Report") -> None:
         console.print(f"Declared absent: {', '.join(report.absent)}.", style="yellow", markup=False)
     if report.currency:
         console.print(f"Currency of your amounts: {report.currency}.", markup=False)
+    if report.mixes_rows:
+        console.print(
+            "Your mapping aggregates or limits rows. The privacy guarantee holds only if every row it makes "
+            "depends on the rows of one customer.",
+            style="yellow",
+        )
     if report.refused:
         console.print("[bold red]Refused.[/] Mend the rows or the mapping, then check again.")
     else:

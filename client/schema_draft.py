@@ -38,8 +38,7 @@ def draft(file: Path, name: str) -> Draft:
             raise DataError(
                 f"{file} must be {'; '.join(each.bound for each in found)}.", "Give a CSV or Parquet file."
             )
-        described = connection.execute(f"DESCRIBE {DATA}").fetchall()
-    columns = [(str(each[0]), str(each[1])) for each in described if each[0] != ROW]
+        columns = files.guessed_types(connection, DATA)
     names = _canonical([original for original, _ in columns])
     taken: set[str] = set()
     parts = [_HEAD.format(name=_plain(name), file=json.dumps(str(file.name)))]

@@ -141,6 +141,7 @@ def measure(
         "attempts": release.card["attempts"],
         "attempts_void": release.card["attempts"] - len(release.sums),
         "members": len(prepared.parties),
+        "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
         "minimum_cohort": minimum_cohort(len(prepared.parties), plan.colluders),
         "parameters": plan.dimension,
         "values_summed": sum(sizes),

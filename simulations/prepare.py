@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.contribution import largest_entry
+from fedrepay.client import budget
 from fedrepay.client.data.table import Mapping, Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
+from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.schema import codebook
@@ -119,7 +120,7 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
     """
     book, members = prepared.book, len(prepared.parties)
     learner = default_learner(book.dimension)
-    bound = 1 / (10 * book.schema.public.n_max)
+    bound = largest_delta(book.schema.public)
     delta = min(1e-5, bound) if arguments.delta is None else arguments.delta
     if delta > bound:
         raise ArgumentError(
@@ -149,16 +150,12 @@ def _check_noise(plan: RunPlan, book: CodeBook, members: int) -> None:
     mu = accounting.target_mu(
         plan.epsilon, plan.delta, accounting.most_draws(sums, members, plan.max_attempts)
     )
-    largest = largest_entry(book)
-    entry = max(largest, book.residual_scale) * largest << book.weight_bits
     planned: list[accounting.Mechanism] = []
     for index in range(len(sums)):
         for each in accounting.plan_attempt(mu, sums, range(index), index, members, plan.colluders):
             planned.append(each)
             accounting.check_width(each)
-            if not accounting.overflow_ok(
-                members, book.schema.public.n_max, entry, each.total_variance, codebook.PLAIN_MODULUS
-            ):
+            if not budget.fits(book, each):
                 raise ArgumentError(
                     f"--epsilon {plan.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
                     "Ask for a larger ε, fewer --rounds or fewer --colluders.",

@@ -89,9 +89,10 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
     privacy, auc = metrics["privacy"], metrics["auc"]
     if privacy["not_private"]:
         console.print(f"[bold red]NOT PRIVATE: {privacy['not_private']}[/]")
-    if metrics["members"] < 5:
+    if metrics["smallest_cohort"] < 5:
         console.print(
-            f"[bold red]Small cohort: {metrics['members']} members; each can learn much about the others.[/]"
+            f"[bold red]Small cohort: {metrics['smallest_cohort']} members; each can learn much about the "
+            "others.[/]"
         )
     table = Table(show_header=False, box=None)
     rows = {

@@ -38,6 +38,7 @@ class Report:
     covered: tuple[str, ...]
     absent: tuple[str, ...]
     currency: str | None
+    mixes_rows: bool
 
     @property
     def refused(self) -> bool:
@@ -75,6 +76,7 @@ class Report:
             "covered": list(self.covered),
             "absent": list(self.absent),
             "currency": self.currency,
+            "mapping_mixes_rows": self.mixes_rows,
         }
 
 
@@ -119,6 +121,7 @@ def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
         covered=tuple(name for name in names if name not in unusable),
         absent=findings.absent,
         currency=mapping.currency if mapping else None,
+        mixes_rows=mapping.mixes_rows if mapping else False,
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MAPPED = "_mapped"
+WHOLE = "^(-?[0-9]{1,15})[.]0+$"
+"""A whole number written with decimals."""
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _EMPTY = '"NULL"'  # the type of a Parquet column without any value
 _NUMERIC = (*_WHOLE, *(f"U{each}" for each in _WHOLE), "FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN", _EMPTY)
@@ -76,7 +78,7 @@ def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind
 
 
 def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> npt.NDArray[np.object_]:
-    """Fetch a column as text, (n,) str or None; whole floating numbers lose their ``.0``.
+    """Fetch a column as text, (n,) str or None; whole numbers lose their ``.0``, each cell for itself.
 
     Raises:
         WrongTypeError: nested values, times, binary data.
@@ -91,6 +93,8 @@ def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> npt.NDA
             f"CASE WHEN isnan({cell}) THEN NULL WHEN {cell} = floor({cell}) AND abs({cell}) < 1e15 "
             f"THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR) ELSE {text} END"
         )
+    elif base == "VARCHAR":
+        text = f"regexp_replace({cell}, '{WHOLE}', '\\1')"
     (found,) = _fetch(connection, text)
     return _texts(found)
 

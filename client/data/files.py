@@ -21,9 +21,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # the same rows in the same order every time
 }
 _DELIMITERS = ",;\t|"
-_STAYS_TEXT = "^[-+]?0[0-9]|^[+][0-9]|^-?[0-9]{19,}$"
-"""Postal codes, telephone and account numbers: as numbers they lose characters, and two become one."""
-_GUESSES = {  # by what every cell must look like; TRY_CAST alone would round 4.5 to a BIGINT
+_GUESSES = {  # by what every cell looks like: for the draft of a schema only
     "BIGINT": "regexp_full_match({0}, '[-+]?[0-9]{{1,18}}')",
     "DOUBLE": "TRY_CAST({0} AS DOUBLE) IS NOT NULL",
     "DATE": "TRY_CAST({0} AS DATE) IS NOT NULL",
@@ -144,9 +142,10 @@ def _top_level(tree: list[tuple[str, int]]) -> list[str]:
 
 
 def _csv(connection: "DuckDBPyConnection", name: str, path: Path) -> list[str]:
-    """Everything is read as text by the header's names; a column whose cells all fit a type gets it.
+    """Every cell is text, whatever the others in its column are.
 
-    Numbers with leading zeros or too many digits stay text (postal codes, account numbers).
+    A type guessed from a whole column would let one customer's cell change how all others' are read, and no
+    sensitivity would bound that. Cells become numbers one at a time, where the schema or a CAST says so.
     """
     delimiter, names = _header(path)
     if len({each.lower() for each in names}) < len(names):
@@ -161,24 +160,23 @@ def _csv(connection: "DuckDBPyConnection", name: str, path: Path) -> list[str]:
             "columns": dict.fromkeys(names, "VARCHAR"),
         },
     )
-    for column in names:
-        _type_column(connection, name, column)
     return [ROW, *names]
 
 
-def _type_column(connection: "DuckDBPyConnection", table: str, column: str) -> None:
+def guessed_types(connection: "DuckDBPyConnection", table: str) -> list[tuple[str, str]]:
+    """(column, DuckDB type) of a table: declared ones, and for text what all its cells look like."""
+    described = connection.execute(f"DESCRIBE {quoted(table)}").fetchall()
+    columns = [(str(each[0]), str(each[1])) for each in described if each[0] != ROW]
+    return [(name, _guess(connection, table, name) if kind == "VARCHAR" else kind) for name, kind in columns]
+
+
+def _guess(connection: "DuckDBPyConnection", table: str, column: str) -> str:
     cell = quoted(column)
     tests = ", ".join(f"bool_and({test.format(cell)})" for test in _GUESSES.values())
     found = connection.execute(
-        f"SELECT count({cell}) > 0, bool_or(regexp_matches({cell}, '{_STAYS_TEXT}')), {tests} "
-        f"FROM {quoted(table)} WHERE {cell} IS NOT NULL"
+        f"SELECT {tests} FROM {quoted(table)} WHERE {cell} IS NOT NULL HAVING count({cell}) > 0"
     ).fetchone()
-    if found is None or not found[0] or found[1]:
-        return
-    for kind, fits in zip(_GUESSES, found[2:], strict=True):
-        if fits:
-            connection.execute(f"ALTER TABLE {quoted(table)} ALTER {cell} TYPE {kind}")
-            return
+    return next((kind for kind, fits in zip(_GUESSES, found or (), strict=False) if fits), "VARCHAR")
 
 
 def _header(path: Path) -> tuple[str, list[str]]:

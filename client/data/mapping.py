@@ -45,6 +45,15 @@ class Mapping:
     extra: tuple[str, ...] = ()
     currency: str | None = None
 
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether the SELECT aggregates, joins subqueries or limits rows.
+
+        The privacy guarantee needs every row to depend on its own customer only: such a mapping keeps it
+        only if it groups within one customer, which nobody but its author can see.
+        """
+        return _mixes_rows(self.sql)
+
 
 def load_mapping(path: Path) -> Mapping:
     """Read a mapping; table paths are relative to its folder.
@@ -66,6 +75,27 @@ def load_mapping(path: Path) -> Mapping:
     _check_sql(given.sql, str(path))
     tables = {name: path.parent / file for name, file in given.tables.items()}
     return Mapping(given.sql, tables, tuple(given.absent), tuple(given.extra), given.currency)
+
+
+def _mixes_rows(sql: str) -> bool:
+    """Whether the SELECT's shape can let one row move another's values; what cannot be parsed counts."""
+    import sqlglot  # noqa: PLC0415 - heavy
+    from sqlglot import exp  # noqa: PLC0415
+
+    mixing = (
+        exp.AggFunc,
+        exp.Window,
+        exp.Distinct,
+        exp.Limit,
+        exp.Offset,
+        exp.Subquery,
+        exp.Union,
+        exp.Group,
+    )
+    try:
+        return any(isinstance(node, mixing) for node in sqlglot.parse_one(sql, read="duckdb").walk())
+    except sqlglot.errors.SqlglotError:
+        return True
 
 
 def _check_sql(sql: str, source: str) -> None:

@@ -155,7 +155,8 @@ def _map(
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise MappingError(
             f"The mapping's SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
-            "Mend the SELECT, or the cells it names; TRY_CAST(x AS DOUBLE) makes a bad cell missing.",
+            "Mend the SELECT. Cells of a CSV file are text: CAST(x AS DOUBLE) makes numbers of them, and "
+            "TRY_CAST(x AS DOUBLE) a missing value of a bad cell.",
         ) from error
     return twice
 

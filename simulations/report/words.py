@@ -68,7 +68,7 @@ FILTERS: dict[str, Callable[..., str]] = {
 def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """(headline, explanation) of everything that must be seen in red."""
     found = []
-    privacy, members = metrics["privacy"], metrics["members"]
+    privacy = metrics["privacy"]
     if privacy["mode"] == "none":
         found.append(
             (
@@ -91,13 +91,14 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         )
     elif privacy["not_private"] is not None:
         found.append(("Not private", f"Reason: {privacy['not_private']}. “recommend” refuses its release."))
-    if members < SMALL_COHORT:
+    cohort = metrics["smallest_cohort"]
+    if cohort < SMALL_COHORT:
         found.append(
             (
-                f"Small cohort: only {members} members",
+                f"Small cohort: only {cohort} members",
                 (
                     f"What is left of the opened sum, after a member takes its own part away, belongs to only "
-                    f"{members - 1} others. A network asks for {SMALL_COHORT} unless its members agree to fewer."
+                    f"{cohort - 1} others. A network asks for {SMALL_COHORT} unless its members agree to fewer."
                 ),
             )
         )
@@ -155,7 +156,10 @@ def who_saw_what(metrics: dict[str, Any]) -> list[tuple[str, str, list[tuple[str
     private = metrics["privacy"]["epsilon"] is not None
     never = ("no", "rows never leave you")
     model = ("yes", "the members' common model")
-    sum_ = ("yes", "under the noise of all members" if private else "exact: there is no noise")
+    sum_ = (
+        "yes",
+        f"under the noise of the other {members - 1} members" if private else "exact: there is no noise",
+    )
     honest = (
         "yes",
         f"under the noise of {members - colluders} honest members" if private else "exact: there is no noise",

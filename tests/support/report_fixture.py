@@ -68,6 +68,7 @@ def metrics(members: int = 20, mode: str = "distributed") -> dict[str, Any]:
         "attempts": 6,
         "attempts_void": 1,
         "members": members,
+        "smallest_cohort": members,
         "minimum_cohort": members // 2 + 1,
         "parameters": 203,
         "values_summed": 21518,

@@ -74,7 +74,7 @@ MAPPING = """
 currency = "EUR"
 extra = ["Shop"]
 sql = '''
-SELECT _row, "Kunde" AS who, "Saldo (ct)" / 100 AS debt, "Netto" AS income, "Stufe" AS stage,
+SELECT _row, "Kunde" AS who, CAST("Saldo (ct)" AS DOUBLE) / 100 AS debt, "Netto" AS income, "Stufe" AS stage,
        "Alter" AS age, "gehalten" AS kept, "Shop"
 FROM data
 '''

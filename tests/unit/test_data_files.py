@@ -208,7 +208,7 @@ def test_a_select_that_fails_names_file_and_cause(tmp_path: Path, sql: str, word
 def test_a_mapping_joins_tables_beside_it_and_keeps_the_files_row_numbers(tmp_path: Path) -> None:
     written(tmp_path / "paid.csv", "id,amount\n7,500\n8,12000\n")
     sql = (
-        "SELECT d._row, 'k' || d.id AS who, late, p.amount / 100 AS a, c FROM data d JOIN paid p USING (id) "
+        "SELECT d._row, 'k' || d.id AS who, late, CAST(p.amount AS DOUBLE) / 100 AS a, c FROM data d JOIN paid p USING (id) "
         "ORDER BY d._row DESC"
     )
     written(tmp_path / "m.toml", f'sql = """{sql}"""\ntables = {{ paid = "paid.csv" }}')

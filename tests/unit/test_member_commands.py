@@ -78,7 +78,9 @@ def test_json_says_the_same_for_machines(small: Path, tmp_path: Path) -> None:
 
 def test_absent_features_and_the_currency_are_shown(small: Path, tmp_path: Path) -> None:
     mapping = tmp_path / "mine.toml"
-    mapping.write_text('currency = "CHF"\nabsent = ["c"]\nsql = "SELECT who, late, a / 100 AS a FROM data"')
+    mapping.write_text(
+        'currency = "CHF"\nabsent = ["c"]\nsql = "SELECT who, late, CAST(a AS DOUBLE) / 100 AS a FROM data"'
+    )
     data = tmp_path / "cents.csv"
     data.write_text("who,late,a\nk1,0,500\n")
     result = fedrepay("member", "check-data", "--schema", small, "--data", data, "--mapping", mapping)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedrepay.client import budget
 from fedrepay.shared.errors import ArgumentError, BudgetError
-from fedrepay.shared.privacy import accounting
 from fedrepay.simulations.prepare import Prepared, make_plan, prepare
 from support import shop as shops
 from support.shop import MEMBERS, Shop
@@ -70,6 +70,6 @@ def test_noise_that_would_wrap_or_that_members_would_refuse_is_refused_before_an
         make_plan(shop.arguments(epsilon=1e-9), ready)
     assert "larger ε" in wide.value.remedy
     assert make_plan(shop.arguments(epsilon=1e-9, mode="none"), ready).mode == "none"
-    monkeypatch.setattr(accounting, "overflow_ok", lambda *_: True)
+    monkeypatch.setattr(budget, "fits", lambda *_: True)
     with pytest.raises(ArgumentError, match="too small for the accountant to prove at δ = 1e-05"):
         make_plan(shop.arguments(epsilon=1e-9), ready)

@@ -26,7 +26,8 @@ def test_a_draft_holds_names_and_types_and_no_value_of_the_data(tmp_path: Path) 
     data.write_text(OWN)
     result = fedrepay("schema", "init", data, "--out", out)
     assert result.code == 0, result.err
-    texts = out.read_text() + (tmp_path / "drafted.mapping.toml").read_text() + result.out + result.err
+    said = (result.out + result.err).replace(str(tmp_path), "")
+    texts = out.read_text() + (tmp_path / "drafted.mapping.toml").read_text() + said
     assert not [each for each in (*CANARIES, "88", "Ahornweg", "2016") if each in texts]
     drafted = tomllib.loads(out.read_text())
     assert {each["name"]: (each["role"], each["type"]) for each in drafted["columns"]} == {
