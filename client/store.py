@@ -138,7 +138,8 @@ class MemberStore:
         except sa.exc.DBAPIError as error:
             raise StorageError(
                 f"The member's store in {self.folder} failed: {error.orig}.",
-                "Free the disk or restore the folder from before the run, then run the same command again.",
+                "Free the disk, then run the same command again. A damaged file cannot be restored from a backup "
+                "within an epoch: move the folder away and start a new one.",
             ) from error
 
     # --- facts ---

@@ -194,7 +194,7 @@ def test_the_sandbox_reaches_nothing_outside(secret: Path, tmp_path: Path) -> No
                 connection.execute(attempt)
     with opened({"data": secret}) as (connection, found):
         assert not found
-        assert connection.execute("SELECT s FROM data").fetchall() == [(41,)]
+        assert connection.execute("SELECT s FROM data").fetchall() == [("41",)]
         for attempt in attempts:
             with pytest.raises(duckdb.Error):
                 connection.execute(attempt)

@@ -243,13 +243,16 @@ def test_a_full_disk_is_a_storage_error_and_what_was_stored_stays(store: MemberS
     assert store.fact("counter") == b"\x02"
 
 
-def test_a_member_whose_disk_is_full_sends_nothing_and_goes_on_when_it_is_freed(tmp_path: Path) -> None:
+def test_a_member_whose_disk_is_full_sends_nothing_and_goes_on_when_it_is_freed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     world = World(tmp_path, size=3, mode="none")
     ask = world.until("round")
     fill_the_disk(world.members["m0"]._store)
     reply = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
     assert (reply.kind, reply.code) == ("refused", "StorageError")
-    assert "disk is full" in reply.cause
+    assert "disk is full" in caplog.text
+    assert str(tmp_path) not in reply.cause, "what the member's machine looks like stays at home"
     world.members["m0"] = world.member("m0")
     world.run()
     assert world.store("m0").release() is not None
