@@ -6,7 +6,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from fedrepay.client.contribution import largest_entry
+from fedrepay.client.learning.contribution import largest_entry
 from fedrepay.client.limits import Limits
 from fedrepay.client.store import LedgerEntry
 from fedrepay.shared.errors import BudgetError

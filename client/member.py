@@ -9,9 +9,9 @@ from collections.abc import Callable
 from time import perf_counter
 
 from fedrepay.client import budget, closing, epoch, guard
-from fedrepay.client.contribution import Rows
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
+from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.limits import Limits
 from fedrepay.client.seal import add_noise, seal
 from fedrepay.client.session import Session

@@ -15,9 +15,9 @@ from flwr.app import Context, RecordDict
 
 from fedrepay.client import relay
 from fedrepay.client.app import app as client_app
-from fedrepay.client.contribution import Rows, prepare
 from fedrepay.client.data.table import Table
 from fedrepay.client.identity import Identity
+from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import MemberStore

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fedrepay.client import release_file
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import make_learner
-from fedrepay.client.score import block_effects, good_value, probability
+from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.score import block_effects, good_value, probability
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.schema.bins import layouts, side
 from fedrepay.shared.schema.codebook import CodeBook

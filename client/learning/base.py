@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedrepay.client.contribution import Rows
+    from fedrepay.client.learning.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism, Segment
     from fedrepay.shared.schema.codebook import CodeBook
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedrepay.client import contribution
+from fedrepay.client.learning import contribution
 from fedrepay.client.learning.base import (
     State,
     gradient_unit,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedrepay.client.contribution import Rows
+    from fedrepay.client.learning.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism
     from fedrepay.shared.schema.codebook import CodeBook
 

@@ -12,10 +12,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.contribution import Rows, gram, prepare
 from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
-from fedrepay.client.score import probability
+from fedrepay.client.learning.contribution import Rows, gram, prepare
+from fedrepay.client.scoring.score import probability
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy

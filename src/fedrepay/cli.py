@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from fedrepay.client import member_commands, recommend_commands, schema_commands
+from fedrepay.client.commands import member, recommend, schema
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 
@@ -18,9 +18,9 @@ app = typer.Typer(
     "Start with: fedrepay simulate --out runs/first",
 )
 app.add_typer(commands.app)
-app.add_typer(recommend_commands.app)
-app.add_typer(schema_commands.app, name="schema")
-app.add_typer(member_commands.app, name="member")
+app.add_typer(recommend.app)
+app.add_typer(schema.app, name="schema")
+app.add_typer(member.app, name="member")
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fedrepay.client.contribution import gram
-from fedrepay.client.release_file import load
-from fedrepay.client.score import probability
+from fedrepay.client.learning.contribution import gram
+from fedrepay.client.scoring.release_file import load
+from fedrepay.client.scoring.score import probability
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations import transcript
 from fedrepay.simulations.arguments import Folder

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedrepay.client.contribution import Rows, gradient, gram, prepare
+from fedrepay.client.learning.contribution import Rows, gradient, gram, prepare
 from fedrepay.shared.errors import DataError, SchemaError
 from support.tiny_book import tiny_book
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import contribution, session
+from fedrepay.client import session
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
+from fedrepay.client.learning import contribution
 from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.contribution import Rows, prepare
 from fedrepay.client.identity import Identity
+from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import MemberStore

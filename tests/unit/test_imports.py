@@ -75,7 +75,7 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         (PURE, "shared/trust/plan.py", "from flwr.app import Context"),
         (APART, "server/verify.py", "from fedrepay.client import guard"),
         (APART, "client/guard.py", "from fedrepay.server import state"),
-        (PRODUCT, "client/score.py", "from fedrepay.simulations import figures"),
+        (PRODUCT, "client/scoring/score.py", "from fedrepay.simulations import figures"),
         (PRODUCT, "server/app.py", "import fedrepay.simulations.grid"),
         (BLIND, "server/verify.py", "import tenseal"),
         (BLIND, "server/state.py", "import torch"),

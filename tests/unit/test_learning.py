@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.contribution import Rows, gradient, prepare
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import Learner, State, prior_weights
+from fedrepay.client.learning.contribution import Rows, gradient, prepare
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, SeededEntropy

@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from fedrepay.client import release_file
 from fedrepay.client.data.table import load_mapping, read_table
-from fedrepay.client.score import MOST_REASONS, Reasons, good_value, probability
+from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
 
 PLAN = "plan_id"

@@ -37,7 +37,7 @@ def recommend(
     """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.recommend import score_file
+    from fedrepay.client.scoring.recommend import score_file
 
     console = Console(stderr=True)
     result = score_file(release, accounts, mapping, plans, out, unprotected=unprotected)
