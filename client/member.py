@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from time import perf_counter
 
-from fedrepay.client import budget, closing, epoch, guard
-from fedrepay.client.epoch import EpochState
+from fedrepay.client import budget, closing, guard
+from fedrepay.client.ceremony import Ceremony
 from fedrepay.client.identity import Identity
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.limits import Limits
@@ -20,13 +20,9 @@ from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import (
-    Acceptances,
     Attempt,
     Closing,
-    ContextClosing,
-    EpochStart,
     Header,
     Reply,
     RoundConfig,
@@ -37,9 +33,8 @@ from fedrepay.shared.trust.wire import (
     Written,
 )
 
-_AT_HOME = (
-    "The member's own log says why."  # errors may name paths, data or other runs: they stay at the member
-)
+_AT_HOME = "The member's own log says why."
+"""Errors other than refusals may name paths, data or other runs: they stay at the member."""
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +71,7 @@ class Member:
         self._clock = clock
         self._entropy = entropy or OsEntropy()
         self._observe = observe
+        self._ceremony = Ceremony(identity, store, self._entropy)
         self._session: Session | None = None
 
     def approve_roster(self, code: str) -> None:
@@ -109,10 +105,10 @@ class Member:
             return self._round(shared, own)
         steps = {
             "hello": self._hello,
-            "introduce": self._introduce,
-            "seed": self._seed,
-            "context": self._context,
-            "confirm": self._confirm,
+            "introduce": self._ceremony.introduce,
+            "seed": self._ceremony.seed,
+            "context": self._ceremony.context,
+            "confirm": self._ceremony.confirm,
             "write": self._close,
             "close": self._close,
             "votes": self._votes,
@@ -130,63 +126,10 @@ class Member:
         self._store.remember(**facts, **{f"reply:{kind}": asked + body})
         return Reply(kind="ok", body=body)
 
-    # --- the ceremony ---
-
-    def _hello(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
-        signed = Signed.decode(shared)
-        start = EpochStart.decode(signed.body)
-        run = start.run
-        last = int.from_bytes(self._store.fact("run") or b"\x00", "big")
-        if run <= last:
-            raise Refusal("monotone", f"Run {run} is not above run {last}.")
-        begun = self._store.fact("epoch")
-        if begun is not None and EpochState.decode(begun).run == run:
-            raise Refusal("monotone", f"Another call for run {run} was answered already.")
-        known, code = self._store.fact("roster"), self._store.fact("approved_code")
-        if known is not None:
-            roster = Roster.decode(known)
-            if start.coordinator != roster.coordinator and code == roster.code().encode():
-                raise Refusal(
-                    "roster",
-                    "The call for an epoch is not by the coordinator of this member's roster.",
-                    "If the coordinator's key has changed, compare the new words and approve them first.",
-                )
-        state, answer = epoch.hello(self._identity, signed, self._entropy)
-        self._session = None
-        return answer.encode(), {"epoch": state.encode(), "blocked": b""}
-
-    def _state(self) -> EpochState:
-        stored = self._store.fact("epoch")
-        if stored is None:
-            raise Refusal("epoch", "This member is in no epoch.")
-        return EpochState.decode(stored)
-
-    def _introduce(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
-        code = (self._store.fact("approved_code") or b"").decode()
-        state, answer = epoch.introduce(
-            self._identity, self._state(), shared, code, self._store.fact("roster")
-        )
-        return answer.encode(), {"epoch": state.encode()}
-
-    def _seed(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
-        state = self._state()
-        accepted = Acceptances.decode(shared).signed
-        epoch.check_acceptances(state.epoch(), accepted, self._store.fact("roster"))
-        return epoch.envelopes(self._identity, state).encode(), {}
-
-    def _context(self, _shared: bytes, own: bytes) -> tuple[bytes, dict[str, bytes]]:
-        state = self._state()
-        seed = epoch.group_seed(self._identity, state, own)
-        return epoch.offer_context(self._identity, state, seed).encode(), {}
-
-    def _confirm(self, shared: bytes, own: bytes) -> tuple[bytes, dict[str, bytes]]:
-        state, message = self._state(), ContextClosing.decode(shared)
-        last = self._store.fact("roster")
-        epoch.check_acceptances(state.epoch(), message.acceptances, last)
-        seed = epoch.group_seed(self._identity, state, own)
-        state, answer = epoch.confirm(self._identity, state, seed, message.offer)
-        facts = {"roster": state.epoch().roster.encode(), "run": state.run.to_bytes(8, "big")}
-        return answer.encode(), {"epoch": state.encode(), **facts}
+    def _hello(self, shared: bytes, own: bytes) -> tuple[bytes, dict[str, bytes]]:
+        answer = self._ceremony.hello(shared, own)
+        self._session = None  # another epoch's
+        return answer
 
     # --- rounds ---
 
@@ -196,7 +139,7 @@ class Member:
             raise Refusal("rollback", f"This epoch ended at this member ({blocked.decode()}).")
         if self._session is None:
             self._session = Session(
-                self._identity.name, self._store, self._book, self._state(), self._observe
+                self._identity.name, self._store, self._book, self._ceremony.state(), self._observe
             )
         return self._session
 
