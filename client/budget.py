@@ -8,7 +8,7 @@ from typing import Any
 
 from fedrepay.client.learning.contribution import largest_entry
 from fedrepay.client.limits import Limits
-from fedrepay.client.store import LedgerEntry
+from fedrepay.client.tables import LedgerEntry
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy.accounting import (
     Mechanism,

@@ -15,7 +15,8 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.limits import Limits
 from fedrepay.client.seal import add_noise, seal
 from fedrepay.client.session import Session
-from fedrepay.client.store import MemberStore, StoredUpload
+from fedrepay.client.store import MemberStore
+from fedrepay.client.tables import StoredUpload
 from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook

@@ -17,7 +17,8 @@ from fedrepay.client.he import GroupContext, open_sum, verify_sum
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.seal import AttemptKeys
-from fedrepay.client.store import MemberStore, Opening
+from fedrepay.client.store import MemberStore
+from fedrepay.client.tables import Opening
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.schema.codebook import CodeBook

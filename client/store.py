@@ -8,13 +8,14 @@ and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backup
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from fedrepay.client import tables
+from fedrepay.client.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.trust.keys import digest
 
@@ -22,87 +23,6 @@ T = TypeVar("T")
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
 )
-
-_meta = sa.MetaData()
-_facts = sa.Table(
-    "facts",
-    _meta,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.LargeBinary, nullable=False),
-)
-_ledger = sa.Table(
-    "ledger",
-    _meta,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("run", sa.Integer, nullable=False),
-    sa.Column("round", sa.Integer, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
-)
-_uploads = sa.Table(
-    "uploads",
-    _meta,
-    sa.Column("run", sa.Integer, primary_key=True),
-    sa.Column("round", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("config", sa.LargeBinary, nullable=False),
-    sa.Column("upload", sa.LargeBinary, nullable=False),
-    sa.Column("header", sa.LargeBinary, nullable=False),
-)
-_openings = sa.Table(
-    "openings",
-    _meta,
-    sa.Column("run", sa.Integer, primary_key=True),
-    sa.Column("round", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("sum", sa.LargeBinary, nullable=False),
-    sa.Column("config", sa.LargeBinary, nullable=False),
-    sa.Column("values", sa.LargeBinary),
-)
-_releases = sa.Table(
-    "releases",
-    _meta,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("release", sa.LargeBinary, nullable=False),
-    sa.Column("votes", sa.LargeBinary, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """One line of the ledger; ``event`` holds the mechanisms, never an ε."""
-
-    at: float  # seconds since 1970, UTC
-    run: int
-    round: int
-    attempt: int
-    status: str  # reserved | committed | unprotected | rolled-back
-    event: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """One opened (or about to be opened) sum of the run."""
-
-    round: int
-    attempt: int
-    sum: bytes
-    config: bytes
-    values: bytes | None
-
-
-@dataclass(frozen=True)
-class StoredUpload:
-    """What was sent for an attempt."""
-
-    round: int
-    attempt: int
-    config: bytes
-    upload: bytes
-    header: bytes
 
 
 class MemberStore:
@@ -129,7 +49,7 @@ class MemberStore:
             ) from error
         self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
         sa.event.listen(self._engine, "connect", _pragmas)
-        self._guarded(_meta.create_all)
+        self._guarded(tables.META.create_all)
 
     def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
         try:
@@ -147,7 +67,7 @@ class MemberStore:
     def fact(self, key: str) -> bytes | None:
         """One small fact, or None."""
         row = self._guarded(
-            lambda c: c.execute(sa.select(_facts.c.value).where(_facts.c.key == key)).fetchone()
+            lambda c: c.execute(sa.select(tables.FACTS.c.value).where(tables.FACTS.c.key == key)).fetchone()
         )
         return None if row is None else bytes(row[0])
 
@@ -163,7 +83,9 @@ class MemberStore:
         Raises:
             StorageError: an entry is not the one that was written.
         """
-        rows = self._guarded(lambda c: c.execute(sa.select(_ledger).order_by(_ledger.c.seq)).fetchall())
+        rows = self._guarded(
+            lambda c: c.execute(sa.select(tables.LEDGER).order_by(tables.LEDGER.c.seq)).fetchall()
+        )
         head = bytes(32)
         for r in rows:
             head = _link(head, (r.at, r.run, r.round, r.attempt, r.status), r.event)
@@ -182,7 +104,7 @@ class MemberStore:
 
     def ledger_heads(self) -> frozenset[bytes]:
         """Every head the ledger has had: a header sent names one of them, unless entries were cut off since."""
-        rows = self._guarded(lambda c: c.execute(sa.select(_ledger.c.hash)).fetchall())
+        rows = self._guarded(lambda c: c.execute(sa.select(tables.LEDGER.c.hash)).fetchall())
         return frozenset((bytes(32), *(bytes(row.hash) for row in rows)))
 
     def charge(
@@ -212,7 +134,7 @@ class MemberStore:
         def work(connection: sa.Connection) -> None:
             _append(connection, entry)
             connection.execute(
-                sa.insert(_uploads).values(
+                sa.insert(tables.UPLOADS).values(
                     run=run,
                     round=upload.round,
                     attempt=upload.attempt,
@@ -227,9 +149,14 @@ class MemberStore:
     def uploads(self, run: int) -> tuple[tuple[int, int, bytes, bytes], ...]:
         """(round, attempt, config digest, signed header) of all uploads of the run, in order."""
         query = (
-            sa.select(_uploads.c.round, _uploads.c.attempt, _uploads.c.config, _uploads.c.header)
-            .where(_uploads.c.run == run)
-            .order_by(_uploads.c.attempt)
+            sa.select(
+                tables.UPLOADS.c.round,
+                tables.UPLOADS.c.attempt,
+                tables.UPLOADS.c.config,
+                tables.UPLOADS.c.header,
+            )
+            .where(tables.UPLOADS.c.run == run)
+            .order_by(tables.UPLOADS.c.attempt)
         )
         return tuple(
             (r[0], r[1], bytes(r[2]), bytes(r[3]))
@@ -238,15 +165,17 @@ class MemberStore:
 
     def upload(self, run: int, round_: int, attempt: int) -> bytes | None:
         """The stored upload bytes of an attempt."""
-        query = sa.select(_uploads.c.upload).where(
-            _uploads.c.run == run, _uploads.c.round == round_, _uploads.c.attempt == attempt
+        query = sa.select(tables.UPLOADS.c.upload).where(
+            tables.UPLOADS.c.run == run, tables.UPLOADS.c.round == round_, tables.UPLOADS.c.attempt == attempt
         )
         row = self._guarded(lambda c: c.execute(query).fetchone())
         return None if row is None else bytes(row[0])
 
     def openings(self, run: int) -> tuple[Opening, ...]:
         """The run's openings in round order."""
-        query = sa.select(_openings).where(_openings.c.run == run).order_by(_openings.c.round)
+        query = (
+            sa.select(tables.OPENINGS).where(tables.OPENINGS.c.run == run).order_by(tables.OPENINGS.c.round)
+        )
         return tuple(
             Opening(r.round, r.attempt, bytes(r.sum), bytes(r.config), None if r[5] is None else bytes(r[5]))
             for r in self._guarded(lambda c: c.execute(query).fetchall())
@@ -256,7 +185,7 @@ class MemberStore:
         """Record that this sum, and no other of its round, is about to be opened."""
         self._guarded(
             lambda c: c.execute(
-                sa.insert(_openings).values(
+                sa.insert(tables.OPENINGS).values(
                     run=run,
                     round=opening.round,
                     attempt=opening.attempt,
@@ -272,13 +201,13 @@ class MemberStore:
 
         def work(connection: sa.Connection) -> None:
             connection.execute(
-                sa.update(_openings)
-                .where(_openings.c.run == run, _openings.c.round == round_)
+                sa.update(tables.OPENINGS)
+                .where(tables.OPENINGS.c.run == run, tables.OPENINGS.c.round == round_)
                 .values({"values": values})
             )
             connection.execute(
-                sa.update(_uploads)
-                .where(_uploads.c.run == run, _uploads.c.round <= round_)
+                sa.update(tables.UPLOADS)
+                .where(tables.UPLOADS.c.run == run, tables.UPLOADS.c.round <= round_)
                 .values(upload=b"")
             )
 
@@ -290,15 +219,15 @@ class MemberStore:
         """Keep a release with its votes and delete the epoch's secrets, in one transaction."""
 
         def work(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(_releases).where(_releases.c.number == number))
-            connection.execute(sa.insert(_releases).values(number=number, release=release, votes=votes))
-            connection.execute(sa.delete(_facts).where(_facts.c.key.in_(forget)))
+            connection.execute(sa.delete(tables.RELEASES).where(tables.RELEASES.c.number == number))
+            connection.execute(sa.insert(tables.RELEASES).values(number=number, release=release, votes=votes))
+            connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key.in_(forget)))
 
         self._guarded(work)
 
     def release(self) -> tuple[int, bytes, bytes] | None:
         """(number, release, votes) of the newest release, or None."""
-        query = sa.select(_releases).order_by(_releases.c.number.desc()).limit(1)
+        query = sa.select(tables.RELEASES).order_by(tables.RELEASES.c.number.desc()).limit(1)
         row = self._guarded(lambda c: c.execute(query).fetchone())
         return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
 
@@ -310,12 +239,14 @@ def _pragmas(connection: Any, _record: object) -> None:
 
 def _put(connection: sa.Connection, facts: dict[str, bytes]) -> None:
     for key, value in facts.items():
-        connection.execute(sa.delete(_facts).where(_facts.c.key == key))
-        connection.execute(sa.insert(_facts).values(key=key, value=value))
+        connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key == key))
+        connection.execute(sa.insert(tables.FACTS).values(key=key, value=value))
 
 
 def _head(connection: sa.Connection) -> bytes:
-    row = connection.execute(sa.select(_ledger.c.hash).order_by(_ledger.c.seq.desc()).limit(1)).fetchone()
+    row = connection.execute(
+        sa.select(tables.LEDGER.c.hash).order_by(tables.LEDGER.c.seq.desc()).limit(1)
+    ).fetchone()
     return bytes(32) if row is None else bytes(row[0])
 
 
@@ -323,7 +254,7 @@ def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
     event = json.dumps(entry.event, sort_keys=True)
     facts = (float(entry.at), entry.run, entry.round, entry.attempt, entry.status)
     connection.execute(
-        sa.insert(_ledger).values(
+        sa.insert(tables.LEDGER).values(
             at=entry.at,
             run=entry.run,
             round=entry.round,
