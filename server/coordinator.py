@@ -32,6 +32,7 @@ from fedrepay.shared.trust.wire import (
 )
 
 FATAL = frozenset({"tag", "canary", "rollback", "headers"})  # the epoch ends: keys may be under attack
+GONE = "epoch"  # the member has lost its epoch's secrets: it cannot come back before the next epoch
 RETRY = "lost-attempt"  # the member is there, this attempt of its is not
 
 
@@ -51,6 +52,7 @@ class Coordinator:
         self._failed: set[str] = set()  # members lost in the open attempt
         self._needs: dict[str, int] = {}  # how often a member asked for older sums
         self._writers_failed: set[str] = set()
+        self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
         self._epoch: Epoch | None = None
 
     # --- facts ---
@@ -124,7 +126,12 @@ class Coordinator:
             return self._ask_round(state.attempts[-1])
         if not self._over():
             body = Ping(run=self.plan.run, round=len(state.sums)).encode()
-            return Ask("ping", dict.fromkeys(state.away, (body, b"")))
+            lost = [
+                name
+                for name, why in state.away.items()
+                if name not in self._refusing and why.partition(":")[0] != GONE
+            ]
+            return Ask("ping", dict.fromkeys(lost, (body, b"")))
         return self._ask_release()
 
     def _over(self) -> bool:
@@ -201,6 +208,8 @@ class Coordinator:
                     f"{name} ended the epoch ({cause}).",
                     "A sum or a store was changed. Find out why, then start a new run.",
                 )
+            if reply is not None and code != RETRY:
+                self._refusing.add(name)
             return [self._lost(ask, name, cause, away=code != RETRY or ask.kind != "round")]
         try:
             if ask.kind == "round":
@@ -293,6 +302,10 @@ class Coordinator:
             )
         return []
 
+    def _why_away(self) -> str:
+        reasons = "; ".join(f"{name}: {why}" for name, why in sorted(self.state.away.items())[:5])
+        return f" ({reasons})" if reasons else ""
+
     def _open_attempt(self) -> list[Event]:
         state, plan = self.state, self.plan
         roster = self.epoch.roster
@@ -300,15 +313,16 @@ class Coordinator:
         least = minimum_cohort(len(roster.names), plan.colluders)
         round_ = len(state.sums)
         if len(cohort) < least:
-            reasons = "; ".join(f"{name}: {why}" for name, why in sorted(state.away.items())[:5])
             raise CohortError(
-                f"Round {round_}: {len(cohort)} members are left, the minimum cohort is {least} ({reasons}).",
+                f"Round {round_}: {len(cohort)} members are left, the minimum cohort is {least}"
+                f"{self._why_away()}.",
                 "Bring members back and run again with the same --out: the run resumes.",
             )
         voids = sum(record.status == "void" for record in state.attempts)
         if voids > plan.max_attempts:
             raise CohortError(
-                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run.",
+                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run"
+                f"{self._why_away()}.",
                 "Every attempt costs budget, so the run stops here. Start a new run when members are stable.",
             )
         self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}

@@ -107,7 +107,8 @@ class _Guarded:
 def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
     return StorageError(
         f"The coordinator's database failed: {error.orig}.",
-        "Free the disk or reach the database again, then run the same command: the run resumes.",
+        "Free the disk or reach the database again, then run the same command: the run resumes. A damaged "
+        "database cannot be resumed: start a new run (in a simulation, with another --out).",
     )
 
 

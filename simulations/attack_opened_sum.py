@@ -25,9 +25,10 @@ CLOSE = 0.1
 TEXT = (
     "Members open the sum, so each can take its own part away and read what is left: how many customers of "
     "the others fall in each bin. Differential privacy hides every single customer in these counts; it does "
-    "not hide an institution's totals. Only the number of members outside the coalition does. The best guess "
-    "for one of them is an equal share of what is left; where members are alike that guess is good, and so is "
-    "the guess from the coalition's own books that needs no sum at all."
+    "not hide an institution's totals. Only the number of members outside the coalition does. A rival "
+    "guesses an equal share of what is left or, if it knows the member's size (banks publish theirs), a share "
+    "in proportion. Where members are alike, both guesses are good, and so is the guess from the coalition's "
+    "own books that needs no sum at all."
 )
 
 
@@ -164,6 +165,8 @@ def attack(
                 seen += sampler.sample(len(seen), source)
         left = square(seen)
         guess = reader.counts(left) / len(outside)
+        left_customers = reader.customers(left)
+        sized = reader.counts(left) * (true_customers / left_customers if left_customers > 0 else 0.0)
         coalition_books = square(np.sum([contributions[name] for name in others[:size]], axis=0))
         blind = reader.counts(coalition_books) / size
         group = reader.counts(square(rest))
@@ -181,7 +184,8 @@ def attack(
                 "true_customers": round(true_customers),
                 "estimated_customers": reader.customers(left) / len(outside),
                 "relative_error": _error(guess, truth),
-                "cells_within_10pct": _close(guess, truth),
+                "relative_error_known_size": _error(sized, truth),
+                "cells_within_10pct": max(_close(guess, truth), _close(sized, truth)),
                 "relative_error_without_sum": _error(blind, truth),
             }
         )

@@ -164,7 +164,7 @@ def measure(
         "roster_code": consortium.roster_code,
     }
     details = {
-        "title": book.schema.title,
+        "title": book.schema.title or book.schema.name,
         "good_outcome": f"{book.schema.outcome.name} = {good}",
         "curves": curves(book, release, mechanisms),
         "attack": opened_sum_attack(prepared, consortium, release, mechanisms),

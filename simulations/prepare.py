@@ -14,7 +14,7 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
-from fedrepay.shared.trust.roster import check_size, default_colluders
+from fedrepay.shared.trust.roster import check_size, default_colluders, minimum_cohort
 from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Party
 from fedrepay.simulations.split import by_value, split_members, split_test
@@ -180,5 +180,13 @@ def planned_drops(arguments: Arguments, prepared: Prepared, plan: RunPlan) -> fr
             raise ArgumentError(
                 f"--drop {name}@{round_}: there is no such member or round.",
                 f"Members are {names[0]} … {names[-1]}; rounds are 0 … {plan.rounds - 1}.",
+            )
+    least = minimum_cohort(len(names), plan.colluders)
+    for round_ in {round_ for _, round_ in drops}:
+        left = len(names) - sum(each == round_ for _, each in drops)
+        if left < least:
+            raise ArgumentError(
+                f"--drop leaves {left} members in round {round_}; the minimum cohort is {least}.",
+                "Drop fewer, or simulate more members: a retry needs 4 or more.",
             )
     return drops

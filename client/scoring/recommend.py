@@ -43,6 +43,11 @@ def score_file(
     """
     if out.suffix not in (".csv", ".parquet"):
         raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
+    own = {path.resolve() for path in (accounts, mapping, plans) if path is not None}
+    if own & {out.resolve(), rejects_of(out).resolve()}:
+        raise ArgumentError(
+            f"--out {out} would overwrite one of the files it is made from.", "Choose another."
+        )
     checked = release_file.load(release, unprotected=unprotected)
     book, made = checked.book, checked.release
     plan_columns = [column.name for column in book.schema.columns if column.role == "plan"]
@@ -65,6 +70,7 @@ def score_file(
     likely = likely if good == 1 else 1.0 - likely
     reasons = Reasons.of(book, made.weights, made.sums[0], made.card["learner"]).top(table.codes, good)
     columns: dict[str, list[object]] = {"id": [str(each) for each in table.customers]}
+    columns["row"] = [int(each) for each in table.source_rows]
     groups = None
     if plans is not None:
         groups = np.asarray(columns["id"])
@@ -78,7 +84,7 @@ def score_file(
     columns["release"] = [made.number] * len(likely)
     columns["release_hash"] = [checked.hash] * len(likely)
     write_columns(columns, out)
-    rejects = out.with_name(out.name + ".rejects")
+    rejects = rejects_of(out)
     if refused:
         rejected: dict[str, list[object]] = {
             "file": [each.file for each in refused],
@@ -100,6 +106,11 @@ def score_file(
         roster_code=made.roster.code(),
         not_private=made.statement.get("not_private"),
     )
+
+
+def rejects_of(out: Path) -> Path:
+    """Where rejected rows go."""
+    return out.with_name(out.name + ".rejects")
 
 
 def ranks(likely: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

@@ -49,7 +49,7 @@ def gains(members: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
             parts.append(circle(x(each[key]), y + dy, radius, f"dot {mark}", element("title", told)))
         if each["gain"] is not None:
             a, b = each["gain_interval"]
-            sure = "gain sure" if a > 0 else "gain"
+            sure = "gain sure" if a > 0 else "gain loss" if b < 0 else "gain"
             parts.append(
                 text(width, y + 4, f"{signed(each['gain'], 3)} [{signed(a, 3)}, {signed(b, 3)}]", sure, "end")
             )

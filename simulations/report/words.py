@@ -113,18 +113,22 @@ def outcome(metrics: dict[str, Any]) -> list[str]:
     if alone is None:
         said.append(f"Learned together, the model ranks customers with an AUC of {together:.3f}.")
     else:
-        verdict = "better than" if together > alone else "no better than"
+        apart = round(together, 3) - round(alone, 3)
+        verdict = "as well as" if apart == 0 else ("better than" if apart > 0 else "worse than")
         said.append(
             f"Learned together, the model ranks customers {verdict} what members learn alone: AUC "
             f"{together:.3f} against {alone:.3f} on average."
         )
-    judged = [each["gain"] for each in auc["members"].values() if each["gain"] is not None]
+    judged = [each["gain_interval"] for each in auc["members"].values() if each["gain"] is not None]
     if judged:
+        gain, lose = sum(low > 0 for low, _ in judged), sum(high < 0 for _, high in judged)
         said.append(
-            f"{sum(gain > 0 for gain in judged)} of {len(judged)} members gain on their own customers."
+            f"On their own customers, {gain} of {len(judged)} members surely gain (95 %) and {lose} surely "
+            "lose; for the others the test rows are too few to tell."
         )
     if pooled is not None:
-        said.append(f"All rows in one place, without any privacy, would give {pooled:.3f}.")
+        chance = " (a difference in its favour is chance)" if together > pooled else ""
+        said.append(f"All rows in one place, without any privacy, would give {pooled:.3f}{chance}.")
     if privacy["epsilon"] is None:
         said.append("No customer is protected by noise in this run.")
     else:

@@ -140,6 +140,14 @@ def test_scores_are_the_release_s_own(shop: Shop, finished: Path) -> None:
     assert ((good > 0).mean() + (good == 0).mean() / 2) == pytest.approx(metrics["auc"]["federated"])
 
 
+def test_recommend_never_writes_over_what_it_reads(shop: Shop, finished: Path) -> None:
+    before = shop.data.read_bytes()
+    files = ["--release", finished / "release", "--accounts", shop.data, "--mapping", shop.mapping]
+    done = fedrepay("recommend", *map(str, files), "--out", str(shop.data))
+    assert done.returncode == 2
+    assert shop.data.read_bytes() == before
+
+
 def test_plans_without_a_plan_column_are_an_error(shop: Shop, finished: Path, tmp_path: Path) -> None:
     files = ["--release", finished / "release", "--accounts", shop.data, "--plans", shop.data]
     done = fedrepay("recommend", *map(str, files), "--out", str(tmp_path / "s.csv"))

@@ -223,7 +223,10 @@ def test_the_words_follow_the_figures() -> None:
     metrics = report_fixture.metrics()
     assert words.outcome(metrics)[0].startswith("Learned together, the model ranks customers better than")
     metrics["auc"]["federated"] = 0.70
-    assert "no better than" in words.outcome(metrics)[0]
+    assert "worse than" in words.outcome(metrics)[0]
+    metrics["auc"]["federated"] = metrics["auc"]["alone_mean"]
+    assert "as well as" in words.outcome(metrics)[0]
+    metrics["auc"]["federated"] = 0.70
     sight = {who: [verdict for verdict, _ in cells] for who, _, cells in words.who_saw_what(metrics)}
     assert sight["The coordinator"] == ["no", "no", "no", "no"]
     assert sight["The coordinator and 2 members"] == ["no", "no", "yes", "yes"]

@@ -1,5 +1,6 @@
 """A member that is lost: a new charged attempt, down to the minimum cohort, then a clear stop."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fedrepay.client import member as member_module
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
 from fedrepay.client.learning import make_learner
+from fedrepay.client.limits import Limits
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.privacy.accounting import composed_epsilon
@@ -285,3 +287,26 @@ def test_a_message_that_arrives_after_its_attempt_was_given_up_is_refused_and_no
     answer = Reply.decode(world.members["m3"].handle("round", *late[0]))
     assert (answer.kind, answer.code) == ("refused", "history")
     assert charged(world, "m3") == [(0, 0), (2, 3)]
+
+
+def test_a_member_that_lost_its_store_is_left_out_and_costs_one_attempt(tmp_path: Path) -> None:
+    world = World(tmp_path, size=5)
+    world.until("round", 1)
+    shutil.rmtree(world.folder / "m1")
+    world.members["m1"] = world.member("m1")
+    world.run()
+    attempts = world.coordinator.state.attempts
+    assert [record.status for record in attempts].count("void") == 1
+    assert all("m1" not in record.config.cohort for record in attempts[2:])
+    assert all(world.store(name).release() for name in world.names if name != "m1")
+
+
+def test_a_member_that_refuses_is_not_asked_again_and_again(tmp_path: Path) -> None:
+    world = World(tmp_path, size=5)
+    world.until("round", 1)
+    world.limits = Limits(minimum_cohort=3, epsilon_per_release=0.1, epsilon_per_year=9)
+    world.members["m1"] = world.member("m1")
+    world.run()
+    attempts = world.coordinator.state.attempts
+    assert [record.status for record in attempts].count("void") == 1
+    assert world.refusals().count(("m1", "limits")) == 1
