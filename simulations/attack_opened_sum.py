@@ -24,12 +24,13 @@ CLOSE = 0.1
 
 TEXT = (
     "Members open the sum, so each can take its own part away and read what is left: how many customers of "
-    "the others fall in each bin. Differential privacy hides every single customer in these counts; it does "
-    "not hide an institution's totals. Only the number of members outside the coalition does. A rival "
+    "the others fall in each bin. {noise} Only the number of members outside the coalition does. A rival "
     "guesses an equal share of what is left or, if it knows the member's size (banks publish theirs), a share "
     "in proportion. Where members are alike, both guesses are good, and so is the guess from the coalition's "
     "own books that needs no sum at all."
 )
+NOISE = "Differential privacy hides every single customer in these counts; it does not hide an institution's totals."
+NO_NOISE = "This run had no noise: nothing hides a customer in these counts, nor an institution's totals."
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,11 @@ def attack(
                 "relative_error_without_sum": _error(blind, truth),
             }
         )
-    return {"rows": rows, "text": TEXT, "target": chosen}
+    return {
+        "rows": rows,
+        "text": TEXT.format(noise=NOISE if share_variance > 0 else NO_NOISE),
+        "target": chosen,
+    }
 
 
 def _coalition(size: int, colluders: int, most: int) -> str:

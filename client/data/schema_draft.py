@@ -103,6 +103,10 @@ _CONFIRM = "confirmed = false"
 _HEAD = """# Drafted from the names and types of {file} alone. Every bound, edge and category below is a
 # placeholder: put in what the product, the code list or common sense says, never what the rows say
 # (a bound read off the data leaks it), and drop each `confirmed = false`.
+# Roles: account (a feature), outcome, customer (who a row belongs to: the unit of privacy), audit (fairness
+# tables only). Take ids and the column that names the member out: out of this file, and out of the mapping's
+# SELECT (or into its extra = ["branch"], for simulate --split column:branch).
+# missing = "bin" allows empty cells; outside = "clip" counts values outside the bounds as the nearest.
 # Then: fedrepay schema build THIS_FILE
 name = "{name}"
 version = 1

@@ -147,6 +147,10 @@ def retries(metrics: dict[str, Any]) -> str:
     if metrics["privacy"].get("retries_cost"):
         return str(metrics["privacy"]["retries_cost"])
     void = metrics["attempts_void"]
+    if metrics["privacy"]["epsilon"] is None:
+        return (
+            f"{void} of {metrics['attempts']} attempts were void; without noise there is no budget to charge."
+        )
     if not void:
         return "No attempt was void, so retries cost nothing."
     factor = metrics["privacy"].get("retry_noise_factor")
@@ -181,7 +185,7 @@ def who_saw_what(metrics: dict[str, Any]) -> list[tuple[str, str, list[tuple[str
         ),
         (
             "One member",
-            "its own rows and its own noise",
+            "its own rows and its own noise" if private else "its own rows",
             [never, ("no", "masked; only the sum is opened"), sum_, model],
         ),
         (
