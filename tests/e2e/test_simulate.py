@@ -187,6 +187,7 @@ def test_a_killed_run_resumes_in_its_epoch_and_repeats_no_completed_sum(shop: Sh
     process = subprocess.Popen([*COMMAND, *simulate(shop, out)], stderr=subprocess.DEVNULL)
     while process.poll() is None and (not log.exists() or log.read_text().count('"round"') < 6):
         time.sleep(0.01)  # until the first sum is complete and the second is under way
+    assert process.poll() is None, "it ended before it could be killed"
     process.kill()
     process.wait()
     assert not (out / "metrics.json").exists()

@@ -25,20 +25,6 @@ ALL = ("m0", "m1", "m2", "m3")
 Signatures = tuple[Signed, ...]
 
 
-@pytest.fixture(scope="module")
-def at_confirm(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(tmp_path_factory.mktemp("confirm"))
-    world.until("confirm")
-    return world
-
-
-@pytest.fixture(scope="module")
-def at_round(tmp_path_factory: pytest.TempPathFactory) -> World:
-    world = World(tmp_path_factory.mktemp("round"))
-    world.until("round")
-    return world
-
-
 @pytest.fixture
 def world(at_confirm: World, tmp_path: Path) -> World:
     """Everything is ready to be confirmed."""

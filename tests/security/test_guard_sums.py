@@ -24,17 +24,9 @@ Attack = Callable[[World, bytes], bytes]
 Chunks = npt.NDArray[np.uint64]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Rounds 0 and 1 are summed and round 2 is due; each member has opened round 0 only."""
-    world = World(tmp_path_factory.mktemp("base"))
-    world.until("round", 2)
-    return world
-
-
 @pytest.fixture
-def world(base: World, tmp_path: Path) -> World:
-    return fork(base, tmp_path)
+def world(after_two_sums: World, tmp_path: Path) -> World:
+    return fork(after_two_sums, tmp_path)
 
 
 def numbers(payload: bytes) -> Chunks:

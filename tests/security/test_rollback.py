@@ -21,17 +21,9 @@ def sent(world: World, name: str) -> int:
     return len(world.store(name).uploads(world.coordinator.plan.run))
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Round 0 is summed, nobody has opened it, and round 1 is due as attempt 1."""
-    world = World(tmp_path_factory.mktemp("base"))
-    world.until("round", 1)
-    return world
-
-
 @pytest.fixture
-def world(base: World, tmp_path: Path) -> World:
-    return fork(base, tmp_path)
+def world(after_one_sum: World, tmp_path: Path) -> World:
+    return fork(after_one_sum, tmp_path)
 
 
 def set_back(world: World, tmp_path: Path) -> tuple[bytes, Reply]:
