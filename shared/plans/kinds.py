@@ -1,0 +1,10 @@
+"""The closed lists a plan's codes index into (domain.md section 2)."""
+
+KINDS = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN", "DORMANT", "REFER", "NO_OFFER")
+"""What a plan is."""
+
+CHANNELS = ("sms", "email", "call", "portal", "letter")
+"""How it is offered."""
+
+FREQUENCIES = ("weekly", "biweekly", "monthly")
+"""How often an instalment falls due."""
