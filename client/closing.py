@@ -3,6 +3,7 @@
 from typing import Any
 
 from fedrepay.client.identity import Identity
+from fedrepay.client.learning import monotone
 from fedrepay.client.session import Session
 from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
 from fedrepay.shared.privacy.entropy import Entropy
@@ -31,7 +32,7 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
     customers = any(column.role == "customer" for column in session.book.schema.columns)
     return Release(
         number=config.run,
-        weights=session.weights(config).weights,
+        weights=monotone.project(session.book, session.weights(config).weights),
         sums=session.sums(),
         schema=session.book.schema_bytes,
         codebook=session.book.codebook_bytes,
@@ -57,13 +58,14 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         "schema": {"name": schema.name, "version": schema.version, "hash": config.schema_hash.hex()},
         "learner": config.learner,
         "model": "additive logistic model on public bins",
-        "parameters": config.dimension,
+        "heads": [outcome.name for outcome in schema.outcomes],
+        "parameters": config.heads * config.dimension,
         "members": len(session.epoch.roster.names),
         "cohorts": [list(each.cohort) for each in config.history if each.completed],
         "rounds": sum(each.completed for each in config.history),
         "attempts": len(config.history),
         "intended_use": "Ranking accounts, and plans where the schema has them, by the likelihood of the "
-        "schema's good outcome, at member institutions, with a human in reach of every decision.",
+        "schema's good outcomes, at member institutions, with a human in reach of every decision.",
         "not_for": "Granting or refusing credit, contact of people in dormancy, or any use outside the members.",
         "gate": "not run: this release was checked by recomputation only",
     }

@@ -29,6 +29,7 @@ class View:
     context_id: bytes
     schema_hash: bytes
     dimension: int
+    heads: int
     counter: int  # last attempt this member reserved in the run; −1 before the first
     charged: frozenset[tuple[int, int]]  # (round, attempt) the ledger holds for the run
     ledger: frozenset[bytes]  # every head the ledger has had
@@ -61,7 +62,8 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
     if view.terms not in (None, terms(config)):
         raise Refusal("epoch", "The run's constants are not the ones it began with.")
     _check_cohort(view, config.cohort)
-    if config.schema_hash != view.schema_hash or config.dimension != view.dimension:
+    held = (view.schema_hash, view.dimension, view.heads)
+    if (config.schema_hash, config.dimension, config.heads) != held:
         raise Refusal("schema", "The run uses another schema or code book than this member holds.")
     _check_history(view, config)
     return config
@@ -204,4 +206,4 @@ def is_closing(config: RoundConfig) -> bool:
 
 def sizes(config: RoundConfig) -> tuple[int, ...]:
     """Values in each sum of the run."""
-    return sum_sizes(config.learner, config.dimension, config.rounds)
+    return sum_sizes(config.learner, config.dimension, config.rounds, config.heads)

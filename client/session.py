@@ -68,6 +68,7 @@ class Session:
             context_id=self.context_id,
             schema_hash=self.book.schema_hash,
             dimension=self.book.dimension,
+            heads=self.book.heads,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
             charged=frozenset((e.round, e.attempt) for e in self._store.ledger() if e.run == run),
             ledger=self._store.ledger_heads(),

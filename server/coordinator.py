@@ -45,7 +45,7 @@ class Coordinator:
         self.state = State()
         self._key = key
         self._sizes = tuple(
-            chunk_count(size) for size in sum_sizes(plan.learner, plan.dimension, plan.rounds)
+            chunk_count(size) for size in sum_sizes(plan.learner, plan.dimension, plan.rounds, plan.heads)
         )
         self._sum: PublicSum | None = None
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
@@ -99,6 +99,7 @@ class Coordinator:
                 mode=plan.mode,
                 learner=plan.learner,
                 dimension=plan.dimension,
+                heads=plan.heads,
                 epsilon=plan.epsilon,
                 delta=plan.delta,
                 colluders=plan.colluders,

@@ -17,7 +17,7 @@ from fedrepay.client import relay
 from fedrepay.client.app import app as client_app
 from fedrepay.client.data.table import Table
 from fedrepay.client.identity import Identity
-from fedrepay.client.learning.contribution import Rows, prepare
+from fedrepay.client.learning.contribution import Rows, from_table
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import MemberStore
@@ -187,17 +187,10 @@ def _round_of(kind: str, shared: bytes) -> int | None:
 
 
 def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
-    """A member's contribution rows and the keyed hash of what they were made from."""
-    if table.outcome is None:
-        raise ValueError("training rows carry an outcome")
-    rows = prepare(book, table.codes, table.outcome, table.customers, table.propensity)
+    """A member's contribution rows and the keyed hash of all that its sums depend on."""
+    rows = from_table(book, table)
     mac = hmac.new(key, digestmod="sha256")
-    for part in (
-        table.codes.tobytes(),
-        table.outcome.tobytes(),
-        "\x00".join(map(str, table.customers)).encode(),
-    ):
-        mac.update(len(part).to_bytes(8, "big") + part)
-    if table.propensity is not None:
-        mac.update(table.propensity.tobytes())
+    for part in (rows.codes, rows.outcomes, rows.weights):
+        mac.update(part.nbytes.to_bytes(8, "big") + part.tobytes())
+    mac.update(rows.customers.to_bytes(8, "big"))
     return rows, mac.digest()

@@ -84,7 +84,7 @@ def measure(
     begun = perf_counter()
 
     def federated(table: Table) -> np.ndarray:
-        return probability(book, release.weights, table.codes)
+        return probability(book, release.weights[0], table.codes)
 
     def design(table: Table) -> np.ndarray:
         return book.rows(table.codes) / book.scale
@@ -119,7 +119,7 @@ def measure(
     loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
     seconds["baselines and figures"] = perf_counter() - begun
     wire = wire_bytes(consortium)
-    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds)[: len(release.sums)]
+    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds, plan.heads)[: len(release.sums)]
     metrics: dict[str, Any] = {
         "version": VERSION,
         "auc": {
@@ -143,7 +143,7 @@ def measure(
         "members": len(prepared.parties),
         "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
         "minimum_cohort": minimum_cohort(len(prepared.parties), plan.colluders),
-        "parameters": plan.dimension,
+        "parameters": release.card["parameters"],
         "values_summed": sum(sizes),
         "ciphertexts_per_release": sum(chunk_count(size) for size in sizes),
         **wire,
@@ -165,7 +165,7 @@ def measure(
     }
     details = {
         "title": book.schema.title or book.schema.name,
-        "good_outcome": f"{book.schema.outcome.name} = {good}",
+        "good_outcome": f"{book.schema.outcomes[0].name} = {good}",
         "curves": curves(book, release, mechanisms),
         "attack": opened_sum_attack(prepared, consortium, release, mechanisms),
         "fairness": fairness(book, test, scores["federated"], good),
@@ -174,10 +174,10 @@ def measure(
 
 
 def labels(table: Table) -> np.ndarray:
-    """The outcomes of a table that was read with them, (n,) of 0 and 1."""
-    if table.outcome is None:
-        raise ValueError("the table was read without outcomes")
-    return table.outcome
+    """The one outcome of a table that was read with it, (n,) of 0 and 1."""
+    if table.outcomes is None or table.outcomes.shape[1] != 1:
+        raise ValueError("the table was read without its one outcome")
+    return table.outcomes[:, 0]
 
 
 def raw(table: Table, names: Iterable[str] | None = None) -> np.ndarray:
@@ -219,8 +219,8 @@ def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, .
     state = learner.start()
     for index, (opened, charged) in enumerate(zip(release.sums, mechanisms, strict=True)):
         state = learner.step(index, state, opened, charged)
-    deviations = learner.weight_noise(state)
-    effects = block_effects(book, release.weights)
+    deviations = learner.weight_noise(state)[0]
+    effects = block_effects(book, release.weights[0])
     result = []
     for layout, effect, deviation in zip(layouts(book.schema), effects, deviations, strict=False):
         centred = towards * (effect - effect.mean())

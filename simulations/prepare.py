@@ -36,8 +36,14 @@ def prepare(arguments: Arguments) -> Prepared:
 
     Raises:
         DataError: rows that `check-data` refuses, or a part with one class only.
+        ArgumentError: a schema of several outcomes.
     """
     book = codebook.load(Path(arguments.schema))
+    if book.heads > 1:
+        raise ArgumentError(
+            f"{arguments.schema} has {book.heads} outcomes; a simulation of your own rows judges one.",
+            "Give a schema with one column of role outcome.",
+        )
     mapping = None if arguments.mapping is None else load_mapping(Path(arguments.mapping))
     kind, _, column = arguments.split.partition(":")
     extra = (column,) if kind == "column" and column else ()
@@ -55,7 +61,7 @@ def prepare(arguments: Arguments) -> Prepared:
         given = dict(_split_test_file(arguments, test, len(shares)))
         tests = {name: test.take(given.get(name, np.array([], np.int64))) for name in trains}
     for name, part in (("training", train), ("test", test)):
-        if part.outcome is None or len(np.unique(part.outcome)) < 2:
+        if part.outcomes is None or len(np.unique(part.outcomes)) < 2:
             raise DataError(
                 f"The whole {name} part has one class of outcome (or no row).",
                 "Learning and judging need both outcomes; give more rows.",
@@ -133,6 +139,7 @@ def make_plan(arguments: Arguments, prepared: Prepared) -> RunPlan:
         mode="none" if arguments.mode == "none" else "distributed",
         learner=learner,
         dimension=book.dimension,
+        heads=book.heads,
         epsilon=arguments.epsilon,
         delta=delta,
         colluders=_colluders(arguments, members),

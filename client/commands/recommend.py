@@ -7,9 +7,9 @@ import typer
 
 _HELP = (
     "Score your own accounts on your own machine with a release.\n\n"
-    "Writes one row per account (or account × plan): id, probability of the good outcome, rank (1 is the "
-    "likeliest good outcome), four reasons, release number and hash. Rows that `member check-data` would "
-    "refuse go to OUT.rejects.\n\n"
+    "Writes one row per account: id, probability of the good outcome, rank (1 is the likeliest good outcome), "
+    "four reasons, release number and hash. Rows that `member check-data` would refuse go to OUT.rejects. "
+    "A release of several outcomes recommends plans instead: `fedrepay member recommend`.\n\n"
     "The signatures are checked against the roster inside the release; compare the twelve words printed "
     "with the ones your institution approved.\n\n"
     "fedrepay recommend --release runs/first/release --accounts accounts.csv --out scores.csv"
@@ -27,9 +27,6 @@ def recommend(
     mapping: Annotated[
         Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
     ] = None,
-    plans: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet of candidate plans; each account is scored with each.")
-    ] = None,
     unprotected: Annotated[
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
     ] = False,
@@ -40,7 +37,7 @@ def recommend(
     from fedrepay.client.scoring.recommend import score_file
 
     console = Console(stderr=True)
-    result = score_file(release, accounts, mapping, plans, out, unprotected=unprotected)
+    result = score_file(release, accounts, mapping, out, unprotected=unprotected)
     if result.not_private:
         console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {result.not_private}[/]")
     console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")

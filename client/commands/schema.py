@@ -26,8 +26,10 @@ _CHECK = (
     "A column has a name, a role (account, plan, outcome, customer, propensity, audit), a type (number, "
     "integer, category, text), public bounds = \\[low, high] and edges, or categories; outside = clip or "
     "refuse; missing = bin or refuse; where wanted derived = a scalar SQL expression over columns above it; "
-    "model = false for an input that only feeds derived columns and crosses. The outcome has good = 0 or 1. "
-    "Edges e1 < … < ek make the bins (−∞, e1), [e1, e2), … [ek, ∞).\n\n"
+    "model = false for an input that only feeds derived columns and crosses; monotone = up or down for a "
+    "number whose effect must rise or fall towards the good outcome. An outcome (1 to 8 of them, each a head "
+    "of the model) has good = 0 or 1, and where wanted a prior, a weight, and missing = outside for rows that it "
+    "does not concern. Edges e1 < … < ek make the bins (−∞, e1), [e1, e2), … [ek, ∞).\n\n"
     "A cross has columns = \\[a, b] and edges = \\[\\[…], \\[…]], coarser ones of its own.\n\n"
     "fedrepay schema check consortium.toml"
 )
@@ -80,7 +82,9 @@ def build(schema: _Schema) -> None:
             f"{codebook.codebook_path(schema)} cannot be written: {error.strerror}.",
             "Free the disk or check rights.",
         ) from error
-    typer.echo(f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}.")
+    typer.echo(
+        f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}, heads: {book.heads}."
+    )
     typer.echo(f"Schema hash {book.schema_hash.hex()}")
 
 
@@ -112,7 +116,7 @@ def check(schema: _Schema) -> None:
         return
     book = codebook.load(schema)
     console.print(
-        f"d = {book.dimension}, S = {book.scale}, b = {book.weight_bits}, R = {book.residual_scale}, "
+        f"heads {book.heads}, d = {book.dimension}, S = {book.scale}, b = {book.weight_bits}, R = {book.residual_scale}, "
         f"Δ of the Gram sum {book.delta_gram}, of a gradient {book.delta_gradient}",
         highlight=False,
     )

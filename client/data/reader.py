@@ -115,6 +115,16 @@ class Reader:
             return None  # check_names has said it
         return None
 
+    def check_outcomes(self, schema: Schema) -> None:
+        """A row outside every head's population teaches nothing and is refused."""
+        names = [each.name for each in schema.outcomes]
+        if all(name in self.columns for name in names):
+            heads = np.stack([np.asarray(self.columns[name], dtype=np.float64) for name in names])
+            rows = np.flatnonzero(np.isnan(heads).all(axis=0) & ~self.refused)
+            if len(rows):
+                none = np.full(len(rows), None, dtype=object)
+                self._add(", ".join(names), rows, none, "at least one outcome known", "refuse")
+
     def check_customers(self, schema: Schema, most: int) -> None:
         """One row a customer where the schema promises it; else show who has too many rows to count.
 

@@ -32,13 +32,13 @@ Objects = npt.NDArray[np.object_]
 class Table:
     """One party's encoded rows, (n,) each; rows that a finding refuses are not in it.
 
-    ``codes`` is (n, blocks − 1); ``outcome`` 0 or 1 as the schema writes it; ``customers`` text;
-    ``propensity`` in (0, 1]; ``audit`` the labels of audit columns; ``extra`` columns asked for by name,
+    ``codes`` is (n, blocks − 1); ``outcomes`` (n, H) 0 or 1 as the schema writes them, or −1 outside a
+    head's population; ``customers`` text; ``propensity`` in (0, 1]; ``audit`` the labels of audit columns; ``extra`` columns asked for by name,
     as text; ``source_rows`` 1-based rows of the file; ``values`` the canonical columns behind the codes.
     """
 
     codes: npt.NDArray[np.uint16]
-    outcome: npt.NDArray[np.uint8] | None
+    outcomes: npt.NDArray[np.int8] | None
     customers: Objects
     propensity: npt.NDArray[np.float64] | None
     audit: dict[str, Objects]
@@ -51,7 +51,7 @@ class Table:
         return replace(
             self,
             codes=self.codes[index],
-            outcome=None if self.outcome is None else self.outcome[index],
+            outcomes=None if self.outcomes is None else self.outcomes[index],
             customers=self.customers[index],
             propensity=None if self.propensity is None else self.propensity[index],
             audit={name: each[index] for name, each in self.audit.items()},
@@ -113,6 +113,7 @@ def read_table(
             inputs += [column.name] if column.is_input else []
         kept = {name: reader.text(name) for name in extra}
     if need_outcome:
+        reader.check_outcomes(schema)
         reader.check_customers(schema, 1 << book.weight_bits)
     findings = Findings(tuple(reader.groups), absent, reader.rows)
     texts = {name: each for name, each in kept.items() if each is not None}
@@ -131,10 +132,10 @@ def _absent(schema: Schema, mapping: Mapping | None) -> tuple[str, ...]:
         column = next((each for each in schema.columns if each.name == name and not each.derived), None)
         if column is None:
             raise MappingError(f"absent: {name} is not a column to be read.", "Take it out of `absent`.")
-        if not (column.role == "audit" or (column.is_input and column.missing == "bin")):
+        if column.role != "audit" and column.missing == "refuse":
             raise MappingError(
                 f"absent: {name} cannot be absent: the schema gives it no missing bin.",
-                'Only audit columns and columns with missing = "bin" may be declared absent.',
+                'Only audit columns and columns with missing = "bin" or "outside" may be declared absent.',
             )
     return absent
 
@@ -176,7 +177,7 @@ def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_ou
     weighted = need_outcome and propensity is not None
     return Table(
         codes=encode.encode(schema, columns),
-        outcome=columns[schema.outcome.name].astype(np.uint8) if need_outcome else None,
+        outcomes=_outcomes(schema, columns) if need_outcome else None,
         customers=np.asarray(names, dtype=object),
         propensity=columns[propensity.name].astype(np.float64) if weighted and propensity else None,
         audit={each.name: _labels(each, columns[each.name]) for each in schema.of_role("audit")}
@@ -186,6 +187,11 @@ def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_ou
         source_rows=source_rows,
         values={each.name: columns[each.name] for each in schema.columns if each.is_input},
     )
+
+
+def _outcomes(schema: Schema, columns: dict[str, Values]) -> npt.NDArray[np.int8]:
+    heads = np.stack([columns[each.name].astype(np.float64) for each in schema.outcomes], axis=1)
+    return np.where(np.isnan(heads), -1, heads).astype(np.int8)
 
 
 def _labels(column: Column, values: Values) -> Objects:
@@ -210,7 +216,7 @@ def _nothing(schema: Schema, *, need_outcome: bool) -> Table:
     blocks = len(schema.features) + len(schema.crosses)
     return Table(
         codes=np.zeros((0, blocks), dtype=np.uint16),
-        outcome=np.zeros(0, dtype=np.uint8) if need_outcome else None,
+        outcomes=np.zeros((0, len(schema.outcomes)), dtype=np.int8) if need_outcome else None,
         customers=none,
         propensity=np.zeros(0) if need_outcome and schema.propensity else None,
         audit={each.name: none for each in schema.of_role("audit")} if need_outcome else {},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 
+Band: TypeAlias = "tuple[NDArray[np.float64], ...]"
+"""One number a bin, one array (bins,) a block."""
+
+
 @dataclass(frozen=True)
 class State:
     """A model under way. Every member of a run holds the same one.
 
     Attributes:
-        weights: the model w, shape (d,), on rows x = C/S.
-        velocity: the gradient with momentum, in records, shape (d,).
-        deviations: standard deviation of the noise in each gradient so far, in records.
+        weights: the model w, one head a row, shape (H, d), on rows x = C/S.
+        velocity: the gradient with momentum, in records, shape (H, d).
+        deviations: standard deviation of the noise in each gradient so far, grid units.
         eigenvalues: of the noisy Gram matrix, in records, not negative, shape (d,); DP-Newton after sum 0.
         eigenvectors: its columns, shape (d, d); DP-Newton after sum 0.
         ridge: λ, in records, what was added to the eigenvalues.
-        rate: the step for a gradient in records; DP-GD after sum 0.
-        tail: sum of the iterates that will be averaged, shape (d,); DP-GD.
+        rate: each head's step for a gradient in records, shape (H, 1); DP-GD after sum 0.
+        tail: sum of the iterates that will be averaged, shape (H, d); DP-GD.
     """
 
     weights: NDArray[np.float64]
@@ -39,7 +43,7 @@ class State:
     eigenvalues: NDArray[np.float64] | None = None
     eigenvectors: NDArray[np.float64] | None = None
     ridge: float = 0.0
-    rate: float = 0.0
+    rate: NDArray[np.float64] | None = None
     tail: NDArray[np.float64] | None = None
 
 
@@ -81,22 +85,22 @@ class Learner(Protocol):
         """
         ...
 
-    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
-        """The DP noise band: standard deviation of each bin's score C·w/S, one array (bins,) a block."""
+    def weight_noise(self, state: State) -> tuple[Band, ...]:
+        """Each head's DP noise band: standard deviation of every bin's score C·w/S."""
         ...
 
 
 def prior_weights(book: CodeBook) -> NDArray[np.float64]:
-    """Weights of shape (d,) that predict the schema's public prior for every row: the intercept alone."""
-    prior = book.schema.public.prior
-    weights = np.zeros(book.dimension)
-    weights[-1] = math.log(prior / (1 - prior)) * book.scale / int(book.blocks[-1].matrix[0, 0])
+    """Weights of shape (H, d) that predict each head's public prior for every row: intercepts alone."""
+    weights = np.zeros((book.heads, book.dimension))
+    intercept = int(book.blocks[-1].matrix[0, 0])
+    weights[:, -1] = [math.log(p / (1 - p)) * book.scale / intercept for p in book.schema.priors]
     return weights
 
 
-def gradient_unit(book: CodeBook) -> float:
-    """Grid units of a gradient in one record."""
-    return float((book.residual_scale * book.scale) << book.weight_bits)
+def gradient_units(book: CodeBook) -> NDArray[np.float64]:
+    """Grid units of one record in each head's gradient, shape (H, 1)."""
+    return np.array([[float((scale * book.scale) << book.weight_bits)] for scale in book.residual_scales])
 
 
 def total_deviation(mechanisms: Sequence[Mechanism], segment: int) -> float:
@@ -104,9 +108,7 @@ def total_deviation(mechanisms: Sequence[Mechanism], segment: int) -> float:
     return math.sqrt(mechanisms[segment].total_variance) if mechanisms else 0.0
 
 
-def score_deviations(
-    book: CodeBook, blocks: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], ...]:
+def score_deviations(book: CodeBook, blocks: Sequence[NDArray[np.float64]]) -> Band:
     """Standard deviation of C·w/S for every bin, from the covariance (width, width) of each block's w."""
     found = []
     for block, covariance in zip(book.blocks, blocks, strict=True):

@@ -1,8 +1,10 @@
 """What a member's rows add to a secure sum: exact integers, one record at a time.
 
-A record adds â·r̂·C to the gradient and the upper triangle of â·C·Cᵀ to the Gram matrix, with C its row of
-the code book, r̂ = trunc(R·(p − y)) and â = ⌊2ᵇ·a⌋; a customer's weights a sum to at most 1. All products
-are whole numbers below 2⁵³, so float64 BLAS adds them exactly in any order.
+A record adds â·r̂·C to each head's gradient and the upper triangle of â·C·Cᵀ to the one Gram matrix, with C
+its row of the code book, r̂ = trunc(⌊R·w⌋·(p − y)) for a head of weight w, 0 outside the head's population,
+and â = ⌊2ᵇ·a⌋; a customer's weights a sum to at most 1. As Σw² ≤ 1, all heads' r̂ together are no longer
+than one head's would be. All products are whole numbers below 2⁵³, so float64 BLAS adds them exactly in any
+order.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedrepay.shared.errors import DataError, SchemaError
+from fedrepay.shared.schema.model import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from fedrepay.client.data.table import Table
     from fedrepay.shared.schema.codebook import CodeBook
 
 _CHUNK = 4096  # rows expanded at a time
@@ -32,22 +36,37 @@ class Rows:
     Attributes:
         book: the code book the codes point into.
         codes: bins, shape (n, blocks − 1).
-        outcome: 0 or 1, shape (n,).
+        outcomes: 0 or 1, or −1 outside a head's population, int8, shape (n, H).
         weights: â in units of 2⁻ᵇ, whole numbers as float64, shape (n,).
         customers: how many distinct customers the rows belong to.
     """
 
     book: CodeBook
     codes: NDArray[np.uint16]
-    outcome: NDArray[np.uint8]
+    outcomes: NDArray[np.int8]
     weights: NDArray[np.float64]
     customers: int
+
+
+def from_table(book: CodeBook, table: Table) -> Rows:
+    """A member's rows as it contributes them: all but those of plan kinds that stay local.
+
+    Raises:
+        DataError: the table was read without outcomes.
+    """
+    if table.outcomes is None:
+        raise DataError("These rows carry no outcome.", "Read the table with its outcomes.")
+    local = book.schema.public.local_kinds
+    if local:
+        table = table.take(~np.isin(table.values[KIND].astype(str), local))
+    assert table.outcomes is not None  # noqa: S101 - taking rows keeps them
+    return prepare(book, table.codes, table.outcomes, table.customers, table.propensity)
 
 
 def prepare(
     book: CodeBook,
     codes: NDArray[np.uint16],
-    outcome: NDArray[np.uint8],
+    outcomes: NDArray[np.int8],
     customers: NDArray[np.object_],
     propensity: NDArray[np.float64] | None,
 ) -> Rows:
@@ -56,15 +75,15 @@ def prepare(
     Args:
         book: the code book.
         codes: bins, shape (n, blocks − 1); n may be 0.
-        outcome: 0 or 1, shape (n,).
+        outcomes: 0 or 1, −1 outside the head's population, shape (n, H).
         customers: customer ids, shape (n,).
         propensity: p in (0, 1], shape (n,), exactly where the schema has a p_floor.
 
     Raises:
         DataError: if the arrays do not belong together or a propensity is out of range.
     """
-    n = len(outcome)
-    if codes.shape != (n, len(book.blocks) - 1) or len(customers) != n:
+    n = len(customers)
+    if codes.shape != (n, len(book.blocks) - 1) or outcomes.shape != (n, book.heads):
         raise DataError("Codes, outcomes and customers differ in length.", "Read the table again.")
     p_floor = book.schema.public.p_floor
     if (p_floor is None) != (propensity is None):
@@ -78,19 +97,28 @@ def prepare(
         ratio = np.minimum(1.0, p_floor / propensity)
         scaled = (1 << book.weight_bits) * ratio / counts[member_of]
         weights = np.minimum(np.floor(scaled), weights)  # never more than an unweighted row
-    return Rows(book, codes, outcome, weights, len(counts))
+    return Rows(book, codes, outcomes, weights, len(counts))
 
 
 def gradient(data: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Σ â·r̂·C over the rows, shape (d,), in units of 1/(2ᵇ·R·S), at model weights of shape (d,)."""
+    """Σ â·r̂·C over the rows, one head after the other.
+
+    Args:
+        data: the rows.
+        weights: the model, shape (H, d).
+
+    Returns:
+        shape (H·d,), in units of 1/(2ᵇ·⌊R·w⌋·S) of each head.
+    """
     book = data.book
-    total = np.zeros(book.dimension, dtype=np.int64)
+    scales = np.array(book.residual_scales, dtype=np.float64)
+    total = np.zeros((book.heads, book.dimension), dtype=np.int64)
     for part in _chunks(data, book.residual_scale * largest_entry(book)):
-        rows = book.rows(data.codes[part])
-        probability = 0.5 * (1.0 + np.tanh(rows @ weights / (2 * book.scale)))
-        residual = np.trunc(book.residual_scale * (probability - data.outcome[part]))
-        total += ((data.weights[part] * residual) @ rows).astype(np.int64)
-    return total
+        rows, outcomes = book.rows(data.codes[part]), data.outcomes[part]
+        probability = 0.5 * (1.0 + np.tanh(rows @ weights.T / (2 * book.scale)))
+        residual = np.where(outcomes < 0, 0.0, np.trunc(scales * (probability - outcomes)))
+        total += ((data.weights[part, None] * residual).T @ rows).astype(np.int64)
+    return total.ravel()
 
 
 def gram(data: Rows) -> NDArray[np.int64]:
@@ -110,7 +138,7 @@ def largest_entry(book: CodeBook) -> int:
 
 def _chunks(data: Rows, entry: int) -> Iterator[slice]:
     """Slices of rows, once no sum over all of them can pass 2⁵³; one record adds at most 2ᵇ·``entry``."""
-    n = len(data.outcome)
+    n = len(data.outcomes)
     if n * (entry << data.book.weight_bits) >= _EXACT:
         raise SchemaError(
             "A sum could pass 2^53 and lose its last bits.", "Lower n_max and build the schema again."

@@ -11,7 +11,7 @@ import numpy as np
 from fedrepay.client.learning import contribution
 from fedrepay.client.learning.base import (
     State,
-    gradient_unit,
+    gradient_units,
     prior_weights,
     score_deviations,
     total_deviation,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism
     from fedrepay.shared.schema.codebook import CodeBook
@@ -35,7 +36,7 @@ LARGEST_STEP = 20.0
 
 @dataclass(frozen=True)
 class DPGD:
-    """``rounds`` gradients; sum 0 carries a noisy count of customers as one value more."""
+    """``rounds`` gradients of all heads; sum 0 carries a noisy count of customers as one value more."""
 
     book: CodeBook
     rounds: int
@@ -43,17 +44,18 @@ class DPGD:
 
     def segments(self) -> tuple[tuple[Segment, ...], ...]:
         """The count takes 0.02 of μ², the gradients share the rest equally."""
-        gradient = Segment(self.book.dimension, self.book.delta_gradient, (1 - COUNT_SHARE) / self.rounds)
+        size = self.book.heads * self.book.dimension
+        gradient = Segment(size, self.book.delta_gradient, (1 - COUNT_SHARE) / self.rounds)
         count = Segment(1, COUNT_UNIT, COUNT_SHARE)
         return ((gradient, count),) + ((gradient,),) * (self.rounds - 1)
 
     def start(self) -> State:
-        """The public prior's intercept."""
-        d = self.book.dimension
-        return State(prior_weights(self.book), np.zeros(d), tail=np.zeros(d))
+        """The public priors' intercepts."""
+        weights = prior_weights(self.book)
+        return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
 
     def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
-        """The gradient at ``state``; in sum 0 the count of customers follows it."""
+        """The heads' gradients at ``state``; in sum 0 the count of customers follows it."""
         gradient = contribution.gradient(data, state.weights)
         return gradient if index else np.append(gradient, np.int64(COUNT_UNIT * data.customers))
 
@@ -61,27 +63,33 @@ class DPGD:
         self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
     ) -> State:
         """One step of gradient descent; after the last one, the average of the last half of them."""
-        d, unit = self.book.dimension, gradient_unit(self.book)
-        rate = state.rate if index else self._rate(int(opened[d]), mechanisms)
-        velocity = MOMENTUM * state.velocity + opened[:d] / unit
+        size = state.weights.size
+        rate = state.rate if index else self._rate(int(opened[size]), mechanisms)
+        assert rate is not None  # noqa: S101 - sum 0 gives it
+        gradients = opened[:size].reshape(state.weights.shape) / gradient_units(self.book)
+        velocity = MOMENTUM * state.velocity + gradients
         weights = state.weights - rate * velocity
         assert state.tail is not None  # noqa: S101 - start() makes it
         tail = state.tail + weights if index >= self.rounds // 2 else state.tail
         if index == self.rounds - 1:
             weights = tail / (self.rounds - self.rounds // 2)
-        deviation = total_deviation(mechanisms, 0) / unit
-        deviations = (*state.deviations, deviation)
+        deviations = (*state.deviations, total_deviation(mechanisms, 0))
         return replace(state, weights=weights, velocity=velocity, deviations=deviations, rate=rate, tail=tail)
 
-    def _rate(self, count: int, mechanisms: Sequence[Mechanism]) -> float:
-        """0.8·μ·n̂·(1 − m)/T, at most 20, for a mean gradient; divided by n̂ for a summed one."""
-        customers = max(1.0, count / COUNT_UNIT)
-        if not mechanisms:
-            return LARGEST_STEP / customers
-        mu = mechanisms[0].mu() * math.sqrt(self.rounds / (1 - COUNT_SHARE))
-        return min(LARGEST_STEP, 0.8 * mu * customers * (1 - MOMENTUM) / self.rounds) / customers
+    def _rate(self, count: int, mechanisms: Sequence[Mechanism]) -> NDArray[np.float64]:
+        """0.8·μ·w·n̂·(1 − m)/T, at most 20, for a mean gradient; divided by n̂ for a summed one; shape (H, 1).
 
-    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
+        A head of weight w sees the noise of a budget μ·w.
+        """
+        customers = max(1.0, count / COUNT_UNIT)
+        weights = np.array(self.book.residual_scales)[:, None] / self.book.residual_scale
+        if not mechanisms:
+            return np.full(weights.shape, LARGEST_STEP / customers)
+        mu = mechanisms[0].mu() * math.sqrt(self.rounds / (1 - COUNT_SHARE)) * weights
+        steps = np.minimum(LARGEST_STEP, 0.8 * mu * customers * (1 - MOMENTUM) / self.rounds)
+        return np.asarray(steps / customers)
+
+    def weight_noise(self, state: State) -> tuple[Band, ...]:
         """Propagate isotropic gradient noise with the curvature left out, which can only widen the band."""
         taken = len(state.deviations)
         averaged = range(self.rounds // 2, self.rounds) if taken == self.rounds else range(taken - 1, taken)
@@ -91,6 +99,10 @@ class DPGD:
             moved = [
                 (1 - MOMENTUM ** (j - first + 1)) / (1 - MOMENTUM) if j >= first else 0.0 for j in averaged
             ]
-            variance += (state.rate * deviation * sum(moved) / len(averaged)) ** 2
-        blocks = [variance * np.eye(block.matrix.shape[1]) for block in self.book.blocks]
-        return score_deviations(self.book, blocks)
+            variance += (deviation * sum(moved) / len(averaged)) ** 2
+        band = score_deviations(
+            self.book, [variance * np.eye(block.matrix.shape[1]) for block in self.book.blocks]
+        )
+        assert state.rate is not None  # noqa: S101 - sum 0 was stepped on before
+        factors = (state.rate / gradient_units(self.book))[:, 0]
+        return tuple(tuple(each * factor for each in band) for factor in factors)

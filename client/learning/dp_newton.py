@@ -2,7 +2,9 @@
 
 λ = max(8·√d·σ, 1) records lifts the noisy spectrum: the noise of a symmetric matrix has norm about 2√d·σ,
 and the exact matrix is always singular, since every block sums to the intercept. The public curvature
-0.12 ≤ p(1 − p) ≤ ¼ stands for the labels, so the Gram matrix needs none.
+0.12 ≤ p(1 − p) ≤ ¼ stands for the labels, so the Gram matrix needs none and serves all heads: for a head
+that only some rows have it counts too much curvature, which shortens its steps. Factor 8 and curvature 0.12
+are the schema's ``ridge_factor`` and ``curvature``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from fedrepay.client.learning import contribution
 from fedrepay.client.learning.base import (
     State,
-    gradient_unit,
+    gradient_units,
     prior_weights,
     score_deviations,
     total_deviation,
@@ -28,14 +30,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
     from fedrepay.shared.privacy.accounting import Mechanism
     from fedrepay.shared.schema.codebook import CodeBook
 
 GRAM_SHARE = 0.2  # of μ²
-CURVATURE = 0.12
 MOMENTUM = 0.3
-RIDGE_FACTOR = 8
 RIDGE_LEAST = 1.0  # records
 
 
@@ -51,15 +52,18 @@ class DPNewton:
         """The Gram matrix takes 0.2 of μ², the gradients share the rest equally."""
         d = self.book.dimension
         matrix = Segment(d * (d + 1) // 2, self.book.delta_gram, GRAM_SHARE)
-        gradient = Segment(d, self.book.delta_gradient, (1 - GRAM_SHARE) / (self.rounds - 1))
+        gradient = Segment(
+            self.book.heads * d, self.book.delta_gradient, (1 - GRAM_SHARE) / (self.rounds - 1)
+        )
         return ((matrix,),) + ((gradient,),) * (self.rounds - 1)
 
     def start(self) -> State:
-        """The public prior's intercept."""
-        return State(prior_weights(self.book), np.zeros(self.book.dimension))
+        """The public priors' intercepts."""
+        weights = prior_weights(self.book)
+        return State(weights, np.zeros_like(weights))
 
     def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
-        """The Gram matrix's upper triangle for sum 0, the gradient at ``state`` after it."""
+        """The Gram matrix's upper triangle for sum 0, the heads' gradients at ``state`` after it."""
         return contribution.gram(data) if index == 0 else contribution.gradient(data, state.weights)
 
     def step(
@@ -69,15 +73,15 @@ class DPNewton:
         deviation = total_deviation(mechanisms, 0)
         if index == 0:
             return self._decompose(state, opened, deviation)
-        unit = gradient_unit(self.book)
-        velocity = MOMENTUM * state.velocity + opened / unit
+        gradients = opened.reshape(state.weights.shape) / gradient_units(self.book)
+        velocity = MOMENTUM * state.velocity + gradients
         assert state.eigenvectors is not None  # noqa: S101 - sum 0 was stepped on before
-        along = (state.eigenvectors.T @ velocity) * self._gains(state)
+        along = (velocity @ state.eigenvectors) * self._gains(state)
         return replace(
             state,
-            weights=state.weights - state.eigenvectors @ along,
+            weights=state.weights - along @ state.eigenvectors.T,
             velocity=velocity,
-            deviations=(*state.deviations, deviation / unit),
+            deviations=(*state.deviations, deviation),
         )
 
     def _decompose(self, state: State, opened: NDArray[np.int64], deviation: float) -> State:
@@ -86,34 +90,34 @@ class DPNewton:
         matrix = np.zeros((d, d))
         matrix[np.triu_indices(d)] = opened / unit
         values, vectors = np.linalg.eigh(matrix, UPLO="U")
-        ridge = max(RIDGE_FACTOR * math.sqrt(d) * deviation / unit, RIDGE_LEAST)
+        ridge = max(self.book.schema.public.ridge_factor * math.sqrt(d) * deviation / unit, RIDGE_LEAST)
         return replace(state, eigenvalues=np.maximum(values, 0.0), eigenvectors=vectors, ridge=ridge)
 
-    @staticmethod
-    def _gains(state: State) -> NDArray[np.float64]:
+    def _gains(self, state: State) -> NDArray[np.float64]:
         """Eigenvalues of the preconditioner A, shape (d,)."""
         assert state.eigenvalues is not None  # noqa: S101 - sum 0 was stepped on before
-        return 1 / (CURVATURE * (state.eigenvalues + state.ridge))
+        return 1 / (self.book.schema.public.curvature * (state.eigenvalues + state.ridge))
 
-    def weight_noise(self, state: State) -> tuple[NDArray[np.float64], ...]:
+    def weight_noise(self, state: State) -> tuple[Band, ...]:
         """Propagate isotropic gradient noise through the recursion, linearised at curvature 0.12.
 
-        Along an eigenvector with value e a step is w ← w − A·v, v ← 0.3·v + 0.12·e·w + noise; the noise of
+        Heads differ only in how many grid units a record has. Along an eigenvector with value e a step is w ← w − A·v, v ← 0.3·v + 0.12·e·w + noise; the noise of
         the Gram matrix only changes A, which changes how fast w converges, not where to.
         """
         assert state.eigenvectors is not None  # noqa: S101 - a solved model has them
         assert state.eigenvalues is not None  # noqa: S101
-        gains = self._gains(state)
+        gains, curvature = self._gains(state), self.book.schema.public.curvature
         variance = np.zeros(self.book.dimension)
         for first, deviation in enumerate(state.deviations):
             weight, velocity = np.zeros_like(gains), np.zeros_like(gains)
             for later in range(first, len(state.deviations)):
                 noise = deviation if later == first else 0.0
-                velocity = MOMENTUM * velocity + CURVATURE * state.eigenvalues * weight + noise
+                velocity = MOMENTUM * velocity + curvature * state.eigenvalues * weight + noise
                 weight = weight - gains * velocity
             variance += weight**2
         blocks = [
             (state.eigenvectors[columns] * variance) @ state.eigenvectors[columns].T
             for columns in self.book.slices
         ]
-        return score_deviations(self.book, blocks)
+        band = score_deviations(self.book, blocks)
+        return tuple(tuple(each / unit for each in band) for unit in gradient_units(self.book)[:, 0])

@@ -1,6 +1,5 @@
-"""Score a file of accounts (× candidate plans) with a release: columns in, columns out."""
+"""Score a file of accounts with a release of one outcome: columns in, columns out."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ import numpy as np
 from fedrepay.client.data.table import load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
-from fedrepay.shared.errors import ArgumentError, DataError, StorageError
-
-PLAN = "plan_id"
+from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError, StorageError
 
 
 @dataclass(frozen=True)
@@ -31,52 +28,45 @@ class Scored:
 
 
 def score_file(
-    release: Path, accounts: Path, mapping: Path | None, plans: Path | None, out: Path, *, unprotected: bool
+    release: Path, accounts: Path, mapping: Path | None, out: Path, *, unprotected: bool
 ) -> Scored:
     """Score and write; see ``fedrepay recommend --help``.
 
     Raises:
-        ReleaseError: the release must not be used.
-        ArgumentError: plans without plan columns in the schema, or an unknown output format.
+        ReleaseError: the release must not be used, or predicts several outcomes.
+        ArgumentError: an unknown output format, or an output that is an input.
         DataError: a file cannot be read or holds no good row.
         StorageError: the output cannot be written; nothing half-written is left.
     """
     if out.suffix not in (".csv", ".parquet"):
         raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
-    own = {path.resolve() for path in (accounts, mapping, plans) if path is not None}
+    own = {path.resolve() for path in (accounts, mapping) if path is not None}
     if own & {out.resolve(), rejects_of(out).resolve()}:
         raise ArgumentError(
             f"--out {out} would overwrite one of the files it is made from.", "Choose another."
         )
     checked = release_file.load(release, unprotected=unprotected)
     book, made = checked.book, checked.release
-    plan_columns = [column.name for column in book.schema.columns if column.role == "plan"]
-    if plans is not None and not plan_columns:
-        raise ArgumentError(
-            "--plans was given, but this release's schema has no plan column: it scores accounts only.",
-            "Leave --plans out, or use a release whose schema has columns of role plan.",
+    if book.heads > 1:
+        raise ReleaseError(
+            f"This release predicts {book.heads} outcomes: {', '.join(made.card['heads'])}.",
+            "`fedrepay member recommend` weighs them up; `fedrepay recommend` ranks accounts by one outcome.",
         )
-    extra = (PLAN,) if plans is not None else ()
-    with tempfile.TemporaryDirectory() as scratch:
-        source = accounts if plans is None else _cross(accounts, plans, Path(scratch) / "rows.parquet")
-        mapped = None if mapping is None else load_mapping(mapping)
-        table, findings = read_table(book, source, mapped, need_outcome=False, extra=extra)
+    mapped = None if mapping is None else load_mapping(mapping)
+    table, findings = read_table(book, accounts, mapped, need_outcome=False)
     refused = findings.refused
     if not len(table.codes):
         findings.raise_if_refused()
         raise DataError(f"{accounts} holds no rows.", "Give a file with at least one account.")
     good = good_value(book)
-    likely = probability(book, made.weights, table.codes)
+    weights = made.weights[0]
+    likely = probability(book, weights, table.codes)
     likely = likely if good == 1 else 1.0 - likely
-    reasons = Reasons.of(book, made.weights, made.sums[0], made.card["learner"]).top(table.codes, good)
+    reasons = Reasons.of(book, weights, made.sums[0], made.card["learner"]).top(table.codes, good)
     columns: dict[str, list[object]] = {"id": [str(each) for each in table.customers]}
     columns["row"] = [int(each) for each in table.source_rows]
-    groups = None
-    if plans is not None:
-        groups = np.asarray(columns["id"])
-        columns["plan"] = [str(each) for each in table.extra[PLAN]]
     columns["probability"] = [round(float(each), 6) for each in likely]
-    columns["rank"] = [int(each) for each in ranks(likely, groups)]
+    columns["rank"] = [int(each) for each in ranks(likely)]
     for position in range(MOST_REASONS):
         columns[f"reason_{position + 1}"] = [
             each[position] if position < len(each) else None for each in reasons
@@ -113,37 +103,11 @@ def rejects_of(out: Path) -> Path:
     return out.with_name(out.name + ".rejects")
 
 
-def ranks(likely: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Rank 1 for the likeliest good outcome, over the file or within each account; ties by row order."""
+def ranks(likely: np.ndarray) -> np.ndarray:
+    """Rank 1 for the likeliest good outcome; ties by row order."""
     rank = np.empty(len(likely), np.int64)
-    if groups is None:
-        rank[np.argsort(-likely, kind="stable")] = np.arange(1, len(likely) + 1)
-        return rank
-    order = np.lexsort((np.arange(len(likely)), -likely, groups))
-    starts = np.r_[True, groups[order][1:] != groups[order][:-1]]
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    rank[order] = np.arange(len(order)) - first + 1
+    rank[np.argsort(-likely, kind="stable")] = np.arange(1, len(likely) + 1)
     return rank
-
-
-def _cross(accounts: Path, plans: Path, target: Path) -> Path:
-    """Every account with every plan, as one table."""
-    with duckdb.connect() as connection:
-        try:
-            readers = [
-                "read_parquet" if path.suffix == ".parquet" else "read_csv" for path in (accounts, plans)
-            ]
-            connection.execute(
-                f"COPY (SELECT a.*, p.* FROM {readers[0]}($a) a CROSS JOIN {readers[1]}($p) p) "
-                f"TO '{str(target).replace(chr(39), chr(39) * 2)}' (FORMAT parquet)",
-                {"a": str(accounts), "p": str(plans)},
-            )
-        except duckdb.Error as error:
-            raise DataError(
-                f"{accounts} and {plans} cannot be joined: {str(error).splitlines()[0]}",
-                "Plans need a plan_id and the schema's plan columns; accounts must not hold these names.",
-            ) from error
-    return target
 
 
 def write_columns(columns: dict[str, list[object]], out: Path) -> None:

@@ -50,4 +50,6 @@ def load(path: Path, *, unprotected: bool) -> Checked:
             "Use a release of a protected run; --unprotected accepts this one, for tests.",
         )
     book = codebook.from_bytes(release.schema, release.codebook)
+    if release.weights.shape != (book.heads, book.dimension):
+        raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")
     return Checked(release, book, keys.digest(data).hex(), signatures)

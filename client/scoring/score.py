@@ -11,16 +11,16 @@ from fedrepay.shared.schema.codebook import CodeBook
 MOST_REASONS = 4
 
 
-def good_value(book: CodeBook) -> int:
-    """Which value of the outcome is the good one, 0 or 1."""
-    good = book.schema.outcome.good
+def good_value(book: CodeBook, head: int = 0) -> int:
+    """Which value of a head's outcome is the good one, 0 or 1."""
+    good = book.schema.outcomes[head].good
     return 1 if good is None else int(good)
 
 
 def probability(
     book: CodeBook, weights: npt.NDArray[np.float64], codes: npt.NDArray[np.uint16]
 ) -> npt.NDArray[np.float64]:
-    """P(outcome = 1) for each row, (n,): σ(x·w) with x = C/S."""
+    """P(outcome = 1) of one head for each row, (n,): σ(x·w) with x = C/S and the head's w, (d,)."""
     effects = block_effects(book, weights)
     score = np.full(len(codes), effects[-1][0])
     for column, effect in enumerate(effects[:-1]):

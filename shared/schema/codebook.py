@@ -8,7 +8,7 @@ a product of rows of these tables, so sums are exact and sensitivities are integ
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.errors import SchemaError
-from fedrepay.shared.schema import bins
+from fedrepay.shared.schema import bins, sensitivity
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.schema.model import Schema, parse_schema, read_bytes
 from fedrepay.shared.secure_sum import ring
@@ -39,6 +39,11 @@ OVERFLOW_SIGMAS = 11
 
 WEIGHT_BITS = 6
 LARGEST_R, SMALLEST_R = 1 << 16, 128
+SMALLEST_HEAD = 32
+"""Grid units that the residual of the lightest head must have."""
+
+WORST_CONDITION = 1e6
+"""Of a monotone block's table, which the release's projection inverts."""
 
 Integers = npt.NDArray[np.int32]
 
@@ -78,19 +83,37 @@ class CodeBook:
         return tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
     @property
+    def matrices(self) -> tuple[Integers, ...]:
+        """C of each block."""
+        return tuple(block.matrix for block in self.blocks)
+
+    @cached_property
+    def residual_scales(self) -> tuple[int, ...]:
+        """⌊R·w⌋ of each head: whole numbers whose squares add up to at most R²."""
+        return tuple(math.floor(self.residual_scale * weight) for weight in self.schema.head_weights)
+
+    @property
+    def heads(self) -> int:
+        """H: the outcomes that the model predicts."""
+        return len(self.residual_scales)
+
+    @property
     def dimension(self) -> int:
-        """d: all columns, the intercept included."""
+        """All columns of one head, d, the intercept included."""
         return int(self.slices[-1].stop)
 
     @cached_property
     def delta_gram(self) -> int:
         """L2 sensitivity of the Gram sum's upper triangle to one customer, grid units of 2ᵇS²."""
-        return (1 << self.weight_bits) * _gram_norm(self.blocks)
+        return (1 << self.weight_bits) * sensitivity.gram_norm(self.matrices)
 
     @cached_property
     def delta_gradient(self) -> int:
-        """L2 sensitivity of a gradient sum to one customer, grid units of 2ᵇRS."""
-        return (1 << self.weight_bits) * self.residual_scale * _row_norm(self.blocks)
+        """L2 sensitivity of all heads' joint gradient sum to one customer, grid units of 2ᵇRS.
+
+        A row adds r̂ₕ·C to head h with |r̂ₕ| ≤ ⌊R·wₕ⌋, so all heads together at most R·‖C‖, as one head does.
+        """
+        return (1 << self.weight_bits) * self.residual_scale * sensitivity.row_norm(self.matrices)
 
     def rows(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
         """C of each row, (n, d) and integer-valued, from codes (n, blocks − 1).
@@ -103,30 +126,6 @@ class CodeBook:
             out[:, columns] = block.matrix[codes[:, index]]
         out[:, self.slices[-1]] = self.blocks[-1].matrix[0]
         return out
-
-
-def _maxima(blocks: Iterable[Block]) -> tuple[int, int]:
-    """N and Q: sums over blocks of the largest ΣC² and ΣC⁴ of a row (dependent blocks only lower them)."""
-    squares = [block.matrix.astype(np.int64) ** 2 for block in blocks]
-    return (
-        sum(int(each.sum(axis=1).max()) for each in squares),
-        sum(int((each**2).sum(axis=1).max()) for each in squares),
-    )
-
-
-def _gram_norm(blocks: Iterable[Block]) -> int:
-    """⌈√((N² + Q)/2)⌉: the upper triangle of C·Cᵀ has squared norm (‖C‖⁴ + ΣC⁴)/2."""
-    most, fourth = _maxima(blocks)
-    wanted = most * most + fourth
-    root = math.isqrt(wanted // 2)
-    return root if 2 * root * root >= wanted else root + 1
-
-
-def _row_norm(blocks: Iterable[Block]) -> int:
-    """⌈√N⌉."""
-    most, _ = _maxima(blocks)
-    root = math.isqrt(most)
-    return root if root * root >= most else root + 1
 
 
 def kernel_root(bins_: int) -> npt.NDArray[np.float64]:
@@ -207,6 +206,7 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
         if not fits or np.abs(matrix.astype(np.int64)).max() > largest:  # in int32, |−2³¹| is negative
             raise _mismatch(source, "holds tables of another shape or size")
         matrix.setflags(write=False)
+    _check_monotone(schema, layouts, matrices, source)
     blocks = [
         Block(layout.name, layout.kind, layout.columns, layout.labels, matrix)
         for layout, matrix in zip(layouts, matrices, strict=False)
@@ -223,7 +223,7 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
         ).digest(),
         scale=schema.public.scale,
         weight_bits=bits,
-        residual_scale=_residual_scale(schema, blocks, bits, source),
+        residual_scale=_residual_scale(schema, matrices, bits, source),
     )
 
 
@@ -231,28 +231,47 @@ def _mismatch(source: str, why: str) -> SchemaError:
     return SchemaError(f"The code book beside {source} {why}.", f"Run `fedrepay schema build {source}`.")
 
 
+def _check_monotone(
+    schema: Schema, layouts: Sequence[bins.Layout], matrices: Sequence[Integers], source: str
+) -> None:
+    for layout, matrix in zip(layouts, matrices, strict=False):
+        if not any(schema.column(name).monotone for name in layout.columns):
+            continue
+        if not np.linalg.cond(matrix.astype(np.float64), 1) <= WORST_CONDITION:
+            raise SchemaError(
+                f"{source}: the table of {layout.name} cannot be inverted, so the model cannot be made monotone.",
+                "Raise public.scale, give the column fewer edges, or drop `monotone`.",
+            )
+
+
 def _weight_bits(schema: Schema) -> int:
     one_row = schema.public.one_row_per_customer or schema.customer is None
     return 0 if one_row and schema.propensity is None else WEIGHT_BITS
 
 
-def _residual_scale(schema: Schema, blocks: list[Block], bits: int, source: str) -> int:
+def _residual_scale(schema: Schema, matrices: Sequence[Integers], bits: int, source: str) -> int:
     """R, the largest power of two ≤ 2¹⁶ that leaves every sum within ±t/2; SchemaError below 128."""
-    most = max(int(np.abs(block.matrix).max()) for block in blocks)
+    most = max(int(np.abs(matrix).max()) for matrix in matrices)
     customers = schema.public.members_max * schema.public.n_max << bits
     noise = OVERFLOW_SIGMAS * WORST_NOISE << bits
 
     def fits(amount: int, norm: int) -> bool:
         return 2 * (customers * amount + noise * norm) < PLAIN_MODULUS
 
-    scale, norm = LARGEST_R, _row_norm(blocks)
+    scale, norm = LARGEST_R, sensitivity.row_norm(matrices)
     while scale >= SMALLEST_R and not fits(scale * most, scale * norm):
         scale //= 2
-    if scale < SMALLEST_R or not fits(most * most, _gram_norm(blocks)):
+    if scale < SMALLEST_R or not fits(most * most, sensitivity.gram_norm(matrices)):
         raise SchemaError(
             f"{source}: sums of members_max {schema.public.members_max} × n_max {schema.public.n_max} "
             f"customers leave less than {SMALLEST_R} grid units for a residual.",
             "Lower public.n_max or public.members_max.",
+        )
+    if scale * min(schema.head_weights) < SMALLEST_HEAD:
+        raise SchemaError(
+            f"{source}: a head's weight of {min(schema.head_weights):g} leaves its residual less than "
+            f"{SMALLEST_HEAD} of {scale} grid units.",
+            "Give that outcome more weight, or lower public.n_max or public.members_max.",
         )
     return scale
 

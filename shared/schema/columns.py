@@ -17,6 +17,7 @@ PAIR = " × "
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^×\x00-\x1f]+$")]
 
 
@@ -31,15 +32,19 @@ class Public(Part):
 
     ``scale`` is S (grid units per unit of x), ``n_max`` the most customers one member may bring,
     ``members_max`` the most members, ``p_floor`` the propensity at which a weight is 1, ``prior`` the
-    outcome's rate known beforehand.
+    outcomes' rate known beforehand. ``ridge_factor`` and ``curvature`` are DP-Newton's shrinkage.
+    ``local_kinds`` are the plan kinds that the consortium's terms keep out of the shared model.
     """
 
     n_max: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    prior: Annotated[float, Field(gt=0, lt=1)]
+    prior: Rate
     scale: Annotated[int, Field(ge=8, le=4096)] = 64
     members_max: Annotated[int, Field(ge=3, le=1500)] = 256
     p_floor: Annotated[float, Field(gt=0, le=1)] | None = None
     one_row_per_customer: bool = False
+    ridge_factor: Annotated[float, Field(gt=0, le=100)] = 8.0
+    curvature: Annotated[float, Field(gt=0, le=0.25)] = 0.12
+    local_kinds: tuple[Label, ...] = ()
     confirmed: bool = True
 
 
@@ -51,6 +56,11 @@ class Column(Part):
     nearest bound (counted and shown) and an unseen category to the missing bin; ``"refuse"`` refuses it.
     ``derived`` is a scalar SQL expression over columns declared earlier. ``model = false`` marks an
     input that only feeds derived columns and crosses.
+
+    An outcome is a head of the model: ``good`` names its good value, ``prior`` its rate known beforehand
+    (default: the schema's), ``weight`` its share w of the sensitivity (default 1/√heads), and
+    ``missing = "outside"`` says that an empty cell puts the row outside the head's population.
+    ``monotone`` makes the released model rise (``up``) or fall with the column towards every good outcome.
     """
 
     name: Name
@@ -62,11 +72,14 @@ class Column(Part):
     edges: tuple[Number, ...] = ()
     categories: tuple[Label, ...] = ()
     outside: Literal["clip", "refuse"] = "refuse"
-    missing: Literal["bin", "refuse"] = "refuse"
+    missing: Literal["bin", "refuse", "outside"] = "refuse"
     missing_means: str = ""
     derived: Annotated[str, Field(max_length=LONGEST)] | None = None
     model: bool = True
     good: Literal[0, 1] | None = None
+    prior: Rate | None = None
+    weight: Annotated[float, Field(gt=0, le=1)] | None = None
+    monotone: Literal["up", "down"] | None = None
     confirmed: bool = True
 
     @property
@@ -89,13 +102,22 @@ class Column(Part):
             self._check_category()
         else:
             self._check_numeric()
-        if self.role != "outcome" and self.good is not None:
-            raise ValueError("good belongs to the outcome column only")
+        if self.role != "outcome":
+            self._check_no_head()
+        if self.monotone is not None and not (self.is_input and self.type in ("number", "integer")):
+            raise ValueError("monotone is for numeric columns of role account or plan")
         if self.derived is not None and not self.is_input:
             raise ValueError("only columns of role account or plan may be derived")
         if not self.model and not self.is_input:
             raise ValueError("model = false is for columns of role account or plan")
         return self
+
+    def _check_no_head(self) -> None:
+        for name in ("good", "prior", "weight"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} belongs to an outcome column only")
+        if self.missing == "outside":
+            raise ValueError('missing = "outside" is for outcome columns only')
 
     def _check_special(self) -> None:
         wanted = {"outcome": "integer", "customer": "text", "propensity": "number"}[self.role]

@@ -91,7 +91,7 @@ def _settle_text(column: Column, values: Values, skip: Flags) -> tuple[Values, l
 
 
 def _missing(column: Column, missing: Flags, skip: Flags, values: Values) -> list[Finding]:
-    if column.missing == "bin":
+    if column.missing != "refuse":
         return []
     return _finding(column, missing & ~skip, values, "not missing", "refuse")
 

@@ -17,6 +17,13 @@ from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name,
 
 __all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema", "read_bytes"]
 
+MOST_HEADS = 8
+WEIGHT_SLACK = 1e-9
+"""Of Σw² above 1, for weights written with few digits; ``head_weights`` takes it off again."""
+
+KIND = "kind"
+"""The plan column that ``public.local_kinds`` speaks of."""
+
 
 class Schema(Part):
     """A whole schema."""
@@ -44,9 +51,22 @@ class Schema(Part):
         return tuple(column for column in self.columns if column.role == role)
 
     @property
-    def outcome(self) -> Column:
-        """The one outcome column."""
-        return self.of_role("outcome")[0]
+    def outcomes(self) -> tuple[Column, ...]:
+        """The outcome columns, one a head of the model."""
+        return self.of_role("outcome")
+
+    @property
+    def priors(self) -> tuple[float, ...]:
+        """Each head's rate of outcome 1 known beforehand."""
+        return tuple(self.public.prior if each.prior is None else each.prior for each in self.outcomes)
+
+    @property
+    def head_weights(self) -> tuple[float, ...]:
+        """Each head's w, Σw² ≤ 1 to the last bits: the joint gradient is as sensitive as one head's."""
+        even = 1 / math.sqrt(len(self.outcomes))
+        given = [even if each.weight is None else each.weight for each in self.outcomes]
+        norm = max(1.0, math.hypot(*given))
+        return tuple(each / norm for each in given)
 
     @property
     def customer(self) -> Column | None:
@@ -75,8 +95,7 @@ class Schema(Part):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"columns: declared twice: {', '.join(doubled)}")
-        if len(self.of_role("outcome")) != 1:
-            raise ValueError("columns: exactly one column of role outcome is needed")
+        self._check_heads()
         for role in ("customer", "propensity"):
             if len(self.of_role(role)) > 1:
                 raise ValueError(f"columns: at most one column of role {role}")
@@ -85,6 +104,7 @@ class Schema(Part):
         if not self.features:
             raise ValueError("columns: no feature; at least one account or plan column must be in the model")
         self._check_derived()
+        self._check_local_kinds()
         crossed = [cross.columns for cross in self.crosses]
         for cross in self.crosses:
             if crossed.count(cross.columns) > 1 or cross.columns[::-1] in crossed:
@@ -93,6 +113,33 @@ class Schema(Part):
             if bins > MOST_BINS:
                 raise ValueError(f"crosses: {cross.name} has {bins} bins; the bound is {MOST_BINS}")
         return self
+
+    def _check_heads(self) -> None:
+        heads = self.outcomes
+        if not 1 <= len(heads) <= MOST_HEADS:
+            raise ValueError(
+                f"columns: 1 to {MOST_HEADS} columns of role outcome are needed, not {len(heads)}"
+            )
+        given = [each.weight for each in heads if each.weight is not None]
+        if given and len(given) < len(heads):
+            without = ", ".join(each.name for each in heads if each.weight is None)
+            raise ValueError(f"columns: every outcome needs a weight, or none has one; without: {without}")
+        total = math.fsum(weight * weight for weight in given)
+        if total > 1 + WEIGHT_SLACK:
+            raise ValueError(f"columns: the outcomes' squared weights add up to {total:.10g}; the bound is 1")
+
+    def _check_local_kinds(self) -> None:
+        """A kind that is missing or unseen could be a local one, so it must be refused."""
+        local = self.public.local_kinds
+        if not local:
+            return
+        where = "public.local_kinds"
+        kind = next((each for each in self.of_role("plan") if each.name == KIND), None)
+        if kind is None or kind.type != "category" or kind.missing != "refuse":
+            raise ValueError(f'{where}: needs a category column "{KIND}" of role plan, missing = "refuse"')
+        unknown = sorted(set(local) - set(kind.categories))
+        if unknown or len(set(local)) < len(local):
+            raise ValueError(f"{where}: {', '.join(unknown) or 'one kind twice'}; use categories of {KIND}")
 
     def _check_derived(self) -> None:
         earlier: set[str] = set()

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedrepay.shared.trust.wire import Digest, Small, Wire
+from fedrepay.shared.trust.wire import Digest, Heads, Small, Wire
 
 LEARNERS = ("dp-newton", "dp-gd")
 NEWTON_MAX_DIMENSION = 512
@@ -18,6 +18,7 @@ class RunPlan(Wire):
     mode: Literal["distributed", "none"]
     learner: Literal["dp-newton", "dp-gd"]
     dimension: Annotated[int, Field(ge=1, le=1 << 20)]
+    heads: Heads
     epsilon: Annotated[float, Field(gt=0, le=1000)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     colluders: Annotated[int, Field(ge=1)]
@@ -48,7 +49,8 @@ def is_over(rounds: int, mode: str, completed: int, last_void_round: int | None)
     return completed == rounds or (mode != "none" and last_void_round == rounds - 1)
 
 
-def sum_sizes(learner: str, dimension: int, rounds: int) -> tuple[int, ...]:
+def sum_sizes(learner: str, dimension: int, rounds: int, heads: int) -> tuple[int, ...]:
     """Values in each secure sum of a run: what the coordinator must know to count ciphertexts."""
-    first = dimension * (dimension + 1) // 2 if learner == "dp-newton" else dimension + 1
-    return (first,) + (dimension,) * (rounds - 1)
+    gradient = heads * dimension
+    first = dimension * (dimension + 1) // 2 if learner == "dp-newton" else gradient + 1
+    return (first,) + (gradient,) * (rounds - 1)

@@ -28,7 +28,7 @@ class Release:
     """What a run gives to its members."""
 
     number: int
-    weights: npt.NDArray[np.float64]  # (d,)
+    weights: npt.NDArray[np.float64]  # (H, d)
     sums: tuple[npt.NDArray[np.int64], ...]  # the opened sums, grid units
     schema: bytes
     codebook: bytes
@@ -60,9 +60,12 @@ class Release:
             length = int.from_bytes(data[:_HEADER], "little")
             facts = json.loads(json.loads(data[_HEADER : _HEADER + length])["__metadata__"]["fedrepay"])
             names = sorted(name for name in tensors if name.startswith("sum_"))
+            weights = tensors["weights"].astype(np.float64, casting="no")
+            if weights.ndim != 2:
+                raise ValueError("one row of weights a head")
             return cls(
                 int(facts["number"]),
-                tensors["weights"].astype(np.float64, casting="no"),
+                weights,
                 tuple(tensors[name].astype(np.int64, casting="no") for name in names),
                 tensors["schema"].tobytes(),
                 tensors["codebook"].tobytes(),

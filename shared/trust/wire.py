@@ -22,6 +22,7 @@ Signature = Annotated[bytes, Field(min_length=64, max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
 Small = Annotated[int, Field(ge=0, lt=2**31)]
+Heads = Annotated[int, Field(ge=1, le=8)]
 Tag = Annotated[int, Field(ge=0, lt=2**60)]
 
 
@@ -187,6 +188,7 @@ class RoundConfig(Wire):
     mode: Literal["distributed", "none"]
     learner: Literal["dp-newton", "dp-gd"]
     dimension: Small
+    heads: Heads
     epsilon: Annotated[float, Field(gt=0, le=1000)]
     delta: Annotated[float, Field(gt=0, lt=1)]
     colluders: Small

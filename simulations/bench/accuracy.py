@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
-from fedrepay.client.learning.contribution import Rows, gram, prepare
+from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.scoring.score import probability
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
@@ -73,7 +73,7 @@ def part(seed: int, *, other: bool = False) -> Part:
         order = np.random.default_rng(seed).permutation(len(whole.codes))
         held_out = np.isin(np.arange(len(order)), order[: len(order) // 5])
     train, test = whole.take(~held_out), whole.take(held_out)
-    rows = prepare(book, train.codes, labels(train).astype(np.uint8), train.customers, train.propensity)
+    rows = from_table(book, train)
     given = [column.name for column in book.schema.columns if column.is_input and not column.derived]
 
     def trees(names: Sequence[str]) -> float:
@@ -126,7 +126,7 @@ def federated(given: Part, epsilon: float | None, members: int, colluders: int, 
             stream = SeededEntropy(f"{seed} {member} {index} {epsilon}".encode())
             opened = add_noise(opened, mechanisms, stream)
         state = learner.step(index, state, opened, mechanisms)
-    return score(labels(given.test), probability(given.book, state.weights, given.test.codes))
+    return score(labels(given.test), probability(given.book, state.weights[0], given.test.codes))
 
 
 def over_splits(values: Sequence[Sequence[float]]) -> str:

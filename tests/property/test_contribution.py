@@ -15,21 +15,22 @@ from support.tiny_book import tiny_book
 
 PLAIN = tiny_book()
 WEIGHTED = tiny_book(weight_bits=6, p_floor=0.05)
+THREE = tiny_book(weight_bits=6, p_floor=0.05, head_weights=(0.8, 0.5, 0.3))
 
 
 @st.composite
 def members(draw: st.DrawFn) -> tuple[Rows, NDArray[np.float64]]:
-    """A member's rows on either book and model weights."""
-    book = draw(st.sampled_from([PLAIN, WEIGHTED]))
+    """A member's rows on a book of one or three heads, and model weights."""
+    book = draw(st.sampled_from([PLAIN, WEIGHTED, THREE]))
     n = draw(st.integers(0, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     codes = np.column_stack([rng.integers(0, len(b.matrix), n) for b in book.blocks[:-1]]).astype(np.uint16)
-    outcome = rng.integers(0, 2, n).astype(np.uint8)
+    outcomes = rng.integers(-1, 2, (n, book.heads)).astype(np.int8)
     several = book.weight_bits > 0
     customers = (rng.integers(0, 6, n) if several else np.arange(n)).astype(str).astype(object)
     propensity = rng.uniform(0.01, 1, n) if several else None
-    weights = rng.normal(0, draw(st.sampled_from([0.0, 1.0, 50.0])), book.dimension)
-    return prepare(book, codes, outcome, customers, propensity), weights
+    weights = rng.normal(0, draw(st.sampled_from([0.0, 1.0, 50.0])), (book.heads, book.dimension))
+    return prepare(book, codes, outcomes, customers, propensity), weights
 
 
 def slow_rows(data: Rows) -> list[list[int]]:
@@ -60,20 +61,27 @@ def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np
 def test_the_gradient_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np.float64]]) -> None:
     data, weights = member
     book = data.book
-    expected = [0] * book.dimension
-    for row, weight, outcome, codes in zip(
-        slow_rows(data), data.weights, data.outcome.tolist(), data.codes, strict=True
+    expected = [[0] * book.dimension for _ in range(book.heads)]
+    for row, weight, outcomes, codes in zip(
+        slow_rows(data), data.weights, data.outcomes, data.codes, strict=True
     ):
-        alone = Rows(book, codes[None], np.array([outcome], np.uint8), np.ones(1), 1)
-        score = sum(c * w for c, w in zip(row, weights.tolist(), strict=True)) / book.scale
-        residual = math.trunc(book.residual_scale * (0.5 * (1 + math.tanh(score / 2)) - outcome))
-        # the float of one score may fall on the other side of a grid point; its own record says which
-        mine = gradient(alone, weights).tolist()
-        found = [r for r in (residual - 1, residual, residual + 1) if mine == [r * c for c in row]]
-        assert found
-        assert abs(found[0]) <= book.residual_scale
-        expected = [e + int(weight) * found[0] * c for e, c in zip(expected, row, strict=True)]
-    assert gradient(data, weights).tolist() == pytest.approx(expected, abs=book.residual_scale * 1e-3)
+        alone = Rows(book, codes[None], outcomes[None], np.ones(1), 1)
+        blocks = gradient(alone, weights).reshape(book.heads, -1).tolist()
+        for head, (scale, outcome, mine) in enumerate(
+            zip(book.residual_scales, outcomes.tolist(), blocks, strict=True)
+        ):
+            score = sum(c * w for c, w in zip(row, weights[head].tolist(), strict=True)) / book.scale
+            residual = math.trunc(scale * (0.5 * (1 + math.tanh(score / 2)) - outcome))
+            # the float of one score may fall on the other side of a grid point; its own record says which
+            near = (residual - 1, residual, residual + 1) if outcome >= 0 else (0,)
+            found = [r for r in near if mine == [r * c for c in row]]
+            assert found
+            assert abs(found[0]) <= scale
+            expected[head] = [
+                e + int(weight) * found[0] * c for e, c in zip(expected[head], row, strict=True)
+            ]
+    whole = [value for block in expected for value in block]
+    assert gradient(data, weights).tolist() == pytest.approx(whole, abs=book.residual_scale * 1e-3)
 
 
 @settings(deadline=None)
@@ -86,13 +94,13 @@ def test_one_customer_moves_a_sum_by_at_most_delta(rows: list[tuple[float, int]]
     book, m = WEIGHTED, len(rows)
     codes = np.array([[v % 4, v % 3, v] for _, v in rows], np.uint16)
     propensity = np.array([p for p, _ in rows])
-    outcome = np.ones(m, np.uint8)
-    data = prepare(book, codes, outcome, np.array(["x"] * m, object), propensity)
+    outcomes = np.ones((m, 1), np.int8)
+    data = prepare(book, codes, outcomes, np.array(["x"] * m, object), propensity)
     for weight, p in zip(data.weights, propensity.tolist(), strict=True):
         exact = 64 * min(Fraction(1), Fraction(0.05) / Fraction(p)) / m
         assert exact - 1 - Fraction(1, 10**9) <= int(weight) <= exact + Fraction(1, 10**9)
     assert data.weights.sum() <= 64
-    worst = np.full(book.dimension, -1e6)  # p = 0 while the outcome is 1: residual −1
+    worst = np.full((1, book.dimension), -1e6)  # p = 0 while the outcome is 1: residual −1
     assert norm(gradient(data, worst)) <= book.delta_gradient
     assert norm(gram(data)) <= book.delta_gram
 
@@ -101,9 +109,9 @@ def test_a_root_of_the_weight_in_the_row_would_break_delta() -> None:
     """Control: √a on the row makes the gradient √m times as long."""
     m = 16
     codes = np.zeros((m, 3), np.uint16)
-    data = prepare(WEIGHTED, codes, np.ones(m, np.uint8), np.array(["x"] * m, object), np.full(m, 0.01))
-    rooted = Rows(WEIGHTED, codes, data.outcome, np.full(m, 64 * math.sqrt(1 / m)), 1)
-    worst = np.full(WEIGHTED.dimension, -1e6)
+    data = prepare(WEIGHTED, codes, np.ones((m, 1), np.int8), np.array(["x"] * m, object), np.full(m, 0.01))
+    rooted = Rows(WEIGHTED, codes, data.outcomes, np.full(m, 64 * math.sqrt(1 / m)), 1)
+    worst = np.full((1, WEIGHTED.dimension), -1e6)
     assert norm(gradient(data, worst)) <= WEIGHTED.delta_gradient < norm(gradient(rooted, worst))
 
 
@@ -115,10 +123,10 @@ def norm(values: NDArray[np.int64]) -> float:
 def test_a_member_without_rows_contributes_zeros(*, weighted: bool) -> None:
     book, propensity = (WEIGHTED, np.zeros(0)) if weighted else (PLAIN, None)
     none = np.zeros((0, 3), np.uint16)
-    data = prepare(book, none, np.zeros(0, np.uint8), np.zeros(0, object), propensity)
+    data = prepare(book, none, np.zeros((0, 1), np.int8), np.zeros(0, object), propensity)
     d = book.dimension
     assert gram(data).tolist() == [0] * (d * (d + 1) // 2)
-    assert gradient(data, np.ones(d)).tolist() == [0] * d
+    assert gradient(data, np.ones((1, d))).tolist() == [0] * d
     assert data.customers == 0
 
 
@@ -126,30 +134,36 @@ def test_parts_add_up_to_the_whole_bit_for_bit() -> None:
     rng = np.random.default_rng(1)
     n = 9_000  # more than two chunks
     codes = np.column_stack([rng.integers(0, k, n) for k in (4, 3, 5)]).astype(np.uint16)
-    outcome, names = rng.integers(0, 2, n).astype(np.uint8), np.arange(n).astype(str).astype(object)
-    weights = rng.normal(size=PLAIN.dimension)
+    outcomes, names = rng.integers(0, 2, (n, 1)).astype(np.int8), np.arange(n).astype(str).astype(object)
+    weights = rng.normal(size=(1, PLAIN.dimension))
     cuts = [slice(0, n), slice(0, 17), slice(17, 5_000), slice(5_000, n)]
-    whole, *parts = (prepare(PLAIN, codes[c], outcome[c], names[c], None) for c in cuts)
+    whole, *parts = (prepare(PLAIN, codes[c], outcomes[c], names[c], None) for c in cuts)
     assert np.array_equal(gram(whole), sum(gram(part) for part in parts))
     assert gram(whole)[-1] == n * int(PLAIN.blocks[-1].matrix[0, 0]) ** 2
     assert np.array_equal(gradient(whole, weights), sum(gradient(part, weights) for part in parts))
 
 
 def test_rows_that_do_not_belong_together_are_refused() -> None:
-    codes, outcome, names = np.zeros((2, 3), np.uint16), np.zeros(2, np.uint8), np.array(["a", "b"], object)
+    codes, outcomes, names = (
+        np.zeros((2, 3), np.uint16),
+        np.zeros((2, 1), np.int8),
+        np.array(["a", "b"], object),
+    )
     with pytest.raises(DataError, match="length"):
-        prepare(PLAIN, codes[:1], outcome, names, None)
+        prepare(PLAIN, codes[:1], outcomes, names, None)
+    with pytest.raises(DataError, match="length"):
+        prepare(PLAIN, codes, np.zeros((2, 2), np.int8), names, None)
     with pytest.raises(DataError, match="p_floor"):
-        prepare(WEIGHTED, codes, outcome, names, None)
+        prepare(WEIGHTED, codes, outcomes, names, None)
     for bad in (0.0, 1.1, math.nan):
         with pytest.raises(DataError, match="propensity"):
-            prepare(WEIGHTED, codes, outcome, names, np.array([0.5, bad]))
+            prepare(WEIGHTED, codes, outcomes, names, np.array([0.5, bad]))
 
 
 def test_a_sum_that_float64_cannot_hold_is_refused() -> None:
     book = tiny_book(residual_scale=1 << 48)
     data = prepare(
-        book, np.zeros((2, 3), np.uint16), np.zeros(2, np.uint8), np.array(["a", "b"], object), None
+        book, np.zeros((2, 3), np.uint16), np.zeros((2, 1), np.int8), np.array(["a", "b"], object), None
     )
     with pytest.raises(SchemaError, match="2\\^53"):
-        gradient(data, np.zeros(book.dimension))
+        gradient(data, np.zeros((1, book.dimension)))

@@ -61,6 +61,7 @@ CONFIGS: dict[str, tuple[str, Attack]] = {
     "a cohort without this member": ("monotone", config(cohort=("m1", "m2", "m3"))),
     "another schema": ("schema", config(schema_hash=bytes(32))),
     "another dimension": ("schema", config(dimension=5)),
+    "another number of heads": ("schema", config(heads=2)),
     "an attempt skipped": ("history", config(attempt=3)),
     "a round skipped": ("history", config(round=3)),
     "an empty history": ("history", config(history=(), round=0, attempt=0)),

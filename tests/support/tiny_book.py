@@ -30,6 +30,11 @@ class TinyBook:
     scale: int
     weight_bits: int
     residual_scale: int
+    residual_scales: tuple[int, ...]
+
+    @property
+    def heads(self) -> int:
+        return len(self.residual_scales)
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -66,8 +71,12 @@ def tiny_book(
     weight_bits: int = 0,
     p_floor: float | None = None,
     residual_scale: int = 1 << 16,
+    head_weights: tuple[float, ...] = (1.0,),
 ) -> CodeBook:
-    """Blocks of ordered bins (neighbours share strength) and an intercept, S = 64, prior 0.2."""
+    """Blocks of ordered bins (neighbours share strength) and an intercept, S = 64, prior 0.2.
+
+    No check stands on ``head_weights``: a test may give too much to all heads together.
+    """
     length = 1 / np.sqrt(len(bins) + 1)
     blocks = []
     for i, k in enumerate(bins):
@@ -79,6 +88,8 @@ def tiny_book(
         blocks.append(TinyBlock(f"f{i}", "feature", (f"f{i}",), tuple(map(str, places)), matrix))
     one = np.array([[int(64 * length)]], dtype=np.int32)
     blocks.append(TinyBlock("intercept", "intercept", (), ("",), one))
-    public = SimpleNamespace(prior=0.2, n_max=10_000, p_floor=p_floor)
-    book = TinyBook(SimpleNamespace(public=public), tuple(blocks), 64, weight_bits, residual_scale)
+    public = SimpleNamespace(n_max=10_000, p_floor=p_floor, ridge_factor=8.0, curvature=0.12)
+    schema = SimpleNamespace(public=public, priors=(0.2,) * len(head_weights))
+    scales = tuple(int(residual_scale * weight) for weight in head_weights)
+    book = TinyBook(schema, tuple(blocks), 64, weight_bits, residual_scale, scales)
     return cast("CodeBook", book)

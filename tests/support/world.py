@@ -60,17 +60,16 @@ Tamper = Callable[[str, str, bytes, bytes], tuple[bytes, bytes] | None]
 """(kind, name, shared, own) → what is delivered instead; None loses the message."""
 
 
-def tiny_book() -> CodeBook:
-    return codebook.build(SCHEMA)
-
-
 def rows(book: CodeBook, seed: int, n: int = 60) -> Rows:
     rng = np.random.default_rng(seed)
     x, z = rng.integers(0, 5, n), rng.integers(0, 2, n)
     chance = 1 / (1 + np.exp(2.0 - 0.7 * x - 0.5 * z))
-    outcome = (rng.random(n) < chance).astype(np.uint8)
+    outcomes = (rng.random(n) < chance).astype(np.int8)[:, None]
+    others = rng.integers(-1, 2, (n, book.heads - 1)).astype(np.int8)
     customers = np.array([f"{seed}-{i}" for i in range(n)], dtype=object)
-    return prepare(book, np.column_stack([x, z]).astype(np.uint16), outcome, customers, None)
+    return prepare(
+        book, np.column_stack([x, z]).astype(np.uint16), np.hstack([outcomes, others]), customers, None
+    )
 
 
 @dataclass
@@ -82,6 +81,7 @@ class World:
     mode: str = "distributed"
     epsilon: float = 4.0
     rounds: int = 3
+    schema: bytes = SCHEMA
     limits: Limits | None = None
     names: list[str] = field(init=False)
     members: dict[str, Member] = field(init=False)
@@ -91,7 +91,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.names = [f"m{i}" for i in range(self.size)]
-        self.book = tiny_book()
+        self.book = codebook.build(self.schema)
         self.key = Ed25519PrivateKey.generate()
         self.identities = {name: Identity.create(name) for name in self.names}
         self.members = {name: self.member(name) for name in self.names}
@@ -131,6 +131,7 @@ class World:
                 "mode": self.mode,
                 "learner": "dp-newton",
                 "dimension": self.book.dimension,
+                "heads": self.book.heads,
                 "epsilon": self.epsilon,
                 "delta": 1e-5,
                 "colluders": default_colluders(self.size),

@@ -42,8 +42,8 @@ def test_good_rows_come_out_encoded_in_file_order(tmp_path: Path) -> None:
     table, findings = read(tmp_path, HEAD + "k1,0,5,7,x\nk2,1,60,2,\n")
     assert not findings.groups
     assert table.codes.tolist() == [[0, 1, 0], [3, 0, 2]]
-    assert table.outcome is not None
-    assert table.outcome.tolist() == [0, 1]
+    assert table.outcomes is not None
+    assert table.outcomes.tolist() == [[0], [1]]
     assert table.customers.tolist() == ["k1", "k2"]
     assert table.source_rows.tolist() == [1, 2]
 

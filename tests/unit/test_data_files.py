@@ -243,7 +243,7 @@ def test_accounts_to_score_need_no_outcome_and_no_extra_column_though_the_mappin
     assert read(history, how)[0].extra["Town"].tolist() == ["north"]
     table, findings = read(accounts, how, outcome=False)
     assert not findings.groups
-    assert (table.outcome, table.propensity, table.audit, table.extra) == (None, None, {}, {})
+    assert (table.outcomes, table.propensity, table.audit, table.extra) == (None, None, {}, {})
     assert table.codes.tolist() == [[3, 1], [0, 0]]
     assert table.customers.tolist() == ["8", "8"]
     monkeypatch.setattr("fedrepay.client.data.table.without_columns", lambda sql, _names: sql)

@@ -22,8 +22,8 @@ def synthetic(n: int = N) -> Rows:
     rng = np.random.default_rng(7)
     codes = np.column_stack([rng.integers(0, k, n) for k in (6, 4, 8)]).astype(np.uint16)
     score = -1.4 + 0.3 * (codes[:, 0] - 2.5) + 0.5 * (codes[:, 1] == 2) - 0.15 * codes[:, 2]
-    outcome = (rng.random(n) < 1 / (1 + np.exp(-score))).astype(np.uint8)
-    return prepare(BOOK, codes, outcome, np.arange(n).astype(str).astype(object), None)
+    outcomes = (rng.random(n) < 1 / (1 + np.exp(-score))).astype(np.int8)[:, None]
+    return prepare(BOOK, codes, outcomes, np.arange(n).astype(str).astype(object), None)
 
 
 DATA = synthetic()
@@ -51,17 +51,18 @@ def train(learner: Learner, data: Rows, mechanisms: list[tuple[Mechanism, ...]],
 
 
 def log_loss(weights: NDArray[np.float64], data: Rows = DATA) -> float:
-    score = BOOK.rows(data.codes) @ weights / BOOK.scale
-    return float(np.mean(np.logaddexp(0, score) - data.outcome * score))
+    score = BOOK.rows(data.codes) @ weights[0] / BOOK.scale
+    return float(np.mean(np.logaddexp(0, score) - data.outcomes[:, 0] * score))
 
 
 def ridge_optimum() -> NDArray[np.float64]:
-    rows, weights = BOOK.rows(DATA.codes) / BOOK.scale, np.zeros(BOOK.dimension)
+    rows = BOOK.rows(DATA.codes) / BOOK.scale
+    weights: NDArray[np.float64] = np.zeros(BOOK.dimension)
     for _ in range(30):
         p = 1 / (1 + np.exp(-rows @ weights))
         hessian = (rows * (p * (1 - p))[:, None]).T @ rows + 0.1 * np.eye(len(weights))
-        weights -= np.linalg.solve(hessian, rows.T @ (p - DATA.outcome) + 0.1 * weights)
-    return weights
+        weights -= np.linalg.solve(hessian, rows.T @ (p - DATA.outcomes[:, 0]) + 0.1 * weights)
+    return weights[None]
 
 
 @pytest.mark.parametrize(("name", "rounds", "gap"), [("dp-newton", 5, 5e-4), ("dp-gd", 100, 1e-3)])
@@ -87,20 +88,20 @@ def test_the_noise_band_is_what_repeated_runs_show(name: str, rounds: int) -> No
     learner = make_learner(name, BOOK, rounds)
     mechanisms = plan(learner, 4.0)
     states = [train(learner, synthetic(800), mechanisms, SeededEntropy(bytes([i]))) for i in range(60)]
-    band = np.concatenate(learner.weight_noise(states[0]))
+    band = np.concatenate(learner.weight_noise(states[0])[0])
     columns = zip(BOOK.blocks, BOOK.slices, strict=True)
-    scores = [[b.matrix @ s.weights[c] / BOOK.scale for s in states] for b, c in columns]
+    scores = [[b.matrix @ s.weights[0, c] / BOOK.scale for s in states] for b, c in columns]
     seen = np.concatenate([np.std(block, axis=0) for block in scores])
     assert len(band) == 6 + 4 + 8 + 1
     assert 0.8 < math.sqrt(np.mean(band**2) / np.mean(seen**2)) < 1.5
     if name == "dp-newton":
         assert np.all((seen / 1.8 < band) & (band < 2.2 * seen))
     quiet = train(learner, synthetic(800), [], SeededEntropy(b""))
-    assert not np.concatenate(learner.weight_noise(quiet)).any()
+    assert not np.concatenate(learner.weight_noise(quiet)[0]).any()
 
 
 def test_the_start_predicts_the_public_prior_for_every_row() -> None:
-    scores = BOOK.rows(DATA.codes) @ prior_weights(BOOK) / BOOK.scale
+    scores = BOOK.rows(DATA.codes) @ prior_weights(BOOK)[0] / BOOK.scale
     assert 1 / (1 + np.exp(-scores)) == pytest.approx(np.full(N, 0.2))
 
 
@@ -119,14 +120,14 @@ def test_newton_takes_exactly_the_documented_steps() -> None:
     state = learner.step(0, learner.start(), learner.contribution(0, learner.start(), DATA), ())
     rows = BOOK.rows(DATA.codes) / BOOK.scale
     preconditioner = np.linalg.inv(rows.T @ rows + np.eye(BOOK.dimension)) / 0.12
-    weights, velocity = learner.start().weights, np.zeros(BOOK.dimension)
+    weights, velocity = learner.start().weights[0], np.zeros(BOOK.dimension)
     for index in (1, 2):
         opened = learner.contribution(index, state, DATA)
         assert np.array_equal(opened, gradient(DATA, state.weights))
         state = learner.step(index, state, opened, ())
         velocity = 0.3 * velocity + opened / (64 * 65536)
         weights = weights - preconditioner @ velocity
-        assert state.weights == pytest.approx(weights, abs=1e-8)
+        assert state.weights[0] == pytest.approx(weights, abs=1e-8)
 
 
 def test_gradient_descent_counts_customers_and_caps_its_step() -> None:
@@ -139,7 +140,9 @@ def test_gradient_descent_counts_customers_and_caps_its_step() -> None:
     mu = target_mu(0.5, 1e-5, most_draws(learner.segments(), 5, 3))
     assert learner.step(0, start, opened, mechanisms).rate == pytest.approx(0.8 * mu * 0.1 / 50)
     opened[-1] = -5  # noise can take a small count below zero
-    assert 0 < learner.step(0, start, opened, mechanisms).rate <= 20
+    rate = learner.step(0, start, opened, mechanisms).rate
+    assert rate is not None
+    assert 0 < rate <= 20
 
 
 def test_gradient_descent_averages_its_last_half() -> None:
@@ -148,6 +151,7 @@ def test_gradient_descent_averages_its_last_half() -> None:
     for index in range(5):
         state = learner.step(index, state, learner.contribution(index, state, DATA), ())
         seen.append(state.weights)
+    assert state.rate is not None
     last = seen[3] - state.rate * state.velocity
     assert state.weights == pytest.approx((seen[2] + seen[3] + last) / 3)
 
@@ -156,7 +160,7 @@ def test_gradient_descent_averages_its_last_half() -> None:
 def test_sums_are_as_long_as_the_coordinator_expects(name: str, rounds: int) -> None:
     learner = make_learner(name, BOOK, rounds)
     sizes = tuple(sum(segment.size for segment in segments) for segments in learner.segments())
-    assert sizes == sum_sizes(name, BOOK.dimension, rounds)
+    assert sizes == sum_sizes(name, BOOK.dimension, rounds, BOOK.heads)
     weights = [segment.weight for segments in learner.segments() for segment in segments]
     assert math.fsum(weights) == pytest.approx(1.0)
     assert (learner.name, learner.rounds) == (name, rounds)

@@ -21,7 +21,7 @@ COORDINATOR = Ed25519PrivateKey.generate()
 ROSTER = Roster.of([each.entry() for each in PEOPLE], keys.public_bytes(COORDINATOR))
 RELEASE = Release(
     number=7,
-    weights=np.array([0.5, -2.0, 0.0]),
+    weights=np.array([[0.5, -2.0, 0.0], [1.0, 0.0, 0.25]]),
     sums=(np.array([1, 2, 3], dtype=np.int64), np.array([-(1 << 44)], dtype=np.int64)),
     schema=b"schema",
     codebook=b"codebook",
@@ -65,6 +65,7 @@ def test_what_is_no_release_is_refused(data: bytes) -> None:
 def test_weights_and_sums_of_another_type_are_refused() -> None:
     for changed in (
         replace(RELEASE, weights=RELEASE.weights.astype(np.float32)),
+        replace(RELEASE, weights=RELEASE.weights[0]),
         replace(RELEASE, sums=(np.array([1.0]),)),
     ):
         with pytest.raises(ReleaseError):
@@ -97,8 +98,8 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
         ("sums", replace(RELEASE, sums=RELEASE.sums[:1])),
         ("sums", replace(RELEASE, sums=(RELEASE.sums[0] + 1, RELEASE.sums[1]))),
         ("weights", replace(RELEASE, weights=RELEASE.weights + 1e-8)),
-        ("weights", replace(RELEASE, weights=RELEASE.weights[:2])),
-        ("weights", replace(RELEASE, weights=np.array([np.nan, -2.0, 0.0]))),
+        ("weights", replace(RELEASE, weights=RELEASE.weights[:, :2])),
+        ("weights", replace(RELEASE, weights=RELEASE.weights * np.nan)),
     ],
 )
 def test_a_release_that_differs_is_not_voted_for(name: str, other: Release) -> None:

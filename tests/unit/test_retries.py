@@ -255,7 +255,7 @@ def test_control_noise_would_be_noticed(retried: Retried) -> None:
 def test_the_coordinator_counts_values_as_the_learner_does(tmp_path: Path, learner: str, rounds: int) -> None:
     book = World(tmp_path, size=3).book
     segments = make_learner(learner, book, rounds).segments()
-    sizes = sum_sizes(learner, book.dimension, rounds)
+    sizes = sum_sizes(learner, book.dimension, rounds, book.heads)
     assert tuple(sum(s.size for s in each) for each in segments) == sizes
     assert all(chunk_count(size) == len(GAM.pack(np.zeros(size, np.int64))) for size in sizes)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedrepay.shared.errors import SchemaError
-from fedrepay.shared.schema import bins, codebook, encode
+from fedrepay.shared.schema import bins, codebook, encode, sensitivity
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS, build, from_bytes
 from fedrepay.shared.schema.model import load_schema, parse_schema
 from support.schemas import OUTCOME, column, cross, schema
@@ -54,7 +54,14 @@ def refusal(text: str) -> str:
         (column("a", colour="red"), ["colour"]),
         (column("a", bounds=[True, 9], edges=[3]), ["bounds"]),
         (column("a") + column("a"), ["declared twice: a"]),
-        (column("a") + OUTCOME.replace("late", "later"), ["exactly one", "outcome"]),
+        (column("a") + "".join(OUTCOME.replace("late", f"late_{i}") for i in range(8)), ["1 to 8", "not 9"]),
+        (column("a", prior=0.2), ["prior", "outcome column only"]),
+        (column("a", weight=0.5), ["weight", "outcome column only"]),
+        (column("a", missing="outside"), ["outside", "outcome columns only"]),
+        (column("a", "category", categories=["x", "y"], monotone="up"), ["monotone", "numeric"]),
+        (column("a") + OUTCOME.replace("late", "b") + 'monotone = "up"\n', ["monotone", "numeric"]),
+        (column("a") + OUTCOME.replace("late", "b") + "weight = 0.5\n", ["every outcome", "without: late"]),
+        (column("a") + OUTCOME.replace("late", "b") + 'missing = "bin"\n', ["role outcome"]),
         (column("a", derived="random()"), ["derived", "Rand"]),
         (column("a", derived="b + 1") + column("b"), ["unknown column b", "earlier"]),
         (column("a", derived="late + 1"), ["unknown column late"]),
@@ -165,7 +172,7 @@ def test_rows_put_each_blocks_code_in_its_own_columns() -> None:
 def test_the_protocols_example_of_sensitivity() -> None:
     features = [column(f"f{i}", bounds=[0, 100], edges=[10, 20, 30, 40, 50]) for i in range(23)]
     book = build(schema(*features, public="one_row_per_customer = true").encode())
-    assert (codebook._maxima(book.blocks)[0], book.delta_gram, book.weight_bits) == (3711, 2672, 0)
+    assert (sensitivity.maxima(book.matrices)[0], book.delta_gram, book.weight_bits) == (3711, 2672, 0)
     assert book.delta_gradient == 65536 * 61
 
 
@@ -254,7 +261,7 @@ def test_shipped_schema_is_the_compact_set() -> None:
     book = codebook.load(UCI)
     assert book.dimension == 203
     assert (len(book.blocks), book.weight_bits, book.residual_scale) == (20, 0, 1 << 16)
-    assert load_schema(UCI).outcome.good == 0
+    assert [each.good for each in load_schema(UCI).outcomes] == [0]
     assert build(UCI.read_bytes()) == book
     model = {name for block in book.blocks for name in block.columns}
     assert not model & {column.name for column in book.schema.of_role("audit")}
