@@ -1,0 +1,315 @@
+"""One decision an account: hard masks first, then the best three plans by score, or what else is right.
+
+Rules and affordability are masks and never prices. A plan must bring more than no plan; a settlement must
+score above every plan without a discount, and a likely self-curer never gets one.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from hashlib import blake2b, sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.plans.objective import affordable, contact_cost, score
+from fedrepay.client.plans.settings import Value
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.money import no_plan_value, plan_value
+
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+Objects = npt.NDArray[np.object_]
+
+TOP = 3
+"""Plans shown for each account."""
+OFFERS = ("FULL", "INSTALMENT", "SETTLEMENT")
+"""Kinds that are ranked by score; the others are what remains where none of these is right."""
+NONE = -1
+"""No plan, no rule."""
+SELF_CURE, NUDGE = 0.6, 0.4
+"""P(kept at 90 days), P(first payment) of the best plan without a discount, from which T1 and T2 start."""
+
+
+class Why(IntEnum):
+    """Why a candidate is, or is not, offered; the first that holds."""
+
+    OK = 0
+    NO_SUCH_PLAN = 1  # too small an instalment, too long, nothing owed
+    RULE = 2  # the rule's place stands in ``Judged.blocked``
+    UNAFFORDABLE = 3
+    TERMS = 4  # the consortium's terms keep this kind out of the model, or the model never learned it
+    NO_GAIN = 5  # brings no more than no plan
+    NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
+    BUDGET = 7  # the member's limits for the batch
+
+
+class Decision(IntEnum):
+    """What an account gets."""
+
+    OFFER = 0
+    TOKEN = 1
+    DORMANT = 2
+    REFER = 3
+    HUMAN = 4  # the plans beside it are proposals for the case worker
+    NONE = 5  # no plan: a likely self-curer, or collection must stop
+
+
+TIERS = ("T1", "T2", "T3", "T4", "T5")
+"""Self-cure, nudge, plan, hardship, specialist care (domain.md section 1)."""
+HANDOFFS = (
+    "",
+    "REQUESTED",
+    "DATE_CHANGES",
+    "CONTRADICTION",
+    "LOW_CONFIDENCE",
+    "RULE",
+    "UNKNOWN_FACT",
+    "VULNERABLE",
+)
+"""Why a human takes over; the first is nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """What a decision must know of n accounts beside their plans, (n,) each.
+
+    ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
+    loss, ``human`` rules want a human, ``stop`` rules stop collection.
+    """
+
+    names: Objects
+    income_known: Bools
+    hardship: Bools
+    human: Bools
+    stop: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """n accounts × P candidates, each judged by itself.
+
+    ``first`` and ``kept`` are P(first payment) and P(kept at 90 days); ``value`` is E[NPV] with no-plan cash and
+    ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``blocked`` the place of the
+    rule that forbids the plan, or −1; ``why`` codes of ``Why``.
+    """
+
+    plans: Candidates
+    cases: Cases
+    first: Floats
+    kept: Floats
+    value: Floats
+    no_plan: Floats
+    score: Floats
+    affordable: Bools
+    blocked: Ints
+    why: Bytes
+
+    @property
+    def allowed(self) -> Bools:
+        """Candidates that may be offered, (n, P)."""
+        return np.asarray(self.why == Why.OK)
+
+    @property
+    def offers(self) -> Bools:
+        """Candidates that may be offered and are ranked by score, (n, P)."""
+        return np.asarray(self.allowed & self.plans.arms.is_kind(*OFFERS))
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """One decision for each of n accounts.
+
+    ``code`` of ``Decision``; ``top`` (n, 3) arms by score or −1 (for HUMAN: proposals); ``tier`` into ``TIERS``;
+    ``handoff`` into ``HANDOFFS``; ``propensity`` of the first arm under exploration, 1 without.
+    """
+
+    code: Bytes
+    top: Ints
+    tier: Bytes
+    handoff: Bytes
+    propensity: Floats
+
+
+def judge(
+    value: Value,
+    plans: Candidates,
+    cases: Cases,
+    first: Floats,
+    kept: Floats,
+    blocked: Ints,
+    known: Bools,
+    within: Bools | None = None,
+) -> Judged:
+    """Judge every candidate by itself.
+
+    Args:
+        value: prices and λ.
+        plans: the candidates, n × P.
+        cases: what else is known of the accounts.
+        first: P(first payment) per eligible offer, (n, P).
+        kept: P(kept at 90 days) per eligible offer, (n, P).
+        blocked: place of the rule that forbids each candidate, or −1, (n, P).
+        known: arms that a model has learned, (P,) or (n, P); only these kinds of ``OFFERS`` may be offered.
+        within: which candidates are affordable, (n, P); by default those within the bound.
+    """
+    within = affordable(plans) if within is None else within
+    worth = plan_value(value.prices, plans, first, kept)
+    judged = Judged(
+        plans=plans,
+        cases=cases,
+        first=first,
+        kept=kept,
+        value=worth,
+        no_plan=no_plan_value(value.prices, plans.debts.balance),
+        score=score(value, plans, first, kept, worth),
+        affordable=within,
+        blocked=blocked,
+        why=np.zeros(plans.valid.shape, np.uint8),
+    )
+    offers = plans.arms.is_kind(*OFFERS)
+    gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
+    checks = (
+        (~plans.valid, Why.NO_SUCH_PLAN),
+        (blocked != NONE, Why.RULE),
+        (~within, Why.UNAFFORDABLE),
+        (offers & ~known, Why.TERMS),
+        (offers & ~gain, Why.NO_GAIN),
+    )
+    why = judged.why
+    for wrong, code in reversed(checks):
+        why[np.broadcast_to(wrong, why.shape)] = code
+    why[_needless_discounts(judged)] = Why.NO_DISCOUNT_FOR_SELF_CURE
+    return judged
+
+
+def _needless_discounts(judged: Judged) -> Bools:
+    """Discounts that bring no more than the best plan without one, or that go to a likely self-curer, (n, P)."""
+    discount = judged.plans.arms.discount > 0
+    if not discount.any():
+        return np.zeros(judged.why.shape, np.bool_)
+    best, kept = _undiscounted(judged)
+    return np.asarray(
+        judged.allowed & discount & ((judged.score <= best[:, None]) | (kept >= SELF_CURE)[:, None])
+    )
+
+
+def _undiscounted(judged: Judged) -> tuple[Floats, Floats]:
+    """Score (−∞ where there is none) and P(kept) of the best allowed plan without a discount, (n,) each."""
+    masked = np.where(judged.offers & ~(judged.plans.arms.discount > 0), judged.score, -np.inf)
+    arm = masked.argmax(axis=1)
+    rows = np.arange(len(arm))
+    best = masked[rows, arm]
+    return best, np.where(np.isfinite(best), judged.kept[rows, arm], 0.0)
+
+
+def decide(judged: Judged, *, exploration: float = 0.0, batch_id: str = "") -> Decisions:
+    """One decision an account; the same every time.
+
+    Args:
+        judged: candidates with their scores, limits of a batch included.
+        exploration: ε, the share of offers drawn evenly from the allowed plans.
+        batch_id: the draw depends on it and on the account, on nothing else.
+    """
+    cases, offers = judged.cases, judged.offers
+    top = best_three(judged, offers)
+    offer = top[:, 0] != NONE
+    can_pay = (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
+    code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
+    for row in np.flatnonzero(~offer & ~can_pay & ~cases.stop):
+        found = _instead(judged, int(row))
+        if found is not None:
+            code[row], top[row, 0] = found
+    propensity = np.ones(len(code))
+    if exploration > 0:
+        drawn = offer & ~cases.human & ~cases.stop
+        top, propensity = _explored(judged, top, np.flatnonzero(drawn), exploration, batch_id)
+    code[cases.human] = Decision.HUMAN
+    code[cases.stop] = np.where(cases.human[cases.stop], Decision.HUMAN, Decision.NONE)
+    top[cases.stop] = NONE
+    return Decisions(code, top, _tiers(judged, code), np.zeros(len(code), np.uint8), propensity)
+
+
+def best_three(judged: Judged, among: Bools) -> Ints:
+    """The best three candidates of each account by score, or −1, (n, 3).
+
+    Three that differ only in channel, first date or waivers help nobody: each (kind, number of instalments) enters
+    once, with its best plan, and only if there are fewer than three of these do others fill up. Ties go to
+    the arm that stands first in the catalogue.
+    """
+    masked = np.where(among, judged.score, -np.inf)
+    group = judged.plans.arms.kind.astype(np.int64) * 64 + judged.plans.count
+    rows = np.arange(len(masked))
+    top = np.full((len(masked), TOP), NONE, np.int32)
+    open_ = masked.copy()
+    for place in range(TOP):
+        if place:  # where all groups are taken, the rest fills up
+            empty = ~np.isfinite(open_.max(axis=1, initial=-np.inf))
+            open_[empty] = masked[empty]
+        arm = open_.argmax(axis=1)
+        found = np.isfinite(open_[rows, arm])
+        top[found, place] = arm[found]
+        same = group == group[rows, arm][:, None]
+        open_[same] = -np.inf
+        masked[rows, arm] = -np.inf
+    scores = np.where(top == NONE, -np.inf, judged.score[rows[:, None], top])
+    order = np.lexsort((top, -scores), axis=1)
+    return np.take_along_axis(top, order, axis=1)
+
+
+def _instead(judged: Judged, row: int) -> tuple[Decision, int] | None:
+    """What one account gets where no real plan is affordable, with its arm."""
+    wanted = ["TOKEN", "DORMANT", "REFER"]
+    if not judged.cases.income_known[row]:
+        wanted = ["REFER", "TOKEN"]  # ask for the income form first
+    elif judged.cases.hardship[row]:
+        wanted = ["DORMANT", "TOKEN", "REFER"]
+    for kind in wanted:
+        arms = np.flatnonzero(judged.allowed[row] & judged.plans.arms.is_kind(kind))
+        if len(arms):
+            least = judged.plans.arms.dormant_months[arms]  # 12 months before 24
+            return Decision[kind], int(arms[least.argmin()])
+    return None
+
+
+def _explored(
+    judged: Judged, top: Ints, rows: npt.NDArray[np.intp], exploration: float, batch_id: str
+) -> tuple[Ints, Floats]:
+    """Draw some accounts' first plan evenly from the allowed ones; returns plans and propensities."""
+    top, propensity = top.copy(), np.ones(len(top))
+    key = sha256(batch_id.encode()).digest()
+    for row in rows:
+        arms = np.flatnonzero(judged.offers[row])
+        digest = blake2b(str(judged.cases.names[row]).encode(), key=key, digest_size=16).digest()
+        explore, which = (int.from_bytes(part, "big") / 2**64 for part in (digest[:8], digest[8:]))
+        best = int(top[row, 0])
+        arm = int(arms[int(which * len(arms))]) if explore < exploration else best
+        propensity[row] = exploration / len(arms) + (1 - exploration) * (arm == best)
+        others = [each for each in top[row].tolist() if each not in (arm, NONE)]
+        top[row] = [*([arm, *others][:TOP]), *[NONE] * TOP][:TOP]
+    return top, propensity
+
+
+def _tiers(judged: Judged, code: Bytes) -> Bytes:
+    """T5 a human, T4 no affordable plan, T1 self-cure, T2 a nudge will do, T3 a plan; (n,)."""
+    offers = judged.offers & ~(judged.plans.arms.discount > 0)
+    masked = np.where(offers, judged.score, -np.inf)
+    arm, rows = masked.argmax(axis=1), np.arange(len(code))
+    has = offers.any(axis=1)
+    kept, first = judged.kept[rows, arm] * has, judged.first[rows, arm] * has
+    tier = np.full(len(code), 2, np.uint8)
+    tier[has & (first >= NUDGE)] = 1
+    tier[(code == Decision.NONE) | (has & (kept >= SELF_CURE))] = 0
+    tier[np.isin(code, (Decision.TOKEN, Decision.DORMANT, Decision.REFER))] = 3
+    tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
+    tier[(code == Decision.HUMAN) | judged.cases.stop] = 4
+    return tier
+
+
+def with_handoff(decisions: Decisions, handoff: Bytes) -> Decisions:
+    """Hand accounts over: where ``handoff`` (n,) names a reason, a human decides."""
+    taken = handoff > 0
+    code = np.where(taken, Decision.HUMAN, decisions.code).astype(np.uint8)
+    tier = np.where(taken, len(TIERS) - 1, decisions.tier).astype(np.uint8)
+    return replace(decisions, code=code, tier=tier, handoff=handoff)

@@ -1,0 +1,168 @@
+"""A member's settings for decisions: its prices, its weights λ, its bounds; one TOML file, shown in every report."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.plans.kinds import CHANNELS, KINDS
+from fedrepay.shared.plans.money import Prices
+from fedrepay.shared.schema.columns import Part
+
+CLASSES = ("none", "stated", "estimated", "verified")
+"""How an income is known; ``none`` is no income form at all."""
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
+
+
+class Value(Part):
+    """What a plan is worth: E[NPV] + λf·P(first payment) − contact cost − λc·P(complaint) + λs·P(kept at 90 days).
+
+    λ are in parts of the balance, so that they weigh alike in every currency; contact costs are minor units.
+    ``complaint_rate`` stands in for a complaint head until there is one.
+    """
+
+    lambda_first: Number = 0.05
+    lambda_complaint: Number = 0.10
+    lambda_sustained: Number = 0.0
+    survival: Annotated[float, Field(gt=0, le=1)] = 0.964
+    discount_rate: Rate = 0.10
+    no_plan_rate: Annotated[float, Field(ge=0, le=0.2)] = 0.0035
+    no_plan_months: Annotated[int, Field(ge=0, le=60)] = 24
+    contact_cost: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={
+            "sms": 5,
+            "email": 1,
+            "call": 250,
+            "portal": 0,
+            "letter": 90,
+        }
+    )
+    complaint_rate: dict[str, Rate] = Field(
+        default={
+            "FULL": 0.004,
+            "INSTALMENT": 0.002,
+            "SETTLEMENT": 0.003,
+            "TOKEN": 0.001,
+        }
+    )
+
+    @property
+    def prices(self) -> Prices:
+        """The constants of money."""
+        return Prices(self.survival, self.discount_rate, self.no_plan_rate, self.no_plan_months)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for name, known in (("contact_cost", CHANNELS), ("complaint_rate", KINDS)):
+            unknown = sorted(set(getattr(self, name)) - set(known))
+            if unknown:
+                raise ValueError(f"{name}: {', '.join(unknown)} is none of {', '.join(known)}")
+        return self
+
+
+class Income(Part):
+    """How far an income of one class can be trusted.
+
+    ``error`` is the standard deviation of the known surplus around the true one, as a part of income;
+    ``level`` the one-sided confidence of the bound. The posterior mixes the known surplus with what is usual
+    (``usual_surplus`` ± ``usual_spread`` of income among the member's accounts).
+    """
+
+    error: Annotated[float, Field(ge=0, le=1)]
+    level: Annotated[float, Field(ge=0.5, lt=1)]
+
+
+class Affordability(Part):
+    """The hard bound on instalments: a lower confidence bound of what is left after the essentials."""
+
+    usual_surplus: Annotated[float, Field(ge=-1, le=1)] = 0.09
+    usual_spread: Annotated[float, Field(gt=0, le=1)] = 0.12
+    savings_share: Annotated[float, Field(ge=0, le=0.2)] = 0.0
+    stated: Income = Income(error=0.065, level=0.90)
+    estimated: Income = Income(error=0.045, level=0.87)
+    verified: Income = Income(error=0.015, level=0.84)
+
+
+class Handover(Part):
+    """When a human takes over, and how soon."""
+
+    date_changes_90d: Annotated[int, Field(ge=1)] = 3
+    least_confidence: Rate = 0.0
+    hours: dict[str, Annotated[int, Field(ge=1, le=720)]] = Field(
+        default={
+            "REQUESTED": 24,
+            "DATE_CHANGES": 48,
+            "CONTRADICTION": 48,
+            "LOW_CONFIDENCE": 72,
+            "RULE": 24,
+            "UNKNOWN_FACT": 48,
+            "VULNERABLE": 24,
+        }
+    )
+
+
+class Budgets(Part):
+    """What one batch may use in all; None is no limit. ``group_floor`` is the least share of each group with a plan."""
+
+    agents: Annotated[int, Field(ge=0)] | None = None
+    discounts: Annotated[int, Field(ge=0)] | None = None  # minor units forgiven
+    contacts: Annotated[int, Field(ge=0)] | None = None
+    group_column: str | None = None
+    group_floor: Rate = 0.0
+
+
+class Settings(Part):
+    """Everything a member decides about its own recommendations."""
+
+    value: Value = Value()
+    affordability: Affordability = Affordability()
+    handover: Handover = Handover()
+    budgets: Budgets = Budgets()
+    packs: tuple[str, ...] = ()
+    exploration: Annotated[float, Field(ge=0, le=0.1)] = 0.0
+    contact_minute: Annotated[int, Field(ge=0, lt=1440)] = 600
+    language: Literal["en", "zh"] = "en"
+
+
+def parse_settings(text: str, source: str) -> Settings:
+    """Check the text of a settings file.
+
+    Raises:
+        CatalogueError: naming file, field and bound; all that is wrong at once.
+    """
+    remedy = "docs/plans.md explains each setting."
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise CatalogueError(f"{source} is not TOML: {error}.", remedy) from error
+    if isinstance(content.get("packs"), list):
+        content["packs"] = tuple(content["packs"])
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(each) for each in found['loc']) or 'settings'}: "
+            f"{found['msg'].removeprefix('Value error, ')}"
+            for found in error.errors()
+        ]
+        raise CatalogueError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
+
+
+def load_settings(path: Path | None) -> tuple[Settings, bytes]:
+    """Read settings (or take the defaults); returns them with the sha256 of the file's bytes.
+
+    Raises:
+        CatalogueError: unreadable or wrong.
+    """
+    if path is None:
+        return Settings(), hashlib.sha256(b"").digest()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CatalogueError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    return parse_settings(data.decode("utf-8", "replace"), str(path)), hashlib.sha256(data).digest()

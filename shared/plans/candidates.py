@@ -1,0 +1,137 @@
+"""Candidate plans of each account: the catalogue's arms with amounts, terms and costs, in minor units.
+
+Interest is simple interest on a balance that falls by equal parts: the whole principal until the first
+instalment, then ever less. So the cost is linear in the first date, and a plan's balance never grows (FCA PS24/2).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.plans.catalogue import Arms, Catalogue
+
+DAYS_A_YEAR = 365.0
+Amounts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Debts:
+    """What candidates need of n accounts, (n,) each; money in minor units.
+
+    ``balance`` owed, fees included; ``fees`` the part of it that is fees; ``apr`` the yearly rate that runs
+    without a waiver, 0 … 1; ``bound`` the affordability bound a month (0 where there is none).
+    """
+
+    balance: Amounts
+    fees: Amounts
+    apr: Floats
+    bound: Amounts
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """n accounts × P arms.
+
+    ``valid``: the plan exists for the account; ``instalment`` of each payment but a smaller last one,
+    ``count`` payments, ``principal`` what of the debt is repaid, ``interest`` charged under the plan, all (n, P).
+    """
+
+    arms: Arms
+    debts: Debts
+    valid: npt.NDArray[np.bool_]
+    instalment: Amounts
+    count: Amounts
+    principal: Amounts
+    interest: Amounts
+
+    @cached_property
+    def total(self) -> Amounts:
+        """All that is paid under the plan, (n, P)."""
+        return self.principal + self.interest
+
+    @cached_property
+    def months(self) -> Floats:
+        """How long the plan runs, months, (n, P)."""
+        return np.where(
+            self.arms.is_kind("DORMANT"), self.arms.dormant_months, self.count * self.arms.months_each
+        )
+
+    @cached_property
+    def monthly(self) -> Amounts:
+        """What the plan takes of a month's income, rounded up, (n, P)."""
+        return np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+
+    @property
+    def interest_per_day(self) -> Floats:
+        """What a day's delay of the first instalment costs, minor units, (n, P)."""
+        rate = self.debts.apr[:, None] * (1 - self.arms.interest_waiver) / DAYS_A_YEAR
+        return np.asarray(self.principal * rate * self.arms.pays)
+
+    def interest_saved(self) -> Amounts:
+        """Interest the waiver spares, minor units, (n, P)."""
+        waived = self.arms.interest_waiver
+        full = self._interest_at(self.debts.apr[:, None] * np.ones_like(waived))
+        return np.maximum(np.rint(full).astype(np.int64) - self.interest, 0) * self.arms.pays
+
+    def fees_saved(self) -> Amounts:
+        """Fees the plan waives, minor units, (n, P)."""
+        return np.floor(self.debts.fees[:, None] * self.arms.fee_waiver).astype(np.int64) * self.arms.pays
+
+    def _interest_at(self, rate: Floats) -> Floats:
+        years = _years(self.arms, self.count)
+        return np.asarray(self.principal * rate * years)
+
+
+def _years(arms: Arms, count: Amounts) -> Floats:
+    """For how long the average unit of principal is owed, years, (n, P)."""
+    return np.asarray(arms.first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2)
+
+
+def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
+    """All candidates of n accounts; the same every time.
+
+    Args:
+        catalogue: rounding, smallest instalment, longest term, token amount.
+        arms: its arms, P.
+        debts: the accounts, n.
+    """
+    paying = arms.pays
+    fees_left = debts.fees[:, None] - np.floor(debts.fees[:, None] * arms.fee_waiver)
+    principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees_left)
+    rate = debts.apr[:, None] * (1 - arms.interest_waiver)
+    by_share = arms.share > 0
+    step = catalogue.rounding
+    given = np.floor(debts.bound[:, None] * arms.share * arms.months_each / step) * step
+    at_first = 1 + rate * arms.first_due / DAYS_A_YEAR
+    grows = rate * arms.months_each / 24  # half a period's interest on one unit
+    left = given - principal * grows
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.ceil(np.where(left > 0, principal * (at_first - grows) / left, np.inf))
+    count = np.where(by_share, np.minimum(needed, 10_000), arms.n)
+    interest = principal * rate * _years(arms, count.astype(np.int64))
+    by_term = np.ceil((principal + interest) / np.maximum(count, 1) / step) * step
+    instalment = np.where(by_share, given, np.minimum(by_term, np.ceil(principal + interest)))
+    token = arms.is_kind("TOKEN")
+    instalment = np.where(token, catalogue.token_amount, instalment) * paying
+    principal = np.where(token, np.minimum(principal, instalment * count), principal) * paying
+    interest = np.where(token, 0.0, np.rint(interest)) * paying
+    count = (count * paying).astype(np.int64)
+    fits = count * arms.months_each <= catalogue.longest_months + 1e-9
+    worth = instalment >= np.where(token, 1, catalogue.smallest_instalment)
+    many = ~arms.is_kind("INSTALMENT") | (count >= 2)
+    owed = (principal > 0) & (debts.balance[:, None] > 0)
+    valid = np.where(
+        paying, fits & worth & many & owed & (count >= 1) & (count <= 60), debts.balance[:, None] > 0
+    )
+    return Candidates(
+        arms,
+        debts,
+        valid,
+        instalment.astype(np.int64),
+        count,
+        principal.astype(np.int64),
+        interest.astype(np.int64),
+    )

@@ -1,0 +1,235 @@
+"""The plan catalogue: what a member may offer, as a TOML file of templates that expand to plan arms.
+
+A template's lists multiply out: three terms × two waivers × two first dates are twelve arms. Amounts come from
+the balance (``n``: balance ÷ n) or from the affordability bound (``share``: a part of the bound, n follows).
+"""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError, model_validator
+
+from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.schema.columns import Part
+
+MOST_ARMS = 500
+"""Candidates of one account."""
+
+MONTHS_EACH = {"weekly": 12 / 52, "biweekly": 12 / 26, "monthly": 1.0}
+"""Months between two instalments."""
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Part01 = Annotated[float, Field(ge=0, le=1)]
+Discount = Annotated[float, Field(ge=0, le=0.6)]
+Term = Annotated[int, Field(ge=1, le=60)]
+Day = Annotated[int, Field(ge=1, le=45)]
+_Kind = Literal["FULL", "INSTALMENT", "SETTLEMENT", "TOKEN", "DORMANT", "REFER", "NO_OFFER"]
+_PAYING = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN")
+
+
+class Template(Part):
+    """One family of plans; each list is a choice, and all choices are combined.
+
+    ``n`` instalments of balance ÷ n, or ``share`` of the affordability bound; ``discount`` of the balance that
+    is forgiven when the plan is kept; ``interest_waiver`` and ``fee_waiver`` as parts of interest and fees;
+    ``first_due`` days from the offer to the first instalment; ``dormant_months`` without any collection.
+    """
+
+    kind: _Kind
+    n: tuple[Term, ...] = ()
+    share: tuple[Share, ...] = ()
+    frequency: tuple[Literal["weekly", "biweekly", "monthly"], ...] = ("monthly",)
+    discount: tuple[Discount, ...] = (0.0,)
+    interest_waiver: tuple[Part01, ...] = (0.0,)
+    fee_waiver: tuple[Part01, ...] = (0.0,)
+    first_due: tuple[Day, ...] = (14,)
+    dormant_months: tuple[Literal[12, 24, 36], ...] = ()
+    channel: tuple[Literal["sms", "email", "call", "portal", "letter"], ...] = ("portal",)
+    human: bool = False
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind in ("INSTALMENT", "SETTLEMENT", "TOKEN") and bool(self.n) == bool(self.share):
+            raise ValueError(f"{self.kind} needs n = […] or share = […], one of the two")
+        if self.kind == "TOKEN" and self.share:
+            raise ValueError("TOKEN takes n = […]; its amount is the catalogue's token_amount")
+        if self.kind not in ("INSTALMENT", "SETTLEMENT", "TOKEN") and (self.n or self.share):
+            raise ValueError(f"{self.kind} takes neither n nor share")
+        if (self.kind == "SETTLEMENT") != any(each > 0 for each in self.discount):
+            raise ValueError("a discount above 0 makes a SETTLEMENT, and a SETTLEMENT needs one")
+        if self.kind == "SETTLEMENT" and min(self.discount) <= 0:
+            raise ValueError("a SETTLEMENT's discounts are all above 0")
+        if bool(self.dormant_months) != (self.kind == "DORMANT"):
+            raise ValueError("dormant_months = [12, 24, 36] goes with DORMANT, and only with it")
+        for name in ("frequency", "discount", "interest_waiver", "fee_waiver", "first_due", "channel"):
+            values = getattr(self, name)
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must hold at least one value, all different")
+        return self
+
+
+class Catalogue(Part):
+    """What a member may offer.
+
+    ``rounding`` rounds instalments (minor units), ``smallest_instalment`` is the least worth collecting,
+    ``token_amount`` what a token plan asks a month, ``longest_months`` the longest plan.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[int, Field(ge=1)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    token_amount: Annotated[int, Field(ge=1)] = 100
+    rounding: Annotated[int, Field(ge=1)] = 100
+    smallest_instalment: Annotated[int, Field(ge=1)] = 500
+    longest_months: Annotated[int, Field(ge=1, le=60)] = 60
+    plans: Annotated[tuple[Template, ...], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="after")
+    def _is_small_enough(self) -> Self:
+        if len(_expanded(self)) > MOST_ARMS:
+            raise ValueError(f"{len(_expanded(self))} plans an account; the bound is {MOST_ARMS}")
+        return self
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The catalogue multiplied out: P plans, (P,) each, in the catalogue's order.
+
+    ``kind``, ``frequency`` and ``channel`` are codes into ``KINDS``, ``FREQUENCIES``, ``CHANNELS``; ``n`` is 0
+    where the amount is a ``share`` of the bound (0 where it is not); ``names`` tell the arms apart.
+    """
+
+    names: tuple[str, ...]
+    kind: npt.NDArray[np.uint8]
+    n: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float64]
+    frequency: npt.NDArray[np.uint8]
+    discount: npt.NDArray[np.float64]
+    interest_waiver: npt.NDArray[np.float64]
+    fee_waiver: npt.NDArray[np.float64]
+    first_due: npt.NDArray[np.int64]
+    dormant_months: npt.NDArray[np.int64]
+    channel: npt.NDArray[np.uint8]
+    human: npt.NDArray[np.bool_]
+
+    @property
+    def months_each(self) -> npt.NDArray[np.float64]:
+        """Months between two instalments, (P,)."""
+        return np.array([MONTHS_EACH[name] for name in FREQUENCIES])[self.frequency]
+
+    def is_kind(self, *names: str) -> npt.NDArray[np.bool_]:
+        """Which arms are of one of these kinds, (P,)."""
+        return np.isin(self.kind, [KINDS.index(name) for name in names])
+
+    @property
+    def pays(self) -> npt.NDArray[np.bool_]:
+        """Which arms have instalments, (P,)."""
+        return self.is_kind(*_PAYING)
+
+
+def _expanded(catalogue: Catalogue) -> list[tuple[Template, tuple[object, ...]]]:
+    """Every template with one choice of each list: (template, (n, share, …))."""
+    return [
+        (template, choice)
+        for template in catalogue.plans
+        for choice in product(
+            template.n or (1 if template.kind == "FULL" else 0,),
+            template.share or (0.0,),
+            template.frequency,
+            template.discount,
+            template.interest_waiver,
+            template.fee_waiver,
+            template.first_due,
+            template.dormant_months or (0,),
+            template.channel,
+        )
+    ]
+
+
+def arms(catalogue: Catalogue) -> Arms:
+    """Multiply a catalogue out, always in the same order."""
+    rows = [(template.kind, *choice, template.human) for template, choice in _expanded(catalogue)]
+    columns = list(zip(*rows, strict=True))
+    kind, n, share, frequency, discount, interest, fee, due, dormant, channel, human = columns
+    return Arms(
+        names=tuple(_name(row) for row in rows),
+        kind=np.array([KINDS.index(str(each)) for each in kind], np.uint8),
+        n=np.array(n, np.int64),
+        share=np.array(share, np.float64),
+        frequency=np.array([FREQUENCIES.index(str(each)) for each in frequency], np.uint8),
+        discount=np.array(discount, np.float64),
+        interest_waiver=np.array(interest, np.float64),
+        fee_waiver=np.array(fee, np.float64),
+        first_due=np.array(due, np.int64),
+        dormant_months=np.array(dormant, np.int64),
+        channel=np.array([CHANNELS.index(str(each)) for each in channel], np.uint8),
+        human=np.array(human, np.bool_),
+    )
+
+
+def _name(row: tuple[object, ...]) -> str:
+    kind, n, share, frequency, discount, interest, fee, due, dormant, channel, _ = row
+    parts = [str(kind)]
+    parts += [f"n{n}"] if n and kind != "FULL" else []
+    parts += [f"share{share:g}"] if share else []
+    parts += [str(frequency)] if frequency != "monthly" else []
+    parts += [f"less{discount:g}"] if discount else []
+    parts += [f"interest-{interest:g}"] if interest else []
+    parts += [f"fees-{fee:g}"] if fee else []
+    parts += [f"dormant{dormant}"] if dormant else [f"day{due}"] if kind in _PAYING else []
+    return " ".join([*parts, str(channel)])
+
+
+def parse_catalogue(text: str, source: str) -> Catalogue:
+    """Check the text of a catalogue.
+
+    Args:
+        text: TOML.
+        source: the file's name, for errors.
+
+    Raises:
+        CatalogueError: naming file, plan, field and bound; all that is wrong at once.
+    """
+    remedy = "docs/plans.md explains each field of a catalogue."
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise CatalogueError(f"{source} is not TOML: {error}.", remedy) from error
+    try:
+        return Catalogue.model_validate(_tuples(content))
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(each) for each in found['loc']) or 'catalogue'}: "
+            f"{found['msg'].removeprefix('Value error, ')}"
+            for found in error.errors()
+        ]
+        raise CatalogueError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
+
+
+def _tuples(value: object) -> object:
+    """TOML's lists as tuples and its whole numbers where a fraction is meant, for strict models."""
+    if isinstance(value, dict):
+        return {key: _tuples(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(each) for each in value)
+    return value
+
+
+def load_catalogue(path: Path) -> tuple[Catalogue, bytes]:
+    """Read a catalogue; returns it with the sha256 of its bytes.
+
+    Raises:
+        CatalogueError: unreadable or wrong.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CatalogueError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    return parse_catalogue(data.decode("utf-8", "replace"), str(path)), hashlib.sha256(data).digest()

@@ -1,0 +1,86 @@
+"""Money from heads and schedule, never regressed: E[NPV] of a plan and of no plan.
+
+With p the probability of the first payment and k that of being kept at 90 days, a plan pays at month j after its
+first instalment with probability p·(k/p)^(j/3) up to three months and k·s^(j − 3) after, s a published monthly
+survival. What an account would have paid without a plan is displaced in full while the plan lives and once it is paid.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.plans.candidates import Candidates
+
+Floats = npt.NDArray[np.float64]
+KEPT_AT = 3
+"""Months after the first instalment at which a plan counts as kept."""
+DAYS_A_MONTH = 365 / 12
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Public or member-set constants of money.
+
+    Attributes:
+        survival: a month after the third, the share of living plans that live on (published break rates).
+        discount_rate: a year's, for present values.
+        no_plan_rate: share of the balance that comes in a month without any plan.
+        no_plan_months: for how long that is counted.
+    """
+
+    survival: float = 0.964
+    discount_rate: float = 0.10
+    no_plan_rate: float = 0.0035
+    no_plan_months: int = 24
+
+    @property
+    def monthly(self) -> float:
+        """Discount factor of a month."""
+        return float((1 + self.discount_rate) ** (-1 / 12))
+
+
+def no_plan_value(prices: Prices, balance: npt.NDArray[np.int64]) -> Floats:
+    """Present value of no plan, minor units, (n,)."""
+    factor = prices.monthly
+    return np.asarray(balance * prices.no_plan_rate * _geometric(factor, 1.0, prices.no_plan_months, factor))
+
+
+def plan_value(prices: Prices, plans: Candidates, first: Floats, kept: Floats) -> Floats:
+    """Present value of offering each plan, no-plan cash included, minor units, (n, P).
+
+    Args:
+        prices: the constants.
+        plans: the candidates.
+        first: P(first payment) per eligible offer, (n, P).
+        kept: P(kept at 90 days) per eligible offer, (n, P).
+    """
+    factor, alive = prices.monthly, prices.survival
+    months = np.maximum(np.rint(plans.months), 1)
+    amount = plans.total / months  # a month's
+    start = plans.arms.first_due / DAYS_A_MONTH
+    ratio = np.cbrt(kept / np.maximum(first, 1e-9))
+    early = sum((months > j) * first * ratio**j * factor**j for j in range(KEPT_AT))
+    late = kept * _geometric(factor * alive, factor**KEPT_AT, np.maximum(months - KEPT_AT, 0), 1.0)
+    cash = amount * factor**start * (early + late)
+    # no-plan cash that the plan displaces: while it lives, and once it is paid
+    lasts = np.minimum(months, prices.no_plan_months)
+    early_d = sum((lasts > j) * first * ratio**j * factor ** (j + 1) for j in range(KEPT_AT))
+    late_d = kept * _geometric(factor * alive, factor ** (KEPT_AT + 1), np.maximum(lasts - KEPT_AT, 0), 1.0)
+    done = np.where(
+        months <= KEPT_AT,
+        first * ratio ** np.minimum(months - 1, KEPT_AT),
+        kept * alive ** np.maximum(months - KEPT_AT, 0),
+    )
+    rest = done * _geometric(factor, factor ** (lasts + 1), prices.no_plan_months - lasts, 1.0)
+    rest = rest * ~plans.arms.is_kind("TOKEN")  # a token pays no debt off: what is left is owed as before
+    balance = plans.debts.balance
+    displaced = (balance * prices.no_plan_rate)[:, None] * (early_d + late_d + rest)
+    return np.asarray((cash - displaced) * plans.arms.pays + no_plan_value(prices, balance)[:, None])
+
+
+def _geometric(ratio: float, first: Floats | float, terms: Floats | float, scale: float) -> Floats:
+    """scale·first·(1 + ratio + … ), so many terms."""
+    if ratio == 1.0:
+        return np.asarray(scale * first * terms)
+    return np.asarray(scale * first * (1 - ratio**terms) / (1 - ratio))
