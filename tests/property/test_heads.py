@@ -1,6 +1,7 @@
 """One customer moves the joint gradient of all heads by at most Δ of one head: every row, label and population."""
 
 import math
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -26,7 +27,7 @@ def length(values: NDArray[np.int64]) -> float:
     return math.sqrt(sum(value * value for value in values.tolist()))
 
 
-def customer(book: CodeBook, codes: list[tuple[int, ...]], outcomes: list[tuple[int, ...]]) -> Rows:
+def customer(book: CodeBook, codes: Sequence[tuple[int, ...]], outcomes: Sequence[tuple[int, ...]]) -> Rows:
     """All rows of one customer."""
     m = len(codes)
     return prepare(
