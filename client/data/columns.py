@@ -1,6 +1,6 @@
 """From DuckDB columns to canonical arrays: typed, cell by cell, and derived columns computed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -121,25 +121,52 @@ def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
     Raises:
         SchemaError: the expression does not fit its columns' types.
     """
+    with sandbox() as connection:
+        return derive_all(connection, {column: checked(column, columns)}, columns, rows)[column.name]
+
+
+def checked(column: Column, columns: Collection[str]) -> str:
+    """The SQL of a derived column over so many columns, checked."""
+    assert column.derived is not None  # noqa: S101 - callers ask first
+    of = "VARCHAR" if column.type == "category" else "DOUBLE"
+    return f"TRY(CAST(({expressions.checked(column.derived, columns)}) AS {of}))"
+
+
+def derive_all(
+    connection: "DuckDBPyConnection", wanted: Mapping[Column, str], columns: Mapping[str, Values], rows: int
+) -> dict[str, Values]:
+    """Compute derived columns that do not need each other, (rows,) each, in one SELECT.
+
+    Args:
+        connection: a sandbox; it may be used again.
+        wanted: SQL of each column, from ``checked``.
+        columns: what they read, (rows,) each.
+        rows: how many.
+
+    Raises:
+        SchemaError: an expression does not fit its columns' types.
+    """
     import duckdb  # noqa: PLC0415 - heavy
 
-    assert column.derived is not None  # noqa: S101 - callers ask first
-    is_text = column.type == "category"
-    sql = expressions.checked(column.derived, columns)
-    inputs = {**columns, "_n": np.arange(rows)}
-    with sandbox() as connection:
-        connection.register("_inputs", inputs)
-        try:
-            found = connection.execute(
-                f"SELECT TRY(CAST(({sql}) AS {'VARCHAR' if is_text else 'DOUBLE'})) AS v FROM _inputs ORDER BY _n"
-            ).fetchnumpy()["v"]
-        except duckdb.Error as error:
-            raise SchemaError(
-                f"columns.{column.name}.derived cannot be computed: {str(error).splitlines()[0]}",
-                "Check that numbers meet numbers and text meets text.",
-            ) from error
-    if is_text:
-        return _texts(found)
+    connection.register("_inputs", {**columns, "_n": np.arange(rows)})
+    chosen = ", ".join(f"{sql} AS {quoted(column.name)}" for column, sql in wanted.items())
+    try:
+        found = connection.execute(f"SELECT {chosen} FROM _inputs ORDER BY _n").fetchnumpy()
+    except duckdb.Error as error:
+        raise SchemaError(
+            f"columns.{' or '.join(column.name for column in wanted)}.derived cannot be computed: "
+            f"{str(error).splitlines()[0]}",
+            "Check that numbers meet numbers and text meets text.",
+        ) from error
+    finally:
+        connection.unregister("_inputs")
+    return {
+        column.name: _texts(found[column.name]) if column.type == "category" else _finite(found[column.name])
+        for column in wanted
+    }
+
+
+def _finite(found: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     numbers = np.ma.filled(found.astype(np.float64), np.nan)
     numbers[~np.isfinite(numbers)] = np.nan
     return np.asarray(numbers)

@@ -35,7 +35,7 @@ def sustainable(
         here = usable & (known == name)
         bound[here] = lower_bound(settings, name, income[here], surplus[here])
     left = bound - promised - settings.savings_share * np.where(usable, income, 0.0)
-    return np.floor(np.clip(np.where(usable, left, 0.0), 0.0, None)).astype(np.int64)
+    return np.asarray(np.floor(np.clip(np.where(usable, left, 0.0), 0.0, None)), np.int64)
 
 
 def lower_bound(settings: Affordability, known: str, income: Floats, surplus: Floats) -> Floats:

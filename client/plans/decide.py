@@ -15,6 +15,7 @@ from fedrepay.client.plans.objective import affordable, contact_cost, score
 from fedrepay.client.plans.settings import Value
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.money import no_plan_value, plan_value
+from fedrepay.shared.rules.masks import Verdict
 
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
@@ -76,14 +77,12 @@ class Cases:
     """What a decision must know of n accounts beside their plans, (n,) each.
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
-    loss, ``human`` rules want a human, ``stop`` rules stop collection.
+    loss.
     """
 
     names: Objects
     income_known: Bools
     hardship: Bools
-    human: Bools
-    stop: Bools
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +90,8 @@ class Judged:
     """n accounts × P candidates, each judged by itself.
 
     ``first`` and ``kept`` are P(first payment) and P(kept at 90 days); ``value`` is E[NPV] with no-plan cash and
-    ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``blocked`` the place of the
-    rule that forbids the plan, or −1; ``why`` codes of ``Why``.
+    ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``verdict`` what the rules say;
+    ``why`` codes of ``Why``.
     """
 
     plans: Candidates
@@ -103,8 +102,24 @@ class Judged:
     no_plan: Floats
     score: Floats
     affordable: Bools
-    blocked: Ints
+    verdict: Verdict
     why: Bytes
+
+    @property
+    def blocked(self) -> Ints:
+        """The place in ``verdict.rules`` of the rule that forbids each candidate, or −1, (n, P)."""
+        return self.verdict.blocked
+
+    @property
+    def human(self) -> Bools:
+        """Accounts that rules give to a human, or that no given pack speaks about, (n,)."""
+        uncovered = ~self.verdict.covered & bool(self.verdict.rules)
+        return np.asarray((self.verdict.human != NONE) | uncovered)
+
+    @property
+    def stop(self) -> Bools:
+        """Accounts whose collection rules stop, (n,)."""
+        return np.asarray(self.verdict.stop != NONE)
 
     @property
     def allowed(self) -> Bools:
@@ -138,7 +153,7 @@ def judge(
     cases: Cases,
     first: Floats,
     kept: Floats,
-    blocked: Ints,
+    verdict: Verdict,
     known: Bools,
     within: Bools | None = None,
 ) -> Judged:
@@ -150,7 +165,7 @@ def judge(
         cases: what else is known of the accounts.
         first: P(first payment) per eligible offer, (n, P).
         kept: P(kept at 90 days) per eligible offer, (n, P).
-        blocked: place of the rule that forbids each candidate, or −1, (n, P).
+        verdict: what the rules say of the accounts and candidates.
         known: arms that a model has learned, (P,) or (n, P); only these kinds of ``OFFERS`` may be offered.
         within: which candidates are affordable, (n, P); by default those within the bound.
     """
@@ -165,14 +180,14 @@ def judge(
         no_plan=no_plan_value(value.prices, plans.debts.balance),
         score=score(value, plans, first, kept, worth),
         affordable=within,
-        blocked=blocked,
+        verdict=verdict,
         why=np.zeros(plans.valid.shape, np.uint8),
     )
     offers = plans.arms.is_kind(*OFFERS)
     gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
     checks = (
         (~plans.valid, Why.NO_SUCH_PLAN),
-        (blocked != NONE, Why.RULE),
+        (verdict.blocked != NONE, Why.RULE),
         (~within, Why.UNAFFORDABLE),
         (offers & ~known, Why.TERMS),
         (offers & ~gain, Why.NO_GAIN),
@@ -212,22 +227,22 @@ def decide(judged: Judged, *, exploration: float = 0.0, batch_id: str = "") -> D
         exploration: ε, the share of offers drawn evenly from the allowed plans.
         batch_id: the draw depends on it and on the account, on nothing else.
     """
-    cases, offers = judged.cases, judged.offers
+    offers, human, stop = judged.offers, judged.human, judged.stop
     top = best_three(judged, offers)
     offer = top[:, 0] != NONE
     can_pay = (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
-    for row in np.flatnonzero(~offer & ~can_pay & ~cases.stop):
+    for row in np.flatnonzero(~offer & ~can_pay & ~stop):
         found = _instead(judged, int(row))
         if found is not None:
             code[row], top[row, 0] = found
     propensity = np.ones(len(code))
     if exploration > 0:
-        drawn = offer & ~cases.human & ~cases.stop
+        drawn = offer & ~human & ~stop
         top, propensity = _explored(judged, top, np.flatnonzero(drawn), exploration, batch_id)
-    code[cases.human] = Decision.HUMAN
-    code[cases.stop] = np.where(cases.human[cases.stop], Decision.HUMAN, Decision.NONE)
-    top[cases.stop] = NONE
+    code[human] = Decision.HUMAN
+    code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
+    top[stop] = NONE
     return Decisions(code, top, _tiers(judged, code), np.zeros(len(code), np.uint8), propensity)
 
 
@@ -303,7 +318,7 @@ def _tiers(judged: Judged, code: Bytes) -> Bytes:
     tier[(code == Decision.NONE) | (has & (kept >= SELF_CURE))] = 0
     tier[np.isin(code, (Decision.TOKEN, Decision.DORMANT, Decision.REFER))] = 3
     tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
-    tier[(code == Decision.HUMAN) | judged.cases.stop] = 4
+    tier[(code == Decision.HUMAN) | judged.stop] = 4
     return tier
 
 

@@ -70,6 +70,11 @@ def checked(text: str, columns: Collection[str]) -> str:
     return again
 
 
+def columns_of(text: str) -> frozenset[str]:
+    """The names a checked expression reads."""
+    return frozenset(node.name for node in _parse(text).find_all(exp.Column))
+
+
 def _parse(text: str) -> exp.Expr:
     try:
         statements = sqlglot.parse(f"SELECT ({text}\n)", read="duckdb")

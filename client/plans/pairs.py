@@ -1,0 +1,252 @@
+"""Codes and logits of n accounts × P candidate plans, without the (n·P, blocks) matrix of codes.
+
+What depends on the account alone is coded once an account, what is the same for an arm everywhere once an
+arm; only the rest is coded for each pair. Derived columns run as the same checked SQL as in training.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data import columns as data_columns
+from fedrepay.client.data.files import sandbox
+from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.errors import ReleaseError
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.schema import bins, encode, expressions
+from fedrepay.shared.schema.bins import Side, Values
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema.columns import Column
+
+Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.unsignedinteger[Any]]
+Floats = npt.NDArray[np.float64]
+Scope = Literal["account", "arm", "pair"]
+
+OF_ARM = ("kind", "frequency", "channel", "first_due", "discount", "interest_waiver", "fee_waiver")
+OF_PAIR = ("months", "monthly", "instalment", "count", "total")
+"""The plan columns that candidates have; a schema's other plan columns must be derived."""
+_SMALL = 256
+
+
+@dataclass(frozen=True, eq=False)
+class PairCodes:
+    """Codes of all blocks but the intercept, each (n, 1), (1, P) or (n, P)."""
+
+    blocks: tuple[Codes, ...]
+    shape: tuple[int, int]
+
+    def logits(self, effects: Sequence[Floats]) -> Floats:
+        """Σ of the blocks' effects and the intercept's, (n, P).
+
+        Args:
+            effects: log-odds of each bin of each block, the intercept's last (``block_effects``).
+        """
+        account, arm = np.full((self.shape[0], 1), effects[-1][0]), np.zeros((1, self.shape[1]))
+        pair: list[Floats] = []
+        for codes, effect in zip(self.blocks, effects, strict=False):
+            if codes.shape[1] == 1:
+                account += effect[codes]
+            elif codes.shape[0] == 1:
+                arm += effect[codes]
+            else:
+                pair.append(np.take(effect, codes))
+        total = account + arm
+        for each in pair:
+            total += each
+        return total
+
+    def of(self, rows: npt.NDArray[np.integer], arms: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
+        """Codes of chosen pairs, (m, blocks), from (m,) accounts and (m,) arms."""
+        found = [
+            codes[rows if codes.shape[0] > 1 else 0, arms if codes.shape[1] > 1 else 0]
+            for codes in self.blocks
+        ]
+        return np.stack([np.broadcast_to(each, rows.shape) for each in found], axis=1).astype(np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """How the book's columns are computed: whether each hangs on the account, the arm or the pair."""
+
+    scope: dict[str, Scope]
+    account_levels: tuple[dict[Column, str], ...]
+    pair_levels: tuple[dict[Column, str], ...]
+
+
+class PairEncoder:
+    """Codes pairs of one book and one catalogue; keeps one DuckDB connection until ``close``.
+
+    Raises:
+        ReleaseError: the book reads a plan column that candidates do not have.
+    """
+
+    def __init__(self, book: CodeBook, arms: Arms) -> None:
+        self.book, self.arms = book, arms
+        self.columns = {column.name: column for column in book.schema.columns if column.is_input}
+        self.layouts = bins.layouts(book.schema)
+        self._plan = _planned(self.columns)
+        self._stack = ExitStack()
+        self._connection = self._stack.enter_context(sandbox())
+        self._known_arm = np.ones((1, len(arms.kind)), np.bool_)
+        self._arm: dict[str, Values] = {}
+        for name in OF_ARM:
+            if name in self.columns:
+                values, usable = _settled(self.columns[name], _of_arm(arms, name))
+                self._arm[name] = values
+                self._known_arm &= usable
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stack.close()
+
+    @cached_property
+    def account_columns(self) -> tuple[Column, ...]:
+        """The columns to be read of an account, in schema order."""
+        return tuple(
+            column
+            for name, column in self.columns.items()
+            if column.derived is None and self._plan.scope[name] == "account"
+        )
+
+    def derive_accounts(self, values: Mapping[str, Values], rows: int) -> tuple[dict[str, Values], Bools]:
+        """Complete accounts' settled columns by the derived ones; returns them and which rows may be used, (n,)."""
+        known, usable = dict(values), np.ones((rows, 1), np.bool_)
+        for level in self._plan.account_levels:
+            for name, raw in data_columns.derive_all(self._connection, level, known, rows).items():
+                known[name], fine = _settled(self.columns[name], raw[:, None])
+                known[name] = known[name][:, 0]
+                usable &= fine
+        return known, usable[:, 0]
+
+    def encode(self, values: Mapping[str, Values], plans: Candidates) -> tuple[PairCodes, Bools]:
+        """Code all pairs.
+
+        Args:
+            values: settled account columns, derived ones too, (n,) each.
+            plans: the candidates, n × P.
+
+        Returns:
+            the codes, and which pairs the model knows (within the schema's bounds), (n, P).
+        """
+        shape = plans.valid.shape
+        known: dict[str, Values] = dict(self._arm)
+        usable = np.broadcast_to(self._known_arm, shape)
+        for name in self.columns:
+            if self._plan.scope[name] == "account":
+                known[name] = values[name][:, None]
+        for name in OF_PAIR:
+            if name in self.columns:
+                known[name], fine = _settled(self.columns[name], np.asarray(getattr(plans, name), np.float64))
+                usable = usable & fine
+        for level in self._plan.pair_levels:
+            needed = {each for sql in level for each in _needs(sql)}
+            flat: dict[str, Values] = {
+                each: np.asarray(np.broadcast_to(known[each], shape)).reshape(-1) for each in sorted(needed)
+            }
+            derived = data_columns.derive_all(self._connection, level, flat, shape[0] * shape[1])
+            for name, raw in derived.items():
+                known[name], fine = _settled(self.columns[name], raw.reshape(shape))
+                usable = usable & fine
+        sides: dict[Side, Codes] = {}
+        for layout in self.layouts:
+            for side in layout.sides:
+                if side not in sides:
+                    sides[side] = _side_codes(side, known[side.column])
+        blocks = [
+            sides[layout.sides[0]]
+            if layout.kind == "feature"
+            else _crossed(sides[layout.sides[0]], sides[layout.sides[1]], layout)
+            for layout in self.layouts
+        ]
+        return PairCodes(tuple(blocks), (shape[0], shape[1])), usable
+
+    def effects(self, weights: npt.NDArray[np.float64]) -> list[Floats]:
+        """Log-odds of each bin of each block of one head, the intercept's last."""
+        return block_effects(self.book, weights)
+
+
+def _planned(columns: Mapping[str, Column]) -> _Plan:
+    """Sort columns by what they hang on, derived ones into levels of which one SELECT does each."""
+    scope: dict[str, Scope] = {}
+    level: dict[str, int] = {}
+    levels: tuple[list[dict[Column, str]], list[dict[Column, str]]] = ([], [])
+    for name, column in columns.items():
+        if column.derived is None:
+            if column.role == "plan" and name not in (*OF_ARM, *OF_PAIR):
+                raise ReleaseError(
+                    f"The release's model reads the plan column {name}, which candidates do not have.",
+                    f"Recommending needs plan columns among {', '.join((*OF_ARM, *OF_PAIR))}, or derived from them.",
+                )
+            scope[name] = "account" if column.role == "account" else "arm" if name in OF_ARM else "pair"
+            continue
+        needs = _needs(column)
+        scope[name] = "account" if all(scope[each] == "account" for each in needs) else "pair"
+        side = levels[scope[name] == "pair"]
+        same = [level[each] + 1 for each in needs if columns[each].derived and scope[each] == scope[name]]
+        level[name] = max(same, default=0)
+        side.extend({} for _ in range(level[name] + 1 - len(side)))
+        side[level[name]][column] = data_columns.checked(column, scope.keys() - {name})
+    return _Plan(scope, tuple(levels[0]), tuple(levels[1]))
+
+
+def _needs(column: Column) -> frozenset[str]:
+    assert column.derived is not None  # noqa: S101 - callers ask first
+    return expressions.columns_of(column.derived)
+
+
+def _of_arm(arms: Arms, name: str) -> Values:
+    lists = {"kind": KINDS, "frequency": FREQUENCIES, "channel": CHANNELS}
+    if name in lists:
+        codes: npt.NDArray[np.uint8] = getattr(arms, name)
+        return np.array(lists[name], dtype=object)[codes][None, :]
+    return np.asarray(getattr(arms, name), np.float64)[None, :]
+
+
+def _settled(column: Column, values: Values) -> tuple[Values, Bools]:
+    """Bring values of any shape inside the column's bounds as training does; and which could be."""
+    if column.type == "category":
+        flat, found = encode.settle(column, values.reshape(-1), np.zeros(values.size, np.bool_))
+        fine = ~encode.refused_rows(found, values.size)
+        return flat.reshape(values.shape), fine.reshape(values.shape)
+    numbers = np.asarray(values, np.float64)
+    low, high = encode.legal_range(column)
+    missing = np.isnan(numbers)
+    fine = np.isfinite(numbers)
+    if column.type == "integer":
+        fine &= numbers == np.floor(numbers)
+    if column.outside == "refuse":
+        fine &= (numbers >= low) & (numbers <= high)
+    if column.missing == "bin":
+        fine |= missing
+    return np.clip(numbers, low, high), fine
+
+
+def _side_codes(side: Side, values: Values) -> Codes:
+    """``side.codes`` of any shape; a value without a bin gets 0 (its pair is not used)."""
+    kind = np.dtype(np.uint8 if len(side.labels) <= _SMALL else np.uint16)
+    last = len(side.labels) - 1 if side.has_missing else 0
+    if side.groups:
+        of = {category: code for code, group in enumerate(side.groups) for category in group}
+        flat = [of.get(value, last) for value in np.asarray(values, object).reshape(-1)]
+        return np.array(flat, kind).reshape(values.shape)
+    numbers = np.asarray(values, np.float64)
+    found: Codes = np.zeros(numbers.shape, kind)
+    for edge in side.edges:
+        found += numbers >= edge
+    if side.has_missing:
+        found[np.isnan(numbers)] = last
+    return found
+
+
+def _crossed(first: Codes, second: Codes, layout: bins.Layout) -> Codes:
+    kind = np.dtype(np.uint8 if layout.size <= _SMALL else np.uint16)
+    width = kind.type(len(layout.sides[1].labels))
+    return np.asarray(first.astype(kind) * width + second.astype(kind))
