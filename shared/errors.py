@@ -5,6 +5,8 @@ FedrepayError                     exit
 │   ├── ArgumentError               2   an option or a combination of options
 │   ├── SchemaError                 3   the schema or its code book
 │   ├── MappingError                3   the SQL that maps a member's tables
+│   ├── CatalogueError              3   the plans a member may offer, or its settings for them
+│   ├── RuleError                   3   a rule pack
 │   └── DataError                   4   rows or files
 ├── StorageError                    5   disk full, not writable, damaged store
 ├── ProtocolError                   6   a message that cannot be accepted
@@ -51,6 +53,18 @@ class SchemaError(InputError):
 
 class MappingError(InputError):
     """The SQL that maps a member's tables to the schema is wrong."""
+
+    exit_code = 3
+
+
+class CatalogueError(InputError):
+    """A member's plan catalogue, or its settings for decisions, is wrong."""
+
+    exit_code = 3
+
+
+class RuleError(InputError):
+    """A rule pack is wrong, or fails its own cases."""
 
     exit_code = 3
 

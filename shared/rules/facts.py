@@ -33,7 +33,7 @@ NONE = -1
 """In a count of days: it never happened."""
 
 _LONG = 36_500
-_MONEY = 2**53
+_MONEY = 10**13
 
 
 @dataclass(frozen=True)

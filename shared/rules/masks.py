@@ -1,0 +1,199 @@
+"""Rules as masks over n accounts × P plans: which are blocked, by which rule, and what else the law demands.
+
+Packs stack and the strictest wins: a plan is allowed only where no rule of any pack in force blocks it. A
+rule that needs a fact which is not known blocks what it might block, and the account goes to a human.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.rules.columns import PlanColumns
+from fedrepay.shared.rules.effects import Effect, Index, outcome
+from fedrepay.shared.rules.facts import Column, FactTable
+from fedrepay.shared.rules.pack import Pack
+from fedrepay.shared.rules.ternary import Bools, Ternary, all_hold, is_one_of
+
+ALLOWED = -1
+"""In ``blocked``, ``human`` and ``stop``: no rule."""
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class RuleRef:
+    """Which rule it was; ``hash`` is of the pack's bytes."""
+
+    pack: str
+    pack_version: int
+    rule: str
+    version: int
+    kind: str
+    article: str
+    citation: str
+    hash: str
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the packs say about n accounts × P plans; indices point into ``rules`` (R of them).
+
+    Attributes:
+        rules: every rule of every pack given, in force or not: pack order, then rule order.
+        blocked: (n, P) the first rule that blocks, −1 allowed.
+        human: (n,) the first rule that demands a human, or could not be decided, −1 none.
+        stop: (n,) the first rule that stops collection contact altogether, −1 none.
+        notices: (n, R) the notices the debtor must get.
+        retention_days: (n,) longest the record may be kept, −1 no rule.
+        unknown: (n,) a rule needed a fact that is not known.
+        covered: (n,) at least one pack in force certainly applies; where none does, nothing was checked.
+    """
+
+    rules: tuple[RuleRef, ...]
+    blocked: Ints
+    human: Ints
+    stop: Ints
+    notices: Bools
+    retention_days: Ints
+    unknown: Bools
+    covered: Bools
+
+
+def evaluate(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int) -> Verdict:
+    """Evaluate packs; (n, P) work is done only for rules on amounts, everything else once per account.
+
+    Args:
+        packs: in the order their rules are numbered.
+        facts: by name, (n,) each; absent columns are not known (``facts.py``).
+        plans: n accounts × P plans.
+        today: day since 1970-01-01 that decides which packs are in force.
+
+    Raises:
+        DataError: a fact outside the closed list or its bounds, naming fact, row, value and bound.
+        ArgumentError: the same pack twice.
+    """
+    accounts, count = plans.shape
+    table = FactTable(facts, accounts)
+    rules = rule_refs(packs)
+    none = len(rules)
+    human, stop, kept = (np.full(accounts, none, np.int32) for _ in range(3))
+    kept[:] = np.iinfo(np.int32).max
+    unknown, covered = np.zeros(accounts, np.bool_), np.zeros(accounts, np.bool_)
+    notices = np.zeros((accounts, none), np.bool_)
+    whole: list[tuple[int, Effect]] = []
+    priced: list[tuple[int, Effect]] = []
+    first = 0
+    for pack in packs:
+        numbers = range(first, first + len(pack.rules))
+        first += len(pack.rules)
+        if not pack.in_force(today):
+            continue
+        applies = is_one_of("jurisdiction", pack.places, table) & all_hold(pack.applies_to, table)
+        covered |= applies.yes
+        if not applies.maybe.any():
+            continue
+        for number, rule in zip(numbers, pack.rules, strict=True):
+            done = outcome(rule, applies, table, plans)
+            for effect in done.effects:
+                (whole if effect.amount is None else priced).append((number, effect))
+            if done.human is not None:
+                _lower(human, number, done.human.maybe)
+                unknown |= done.human.undecided
+            if done.stop is not None:
+                _lower(stop, number, done.stop.maybe)
+                _undecided(done.stop, number, human, unknown)
+            if done.notice is not None:
+                notices[:, number] = done.notice.maybe
+            if done.retention is not None:
+                _lower(kept, done.retention[1], done.retention[0].maybe)
+    blocked = _whole(whole, accounts, count, none, human, unknown)
+    for number, effect in priced:
+        _priced(number, effect, blocked, human, unknown)
+    for indices in (blocked, human, stop):
+        indices[indices == none] = ALLOWED
+    kept[kept == np.iinfo(np.int32).max] = ALLOWED
+    return Verdict(rules, blocked, human, stop, notices, kept, unknown, covered)
+
+
+def rule_refs(packs: Sequence[Pack]) -> tuple[RuleRef, ...]:
+    """Every rule, numbered by pack order and then rule order; raises ArgumentError for a pack given twice."""
+    names = [(pack.id, pack.version) for pack in packs]
+    doubled = sorted(
+        {f"{name} version {version}" for name, version in names if names.count((name, version)) > 1}
+    )
+    if doubled:
+        raise ArgumentError(f"Rule pack given twice: {', '.join(doubled)}.", "Give each version once.")
+    return tuple(
+        RuleRef(
+            pack.id,
+            pack.version,
+            rule.id,
+            rule.version,
+            rule.kind,
+            rule.article,
+            pack.citation,
+            pack.sha256,
+        )
+        for pack in packs
+        for rule in pack.rules
+    )
+
+
+def _lower(target: Ints, value: int, where: Bools) -> None:
+    np.minimum(target, np.int32(value), out=target, where=where)
+
+
+def _undecided(when: Ternary, number: int, human: Ints, unknown: Bools) -> None:
+    """A rule that could not be decided: a human decides."""
+    undecided = when.undecided
+    if undecided.any():
+        _lower(human, number, undecided)
+        unknown |= undecided
+
+
+def _whole(
+    effects: list[tuple[int, Effect]], accounts: int, count: int, none: int, human: Ints, unknown: Bools
+) -> Ints:
+    """Rules that do not look at amounts: once per account and pattern of plans, then spread over plans."""
+    if not effects or not count:
+        return np.full((accounts, count), none, np.int32)
+    touched = np.array([effect.plans for _, effect in effects])
+    patterns, place = np.unique(touched, axis=1, return_inverse=True)
+    lowest = np.full((patterns.shape[1], accounts), none, np.int32)
+    for row, (number, effect) in enumerate(effects):
+        if effect.plans.any() and effect.when.maybe.any():
+            for pattern in np.flatnonzero(patterns[row]):
+                _lower(lowest[pattern], number, effect.when.maybe)
+            _undecided(effect.when, number, human, unknown)
+    return np.ascontiguousarray(lowest.T)[:, place.ravel()]
+
+
+def _priced(number: int, effect: Effect, blocked: Ints, human: Ints, unknown: Bools) -> None:
+    """A rule on amounts: only rows and columns it may touch."""
+    rows, columns = _index(effect.when.maybe), _index(effect.plans)
+    if effect.amount is None or effect.limit is None or not effect.when.maybe.any() or not effect.plans.any():
+        return
+    over = effect.amount(rows, columns) > effect.limit[rows][:, None]
+    if not over.any():
+        return
+    hit = over.any(axis=1) & effect.when.undecided[rows]
+    if hit.any():
+        undecided = np.zeros(len(human), np.bool_)
+        undecided[rows] = hit
+        _lower(human, number, undecided)
+        unknown |= undecided
+    if isinstance(rows, slice) and isinstance(columns, slice):
+        np.minimum(blocked, np.int32(number), out=blocked, where=over)
+        return
+    row, column = np.nonzero(over)
+    row = row if isinstance(rows, slice) else rows[row]
+    column = column if isinstance(columns, slice) else columns[column]
+    blocked[row, column] = np.minimum(blocked[row, column], np.int32(number))
+
+
+def _index(mask: Bools) -> Index:
+    """Positions of a mask; all of them as a slice, which copies nothing."""
+    return slice(None) if mask.all() else np.flatnonzero(mask)
