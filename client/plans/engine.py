@@ -1,0 +1,234 @@
+"""The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from fedrepay.client.plans.affordability import sustainable
+from fedrepay.client.plans.decide import (
+    Bools,
+    Cases,
+    Decisions,
+    Floats,
+    Judged,
+    Objects,
+    decide,
+    judge,
+)
+from fedrepay.client.plans.pairs import PairCodes, PairEncoder
+from fedrepay.client.plans.settings import Settings
+from fedrepay.client.scoring.score import block_effects, good_value
+from fedrepay.shared.errors import ReleaseError
+from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
+from fedrepay.shared.plans.catalogue import Catalogue, arms
+from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
+from fedrepay.shared.rules.facts import Column as Fact
+from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.pack import Pack
+from fedrepay.shared.schema.bins import Values
+from fedrepay.shared.schema.codebook import CodeBook
+
+FIRST, KEPT = "first_paid", "kept_90"
+"""The outcomes that a plan's value is made of."""
+NEEDED = (
+    *("income", "surplus", "other_plans", "priority_arrears", "balance", "fees"),
+    *("apr", "income_verified"),
+)
+"""Account columns that bound and cost of a plan are computed from."""
+HARDSHIP = ("unemployed", "sick")
+"""Values of the column ``employment`` that lead to dormancy where no plan is affordable."""
+MOST_PAIRS = 100_000
+"""Accounts × plans worked on at a time; small enough to stay in the processor's caches."""
+
+
+class Personal(Protocol):
+    """A member's own correction of the shared model, fitted on its own data and never sent."""
+
+    def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
+        """Log-odds of a head's good outcome, (n, P), from the shared model's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Accounts:
+    """n accounts: ``names`` (n,) text; ``values`` settled account columns, derived ones too; ``facts`` of rules."""
+
+    names: Objects
+    values: dict[str, Values]
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+    def part(self, rows: slice) -> "Accounts":
+        """Some of the accounts, in their order."""
+        return Accounts(
+            self.names[rows],
+            {name: each[rows] for name, each in self.values.items()},
+            {name: each[rows] for name, each in self.facts.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Decided accounts with everything that reasons need."""
+
+    accounts: Accounts
+    codes: PairCodes
+    judged: Judged
+    decisions: Decisions
+
+
+class Engine:
+    """Decides for accounts; holds one DuckDB connection until ``close``.
+
+    Args:
+        book: schema and code book of the release.
+        weights: (H, d), its heads' weights.
+        catalogue: what may be offered.
+        settings: the member's own.
+        packs: rule packs, in the order their rules are numbered.
+        personal: the member's own correction, if it has one.
+
+    Raises:
+        ReleaseError: the release predicts other outcomes, or lacks a column that decisions need.
+    """
+
+    def __init__(
+        self,
+        book: CodeBook,
+        weights: Floats,
+        catalogue: Catalogue,
+        settings: Settings,
+        packs: Sequence[Pack] = (),
+        personal: Personal | None = None,
+    ) -> None:
+        _check(book)
+        self.book, self.catalogue, self.settings = book, catalogue, settings
+        self.packs, self.personal = tuple(packs), personal
+        self.arms = arms(catalogue)
+        self.encoder = PairEncoder(book, self.arms)
+        names = [each.name for each in book.schema.outcomes]
+        self.heads = {name: names.index(name) for name in (FIRST, KEPT)}
+        self.effects = {}
+        for name, head in self.heads.items():
+            towards = 1.0 if good_value(book, head) == 1 else -1.0
+            self.effects[name] = [towards * each for each in block_effects(book, weights[head])]
+        local = set(book.schema.public.local_kinds)
+        self.shared = ~self.arms.is_kind(*local)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.encoder.close()
+
+    @property
+    def chunk(self) -> int:
+        """Accounts worked on at a time."""
+        return max(MOST_PAIRS // len(self.arms.kind), 1)
+
+    def debts(self, values: Mapping[str, Values]) -> tuple[Debts, Bools]:
+        """Debts with their affordability bound, and who has an income form, (n,)."""
+        numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
+        income, surplus = numbers["income"], numbers["surplus"]
+        known = np.isfinite(income) & np.isfinite(surplus) & (income > 0)
+        known &= np.asarray(values["income_verified"] != "none", np.bool_)
+        promised = numbers["other_plans"] + numbers["priority_arrears"]
+        bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
+        balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
+        return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
+
+    def judge(self, accounts: Accounts, today: int) -> tuple[Judged, PairCodes]:
+        """Score every candidate of n accounts and hold it against the rules of a day."""
+        values = accounts.values
+        debts, known = self.debts(values)
+        plans = candidates(self.catalogue, self.arms, debts)
+        codes, learned = self.encoder.encode(values, plans)
+        first, kept = (self._likely(name, codes) for name in (FIRST, KEPT))
+        employment = values.get("employment")
+        cases = Cases(
+            accounts.names,
+            known,
+            np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
+        )
+        verdict = self.rules(accounts, plans, known, today)
+        judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)
+        return judged, codes
+
+    def rules(self, accounts: Accounts, plans: Candidates, known: Bools, today: int) -> Verdict:
+        """What the packs say of accounts and candidates."""
+        return evaluate(self.packs, self.facts(accounts), plan_columns(plans, known), today)
+
+    def facts(self, accounts: Accounts) -> dict[str, Fact]:
+        """The accounts' facts, completed by what the columns and the settings say."""
+        values, given = accounts.values, accounts.facts
+        balance, fees = (np.asarray(values[name], np.float64) for name in ("balance", "fees"))
+        own: dict[str, Fact] = {
+            "apr": np.asarray(values["apr"], np.float64),
+            "balance": np.rint(np.maximum(balance - fees, 0)).astype(np.int64),
+            "contact_minute": np.full(len(accounts.names), self.settings.contact_minute),
+        }
+        if "dpd" in values:
+            own["dpd"] = np.floor(np.asarray(values["dpd"], np.float64))
+        charged = given.get("collection_costs_charged")
+        if charged is not None:  # what stands in the balance counts as the plan's own
+            own["collection_costs_charged"] = np.maximum(charged - fees, 0)
+        return {**given, **own} | (
+            {"contact_minute": given["contact_minute"]} if "contact_minute" in given else {}
+        )
+
+    def decide(self, accounts: Accounts, *, today: int, batch_id: str = "") -> Batch:
+        """Decide for n accounts; the same every time.
+
+        Args:
+            accounts: as ``accounts`` makes or ``read_accounts`` reads them.
+            today: day since 1970-01-01 that decides which rules are in force.
+            batch_id: keys the draws of exploration, if settings allow any.
+        """
+        judged, codes = self.judge(accounts, today)
+        decisions = decide(judged, exploration=self.settings.exploration, batch_id=batch_id)
+        return Batch(accounts, codes, judged, decisions)
+
+    def _likely(self, name: str, codes: PairCodes) -> Floats:
+        logit = codes.logits(self.effects[name])
+        if self.personal is not None:
+            logit = self.personal.adjust(self.heads[name], logit, codes)
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
+
+
+def plan_columns(plans: Candidates, known: Bools) -> PlanColumns:
+    """Candidates as rules read them.
+
+    Args:
+        plans: n × P.
+        known: whose affordability bound is known, (n,).
+    """
+    of, debts = plans.arms, plans.debts
+    left = debts.fees[:, None] - np.floor(debts.fees[:, None] * of.fee_waiver).astype(np.int64)
+    return PlanColumns(
+        kind=of.kind,
+        channel=of.channel,
+        human=of.human,
+        discount=of.discount,
+        interest_waiver=of.interest_waiver,
+        fee_waiver=of.fee_waiver,
+        dormant_months=of.dormant_months,
+        first_due_days=of.first_due,
+        instalment=plans.instalment,
+        monthly=plans.monthly,
+        total=plans.total,
+        months=plans.months,
+        fees=np.minimum(left, plans.principal),
+        interest=plans.interest,
+        bound=np.where(known, debts.bound, NO_BOUND),
+    )
+
+
+def _check(book: CodeBook) -> None:
+    outcomes = [each.name for each in book.schema.outcomes]
+    columns = {each.name for each in book.schema.columns if each.role == "account"}
+    lacking = [f"the outcome {name}" for name in (FIRST, KEPT) if name not in outcomes]
+    lacking += [f"the account column {name}" for name in NEEDED if name not in columns]
+    if lacking:
+        raise ReleaseError(
+            f"The release's schema lacks {', '.join(lacking)}.",
+            "Recommending plans needs a release over a schema like `debt_market.toml`; "
+            "`fedrepay recommend` ranks accounts with any release of one outcome.",
+        )
