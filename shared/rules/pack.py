@@ -7,7 +7,6 @@ import json
 import tomllib
 from collections.abc import Sequence
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,6 +20,7 @@ from fedrepay.shared.rules.parameters import Channel, Condition, Kind, Parameter
 
 DISCLAIMER = "A template, not legal advice."
 MOST_BYTES = 1_000_000
+_PACKS = Path(__file__).parent / "packs"
 _REMEDY = "See `fedrepay rules check --help`."
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -226,10 +226,15 @@ def load_pack(path: Path) -> Pack:
 
 def builtin_names() -> tuple[str, ...]:
     """The packs that ship with the package, sorted."""
-    folder = files("fedrepay.shared.rules") / "packs"
-    return tuple(
-        sorted(each.name.removesuffix(".toml") for each in folder.iterdir() if each.name.endswith(".toml"))
-    )
+    return tuple(sorted(each.stem for each in _PACKS.glob("*.toml")))
+
+
+def builtin_path(name: str) -> Path:
+    """Where a built-in lies; raises ArgumentError if there is none of that name."""
+    there = builtin_names()
+    if name not in there:
+        raise ArgumentError(f"No built-in rule pack is called {name}.", f"There are {', '.join(there)}.")
+    return _PACKS / f"{name}.toml"
 
 
 def load_builtin(names: Sequence[str] | None = None) -> tuple[Pack, ...]:
@@ -238,15 +243,7 @@ def load_builtin(names: Sequence[str] | None = None) -> tuple[Pack, ...]:
     Raises:
         ArgumentError: there is none of that name.
     """
-    there = builtin_names()
-    wanted = there if names is None else tuple(names)
-    strange = [name for name in wanted if name not in there]
-    if strange:
-        raise ArgumentError(
-            f"No built-in rule pack is called {', '.join(strange)}.", f"There are {', '.join(there)}."
-        )
-    folder = files("fedrepay.shared.rules") / "packs"
-    return tuple(parse_pack((folder / f"{name}.toml").read_bytes(), f"{name}.toml") for name in wanted)
+    return tuple(load_pack(builtin_path(name)) for name in (builtin_names() if names is None else names))
 
 
 def _place(location: tuple[int | str, ...], entries: dict[str, object]) -> str:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from fedrepay.client.commands import member, recommend, schema
+from fedrepay.client.commands import member, recommend, rules, schema
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(commands.app)
 app.add_typer(recommend.app)
 app.add_typer(schema.app, name="schema")
+app.add_typer(rules.app, name="rules")
 app.add_typer(member.app, name="member")
 
 

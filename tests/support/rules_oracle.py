@@ -77,7 +77,7 @@ def fee_scale(says: dict[str, Any], principal: int) -> int:
         left -= here
         begun = edge
     cents += left * says["above"]
-    return max(says["lowest"], min(says["highest"], cents // 10_000))
+    return int(max(says["lowest"], min(says["highest"], cents // 10_000)))
 
 
 def contract_interest(facts: dict[str, Any], plan: dict[str, Any]) -> float | None:
@@ -151,9 +151,9 @@ def forbids(says: dict[str, Any], facts: dict[str, Any], plan: dict[str, Any]) -
         day = facts.get(says["day"])
         return False if not asks else None if day is None else 0 <= day <= says["days"]
     if kind == "stop_collection":
-        return asks or says.get("blocks") == "contacting"
+        return asks or bool(says.get("blocks") == "contacting")
     if kind == "special_category_human":
-        return says["machine_plans"] == "block" and not plan["human"]
+        return bool(says["machine_plans"] == "block" and not plan["human"])
     if kind == "notice":
         if "fees_after_days" not in says or not says.get("required", True) or plan["fees"] == 0:
             return False
@@ -168,7 +168,7 @@ def stops(says: dict[str, Any], facts: dict[str, Any]) -> bool | None:
     if says["kind"] == "moratorium":
         day = facts.get(says["day"])
         return None if day is None else 0 <= day <= says["days"]
-    return says["kind"] == "stop_collection"
+    return bool(says["kind"] == "stop_collection")
 
 
 def notice_due(says: dict[str, Any], facts: dict[str, Any]) -> bool | None:
@@ -201,13 +201,13 @@ def judge(packs: list[dict[str, Any]], facts: dict[str, Any], plan: dict[str, An
             stopped = both(here, stops(says, facts))
             if stopped is not False and answer.stop is None:
                 answer.stop = name
-            human = both(here, says["kind"] == "special_category_human")
+            human = here if says["kind"] == "special_category_human" else False
             open_question = forbidden is None or stopped is None or human is None
-            if (human is not False or open_question) and answer.human is None:
+            if (human or open_question) and answer.human is None:
                 answer.human = name
             answer.unknown = answer.unknown or open_question
             if both(here, notice_due(says, facts)) is not False:
                 answer.notices.add(name)
-            if says["kind"] == "retention" and here is not False:
+            if says["kind"] == "retention":
                 answer.retention = min(says["days"], answer.retention or says["days"])
     return answer
