@@ -1,5 +1,6 @@
 """From DuckDB columns to canonical arrays: typed, cell by cell, and derived columns computed."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -121,8 +122,9 @@ def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
     Raises:
         SchemaError: the expression does not fit its columns' types.
     """
+    sql = checked(column, columns)
     with sandbox() as connection:
-        return derive_all(connection, {column: checked(column, columns)}, columns, rows)[column.name]
+        return Derivation(connection, [column], {column.name: sql}).run(columns, (rows,))[column.name]
 
 
 def checked(column: Column, columns: Collection[str]) -> str:
@@ -132,38 +134,63 @@ def checked(column: Column, columns: Collection[str]) -> str:
     return f"TRY(CAST(({expressions.checked(column.derived, columns)}) AS {of}))"
 
 
-def derive_all(
-    connection: "DuckDBPyConnection", wanted: Mapping[Column, str], columns: Mapping[str, Values], rows: int
-) -> dict[str, Values]:
-    """Compute derived columns that do not need each other, (rows,) each, in one SELECT.
+class Derivation:
+    """Computes some derived columns that do not need each other, in one SELECT, as often as asked.
 
     Args:
-        connection: a sandbox; it may be used again.
-        wanted: SQL of each column, from ``checked``.
-        columns: what they read, (rows,) each.
-        rows: how many.
-
-    Raises:
-        SchemaError: an expression does not fit its columns' types.
+        connection: a sandbox that outlives it.
+        wanted: the columns.
+        sql: of each, from ``checked``.
+        name: of its tables in the connection; another for each derivation.
     """
-    import duckdb  # noqa: PLC0415 - heavy
 
-    connection.register("_inputs", {**columns, "_n": np.arange(rows)})
-    chosen = ", ".join(f"{sql} AS {quoted(column.name)}" for column, sql in wanted.items())
-    try:
-        found = connection.execute(f"SELECT {chosen} FROM _inputs ORDER BY _n").fetchnumpy()
-    except duckdb.Error as error:
-        raise SchemaError(
-            f"columns.{' or '.join(column.name for column in wanted)}.derived cannot be computed: "
-            f"{str(error).splitlines()[0]}",
-            "Check that numbers meet numbers and text meets text.",
-        ) from error
-    finally:
-        connection.unregister("_inputs")
-    return {
-        column.name: _texts(found[column.name]) if column.type == "category" else _finite(found[column.name])
-        for column in wanted
-    }
+    def __init__(
+        self, connection: "DuckDBPyConnection", wanted: list[Column], sql: Mapping[str, str], name: str = "v"
+    ) -> None:
+        self.wanted, self._connection, self._name = wanted, connection, name
+        chosen = ", ".join(f"{sql[column.name]} AS {quoted(column.name)}" for column in wanted)
+        self._select = f"SELECT {chosen} FROM {name}_inputs ORDER BY _n"
+        self._inputs: dict[str, npt.NDArray[np.generic]] = {}
+
+    def run(self, columns: Mapping[str, Values], shape: tuple[int, ...]) -> dict[str, Values]:
+        """Compute.
+
+        Args:
+            columns: what the columns read (more does not matter); each can be broadcast to ``shape``.
+            shape: of the results; its last axis runs fastest.
+
+        Raises:
+            SchemaError: an expression does not fit its columns' types.
+        """
+        import duckdb  # noqa: PLC0415 - heavy
+
+        text = any(each.dtype == object for each in columns.values())
+        if text or len(self._inputs.get("_n", ())) != math.prod(shape) or not self._inputs:
+            self._inputs = {name: np.empty(math.prod(shape), each.dtype) for name, each in columns.items()}
+            self._inputs["_n"] = np.arange(math.prod(shape))
+            ready = False
+        else:
+            ready = True
+        for name, each in columns.items():
+            np.copyto(self._inputs[name].reshape(shape), each)
+        try:
+            if not ready:
+                self._connection.register(f"{self._name}_inputs", self._inputs)
+                self._connection.execute(f"PREPARE {self._name}_select AS {self._select}")
+            found = self._connection.execute(f"EXECUTE {self._name}_select").fetchnumpy()
+        except duckdb.Error as error:
+            raise SchemaError(
+                f"columns.{' or '.join(column.name for column in self.wanted)}.derived cannot be computed: "
+                f"{str(error).splitlines()[0]}",
+                "Check that numbers meet numbers and text meets text.",
+            ) from error
+        results = {column.name: found[column.name] for column in self.wanted}
+        return {
+            column.name: (_texts if column.type == "category" else _finite)(results[column.name]).reshape(
+                shape
+            )
+            for column in self.wanted
+        }
 
 
 def _finite(found: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:

@@ -68,6 +68,7 @@ def read_table(
     *,
     need_outcome: bool,
     extra: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> tuple[Table, Findings]:
     """Read, map, check and encode one party's rows.
 
@@ -78,6 +79,7 @@ def read_table(
         need_outcome: rows to learn from; False for rows to score, which need no outcome, propensity or
             audit columns, nor the mapping's extra ones, and may repeat a customer.
         extra: columns outside the schema to keep as text; without one of them no row can be used.
+        optional: columns outside the schema to keep as text where they are there.
 
     Returns:
         the rows that can be used, and everything that is wrong at once; the caller decides what is fatal.
@@ -94,13 +96,16 @@ def read_table(
     promised = mapping.extra if mapping else ()
     extra = tuple(dict.fromkeys((*extra, *(promised if need_outcome else ()))))
     unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)}
-    unasked = {each.lower() for each in (*unasked, *promised)} - {each.lower() for each in extra}
+    unasked = {each.lower() for each in (*unasked, *promised)} - {
+        each.lower() for each in (*extra, *optional)
+    }
     with files.opened(sources) as (connection, groups):
         file = str(sources.get(DATA) or next(iter(sources.values())))
         found = [] if groups else _map(connection, mapping, file, unasked)
         if groups or found:
             return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), absent)
         reader = Reader(connection, file, absent)
+        extra = (*extra, *(name for name in optional if name in reader.types))
         reader.check_names(schema, wanted, extra, unasked)
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")

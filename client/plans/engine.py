@@ -1,6 +1,6 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,10 +17,10 @@ from fedrepay.client.plans.decide import (
     decide,
     judge,
 )
-from fedrepay.client.plans.pairs import PairCodes, PairEncoder
+from fedrepay.client.plans.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
-from fedrepay.shared.errors import ReleaseError
+from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
@@ -52,11 +52,16 @@ class Personal(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Accounts:
-    """n accounts: ``names`` (n,) text; ``values`` settled account columns, derived ones too; ``facts`` of rules."""
+    """n accounts, (n,) each.
+
+    ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` other
+    columns as text.
+    """
 
     names: Objects
     values: dict[str, Values]
     facts: dict[str, Fact] = field(default_factory=dict)
+    beside: dict[str, Objects] = field(default_factory=dict)
 
     def part(self, rows: slice) -> "Accounts":
         """Some of the accounts, in their order."""
@@ -64,6 +69,7 @@ class Accounts:
             self.names[rows],
             {name: each[rows] for name, each in self.values.items()},
             {name: each[rows] for name, each in self.facts.items()},
+            {name: each[rows] for name, each in self.beside.items()},
         )
 
 
@@ -124,6 +130,46 @@ class Engine:
         """Accounts worked on at a time."""
         return max(MOST_PAIRS // len(self.arms.kind), 1)
 
+    def accounts(
+        self, names: Sequence[str], columns: Mapping[str, Values], facts: Mapping[str, Fact] | None = None
+    ) -> Accounts:
+        """Check and complete account columns that come from no file, (n,) each.
+
+        Args:
+            names: of the accounts.
+            columns: every column of ``encoder.account_columns``: numbers with NaN, text with None, for missing.
+            facts: for rules, by name.
+
+        Raises:
+            DataError: a column is absent, or a value is refused, naming column, account and bound.
+        """
+        known: dict[str, Values] = {}
+        for column in self.encoder.account_columns:
+            if column.name not in columns:
+                raise DataError(
+                    f"The column {column.name} is missing.", "The release's schema names all columns."
+                )
+            raw = columns[column.name]
+            known[column.name], fine = settled(column, raw)
+            if not fine.all():
+                row = int(fine.argmin())
+                bound = (
+                    f"one of {', '.join(column.categories)}"
+                    if column.categories
+                    else f"within {column.bounds}"
+                )
+                raise DataError(
+                    f"{column.name}, account {names[row]}: {raw[row]!r} must be {bound}.",
+                    "Mend the value, or leave it out where the schema allows that.",
+                )
+        values, fine = self.encoder.derive_accounts(known, len(names))
+        if not fine.all():
+            raise DataError(
+                f"Account {names[int(fine.argmin())]}: a derived column lies outside its bounds.",
+                "Check the columns it is derived from.",
+            )
+        return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}))
+
     def debts(self, values: Mapping[str, Values]) -> tuple[Debts, Bools]:
         """Debts with their affordability bound, and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
@@ -174,15 +220,24 @@ class Engine:
             {"contact_minute": given["contact_minute"]} if "contact_minute" in given else {}
         )
 
-    def decide(self, accounts: Accounts, *, today: int, batch_id: str = "") -> Batch:
+    def decide(
+        self,
+        accounts: Accounts,
+        *,
+        today: int,
+        batch_id: str = "",
+        limits: Callable[[Judged], Judged] | None = None,
+    ) -> Batch:
         """Decide for n accounts; the same every time.
 
         Args:
             accounts: as ``accounts`` makes or ``read_accounts`` reads them.
             today: day since 1970-01-01 that decides which rules are in force.
             batch_id: keys the draws of exploration, if settings allow any.
+            limits: what the member's limits for the batch do to scores and to who is allowed what.
         """
         judged, codes = self.judge(accounts, today)
+        judged = judged if limits is None else limits(judged)
         decisions = decide(judged, exploration=self.settings.exploration, batch_id=batch_id)
         return Batch(accounts, codes, judged, decisions)
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import columns as data_columns
+from fedrepay.client.data.columns import Derivation, checked
 from fedrepay.client.data.files import sandbox
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.errors import ReleaseError
@@ -24,6 +24,9 @@ from fedrepay.shared.schema import bins, encode, expressions
 from fedrepay.shared.schema.bins import Side, Values
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import Column
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.unsignedinteger[Any]]
@@ -73,12 +76,14 @@ class PairCodes:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
-    """How the book's columns are computed: whether each hangs on the account, the arm or the pair."""
+class _Level:
+    """Derived columns that one SELECT computes, and what they read."""
 
-    scope: dict[str, Scope]
-    account_levels: tuple[dict[Column, str], ...]
-    pair_levels: tuple[dict[Column, str], ...]
+    compute: Derivation
+    needs: tuple[str, ...]
+
+    def run(self, known: Mapping[str, Values], shape: tuple[int, ...]) -> dict[str, Values]:
+        return self.compute.run({name: known[name] for name in self.needs}, shape)
 
 
 class PairEncoder:
@@ -92,16 +97,26 @@ class PairEncoder:
         self.book, self.arms = book, arms
         self.columns = {column.name: column for column in book.schema.columns if column.is_input}
         self.layouts = bins.layouts(book.schema)
-        self._plan = _planned(self.columns)
+        self.scope, levels = _planned(self.columns)
         self._stack = ExitStack()
-        self._connection = self._stack.enter_context(sandbox())
+        connection = self._stack.enter_context(sandbox())
+        self._account_levels, self._pair_levels = (
+            [_level(connection, self.columns, names, f"{side}{place}") for place, names in enumerate(each)]
+            for side, each in levels.items()
+        )
         self._known_arm = np.ones((1, len(arms.kind)), np.bool_)
         self._arm: dict[str, Values] = {}
         for name in OF_ARM:
             if name in self.columns:
-                values, usable = _settled(self.columns[name], _of_arm(arms, name))
+                values, usable = settled(self.columns[name], _of_arm(arms, name))
                 self._arm[name] = values
                 self._known_arm &= usable
+        self._arm_sides = {
+            side: _side_codes(side, self._arm[side.column])
+            for layout in self.layouts
+            for side in layout.sides
+            if side.column in self._arm
+        }
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,18 +128,17 @@ class PairEncoder:
         return tuple(
             column
             for name, column in self.columns.items()
-            if column.derived is None and self._plan.scope[name] == "account"
+            if column.derived is None and self.scope[name] == "account"
         )
 
     def derive_accounts(self, values: Mapping[str, Values], rows: int) -> tuple[dict[str, Values], Bools]:
         """Complete accounts' settled columns by the derived ones; returns them and which rows may be used, (n,)."""
-        known, usable = dict(values), np.ones((rows, 1), np.bool_)
-        for level in self._plan.account_levels:
-            for name, raw in data_columns.derive_all(self._connection, level, known, rows).items():
-                known[name], fine = _settled(self.columns[name], raw[:, None])
-                known[name] = known[name][:, 0]
+        known, usable = dict(values), np.ones(rows, np.bool_)
+        for level in self._account_levels:
+            for name, raw in level.run(known, (rows,)).items():
+                known[name], fine = settled(self.columns[name], raw)
                 usable &= fine
-        return known, usable[:, 0]
+        return known, usable
 
     def encode(self, values: Mapping[str, Values], plans: Candidates) -> tuple[PairCodes, Bools]:
         """Code all pairs.
@@ -140,22 +154,17 @@ class PairEncoder:
         known: dict[str, Values] = dict(self._arm)
         usable = np.broadcast_to(self._known_arm, shape)
         for name in self.columns:
-            if self._plan.scope[name] == "account":
+            if self.scope[name] == "account":
                 known[name] = values[name][:, None]
         for name in OF_PAIR:
             if name in self.columns:
-                known[name], fine = _settled(self.columns[name], np.asarray(getattr(plans, name), np.float64))
+                known[name], fine = settled(self.columns[name], np.asarray(getattr(plans, name), np.float64))
                 usable = usable & fine
-        for level in self._plan.pair_levels:
-            needed = {each for sql in level for each in _needs(sql)}
-            flat: dict[str, Values] = {
-                each: np.asarray(np.broadcast_to(known[each], shape)).reshape(-1) for each in sorted(needed)
-            }
-            derived = data_columns.derive_all(self._connection, level, flat, shape[0] * shape[1])
-            for name, raw in derived.items():
-                known[name], fine = _settled(self.columns[name], raw.reshape(shape))
+        for level in self._pair_levels:
+            for name, raw in level.run(known, shape).items():
+                known[name], fine = settled(self.columns[name], raw)
                 usable = usable & fine
-        sides: dict[Side, Codes] = {}
+        sides = dict(self._arm_sides)
         for layout in self.layouts:
             for side in layout.sides:
                 if side not in sides:
@@ -173,11 +182,11 @@ class PairEncoder:
         return block_effects(self.book, weights)
 
 
-def _planned(columns: Mapping[str, Column]) -> _Plan:
-    """Sort columns by what they hang on, derived ones into levels of which one SELECT does each."""
+def _planned(columns: Mapping[str, Column]) -> tuple[dict[str, Scope], dict[str, list[list[str]]]]:
+    """What each column hangs on, and the derived ones in levels of which one SELECT does each."""
     scope: dict[str, Scope] = {}
     level: dict[str, int] = {}
-    levels: tuple[list[dict[Column, str]], list[dict[Column, str]]] = ([], [])
+    levels: dict[str, list[list[str]]] = {"account": [], "pair": []}
     for name, column in columns.items():
         if column.derived is None:
             if column.role == "plan" and name not in (*OF_ARM, *OF_PAIR):
@@ -189,12 +198,21 @@ def _planned(columns: Mapping[str, Column]) -> _Plan:
             continue
         needs = _needs(column)
         scope[name] = "account" if all(scope[each] == "account" for each in needs) else "pair"
-        side = levels[scope[name] == "pair"]
         same = [level[each] + 1 for each in needs if columns[each].derived and scope[each] == scope[name]]
         level[name] = max(same, default=0)
-        side.extend({} for _ in range(level[name] + 1 - len(side)))
-        side[level[name]][column] = data_columns.checked(column, scope.keys() - {name})
-    return _Plan(scope, tuple(levels[0]), tuple(levels[1]))
+        side = levels[scope[name]]
+        side.extend([] for _ in range(level[name] + 1 - len(side)))
+        side[level[name]].append(name)
+    return scope, levels
+
+
+def _level(
+    connection: "DuckDBPyConnection", columns: Mapping[str, Column], names: Sequence[str], table: str
+) -> _Level:
+    order = list(columns)
+    sql = {name: checked(columns[name], order[: order.index(name)]) for name in names}
+    needs = sorted({each for name in names for each in _needs(columns[name])})
+    return _Level(Derivation(connection, [columns[name] for name in names], sql, table), tuple(needs))
 
 
 def _needs(column: Column) -> frozenset[str]:
@@ -210,8 +228,8 @@ def _of_arm(arms: Arms, name: str) -> Values:
     return np.asarray(getattr(arms, name), np.float64)[None, :]
 
 
-def _settled(column: Column, values: Values) -> tuple[Values, Bools]:
-    """Bring values of any shape inside the column's bounds as training does; and which could be."""
+def settled(column: Column, values: Values) -> tuple[Values, Bools]:
+    """Values of any shape brought inside the column's bounds as training does, and which could be."""
     if column.type == "category":
         flat, found = encode.settle(column, values.reshape(-1), np.zeros(values.size, np.bool_))
         fine = ~encode.refused_rows(found, values.size)

@@ -78,7 +78,8 @@ class Candidates:
 
     def fees_saved(self) -> Amounts:
         """Fees the plan waives, minor units, (n, P)."""
-        return np.floor(self.debts.fees[:, None] * self.arms.fee_waiver).astype(np.int64) * self.arms.pays
+        waived = np.floor(self.debts.fees[:, None] * self.arms.fee_waiver).astype(np.int64)
+        return np.asarray(waived * self.arms.pays)
 
     def _interest_at(self, rate: Floats) -> Floats:
         years = _years(self.arms, self.count)

@@ -126,7 +126,7 @@ class Arms:
 
     def is_kind(self, *names: str) -> npt.NDArray[np.bool_]:
         """Which arms are of one of these kinds, (P,)."""
-        return np.isin(self.kind, [KINDS.index(name) for name in names])
+        return np.array([name in names for name in KINDS])[self.kind]
 
     @property
     def pays(self) -> npt.NDArray[np.bool_]:

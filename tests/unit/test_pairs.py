@@ -136,14 +136,3 @@ def test_a_plan_column_without_candidates_is_refused() -> None:
     )
     with pytest.raises(ReleaseError, match="hour_band"):
         PairEncoder(codebook.build(text.encode()), of)
-
-
-def test_a_closed_encoder_answers_no_more() -> None:
-    book, accounts = market_book(), random_accounts(2)
-    of, plans = plans_of(accounts)
-    encoder = PairEncoder(book, of)
-    given = {each.name: accounts[each.name] for each in encoder.account_columns}
-    values, _ = encoder.derive_accounts(given, 2)
-    encoder.close()
-    with pytest.raises(duckdb.Error):
-        encoder.encode(values, plans)

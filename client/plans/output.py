@@ -1,0 +1,177 @@
+"""The columns that ``member recommend`` writes: one row for each account and rank."""
+
+from collections import Counter
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.plans.decide import NONE, TIERS, Decision, Judged, Objects, Why
+from fedrepay.client.plans.engine import Accounts, Batch
+from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+
+Table = dict[str, npt.NDArray[Any]]
+
+COLUMNS = {
+    "account": "VARCHAR",
+    "rank": "TINYINT",
+    "decision": "VARCHAR",
+    "tier": "VARCHAR",
+    "kind": "VARCHAR",
+    "plan": "VARCHAR",
+    "instalment": "BIGINT",
+    "monthly": "BIGINT",
+    "count": "SMALLINT",
+    "frequency": "VARCHAR",
+    "months": "DOUBLE",
+    "first_due_days": "SMALLINT",
+    "discount": "DOUBLE",
+    "interest_waiver": "DOUBLE",
+    "fee_waiver": "DOUBLE",
+    "dormant_months": "SMALLINT",
+    "channel": "VARCHAR",
+    "human": "BOOLEAN",
+    "total": "BIGINT",
+    "interest": "BIGINT",
+    "interest_saved": "BIGINT",
+    "fees": "BIGINT",
+    "fees_saved": "BIGINT",
+    "interest_per_day": "DOUBLE",
+    "bound": "BIGINT",
+    "value": "DOUBLE",
+    "score": "DOUBLE",
+    "p_first": "DOUBLE",
+    "p_kept": "DOUBLE",
+    "reason_1": "VARCHAR",
+    "reason_2": "VARCHAR",
+    "reason_3": "VARCHAR",
+    "reason_4": "VARCHAR",
+    "counterfactual": "VARCHAR",
+    "why_not": "VARCHAR",
+    "handoff_code": "VARCHAR",
+    "handoff_reason": "VARCHAR",
+    "handoff_due": "VARCHAR",
+    "propensity": "DOUBLE",
+    "input_hash": "VARCHAR",
+}
+"""Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
+OF_PLAN = (*tuple(COLUMNS)[4:24], "value", "score", "p_first", "p_kept")
+"""Columns that are empty where there is no plan."""
+BOUND = "bound"
+"""Empty where there is no income form."""
+
+
+def pairs_of(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(account row, rank, arm or −1) of every row to write, (m,) each; an account without a plan has one."""
+    top = batch.decisions.top
+    shown = top != NONE
+    shown[:, 0] = True
+    row, place = np.nonzero(shown)
+    return row, place + 1, top[row, place].astype(np.int64)
+
+
+def table_of(batch: Batch) -> Table:
+    """Columns of all rows, (m,) each, but reasons; ``_plan`` says which rows have a plan, ``_bound`` a bound."""
+    row, rank, arm = pairs_of(batch)
+    judged, decisions = batch.judged, batch.decisions
+    plans, of = judged.plans, judged.plans.arms
+    has, at = arm != NONE, np.maximum(arm, 0)
+    left = plans.debts.fees[row] - np.floor(plans.debts.fees[row] * of.fee_waiver[at]).astype(np.int64)
+    first_rows = rank == 1
+    why = np.full(len(row), None, dtype=object)
+    why[first_rows] = why_not(judged)
+    return {
+        "_plan": has,
+        "_bound": judged.cases.income_known[row],
+        "account": batch.accounts.names[row],
+        "rank": rank,
+        "decision": _labels([each.name for each in Decision], decisions.code[row]),
+        "tier": _labels(TIERS, decisions.tier[row]),
+        "kind": _labels(KINDS, of.kind[at]),
+        "plan": _labels(of.names, at),
+        "instalment": plans.instalment[row, at],
+        "monthly": plans.monthly[row, at],
+        "count": plans.count[row, at],
+        "frequency": _labels(FREQUENCIES, of.frequency[at]),
+        "months": np.round(plans.months[row, at], 4),
+        "first_due_days": of.first_due[at],
+        "discount": of.discount[at],
+        "interest_waiver": of.interest_waiver[at],
+        "fee_waiver": of.fee_waiver[at],
+        "dormant_months": of.dormant_months[at],
+        "channel": _labels(CHANNELS, of.channel[at]),
+        "human": of.human[at],
+        "total": plans.total[row, at],
+        "interest": plans.interest[row, at],
+        "interest_saved": plans.interest_saved()[row, at],
+        "fees": np.minimum(left, plans.principal[row, at]),
+        "fees_saved": plans.fees_saved()[row, at],
+        "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
+        "bound": plans.debts.bound[row],
+        "value": np.round(judged.value[row, at], 2),
+        "score": judged.score[row, at],
+        "p_first": np.round(judged.first[row, at], 6),
+        "p_kept": np.round(judged.kept[row, at], 6),
+        "why_not": why,
+        "propensity": decisions.propensity[row],
+        "input_hash": input_hashes(batch.accounts)[row],
+    }
+
+
+def why_not(judged: Judged) -> Objects:
+    """For each account how many candidates each reason took out, with rule, article and version; (n,) text."""
+    shown = judged.plans.arms.pays
+    names = [each.name for each in Why]
+    rules = judged.verdict.rules
+    cited = [f"{each.pack} {each.pack_version}, {each.rule} {each.version}, {each.article}" for each in rules]
+    why, blocked = judged.why[:, shown], judged.blocked[:, shown]
+    width = len(names)
+    code = np.where(why == Why.RULE, width + blocked, why).astype(np.int64)
+    found = np.empty(len(code), dtype=object)
+    for row, counted in enumerate(_counts(code, width + len(rules)).tolist()):
+        parts = [
+            f"{names[each]} {count}" if each < width else f"RULE {count} ({cited[each - width]})"
+            for each, count in enumerate(counted)
+            if count and each != Why.OK
+        ]
+        found[row] = "; ".join(parts) or None
+    return found
+
+
+def _counts(code: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
+    rows = np.arange(len(code))[:, None] * width
+    return np.bincount((rows + code).ravel(), minlength=len(code) * width).reshape(len(code), width)
+
+
+def input_hashes(accounts: Accounts) -> Objects:
+    """A hash of all that is known of each account, (n,) text."""
+    columns = sorted({**accounts.values, **accounts.facts, **accounts.beside}.items())
+    numbers = [each.astype("<f8") for _, each in columns if each.dtype != object]
+    texts = [each for _, each in columns if each.dtype == object]
+    digits = np.stack(numbers, axis=1) if numbers else np.zeros((len(accounts.names), 0))
+    names = "\x1e".join(name for name, _ in columns).encode()
+    found = np.empty(len(accounts.names), dtype=object)
+    for row, cells in enumerate(zip(accounts.names, *texts, strict=True)):
+        text = "\x1f".join("\x00" if each is None else str(each) for each in cells)
+        digest = blake2b(names, digest_size=16)
+        digest.update(digits[row].tobytes())
+        digest.update(text.encode())
+        found[row] = digest.hexdigest()
+    return found
+
+
+def _labels(names: Any, codes: npt.NDArray[Any]) -> Objects:
+    return np.asarray(np.array(names, dtype=object)[codes], dtype=object)
+
+
+def counts(batch: Batch) -> dict[str, Counter[str]]:
+    """How many accounts got which decision and tier, by how their income is known."""
+    decisions = batch.decisions
+    code = _labels([each.name for each in Decision], decisions.code)
+    known = batch.accounts.values["income_verified"]
+    return {
+        "decisions": Counter(code.tolist()),
+        "tiers": Counter(_labels(TIERS, decisions.tier).tolist()),
+        "by_income": Counter(f"{a}: {b}" for a, b in zip(known, code, strict=True)),
+    }
