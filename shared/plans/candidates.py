@@ -47,6 +47,12 @@ class Candidates:
     principal: Amounts
     interest: Amounts
 
+    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Candidates":
+        """The candidates of the chosen accounts."""
+        debts = Debts(*(each[index] for each in (self.debts.balance, self.debts.fees, self.debts.apr, self.debts.bound)))
+        parts = (self.valid, self.instalment, self.count, self.principal, self.interest)
+        return Candidates(self.arms, debts, *(each[index] for each in parts))
+
     @cached_property
     def total(self) -> Amounts:
         """All that is paid under the plan, (n, P)."""
