@@ -241,14 +241,19 @@ def _show(found: "Diff", before: "Pack", after: "Pack") -> None:
 
 
 def _write(found: "Diff", out: Path) -> None:
+    import os
     from dataclasses import asdict, fields
 
     from fedrepay.client.plans.rules_diff import Touched
     from fedrepay.client.scoring.recommend import write_columns
 
     rows = [asdict(each) for each in found.touched]
-    write_columns({field.name: [row[field.name] for row in rows] for field in fields(Touched)}, out)
-    out.chmod(0o600)
+    columns = {field.name: [row[field.name] for row in rows] for field in fields(Touched)}
+    others = os.umask(0o077)
+    try:
+        write_columns(columns, out)
+    finally:
+        os.umask(others)
 
 
 def _refuse_out(out: Path, decisions: Path) -> None:

@@ -129,7 +129,7 @@ class Pack(Part):
     effective_from: Day | None = None
     effective_to: Day | None = None
     applies_to: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=64)]
+    rules: Annotated[tuple[Rule, ...], Field(max_length=64)]
     base: Base = Base()
     cases: Annotated[tuple[Case, ...], Field(max_length=256)] = ()
     sha256: str
@@ -151,6 +151,8 @@ class Pack(Part):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         known = ("EU", *FACTS["jurisdiction"].categories)
+        if not self.rules:
+            raise ValueError("rules: a pack has at least one")
         if self.jurisdiction not in known:
             raise ValueError(f"jurisdiction {self.jurisdiction} is not one of {', '.join(known)}")
         if None not in (self.effective_from, self.effective_to) and not self.in_force(
