@@ -47,7 +47,7 @@ class Personal(Protocol):
     """A member's own correction of the shared model, fitted on its own data and never sent."""
 
     def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
-        """Log-odds of a head's good outcome, (n, P), from the shared model's."""
+        """Log-odds of a head's outcome 1, (n, P), from the shared model's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +114,10 @@ class Engine:
         self.encoder = PairEncoder(book, self.arms)
         names = [each.name for each in book.schema.outcomes]
         self.heads = {name: names.index(name) for name in (FIRST, KEPT)}
-        self.effects = {}
-        for name, head in self.heads.items():
-            towards = 1.0 if good_value(book, head) == 1 else -1.0
-            self.effects[name] = [towards * each for each in block_effects(book, weights[head])]
+        self.effects = {name: block_effects(book, weights[head]) for name, head in self.heads.items()}
+        self.towards = {
+            name: 1.0 if good_value(book, head) == 1 else -1.0 for name, head in self.heads.items()
+        }
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
 
@@ -245,7 +245,7 @@ class Engine:
         logit = codes.logits(self.effects[name])
         if self.personal is not None:
             logit = self.personal.adjust(self.heads[name], logit, codes)
-        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.towards[name] * logit)))
 
 
 def plan_columns(plans: Candidates, known: Bools) -> PlanColumns:

@@ -13,6 +13,11 @@ import numpy.typing as npt
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 
 DAYS_A_YEAR = 365.0
+MOST_PAYMENTS = 60
+ENDLESS = 10_000.0
+"""Stands for a number of payments that is no plan."""
+EPSILON = 1e-9
+"""So that the last bit of a quotient never costs a whole payment or a minor unit."""
 Amounts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -49,9 +54,16 @@ class Candidates:
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Candidates":
         """The candidates of the chosen accounts."""
-        debts = Debts(*(each[index] for each in (self.debts.balance, self.debts.fees, self.debts.apr, self.debts.bound)))
-        parts = (self.valid, self.instalment, self.count, self.principal, self.interest)
-        return Candidates(self.arms, debts, *(each[index] for each in parts))
+        debts = self.debts
+        return Candidates(
+            self.arms,
+            Debts(debts.balance[index], debts.fees[index], debts.apr[index], debts.bound[index]),
+            self.valid[index],
+            self.instalment[index],
+            self.count[index],
+            self.principal[index],
+            self.interest[index],
+        )
 
     @cached_property
     def total(self) -> Amounts:
@@ -80,7 +92,7 @@ class Candidates:
         """Interest the waiver spares, minor units, (n, P)."""
         waived = self.arms.interest_waiver
         full = self._interest_at(self.debts.apr[:, None] * np.ones_like(waived))
-        return np.maximum(np.rint(full).astype(np.int64) - self.interest, 0) * self.arms.pays
+        return np.asarray(np.maximum(np.floor(full).astype(np.int64) - self.interest, 0) * self.arms.pays)
 
     def fees_saved(self) -> Amounts:
         """Fees the plan waives, minor units, (n, P)."""
@@ -100,45 +112,53 @@ def _years(arms: Arms, count: Amounts) -> Floats:
 def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     """All candidates of n accounts; the same every time.
 
+    An instalment is a share of the bound, rounded down, or principal and interest ÷ n, rounded up; the number of
+    payments is what it takes, so that rounding up may need fewer than n. Interest is rounded down.
+
     Args:
         catalogue: rounding, smallest instalment, longest term, token amount.
         arms: its arms, P.
         debts: the accounts, n.
     """
-    paying = arms.pays
+    paying, by_share, token = arms.pays, arms.share > 0, arms.is_kind("TOKEN")
+    step = catalogue.rounding
     fees_left = debts.fees[:, None] - np.floor(debts.fees[:, None] * arms.fee_waiver)
     principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees_left)
     rate = debts.apr[:, None] * (1 - arms.interest_waiver)
-    by_share = arms.share > 0
-    step = catalogue.rounding
+    most = np.ceil(principal * (1 + rate * _years(arms, np.maximum(arms.n, 1))))
     given = np.floor(debts.bound[:, None] * arms.share * arms.months_each / step) * step
-    at_first = 1 + rate * arms.first_due / DAYS_A_YEAR
-    grows = rate * arms.months_each / 24  # half a period's interest on one unit
-    left = given - principal * grows
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.ceil(np.where(left > 0, principal * (at_first - grows) / left, np.inf))
-    count = np.where(by_share, np.minimum(needed, 10_000), arms.n)
-    interest = principal * rate * _years(arms, count.astype(np.int64))
-    by_term = np.ceil((principal + interest) / np.maximum(count, 1) / step) * step
-    instalment = np.where(by_share, given, np.minimum(by_term, np.ceil(principal + interest)))
-    token = arms.is_kind("TOKEN")
-    instalment = np.where(token, catalogue.token_amount, instalment) * paying
-    principal = np.where(token, np.minimum(principal, instalment * count), principal) * paying
-    interest = np.where(token, 0.0, np.rint(interest)) * paying
-    count = (count * paying).astype(np.int64)
-    fits = count * arms.months_each <= catalogue.longest_months + 1e-9
-    worth = instalment >= np.where(token, 1, catalogue.smallest_instalment)
+    by_term = np.minimum(np.ceil(most / np.maximum(arms.n, 1) / step) * step, most)
+    instalment = np.where(token, catalogue.token_amount, np.where(by_share, given, by_term))
+    principal = np.where(token, np.minimum(principal, instalment * arms.n), principal)
+    rate = np.where(token, 0.0, rate)
+    needed = _payments(arms, principal, rate, instalment)
+    needed = np.where(by_share, needed, np.minimum(needed, arms.n))
+    count = np.asarray(needed * paying, np.int64)
+    fits = (count <= MOST_PAYMENTS) & (count * arms.months_each <= catalogue.longest_months + 1e-9)
+    worth = (instalment >= catalogue.smallest_instalment) | token | (count == 1)
     many = ~arms.is_kind("INSTALMENT") | (count >= 2)
-    owed = (principal > 0) & (debts.balance[:, None] > 0)
-    valid = np.where(
-        paying, fits & worth & many & owed & (count >= 1) & (count <= 60), debts.balance[:, None] > 0
-    )
+    owed = debts.balance[:, None] > 0
+    exists = fits & worth & many & (principal > 0) & (count >= 1)
+    interest = np.floor(principal * rate * _years(arms, count) + EPSILON)
     return Candidates(
         arms,
         debts,
-        valid,
-        instalment.astype(np.int64),
+        (exists | ~paying) & owed,
+        (instalment * paying).astype(np.int64),
         count,
-        principal.astype(np.int64),
-        interest.astype(np.int64),
+        (principal * paying).astype(np.int64),
+        (interest * paying).astype(np.int64),
     )
+
+
+def _payments(arms: Arms, principal: Floats, rate: Floats, instalment: Floats) -> Floats:
+    """How many instalments repay principal and interest, at most ``ENDLESS``, (n, P).
+
+    N·a = p·(1 + r·first/365) + p·r·(months between)/24·(N − 1), solved for N.
+    """
+    grows = principal * rate * arms.months_each / 24  # half a period's interest
+    left = instalment - grows
+    first = principal * (1 + rate * arms.first_due / DAYS_A_YEAR)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.where(left > 0, (first - grows) / left, np.inf)
+    return np.clip(np.ceil(needed - EPSILON), 0, ENDLESS)

@@ -70,7 +70,7 @@ def plan_value(prices: Prices, plans: Candidates, first: Floats, kept: Floats) -
     done = np.where(
         months <= KEPT_AT,
         first * ratio ** np.minimum(months - 1, KEPT_AT),
-        kept * alive ** np.maximum(months - KEPT_AT, 0),
+        kept * alive ** np.maximum(months - 1 - KEPT_AT, 0),
     )
     rest = done * _geometric(factor, factor ** (lasts + 1), prices.no_plan_months - lasts, 1.0)
     rest = rest * ~plans.arms.is_kind("TOKEN")  # a token pays no debt off: what is left is owed as before

@@ -1,0 +1,161 @@
+"""Candidate plans: what each account would pay, against a plain calculation for one plan at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
+from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
+from fedrepay.shared.plans.kinds import KINDS
+
+TEXT = """
+name = "tests"
+version = 1
+currency = "GBP"
+[[plans]]
+kind = "FULL"
+[[plans]]
+kind = "INSTALMENT"
+n = [2, 6, 12, 60]
+interest_waiver = [0.0, 0.5, 1.0]
+first_due = [7, 30]
+[[plans]]
+kind = "INSTALMENT"
+share = [0.25, 1.0]
+frequency = ["weekly", "biweekly", "monthly"]
+fee_waiver = [0.0, 1.0]
+[[plans]]
+kind = "SETTLEMENT"
+n = [1, 6]
+discount = [0.2, 0.5]
+[[plans]]
+kind = "TOKEN"
+n = [6]
+[[plans]]
+kind = "DORMANT"
+dormant_months = [12, 24]
+[[plans]]
+kind = "REFER"
+"""
+
+
+def catalogue(**changed: int) -> Catalogue:
+    head = "".join(f"{name} = {value}\n" for name, value in changed.items())
+    return parse_catalogue(head + TEXT, "tests")
+
+
+def of(
+    *, balance: int = 120_000, fees: int = 0, apr: float = 0.0, bound: int = 10_000, **changed: int
+) -> Candidates:
+    made = catalogue(**changed)
+    debts = Debts(np.array([balance]), np.array([fees]), np.array([apr]), np.array([bound]))
+    return candidates(made, arms(made), debts)
+
+
+def arm(plans: Candidates, start: str) -> int:
+    return next(i for i, name in enumerate(plans.arms.names) if name.startswith(start))
+
+
+@given(
+    st.integers(0, 5_000_000),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(0, 200_000),
+    st.sampled_from([1, 100, 500]),
+)
+def test_instalments_add_up_to_what_is_owed(
+    balance: int, fee_part: float, apr: float, bound: int, rounding: int
+) -> None:
+    fees = int(balance * fee_part)
+    plans = of(balance=balance, fees=fees, apr=apr, bound=bound, rounding=rounding)
+    real = plans.valid & plans.arms.pays
+    for place in np.flatnonzero(real[0]):
+        count, instalment = int(plans.count[0, place]), int(plans.instalment[0, place])
+        total = int(plans.total[0, place])
+        assert instalment * (count - 1) < total <= instalment * count, plans.arms.names[place]
+        years = plans.arms.first_due[place] / 365 + plans.arms.months_each[place] / 12 * (count - 1) / 2
+        rate = apr * (1 - plans.arms.interest_waiver[place]) * (KINDS[plans.arms.kind[place]] != "TOKEN")
+        assert plans.interest[0, place] == pytest.approx(
+            int(plans.principal[0, place]) * rate * years, abs=1.001
+        )
+        owed = (
+            (balance - fees) * (1 - plans.arms.discount[place])
+            + fees
+            - math.floor(fees * plans.arms.fee_waiver[place])
+        )
+        if KINDS[plans.arms.kind[place]] != "TOKEN":
+            assert plans.principal[0, place] == math.ceil(owed)
+        assert plans.principal[0, place] <= balance, "a balance never grows under a plan"
+
+
+@given(st.integers(0, 5_000_000), st.floats(0, 1), st.integers(0, 200_000))
+def test_a_share_of_the_bound_never_exceeds_it(balance: int, apr: float, bound: int) -> None:
+    plans = of(balance=balance, apr=apr, bound=bound, rounding=1)
+    by_share = plans.valid & (plans.arms.share > 0)
+    assert (plans.monthly[by_share] <= bound).all()
+
+
+def test_a_plan_of_equal_parts() -> None:
+    plans = of(balance=120_000)
+    place = arm(plans, "INSTALMENT n12")
+    found = (plans.instalment[0, place], plans.count[0, place], plans.total[0, place], plans.months[0, place])
+    assert found == (10_000, 12, 120_000, 12)
+
+
+def test_interest_runs_from_the_offer_and_the_waiver_spares_its_part() -> None:
+    plans = of(balance=365_000, apr=0.2)
+    full, half, none = (
+        arm(plans, f"INSTALMENT n12{waiver} day7") for waiver in ("", " interest-0.5", " interest-1")
+    )
+    years = 7 / 365 + 11 / 24
+    assert plans.interest[0, full] == math.floor(365_000 * 0.2 * years)
+    assert plans.interest[0, half] == math.floor(365_000 * 0.1 * years)
+    assert plans.interest[0, none] == 0
+    assert plans.interest_saved()[0, none] == plans.interest[0, full]
+    assert plans.interest_per_day[0, full] == pytest.approx(200.0)
+    later = arm(plans, "INSTALMENT n12 day30")
+    assert plans.interest[0, later] - plans.interest[0, full] == pytest.approx(23 * 200, abs=1)
+
+
+def test_rounding_up_needs_fewer_payments() -> None:
+    plans = of(balance=60_200, rounding=100, longest_months=60)
+    place = arm(plans, "INSTALMENT n60")
+    assert (plans.instalment[0, place], plans.count[0, place]) == (1_100, 55)
+
+
+def test_what_is_no_plan() -> None:
+    plans = of(balance=9_000, smallest_instalment=500)
+    assert not plans.valid[0, arm(plans, "INSTALMENT n60")], "1.50 a month is too little"
+    assert plans.valid[0, arm(plans, "INSTALMENT n12")]
+    small = of(balance=300, smallest_instalment=500)
+    assert small.valid[0, arm(small, "FULL")], "a small debt can still be paid at once"
+    assert not small.valid[0, arm(small, "INSTALMENT n2")]
+    poor = of(balance=5_000_000, bound=1_000)
+    assert not poor.valid[0, arm(poor, "INSTALMENT share1")], "it would take longer than the longest plan"
+    short = of(balance=120_000, longest_months=6)
+    assert [short.valid[0, arm(short, f"INSTALMENT n{n}")] for n in (2, 6, 12)] == [True, True, False]
+    nothing = of(balance=0)
+    assert not nothing.valid.any()
+
+
+def test_token_dormant_and_referral() -> None:
+    plans = of(balance=120_000, apr=0.3, token_amount=100)
+    token, dormant, refer = (arm(plans, kind) for kind in ("TOKEN", "DORMANT", "REFER"))
+    assert (plans.total[0, token], plans.count[0, token], plans.interest[0, token]) == (600, 6, 0)
+    assert (plans.total[0, dormant], plans.months[0, dormant], plans.valid[0, dormant]) == (0, 12, True)
+    assert plans.valid[0, refer]
+
+
+def test_chosen_accounts_keep_their_candidates() -> None:
+    made = catalogue()
+    rng = np.random.default_rng(0)
+    debts = Debts(rng.integers(0, 10**6, 9), np.zeros(9, np.int64), rng.random(9), rng.integers(0, 10**5, 9))
+    of_arms: Arms = arms(made)
+    whole, index = candidates(made, of_arms, debts), np.array([7, 2])
+    part = whole.take(index)
+    again = candidates(made, of_arms, part.debts)
+    for name in ("valid", "instalment", "count", "principal", "interest", "months", "monthly", "total"):
+        assert np.array_equal(getattr(part, name), getattr(again, name)), name
