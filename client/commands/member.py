@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedrepay.client.commands import member_recommend
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fedrepay.client.data.check import Report
 
 app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
+app.add_typer(member_recommend.app)
 
 _REFUSED = 4
 _HELP = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.decide import NONE, TIERS, Decision, Judged, Objects, Why
+from fedrepay.client.plans.decide import NONE, TIERS, Decision, Objects, Why
 from fedrepay.client.plans.engine import Accounts, Batch
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
@@ -58,6 +58,8 @@ COLUMNS = {
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
 OF_PLAN = (*tuple(COLUMNS)[4:24], "value", "score", "p_first", "p_kept")
 """Columns that are empty where there is no plan."""
+LOWER = "LOWER_SCORE"
+"""What is said of plans that may be offered, but bring less than those shown."""
 BOUND = "bound"
 """Empty where there is no income form."""
 
@@ -80,7 +82,7 @@ def table_of(batch: Batch) -> Table:
     left = plans.debts.fees[row] - np.floor(plans.debts.fees[row] * of.fee_waiver[at]).astype(np.int64)
     first_rows = rank == 1
     why = np.full(len(row), None, dtype=object)
-    why[first_rows] = why_not(judged)
+    why[first_rows] = why_not(batch)
     return {
         "_plan": has,
         "_bound": judged.cases.income_known[row],
@@ -119,21 +121,26 @@ def table_of(batch: Batch) -> Table:
     }
 
 
-def why_not(judged: Judged) -> Objects:
+def why_not(batch: Batch) -> Objects:
     """For each account how many candidates each reason took out, with rule, article and version; (n,) text."""
+    judged = batch.judged
     shown = judged.plans.arms.pays
-    names = [each.name for each in Why]
+    names = [LOWER, *(each.name for each in Why if each != Why.OK)]
     rules = judged.verdict.rules
     cited = [f"{each.pack} {each.pack_version}, {each.rule} {each.version}, {each.article}" for each in rules]
     why, blocked = judged.why[:, shown], judged.blocked[:, shown]
     width = len(names)
     code = np.where(why == Why.RULE, width + blocked, why).astype(np.int64)
+    top = batch.decisions.top
+    counted_all = _counts(code, width + len(rules))
+    rows = np.arange(len(code))[:, None]
+    counted_all[:, Why.OK] -= ((top != NONE) & (judged.allowed & shown)[rows, top]).sum(axis=1)
     found = np.empty(len(code), dtype=object)
-    for row, counted in enumerate(_counts(code, width + len(rules)).tolist()):
+    for row, counted in enumerate(counted_all.tolist()):
         parts = [
             f"{names[each]} {count}" if each < width else f"RULE {count} ({cited[each - width]})"
             for each, count in enumerate(counted)
-            if count and each != Why.OK
+            if count
         ]
         found[row] = "; ".join(parts) or None
     return found

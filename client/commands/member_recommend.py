@@ -1,0 +1,154 @@
+"""``fedrepay member recommend`` and ``member catalogue``: options and screen; the work is in ``plans/``."""
+
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from fedrepay.client.plans.recommend import Loaded, Progress, Recommended
+
+app = typer.Typer()
+_HELP = (
+    "Recommend repayment plans for your own accounts, on your own machine.\n\n"
+    "Up to three plans an account that the debtor can afford, that your rule packs allow and that bring most, "
+    "each with reasons; or a token plan, dormancy, a referral or a human. Writes one row per account and rank "
+    "(docs/plans.md explains each column), rows with a wrong cell to OUT.rejects, and the facts that rules used to "
+    "OUT.facts.parquet, which only you may read. The same batch id with the same inputs is written once.\n\n"
+    "\b\n"
+    "fedrepay member recommend --release runs/first/release --accounts accounts.csv \\\n"
+    "  --catalogue catalogue.toml --settings settings.toml --batch-id 2026-01-31 --out plans.parquet\n"
+    "fedrepay member recommend … --explain ACCOUNT"
+)
+
+
+@app.command("recommend", help=_HELP)
+def recommend(
+    release: Annotated[
+        Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
+    ],
+    accounts: Annotated[Path, typer.Option(help="CSV or Parquet file of accounts.")],
+    catalogue: Annotated[Path, typer.Option(help="TOML: the plans you may offer.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML: prices, weights λ, affordability, rule packs.")
+    ] = None,
+    batch_id: Annotated[str, typer.Option(help="Name of the batch.", show_default=False)] = "",
+    out: Annotated[Path | None, typer.Option(help="Where to write (.csv or .parquet).")] = None,
+    explain: Annotated[str | None, typer.Option(help="Show the decision for this account instead.")] = None,
+    today: Annotated[
+        str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    unprotected: Annotated[
+        bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
+    ] = False,
+) -> None:
+    """Recommend plans; the help text stands in ``_HELP``."""
+    from rich.console import Console
+
+    from fedrepay.client.plans.recommend import Job, load, recommend_file
+    from fedrepay.shared.errors import ArgumentError
+
+    if (out is None) == (explain is None):
+        raise ArgumentError("Give --out FILE or --explain ACCOUNT, one of the two.", "See --help.")
+    if out is not None and not batch_id:
+        raise ArgumentError("--out needs --batch-id TEXT.", "Name the batch, say by its date.")
+    job = Job(release, accounts, catalogue, mapping, settings, _day(today), unprotected)
+    console = Console(stderr=True)
+    loaded = load(job)
+    _warn(console, loaded)
+    if out is not None:
+        with _progress(console) as told:
+            result = recommend_file(job, loaded, out, batch_id, told)
+        _show(console, loaded, result, out, as_json=as_json)
+
+
+def _day(text: str | None) -> date | None:
+    from fedrepay.shared.errors import ArgumentError
+
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentError(f"--today {text} is no date.", "Write YYYY-MM-DD.") from error
+
+
+def _warn(console: "Console", loaded: "Loaded") -> None:
+    made = loaded.checked.release
+    not_private = made.statement.get("not_private")
+    if not_private:
+        console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {not_private}[/]")
+    console.print(
+        f"Release {made.number} signed by {loaded.checked.signatures} of {len(made.roster.names)} members."
+    )
+    console.print(f"Roster code, to compare: [bold]{made.roster.code()}[/]")
+    packs = loaded.engine.packs
+    if packs:
+        shown = ", ".join(f"{pack.id} {pack.version}" for pack in packs)
+        console.print(f"Rule packs (templates, not legal advice): {shown}.", markup=False)
+    else:
+        console.print(
+            "[bold red]No rule pack: nothing is checked against any law.[/] Name them in --settings."
+        )
+
+
+@contextmanager
+def _progress(console: "Console") -> "Iterator[Progress]":
+    from rich.progress import Progress as Bar
+
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task("accounts", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path, *, as_json: bool) -> None:
+    from rich.table import Table
+
+    value = loaded.engine.settings.value
+    if as_json:
+        import json
+
+        typer.echo(
+            json.dumps(
+                {
+                    "out": str(out),
+                    "done_before": result.done_before,
+                    "accounts": result.accounts,
+                    "rejected": result.rejected,
+                    "today": result.today.isoformat(),
+                    **{name: dict(sorted(each.items())) for name, each in result.counts.items()},
+                    "settings": loaded.engine.settings.model_dump(mode="json"),
+                    "hashes": loaded.hashes,
+                },
+                indent=1,
+            )
+        )
+        return
+    if result.done_before:
+        console.print(f"This batch stands in {out} already, from the same inputs; nothing was written.")
+        return
+    table = Table("income", "decision", "accounts")
+    for name, count in sorted(result.counts["by_income"].items()):
+        known, _, decision = name.partition(": ")
+        table.add_row(known, decision, f"{count:,}")
+    console.print(table)
+    console.print(
+        f"Score = E[NPV] ÷ balance + {value.lambda_first:g}·P(first payment) − contact cost − "
+        f"{value.lambda_complaint:g}·P(complaint) + {value.lambda_sustained:g}·P(kept at 90 days); "
+        "affordability and rules are limits, never prices.",
+        markup=False,
+        highlight=False,
+    )
+    console.print(
+        f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
+    )
+    if result.findings:
+        console.print(f"[yellow]Why: {out}.rejects[/]")

@@ -1,0 +1,201 @@
+"""``fedrepay member recommend``: accounts in a file, decisions in a file, facts apart."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from fedrepay.client.data.mapping import Mapping
+from fedrepay.client.data.table import load_mapping
+from fedrepay.client.plans import batch_files, output
+from fedrepay.client.plans.accounts import read_accounts
+from fedrepay.client.plans.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.settings import Settings, load_settings
+from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.recommend import rejects_of, write_columns
+from fedrepay.client.scoring.release_file import Checked
+from fedrepay.shared.errors import ArgumentError, DataError
+from fedrepay.shared.plans.catalogue import load_catalogue
+from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
+
+EPOCH = date(1970, 1, 1)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine and the hashes of what it was made from."""
+
+    engine: Engine
+    checked: Checked
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What was written, or stood there already (``done_before``)."""
+
+    accounts: int
+    rejected: int
+    findings: int
+    done_before: bool
+    today: date
+    counts: dict[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What ``member recommend`` is asked for."""
+
+    release: Path
+    accounts: Path
+    catalogue: Path
+    mapping: Path | None = None
+    settings: Path | None = None
+    today: date | None = None
+    unprotected: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read, the release's apart."""
+        return [
+            each for each in (self.accounts, self.catalogue, self.mapping, self.settings) if each is not None
+        ]
+
+
+def load(job: Job) -> Loaded:
+    """Load release, catalogue, settings and rule packs.
+
+    Raises:
+        ReleaseError: the release must not be used, or is of another kind of schema.
+        CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong.
+    """
+    checked = release_file.load(job.release, unprotected=job.unprotected)
+    catalogue, catalogue_hash = load_catalogue(job.catalogue)
+    settings, settings_hash = load_settings(job.settings)
+    packs = load_packs(settings, job.settings)
+    hashes = {
+        "release": str(checked.release.number),
+        "release_hash": checked.hash,
+        "schema_hash": checked.book.schema_hash.hex(),
+        "rules_hash": sha256("\n".join(pack.sha256 for pack in packs).encode()).hexdigest(),
+        "catalogue_hash": catalogue_hash.hex(),
+        "settings_hash": settings_hash.hex(),
+    }
+    return Loaded(Engine(checked.book, checked.release.weights, catalogue, settings, packs), checked, hashes)
+
+
+def load_packs(settings: Settings, path: Path | None) -> list[Pack]:
+    """The rule packs that settings name: built-in ones by name, others as files beside the settings."""
+    known = builtin_names()
+    folder = path.parent if path is not None else Path()
+    return [load_builtin([name])[0] if name in known else load_pack(folder / name) for name in settings.packs]
+
+
+def recommend_file(
+    job: Job, loaded: Loaded, out: Path, batch_id: str, progress: Progress | None = None
+) -> Recommended:
+    """Decide for all accounts of a file and write; see ``fedrepay member recommend --help``.
+
+    Args:
+        job: the inputs.
+        loaded: from ``load``.
+        out: CSV or Parquet.
+        batch_id: the same id with the same inputs is the same batch, and is not decided again.
+        progress: told of accounts done, and all.
+
+    Raises:
+        ArgumentError: an unknown output format, an output that is an input, a batch id used for other inputs.
+        DataError: the file cannot be read or holds no good row.
+        StorageError: the output cannot be written; nothing half-written is left.
+    """
+    _check_paths(job, out)
+    mapping = None if job.mapping is None else load_mapping(job.mapping)
+    before = batch_files.recorded(out, batch_id)
+    today = job.today or (date.fromisoformat(before["today"]) if before and "today" in before else _today())
+    inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
+    if batch_files.is_done(out, batch_id, inputs):
+        return Recommended(0, 0, 0, done_before=True, today=today, counts={})
+    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping)
+    if not len(accounts.names):
+        findings.raise_if_refused()
+        raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
+    counts: dict[str, Counter[str]] = {}
+    engine, day = loaded.engine, (today - EPOCH).days
+    with batch_files.parts(out) as parts:
+        for start in range(0, len(accounts.names), engine.chunk):
+            part = accounts.part(slice(start, start + engine.chunk))
+            batch = engine.decide(part, today=day, batch_id=batch_id)
+            parts.add(output.table_of(batch), {"account": part.names, **engine.facts(part)})
+            for name, each in output.counts(batch).items():
+                counts.setdefault(name, Counter()).update(each)
+            if progress is not None:
+                progress(start + len(part.names), len(accounts.names))
+        parts.finish({"batch_id": batch_id}, loaded.hashes)
+        refused = findings.refused
+        rejects = rejects_of(out)
+        if refused:
+            rejected: dict[str, list[object]] = {
+                "file": [each.file for each in refused],
+                "row": [each.row for each in refused],
+                "column": [each.column for each in refused],
+                "value": [str(each.value) for each in refused],
+                "bound": [each.bound for each in refused],
+            }
+            write_columns(rejected, rejects)
+        else:
+            rejects.unlink(missing_ok=True)
+        parts.record(batch_id, inputs)
+    return Recommended(
+        accounts=len(accounts.names),
+        rejected=len({each.row for each in refused if each.row is not None}),
+        findings=len(refused),
+        done_before=False,
+        today=today,
+        counts=counts,
+    )
+
+
+def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> Batch:
+    """Decide for one account of the file, as in its batch (limits of a batch apart).
+
+    Raises:
+        DataError: no such account among the usable rows.
+    """
+    mapping = None if job.mapping is None else load_mapping(job.mapping)
+    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping)
+    rows = np.flatnonzero(accounts.names == account)
+    if not len(rows):
+        findings.raise_if_refused()
+        raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
+    part: Accounts = accounts.part(slice(int(rows[0]), int(rows[0]) + 1))
+    today = job.today or _today()
+    return loaded.engine.decide(part, today=(today - EPOCH).days, batch_id=batch_id)
+
+
+def _hashes(job: Job, mapping: Mapping | None) -> dict[str, str]:
+    found = {"accounts": batch_files.file_hash(job.accounts)}
+    if job.mapping is not None and mapping is not None:
+        found["mapping"] = batch_files.file_hash(job.mapping)
+        found |= {f"table {name}": batch_files.file_hash(path) for name, path in mapping.tables.items()}
+    return found
+
+
+def _check_paths(job: Job, out: Path) -> None:
+    if out.suffix not in (".csv", ".parquet"):
+        raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
+    written = {out, rejects_of(out), batch_files.facts_of(out), batch_files.record_of(out)}
+    folder = job.release if job.release.is_dir() else job.release.parent
+    own = {*job.files, folder / release_file.RELEASE, folder / release_file.VOTES}
+    if {path.resolve() for path in written} & {path.resolve() for path in own}:
+        raise ArgumentError(
+            f"--out {out} would overwrite one of the files it is made from.", "Choose another."
+        )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,54 @@
+"""A signed release over the debt market's schema, without a run."""
+
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from fedrepay.client.identity import Identity
+from fedrepay.client.scoring import release_file
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import ReleaseVote, Signed, Votes
+from support.market_accounts import market_book
+
+
+def market_weights(book: CodeBook, seed: int = 0) -> NDArray[np.float64]:
+    """Two heads that like headroom and dislike large instalments, with some noise."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(0, 0.6, (book.heads, book.dimension))
+    for block, columns in zip(book.blocks, book.slices, strict=True):
+        if block.name == "headroom":
+            weights[:, columns] += np.linspace(-8, 8, columns.stop - columns.start)
+    weights[:, book.slices[-1]] = -2.0
+    return weights
+
+
+def write_release(folder: Path, book: CodeBook | None = None, *, not_private: str | None = None) -> CodeBook:
+    """Write ``release.safetensors`` and ``votes.msgpack``; returns the book."""
+    book = book or market_book()
+    people = [Identity.create(name) for name in ("ada", "bob", "cyd")]
+    roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
+    statement = {"epsilon": 1.0} if not_private is None else {"not_private": not_private}
+    made = Release(
+        number=3,
+        weights=market_weights(book),
+        sums=(np.zeros(1, np.int64),),
+        schema=book.schema_bytes,
+        codebook=book.codebook_bytes,
+        roster=roster,
+        card={"learner": "dp-newton", "heads": [each.name for each in book.schema.outcomes]},
+        statement=statement,
+    )
+    data = made.encode()
+    votes = [
+        Signed.make(each.signing, ReleaseVote(run=3, name=each.name, release=keys.digest(data)))
+        for each in people
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / release_file.RELEASE).write_bytes(data)
+    (folder / release_file.VOTES).write_bytes(Votes(run=3, signed=tuple(votes)).encode())
+    return book
