@@ -257,12 +257,13 @@ def test_what_domain_keeps_from_models_is_restricted() -> None:
 
 def test_plan_columns_of_another_shape_type_or_code_are_refused() -> None:
     plans = plan_columns(CasePlan())
-    for name, column, says in (
+    wrong: list[tuple[str, Any, str]] = [
         ("monthly", np.zeros((1, 2), np.int64), r"monthly is int64 \(1, 2\); it must be int64 \(1, 1\)"),
         ("monthly", np.zeros((1, 1)), "monthly is float64"),
         ("kind", np.array([7], np.uint8), "kind holds 7; the codes are 0 … 6"),
         ("channel", np.array([5], np.uint8), "channel holds 5"),
-    ):
+    ]
+    for name, column, says in wrong:
         with pytest.raises(ArgumentError, match=says):
             replace(plans, **{name: column})
 
