@@ -54,7 +54,8 @@ _DIFF = (
     "Evaluates the plan of each decision under the OLD and the NEW pack and shows those newly blocked or "
     "newly allowed, and those newly for a human, with rule, article and both versions. DECISIONS is what "
     "`fedrepay member recommend` wrote, with DECISIONS.facts.parquet beside it. No fact is shown.\n\n"
-    "Dates of the packs are not looked at unless --day is given.\n\n"
+    "Dates of the packs are not looked at unless --day is given. A decision without a plan "
+    "cannot be compared: what a loosened rule would newly offer, `member recommend` with the new pack says.\n\n"
     "fedrepay rules diff us-fed my-us-fed.toml --decisions decisions.parquet"
 )
 app = typer.Typer(no_args_is_help=True, help=_GROUP)
@@ -197,6 +198,7 @@ def diff(
             "new": {"pack": after.id, "version": after.version, "sha256": after.sha256},
             "decisions": found.decisions,
             "accounts": found.accounts,
+            "without_plan": found.without_plan,
             "touched": [asdict(each) for each in found.touched],
         }
         typer.echo(json.dumps(shown, indent=1))
@@ -234,7 +236,7 @@ def _show(found: "Diff", before: "Pack", after: "Pack") -> None:
     accounts = len({each.account for each in found.touched})
     console.print(
         f"{before.id} version {before.version} → {after.id} version {after.version}: {said}; "
-        f"{accounts} of {found.accounts} accounts, {found.decisions} decisions.",
+        f"{accounts} of {found.accounts} accounts, {found.decisions} decisions with a plan, {found.without_plan} without.",
         highlight=False,
         markup=False,
     )

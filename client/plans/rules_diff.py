@@ -51,11 +51,12 @@ class Touched:
 
 @dataclass(frozen=True)
 class Diff:
-    """All decisions touched, of how many, and of how many accounts."""
+    """All decisions touched, of how many with a plan, of how many accounts, and how many have no plan."""
 
     touched: tuple[Touched, ...]
     decisions: int
     accounts: int
+    without_plan: int
 
 
 def facts_of(decisions: Path) -> Path:
@@ -77,7 +78,7 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
         DataError: a file lacks a column, or holds a value that cannot be.
     """
     with _loaded(decisions) as connection:
-        rows = _decisions(connection, decisions)
+        rows, without_plan = _decisions(connection, decisions)
         facts = _facts(connection, rows["account"], facts_of(decisions))
     if day is None:
         timeless = {"effective_from": None, "effective_to": None}
@@ -90,7 +91,7 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
         was, now = (evaluate([pack], known, plans, day or 0) for pack in (old, new))
         touched += _changes(part, was, now)
     touched.sort(key=lambda each: (each.account, each.rank, each.change))
-    return Diff(tuple(touched), len(rows["account"]), len(np.unique(rows["account"])))
+    return Diff(tuple(touched), len(rows["account"]), len(np.unique(rows["account"])), without_plan)
 
 
 def _changes(rows: Rows, was: Verdict, now: Verdict) -> Iterator[Touched]:
@@ -140,7 +141,8 @@ def _names(connection: "DuckDBPyConnection", table: str) -> list[str]:
     return [str(each[0]) for each in connection.execute(f"DESCRIBE {quoted(table)}").fetchall()]
 
 
-def _decisions(connection: "DuckDBPyConnection", path: Path) -> Rows:
+def _decisions(connection: "DuckDBPyConnection", path: Path) -> tuple[Rows, int]:
+    """Columns of the decisions that have a plan, and how many have none (their kind is empty)."""
     there = _names(connection, "decisions")
     missing = [name for name in COLUMNS if name not in there]
     if missing:
@@ -152,14 +154,18 @@ def _decisions(connection: "DuckDBPyConnection", path: Path) -> Rows:
         name: "VARCHAR" if name in _TEXT else "BOOLEAN" if name == "human" else "DOUBLE" for name in COLUMNS
     }
     picked = ", ".join(f"TRY_CAST({quoted(name)} AS {types[name]}) AS {quoted(name)}" for name in COLUMNS)
-    table = connection.execute(f"SELECT {picked} FROM decisions ORDER BY _row").fetchnumpy()
+    (empty,) = connection.execute("SELECT count(*) FROM decisions WHERE kind IS NULL").fetchone() or (0,)
+    table = connection.execute(
+        f"SELECT _row, {picked} FROM decisions WHERE kind IS NOT NULL ORDER BY decisions._row"
+    ).fetchnumpy()
+    numbers = np.ma.getdata(table["_row"])
     rows: Rows = {}
     for name in COLUMNS:
         column = table[name]
         lost = np.ma.getmaskarray(column)
         if lost.any() and name != "bound":
             raise DataError(
-                f"{path}, row {int(lost.argmax()) + 1}: {name} is empty or no {types[name].lower()}.",
+                f"{path}, row {numbers[int(lost.argmax())]}: {name} is empty or no {types[name].lower()}.",
                 "Give what `fedrepay member recommend` wrote.",
             )
         if types[name] == "DOUBLE" and name not in _REAL:
@@ -172,10 +178,10 @@ def _decisions(connection: "DuckDBPyConnection", path: Path) -> Rows:
         if strange.any():
             row = int(strange.argmax())
             raise DataError(
-                f"{path}, row {row + 1}: {name} {rows[name][row]!r} is none of {', '.join(codes)}.",
+                f"{path}, row {numbers[row]}: {name} {rows[name][row]!r} is none of {', '.join(codes)}.",
                 "Give what `fedrepay member recommend` wrote.",
             )
-    return rows
+    return rows, int(empty)
 
 
 def _facts(connection: "DuckDBPyConnection", accounts: npt.NDArray[Any], path: Path) -> Rows:

@@ -141,7 +141,7 @@ def test_diff_reads_csv_and_prints_no_fact(mine: Path, decisions: Path, tmp_path
         assert "A template, not legal advice." in shown.out
         assert "a6" in shown.out
         assert "1 → 2" in shown.out
-        assert "1 newly blocked; 1 of 4 accounts, 5 decisions." in shown.out
+        assert "1 newly blocked; 1 of 4 accounts, 5 decisions with a plan, 0 without." in shown.out
         assert "600" not in shown.out, "no fact is shown"
 
 
@@ -197,6 +197,30 @@ def test_a_fact_that_is_not_known_blocks_and_says_so(tmp_path: Path) -> None:
         ("x", "newly blocked", True),
         ("x", "newly for a human", True),
     ]
+
+
+def test_decisions_without_a_plan_are_counted_and_rows_keep_their_numbers(mine: Path, tmp_path: Path) -> None:
+    plan = {name: None for name in COLUMNS if name not in ("account", "rank", "decision", "bound")}
+    for suffix in ("parquet", "csv"):
+        file = write_decisions(
+            tmp_path / f"d.{suffix}",
+            [
+                {"account": "h", "decision": "HUMAN", **plan},
+                {"account": "x", "channel": "call", "bound": None},
+                {"account": "y", "channel": "call"},
+            ],
+            [{**US, "account": name, "calls_7d": 6} for name in "hxy"],
+        )
+        found = compare(load_builtin(["us-fed"])[0], load_pack(mine), file)
+        assert [each.account for each in found.touched] == ["x", "y"]
+        assert (found.decisions, found.accounts, found.without_plan) == (2, 2, 1)
+    bad = write_decisions(
+        tmp_path / "bad.parquet",
+        [{"account": "h", **plan}, {"account": "x", "months": None}],
+        [{**US, "account": name} for name in "hx"],
+    )
+    with pytest.raises(DataError, match=r"bad\.parquet, row 2: months is empty or no double"):
+        compare(load_pack(mine), load_pack(mine), bad)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
