@@ -1,0 +1,110 @@
+"""A member's catalogue: templates multiply out in order, and all that is wrong is said at once."""
+
+from pathlib import Path
+
+import pytest
+
+from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.plans.catalogue import MOST_ARMS, arms, load_catalogue, parse_catalogue
+from fedrepay.shared.plans.kinds import KINDS
+
+HEAD = 'name = "mine"\nversion = 2\ncurrency = "EUR"\n'
+INSTALMENT = '[[plans]]\nkind = "INSTALMENT"\nn = [3, 6]\nfirst_due = [7, 21]\ninterest_waiver = [0.0, 1]\n'
+SHARE = '[[plans]]\nkind = "INSTALMENT"\nshare = [0.5, 1]\nfrequency = ["weekly", "monthly"]\n'
+
+
+def test_lists_multiply_out_in_the_order_they_are_written() -> None:
+    of = arms(parse_catalogue(HEAD + INSTALMENT + SHARE, "mine.toml"))
+    assert of.names[:4] == (
+        "INSTALMENT n3 day7 portal",
+        "INSTALMENT n3 day21 portal",
+        "INSTALMENT n3 interest-1 day7 portal",
+        "INSTALMENT n3 interest-1 day21 portal",
+    )
+    assert of.names[8:] == (
+        "INSTALMENT share0.5 weekly day14 portal",
+        "INSTALMENT share0.5 day14 portal",
+        "INSTALMENT share1 weekly day14 portal",
+        "INSTALMENT share1 day14 portal",
+    )
+    assert of.n.tolist() == [3] * 4 + [6] * 4 + [0] * 4
+    assert of.share.tolist() == [0.0] * 8 + [0.5, 0.5, 1.0, 1.0]
+    assert of.months_each[8:].tolist() == pytest.approx([12 / 52, 1, 12 / 52, 1])
+    assert len(set(of.names)) == len(of.names), "names tell arms apart"
+
+
+def test_every_kind_and_what_pays() -> None:
+    text = HEAD + "".join(
+        f'[[plans]]\nkind = "{kind}"\n{more}\n'
+        for kind, more in (
+            ("FULL", ""),
+            ("INSTALMENT", "n = [3]"),
+            ("SETTLEMENT", "n = [1]\ndiscount = [0.2]"),
+            ("TOKEN", "n = [6]"),
+            ("DORMANT", "dormant_months = [12]"),
+            ("REFER", "human = true"),
+            ("NO_OFFER", ""),
+        )
+    )
+    of = arms(parse_catalogue(text, "mine.toml"))
+    assert [KINDS[each] for each in of.kind] == list(KINDS)
+    assert of.pays.tolist() == [True] * 4 + [False] * 3
+    assert of.human.tolist() == [False] * 5 + [True, False]
+    assert of.is_kind("FULL", "TOKEN").tolist() == [True, False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("plans", "words"),
+    [
+        ('[[plans]]\nkind = "INSTALMENT"', "plans.0: INSTALMENT needs n"),
+        ('[[plans]]\nkind = "INSTALMENT"\nn = [3]\nshare = [0.5]', "one of the two"),
+        ('[[plans]]\nkind = "TOKEN"\nshare = [0.5]', "TOKEN takes n"),
+        ('[[plans]]\nkind = "FULL"\nn = [3]', "FULL takes neither n nor share"),
+        ('[[plans]]\nkind = "FULL"\ndiscount = [0.2]', "a discount above 0 makes a SETTLEMENT"),
+        ('[[plans]]\nkind = "SETTLEMENT"\nn = [1]', "a discount above 0 makes a SETTLEMENT"),
+        ('[[plans]]\nkind = "SETTLEMENT"\nn = [1]\ndiscount = [0.0, 0.2]', "are all above 0"),
+        ('[[plans]]\nkind = "DORMANT"', "dormant_months"),
+        ('[[plans]]\nkind = "DORMANT"\ndormant_months = [13]', "plans.0.dormant_months.0"),
+        ('[[plans]]\nkind = "INSTALMENT"\nn = [61]', "less than or equal to 60"),
+        ('[[plans]]\nkind = "FULL"\nfirst_due = [0]', "greater than or equal to 1"),
+        ('[[plans]]\nkind = "FULL"\nfirst_due = [7, 7]', "all different"),
+        ('[[plans]]\nkind = "FULL"\nfirst_due = []', "at least one value"),
+        ('[[plans]]\nkind = "GIFT"', "plans.0.kind"),
+        ('[[plans]]\nkind = "FULL"\nfirst = 7', "plans.0.first: Extra inputs are not permitted"),
+        ("plans = []", "at least 1 item"),
+        ("[[plans]\n", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(plans: str, words: str) -> None:
+    with pytest.raises(CatalogueError) as error:
+        parse_catalogue(HEAD + plans, "mine.toml")
+    assert words in error.value.cause
+    assert error.value.cause.startswith("mine.toml")
+    assert "docs/plans.md" in error.value.remedy
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(CatalogueError, match=r"currency.*plans\.0"):
+        parse_catalogue('name = "mine"\nversion = 1\ncurrency = "Euro"\n[[plans]]\nkind = "DORMANT"', "m")
+
+
+def test_there_is_a_bound_on_plans() -> None:
+    many = ", ".join(str(each) for each in range(1, 43))
+    text = (
+        HEAD
+        + f'[[plans]]\nkind = "INSTALMENT"\nn = [{", ".join(map(str, range(2, 14)))}]\nfirst_due = [{many}]\n'
+    )
+    with pytest.raises(CatalogueError, match=f"504 plans an account; the bound is {MOST_ARMS}"):
+        parse_catalogue(text, "mine.toml")
+
+
+def test_a_file_comes_with_the_hash_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(HEAD + INSTALMENT)
+    made, first = load_catalogue(path)
+    path.write_text(HEAD + INSTALMENT + "# changed\n")
+    again, second = load_catalogue(path)
+    assert made == again
+    assert first != second
+    with pytest.raises(CatalogueError, match="cannot be read"):
+        load_catalogue(tmp_path / "nowhere.toml")
