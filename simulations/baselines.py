@@ -3,7 +3,7 @@
 Outside the privacy guarantee: no noise anywhere. They exist to be compared with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,15 @@ _PATIENCE = 40
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """Logistic regression on code-book rows; ``penalty`` is the λ that cross-validation chose."""
+    """Logistic regression on code-book rows; ``penalty`` is the λ that cross-validation chose.
+
+    ``loss`` is its mean log-loss in cross-validation, NaN without one.
+    """
 
     weights: NDArray[np.float64]
     intercept: float
     penalty: float
+    loss: float = float("nan")
 
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of label 1, shape (n,), of rows of shape (n, d)."""
@@ -64,7 +68,7 @@ def ridge_logistic(
     if scarcest == 0:
         return None, "no training rows" if len(y) == 0 else f"all training rows have label {int(ones > 0)}"
     labels = y.astype(np.int64)
-    penalty = PENALTIES[0]
+    penalty, loss = PENALTIES[0], float("nan")
     if scarcest > 1:
         losses = np.zeros(len(PENALTIES))
         fold_of = _folds(labels, min(_FOLDS, scarcest), seed)
@@ -73,10 +77,10 @@ def ridge_logistic(
             path = _path(rows[inside], labels[inside], PENALTIES, tolerance=1e-5)
             for i, model in enumerate(path):
                 held_out = ~inside
-                loss = figures.log_loss(labels[held_out], model.predict(rows[held_out]))
-                losses[i] += loss * np.count_nonzero(held_out)
-        penalty = PENALTIES[int(np.argmin(losses))]
-    return _path(rows, labels, (penalty,), tolerance=1e-8)[0], None
+                held_loss = figures.log_loss(labels[held_out], model.predict(rows[held_out]))
+                losses[i] += held_loss * np.count_nonzero(held_out)
+        penalty, loss = PENALTIES[int(np.argmin(losses))], float(losses.min()) / len(labels)
+    return replace(_path(rows, labels, (penalty,), tolerance=1e-8)[0], loss=loss), None
 
 
 def lightgbm_baseline(

@@ -1,0 +1,175 @@
+"""What a member adds to the shared model from its own records, and never sends.
+
+Each head gets an intercept and a slope on the shared log-odds. A member with many offers may add a correction of the
+model's own form with the shared log-odds as offset; it counts only for plans like those it has offered itself, and
+only if its cross-validated loss beats the shared model's by more than one standard error (the one-standard-error rule,
+Hastie, Tibshirani & Friedman, *The Elements of Statistical Learning*, 7.10). Elsewhere its records say nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.learning import monotone
+from fedrepay.client.plans.pairs import PairCodes
+from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.schema.codebook import CodeBook
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+LEAST_OFFERS = 3000
+"""Fewer own offers than this, and there is no correction."""
+LEAST_ALIKE = 20
+"""An own plan was offered so often at least."""
+OVERLAP = ("kind", "months", "discount", "interest_waiver")
+"""Blocks that make two plans alike."""
+PRIOR_INTERCEPT, PRIOR_SLOPE = 0.5, 0.2
+"""Standard deviations of what is expected of a member: intercept around 0, slope around 1."""
+PENALTIES = (300.0, 100.0, 30.0, 10.0)
+_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """One head: log-odds become intercept + slope·shared, plus the effects of own weights (d,) if there are any."""
+
+    intercept: float
+    slope: float
+    weights: Floats | None
+
+
+@dataclass(frozen=True, eq=False)
+class Personal:
+    """A member's own part of the model.
+
+    ``heads`` one correction each; ``alike`` the keys of plans offered often enough (``_keys``), sorted.
+    """
+
+    book: CodeBook
+    heads: tuple[Correction, ...]
+    alike: npt.NDArray[np.int64]
+
+    def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
+        """Log-odds of outcome 1, (n, P), from the shared model's."""
+        own = self.heads[head]
+        out = own.intercept + own.slope * shared_logit
+        if own.weights is not None:
+            inside = np.isin(_keys(self.book, pair_codes.blocks), self.alike)
+            out = out + np.where(inside, pair_codes.logits(block_effects(self.book, own.weights)), 0.0)
+        return np.asarray(out)
+
+
+def fit(book: CodeBook, table: Table, weights: Floats, *, correct: bool = True, seed: int = 1) -> Personal:
+    """Fit a member's own part on its own matured offers.
+
+    Args:
+        book: the code book.
+        table: the member's training rows, n.
+        weights: the shared model, (H, d).
+        correct: whether to try a correction beyond intercept and slope.
+        seed: of the folds.
+    """
+    assert table.outcomes is not None  # noqa: S101 - training rows have them
+    rows = book.rows(table.codes) / book.scale
+    keys, counts = np.unique(_keys(book, list(table.codes.T)), return_counts=True)
+    fold = _folds(table.customers, seed)
+    found = []
+    for head in range(book.heads):
+        inside = table.outcomes[:, head] >= 0
+        labels = table.outcomes[inside, head].astype(float)
+        offset = rows[inside] @ weights[head]
+        intercept, slope = calibrate(offset, labels)
+        own = None
+        if correct and len(labels) >= LEAST_OFFERS:
+            base = intercept + slope * offset
+            own = _correction(rows[inside], base, labels, fold[inside])
+        found.append((intercept, slope, own))
+    return Personal(book, _monotone(book, found), keys[counts >= LEAST_ALIKE])
+
+
+def _monotone(book: CodeBook, found: Sequence[tuple[float, float, Floats | None]]) -> tuple[Correction, ...]:
+    """Corrections are made monotone as the release is, so that the sum is."""
+    own = np.array([np.zeros(book.dimension) if each[2] is None else each[2] for each in found])
+    projected = monotone.project(book, own)
+    return tuple(
+        Correction(intercept, slope, None if weights is None else projected[head])
+        for head, (intercept, slope, weights) in enumerate(found)
+    )
+
+
+def calibrate(offset: Floats, labels: Floats) -> tuple[float, float]:
+    """Intercept and slope on given log-odds, (n,) each: penalised maximum likelihood by Newton's method."""
+    design = np.stack([np.ones_like(offset), offset], axis=1)
+    centre = np.array([0.0, 1.0])
+    precision = np.array([PRIOR_INTERCEPT, PRIOR_SLOPE]) ** -2.0
+    found = centre.copy()
+    for _ in range(30):
+        likely = _sigmoid(design @ found)
+        slope = design.T @ (likely - labels) + precision * (found - centre)
+        bend = (design * (likely * (1 - likely))[:, None]).T @ design + np.diag(precision)
+        step = np.linalg.solve(bend, slope)
+        found = found - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(found[0]), float(found[1])
+
+
+def _correction(rows: Floats, base: Floats, labels: Floats, fold: npt.NDArray[np.int64]) -> Floats | None:
+    """Own weights (d,) where they beat the base by more than one standard error of the difference, else None."""
+    best: tuple[float, Floats] | None = None
+    for penalty in PENALTIES:
+        gains = np.zeros(len(labels))
+        for each in range(_FOLDS):
+            train, test = fold != each, fold == each
+            own = _ridge(rows[train], base[train], labels[train], penalty)
+            gains[test] = _loss(labels[test], base[test]) - _loss(labels[test], base[test] + rows[test] @ own)
+        if best is None or gains.mean() > best[1].mean():
+            best = (penalty, gains)
+    assert best is not None  # noqa: S101 - there are penalties
+    penalty, gains = best
+    if gains.mean() <= gains.std() / np.sqrt(len(gains)):
+        return None
+    return _ridge(rows, base, labels, penalty)
+
+
+def _ridge(rows: Floats, base: Floats, labels: Floats, penalty: float) -> Floats:
+    """Ridge logistic regression with an offset by Newton's method, (d,)."""
+    found = np.zeros(rows.shape[1])
+    for _ in range(20):
+        likely = _sigmoid(base + rows @ found)
+        slope = rows.T @ (likely - labels) + penalty * found
+        bend = (rows * (likely * (1 - likely))[:, None]).T @ rows
+        bend[np.diag_indices_from(bend)] += penalty
+        step = np.linalg.solve(bend, slope)
+        found = found - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return found
+
+
+def _folds(customers: npt.NDArray[np.object_], seed: int) -> npt.NDArray[np.int64]:
+    """A fold for each row, (n,); all rows of a customer fall into one."""
+    _, of = np.unique(customers.astype(str), return_inverse=True)
+    return np.random.default_rng([seed, 21]).integers(0, _FOLDS, int(of.max(initial=0)) + 1)[of]
+
+
+def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
+    """One number for the bins of ``OVERLAP``, of the shape the blocks broadcast to."""
+    names = [block.name for block in book.blocks]
+    key = np.zeros((), np.int64)
+    for name in OVERLAP:
+        place = names.index(name)
+        key = key * len(book.blocks[place].labels) + blocks[place].astype(np.int64)
+    return np.asarray(key)
+
+
+def _sigmoid(score: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(score / 2)))
+
+
+def _loss(labels: Floats, score: Floats) -> Floats:
+    return np.asarray(np.logaddexp(0, np.where(labels > 0, -score, score)))

@@ -1,0 +1,276 @@
+"""Models of plans that the market compares: shared and private, a member's own without privacy, trees, the truth.
+
+Each gives P(first payment) and P(kept at 90 days) for n accounts × P plans; the optimiser after it is the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.learning import contribution, make_learner, monotone
+from fedrepay.client.plans.pairs import PairCodes, PairEncoder
+from fedrepay.client.scoring.score import block_effects
+from fedrepay.client.seal import add_noise
+from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.schema.bins import Values
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations import baselines
+from fedrepay.simulations.market.people import Accounts
+from fedrepay.simulations.market.records import book, canonical, catalogue
+from fedrepay.simulations.market.truth import Outcome
+
+Floats = npt.NDArray[np.float64]
+Heads = tuple[Floats, Floats]
+ROUNDS, ATTEMPTS, DELTA = 5, 3, 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """New accounts with their candidates, coded once for all models."""
+
+    accounts: Accounts
+    plans: Candidates
+    values: dict[str, Values]
+    codes: PairCodes
+
+    @cached_property
+    def experts(self) -> Floats:
+        """The expert terms of all pairs, (n, P, terms)."""
+        columns = {name: np.asarray(each)[:, None] for name, each in self.values.items() if each.dtype != object}
+        arms = self.plans.arms
+        columns |= {
+            "months": self.plans.months,
+            "monthly": self.plans.monthly.astype(float),
+            "discount": arms.discount[None, :],
+            "interest_waiver": arms.interest_waiver[None, :],
+            "first_due": arms.first_due[None, :].astype(float),
+        }
+        return expert_terms(columns, self.plans.valid.shape)
+
+    @cached_property
+    def raw(self) -> npt.NDArray[np.float32]:
+        """Raw columns of all pairs for trees, (n·P, columns)."""
+        known = {name: each[:, None] for name, each in self.values.items()}
+        arms = self.plans.arms
+        known |= {
+            "months": self.plans.months,
+            "monthly": self.plans.monthly.astype(float),
+            "discount": arms.discount[None, :],
+            "interest_waiver": arms.interest_waiver[None, :],
+            "first_due": arms.first_due[None, :].astype(float),
+        }
+        return raw_columns(known, self.plans.valid.shape)
+
+
+def scored(encoder: PairEncoder, accounts: Accounts, plans: Candidates) -> Scored:
+    """Code new accounts with their candidates."""
+    given = {name: accounts.columns[name] for name in (column.name for column in encoder.account_columns)}
+    values, _ = encoder.derive_accounts({name: np.asarray(each) for name, each in given.items()}, len(accounts))
+    codes, _ = encoder.encode(values, plans)
+    return Scored(accounts, plans, values, codes)
+
+
+class Model(Protocol):
+    """Predicts both heads."""
+
+    def predict(self, given: Scored) -> Heads:
+        """P(first payment) and P(kept at 90 days), (n, P) each."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """A model on the code book's rows: one weight vector a head, (2, d); ``loss`` in cross-validation, both heads."""
+
+    weights: Floats
+    loss: float = float("nan")
+
+    def logits(self, given: Scored) -> Heads:
+        """Log-odds of both heads, (n, P) each."""
+        first, kept = (given.codes.logits(block_effects(book(), w)) for w in self.weights)
+        return first, kept
+
+    def predict(self, given: Scored) -> Heads:
+        """P(first payment) and P(kept at 90 days)."""
+        first, kept = self.logits(given)
+        return sigmoid(first), sigmoid(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Expert:
+    """Ridge logistic regression on a handful of terms an expert would write down; ``loss`` as of ``Additive``."""
+
+    models: tuple[baselines.AdditiveModel, ...]
+    centre: Floats
+    spread: Floats
+    loss: float
+
+    def predict(self, given: Scored) -> Heads:
+        """P(first payment) and P(kept at 90 days)."""
+        terms = (given.experts - self.centre) / self.spread
+        first, kept = (model.predict(terms) for model in self.models)
+        return first, kept
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """LightGBM on raw columns, one booster a head."""
+
+    models: tuple[baselines.TreeModel, ...]
+
+    def predict(self, given: Scored) -> Heads:
+        """P(first payment) and P(kept at 90 days)."""
+        first, kept = (model.predict(given.raw).reshape(given.plans.valid.shape) for model in self.models)
+        return first, kept
+
+
+@dataclass(frozen=True, eq=False)
+class Perfect:
+    """The true heads, the derived money of the optimiser."""
+
+    truth: Outcome
+
+    def predict(self, given: Scored) -> Heads:
+        """P(first payment) and P(kept at 90 days)."""
+        del given
+        return self.truth.first, self.truth.kept
+
+
+def sigmoid(score: Floats) -> Floats:
+    """The logistic function."""
+    return np.asarray(0.5 * (1 + np.tanh(score / 2)))
+
+
+def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> Additive:
+    """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
+
+    Args:
+        tables: each member's training rows.
+        epsilon: of one customer; None adds no noise.
+        colluders: c.
+        seed: of the noise.
+    """
+    the_book = book()
+    rows = [contribution.from_table(the_book, table) for table in tables]
+    learner = make_learner("dp-newton", the_book, ROUNDS)
+    sums = learner.segments()
+    state = learner.start()
+    for index in range(ROUNDS):
+        opened = sum(learner.contribution(index, state, each) for each in rows)
+        mechanisms: tuple[Mechanism, ...] = ()
+        if epsilon is not None:
+            mu = target_mu(epsilon, DELTA, most_draws(sums, len(rows), ATTEMPTS))
+            mechanisms = plan_attempt(mu, sums, range(index), index, len(rows), colluders)
+        for member in range(len(rows)):
+            opened = add_noise(opened, mechanisms, SeededEntropy(f"{seed} {member} {index} {epsilon}".encode()))
+        state = learner.step(index, state, opened, mechanisms)
+    return Additive(monotone.project(the_book, state.weights))
+
+
+def own_additive(table: Table, seed: int) -> Additive | None:
+    """A member's own model of the same form, without privacy; None where a head has one class only."""
+    the_book = book()
+    weights, loss = [], 0.0
+    for head in range(the_book.heads):
+        inside, labels = population(table, head)
+        rows = the_book.rows(table.codes[inside]) / the_book.scale
+        model, _ = baselines.ridge_logistic(rows, labels, seed)
+        if model is None:
+            return None
+        w = model.weights.copy()
+        w[-1] += model.intercept * the_book.scale / float(the_book.blocks[-1].matrix[0, 0])
+        weights.append(w)
+        loss += model.loss
+    return Additive(monotone.project(the_book, np.array(weights)), loss)
+
+
+def own_expert(table: Table, seed: int) -> Expert | None:
+    """A member's own small expert ridge, without privacy."""
+    columns = {name: np.asarray(each) for name, each in table.values.items() if each.dtype != object}
+    terms = expert_terms(columns, (len(table.codes),))
+    centre, spread = terms.mean(axis=0), terms.std(axis=0) + 1e-9
+    terms = (terms - centre) / spread
+    found = []
+    for head in range(book().heads):
+        inside, labels = population(table, head)
+        model, _ = baselines.ridge_logistic(terms[inside], labels, seed)
+        if model is None:
+            return None
+        found.append(model)
+    return Expert(tuple(found), centre, spread, sum(model.loss for model in found))
+
+
+def own_trees(table: Table, seed: int) -> Trees | None:
+    """LightGBM on a member's own rows."""
+    raw = raw_columns(table.values, (len(table.codes),))
+    found = []
+    for head in range(book().heads):
+        inside, labels = population(table, head)
+        model, _ = baselines.lightgbm_baseline(raw[inside], labels, seed)
+        if model is None:
+            return None
+        found.append(model)
+    return Trees(tuple(found))
+
+
+def population(table: Table, head: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int8]]:
+    """Rows of a head's population, and their labels."""
+    assert table.outcomes is not None  # noqa: S101 - training rows have them
+    inside = table.outcomes[:, head] >= 0
+    return inside, table.outcomes[inside, head]
+
+
+def expert_terms(columns: dict[str, npt.NDArray[np.generic]], shape: tuple[int, ...]) -> Floats:
+    """Sixteen terms of the known columns, shape (*shape, 16)."""
+    c = {name: np.asarray(each, np.float64) for name, each in columns.items()}
+    unit = np.maximum(0.04 * c["median_income"], 0.12 * c["income"])
+    z = (c["surplus"] - c["other_plans"] - c["priority_arrears"] - c["monthly"]) / unit
+    absent = np.isnan(z)
+    z = np.clip(np.nan_to_num(z), -8, 8)
+    income = np.nan_to_num(c["income"], nan=float(np.nanmedian(c["median_income"])))
+    gap = (c["first_due"] - c["days_to_payday"] + 62) % 31 < 4
+    terms = (
+        np.minimum(z, 0),
+        np.maximum(z, 0),
+        absent,
+        c["discount"],
+        c["interest_waiver"],
+        c["months"],
+        np.log(np.maximum(c["monthly"], 1) / income),
+        c["first_due"],
+        gap,
+        np.nan_to_num(c["kept_ratio_12m"], nan=0.5),
+        np.nan_to_num(c["response_rate"], nan=0.45),
+        np.log1p(c["portal_logins_30d"]),
+        np.log1p(c["days_since_payment"]),
+        c["broken_plans_24m"],
+        np.minimum(z, 0) * c["discount"],
+        np.log(np.maximum(c["balance"], 1) / income),
+    )
+    return np.stack([np.broadcast_to(term, shape).astype(np.float64) for term in terms], axis=-1)
+
+
+def raw_columns(columns: dict[str, Values], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Account and plan columns as numbers for trees, (rows, columns); categories by their place in the schema."""
+    found = []
+    for column in book().schema.columns:
+        if not column.is_input or (column.derived is not None and column.role == "plan") or column.name == "kind":
+            continue
+        values = columns[column.name]
+        if column.type == "category":
+            of = {name: place for place, name in enumerate(column.categories)}
+            values = np.array([of.get(each, -1) for each in values.reshape(-1)], np.float32).reshape(values.shape)
+        found.append(np.broadcast_to(np.asarray(values, np.float32), shape).reshape(-1))
+    return np.stack(found, axis=1)
+
+
+def encoder(the_book: CodeBook | None = None) -> PairEncoder:
+    """An encoder of the market's pairs."""
+    return PairEncoder(the_book or book(), catalogue()[1])

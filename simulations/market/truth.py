@@ -1,0 +1,292 @@
+"""The market's truth: what each plan would bring from each debtor, by an exact forward recursion.
+
+A debtor is a Markov chain over employment × arrears {none, one instalment} until a second miss in a row breaks the
+plan; what is left after essentials is disturbed each month by an independent shock, integrated by five-point
+Gauss–Hermite quadrature. No path is drawn: the value of every plan of every debtor is a sum over states, so
+counterfactuals are known. ``paths.py`` draws paths of the same chain; a test compares the two.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.money import DAYS_A_MONTH
+
+Floats = npt.NDArray[np.float64]
+
+EMPLOYED, UNEMPLOYED, SICK = 0, 1, 2
+INCOME = np.array([1.0, 0.48, 0.62])
+"""Income in each employment state, of the employed one (domain.md, section 7)."""
+
+MOVES = np.array([[0.97, 0.02, 0.01], [0.18, 0.80, 0.02], [0.10, 0.03, 0.87]])
+"""Monthly moves between employment states, rows from, columns to."""
+
+ESSENTIALS_FOLLOW = 0.75
+"""The part of a change of income that essentials and benefits take up."""
+
+SHOCK = 0.06
+"""Standard deviation of a month's unforeseen expenses, of the income when employed."""
+
+NO_PLAN_RATE = 0.0035
+"""Of the balance, a month, without a plan, for willingness 0."""
+
+HORIZON = 24
+"""Months of no-plan cash that count."""
+
+DISCOUNT_RATE = 0.10
+"""A year's."""
+
+AFTER_MISS = -0.5
+"""On the log-odds of paying two instalments at once after a miss."""
+
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+@dataclass(frozen=True)
+class Effects:
+    """How debtors answer plans: coefficients on log-odds; ``z`` is headroom in units of 12 % of income.
+
+    ``z`` counts with ``below`` under zero and with ``above`` over it.
+    """
+
+    pay: float = 1.15
+    pay_below: float = 1.6
+    pay_above: float = 0.25
+    pay_willing: float = 0.75
+    pay_waiver: float = 0.30
+    pay_discount: float = 0.60
+    pay_month: float = -0.012
+    first: float = -0.35
+    payday: float = 0.35
+    delay: float = -0.018
+    accept: float = -0.15
+    accept_below: float = 1.3
+    accept_above: float = 0.15
+    accept_discount: float = 1.6
+    accept_waiver: float = 0.5
+    accept_willing: float = 0.5
+    accept_month: float = -0.012
+    engage: float = 0.05
+    engage_willing: float = 0.45
+    link: Literal["logit", "cloglog"] = "logit"
+
+
+@dataclass(frozen=True)
+class Debtors:
+    """n simulated debtors as they truly are, (n,) each; money in minor units a month.
+
+    ``willingness`` is never observed; ``surplus`` is what is left after essentials in the ``state`` at the offer;
+    ``promised`` other plans and priority arrears; ``payday`` days from the offer to the next payday.
+    """
+
+    willingness: Floats
+    income_employed: Floats
+    state: npt.NDArray[np.int64]
+    surplus: Floats
+    promised: Floats
+    payday: npt.NDArray[np.int64]
+    heavy_shocks: bool = False
+
+    def __len__(self) -> int:
+        return len(self.willingness)
+
+    @property
+    def income(self) -> Floats:
+        """Income in the state at the offer, (n,)."""
+        return np.asarray(self.income_employed * INCOME[self.state])
+
+    def surplus_in(self) -> Floats:
+        """What is left after essentials in each employment state, (n, 3)."""
+        change = self.income_employed[:, None] * INCOME - self.income[:, None]
+        return np.asarray(self.surplus[:, None] + (1 - ESSENTIALS_FOLLOW) * change)
+
+    def unit(self) -> Floats:
+        """One unit of z, minor units, (n,): 12 % of income, at least £60."""
+        return np.asarray(np.maximum(6000.0, 0.12 * self.income))
+
+    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Debtors":
+        """The chosen debtors."""
+        return Debtors(
+            self.willingness[index],
+            self.income_employed[index],
+            self.state[index],
+            self.surplus[index],
+            self.promised[index],
+            self.payday[index],
+            self.heavy_shocks,
+        )
+
+    def shocks(self) -> tuple[Floats, Floats]:
+        """The law of a month's shock: points in standard deviations (5,), and their weights (5,)."""
+        if self.heavy_shocks:  # mostly calm, now and then a broken boiler
+            return np.array([0.6, 0.2, -0.2, -1.0, -4.0]), np.array([0.25, 0.3, 0.25, 0.15, 0.05])
+        return _NODES, _WEIGHTS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What every plan brings, (n, P): probabilities per eligible offer, and values in minor units.
+
+    ``done`` is being paid to the end; ``value`` the present value of offering the plan, ``HORIZON`` months of no-plan
+    cash included; ``no_plan`` (n,) that of offering nothing.
+    """
+
+    agreed: Floats
+    first: Floats
+    kept: Floats
+    done: Floats
+    value: Floats
+    no_plan: Floats
+
+
+def outcome(effects: Effects, debtors: Debtors, plans: Candidates) -> Outcome:
+    """Evaluate all candidates of n debtors; an invalid one is worth no plan."""
+    n, p = plans.valid.shape
+    agreed = agreement(effects, debtors, plans) * plans.valid
+    first, kept, done, cash = (np.zeros((n, p)) for _ in range(4))
+    no_plan = no_plan_rate(debtors) * plans.debts.balance
+    for arm in np.flatnonzero(plans.arms.pays):
+        rows = np.flatnonzero(plans.valid[:, arm])
+        if len(rows):
+            found = _run(effects, debtors.take(rows), plans.take(rows), int(arm), no_plan[rows])
+            first[rows, arm], kept[rows, arm], done[rows, arm], cash[rows, arm] = found
+    without = no_plan * (_factor() ** np.arange(1, HORIZON + 1)).sum()
+    value = agreed * cash + (1 - agreed) * without[:, None]
+    value = np.where(plans.arms.is_kind("DORMANT"), 0.0, value)
+    return Outcome(agreed, agreed * first, agreed * kept, agreed * done, value, without)
+
+
+def agreement(effects: Effects, debtors: Debtors, plans: Candidates) -> Floats:
+    """P(the debtor engages and accepts), (n, P)."""
+    arms, w = plans.arms, debtors.willingness[:, None]
+    z = headroom(debtors, plans)
+    accept = (
+        effects.accept
+        + effects.accept_below * np.minimum(z, 0)
+        + effects.accept_above * np.maximum(z, 0)
+        + effects.accept_discount * arms.discount
+        + effects.accept_waiver * arms.interest_waiver
+        + effects.accept_willing * w
+        + effects.accept_month * plans.months
+    )
+    engage = effects.engage + effects.engage_willing * w
+    chance = linked(effects, engage) * linked(effects, accept)
+    return np.asarray(chance * arms.pays)
+
+
+def headroom(debtors: Debtors, plans: Candidates) -> Floats:
+    """z without a shock in the state at the offer, (n, P)."""
+    left = debtors.surplus - debtors.promised
+    return np.asarray((left[:, None] - plans.monthly) / debtors.unit()[:, None])
+
+
+def linked(effects: Effects, score: Floats) -> Floats:
+    """The probability behind a score: logistic, or complementary log-log in the other world."""
+    return _shifted(effects, _base(effects, score), np.zeros(1))
+
+
+def _base(effects: Effects, score: Floats) -> Floats:
+    """What of a score's probability can be computed once, before shifts by the month."""
+    if effects.link == "cloglog":
+        return np.asarray(np.exp(np.clip(0.8 * score - 0.37, -30, 3)))
+    return np.asarray(np.exp(np.clip(-score, -30, 30)))
+
+
+def _shifted(effects: Effects, base: Floats, shift: Floats) -> Floats:
+    """The probability of a score whose ``_base`` is given, with something added to the score."""
+    if effects.link == "cloglog":
+        return np.asarray(1 - np.exp(-base * np.exp(0.8 * shift)))
+    return np.asarray(1 / (1 + base * np.exp(-shift)))
+
+
+def no_plan_rate(debtors: Debtors) -> Floats:
+    """Part of the balance that comes in a month without a plan, (n,)."""
+    return np.asarray(NO_PLAN_RATE * np.exp(0.5 * debtors.willingness))
+
+
+def payday_gap(debtors: Debtors, first_due: int | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether the first instalment falls within four days of a payday, (n,)."""
+    return np.asarray((first_due - debtors.payday + 62) % 31 < 4)
+
+
+def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, arm: int) -> tuple[Floats, Floats]:
+    """Log-odds of paying an instalment of one arm: (n, states, shocks), and what the first adds, (n,)."""
+    arms = plans.arms
+    points, _ = debtors.shocks()
+    shock = SHOCK * debtors.income_employed[:, None, None] * points
+    left = (debtors.surplus_in() - debtors.promised[:, None] - plans.monthly[:, arm, None])[:, :, None]
+    z = (left + shock) / debtors.unit()[:, None, None]
+    score = (
+        effects.pay
+        + effects.pay_below * np.minimum(z, 0)
+        + effects.pay_above * np.maximum(z, 0)
+        + effects.pay_waiver * arms.interest_waiver[arm]
+        + effects.pay_discount * arms.discount[arm]
+        + effects.pay_willing * debtors.willingness[:, None, None]
+    )
+    due = int(arms.first_due[arm])
+    first = effects.first + effects.payday * payday_gap(debtors, due) + effects.delay * max(due - 7, 0)
+    return score, np.asarray(first)
+
+
+def checked_steps(arms: Arms, arm: int) -> int:
+    """How many instalments fall due within 90 days of the first, itself included."""
+    return int(np.floor(90 / (arms.months_each[arm] * DAYS_A_MONTH))) + 1
+
+
+def _run(
+    effects: Effects, debtors: Debtors, plans: Candidates, arm: int, no_plan: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """One arm, given agreement: P(first), P(kept at 90 days), P(done), and cash with no-plan cash after a break."""
+    score, first_extra = pay_scores(effects, debtors, plans, arm)
+    base = _base(effects, score)
+    _, weights = debtors.shocks()
+    rows = len(debtors)
+    each = float(plans.arms.months_each[arm])
+    count = plans.count[:, arm]
+    amount = plans.total[:, arm] / np.maximum(count, 1)
+    state = np.zeros((rows, 3, 2))
+    state[np.arange(rows), debtors.state, 0] = 1.0
+    moves = MOVES if each == 1.0 else np.eye(3) + (MOVES - np.eye(3)) * each
+    start = plans.arms.first_due[arm] / DAYS_A_MONTH
+    first, kept, done, cash = np.zeros(rows), np.zeros(rows), np.zeros(rows), np.zeros(rows)
+    rest, checks = _rest(), checked_steps(plans.arms, arm)
+    for step in range(int(count.max(initial=0))):
+        open_ = count > step
+        shift = effects.pay_month * step * each + (first_extra if step == 0 else np.zeros(1))[:, None, None]
+        fresh = _shifted(effects, base, shift) @ weights
+        behind = _shifted(effects, base, shift + AFTER_MISS) @ weights
+        paid_one = state[:, :, 0] * fresh
+        paid_two = state[:, :, 1] * behind
+        missed = state[:, :, 0] - paid_one
+        broken = state[:, :, 1] - paid_two
+        when = start + step * each
+        flow = (paid_one.sum(1) + 2 * paid_two.sum(1)) * amount * _factor() ** when
+        flow += broken.sum(1) * no_plan * rest[min(int(np.ceil(when)), HORIZON)]
+        cash += flow * open_
+        after = np.stack([(paid_one + paid_two) @ moves, missed @ moves], axis=2)
+        state = np.where(open_[:, None, None], after, state)
+        if step == 0:
+            first = paid_one.sum(1)
+        if step < checks:
+            kept = np.where(open_, np.where(count == 1, first, state.sum((1, 2))), kept)
+        done = np.where(open_, state[:, :, 0].sum(1), done)
+    if plans.arms.is_kind("TOKEN")[arm]:  # a token pays no debt off: what is left is owed as before
+        ends = np.minimum(np.ceil(start + count * each), HORIZON).astype(np.int64)
+        cash += state.sum((1, 2)) * no_plan * rest[ends]
+    return first, kept, done, cash
+
+
+def _factor() -> float:
+    return float((1 + DISCOUNT_RATE) ** (-1 / 12))
+
+
+def _rest() -> Floats:
+    """Present value of one unit a month after month m up to the horizon, (HORIZON + 1,)."""
+    worth = _factor() ** np.arange(1, HORIZON + 1)
+    return np.concatenate([np.cumsum(worth[::-1])[::-1], [0.0]])

@@ -1,0 +1,89 @@
+"""What a way of choosing plans is truly worth, per eligible account, against the market's truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.plans.decide import Cases, judge
+from fedrepay.client.plans.settings import Value
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.rules.masks import Verdict
+from fedrepay.simulations.market.models import Heads
+from fedrepay.simulations.market.people import Accounts
+from fedrepay.simulations.market.truth import Outcome
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+NO_PLAN = -1
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What came of choosing, one entry an account, (n,).
+
+    ``value`` and ``uplift`` (over no plan) in parts of the balance; ``first`` and ``kept`` probabilities;
+    ``affordable`` whether the plan is truly affordable; ``offered`` whether a real plan was offered.
+    """
+
+    value: Floats
+    uplift: Floats
+    first: Floats
+    kept: Floats
+    affordable: Bools
+    offered: Bools
+    balance: Floats
+
+    def weighted(self, name: str) -> float:
+        """Mean of ``first`` or ``kept`` per eligible account, each account counting with its balance."""
+        values: Floats = getattr(self, name)
+        return float((values * self.balance).sum() / self.balance.sum())
+
+
+def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, within: Bools) -> Ints:
+    """The arm the optimiser picks for each account, (n,), or ``NO_PLAN``; the same for every model.
+
+    Args:
+        value: prices and λ.
+        accounts: the accounts.
+        plans: their candidates.
+        heads: P(first payment) and P(kept at 90 days).
+        within: which candidates are affordable, (n, P).
+    """
+    n, p = plans.valid.shape
+    empty = np.full(n, -1, np.int32)
+    verdict = Verdict((), np.full((n, p), -1, np.int32), empty, empty, np.zeros((n, 0), bool), empty, np.zeros(n, bool), np.ones(n, bool))
+    cases = Cases(np.arange(n).astype(str).astype(object), ~np.isnan(accounts.columns["income"].astype(float)), np.zeros(n, bool))
+    judged = judge(value, plans, cases, *heads, verdict, np.ones(p, bool), within)
+    score = np.where(judged.offers, judged.score, -np.inf)
+    arm = score.argmax(axis=1)
+    arm = np.where(np.isfinite(score.max(axis=1)), arm, NO_PLAN)
+    return with_tokens(plans, within, arm)
+
+
+def with_tokens(plans: Candidates, within: Bools, arm: Ints) -> Ints:
+    """A token plan for accounts without any affordable plan."""
+    token = np.flatnonzero(plans.arms.is_kind("TOKEN"))
+    real = (within & plans.valid & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")).any(axis=1)
+    if not len(token):
+        return arm
+    return np.where((arm == NO_PLAN) & ~real & plans.valid[:, token[0]], token[0], arm)
+
+
+def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: Ints) -> Worth:
+    """The true worth of chosen arms."""
+    at, none = np.arange(len(arm)), arm == NO_PLAN
+    balance = plans.debts.balance.astype(float)
+    value = np.where(none, truth.no_plan, truth.value[at, arm]) / balance
+    left = accounts.debtors.surplus - accounts.debtors.promised
+    offered = ~none & ~plans.arms.is_kind("TOKEN")[arm]
+    return Worth(
+        value=value,
+        uplift=value - truth.no_plan / balance,
+        first=np.where(none, 0.0, truth.first[at, arm]),
+        kept=np.where(none, 0.0, truth.kept[at, arm]),
+        affordable=np.where(offered, plans.monthly[at, arm] <= left, True),
+        offered=offered,
+        balance=balance,
+    )
