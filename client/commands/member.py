@@ -28,6 +28,7 @@ _HELP = (
     'sql = """SELECT _row, id AS customer, CAST(cents AS DOUBLE) / 100 AS balance FROM data"""\n'
     "\\[tables]              # more files, beside the mapping\n"
     'payments = "payments.parquet"\n\n'
+    "A table \\[outcomes] with SELECTs of offers and payments derives first_paid and kept_90 (docs/plans.md).\n\n"
     "\b\n"
     "fedrepay member check-data --data accounts.csv --schema consortium.toml --mapping mine.toml"
 )
@@ -100,6 +101,10 @@ def _show(console: "Console", report: "Report") -> None:
         highlight=False,
     )
     console.print(f"Features covered: {', '.join(report.covered)}.", highlight=False, markup=False)
+    if report.not_matured:
+        console.print(
+            f"Left out: {report.not_matured:,} offers, not matured yet or censored before.", markup=False
+        )
     if report.absent:
         console.print(f"Declared absent: {', '.join(report.absent)}.", style="yellow", markup=False)
     if report.currency:

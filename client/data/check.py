@@ -39,6 +39,7 @@ class Report:
     absent: tuple[str, ...]
     currency: str | None
     mixes_rows: bool
+    not_matured: int
 
     @property
     def refused(self) -> bool:
@@ -77,6 +78,7 @@ class Report:
             "absent": list(self.absent),
             "currency": self.currency,
             "mapping_mixes_rows": self.mixes_rows,
+            "not_matured": self.not_matured,
         }
 
 
@@ -122,6 +124,7 @@ def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
         absent=findings.absent,
         currency=mapping.currency if mapping else None,
         mixes_rows=mapping.mixes_rows if mapping else False,
+        not_matured=findings.not_matured,
     )
 
 

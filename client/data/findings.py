@@ -55,11 +55,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Findings:
-    """All findings of one reading; ``absent`` are the columns that the mapping declares absent."""
+    """All findings of one reading; ``absent`` are the columns that the mapping declares absent.
+
+    ``not_matured`` offers are left out without a finding: no label of theirs is known yet, or they were censored.
+    """
 
     groups: tuple[Group, ...] = ()
     absent: tuple[str, ...] = ()
     rows_read: int = 0
+    not_matured: int = 0
 
     @cached_property
     def refused(self) -> list[Finding]:

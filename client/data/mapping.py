@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,18 +17,52 @@ DATA = "data"
 ROW = "_row"
 """Every loaded table's column of 1-based row numbers; the SELECT may pass it through."""
 
+OFFER = "offer_id"
+"""With ``[outcomes]``, the column that ties the SELECT's rows to offers, payments and re-profilings."""
+
+_EPOCH = date(1970, 1, 1)
+_Sql = Annotated[str, Field(min_length=1, max_length=100_000)]
 _TableName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
+
+
+class _Outcomes(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    as_of: Annotated[date, Field(ge=_EPOCH)]
+    offers: _Sql
+    payments: _Sql
+    reprofiles: _Sql | None = None
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    sql: Annotated[str, Field(min_length=1, max_length=100_000)]
+    sql: _Sql
     tables: dict[_TableName, str] = {}
     absent: list[str] = []
     extra: list[str] = []
     currency: str | None = None
     title: str | None = None
+    outcomes: _Outcomes | None = None
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """SELECTs that labels are derived from (``client/data/labels.py``).
+
+    ``as_of`` is the last day of which every payment is known, as days since 1970-01-01.
+    """
+
+    as_of: int
+    offers: str
+    payments: str
+    reprofiles: str | None = None
+
+    @property
+    def selects(self) -> dict[str, str]:
+        """The SELECTs by their names in the mapping."""
+        given = {"offers": self.offers, "payments": self.payments, "reprofiles": self.reprofiles}
+        return {name: sql for name, sql in given.items() if sql is not None}
 
 
 @dataclass(frozen=True)
@@ -36,7 +71,7 @@ class Mapping:
 
     ``tables`` are files by table name, ``absent`` the features this member does not have, ``extra``
     columns kept beside the schema's (a simulation may split by them), ``currency`` what its amounts are
-    in (told to people; the SELECT does the conversion).
+    in (told to people; the SELECT does the conversion). With ``outcomes``, labels come from dated payments.
     """
 
     sql: str
@@ -44,15 +79,17 @@ class Mapping:
     absent: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     currency: str | None = None
+    outcomes: Outcomes | None = None
 
     @property
     def mixes_rows(self) -> bool:
-        """Whether the SELECT aggregates, joins subqueries or limits rows.
+        """Whether a SELECT aggregates, joins subqueries or limits rows.
 
         The privacy guarantee needs every row to depend on its own customer only: such a mapping keeps it
         only if it groups within one customer, which nobody but its author can see.
         """
-        return _mixes_rows(self.sql)
+        selects = self.outcomes.selects.values() if self.outcomes else ()
+        return any(_mixes_rows(sql) for sql in (self.sql, *selects))
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -72,9 +109,30 @@ def load_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         raise MappingError(f"{path}: {'; '.join(lines)}.", remedy) from error
-    _check_sql(given.sql, str(path))
+    _check_sql(given.sql, f"{path}: sql")
     tables = {name: path.parent / file for name, file in given.tables.items()}
-    return Mapping(given.sql, tables, tuple(given.absent), tuple(given.extra), given.currency)
+    outcomes = _outcomes(given.outcomes, path)
+    return Mapping(given.sql, tables, tuple(given.absent), tuple(given.extra), given.currency, outcomes)
+
+
+def _outcomes(given: _Outcomes | None, path: Path) -> Outcomes | None:
+    if given is None:
+        return None
+    made = Outcomes((given.as_of - _EPOCH).days, given.offers, given.payments, given.reprofiles)
+    for name, sql in made.selects.items():
+        _check_sql(sql, f"{path}: outcomes.{name}")
+    return made
+
+
+def tables_of(sql: str) -> set[str]:
+    """Names of the tables a SELECT reads, in lower case; empty if it cannot be parsed."""
+    import sqlglot  # noqa: PLC0415 - heavy
+    from sqlglot import exp  # noqa: PLC0415
+
+    try:
+        return {table.name.lower() for table in sqlglot.parse_one(sql, read="duckdb").find_all(exp.Table)}
+    except sqlglot.errors.SqlglotError:
+        return set()
 
 
 def _mixes_rows(sql: str) -> bool:
@@ -101,15 +159,15 @@ def _mixes_rows(sql: str) -> bool:
 def _check_sql(sql: str, source: str) -> None:
     import duckdb  # noqa: PLC0415 - heavy
 
-    remedy = "Write one SELECT; its columns carry the schema's names."
+    remedy = "Write one SELECT; its columns carry the names asked for."
     try:
         with duckdb.connect() as connection:
             kinds = [statement.type for statement in connection.extract_statements(sql)]
     except duckdb.Error as error:
-        raise MappingError(f"{source}: sql: {str(error).splitlines()[0]}", remedy) from error
+        raise MappingError(f"{source}: {str(error).splitlines()[0]}", remedy) from error
     if kinds != [duckdb.StatementType.SELECT]:
         names = ", ".join(kind.name for kind in kinds) or "nothing"
-        raise MappingError(f"{source}: sql must be exactly one SELECT; it is {names}.", remedy)
+        raise MappingError(f"{source} must be exactly one SELECT; it is {names}.", remedy)
 
 
 def without_columns(sql: str, names: Collection[str]) -> str:

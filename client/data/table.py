@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import files
+from fedrepay.client.data import files, labels
 from fedrepay.client.data.columns import MAPPED
 from fedrepay.client.data.findings import Finding, Findings, Group
-from fedrepay.client.data.mapping import DATA, Mapping, load_mapping, without_columns
+from fedrepay.client.data.mapping import DATA, OFFER, Mapping, load_mapping, without_columns
 from fedrepay.client.data.reader import Reader
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema import bins, encode
@@ -94,33 +94,40 @@ def read_table(
     wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
     absent = _absent(schema, mapping)
     promised = mapping.extra if mapping else ()
-    extra = tuple(dict.fromkeys((*extra, *(promised if need_outcome else ()))))
+    dated = mapping.outcomes if mapping else None
+    given = labels.derivable(schema, dated, absent) if need_outcome else ()
+    extra = (*extra, *(promised if need_outcome else ()), *((OFFER,) if given else ()))
+    extra = tuple(dict.fromkeys(extra))
     unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)}
+    unasked |= {OFFER} if dated else set()
     unasked = {each.lower() for each in (*unasked, *promised)} - {
         each.lower() for each in (*extra, *optional)
     }
     with files.opened(sources) as (connection, groups):
         file = str(sources.get(DATA) or next(iter(sources.values())))
+        derived = labels.read(connection, dated, sources) if dated and given and not groups else None
         found = [] if groups else _map(connection, mapping, file, unasked)
         if groups or found:
             return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), absent)
         reader = Reader(connection, file, absent)
         extra = (*extra, *(name for name in optional if name in reader.types))
-        reader.check_names(schema, wanted, extra, unasked)
+        asked = [column for column in wanted if column.name not in given]
+        reader.check_names(schema, asked, extra, unasked)
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")
         inputs: list[str] = []
         for column in schema.columns:
-            if column in wanted:
+            if column in asked:
                 reader.read(column)
             elif column.derived is not None:
                 reader.derive(column, inputs)
             inputs += [column.name] if column.is_input else []
         kept = {name: reader.text(name) for name in extra}
+    open_ = labels.join(reader, schema, given, derived, kept[OFFER]) if derived else 0
     if need_outcome:
         reader.check_outcomes(schema)
         reader.check_customers(schema, 1 << book.weight_bits)
-    findings = Findings(tuple(reader.groups), absent, reader.rows)
+    findings = Findings(tuple(reader.groups), absent, reader.rows, open_)
     texts = {name: each for name, each in kept.items() if each is not None}
     if len(texts) < len(kept) or not _complete(schema, reader, wanted):
         return _nothing(schema, need_outcome=need_outcome), findings
