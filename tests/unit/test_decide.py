@@ -92,10 +92,10 @@ def judged(
     cases = Cases(
         np.array([f"a{i}" for i in range(n)], dtype=object), np.full(n, income_known), np.full(n, hardship)
     )
-    likely = (np.broadcast_to(np.asarray(each, float), (n, COUNT)) for each in (first, kept))
+    p, k = (np.broadcast_to(np.asarray(each, float), (n, COUNT)) for each in (first, kept))
     plans = candidates(CATALOGUE, ARMS, debts)
     learned = ARMS.pays if known is None else known
-    return judge(value or Value(), plans, cases, *likely, said or verdict(n), learned, within)
+    return judge(value or Value(), plans, cases, p, k, said or verdict(n), learned, within)
 
 
 def offered(decisions: Decisions) -> list[str]:

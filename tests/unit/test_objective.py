@@ -1,9 +1,11 @@
 """The score: each part counts as its setting says, and settings name what they do not know."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedrepay.client.plans.objective import affordable, contact_cost, score
 from fedrepay.client.plans.settings import Value, load_settings, parse_settings
@@ -37,14 +39,19 @@ def plans(bound: int = 15_000) -> Candidates:
     return candidates(made, arms(made), debts)
 
 
-def scored(settings: Value, first: float = 0.5, kept: float = 0.3) -> np.ndarray:
+def scored(settings: Value, first: float = 0.5, kept: float = 0.3) -> NDArray[np.float64]:
     of = plans()
     likely = np.full(of.valid.shape, first), np.full(of.valid.shape, kept)
-    return score(settings, of, *likely, plan_value(settings.prices, of, *likely))[0]
+    return np.asarray(score(settings, of, *likely, plan_value(settings.prices, of, *likely))[0])
 
 
 def test_each_weight_counts_as_it_says() -> None:
-    nothing = {"lambda_first": 0.0, "lambda_complaint": 0.0, "lambda_sustained": 0.0, "contact_cost": {}}
+    nothing: dict[str, Any] = {
+        "lambda_first": 0.0,
+        "lambda_complaint": 0.0,
+        "lambda_sustained": 0.0,
+        "contact_cost": {},
+    }
     plain = scored(Value(**nothing))
     of = plans()
     likely = np.full(of.valid.shape, 0.5), np.full(of.valid.shape, 0.3)

@@ -1,0 +1,412 @@
+"""`fedrepay member recommend` as a collections analyst uses it: a file of accounts, a catalogue of one's own."""
+
+import json
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from fedrepay.client.plans import engine as engine_module
+from fedrepay.client.plans.batch_files import facts_of, record_of
+from fedrepay.client.plans.decide import Decision
+from fedrepay.client.plans.output import COLUMNS
+from fedrepay.client.plans.recommend import Job, load, recommend_file
+from fedrepay.client.scoring.recommend import rejects_of
+from fedrepay.shared.errors import DataError
+from fedrepay.shared.rules.facts import RESTRICTED
+from fedrepay.shared.schema import codebook
+from support.command import Result, fedrepay
+from support.market_accounts import Columns, random_accounts
+from support.market_release import write_release
+from support.schemas import column, schema
+
+ACCOUNTS = 200
+CATALOGUE = """
+name = "mine"
+version = 1
+currency = "GBP"
+[[plans]]
+kind = "INSTALMENT"
+n = [3, 6, 12, 24, 36]
+first_due = [7, 21]
+[[plans]]
+kind = "INSTALMENT"
+share = [0.5, 1.0]
+interest_waiver = [0.0, 1.0]
+[[plans]]
+kind = "SETTLEMENT"
+n = [1, 6]
+discount = [0.2]
+[[plans]]
+kind = "TOKEN"
+n = [6]
+[[plans]]
+kind = "DORMANT"
+dormant_months = [12]
+[[plans]]
+kind = "REFER"
+"""
+Row = dict[str, Any]
+
+
+@dataclass
+class Desk:
+    folder: Path
+
+    @property
+    def accounts(self) -> Path:
+        return self.folder / "accounts.csv"
+
+    def job(self, **changed: Any) -> Job:
+        given: dict[str, Any] = {
+            "release": self.folder / "release",
+            "accounts": self.accounts,
+            "catalogue": self.folder / "mine.toml",
+            **changed,
+        }
+        return Job(**given)
+
+    def recommend(
+        self, out: str | None = "out.csv", *options: object, batch: str = "b1", **changed: Any
+    ) -> Result:
+        given: dict[str, object] = {
+            "release": self.folder / "release",
+            "accounts": self.accounts,
+            "catalogue": self.folder / "mine.toml",
+            "batch-id": batch,
+            "out": None if out is None else self.folder / out,
+            "today": "2026-01-05",
+            **changed,
+        }
+        named = [each for name, value in given.items() if value is not None for each in (f"--{name}", value)]
+        return fedrepay("member", "recommend", *named, *options)
+
+    def rows(self, out: str = "out.csv") -> list[Row]:
+        with duckdb.connect() as connection:
+            found = connection.execute(f"SELECT * FROM '{self.folder / out}'")
+            names = [each[0] for each in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def left(self) -> list[str]:
+        own = {"release", "accounts.csv", "mine.toml"}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
+
+
+def write_csv(path: Path, columns: Columns) -> None:
+    def cell(value: object) -> str:
+        return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
+
+    lines = [",".join(columns)]
+    lines += [",".join(map(cell, row)) for row in zip(*columns.values(), strict=True)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("release")
+    write_release(folder)
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path: Path, release: Path) -> Desk:
+    (tmp_path / "release").symlink_to(release)
+    (tmp_path / "mine.toml").write_text(CATALOGUE)
+    write_csv(tmp_path / "accounts.csv", random_accounts(ACCOUNTS, seed=3))
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MOST_PAIRS", 700)
+
+
+# --- an analyst's run ---
+
+
+def test_two_hundred_accounts_and_a_catalogue_of_ones_own(desk: Desk) -> None:
+    result = desk.recommend()
+    assert result.code == 0, result.err
+    assert "200 accounts written" in result.err
+    assert "No rule pack: nothing is checked against any law" in result.err
+    rows = desk.rows()
+    assert list(rows[0])[: len(COLUMNS) + 1] == ["batch_id", *COLUMNS]
+    assert {row["account"] for row in rows} == {f"c{i:05d}" for i in range(ACCOUNTS)}
+    by_account: dict[str, list[Row]] = {}
+    for row in rows:
+        by_account.setdefault(row["account"], []).append(row)
+    for each in by_account.values():
+        assert [row["rank"] for row in each] == list(range(1, len(each) + 1))
+        assert len({row["decision"] for row in each}) == 1
+    offers = [row for row in rows if row["decision"] == "OFFER"]
+    assert {row["decision"] for row in rows} >= {"OFFER", "TOKEN", "DORMANT", "REFER"}
+    for row in offers:
+        assert row["monthly"] <= row["bound"]
+        assert row["instalment"] * (row["count"] - 1) < row["total"] <= row["instalment"] * row["count"]
+        assert row["total"] == row["interest"] + round(row["total"] - row["interest"])
+    no_form = [row for row in rows if row["bound"] is None]
+    assert no_form
+    assert {row["decision"] for row in no_form} == {"REFER"}
+    assert all(row["why_not"] for row in rows if row["rank"] == 1)
+
+
+def test_own_column_names_go_through_a_mapping(desk: Desk) -> None:
+    assert desk.recommend("plain.csv").code == 0
+    own = random_accounts(ACCOUNTS, seed=3)
+    own["Konto"] = own.pop("customer")
+    own["saldo_pounds"] = own.pop("balance") / 100
+    write_csv(desk.folder / "own.csv", own)
+    others = ", ".join(name for name in own if name not in ("Konto", "saldo_pounds"))
+    mapping = desk.folder / "own.toml"
+    mapping.write_text(
+        f'sql = """SELECT _row, Konto AS customer, ROUND(CAST(saldo_pounds AS DOUBLE) * 100) AS balance, {others} FROM data"""'
+    )
+    result = desk.recommend("mapped.csv", accounts=desk.folder / "own.csv", mapping=mapping)
+    assert result.code == 0, result.err
+    assert (desk.folder / "mapped.csv").read_bytes() == (desk.folder / "plain.csv").read_bytes()
+
+
+def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
+    own = random_accounts(ACCOUNTS, seed=3)
+    own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
+    own["dispute"] = np.full(ACCOUNTS, "no", dtype=object)
+    own["balance"] = own["balance"].astype(object)
+    own["balance"][4] = "lots"
+    own["stage"][5] = "lost"
+    own["customer"][7] = own["customer"][6]
+    own["jurisdiction"][8] = "Atlantis"
+    own["dispute"][9] = "perhaps"
+    write_csv(desk.accounts, own)
+    result = desk.recommend("out.csv", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["rejected"] == 5
+    lines = rejects_of(desk.folder / "out.csv").read_text().splitlines()[1:]
+    found = {(int(row), name, value) for _, row, name, value, *_ in (line.split(",") for line in lines)}
+    assert found == {
+        (5, "balance", "lots"),
+        (6, "stage", "lost"),
+        (8, "account", "c00006"),
+        (9, "jurisdiction", "Atlantis"),
+        (10, "dispute", "perhaps"),
+    }
+    assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 5
+
+
+def test_an_account_column_tells_a_customers_accounts_apart(desk: Desk) -> None:
+    own = random_accounts(6, seed=3)
+    own["customer"][:] = "c1"
+    write_csv(desk.accounts, {**own, "account": np.array([f"k{i}" for i in range(6)], dtype=object)})
+    assert desk.recommend().code == 0
+    assert {row["account"] for row in desk.rows()} == {f"k{i}" for i in range(6)}
+
+
+# --- the same input, the same bytes ---
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_same_input_is_the_same_bytes_whatever_the_chunks(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    settings = desk.folder / "settings.toml"
+    settings.write_text("exploration = 0.1\n")
+    assert desk.recommend(f"one.{suffix}", settings=settings).code == 0
+    monkeypatch.setattr(engine_module, "MOST_PAIRS", 700)
+    assert desk.recommend(f"two.{suffix}", settings=settings).code == 0
+    assert desk.rows(f"one.{suffix}") == desk.rows(f"two.{suffix}")
+    assert desk.rows(facts_of(Path(f"one.{suffix}")).name) == desk.rows(facts_of(Path(f"two.{suffix}")).name)
+    assert desk.recommend(f"three.{suffix}", settings=settings).code == 0
+    for out in (Path(f"two.{suffix}"), facts_of(Path(f"two.{suffix}"))):
+        again = desk.folder / out.name.replace("two", "three")
+        assert (desk.folder / out).read_bytes() == again.read_bytes()
+
+
+def test_a_batch_is_decided_once(desk: Desk) -> None:
+    out = desk.folder / "out.csv"
+    assert desk.recommend().code == 0
+    first, when = out.read_bytes(), out.stat().st_mtime_ns
+    again = desk.recommend()
+    assert again.code == 0
+    assert "stands in" in again.err
+    assert out.stat().st_mtime_ns == when
+    later = desk.recommend(today=None)
+    assert later.code == 0, "on a later day it is still the batch of its own day"
+    assert "stands in" in later.err
+    out.unlink()
+    assert desk.recommend().code == 0
+    assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("changed", ["accounts", "catalogue", "settings", "today"])
+def test_a_batch_id_with_other_inputs_is_refused(desk: Desk, changed: str) -> None:
+    settings = desk.folder / "settings.toml"
+    settings.write_text("")
+    assert desk.recommend(settings=settings).code == 0
+    before = (desk.folder / "out.csv").read_bytes()
+    if changed == "accounts":
+        write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    elif changed == "catalogue":
+        (desk.folder / "mine.toml").write_text(CATALOGUE.replace("[0.2]", "[0.3]"))
+    elif changed == "settings":
+        settings.write_text("exploration = 0.05\n")
+    result = desk.recommend(settings=settings, today="2026-01-06" if changed == "today" else "2026-01-05")
+    assert result.code == 2
+    assert "Batch b1 was written" in result.err
+    assert changed in result.err
+    assert (desk.folder / "out.csv").read_bytes() == before
+    assert desk.recommend(settings=settings, batch="b2").code == 0, "a new id is a new batch"
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(desk: Desk, small_chunks: None) -> None:
+    job = desk.job()
+    before = desk.left()
+
+    def interrupt(done: int, _: int) -> None:
+        if done > 50:
+            assert any((desk.folder / "out.csv.parts").iterdir()), "chunks are there already"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recommend_file(job, load(job), desk.folder / "out.csv", "b1", interrupt)
+    assert desk.left() == before
+    assert desk.recommend().code == 0
+
+
+def test_what_a_killed_run_left_is_cleared_away(desk: Desk) -> None:
+    parts = desk.folder / "out.csv.parts"
+    parts.mkdir()
+    (parts / "000099.rows.parquet").write_text("half")
+    (desk.folder / "out.csv.partial").write_text("half")
+    assert desk.recommend().code == 0
+    assert desk.left() == ["out.csv", "out.csv.batch.json", "out.csv.facts.parquet"]
+
+
+def test_a_damaged_record_is_named(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    record_of(desk.folder / "out.csv").write_text("{")
+    result = desk.recommend()
+    assert result.code == 5
+    assert "is damaged" in result.err
+
+
+# --- rules and facts ---
+
+
+def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
+    own = random_accounts(ACCOUNTS, seed=3)
+    own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
+    own["moratorium_day"] = np.full(ACCOUNTS, -1)
+    own["mental_health_crisis_day"] = np.full(ACCOUNTS, -1)
+    own["moratorium_day"][:50] = 10
+    write_csv(desk.accounts, own)
+    settings = desk.folder / "settings.toml"
+    settings.write_text('packs = ["uk-breathing-space"]\n')
+    result = desk.recommend(settings=settings)
+    assert result.code == 0, result.err
+    assert desk.recommend("control.csv").code == 0
+    paused = {f"c{i:05d}" for i in range(50)}
+    ruled, control = (
+        {row["account"]: row for row in desk.rows(out) if row["rank"] == 1}
+        for out in ("out.csv", "control.csv")
+    )
+    assert {ruled[name]["decision"] for name in paused} == {"NONE"}
+    assert any(control[name]["decision"] == "OFFER" for name in paused), "without the pack they get offers"
+    assert all("uk-breathing-space" in ruled[name]["why_not"] for name in paused)
+    rest = set(ruled) - paused
+    assert {name: ruled[name]["decision"] for name in rest} == {
+        name: control[name]["decision"] for name in rest
+    }
+    facts = facts_of(desk.folder / "out.csv")
+    assert stat.S_IMODE(facts.stat().st_mode) == 0o600
+    assert not RESTRICTED & set(desk.rows()[0])
+    with duckdb.connect() as connection:
+        kept = connection.execute(f"SELECT count(*) FROM '{facts}' WHERE moratorium_day = 10").fetchone()
+    assert kept == (50,)
+
+
+def test_a_pack_of_ones_own_stands_beside_the_settings(desk: Desk) -> None:
+    settings = desk.folder / "settings.toml"
+    settings.write_text('packs = ["nowhere.toml"]\n')
+    result = desk.recommend(settings=settings)
+    assert result.code != 0
+    assert "nowhere.toml" in result.err
+
+
+# --- what is refused ---
+
+
+def test_a_release_without_a_guarantee_needs_a_word(desk: Desk, tmp_path: Path) -> None:
+    write_release(tmp_path / "bare", not_private="no noise")
+    result = desk.recommend(release=tmp_path / "bare")
+    assert result.code == 9
+    assert "no noise" in result.err
+    accepted = desk.recommend("out.csv", "--unprotected", release=tmp_path / "bare")
+    assert accepted.code == 0
+    assert "NOT PRIVATE" in accepted.err
+
+
+def test_a_release_of_another_kind_is_refused(desk: Desk, tmp_path: Path) -> None:
+    other = codebook.build(schema(column("a"), column("b")).encode())
+    write_release(tmp_path / "other", other)
+    result = desk.recommend(release=tmp_path / "other")
+    assert result.code == 9
+    assert "lacks the outcome first_paid" in result.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "words"),
+    [
+        ({"out": "out.txt"}, 2, "neither .csv nor .parquet"),
+        ({"today": "yesterday"}, 2, "no date"),
+        ({"batch-id": None}, 2, "--batch-id"),
+        ({"out": None}, 2, "--out FILE or --explain"),
+        ({"catalogue": "nowhere.toml"}, 3, "cannot be read"),
+        ({"accounts": "nowhere.csv"}, 2, "cannot be read"),
+    ],
+)
+def test_wrong_options_end_with_their_codes(
+    desk: Desk, changed: dict[str, Any], code: int, words: str
+) -> None:
+    before = desk.left()
+    result = desk.recommend(**changed)
+    assert result.code == code, result.err
+    assert words in result.err
+    assert desk.left() == before
+
+
+def test_an_output_that_is_an_input_is_refused(desk: Desk) -> None:
+    before = desk.accounts.read_bytes()
+    result = desk.recommend("accounts.csv")
+    assert result.code == 2
+    assert "would overwrite" in result.err
+    assert desk.accounts.read_bytes() == before
+
+
+# --- the engine for a single account ---
+
+
+def test_one_account_alone_is_decided_as_in_the_file(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    first = {row["account"]: row for row in desk.rows() if row["rank"] == 1}
+    own = random_accounts(ACCOUNTS, seed=3)
+    of = load(desk.job()).engine
+    for row in range(0, ACCOUNTS, 9):
+        alone = {each.name: own[each.name][row : row + 1] for each in of.encoder.account_columns}
+        batch = of.decide(of.accounts([own["customer"][row]], alone), today=20_458)
+        written = first[own["customer"][row]]
+        assert Decision(batch.decisions.code[0]).name == written["decision"]
+        assert of.arms.names[batch.decisions.top[0, 0]] == written["plan"]
+        assert batch.judged.score[0, batch.decisions.top[0, 0]] == written["score"]
+    of.close()
+
+
+def test_a_wrong_value_of_a_single_account_is_named(desk: Desk) -> None:
+    of, own = load(desk.job()).engine, random_accounts(1)
+    columns = {each.name: own[each.name] for each in of.encoder.account_columns}
+    with pytest.raises(DataError, match=r"stage, account k1: 'lost' must be one of early"):
+        of.accounts(["k1"], {**columns, "stage": np.array(["lost"], dtype=object)})
+    with pytest.raises(DataError, match="The column balance is missing"):
+        of.accounts(["k1"], {name: each for name, each in columns.items() if name != "balance"})
