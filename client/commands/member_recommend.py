@@ -125,6 +125,8 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "rejected": result.rejected,
                     "today": result.today.isoformat(),
                     **{name: dict(sorted(each.items())) for name, each in result.counts.items()},
+                    "limits_used": result.used,
+                    "limits_prices": None if result.prices is None else json.loads(result.prices),
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
                 },

@@ -23,7 +23,7 @@ from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
-from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
+from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import Column as Fact
 from fedrepay.shared.rules.masks import Verdict, evaluate
 from fedrepay.shared.rules.pack import Pack
@@ -194,13 +194,13 @@ class Engine:
             known,
             np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
         )
-        verdict = self.rules(accounts, plans, known, today)
+        verdict = self.rules(accounts, plans, today)
         judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)
         return judged, codes
 
-    def rules(self, accounts: Accounts, plans: Candidates, known: Bools, today: int) -> Verdict:
+    def rules(self, accounts: Accounts, plans: Candidates, today: int) -> Verdict:
         """What the packs say of accounts and candidates."""
-        return evaluate(self.packs, self.facts(accounts), plan_columns(plans, known), today)
+        return evaluate(self.packs, self.facts(accounts), plan_columns(plans), today)
 
     def facts(self, accounts: Accounts) -> dict[str, Fact]:
         """The accounts' facts, completed by what the columns and the settings say."""
@@ -237,7 +237,8 @@ class Engine:
             limits: what the member's limits for the batch do to scores and to who is allowed what.
         """
         judged, codes = self.judge(accounts, today)
-        judged = judged if limits is None else limits(judged)
+        if limits is not None:
+            judged = limits(judged)
         decisions = decide(judged, exploration=self.settings.exploration, batch_id=batch_id)
         return Batch(accounts, codes, judged, decisions)
 
@@ -248,12 +249,11 @@ class Engine:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.towards[name] * logit)))
 
 
-def plan_columns(plans: Candidates, known: Bools) -> PlanColumns:
+def plan_columns(plans: Candidates) -> PlanColumns:
     """Candidates as rules read them.
 
-    Args:
-        plans: n × P.
-        known: whose affordability bound is known, (n,).
+    Without an income form the bound is 0: rules on affordability then forbid plans for certain, rather than ask
+    a human about a bound that is not known.
     """
     of, debts = plans.arms, plans.debts
     left = debts.fees[:, None] - np.floor(debts.fees[:, None] * of.fee_waiver).astype(np.int64)
@@ -272,7 +272,7 @@ def plan_columns(plans: Candidates, known: Bools) -> PlanColumns:
         months=plans.months,
         fees=np.minimum(left, plans.principal),
         interest=plans.interest,
-        bound=np.where(known, debts.bound, NO_BOUND),
+        bound=debts.bound,
     )
 
 

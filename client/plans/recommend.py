@@ -1,19 +1,21 @@
 """``fedrepay member recommend``: accounts in a file, decisions in a file, facts apart."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data.mapping import Mapping
+from fedrepay.client.data.mapping import Mapping as Mapped
 from fedrepay.client.data.table import load_mapping
 from fedrepay.client.plans import batch_files, output
 from fedrepay.client.plans.accounts import read_accounts
 from fedrepay.client.plans.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.limits import Limits, groups
 from fedrepay.client.plans.settings import Settings, load_settings
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_columns
@@ -37,7 +39,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Recommended:
-    """What was written, or stood there already (``done_before``)."""
+    """What was written, or stood there already (``done_before``).
+
+    ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce.
+    """
 
     accounts: int
     rejected: int
@@ -45,6 +50,8 @@ class Recommended:
     done_before: bool
     today: date
     counts: dict[str, Counter[str]]
+    used: dict[str, float] = field(default_factory=dict)
+    prices: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,16 +127,21 @@ def recommend_file(
     inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
     if batch_files.is_done(out, batch_id, inputs):
         return Recommended(0, 0, 0, done_before=True, today=today, counts={})
-    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping)
+    engine, day = loaded.engine, (today - EPOCH).days
+    accounts, findings, _ = read_accounts(engine, job.accounts, mapping, groups(engine))
     if not len(accounts.names):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
     counts: dict[str, Counter[str]] = {}
-    engine, day = loaded.engine, (today - EPOCH).days
+    used: Mapping[str, float] = {}
+    prices = None
     with batch_files.parts(out) as parts:
+        limits = Limits.of(engine, accounts, day)
         for start in range(0, len(accounts.names), engine.chunk):
-            part = accounts.part(slice(start, start + engine.chunk))
-            batch = engine.decide(part, today=day, batch_id=batch_id)
+            rows = slice(start, start + engine.chunk)
+            part = accounts.part(rows)
+            held = None if limits is None else partial(limits.hold, rows=rows)
+            batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
             parts.add(output.table_of(batch), {"account": part.names, **engine.facts(part)})
             for name, each in output.counts(batch).items():
                 counts.setdefault(name, Counter()).update(each)
@@ -150,6 +162,8 @@ def recommend_file(
         else:
             rejects.unlink(missing_ok=True)
         parts.record(batch_id, inputs)
+    if limits is not None:
+        used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
     return Recommended(
         accounts=len(accounts.names),
         rejected=len({each.row for each in refused if each.row is not None}),
@@ -157,6 +171,8 @@ def recommend_file(
         done_before=False,
         today=today,
         counts=counts,
+        used=dict(used),
+        prices=prices,
     )
 
 
@@ -167,7 +183,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> Batch:
         DataError: no such account among the usable rows.
     """
     mapping = None if job.mapping is None else load_mapping(job.mapping)
-    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping)
+    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping, groups(loaded.engine))
     rows = np.flatnonzero(accounts.names == account)
     if not len(rows):
         findings.raise_if_refused()
@@ -177,7 +193,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> Batch:
     return loaded.engine.decide(part, today=(today - EPOCH).days, batch_id=batch_id)
 
 
-def _hashes(job: Job, mapping: Mapping | None) -> dict[str, str]:
+def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:
     found = {"accounts": batch_files.file_hash(job.accounts)}
     if job.mapping is not None and mapping is not None:
         found["mapping"] = batch_files.file_hash(job.mapping)

@@ -28,7 +28,13 @@ SCHEMA = Path(people.__file__).with_name("debt_market.toml")
 CATALOGUE = Path(output.__file__).with_name("example_catalogue.toml")
 FACTS = {"dispute": 0.0, "adviser_engaged": 0.0, "moratorium_day": -1.0, "mental_health_crisis_day": -1.0}
 FACTS |= dict.fromkeys(("health_data", "time_barred", "deceased", "insolvent", "contact_refused"), 0.0)
-FACTS |= {"automated_decision_basis": 1.0, "consent_portal": 1.0, "consent_letter": 1.0}
+FACTS |= {
+    "collection_costs_charged": 0.0,
+    "collection_cost_actual": 1e6,
+    "automated_decision_basis": 1.0,
+    "consent_portal": 1.0,
+    "consent_letter": 1.0,
+}
 TREES = {"n_estimators": 100, "num_leaves": 31, "verbose": -1}
 BOOK = people.Book(
     willingness=0.0,

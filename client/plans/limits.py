@@ -1,0 +1,66 @@
+"""A batch's limits applied chunk by chunk: one pass finds their prices, the next decides at these prices."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedrepay.client.plans.decide import Judged, Objects, Why
+from fedrepay.client.plans.engine import Accounts, Engine
+from fedrepay.client.plans.portfolio import LIMITS, Options, Portfolio, choose, options, uses
+from fedrepay.shared.errors import CatalogueError
+
+
+def groups(engine: Engine) -> tuple[str, ...]:
+    """The column that a floor's groups are read from, if it is none of the schema's."""
+    name = engine.settings.budgets.group_column
+    return () if name is None or name in engine.encoder.columns else (name,)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """The choice of a whole batch within its limits."""
+
+    portfolio: Portfolio
+    group: Objects | None
+
+    @classmethod
+    def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Limits | None":
+        """Solve for all accounts; None where no limit is set.
+
+        Raises:
+            CatalogueError: a floor without its column, or one that cannot be met.
+        """
+        budgets = engine.settings.budgets
+        if all(getattr(budgets, name) is None for name in LIMITS) and budgets.group_floor <= 0:
+            return None
+        found = []
+        for start in range(0, len(accounts.names), engine.chunk):
+            judged, _ = engine.judge(accounts.part(slice(start, start + engine.chunk)), today)
+            offers = judged.offers & ~(judged.human | judged.stop)[:, None]
+            balance = judged.plans.debts.balance
+            found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
+        group = _group(engine, accounts)
+        return cls(choose(budgets, Options.joined(found), group), group)
+
+    def hold(self, judged: Judged, rows: slice) -> Judged:
+        """One chunk at the batch's prices, what the limits take from an account marked ``BUDGET``."""
+        part = replace(self.portfolio, choice=self.portfolio.choice[rows])
+        group = None if self.group is None else self.group[rows]
+        balance = judged.plans.debts.balance
+        priced = part.duals.priced(judged.score, balance, uses(judged.plans), group)
+        offers = judged.offers & ~(judged.human | judged.stop)[:, None]
+        beyond = part.beyond(priced, offers, balance, judged.no_plan)
+        return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
+
+
+def _group(engine: Engine, accounts: Accounts) -> Objects | None:
+    name = engine.settings.budgets.group_column
+    if name is None:
+        return None
+    column = accounts.beside.get(name, accounts.values.get(name))
+    if column is None:
+        raise CatalogueError(
+            f"budgets.group_column is {name}, and the accounts have no such column.",
+            "Add it to the file, or to the mapping's SELECT.",
+        )
+    return np.asarray(column, dtype=object)
