@@ -26,7 +26,7 @@ START = (0.62, 0.22, 0.16)
 ERRORS = {"none": np.nan, "stated": 0.065, "estimated": 0.045, "verified": 0.015}
 """Standard deviation of the known surplus around the true one, of income."""
 
-SURPLUS, SPREAD = 0.0924, 0.1098
+SURPLUS, SPREAD = 0.0963, 0.1144
 """Mean and standard deviation of surplus ÷ income: mean about £155, 20 % negative."""
 
 STAGES = ("early", "late", "pre_charge_off", "charged_off", "purchased")
@@ -78,7 +78,7 @@ class Accounts:
 def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = False) -> Accounts:
     """Draw n accounts of a lender."""
     w = rng.normal(book.willingness, 1.0, n)
-    employed_income = MEDIAN_INCOME * np.exp(rng.normal(0.10, 0.38, n))
+    employed_income = MEDIAN_INCOME * np.exp(rng.normal(0.15, 0.38, n))
     state = rng.choice(3, n, p=START)
     income = employed_income * INCOME[state]
     surplus = rng.normal(SURPLUS, SPREAD, n) * income

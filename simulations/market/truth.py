@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.plans import outcomes
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.money import DAYS_A_MONTH
@@ -54,14 +55,14 @@ class Effects:
     ``z`` counts with ``below`` under zero and with ``above`` over it.
     """
 
-    pay: float = 1.15
+    pay: float = 1.30
     pay_below: float = 1.6
     pay_above: float = 0.25
     pay_willing: float = 0.75
     pay_waiver: float = 0.30
     pay_discount: float = 0.60
-    pay_month: float = -0.012
-    first: float = -0.35
+    pay_month: float = -0.004
+    first: float = -0.75
     payday: float = 0.35
     delay: float = -0.018
     accept: float = -0.15
@@ -235,8 +236,8 @@ def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, arm: int) 
 
 
 def checked_steps(arms: Arms, arm: int) -> int:
-    """How many instalments fall due within 90 days of the first, itself included."""
-    return int(np.floor(90 / (arms.months_each[arm] * DAYS_A_MONTH))) + 1
+    """How many instalments are judged in the 90 days of the label ``kept_90``, the first included."""
+    return int(np.floor((outcomes.HORIZON - outcomes.GRACE) / (arms.months_each[arm] * DAYS_A_MONTH))) + 1
 
 
 def _run(
