@@ -230,9 +230,8 @@ def decide(judged: Judged, *, exploration: float = 0.0, batch_id: str = "") -> D
     offers, human, stop = judged.offers, judged.human, judged.stop
     top = best_three(judged, offers)
     offer = top[:, 0] != NONE
-    can_pay = (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
-    for row in np.flatnonzero(~offer & ~can_pay & ~stop):
+    for row in np.flatnonzero(~offer & ~_can_pay(judged) & ~stop):
         found = _instead(judged, int(row))
         if found is not None:
             code[row], top[row, 0] = found
@@ -313,13 +312,21 @@ def _tiers(judged: Judged, code: Bytes) -> Bytes:
     arm, rows = masked.argmax(axis=1), np.arange(len(code))
     has = offers.any(axis=1)
     kept, first = judged.kept[rows, arm] * has, judged.first[rows, arm] * has
+    needless = (judged.why == Why.NO_GAIN).any(axis=1) & ~(judged.why == Why.BUDGET).any(axis=1)
     tier = np.full(len(code), 2, np.uint8)
     tier[has & (first >= NUDGE)] = 1
-    tier[(code == Decision.NONE) | (has & (kept >= SELF_CURE))] = 0
-    tier[np.isin(code, (Decision.TOKEN, Decision.DORMANT, Decision.REFER))] = 3
+    tier[(has & (kept >= SELF_CURE)) | ((code == Decision.NONE) & needless)] = 0
+    tier[~_can_pay(judged)] = 3
     tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
     tier[(code == Decision.HUMAN) | judged.stop] = 4
     return tier
+
+
+def _can_pay(judged: Judged) -> Bools:
+    """Whose bound allows a real plan, allowed or not, (n,)."""
+    return np.asarray(
+        (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
+    )
 
 
 def with_handoff(decisions: Decisions, handoff: Bytes) -> Decisions:

@@ -134,7 +134,8 @@ def why_not(batch: Batch) -> Objects:
     top = batch.decisions.top
     counted_all = _counts(code, width + len(rules))
     rows = np.arange(len(code))[:, None]
-    counted_all[:, Why.OK] -= ((top != NONE) & (judged.allowed & shown)[rows, top]).sum(axis=1)
+    offers = judged.offers
+    counted_all[:, Why.OK] = offers.sum(axis=1) - ((top != NONE) & offers[rows, top]).sum(axis=1)
     found = np.empty(len(code), dtype=object)
     for row, counted in enumerate(counted_all.tolist()):
         parts = [

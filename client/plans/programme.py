@@ -7,6 +7,10 @@ them gets the batch's answer; only accounts at an exact tie, as many as there ar
 need rounding.
 """
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import highspy
@@ -207,6 +211,19 @@ def _prices(programme: Programme, highest: float) -> tuple[Floats, float]:
     return best, least
 
 
+@contextmanager
+def _banner_to_stderr() -> Iterator[None]:
+    """HiGHS greets on the process's standard output before it can be told not to; what we print there is data."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def _master(limit: Floats, cuts: list[Floats], highest: float) -> tuple[Floats, float]:
     """The prices that the cuts so far allow, and their bound: min limit·λ + Σθ with θ ≥ value − use·λ, θ ≥ 0."""
     k, rows = len(limit), np.concatenate(cuts)
@@ -224,7 +241,8 @@ def _master(limit: Floats, cuts: list[Floats], highest: float) -> tuple[Floats, 
     lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     lp.a_matrix_.start_ = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=k + BLOCKS))])
     lp.a_matrix_.index_, lp.a_matrix_.value_ = row[order], entries[order]
-    highs = highspy.Highs()
+    with _banner_to_stderr():
+        highs = highspy.Highs()
     for name, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
         highs.setOptionValue(name, value)
     highs.passModel(lp)
