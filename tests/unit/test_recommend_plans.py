@@ -327,6 +327,60 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
     assert kept == (50,)
 
 
+def test_who_has_no_income_form_is_asked_for_one_also_where_a_rule_wants_affordable_plans(desk: Desk) -> None:
+    own = random_accounts(ACCOUNTS, seed=3)
+    own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
+    own["debt_type"] = np.full(ACCOUNTS, "card", dtype=object)
+    own["vulnerability_driver"] = np.full(ACCOUNTS, "none", dtype=object)
+    for name in ("adviser_engaged", "collection_costs_charged"):
+        own[name] = np.zeros(ACCOUNTS)
+    own["collection_cost_actual"] = np.full(ACCOUNTS, 1e7)
+    write_csv(desk.accounts, own)
+    settings = desk.folder / "settings.toml"
+    settings.write_text('packs = ["uk-fca"]\n')
+    assert desk.recommend(settings=settings).code == 0
+    first = [row for row in desk.rows() if row["rank"] == 1]
+    assert {row["decision"] for row in first if row["bound"] is None} == {"REFER"}
+    assert any(row["decision"] == "OFFER" for row in first)
+    assert all("CONC 7.3.10R" in row["why_not"] for row in first if row["bound"] is None)
+
+
+def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None:
+    catalogue = desk.folder / "letters.toml"
+    catalogue.write_text(
+        CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
+    )
+    settings = desk.folder / "settings.toml"
+    settings.write_text('[budgets]\ncontacts = 10\ngroup_column = "branch"\ngroup_floor = 0.2\n')
+    own = random_accounts(ACCOUNTS, seed=3)
+    own["branch"] = np.array(["north", "south"], dtype=object)[np.arange(ACCOUNTS) % 2]
+    write_csv(desk.accounts, own)
+    assert desk.recommend("control.csv", catalogue=catalogue).code == 0
+    result = desk.recommend("out.csv", "--json", catalogue=catalogue, settings=settings)
+    assert result.code == 0, result.err
+    summary = json.loads(result.out)
+
+    def letters(out: str) -> int:
+        return sum(
+            row["decision"] == "OFFER" and row["channel"] == "letter"
+            for row in desk.rows(out)
+            if row["rank"] == 1
+        )
+
+    assert letters("control.csv") > 10
+    assert letters("out.csv") <= 10
+    assert summary["limits_used"]["contacts"] == letters("out.csv")
+    assert summary["limits_prices"]["contacts"] > 0
+    settings.write_text("[budgets]\ndiscounts = 0\ncontacts = 0\nagents = 0\n")
+    none = desk.recommend("none.csv", catalogue=catalogue, settings=settings)
+    assert none.code == 0, none.err
+    assert letters("none.csv") == 0
+    settings.write_text('[budgets]\ngroup_column = "region"\ngroup_floor = 0.2\n')
+    lost = desk.recommend("lost.csv", catalogue=catalogue, settings=settings)
+    assert lost.code == 3
+    assert "region" in lost.err
+
+
 def test_a_pack_of_ones_own_stands_beside_the_settings(desk: Desk) -> None:
     settings = desk.folder / "settings.toml"
     settings.write_text('packs = ["nowhere.toml"]\n')
