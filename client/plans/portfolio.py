@@ -131,13 +131,13 @@ def options(
     worth = np.zeros((n, len(alike)))
     for place in range(len(alike)):
         arms = np.flatnonzero(key == place)
-        arm[:, place] = arms[value[:, arms].argmax(axis=1)]
-        worth[:, place] = value[np.arange(n), arm[:, place]]
+        best = arms[value[:, arms].argmax(axis=1)]
+        arm[:, place], worth[:, place] = best, value[np.arange(n), best]
     use = np.broadcast_to(alike.astype(np.float64), (n, *alike.shape)).copy()
     use[:, :, 1] = used.levels[:, alike[:, 1]]
     use[:, :, 3] *= np.isfinite(worth)
     keep = np.isfinite(worth) & ~_dominated(worth, use)
-    account, place = np.nonzero(keep)
+    account, _ = np.nonzero(keep)
     owed = float(np.maximum(balance, 1).sum())
     return Options(account, arm[keep], worth[keep], use[keep], n, owed)
 

@@ -27,7 +27,7 @@ class Batch:
             self.score = np.round(self.score, 1)
             self.balance = np.full(n, 100_000)
         self.allowed = random.random((n, P)) < 0.67
-        self.no_plan = 0.05 * self.balance
+        self.no_plan = np.asarray(0.05 * self.balance, np.float64)
         level = np.array([0, 0, 0, 0, 1, 1, 2, 2, 0, 0, 1, 2])
         self.used = Uses(
             agents=np.arange(P) % 3 == 0,
@@ -62,7 +62,7 @@ class Batch:
 def limits(batch: Batch, part: float) -> Budgets:
     """Part of what would be used with no limits."""
     free = batch.total(batch.argmax(batch.score))
-    return Budgets(**{name: int(each * part) for name, each in free.items()})
+    return Budgets.model_validate({name: int(each * part) for name, each in free.items()})
 
 
 @given(seed=st.integers(0, 10_000), part=st.floats(0, 1.2), n=st.integers(1, 60), coarse=st.booleans())
@@ -162,9 +162,9 @@ def test_group_floors_are_reached_or_named(seed: int, part: float, floor: float)
     batch = Batch(seed, 90)
     budgets = limits(batch, part).model_copy(update={"group_floor": floor})
     found = batch.choose(budgets, groups=True)  # plans that use nothing exist, so it can be met
-    can = (batch.allowed & batch.used.plan).any(axis=1)
+    can = np.any(batch.allowed & batch.used.plan, axis=1)
     for name in np.unique(batch.group):
-        here = batch.group == name
+        here = np.asarray(batch.group == name, np.bool_)
         got = (found.choice[here] >= 0) & batch.used.plan[found.choice[here]]
         assert got.sum() >= floor * can[here].sum()
     for name, used in batch.total(found.choice).items():
@@ -176,9 +176,9 @@ def test_a_floor_lifts_a_group_that_would_be_left_out_and_prices_it() -> None:
     batch.score[batch.group == "g1"] -= 0.5
     before = batch.choose(Budgets())
     after = batch.choose(Budgets(group_floor=0.6), groups=True)
-    here = batch.group == "g1"
+    here = np.asarray(batch.group == "g1", np.bool_)
     assert (before.choice[here] >= 0).mean() < 0.2
-    assert after.used["group g1"] >= 0.6 * (batch.allowed & batch.used.plan).any(axis=1)[here].sum()
+    assert after.used["group g1"] >= 0.6 * np.any(batch.allowed & batch.used.plan, axis=1)[here].sum()
     assert after.duals.groups["g1"] > 0
     assert after.duals.groups["g0"] == 0
     alone = batch.argmax(after.duals.priced(batch.score, batch.balance, batch.used, batch.group))

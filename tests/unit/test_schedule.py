@@ -1,5 +1,7 @@
 """Dated instalments: golden cases, sums to the last minor unit, and cost over the first date."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from fedrepay.shared.plans.schedule import (
     schedule,
     written,
 )
+from support.one_plan import one_plan
 
 CATALOGUE = parse_catalogue(
     """
@@ -57,25 +60,9 @@ def day(text: str) -> int:
     return int(np.datetime64(text, "D").astype(int))
 
 
-def plan(**changes: object) -> Plan:
-    given: dict[str, object] = {
-        "name": "INSTALMENT n3 day14 portal",
-        "kind": "INSTALMENT",
-        "channel": "portal",
-        "frequency": "monthly",
-        "human": False,
-        "instalment": 4000,
-        "count": 3,
-        "principal": 10_000,
-        "interest": 250,
-        "first_due": 14,
-        "dormant_months": 0,
-        "interest_per_day": 5.5,
-        "interest_saved": 0,
-        "fees_saved": 0,
-        "forgiven": 0,
-    }
-    return Plan(**(given | changes))  # type: ignore[arg-type]
+def plan(**changes: Any) -> Plan:
+    golden = {"instalment": 4000, "count": 3, "principal": 10_000, "interest": 250, "interest_per_day": 5.5}
+    return one_plan(**(golden | changes))
 
 
 def debts(balance: int, fees: int, apr: float, bound: int) -> Debts:

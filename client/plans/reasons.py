@@ -1,0 +1,260 @@
+"""Why a plan, in codes of fixed meaning, and what would have to change for it to be kept more surely.
+
+A reason is what one part of the additive model adds to the log-odds that the plan is kept, against the member's
+reference plan for the same account (parts that know the plan) or the consortium's average (parts that do not).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.plans.candidates import DAYS_A_YEAR
+from fedrepay.shared.plans.catalogue import MONTHS_EACH, Catalogue
+from fedrepay.shared.plans.schedule import FIRST_DUE, Plan
+from fedrepay.shared.schema.codebook import CodeBook
+
+Codes = npt.NDArray[np.uint16]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int8]
+Longs = npt.NDArray[np.int64]
+
+MOST = 4
+NONE = -1
+
+CODES = {
+    "R01": "AFFORD_BUFFER",
+    "R02": "OTHER_COMMITMENTS",
+    "R03": "PAYDAY_ALIGNED",
+    "R04": "KEPT_HISTORY",
+    "R05": "PLAN_LENGTH",
+    "R06": "INSTALMENT_SIZE",
+    "R07": "INTEREST_WAIVED",
+    "R08": "DISCOUNT",
+    "R09": "INCOME_CERTAINTY",
+    "R10": "BALANCE_SIZE",
+    "R11": "CONTACT_HISTORY",
+    "R12": "STAGE",
+    "R13": "PLAN_KIND",
+    "R14": "INCOME_LEVEL",
+    "R15": "WORK",
+    "R99": "OTHER",
+}
+"""Fixed meanings: a code is never used for anything else. Rules have the codes P…, from their packs."""
+NAMES = tuple(CODES)
+
+CODE_OF = {
+    "headroom": "R01",
+    "surplus": "R01",
+    "surplus_ratio": "R01",
+    "essential_ratio": "R01",
+    "other_plans": "R02",
+    "other_plans_ratio": "R02",
+    "priority_arrears": "R02",
+    "known_creditors": "R02",
+    "days_after_payday": "R03",
+    "days_to_payday": "R03",
+    "first_due": "R03",
+    "kept_ratio_12m": "R04",
+    "promises_12m": "R04",
+    "broken_plans_24m": "R04",
+    "episodes_24m": "R04",
+    "months": "R05",
+    "n": "R05",
+    "count": "R05",
+    "monthly": "R06",
+    "instalment": "R06",
+    "instalment_share": "R06",
+    "frequency": "R06",
+    "interest_waiver": "R07",
+    "fee_waiver": "R07",
+    "apr": "R07",
+    "discount": "R08",
+    "income_verified": "R09",
+    "statement_age_d": "R09",
+    "income_cv": "R09",
+    "balance": "R10",
+    "balance_months_income": "R10",
+    "arrears_share": "R10",
+    "days_since_payment": "R11",
+    "portal_logins_30d": "R11",
+    "inbound_30d": "R11",
+    "response_rate": "R11",
+    "channel": "R11",
+    "date_changes_90d": "R11",
+    "stage": "R12",
+    "dpd": "R12",
+    "product": "R12",
+    "kind": "R13",
+    "income": "R14",
+    "ln_income_vs_median": "R14",
+    "ln_income_vs_national_median": "R14",
+    "benefit_share": "R14",
+    "employment": "R15",
+}
+"""Which code a column speaks for; a column that is not here is ``R99``."""
+
+STEP = 0.05
+"""A counterfactual lifts P(kept) to the next round one of these."""
+MOST_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """How blocks of one release speak for codes: ``effects`` a block, ``average`` (blocks,), ``share`` (blocks, codes).
+
+    ``knows_plan`` (blocks,): the block reads a plan column.
+    """
+
+    effects: tuple[Floats, ...]
+    average: Floats
+    share: Floats
+    knows_plan: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, book: CodeBook, effects: Sequence[Floats], average: Sequence[float], towards: float
+    ) -> "Reasons":
+        """Prepare reasons.
+
+        Args:
+            book: the release's.
+            effects: log-odds of each bin of each block of the head ``kept_90`` (``score.block_effects``).
+            average: the mean effect of each block over the consortium (``score.Reasons.average``).
+            towards: 1 where outcome 1 is the good one, else −1.
+        """
+        blocks = book.blocks[:-1]
+        share = np.zeros((len(blocks), len(NAMES)))
+        for row, block in enumerate(blocks):
+            for name in block.columns:  # a cross speaks in equal parts for its two columns
+                share[row, NAMES.index(CODE_OF.get(name, "R99"))] += 1 / len(block.columns)
+        roles = {column.name: column.role for column in book.schema.columns}
+        plan = [any(roles[name] == "plan" for name in block.columns) for block in blocks]
+        return cls(
+            tuple(towards * each for each in effects[: len(blocks)]),
+            towards * np.asarray(average[: len(blocks)], np.float64),
+            share,
+            np.array(plan, np.bool_),
+        )
+
+    def parts(self, codes: Codes, reference: Codes | None = None) -> Floats:
+        """What each code adds to the log-odds that the plan is kept, (n, codes); they sum to the whole difference.
+
+        Args:
+            codes: of the chosen pairs, (n, blocks) (``PairCodes.of``).
+            reference: of the same accounts with the member's reference plan; without it, the average.
+        """
+        mine = self._effects(codes)
+        other = np.broadcast_to(self.average, mine.shape)
+        if reference is not None:
+            other = np.where(self.knows_plan, self._effects(reference), other)
+        return np.asarray((mine - other) @ self.share)
+
+    def top(self, codes: Codes, reference: Codes | None = None, least: float = 0.02) -> tuple[Ints, Floats]:
+        """Up to four codes of each pair, places in ``NAMES`` or −1, and their parts, (n, 4) each, strongest first.
+
+        Args:
+            codes: of the chosen pairs, (n, blocks).
+            reference: of their reference plans.
+            least: log-odds below which a part is no reason.
+        """
+        parts = self.parts(codes, reference)
+        order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :MOST]
+        strength = np.take_along_axis(parts, order, axis=1)
+        weak = np.abs(strength) < least
+        return np.where(weak, NONE, order).astype(np.int8), np.where(weak, 0.0, strength)
+
+    def _effects(self, codes: Codes) -> Floats:
+        return np.stack([effect[codes[:, place]] for place, effect in enumerate(self.effects)], axis=1)
+
+
+def text(place: int, part: float) -> str | None:
+    """One reason as it stands in a file: ``+R01 AFFORD_BUFFER (0.42)``; None for none."""
+    if place == NONE:
+        return None
+    name = NAMES[place]
+    return f"{'+' if part > 0 else '−'}{name} {CODES[name]} ({abs(part):.2f})"
+
+
+def rule_code(rule: str) -> str:
+    """The code of a reason that is a rule."""
+    return f"P {rule}"
+
+
+Predict = Callable[[Longs, Longs, Longs], Floats]
+"""(instalment, count, first_due), (m,) each → P(kept at 90 days), (m,)."""
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The smallest change that lifts P(kept).
+
+    Attributes:
+        kind: ``instalment`` or ``first_date``.
+        change: minor units less (below 0), or days earlier (below 0) or later.
+        instalment: then.
+        count: payments then.
+        first_due: days then.
+        target: the round probability that is reached.
+        kept: the probability itself.
+    """
+
+    kind: str
+    change: int
+    instalment: int
+    count: int
+    first_due: int
+    target: float
+    kept: float
+
+
+def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predict) -> Counterfactual | None:
+    """The smallest lower instalment, or else the nearest other first date, that lifts P(kept) to the next round 5 %.
+
+    Args:
+        plan: the chosen plan.
+        kept: its P(kept at 90 days).
+        catalogue: rounding, smallest instalment and longest term bound the change.
+        predict: the model on changed plans.
+
+    Returns:
+        None where nothing within those bounds is enough.
+    """
+    target = STEP * (math.floor(round(kept / STEP, 9)) + 1)
+    if not plan.pays or plan.kind == "TOKEN" or target >= 1:
+        return None
+    lower = _lower(plan, catalogue)
+    days = np.array(sorted(FIRST_DUE, key=lambda day: (abs(day - plan.first_due), day))[1:], np.int64)
+    same = np.ones(len(days), np.int64)
+    for kind, (instalment, count, first_due) in (
+        ("instalment", lower),
+        ("first_date", (same * plan.instalment, same * plan.count, days)),
+    ):
+        if not len(instalment):
+            continue
+        found = np.asarray(predict(instalment, count, first_due))
+        enough = np.flatnonzero(found >= target - 1e-9)
+        if len(enough):
+            at = int(enough[0])
+            moved = (int(instalment[at]), int(count[at]), int(first_due[at]))
+            change = moved[0] - plan.instalment if kind == "instalment" else moved[2] - plan.first_due
+            return Counterfactual(kind, change, *moved, round(target, 2), float(found[at]))
+    return None
+
+
+def _lower(plan: Plan, catalogue: Catalogue) -> tuple[Longs, Longs, Longs]:
+    """Lower instalments, the nearest first, with the longer terms that they need: simple interest, as in candidates."""
+    if plan.kind == "FULL":
+        return (np.zeros(0, np.int64),) * 3
+    step, each = catalogue.rounding, MONTHS_EACH[plan.frequency]
+    highest = (plan.instalment - 1) // step * step
+    instalment = np.arange(highest, catalogue.smallest_instalment - 1, -step, dtype=np.int64)[:MOST_STEPS]
+    a_year = plan.interest_per_day * DAYS_A_YEAR
+    per_payment = a_year * each / 24
+    fixed = plan.principal + a_year * (plan.first_due / DAYS_A_YEAR) - per_payment
+    left = instalment - per_payment
+    count = np.ceil(fixed / np.where(left > 0, left, np.nan) - 1e-9)
+    fits = np.isfinite(count) & (count <= 60) & (count * each <= catalogue.longest_months + 1e-9)
+    return instalment[fits], count[fits].astype(np.int64), np.full(int(fits.sum()), plan.first_due)

@@ -1,0 +1,109 @@
+"""Who goes to a human: each reason at its boundary, the strongest first, due at the soonest."""
+
+import numpy as np
+import pytest
+
+from fedrepay.client.plans.decide import HANDOFFS
+from fedrepay.client.plans.handover import (
+    CONTRADICTIONS,
+    REASONS,
+    STRONGEST_FIRST,
+    HandedOver,
+    contradictions,
+    hand_over,
+    minute_text,
+)
+from fedrepay.client.plans.settings import Handover
+
+NOW = 30_000_000
+
+
+def codes(found: HandedOver) -> list[str]:
+    return [HANDOFFS[each] for each in found.code.tolist()]
+
+
+def test_lists_are_closed_and_the_same() -> None:
+    assert sorted(STRONGEST_FIRST) == sorted(HANDOFFS[1:]) == sorted(REASONS) == sorted(Handover().hours)
+
+
+def test_nothing_known_hands_nobody_over() -> None:
+    found = hand_over(Handover(), {}, 3, NOW)
+    assert codes(found) == ["", "", ""]
+    assert found.reason.tolist() == ["", "", ""]
+    assert found.due.tolist() == [-1, -1, -1]
+
+
+def test_the_third_date_change_and_not_the_second() -> None:
+    changes = np.array([2, 3, np.nan])
+    found = hand_over(Handover(), {"date_changes_90d": changes}, 3, NOW)
+    assert codes(found) == ["", "DATE_CHANGES", ""]
+    assert found.reason[1] == "the date of payment was changed again and again: 3 times in 90 days"
+    assert found.due[1] == NOW + 48 * 60
+
+
+@pytest.mark.parametrize(
+    ("column", "code"),
+    [
+        ("human_requested", "REQUESTED"),
+        ("vulnerable", "VULNERABLE"),
+        ("rule", "RULE"),
+        ("unknown_fact", "UNKNOWN_FACT"),
+    ],
+)
+def test_yes_and_only_yes_hands_over(column: str, code: str) -> None:
+    found = hand_over(Handover(), {column: np.array([True, False, None], object)}, 3, NOW)
+    assert codes(found) == [code, "", ""]
+    assert found.reason[0] == REASONS[code]
+
+
+def test_confidence_below_the_least() -> None:
+    settings = Handover(least_confidence=0.6)
+    found = hand_over(settings, {"confidence": np.array([0.59, 0.6, np.nan])}, 3, NOW)
+    assert codes(found) == ["LOW_CONFIDENCE", "", ""]
+
+
+def test_the_strongest_names_it_and_the_soonest_sets_the_hour() -> None:
+    settings = Handover(hours=Handover().hours | {"REQUESTED": 100, "DATE_CHANGES": 5})
+    known = {"human_requested": np.array([1]), "date_changes_90d": np.array([9])}
+    found = hand_over(settings, known, 1, NOW)
+    assert codes(found) == ["REQUESTED"]
+    assert found.due.tolist() == [NOW + 5 * 60]
+    assert minute_text(0) == "1970-01-01T00:00"
+
+
+CONSISTENT = {
+    "income": 200_000.0,
+    "surplus": 20_000.0,
+    "balance": 90_000.0,
+    "fees": 0.0,
+    "kept_ratio_12m": 0.5,
+    "promises_12m": 2.0,
+    "median_income": 180_000.0,
+    "income_verified": "verified",
+    "employment": "employed",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({}, ""),
+        ({"surplus": 200_000.0}, ""),
+        ({"surplus": 200_001.0}, "SURPLUS_ABOVE_INCOME"),
+        ({"income": np.nan, "income_verified": "none"}, "SURPLUS_WITHOUT_INCOME"),
+        ({"income": np.nan, "surplus": np.nan}, "FORM_WITHOUT_INCOME"),
+        ({"income": np.nan, "surplus": np.nan, "income_verified": "none"}, ""),
+        ({"fees": 90_001.0}, "FEES_ABOVE_BALANCE"),
+        ({"promises_12m": 0.0}, "KEPT_WITHOUT_PROMISE"),
+        ({"promises_12m": 0.0, "kept_ratio_12m": np.nan}, ""),
+        ({"employment": "unemployed"}, ""),
+        ({"employment": "unemployed", "income": 270_001.0}, "NO_WORK_HIGH_INCOME"),
+    ],
+)
+def test_each_contradiction_at_its_boundary(changed: dict[str, object], name: str) -> None:
+    row = CONSISTENT | changed
+    known = {key: np.array([each], object if isinstance(each, str) else float) for key, each in row.items()}
+    assert contradictions(known, 1).tolist() == [name]
+    found = hand_over(Handover(), known, 1, NOW)
+    assert codes(found) == (["CONTRADICTION"] if name else [""])
+    assert not name or str(found.reason[0]).endswith(CONTRADICTIONS[name])
