@@ -1,9 +1,10 @@
 """What a member adds to the shared model from its own records, and never sends.
 
-Each head gets an intercept and a slope on the shared log-odds. A member with many offers may add a correction of the
-model's own form with the shared log-odds as offset; it counts only for plans like those it has offered itself, and
-only if its cross-validated loss beats the shared model's by more than one standard error (the one-standard-error rule,
-Hastie, Tibshirani & Friedman, *The Elements of Statistical Learning*, 7.10). Elsewhere its records say nothing.
+Each head gets an intercept, so that it is right on average for the member's own customers (no slope: docs/adr/0011).
+A member with many offers may add a correction of the model's own form with the shared log-odds as offset; it counts
+only for plans like those it has offered itself, and only if its cross-validated loss beats the shared model's by more
+than one standard error (the one-standard-error rule, Hastie, Tibshirani & Friedman, *The Elements of Statistical
+Learning*, 7.10). Elsewhere its records say nothing.
 """
 
 from collections.abc import Sequence
@@ -27,18 +28,17 @@ LEAST_ALIKE = 20
 """An own plan was offered so often at least."""
 OVERLAP = ("kind", "months", "discount", "interest_waiver")
 """Blocks that make two plans alike."""
-PRIOR_INTERCEPT, PRIOR_SLOPE = 0.5, 0.2
-"""Standard deviations of what is expected of a member: intercept around 0, slope around 1."""
+PRIOR_INTERCEPT = 0.5
+"""Standard deviation of what is expected of a member's intercept, around 0."""
 PENALTIES = (300.0, 100.0, 30.0, 10.0)
 _FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """One head: log-odds become intercept + slope·shared, plus the effects of own weights (d,) if there are any."""
+    """One head: log-odds become intercept + shared, plus the effects of own weights (d,) if there are any."""
 
     intercept: float
-    slope: float
     weights: Floats | None
 
 
@@ -56,7 +56,7 @@ class Personal:
     def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
         """Log-odds of outcome 1, (n, P), from the shared model's."""
         own = self.heads[head]
-        out = own.intercept + own.slope * shared_logit
+        out = own.intercept + shared_logit
         if own.weights is not None:
             inside = np.isin(_keys(self.book, pair_codes.blocks), self.alike)
             out = out + np.where(inside, pair_codes.logits(block_effects(self.book, own.weights)), 0.0)
@@ -70,7 +70,7 @@ def fit(book: CodeBook, table: Table, weights: Floats, *, correct: bool = True, 
         book: the code book.
         table: the member's training rows, n.
         weights: the shared model, (H, d).
-        correct: whether to try a correction beyond intercept and slope.
+        correct: whether to try a correction beyond the intercept.
         seed: of the folds.
     """
     assert table.outcomes is not None  # noqa: S101 - training rows have them
@@ -82,40 +82,37 @@ def fit(book: CodeBook, table: Table, weights: Floats, *, correct: bool = True, 
         inside = table.outcomes[:, head] >= 0
         labels = table.outcomes[inside, head].astype(float)
         offset = rows[inside] @ weights[head]
-        intercept, slope = calibrate(offset, labels)
+        intercept = calibrate(offset, labels)
         own = None
         if correct and len(labels) >= LEAST_OFFERS:
-            base = intercept + slope * offset
-            own = _correction(rows[inside], base, labels, fold[inside])
-        found.append((intercept, slope, own))
+            own = _correction(rows[inside], intercept + offset, labels, fold[inside])
+        found.append((intercept, own))
     return Personal(book, _monotone(book, found), keys[counts >= LEAST_ALIKE])
 
 
-def _monotone(book: CodeBook, found: Sequence[tuple[float, float, Floats | None]]) -> tuple[Correction, ...]:
+def _monotone(book: CodeBook, found: Sequence[tuple[float, Floats | None]]) -> tuple[Correction, ...]:
     """Corrections are made monotone as the release is, so that the sum is."""
-    own = np.array([np.zeros(book.dimension) if each[2] is None else each[2] for each in found])
+    own = np.array([np.zeros(book.dimension) if weights is None else weights for _, weights in found])
     projected = monotone.project(book, own)
     return tuple(
-        Correction(intercept, slope, None if weights is None else projected[head])
-        for head, (intercept, slope, weights) in enumerate(found)
+        Correction(intercept, None if weights is None else projected[head])
+        for head, (intercept, weights) in enumerate(found)
     )
 
 
-def calibrate(offset: Floats, labels: Floats) -> tuple[float, float]:
-    """Intercept and slope on given log-odds, (n,) each: penalised maximum likelihood by Newton's method."""
-    design = np.stack([np.ones_like(offset), offset], axis=1)
-    centre = np.array([0.0, 1.0])
-    precision = np.array([PRIOR_INTERCEPT, PRIOR_SLOPE]) ** -2.0
-    found = centre.copy()
-    for _ in range(30):
-        likely = _sigmoid(design @ found)
-        slope = design.T @ (likely - labels) + precision * (found - centre)
-        bend = (design * (likely * (1 - likely))[:, None]).T @ design + np.diag(precision)
-        step = np.linalg.solve(bend, slope)
-        found = found - step
-        if np.abs(step).max() < 1e-9:
+def calibrate(offset: Floats, labels: Floats) -> float:
+    """The intercept on given log-odds, (n,) each: penalised maximum likelihood by Newton's method."""
+    precision = PRIOR_INTERCEPT**-2.0
+    found = 0.0
+    for _ in range(50):
+        likely = _sigmoid(offset + found)
+        step = (float((likely - labels).sum()) + precision * found) / (
+            float((likely * (1 - likely)).sum()) + precision
+        )
+        found -= step
+        if abs(step) < 1e-9:
             break
-    return float(found[0]), float(found[1])
+    return found
 
 
 def _correction(rows: Floats, base: Floats, labels: Floats, fold: npt.NDArray[np.int64]) -> Floats | None:

@@ -70,7 +70,9 @@ def lenders(preset: Preset, seed: int, sizes: Sequence[int] = SIZES) -> tuple[Le
     found = []
     for place, size in enumerate(sizes):
         effects = _effects(preset, place, rng)
-        found.append(Lender(f"m{place + 1:02d}", size, _book(preset, rng), effects, _policy(preset, place, rng)))
+        found.append(
+            Lender(f"m{place + 1:02d}", size, _book(preset, rng), effects, _policy(preset, place, rng))
+        )
     return tuple(found)
 
 
@@ -89,7 +91,12 @@ def _book(preset: Preset, rng: np.random.Generator) -> Book:
 
 
 def _policy(preset: Preset, place: int, rng: np.random.Generator) -> Policy:
-    parts: tuple[Literal["short", "long_waiver", "settlement", "long"], ...] = ("short", "long_waiver", "settlement", "long")
+    parts: tuple[Literal["short", "long_waiver", "settlement", "long"], ...] = (
+        "short",
+        "long_waiver",
+        "settlement",
+        "long",
+    )
     plain = Policy(
         target=float(rng.uniform(0.35, 0.9)),
         fit=float(rng.uniform(0.6, 1.6)),
@@ -111,7 +118,19 @@ def _effects(preset: Preset, place: int, rng: np.random.Generator) -> Effects:
     if preset == "otherworld":
         return replace(plain, link="cloglog")
     if preset == "unlike":  # every slope of this lender's debtors by another factor
-        slopes = ("pay_below", "pay_above", "pay_waiver", "pay_discount", "accept_below", "accept_above", "accept_discount", "accept_waiver", "accept_month", "payday", "delay")
+        slopes = (
+            "pay_below",
+            "pay_above",
+            "pay_waiver",
+            "pay_discount",
+            "accept_below",
+            "accept_above",
+            "accept_discount",
+            "accept_waiver",
+            "accept_month",
+            "payday",
+            "delay",
+        )
         return replace(plain, **{name: getattr(plain, name) * rng.uniform(0.4, 1.6) for name in slopes})
     if preset == "opposed":
         if place % 2:
@@ -135,7 +154,9 @@ def offered_part(policy: Policy, arms: Arms) -> Bools:
     return np.asarray(chosen | token)
 
 
-def choose(policy: Policy, accounts: Accounts, plans: Candidates, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def choose(
+    policy: Policy, accounts: Accounts, plans: Candidates, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """The arm a lender's own policy offers each of n accounts, (n,)."""
     known, arms = accounts.columns, plans.arms
     income = np.nan_to_num(known["income"].astype(float), nan=float(known["median_income"][0]))

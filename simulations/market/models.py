@@ -3,7 +3,7 @@
 Each gives P(first payment) and P(kept at 90 days) for n accounts × P plans; the optimiser after it is the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -16,14 +16,14 @@ from fedrepay.client.learning import contribution, make_learner, monotone
 from fedrepay.client.plans.pairs import PairCodes, PairEncoder
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.client.seal import add_noise
+from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy
-from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations import baselines
 from fedrepay.simulations.market.people import Accounts
-from fedrepay.simulations.market.records import book, canonical, catalogue
+from fedrepay.simulations.market.records import book, catalogue
 from fedrepay.simulations.market.truth import Outcome
 
 Floats = npt.NDArray[np.float64]
@@ -41,38 +41,35 @@ class Scored:
     codes: PairCodes
 
     @cached_property
-    def experts(self) -> Floats:
-        """The expert terms of all pairs, (n, P, terms)."""
-        columns = {name: np.asarray(each)[:, None] for name, each in self.values.items() if each.dtype != object}
+    def columns(self) -> dict[str, Values]:
+        """Account columns as (n, 1), plan columns as (1, P) or (n, P)."""
         arms = self.plans.arms
-        columns |= {
+        known: dict[str, Values] = {name: each[:, None] for name, each in self.values.items()}
+        return known | {
             "months": self.plans.months,
             "monthly": self.plans.monthly.astype(float),
             "discount": arms.discount[None, :],
             "interest_waiver": arms.interest_waiver[None, :],
             "first_due": arms.first_due[None, :].astype(float),
         }
-        return expert_terms(columns, self.plans.valid.shape)
 
     @cached_property
-    def raw(self) -> npt.NDArray[np.float32]:
+    def experts(self) -> Floats:
+        """The expert terms of all pairs, (n, P, terms)."""
+        return expert_terms(self.columns, self.plans.valid.shape)
+
+    @cached_property
+    def raw(self) -> Floats:
         """Raw columns of all pairs for trees, (n·P, columns)."""
-        known = {name: each[:, None] for name, each in self.values.items()}
-        arms = self.plans.arms
-        known |= {
-            "months": self.plans.months,
-            "monthly": self.plans.monthly.astype(float),
-            "discount": arms.discount[None, :],
-            "interest_waiver": arms.interest_waiver[None, :],
-            "first_due": arms.first_due[None, :].astype(float),
-        }
-        return raw_columns(known, self.plans.valid.shape)
+        return raw_columns(self.columns, self.plans.valid.shape)
 
 
 def scored(encoder: PairEncoder, accounts: Accounts, plans: Candidates) -> Scored:
     """Code new accounts with their candidates."""
     given = {name: accounts.columns[name] for name in (column.name for column in encoder.account_columns)}
-    values, _ = encoder.derive_accounts({name: np.asarray(each) for name, each in given.items()}, len(accounts))
+    values, _ = encoder.derive_accounts(
+        {name: np.asarray(each) for name, each in given.items()}, len(accounts)
+    )
     codes, _ = encoder.encode(values, plans)
     return Scored(accounts, plans, values, codes)
 
@@ -163,13 +160,15 @@ def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed:
     sums = learner.segments()
     state = learner.start()
     for index in range(ROUNDS):
-        opened = sum(learner.contribution(index, state, each) for each in rows)
+        opened = np.sum([learner.contribution(index, state, each) for each in rows], axis=0)
         mechanisms: tuple[Mechanism, ...] = ()
         if epsilon is not None:
             mu = target_mu(epsilon, DELTA, most_draws(sums, len(rows), ATTEMPTS))
             mechanisms = plan_attempt(mu, sums, range(index), index, len(rows), colluders)
         for member in range(len(rows)):
-            opened = add_noise(opened, mechanisms, SeededEntropy(f"{seed} {member} {index} {epsilon}".encode()))
+            opened = add_noise(
+                opened, mechanisms, SeededEntropy(f"{seed} {member} {index} {epsilon}".encode())
+            )
         state = learner.step(index, state, opened, mechanisms)
     return Additive(monotone.project(the_book, state.weights))
 
@@ -193,8 +192,7 @@ def own_additive(table: Table, seed: int) -> Additive | None:
 
 def own_expert(table: Table, seed: int) -> Expert | None:
     """A member's own small expert ridge, without privacy."""
-    columns = {name: np.asarray(each) for name, each in table.values.items() if each.dtype != object}
-    terms = expert_terms(columns, (len(table.codes),))
+    terms = expert_terms(table.values, (len(table.codes),))
     centre, spread = terms.mean(axis=0), terms.std(axis=0) + 1e-9
     terms = (terms - centre) / spread
     found = []
@@ -227,9 +225,9 @@ def population(table: Table, head: int) -> tuple[npt.NDArray[np.bool_], npt.NDAr
     return inside, table.outcomes[inside, head]
 
 
-def expert_terms(columns: dict[str, npt.NDArray[np.generic]], shape: tuple[int, ...]) -> Floats:
+def expert_terms(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Floats:
     """Sixteen terms of the known columns, shape (*shape, 16)."""
-    c = {name: np.asarray(each, np.float64) for name, each in columns.items()}
+    c = {name: np.asarray(each, np.float64) for name, each in columns.items() if each.dtype != object}
     unit = np.maximum(0.04 * c["median_income"], 0.12 * c["income"])
     z = (c["surplus"] - c["other_plans"] - c["priority_arrears"] - c["monthly"]) / unit
     absent = np.isnan(z)
@@ -257,17 +255,20 @@ def expert_terms(columns: dict[str, npt.NDArray[np.generic]], shape: tuple[int, 
     return np.stack([np.broadcast_to(term, shape).astype(np.float64) for term in terms], axis=-1)
 
 
-def raw_columns(columns: dict[str, Values], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def raw_columns(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Floats:
     """Account and plan columns as numbers for trees, (rows, columns); categories by their place in the schema."""
     found = []
     for column in book().schema.columns:
-        if not column.is_input or (column.derived is not None and column.role == "plan") or column.name == "kind":
+        derived_plan = column.derived is not None and column.role == "plan"
+        if not column.is_input or derived_plan or column.name == "kind":
             continue
         values = columns[column.name]
         if column.type == "category":
-            of = {name: place for place, name in enumerate(column.categories)}
-            values = np.array([of.get(each, -1) for each in values.reshape(-1)], np.float32).reshape(values.shape)
-        found.append(np.broadcast_to(np.asarray(values, np.float32), shape).reshape(-1))
+            places = {name: float(place) for place, name in enumerate(column.categories)}
+            numbers = np.array([places[str(each)] for each in values.reshape(-1)]).reshape(values.shape)
+        else:
+            numbers = np.asarray(values, np.float64)
+        found.append(np.broadcast_to(numbers, shape).reshape(-1))
     return np.stack(found, axis=1)
 
 

@@ -6,7 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.plans.candidates import Candidates
-from fedrepay.simulations.market.truth import AFTER_MISS, INCOME, MOVES, SHOCK, Debtors, Effects, agreement, linked, payday_gap
+from fedrepay.simulations.market.truth import (
+    AFTER_MISS,
+    INCOME,
+    MOVES,
+    SHOCK,
+    Debtors,
+    Effects,
+    agreement,
+    linked,
+    payday_gap,
+)
 
 Floats = npt.NDArray[np.float64]
 LONGEST = 12
@@ -27,7 +37,11 @@ class Paths:
 
 
 def draw(
-    effects: Effects, debtors: Debtors, plans: Candidates, arm: npt.NDArray[np.int64], rng: np.random.Generator
+    effects: Effects,
+    debtors: Debtors,
+    plans: Candidates,
+    arm: npt.NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> Paths:
     """Draw what happened to n offers.
 

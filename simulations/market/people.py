@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.plans.candidates import Debts
+from fedrepay.shared.schema.bins import Values
 from fedrepay.simulations.market.truth import EMPLOYED, INCOME, SICK, UNEMPLOYED, Debtors
 
 Floats = npt.NDArray[np.float64]
-Columns = dict[str, npt.NDArray[np.generic]]
+Columns = dict[str, Values]
 
 MEDIAN_INCOME = 156_000
 """Pence a month (StepChange 2022, mean of £1,558)."""
@@ -30,7 +31,13 @@ SURPLUS, SPREAD = 0.0963, 0.1144
 """Mean and standard deviation of surplus ÷ income: mean about £155, 20 % negative."""
 
 STAGES = ("early", "late", "pre_charge_off", "charged_off", "purchased")
-_DPD = {"early": (5, 45), "late": (30, 120), "pre_charge_off": (90, 200), "charged_off": (180, 720), "purchased": (240, 1080)}
+_DPD = {
+    "early": (5, 45),
+    "late": (30, 120),
+    "pre_charge_off": (90, 200),
+    "charged_off": (180, 720),
+    "purchased": (240, 1080),
+}
 PRODUCTS = ("card", "loan", "overdraft", "retail", "energy", "telecom", "other")
 
 
@@ -72,7 +79,12 @@ class Accounts:
     def debts(self, bound: npt.NDArray[np.int64]) -> Debts:
         """The debts, with an affordability bound, for candidates."""
         known = self.columns
-        return Debts(known["balance"].astype(np.int64), known["fees"].astype(np.int64), known["apr"].astype(float), bound)
+        return Debts(
+            known["balance"].astype(np.int64),
+            known["fees"].astype(np.int64),
+            known["apr"].astype(float),
+            bound,
+        )
 
 
 def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = False) -> Accounts:
@@ -83,11 +95,22 @@ def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = F
     income = employed_income * INCOME[state]
     surplus = rng.normal(SURPLUS, SPREAD, n) * income
     debts = 1 + rng.choice(8, n, p=DEBTS)
-    other = np.minimum(rng.binomial(debts - 1, 0.25) * income * rng.uniform(0.01, 0.035, n), np.maximum(0.6 * surplus, 0.01 * income))
+    other = np.minimum(
+        rng.binomial(debts - 1, 0.25) * income * rng.uniform(0.01, 0.035, n),
+        np.maximum(0.6 * surplus, 0.01 * income),
+    )
     other = np.where(debts > 1, other, 0.0)
     priority = np.where(rng.random(n) < 0.10, income * rng.uniform(0.01, 0.03, n), 0.0)
     payday = rng.integers(0, 31, n)
-    debtors = Debtors(w, employed_income, state, surplus, np.round(other) + np.round(priority), payday, heavy_shocks)
+    debtors = Debtors(
+        w,
+        employed_income,
+        state,
+        surplus,
+        np.asarray(np.round(other) + np.round(priority)),
+        payday,
+        heavy_shocks,
+    )
     balance = np.round(np.clip(book.balance * np.exp(rng.normal(0, 0.95, n)), 5_000, 3_000_000))
     stage = rng.choice(len(STAGES), n, p=book.stages)
     columns: Columns = {
@@ -137,7 +160,9 @@ def _behaviour(w: Floats, stage: npt.NDArray[np.int64], rng: np.random.Generator
         "promises_12m": np.minimum(promises, 24).astype(float),
         "kept_ratio_12m": np.where(promises > 0, kept / np.maximum(promises, 1), np.nan),
         "broken_plans_24m": np.minimum(rng.poisson(np.exp(-0.6 - 0.5 * w)), 6).astype(float),
-        "days_since_payment": np.round(np.minimum(np.exp(rng.normal(4.4 - 0.5 * w, 0.9)), np.minimum(dpd + 60, 720))),
+        "days_since_payment": np.round(
+            np.minimum(np.exp(rng.normal(4.4 - 0.5 * w, 0.9)), np.minimum(dpd + 60, 720))
+        ),
         "portal_logins_30d": np.minimum(rng.poisson(np.exp(0.1 + 0.4 * w)), 30).astype(float),
         "response_rate": np.where(rng.random(n) < 0.1, np.nan, np.round(response, 3)),
     }

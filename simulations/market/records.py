@@ -144,7 +144,11 @@ def _payments(offers: Offers, happened: paths.Paths, rng: np.random.Generator) -
     rows.append((missed, offers.first_due_on[missed], offers.instalment[missed]))  # bounces below
     numbers = np.arange(sum(len(each[0]) for each in rows))
     bounced = numbers[len(numbers) - len(missed) :]
-    again = rng.choice(numbers[: len(offer)], int(0.01 * len(offer)), replace=False) if len(offer) else numbers[:0]
+    again = (
+        rng.choice(numbers[: len(offer)], int(0.01 * len(offer)), replace=False)
+        if len(offer)
+        else numbers[:0]
+    )
     whole = [np.concatenate([each[place] for each in rows]) for place in range(3)]
     back = (missed, offers.first_due_on[missed] + 3, offers.instalment[missed])
     reverses = np.concatenate([np.full(len(numbers) + len(again), -1), bounced])
@@ -164,7 +168,7 @@ def training_table(records: Records) -> Table:
     labels = derive(records.offers, records.payments, NO_REPROFILES, AS_OF)
     outcomes = np.stack([labels.first_paid, labels.kept_90], axis=1).astype(np.int8)
     whole = canonical(book(), records.columns())
-    usable = (outcomes >= 0).any(axis=1)
+    usable = np.flatnonzero((outcomes >= 0).any(axis=1))
     table = Table(
         codes=encode.encode(book().schema, whole),
         outcomes=outcomes,

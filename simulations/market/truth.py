@@ -181,7 +181,7 @@ def agreement(effects: Effects, debtors: Debtors, plans: Candidates) -> Floats:
 
 
 def headroom(debtors: Debtors, plans: Candidates) -> Floats:
-    """z without a shock in the state at the offer, (n, P)."""
+    """Headroom z without a shock in the state at the offer, (n, P)."""
     left = debtors.surplus - debtors.promised
     return np.asarray((left[:, None] - plans.monthly) / debtors.unit()[:, None])
 

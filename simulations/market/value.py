@@ -53,8 +53,21 @@ def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, wi
     """
     n, p = plans.valid.shape
     empty = np.full(n, -1, np.int32)
-    verdict = Verdict((), np.full((n, p), -1, np.int32), empty, empty, np.zeros((n, 0), bool), empty, np.zeros(n, bool), np.ones(n, bool))
-    cases = Cases(np.arange(n).astype(str).astype(object), ~np.isnan(accounts.columns["income"].astype(float)), np.zeros(n, bool))
+    verdict = Verdict(
+        (),
+        np.full((n, p), -1, np.int32),
+        empty,
+        empty,
+        np.zeros((n, 0), bool),
+        empty,
+        np.zeros(n, bool),
+        np.ones(n, bool),
+    )
+    cases = Cases(
+        np.arange(n).astype(str).astype(object),
+        ~np.isnan(accounts.columns["income"].astype(float)),
+        np.zeros(n, bool),
+    )
     judged = judge(value, plans, cases, *heads, verdict, np.ones(p, bool), within)
     score = np.where(judged.offers, judged.score, -np.inf)
     arm = score.argmax(axis=1)
@@ -83,7 +96,7 @@ def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: Ints) -> W
         uplift=value - truth.no_plan / balance,
         first=np.where(none, 0.0, truth.first[at, arm]),
         kept=np.where(none, 0.0, truth.kept[at, arm]),
-        affordable=np.where(offered, plans.monthly[at, arm] <= left, True),
+        affordable=~offered | (plans.monthly[at, arm] <= left),
         offered=offered,
         balance=balance,
     )

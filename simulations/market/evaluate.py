@@ -1,0 +1,223 @@
+"""Ways of choosing plans, compared on new accounts of each lender against the market's truth.
+
+``own`` is the lender's policy until now, ``own_affordable`` the same among affordable plans, ``alone`` the optimiser with
+the better of the lender's own two models (by its own cross-validation, without privacy), ``trees`` with its own LightGBM,
+``shared`` with the released model, ``shared_own`` with the released model and the lender's own part, ``perfect`` with the
+true heads, ``oracle`` the affordable plan of highest true value. All but ``own`` keep within the same bound.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.plans import personal
+from fedrepay.client.plans.affordability import sustainable
+from fedrepay.client.plans.objective import affordable
+from fedrepay.client.plans.pairs import PairEncoder
+from fedrepay.client.plans.settings import Affordability, Income, Settings
+from fedrepay.shared.plans.candidates import Candidates, candidates
+from fedrepay.simulations.market import lenders, models, people
+from fedrepay.simulations.market import truth as market_truth
+from fedrepay.simulations.market.lenders import Lender
+from fedrepay.simulations.market.models import Additive, Heads, Model, Scored
+from fedrepay.simulations.market.people import ERRORS, Accounts
+from fedrepay.simulations.market.records import book, catalogue, stated_bound
+from fedrepay.simulations.market.truth import Outcome
+from fedrepay.simulations.market.value import NO_PLAN, Bools, Ints, Worth, choose, with_tokens, worth
+
+WAYS = ("own", "own_affordable", "alone", "trees", "shared", "shared_own", "perfect", "oracle")
+REAL = ("FULL", "INSTALMENT", "SETTLEMENT")
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """New accounts of one lender with what the optimiser may choose from, and what is true of it."""
+
+    lender: Lender
+    accounts: Accounts
+    settings: Settings
+    plans: Candidates
+    within: Bools
+    truth: Outcome
+    scored: Scored
+
+    def worth(self, heads: Heads, settings: Settings | None = None) -> Worth:
+        """The true worth of the optimiser's choice with these heads."""
+        value = (settings or self.settings).value
+        arm = choose(value, self.accounts, self.plans, heads, self.within)
+        return worth(self.accounts, self.plans, self.truth, arm)
+
+    def chosen(self, heads: Heads) -> Ints:
+        """The optimiser's choice with these heads, (n,)."""
+        return choose(self.settings.value, self.accounts, self.plans, heads, self.within)
+
+    @cached_property
+    def oracle(self) -> Worth:
+        """The affordable plan of highest true value, or none."""
+        real = self.within & self.plans.valid & self.plans.arms.is_kind(*REAL)
+        value = np.where(real, self.truth.value, -np.inf)
+        arm = np.where(value.max(axis=1) > self.truth.no_plan, value.argmax(axis=1), NO_PLAN)
+        return worth(self.accounts, self.plans, self.truth, with_tokens(self.plans, self.within, arm))
+
+
+def ground(
+    encoder: PairEncoder,
+    lender: Lender,
+    seed: int,
+    size: int,
+    settings: Settings,
+    accounts: Accounts | None = None,
+) -> Ground:
+    """Draw new accounts of a lender (or take given ones) and evaluate every plan for them.
+
+    Args:
+        encoder: of the market's pairs.
+        lender: whose accounts.
+        seed: of the draw; the market's own.
+        size: how many accounts.
+        settings: the optimiser's.
+        accounts: use these instead of drawing.
+    """
+    rng = np.random.default_rng([seed, 31, int(lender.name[1:])])
+    heavy = lender.effects.link != "logit"
+    new = people.draw(lender.book, size, rng, heavy_shocks=heavy) if accounts is None else accounts
+    rules, arms = catalogue()
+    plans = candidates(rules, arms, new.debts(bound(settings.affordability, new)))
+    truth = market_truth.outcome(lender.effects, new.debtors, plans)
+    return Ground(lender, new, settings, plans, affordable(plans), truth, models.scored(encoder, new, plans))
+
+
+def bound(settings: Affordability, accounts: Accounts) -> npt.NDArray[np.int64]:
+    """The affordability bound of each account, (n,)."""
+    known = accounts.columns
+    promised = known["other_plans"].astype(float) + known["priority_arrears"].astype(float)
+    income, surplus = known["income"].astype(float), known["surplus"].astype(float)
+    return sustainable(settings, income, surplus, known["income_verified"], promised)
+
+
+def logged(the_ground: Ground, seed: int) -> tuple[Worth, Worth]:
+    """What the lender's own policy brings: as it was, and the same kept to affordable plans."""
+    lender, accounts = the_ground.lender, the_ground.accounts
+    rng = np.random.default_rng([seed, 32, int(lender.name[1:])])
+    rules, arms = catalogue()
+    plans = candidates(rules, arms, accounts.debts(stated_bound(accounts)))
+    truth = market_truth.outcome(lender.effects, accounts.debtors, plans)
+    own = worth(accounts, plans, truth, lenders.choose(lender.policy, accounts, plans, rng))
+    kept = replace(the_ground.plans, valid=the_ground.plans.valid & the_ground.within)
+    possible = kept.valid & arms.is_kind(*REAL) & lenders.offered_part(lender.policy, arms)
+    arm = np.where(possible.any(axis=1), lenders.choose(lender.policy, accounts, kept, rng), NO_PLAN)
+    arm = with_tokens(kept, the_ground.within, arm)
+    return own, worth(accounts, the_ground.plans, the_ground.truth, arm)
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """A member's own models; ``additive`` or ``expert`` is None where a head has one class only."""
+
+    additive: Additive | None
+    expert: models.Expert | None
+    trees: models.Trees | None
+    part: personal.Personal
+
+    @property
+    def best(self) -> Model | None:
+        """The better of the two by the member's own cross-validation."""
+        found = [each for each in (self.additive, self.expert) if each is not None]
+        return min(found, key=lambda each: each.loss, default=None)
+
+
+def own_models(table: Table, shared: Additive, seed: int, *, trees: bool) -> Own:
+    """Fit all that a member can make of its own rows."""
+    return Own(
+        models.own_additive(table, seed),
+        models.own_expert(table, seed),
+        models.own_trees(table, seed) if trees else None,
+        personal.fit(book(), table, shared.weights, seed=seed),
+    )
+
+
+def with_part(the_ground: Ground, shared: Additive, part: personal.Personal) -> Heads:
+    """The released model's heads with a member's own part."""
+    logits = shared.logits(the_ground.scored)
+    codes = the_ground.scored.codes
+    first, kept = (models.sigmoid(part.adjust(head, each, codes)) for head, each in enumerate(logits))
+    return first, kept
+
+
+def ways(the_ground: Ground, own: Own, shared: Additive, seed: int) -> dict[str, Worth]:
+    """The worth of each of ``WAYS`` on one lender's new accounts (``trees`` only where fitted)."""
+    before, within = logged(the_ground, seed)
+    found = {"own": before, "own_affordable": within}
+    heads: dict[str, Heads | None] = {
+        "alone": own.best.predict(the_ground.scored) if own.best else None,
+        "additive": own.additive.predict(the_ground.scored) if own.additive else None,
+        "expert": own.expert.predict(the_ground.scored) if own.expert else None,
+        "trees": own.trees.predict(the_ground.scored) if own.trees else None,
+        "shared": shared.predict(the_ground.scored),
+        "shared_own": with_part(the_ground, shared, own.part),
+        "perfect": models.Perfect(the_ground.truth).predict(the_ground.scored),
+    }
+    found |= {name: the_ground.worth(each) for name, each in heads.items() if each is not None}
+    if "alone" not in found:  # no model of its own: it goes on as before, kept to affordable plans
+        found["alone"] = within
+    return found | {"oracle": the_ground.oracle}
+
+
+def price_of_caution(
+    encoder: PairEncoder, the_ground: Ground, shared: Additive, seed: int
+) -> dict[str, float]:
+    """Value at the bound's level over value at the middle of the posterior, less 1, by class of income."""
+    middle = Affordability(
+        **{
+            **dict(the_ground.settings.affordability),
+            **{
+                name: replace_level(getattr(the_ground.settings.affordability, name), 0.5)
+                for name in ("stated", "estimated", "verified")
+            },
+        }
+    )
+    settings = the_ground.settings.model_copy(update={"affordability": middle})
+    without = ground(encoder, the_ground.lender, seed, 0, settings, the_ground.accounts)
+    bold = without.worth(shared.predict(without.scored))
+    careful = the_ground.worth(shared.predict(the_ground.scored))
+    known = the_ground.accounts.columns["income_verified"]
+    found = {"all": float(careful.value.mean() / bold.value.mean() - 1)}
+    for name in ("stated", "estimated", "verified"):
+        here = known == name
+        if here.any():
+            found[name] = float(careful.value[here].mean() / bold.value[here].mean() - 1)
+    return found
+
+
+def replace_level(income: Income, level: float) -> Income:
+    """The same error, another level."""
+    return Income(error=income.error, level=level)
+
+
+def if_verified(
+    encoder: PairEncoder, the_ground: Ground, shared: Additive, seed: int
+) -> dict[str, tuple[float, float, int]]:
+    """What verifying an income would bring: (value before, value after, accounts) for classes none and stated."""
+    found = {}
+    known = the_ground.accounts.columns["income_verified"]
+    before = the_ground.worth(shared.predict(the_ground.scored))
+    rng = np.random.default_rng([seed, 33, int(the_ground.lender.name[1:])])
+    for name in ("none", "stated"):
+        here = np.flatnonzero(known == name)
+        if not len(here):
+            continue
+        accounts = the_ground.accounts.take(here)
+        true = accounts.debtors
+        seen = np.round(true.surplus + ERRORS["verified"] * true.income * rng.normal(0, 1, len(here)))
+        columns = accounts.columns | {
+            "income": np.round(true.income),
+            "surplus": seen,
+            "income_verified": np.full(len(here), "verified", object),
+        }
+        proved = ground(encoder, the_ground.lender, seed, 0, the_ground.settings, Accounts(true, columns))
+        after = proved.worth(shared.predict(proved.scored))
+        found[name] = (float(before.value[here].mean()), float(after.value.mean()), len(here))
+    return found
