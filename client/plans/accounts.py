@@ -18,6 +18,13 @@ from fedrepay.shared.schema.codebook import CodeBook
 
 ACCOUNT = "account"
 """An optional column that names the account where a customer has several."""
+BESIDE = {
+    "human_requested": Declared("human_requested", "bool", "yes or no", "the customer asked for a person"),
+    "date_changes_90d": Declared(
+        "date_changes_90d", "int", "times", "changes of a date in 90 days", 0, 10_000
+    ),
+}
+"""Optional columns that hand accounts over to a human."""
 YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 Objects = npt.NDArray[np.object_]
@@ -50,7 +57,7 @@ def read_accounts(
     if mapping is not None:
         absent = tuple(name for name in mapping.absent if name not in lost)
         mapping = replace(mapping, sql=without_columns(mapping.sql, lost), absent=absent)
-    optional = dict.fromkeys((ACCOUNT, *facts, *beside, *(lost if mapping is None else ())))
+    optional = dict.fromkeys((ACCOUNT, *facts, *BESIDE, *beside, *(lost if mapping is None else ())))
     optional = {name: None for name in optional if name not in schema}
     table, findings = read_table(book, data, mapping, need_outcome=False, optional=tuple(optional))
     names = table.extra.get(ACCOUNT, table.customers)
@@ -68,6 +75,10 @@ def read_accounts(
         if name in table.extra:
             read[name], bad = _parsed(FACTS[name], table.extra[name])
             refuse(name, _bound(FACTS[name]), bad, table.extra[name])
+    for name, declared in BESIDE.items():
+        if name in table.extra:
+            read[name], bad = _parsed(declared, table.extra[name])
+            refuse(name, _bound(declared), bad, table.extra[name])
     for name in beside:
         if name in table.extra:
             read[name] = table.extra[name]

@@ -4,7 +4,7 @@ Rules and affordability are masks and never prices. A plan must bring more than 
 score above every plan without a discount, and a likely self-curer never gets one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b, sha256
 
@@ -219,15 +219,20 @@ def _undiscounted(judged: Judged) -> tuple[Floats, Floats]:
     return best, np.where(np.isfinite(best), judged.kept[rows, arm], 0.0)
 
 
-def decide(judged: Judged, *, exploration: float = 0.0, batch_id: str = "") -> Decisions:
+def decide(
+    judged: Judged, handoff: Bytes | None = None, *, exploration: float = 0.0, batch_id: str = ""
+) -> Decisions:
     """One decision an account; the same every time.
 
     Args:
         judged: candidates with their scores, limits of a batch included.
+        handoff: into ``HANDOFFS``, why a human takes over, (n,).
         exploration: ε, the share of offers drawn evenly from the allowed plans.
         batch_id: the draw depends on it and on the account, on nothing else.
     """
-    offers, human, stop = judged.offers, judged.human, judged.stop
+    offers, stop = judged.offers, judged.stop
+    handoff = np.zeros(len(stop), np.uint8) if handoff is None else handoff
+    human = judged.human | (handoff > 0)
     top = best_three(judged, offers)
     offer = top[:, 0] != NONE
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
@@ -242,7 +247,7 @@ def decide(judged: Judged, *, exploration: float = 0.0, batch_id: str = "") -> D
     code[human] = Decision.HUMAN
     code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
     top[stop] = NONE
-    return Decisions(code, top, _tiers(judged, code), np.zeros(len(code), np.uint8), propensity)
+    return Decisions(code, top, _tiers(judged, code), handoff, propensity)
 
 
 def best_three(judged: Judged, among: Bools) -> Ints:
@@ -327,11 +332,3 @@ def _can_pay(judged: Judged) -> Bools:
     return np.asarray(
         (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
     )
-
-
-def with_handoff(decisions: Decisions, handoff: Bytes) -> Decisions:
-    """Hand accounts over: where ``handoff`` (n,) names a reason, a human decides."""
-    taken = handoff > 0
-    code = np.where(taken, Decision.HUMAN, decisions.code).astype(np.uint8)
-    tier = np.where(taken, len(TIERS) - 1, decisions.tier).astype(np.uint8)
-    return replace(decisions, code=code, tier=tier, handoff=handoff)

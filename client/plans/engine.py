@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrepay.client.plans.affordability import sustainable
+from fedrepay.client.plans.annotate import alike, handed, reference_of
 from fedrepay.client.plans.decide import (
     Bools,
     Cases,
@@ -17,7 +19,9 @@ from fedrepay.client.plans.decide import (
     decide,
     judge,
 )
+from fedrepay.client.plans.handover import HandedOver
 from fedrepay.client.plans.pairs import PairCodes, PairEncoder, settled
+from fedrepay.client.plans.reasons import Reasons
 from fedrepay.client.plans.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
@@ -54,14 +58,14 @@ class Personal(Protocol):
 class Accounts:
     """n accounts, (n,) each.
 
-    ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` other
-    columns as text.
+    ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
+    is known (``accounts.BESIDE``, groups of a floor).
     """
 
     names: Objects
     values: dict[str, Values]
     facts: dict[str, Fact] = field(default_factory=dict)
-    beside: dict[str, Objects] = field(default_factory=dict)
+    beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def part(self, rows: slice) -> "Accounts":
         """Some of the accounts, in their order."""
@@ -81,6 +85,7 @@ class Batch:
     codes: PairCodes
     judged: Judged
     decisions: Decisions
+    handed: HandedOver
 
 
 class Engine:
@@ -93,6 +98,8 @@ class Engine:
         settings: the member's own.
         packs: rule packs, in the order their rules are numbered.
         personal: the member's own correction, if it has one.
+        averages: mean effect of each block on ``kept_90`` over the consortium (``score.Reasons``); without them
+            the mean over a block's bins.
 
     Raises:
         ReleaseError: the release predicts other outcomes, or lacks a column that decisions need.
@@ -106,6 +113,7 @@ class Engine:
         settings: Settings,
         packs: Sequence[Pack] = (),
         personal: Personal | None = None,
+        averages: Sequence[float] | None = None,
     ) -> None:
         _check(book)
         self.book, self.catalogue, self.settings = book, catalogue, settings
@@ -118,6 +126,10 @@ class Engine:
         self.towards = {
             name: 1.0 if good_value(book, head) == 1 else -1.0 for name, head in self.heads.items()
         }
+        kept = self.effects[KEPT][:-1]
+        averages = [float(each.mean()) for each in kept] if averages is None else averages
+        self.reasons = Reasons.of(book, kept, averages, self.towards[KEPT])
+        self.reference, self.similar = reference_of(self.arms), alike(self.arms)
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
 
@@ -237,10 +249,16 @@ class Engine:
             limits: what the member's limits for the batch do to scores and to who is allowed what.
         """
         judged, codes = self.judge(accounts, today)
+        handed = self.handed(accounts, judged, today)
         if limits is not None:
             judged = limits(judged)
-        decisions = decide(judged, exploration=self.settings.exploration, batch_id=batch_id)
-        return Batch(accounts, codes, judged, decisions)
+        decisions = decide(judged, handed.code, exploration=self.settings.exploration, batch_id=batch_id)
+        return Batch(accounts, codes, judged, decisions, handed)
+
+    def handed(self, accounts: Accounts, judged: Judged, today: int) -> HandedOver:
+        """Which accounts go to a human."""
+        known = {**accounts.values, **accounts.beside}
+        return handed(self.settings, judged, known, accounts.facts, today)
 
     def _likely(self, name: str, codes: PairCodes) -> Floats:
         logit = codes.logits(self.effects[name])

@@ -35,8 +35,10 @@ class Limits:
             return None
         found = []
         for start in range(0, len(accounts.names), engine.chunk):
-            judged, _ = engine.judge(accounts.part(slice(start, start + engine.chunk)), today)
-            offers = judged.offers & ~(judged.human | judged.stop)[:, None]
+            part = accounts.part(slice(start, start + engine.chunk))
+            judged, _ = engine.judge(part, today)
+            asked = engine.handed(part, judged, today).code > 0
+            offers = judged.offers & ~(asked | judged.human | judged.stop)[:, None]
             balance = judged.plans.debts.balance
             found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)

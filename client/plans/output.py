@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.decide import NONE, TIERS, Decision, Objects, Why
-from fedrepay.client.plans.engine import Accounts, Batch
+from fedrepay.client.plans.annotate import counterfactuals, reason_texts
+from fedrepay.client.plans.decide import HANDOFFS, NONE, TIERS, Decision, Objects, Why
+from fedrepay.client.plans.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.handover import minute_text
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 Table = dict[str, npt.NDArray[Any]]
@@ -56,7 +58,11 @@ COLUMNS = {
     "input_hash": "VARCHAR",
 }
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
-OF_PLAN = (*tuple(COLUMNS)[4:24], "value", "score", "p_first", "p_kept")
+OF_PLAN = (
+    *tuple(COLUMNS)[4:24],
+    *("value", "score", "p_first", "p_kept"),
+    *(f"reason_{place}" for place in range(1, 5)),
+)
 """Columns that are empty where there is no plan."""
 LOWER = "LOWER_SCORE"
 """What is said of plans that may be offered, but bring less than those shown."""
@@ -73,8 +79,8 @@ def pairs_of(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     return row, place + 1, top[row, place].astype(np.int64)
 
 
-def table_of(batch: Batch) -> Table:
-    """Columns of all rows, (m,) each, but reasons; ``_plan`` says which rows have a plan, ``_bound`` a bound."""
+def table_of(engine: Engine, batch: Batch) -> Table:
+    """Columns of all rows, (m,) each; ``_plan`` says which rows have a plan, ``_bound`` which a bound."""
     row, rank, arm = pairs_of(batch)
     judged, decisions = batch.judged, batch.decisions
     plans, of = judged.plans, judged.plans.arms
@@ -83,6 +89,12 @@ def table_of(batch: Batch) -> Table:
     first_rows = rank == 1
     why = np.full(len(row), None, dtype=object)
     why[first_rows] = why_not(batch)
+    similar = counterfactuals(judged, engine.catalogue, engine.similar, decisions.top[:, 0].astype(np.int64))
+    change = np.full(len(row), None, dtype=object)
+    change[first_rows] = similar
+    mine = batch.codes.of(row, at)
+    reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
+    handed = batch.handed.code[row] > 0
     return {
         "_plan": has,
         "_bound": judged.cases.income_known[row],
@@ -115,10 +127,28 @@ def table_of(batch: Batch) -> Table:
         "score": judged.score[row, at],
         "p_first": np.round(judged.first[row, at], 6),
         "p_kept": np.round(judged.kept[row, at], 6),
+        **{f"reason_{place}": each for place, each in enumerate(reasons, start=1)},
+        "counterfactual": change,
         "why_not": why,
+        "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
+        "handoff_reason": _where(handed, batch.handed.reason[row]),
+        "handoff_due": _when(batch.handed.due)[row],
         "propensity": decisions.propensity[row],
         "input_hash": input_hashes(batch.accounts)[row],
     }
+
+
+def _where(shown: npt.NDArray[np.bool_], texts: Objects) -> Objects:
+    found = np.full(len(texts), None, dtype=object)
+    found[shown] = texts[shown]
+    return found
+
+
+def _when(due: npt.NDArray[np.int64]) -> Objects:
+    found = np.full(len(due), None, dtype=object)
+    for row in np.flatnonzero(due >= 0):
+        found[row] = minute_text(int(due[row]))
+    return found
 
 
 def why_not(batch: Batch) -> Objects:

@@ -1,7 +1,7 @@
 """``fedrepay member recommend``: accounts in a file, decisions in a file, facts apart."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -14,12 +14,13 @@ from fedrepay.client.data.mapping import Mapping as Mapped
 from fedrepay.client.data.table import load_mapping
 from fedrepay.client.plans import batch_files, output
 from fedrepay.client.plans.accounts import read_accounts
-from fedrepay.client.plans.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.engine import KEPT, Accounts, Batch, Engine
 from fedrepay.client.plans.limits import Limits, groups
 from fedrepay.client.plans.settings import Settings, load_settings
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_columns
 from fedrepay.client.scoring.release_file import Checked
+from fedrepay.client.scoring.score import Reasons
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
@@ -93,7 +94,18 @@ def load(job: Job) -> Loaded:
         "catalogue_hash": catalogue_hash.hex(),
         "settings_hash": settings_hash.hex(),
     }
-    return Loaded(Engine(checked.book, checked.release.weights, catalogue, settings, packs), checked, hashes)
+    engine = Engine(
+        checked.book, checked.release.weights, catalogue, settings, packs, averages=_averages(checked)
+    )
+    return Loaded(engine, checked, hashes)
+
+
+def _averages(checked: Checked) -> Sequence[float] | None:
+    made, names = checked.release, [each.name for each in checked.book.schema.outcomes]
+    if KEPT not in names:
+        return None  # the engine refuses the release
+    weights = made.weights[names.index(KEPT)]
+    return Reasons.of(checked.book, weights, made.sums[0], made.card["learner"]).average
 
 
 def load_packs(settings: Settings, path: Path | None) -> list[Pack]:
@@ -142,7 +154,7 @@ def recommend_file(
             part = accounts.part(rows)
             held = None if limits is None else partial(limits.hold, rows=rows)
             batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
-            parts.add(output.table_of(batch), {"account": part.names, **engine.facts(part)})
+            parts.add(output.table_of(engine, batch), {"account": part.names, **engine.facts(part)})
             for name, each in output.counts(batch).items():
                 counts.setdefault(name, Counter()).update(each)
             if progress is not None:

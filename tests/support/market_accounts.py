@@ -19,15 +19,17 @@ def market_book() -> CodeBook:
 
 
 def random_accounts(n: int, seed: int = 0) -> Columns:
-    """n accounts by canonical column; every fifth has no income form, money is whole."""
+    """n accounts by canonical column; every fifth has no income form, money is whole, nothing contradicts itself."""
     rng = np.random.default_rng(seed)
     income = np.round(156_000 * np.exp(0.38 * rng.normal(size=n)))
     known = rng.choice(["none", "stated", "estimated", "verified"], n, p=[0.2, 0.3, 0.2, 0.3])
     income[known == "none"] = np.nan
-    income[(known == "stated") & (rng.random(n) < 0.02)] = 0.0
     balance = np.round(150_000 * np.exp(0.95 * rng.normal(size=n)))
     kept = np.round(rng.random(n), 2)
-    kept[rng.random(n) < 0.3] = np.nan
+    promises = rng.integers(0, 8, n).astype(float)
+    kept[promises == 0] = np.nan
+    work = rng.choice(["employed", "unemployed", "sick", "unknown"], n).astype(object)
+    work[income > 1.5 * 156_000] = "employed"
     response = np.round(rng.random(n), 2)
     response[rng.random(n) < 0.2] = np.nan
     return {
@@ -43,9 +45,9 @@ def random_accounts(n: int, seed: int = 0) -> Columns:
         "income_verified": known.astype(object),
         "apr": np.round(rng.random(n) * 0.4, 3),
         "known_creditors": rng.integers(1, 13, n).astype(float),
-        "employment": rng.choice(["employed", "unemployed", "sick", "unknown"], n).astype(object),
+        "employment": work,
         "dpd": rng.integers(1, 900, n).astype(float),
-        "promises_12m": rng.integers(0, 8, n).astype(float),
+        "promises_12m": promises,
         "kept_ratio_12m": kept,
         "broken_plans_24m": rng.integers(0, 7, n).astype(float),
         "days_since_payment": rng.integers(0, 721, n).astype(float),

@@ -40,7 +40,7 @@ def write_release(folder: Path, book: CodeBook | None = None, *, not_private: st
         schema=book.schema_bytes,
         codebook=book.codebook_bytes,
         roster=roster,
-        card={"learner": "dp-newton", "heads": [each.name for each in book.schema.outcomes]},
+        card={"learner": "dp-gd", "heads": [each.name for each in book.schema.outcomes]},
         statement=statement,
     )
     data = made.encode()

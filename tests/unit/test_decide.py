@@ -20,7 +20,6 @@ from fedrepay.client.plans.decide import (
     best_three,
     decide,
     judge,
-    with_handoff,
 )
 from fedrepay.client.plans.settings import Value
 from fedrepay.shared.plans.candidates import Debts, candidates
@@ -282,7 +281,7 @@ def test_where_no_pack_speaks_about_an_account_a_human_decides() -> None:
 
 
 def test_a_hand_over_makes_a_decision_human() -> None:
-    found = with_handoff(decide(judged(2)), np.array([0, 2], np.uint8))
+    found = decide(judged(2), np.array([0, 2], np.uint8))
     assert found.code.tolist() == [Decision.OFFER, Decision.HUMAN]
     assert TIERS[found.tier[1]] == "T5"
 

@@ -51,19 +51,20 @@ def by_month(prices: Prices, of: Candidates, arm: int, first: float, kept: float
     factor = (1 + prices.discount_rate) ** (-1 / 12)
     balance = float(of.debts.balance[0])
     no_plan = prices.no_plan_rate * balance
+    total = float(of.total[0, arm])
     if not of.arms.pays[arm]:
-        return sum(no_plan * factor**month for month in range(1, prices.no_plan_months + 1))
+        return sum(float(no_plan * factor**month) for month in range(1, prices.no_plan_months + 1))
     months = max(round(float(of.months[0, arm])), 1)
-    start = of.arms.first_due[arm] / DAYS_A_MONTH
+    start = float(of.arms.first_due[arm]) / DAYS_A_MONTH
 
     def alive(month: int) -> float:
         if month < 3:
-            return first * (kept / first) ** (month / 3)
-        return kept * prices.survival ** (month - 3)
+            return float(first * (kept / first) ** (month / 3))
+        return float(kept * prices.survival ** (month - 3))
 
     value = 0.0
     for month in range(months):
-        value += alive(month) * of.total[0, arm] / months * factor ** (start + month)
+        value += alive(month) * total / months * factor ** (start + month)
     for month in range(
         1, prices.no_plan_months + 1
     ):  # what comes of itself, unless the plan lives or is paid

@@ -61,6 +61,7 @@ def crossed(accounts: Columns, of: Arms, plans: Candidates, path: Path) -> None:
 
 def test_codes_and_probabilities_equal_those_of_the_cross_join(tmp_path: Path) -> None:
     book, accounts = market_book(), random_accounts(150, seed=1)
+    accounts["income"][[2, 3, 5]] = 0.0
     of, plans = plans_of(accounts)
     crossed(accounts, of, plans, tmp_path / "pairs.parquet")
     table, findings = read_table(book, tmp_path / "pairs.parquet", None, need_outcome=True)
