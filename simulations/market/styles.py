@@ -80,6 +80,7 @@ class Style:
     code: str
 
     def name(self, column: str) -> str:
+        """The lender's name of a column, quoted."""
         return quoted(self.columns.get(column, column))
 
     def written(self, column: str, kind: str) -> str:
