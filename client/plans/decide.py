@@ -236,10 +236,10 @@ def decide(
     top = best_three(judged, offers)
     offer = top[:, 0] != NONE
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
-    for row in np.flatnonzero(~offer & ~_can_pay(judged) & ~stop):
-        found = _instead(judged, int(row))
-        if found is not None:
-            code[row], top[row, 0] = found
+    poor = ~offer & ~_can_pay(judged) & ~stop
+    if poor.any():
+        instead, arm = _instead(judged)
+        code[poor], top[poor, 0] = instead[poor], arm[poor]
     propensity = np.ones(len(code))
     if exploration > 0:
         drawn = offer & ~human & ~stop
@@ -277,19 +277,35 @@ def best_three(judged: Judged, among: Bools) -> Ints:
     return np.take_along_axis(top, order, axis=1)
 
 
-def _instead(judged: Judged, row: int) -> tuple[Decision, int] | None:
-    """What one account gets where no real plan is affordable, with its arm."""
-    wanted = ["TOKEN", "DORMANT", "REFER"]
-    if not judged.cases.income_known[row]:
-        wanted = ["REFER", "TOKEN"]  # ask for the income form first
-    elif judged.cases.hardship[row]:
-        wanted = ["DORMANT", "TOKEN", "REFER"]
-    for kind in wanted:
-        arms = np.flatnonzero(judged.allowed[row] & judged.plans.arms.is_kind(kind))
-        if len(arms):
-            least = judged.plans.arms.dormant_months[arms]  # 12 months before 24
-            return Decision[kind], int(arms[least.argmin()])
-    return None
+def _instead(judged: Judged) -> tuple[Bytes, Ints]:
+    """What each account would get if no real plan is affordable, and its arm or −1; (n,) each.
+
+    Ask for an income form where there is none; pause after illness or job loss; else a token plan.
+    """
+    cases, arms = judged.cases, judged.plans.arms
+    plain = ("TOKEN", "DORMANT", "REFER")
+    orders = (
+        (~cases.income_known, ("REFER", "TOKEN")),
+        (cases.income_known & cases.hardship, ("DORMANT", "TOKEN", "REFER")),
+        (cases.income_known & ~cases.hardship, plain),
+    )
+    code = np.full(len(judged.why), Decision.NONE, np.uint8)
+    arm = np.full(len(judged.why), NONE, np.int32)
+    for kind in plain:
+        place = np.flatnonzero(arms.is_kind(kind))
+        place = place[np.argsort(arms.dormant_months[place], kind="stable")]  # 12 months before 24
+        may = judged.why[:, place] == Why.OK
+        first = (
+            np.append(place, NONE)[np.where(may.any(axis=1), may.argmax(axis=1), -1)] if len(place) else arm
+        )
+        for where, order in orders:
+            if kind not in order:
+                continue
+            # a later kind takes the place of an earlier one only where the order says so
+            better = [Decision[each] for each in order[: order.index(kind)]]
+            take = where & (first != NONE) & ~np.isin(code, better)
+            code[take], arm[take] = Decision[kind], first[take]
+    return code, arm
 
 
 def _explored(
