@@ -1,10 +1,12 @@
 """A lender's tables in three styles: read through its mapping they give what its records give."""
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fedrepay.client.data.labels import LABELS
 from fedrepay.client.data.table import Table, load_mapping, read_table
@@ -34,7 +36,7 @@ def read(path: Path) -> Table:
 def same(one: Table, other: Table) -> bool:
     assert one.outcomes is not None
     assert other.outcomes is not None
-    pairs = (
+    pairs: tuple[tuple[NDArray[Any], NDArray[Any]], ...] = (
         (one.codes, other.codes),
         (one.outcomes, other.outcomes),
         (one.customers, other.customers),
