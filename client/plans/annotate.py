@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from fedrepay.client.plans.decide import NONE, Bools, Judged, Objects
 from fedrepay.client.plans.handover import HandedOver, hand_over
+from fedrepay.client.plans.messages import money
 from fedrepay.client.plans.reasons import MOST, STEP, Reasons, text
 from fedrepay.client.plans.settings import Settings
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
@@ -101,7 +102,7 @@ def counterfactuals(judged: Judged, catalogue: Catalogue, similar: Bools, arm: L
         less = int(plans.instalment[row, at[row]] - plans.instalment[row, other])
         percent = math.floor(100 * kept[row, other] + 1e-9)
         found[row] = (
-            f"{catalogue.currency} {less / 100:.2f} lower, {int(plans.count[row, other])} payments, "
+            f"{money('en', catalogue.currency, less)} lower, {int(plans.count[row, other])} payments, "
             f"keeps to {percent} %"
         )
     return found

@@ -199,7 +199,7 @@ class Engine:
         debts, known = self.debts(values)
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
-        first, kept = (self._likely(name, codes) for name in (FIRST, KEPT))
+        first, kept = (self.likely(name, codes) for name in (FIRST, KEPT))
         employment = values.get("employment")
         cases = Cases(
             accounts.names,
@@ -260,7 +260,8 @@ class Engine:
         known = {**accounts.values, **accounts.beside}
         return handed(self.settings, judged, known, accounts.facts, today)
 
-    def _likely(self, name: str, codes: PairCodes) -> Floats:
+    def likely(self, name: str, codes: PairCodes) -> Floats:
+        """Probabilities of a head's good outcome, the member's own part included, (n, P)."""
         logit = codes.logits(self.effects[name])
         if self.personal is not None:
             logit = self.personal.adjust(self.heads[name], logit, codes)

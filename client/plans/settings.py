@@ -2,13 +2,13 @@
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError
 
 from fedrepay.shared.errors import CatalogueError
-from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.plans.money import Prices
 from fedrepay.shared.schema.columns import Part
 
@@ -18,12 +18,50 @@ CLASSES = ("none", "stated", "estimated", "verified")
 Rate = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
 
+_CONTACT_COST = {
+    "sms": 5,
+    "email": 1,
+    "call": 250,
+    "portal": 0,
+    "letter": 90,
+}
+_COMPLAINT_RATE = {
+    "FULL": 0.004,
+    "INSTALMENT": 0.002,
+    "SETTLEMENT": 0.003,
+    "TOKEN": 0.001,
+    **dict.fromkeys(("DORMANT", "REFER", "NO_OFFER"), 0.0),
+}
+_HOURS = {
+    "REQUESTED": 24,
+    "DATE_CHANGES": 48,
+    "CONTRADICTION": 48,
+    "LOW_CONFIDENCE": 72,
+    "RULE": 24,
+    "UNKNOWN_FACT": 48,
+    "VULNERABLE": 24,
+}
+
+
+def _completed(defaults: Mapping[str, float]) -> BeforeValidator:
+    """A table of which a file may change some entries: the others keep their defaults, unknown ones are refused."""
+
+    def complete(given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        unknown = sorted(str(name) for name in given if name not in defaults)
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} is none of {', '.join(defaults)}")
+        return {**defaults, **given}
+
+    return BeforeValidator(complete)
+
 
 class Value(Part):
     """What a plan is worth: E[NPV] + λf·P(first payment) − contact cost − λc·P(complaint) + λs·P(kept at 90 days).
 
     λ are in parts of the balance, so that they weigh alike in every currency; contact costs are minor units.
-    ``complaint_rate`` stands in for a complaint head until there is one.
+    ``complaint_rate`` stands in for a complaint head until there is one. Of both tables a file may change some entries.
     """
 
     lambda_first: Number = 0.05
@@ -33,36 +71,13 @@ class Value(Part):
     discount_rate: Rate = 0.10
     no_plan_rate: Annotated[float, Field(ge=0, le=0.2)] = 0.0035
     no_plan_months: Annotated[int, Field(ge=0, le=60)] = 24
-    contact_cost: dict[str, Annotated[int, Field(ge=0)]] = Field(
-        default={
-            "sms": 5,
-            "email": 1,
-            "call": 250,
-            "portal": 0,
-            "letter": 90,
-        }
-    )
-    complaint_rate: dict[str, Rate] = Field(
-        default={
-            "FULL": 0.004,
-            "INSTALMENT": 0.002,
-            "SETTLEMENT": 0.003,
-            "TOKEN": 0.001,
-        }
-    )
+    contact_cost: Annotated[dict[str, Annotated[int, Field(ge=0)]], _completed(_CONTACT_COST)] = _CONTACT_COST
+    complaint_rate: Annotated[dict[str, Rate], _completed(_COMPLAINT_RATE)] = _COMPLAINT_RATE
 
     @property
     def prices(self) -> Prices:
         """The constants of money."""
         return Prices(self.survival, self.discount_rate, self.no_plan_rate, self.no_plan_months)
-
-    @model_validator(mode="after")
-    def _names_are_known(self) -> Self:
-        for name, known in (("contact_cost", CHANNELS), ("complaint_rate", KINDS)):
-            unknown = sorted(set(getattr(self, name)) - set(known))
-            if unknown:
-                raise ValueError(f"{name}: {', '.join(unknown)} is none of {', '.join(known)}")
-        return self
 
 
 class Income(Part):
@@ -93,17 +108,7 @@ class Handover(Part):
 
     date_changes_90d: Annotated[int, Field(ge=1)] = 3
     least_confidence: Rate = 0.0
-    hours: dict[str, Annotated[int, Field(ge=1, le=720)]] = Field(
-        default={
-            "REQUESTED": 24,
-            "DATE_CHANGES": 48,
-            "CONTRADICTION": 48,
-            "LOW_CONFIDENCE": 72,
-            "RULE": 24,
-            "UNKNOWN_FACT": 48,
-            "VULNERABLE": 24,
-        }
-    )
+    hours: Annotated[dict[str, Annotated[int, Field(ge=1, le=720)]], _completed(_HOURS)] = _HOURS
 
 
 class Budgets(Part):

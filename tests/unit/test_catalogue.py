@@ -7,6 +7,7 @@ import pytest
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.catalogue import MOST_ARMS, arms, load_catalogue, parse_catalogue
 from fedrepay.shared.plans.kinds import KINDS
+from support.command import fedrepay
 
 HEAD = 'name = "mine"\nversion = 2\ncurrency = "EUR"\n'
 INSTALMENT = '[[plans]]\nkind = "INSTALMENT"\nn = [3, 6]\nfirst_due = [7, 21]\ninterest_waiver = [0.0, 1]\n'
@@ -108,3 +109,28 @@ def test_a_file_comes_with_the_hash_of_its_bytes(tmp_path: Path) -> None:
     assert first != second
     with pytest.raises(CatalogueError, match="cannot be read"):
         load_catalogue(tmp_path / "nowhere.toml")
+
+
+# --- the commands ---
+
+
+def test_a_catalogue_to_start_from_is_written_once_and_passes_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    assert fedrepay("member", "catalogue", "init", path).code == 0
+    made, _ = load_catalogue(path)
+    assert 80 <= len(arms(made).names) <= 120
+    again = fedrepay("member", "catalogue", "init", path)
+    assert (again.code, "exists already" in again.err) == (2, True)
+    shown = fedrepay("member", "catalogue", "check", path, "--balance", 150_000, "--bound", 10_000)
+    assert shown.code == 0, shown.err
+    assert "INSTALMENT n24 day7 portal" in shown.out
+    assert "not affordable" in shown.out
+    assert "GBP" in shown.out
+
+
+def test_a_wrong_catalogue_fails_its_check(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(HEAD + '[[plans]]\nkind = "GIFT"\n')
+    found = fedrepay("member", "catalogue", "check", path)
+    assert found.code == 3
+    assert "plans.0.kind" in found.err

@@ -12,6 +12,7 @@ from fedrepay.client.plans.settings import Value, load_settings, parse_settings
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
+from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.plans.money import plan_value
 
 TEXT = """
@@ -50,7 +51,7 @@ def test_each_weight_counts_as_it_says() -> None:
         "lambda_first": 0.0,
         "lambda_complaint": 0.0,
         "lambda_sustained": 0.0,
-        "contact_cost": {},
+        "contact_cost": dict.fromkeys(CHANNELS, 0),
     }
     plain = scored(Value(**nothing))
     of = plans()
@@ -58,9 +59,11 @@ def test_each_weight_counts_as_it_says() -> None:
     assert plain == pytest.approx(plan_value(Value().prices, of, *likely)[0] / 120_000, abs=1e-9)
     assert scored(Value(**{**nothing, "lambda_first": 0.1})) - plain == pytest.approx(np.full(7, 0.05))
     assert scored(Value(**{**nothing, "lambda_sustained": 0.1})) - plain == pytest.approx(np.full(7, 0.03))
-    complaint = Value(**{**nothing, "lambda_complaint": 1.0, "complaint_rate": {"FULL": 0.25}})
+    complaint = Value(
+        **{**nothing, "lambda_complaint": 1.0, "complaint_rate": {**dict.fromkeys(KINDS, 0.0), "FULL": 0.25}}
+    )
     assert scored(complaint) - plain == pytest.approx([-0.25, 0, 0, 0, 0, 0, 0])
-    calls = Value(**{**nothing, "contact_cost": {"call": 1_200}})
+    calls = Value(**{**nothing, "contact_cost": {**dict.fromkeys(CHANNELS, 0), "call": 1_200}})
     assert scored(calls) - plain == pytest.approx([0, 0, -0.01, 0, -0.01, 0, 0])
     assert contact_cost(calls, of.arms).tolist() == [0, 0, 1_200, 0, 1_200, 0, 0]
 
@@ -79,11 +82,15 @@ def test_settings_come_from_a_file_and_wrong_ones_are_named(tmp_path: Path) -> N
     )
     settings, digest = load_settings(path)
     assert (settings.value.lambda_first, settings.packs, settings.exploration) == (0.07, ("uk-fca",), 0.05)
+    assert (settings.value.contact_cost["call"], settings.value.contact_cost["letter"]) == (300, 90), (
+        "one entry changed"
+    )
     assert load_settings(None)[1] != digest
     for text, words in (
         ("[value]\nlambda_first = -1", "value.lambda_first"),
         ("[value.contact_cost]\npigeon = 1", "pigeon is none of"),
         ("[value.complaint_rate]\nGIFT = 0.1", "GIFT is none of"),
+        ("[handover.hours]\nWHIM = 1", "WHIM is none of"),
         ("exploration = 0.5", "exploration"),
         ("lambda = 1", "lambda: Extra inputs"),
         ("[value", "is not TOML"),

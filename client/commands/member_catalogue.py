@@ -1,0 +1,60 @@
+"""``fedrepay member catalogue init`` and ``check``: options and screen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The plans you may offer (docs/plans.md).")
+
+
+@app.command("init", help="Write an example catalogue to start from.")
+def init(path: Annotated[Path, typer.Argument(help="Where to; an existing file is left alone.")]) -> None:
+    """Write the example."""
+    from fedrepay.client.plans import settings
+    from fedrepay.shared.errors import ArgumentError, StorageError
+
+    text = Path(settings.__file__).with_name("example_catalogue.toml").read_text()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ArgumentError(f"{path} exists already.", "Choose another path.") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another path.") from error
+    typer.echo(f"Written to {path}. Check it with `fedrepay member catalogue check {path}`.")
+
+
+@app.command("check", help="Check a catalogue and show what one account would be offered at most.")
+def check(
+    path: Annotated[Path, typer.Argument(help="The catalogue.")],
+    balance: Annotated[int, typer.Option(min=1, help="Of the account, minor units.")] = 150_000,
+    apr: Annotated[float, typer.Option(min=0, max=1, help="Yearly interest that runs.")] = 0.2,
+    bound: Annotated[int, typer.Option(min=0, help="What it can afford a month, minor units.")] = 10_000,
+) -> None:
+    """Check a catalogue."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedrepay.client.plans.objective import affordable
+    from fedrepay.shared.plans.candidates import Debts, candidates
+    from fedrepay.shared.plans.catalogue import arms, load_catalogue
+
+    catalogue, digest = load_catalogue(path)
+    of = arms(catalogue)
+    one = Debts(np.array([balance]), np.zeros(1, np.int64), np.array([apr]), np.array([bound]))
+    plans = candidates(catalogue, of, one)
+    within = affordable(plans)[0]
+    table = Table("plan", "instalment", "payments", "total", "interest", "")
+    for place, name in enumerate(of.names):
+        said = "" if within[place] else "not affordable" if plans.valid[0, place] else "no such plan"
+        cells = (plans.instalment, plans.count, plans.total, plans.interest)
+        table.add_row(name, *(f"{int(each[0, place]):,}" for each in cells), said)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{len(of.names)} plans; {int(within.sum())} for a balance of {balance:,} at {apr:.0%} and {bound:,} a month "
+        f"({catalogue.currency}, minor units). sha256 {digest.hex()}",
+        highlight=False,
+    )
