@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fedrepay.client.plans.decide import Decision, Why
+from fedrepay.client.plans.handover import REASONS
 from fedrepay.client.plans.letter import Sender, letter
 from fedrepay.client.plans.messages import LANGUAGES, date, messages, money, say
 from fedrepay.client.plans.reasons import CODES
@@ -56,6 +57,7 @@ def test_both_languages_have_all_keys_and_the_same_placeholders() -> None:
 
 def test_every_code_has_words() -> None:
     assert {f"{code}_{side}" for code in CODES for side in ("up", "down")} == set(messages()["reason"])
+    assert {code: each["en"] for code, each in messages()["handover"].items()} == REASONS
     assert {each.name for each in Why} == set(messages()["why"])
     assert {each.name for each in Decision} | {"INCOME"} == set(messages()["decision"])
 
