@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedrepay.client.plans.recommend import Loaded, Progress, Recommended
+    from fedrepay.client.plans.recommend import Job, Loaded, Progress, Recommended
 
 app = typer.Typer()
 _HELP = (
@@ -47,6 +47,9 @@ def recommend(
     today: Annotated[
         str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
     ] = None,
+    verifying: Annotated[
+        bool, typer.Option("--verifying", help="Work out what verifying stated incomes would bring.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     unprotected: Annotated[
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
@@ -68,8 +71,24 @@ def recommend(
     _warn(console, loaded)
     if out is not None:
         with _progress(console) as told:
-            result = recommend_file(job, loaded, out, batch_id, told)
+            result = recommend_file(job, loaded, out, batch_id, told, verify=verifying)
         _show(console, loaded, result, out, as_json=as_json)
+    elif explain is not None:
+        _explain(job, loaded, explain, batch_id, as_json=as_json)
+
+
+def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_json: bool) -> None:
+    from fedrepay.client.plans.explain import explain
+    from fedrepay.client.plans.recommend import decide_one
+
+    batch, today = decide_one(job, loaded, account, batch_id)
+    found = explain(loaded.engine, batch, today=today, versions=loaded.hashes)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(found.lines(loaded.engine.settings.language)))
 
 
 def _day(text: str | None) -> date | None:
@@ -115,6 +134,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     value = loaded.engine.settings.value
     if as_json:
         import json
+        from dataclasses import asdict
 
         typer.echo(
             json.dumps(
@@ -127,6 +147,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     **{name: dict(sorted(each.items())) for name, each in result.counts.items()},
                     "limits_used": result.used,
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
+                    "verifying": None if result.verifying is None else asdict(result.verifying),
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
                 },

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.data.files import quoted
-from fedrepay.client.plans.output import BOUND, COLUMNS, OF_PLAN, Table
+from fedrepay.client.plans.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
 from fedrepay.shared.errors import ArgumentError, StorageError
 
 if TYPE_CHECKING:
@@ -199,9 +199,10 @@ def parts(out: Path) -> Iterator[Parts]:
 def _cell(name: str, rows: Table) -> str:
     if name not in rows:
         return "NULL"
-    if name in OF_PLAN:
-        return f"CASE WHEN _plan THEN {quoted(name)} END"
-    return f"CASE WHEN _bound THEN {quoted(name)} END" if name == BOUND else quoted(name)
+    for condition, names in (("_plan", OF_PLAN), ("_pays", OF_PAYING), ("_bound", (BOUND,))):
+        if name in names:
+            return f"CASE WHEN {condition} THEN {quoted(name)} END"
+    return quoted(name)
 
 
 def _literal(text: str) -> str:

@@ -67,8 +67,8 @@ class Accounts:
     facts: dict[str, Fact] = field(default_factory=dict)
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
-    def part(self, rows: slice) -> "Accounts":
-        """Some of the accounts, in their order."""
+    def take(self, rows: slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Accounts":
+        """The chosen accounts."""
         return Accounts(
             self.names[rows],
             {name: each[rows] for name, each in self.values.items()},
@@ -193,13 +193,22 @@ class Engine:
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
         return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
 
-    def judge(self, accounts: Accounts, today: int) -> tuple[Judged, PairCodes]:
-        """Score every candidate of n accounts and hold it against the rules of a day."""
+    def judge(
+        self, accounts: Accounts, today: int, income_class: str | None = None
+    ) -> tuple[Judged, PairCodes]:
+        """Score every candidate of n accounts and hold it against the rules of a day.
+
+        Args:
+            accounts: n of them.
+            today: day since 1970-01-01.
+            income_class: what the bounds would be if every income were known like this.
+        """
         values = accounts.values
-        debts, known = self.debts(values)
+        as_if = np.full(len(accounts.names), income_class, dtype=object)
+        debts, known = self.debts(values if income_class is None else {**values, "income_verified": as_if})
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
-        first, kept = (self.likely(name, codes) for name in (FIRST, KEPT))
+        first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
         employment = values.get("employment")
         cases = Cases(
             accounts.names,

@@ -113,7 +113,7 @@ def explain(
 
 def _facts(engine: Engine, batch: Batch, row: int) -> dict[str, float | str | None]:
     """Everything that was read of the account; restricted facts and health without their values."""
-    part = batch.accounts.part(slice(row, row + 1))
+    part = batch.accounts.take(slice(row, row + 1))
     found: dict[str, float | str | None] = {}
     for name, column in {**part.values, **engine.facts(part)}.items():
         value = _plain(column[0])

@@ -35,7 +35,7 @@ class Limits:
             return None
         found = []
         for start in range(0, len(accounts.names), engine.chunk):
-            part = accounts.part(slice(start, start + engine.chunk))
+            part = accounts.take(slice(start, start + engine.chunk))
             judged, _ = engine.judge(part, today)
             asked = engine.handed(part, judged, today).code > 0
             offers = judged.offers & ~(asked | judged.human | judged.stop)[:, None]

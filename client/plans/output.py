@@ -60,10 +60,11 @@ COLUMNS = {
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
 OF_PLAN = (
     *tuple(COLUMNS)[4:24],
-    *("value", "score", "p_first", "p_kept"),
-    *(f"reason_{place}" for place in range(1, 5)),
+    *("value", "score"),
 )
 """Columns that are empty where there is no plan."""
+OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
+"""Columns that are empty where nothing is paid."""
 LOWER = "LOWER_SCORE"
 """What is said of plans that may be offered, but bring less than those shown."""
 BOUND = "bound"
@@ -80,7 +81,7 @@ def pairs_of(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
 
 
 def table_of(engine: Engine, batch: Batch) -> Table:
-    """Columns of all rows, (m,) each; ``_plan`` says which rows have a plan, ``_bound`` which a bound."""
+    """Columns of all rows, (m,) each; ``_plan``, ``_pays`` and ``_bound`` say which rows have these."""
     row, rank, arm = pairs_of(batch)
     judged, decisions = batch.judged, batch.decisions
     plans, of = judged.plans, judged.plans.arms
@@ -97,6 +98,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     handed = batch.handed.code[row] > 0
     return {
         "_plan": has,
+        "_pays": has & of.pays[at],
         "_bound": judged.cases.income_known[row],
         "account": batch.accounts.names[row],
         "rank": rank,

@@ -17,6 +17,7 @@ from fedrepay.client.plans.accounts import read_accounts
 from fedrepay.client.plans.engine import KEPT, Accounts, Batch, Engine
 from fedrepay.client.plans.limits import Limits, groups
 from fedrepay.client.plans.settings import Settings, load_settings
+from fedrepay.client.plans.verifying import Verifying, verifying
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_columns
 from fedrepay.client.scoring.release_file import Checked
@@ -42,7 +43,8 @@ class Loaded:
 class Recommended:
     """What was written, or stood there already (``done_before``).
 
-    ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce.
+    ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
+    it would bring to verify stated incomes.
     """
 
     accounts: int
@@ -53,6 +55,7 @@ class Recommended:
     counts: dict[str, Counter[str]]
     used: dict[str, float] = field(default_factory=dict)
     prices: str | None = None
+    verifying: Verifying | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,13 @@ def load_packs(settings: Settings, path: Path | None) -> list[Pack]:
 
 
 def recommend_file(
-    job: Job, loaded: Loaded, out: Path, batch_id: str, progress: Progress | None = None
+    job: Job,
+    loaded: Loaded,
+    out: Path,
+    batch_id: str,
+    progress: Progress | None = None,
+    *,
+    verify: bool = False,
 ) -> Recommended:
     """Decide for all accounts of a file and write; see ``fedrepay member recommend --help``.
 
@@ -126,6 +135,7 @@ def recommend_file(
         out: CSV or Parquet.
         batch_id: the same id with the same inputs is the same batch, and is not decided again.
         progress: told of accounts done, and all.
+        verify: work out what verifying stated incomes would bring.
 
     Raises:
         ArgumentError: an unknown output format, an output that is an input, a batch id used for other inputs.
@@ -151,7 +161,7 @@ def recommend_file(
         limits = Limits.of(engine, accounts, day)
         for start in range(0, len(accounts.names), engine.chunk):
             rows = slice(start, start + engine.chunk)
-            part = accounts.part(rows)
+            part = accounts.take(rows)
             held = None if limits is None else partial(limits.hold, rows=rows)
             batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
             parts.add(output.table_of(engine, batch), {"account": part.names, **engine.facts(part)})
@@ -185,11 +195,12 @@ def recommend_file(
         counts=counts,
         used=dict(used),
         prices=prices,
+        verifying=verifying(engine, accounts, day) if verify else None,
     )
 
 
-def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> Batch:
-    """Decide for one account of the file, as in its batch (limits of a batch apart).
+def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[Batch, int]:
+    """Decide for one account of the file, as in its batch (limits of a batch apart); returns the day too.
 
     Raises:
         DataError: no such account among the usable rows.
@@ -200,9 +211,9 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> Batch:
     if not len(rows):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
-    part: Accounts = accounts.part(slice(int(rows[0]), int(rows[0]) + 1))
-    today = job.today or _today()
-    return loaded.engine.decide(part, today=(today - EPOCH).days, batch_id=batch_id)
+    part: Accounts = accounts.take(slice(int(rows[0]), int(rows[0]) + 1))
+    today = ((job.today or _today()) - EPOCH).days
+    return loaded.engine.decide(part, today=today, batch_id=batch_id), today
 
 
 def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:

@@ -67,7 +67,7 @@ def _batch(engine: Engine, accounts: Accounts, out: Path) -> tuple[float, dict[s
     begun = perf_counter()
     with parts(out) as files:
         for start in range(0, ACCOUNTS, engine.chunk):
-            part = accounts.part(slice(start, start + engine.chunk))
+            part = accounts.take(slice(start, start + engine.chunk))
             batch = engine.decide(part, today=TODAY, batch_id="bench")
             files.add(output.table_of(engine, batch), {"account": part.names, **engine.facts(part)})
             for name, count in output.counts(batch)["decisions"].items():
@@ -80,7 +80,7 @@ def _trees(engine: Engine, accounts: Accounts, rng: np.random.Generator) -> floa
     """Seconds that two LightGBM models of usual size need to score the same candidates, given as one matrix."""
     import lightgbm
 
-    part = accounts.part(slice(0, engine.chunk))
+    part = accounts.take(slice(0, engine.chunk))
     batch = engine.judge(part, TODAY)[0]
     numbers = [each.astype(float) for each in part.values.values() if each.dtype != object]
     pairs = batch.plans.valid.size
@@ -113,13 +113,13 @@ def run() -> str:
     accounts = _drawn(engine, rng)
     plans = len(engine.arms.kind)
     with TemporaryDirectory() as folder:
-        _batch(engine, accounts.part(slice(0, ACCOUNTS)), Path(folder) / "warm.parquet")
+        _batch(engine, accounts.take(slice(0, ACCOUNTS)), Path(folder) / "warm.parquet")
         timed = [_batch(engine, accounts, Path(folder) / "out.parquet") for _ in range(REPEATS)]
     seconds, counts = median(each[0] for each in timed), timed[0][1]
     trees = median(_trees(engine, accounts, rng) for _ in range(REPEATS))
     single = []
     for row in range(SINGLE):
-        one = accounts.part(slice(row, row + 1))
+        one = accounts.take(slice(row, row + 1))
         begun = perf_counter()
         output.table_of(engine, engine.decide(one, today=TODAY))
         single.append(1000 * (perf_counter() - begun))

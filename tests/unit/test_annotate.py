@@ -9,7 +9,6 @@ from fedrepay.client.plans import output
 from fedrepay.client.plans.decide import HANDOFFS, NONE, Decision
 from fedrepay.client.plans.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.settings import parse_settings
-from fedrepay.client.plans.what_if import predictor
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts
@@ -94,19 +93,6 @@ def test_the_nearest_change_is_the_smallest_among_the_candidates() -> None:
         )
         seen += 1
     assert seen > 3
-
-
-def test_what_if_agrees_with_the_engine_on_plans_of_the_catalogue() -> None:
-    of = engine()
-    batch = decided(of)
-    judged = batch.judged
-    row = int(np.flatnonzero(batch.decisions.code == Decision.OFFER)[0])
-    arms = np.flatnonzero(of.similar[batch.decisions.top[row, 0]] & judged.plans.valid[row])
-    predict = predictor(of, batch, row, int(batch.decisions.top[row, 0]))
-    found = predict(
-        judged.plans.instalment[row, arms], judged.plans.count[row, arms], of.arms.first_due[arms]
-    )
-    assert found == pytest.approx(judged.kept[row, arms], abs=1e-12)
 
 
 def handoffs(batch: Batch) -> list[str]:

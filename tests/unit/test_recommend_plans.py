@@ -389,6 +389,38 @@ def test_a_pack_of_ones_own_stands_beside_the_settings(desk: Desk) -> None:
     assert "nowhere.toml" in result.err
 
 
+# --- one decision, and what verifying would bring ---
+
+
+def test_one_decision_is_explained_to_a_case_worker(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    offer = next(row for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1)
+    shown = desk.recommend(None, "--explain", offer["account"])
+    assert shown.code == 0, shown.err
+    assert f"Account {offer['account']}" in shown.out
+    assert offer["plan"] in shown.out
+    content = json.loads(desk.recommend(None, "--explain", offer["account"], "--json").out)
+    assert content["decision"] == "OFFER"
+    assert content["plans"][0]["name"] == offer["plan"]
+    assert content["plans"][0]["total"] == offer["total"]
+    lost = desk.recommend(None, "--explain", "nobody")
+    assert (lost.code, "holds no account nobody" in lost.err) == (4, True)
+
+
+def test_what_verifying_stated_incomes_would_bring(desk: Desk) -> None:
+    result = desk.recommend("out.csv", "--json", "--verifying")
+    found = json.loads(result.out)["verifying"]
+    assert found["accounts"] == int((random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated").sum())
+    assert found["plans_then"] > found["plans_now"] > 0
+    assert found["value_then"] > found["value_now"] > 0
+    stated = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1} & set(
+        random_accounts(ACCOUNTS, seed=3)["customer"][
+            random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated"
+        ]
+    )
+    assert found["plans_now"] == len(stated)
+
+
 # --- what is refused ---
 
 
