@@ -5,8 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.decide import NONE, Bools, Judged, Objects
 from fedrepay.client.plans.handover import HandedOver, hand_over
+from fedrepay.client.plans.judged import NONE, Bools, Judged, Objects
 from fedrepay.client.plans.messages import money
 from fedrepay.client.plans.reasons import MOST, STEP, Reasons, text
 from fedrepay.client.plans.settings import Settings

@@ -1,8 +1,4 @@
-"""One decision an account: hard masks first, then the best three plans by score, or what else is right.
-
-Rules and affordability are masks and never prices. A plan must bring more than no plan; a settlement must
-score above every plan without a discount, and a likely self-curer never gets one.
-"""
+"""One decision an account: the best three plans by score among those allowed, or what else is right."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,39 +7,22 @@ from hashlib import blake2b, sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.objective import affordable, contact_cost, score
-from fedrepay.client.plans.settings import Value
-from fedrepay.shared.plans.candidates import Candidates
-from fedrepay.shared.plans.money import no_plan_value, plan_value
-from fedrepay.shared.rules.masks import Verdict
-
-Bools = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Objects = npt.NDArray[np.object_]
+from fedrepay.client.plans.judged import (
+    NONE,
+    OFFERS,
+    SELF_CURE,
+    Bools,
+    Bytes,
+    Floats,
+    Ints,
+    Judged,
+    Why,
+)
 
 TOP = 3
 """Plans shown for each account."""
-OFFERS = ("FULL", "INSTALMENT", "SETTLEMENT")
-"""Kinds that are ranked by score; the others are what remains where none of these is right."""
-NONE = -1
-"""No plan, no rule."""
-SELF_CURE, NUDGE = 0.6, 0.4
-"""P(kept at 90 days), P(first payment) of the best plan without a discount, from which T1 and T2 start."""
-
-
-class Why(IntEnum):
-    """Why a candidate is, or is not, offered; the first that holds."""
-
-    OK = 0
-    NO_SUCH_PLAN = 1  # too small an instalment, too long, nothing owed
-    RULE = 2  # the rule's place stands in ``Judged.blocked``
-    UNAFFORDABLE = 3
-    TERMS = 4  # the consortium's terms keep this kind out of the model, or the model never learned it
-    NO_GAIN = 5  # brings no more than no plan
-    NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
-    BUDGET = 7  # the member's limits for the batch
+NUDGE = 0.4
+"""P(first payment) of the best plan without a discount, from which a nudge will do."""
 
 
 class Decision(IntEnum):
@@ -73,66 +52,6 @@ HANDOFFS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Cases:
-    """What a decision must know of n accounts beside their plans, (n,) each.
-
-    ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
-    loss.
-    """
-
-    names: Objects
-    income_known: Bools
-    hardship: Bools
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """n accounts × P candidates, each judged by itself.
-
-    ``first`` and ``kept`` are P(first payment) and P(kept at 90 days); ``value`` is E[NPV] with no-plan cash and
-    ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``verdict`` what the rules say;
-    ``why`` codes of ``Why``.
-    """
-
-    plans: Candidates
-    cases: Cases
-    first: Floats
-    kept: Floats
-    value: Floats
-    no_plan: Floats
-    score: Floats
-    affordable: Bools
-    verdict: Verdict
-    why: Bytes
-
-    @property
-    def blocked(self) -> Ints:
-        """The place in ``verdict.rules`` of the rule that forbids each candidate, or −1, (n, P)."""
-        return self.verdict.blocked
-
-    @property
-    def human(self) -> Bools:
-        """Accounts that rules give to a human, or that no given pack speaks about, (n,)."""
-        uncovered = ~self.verdict.covered & bool(self.verdict.rules)
-        return np.asarray((self.verdict.human != NONE) | uncovered)
-
-    @property
-    def stop(self) -> Bools:
-        """Accounts whose collection rules stop, (n,)."""
-        return np.asarray(self.verdict.stop != NONE)
-
-    @property
-    def allowed(self) -> Bools:
-        """Candidates that may be offered, (n, P)."""
-        return np.asarray(self.why == Why.OK)
-
-    @property
-    def offers(self) -> Bools:
-        """Candidates that may be offered and are ranked by score, (n, P)."""
-        return np.asarray(self.allowed & self.plans.arms.is_kind(*OFFERS))
-
-
-@dataclass(frozen=True, eq=False)
 class Decisions:
     """One decision for each of n accounts.
 
@@ -145,78 +64,6 @@ class Decisions:
     tier: Bytes
     handoff: Bytes
     propensity: Floats
-
-
-def judge(
-    value: Value,
-    plans: Candidates,
-    cases: Cases,
-    first: Floats,
-    kept: Floats,
-    verdict: Verdict,
-    known: Bools,
-    within: Bools | None = None,
-) -> Judged:
-    """Judge every candidate by itself.
-
-    Args:
-        value: prices and λ.
-        plans: the candidates, n × P.
-        cases: what else is known of the accounts.
-        first: P(first payment) per eligible offer, (n, P).
-        kept: P(kept at 90 days) per eligible offer, (n, P).
-        verdict: what the rules say of the accounts and candidates.
-        known: arms that a model has learned, (P,) or (n, P); only these kinds of ``OFFERS`` may be offered.
-        within: which candidates are affordable, (n, P); by default those within the bound.
-    """
-    within = affordable(plans) if within is None else within
-    worth = plan_value(value.prices, plans, first, kept)
-    judged = Judged(
-        plans=plans,
-        cases=cases,
-        first=first,
-        kept=kept,
-        value=worth,
-        no_plan=no_plan_value(value.prices, plans.debts.balance),
-        score=score(value, plans, first, kept, worth),
-        affordable=within,
-        verdict=verdict,
-        why=np.zeros(plans.valid.shape, np.uint8),
-    )
-    offers = plans.arms.is_kind(*OFFERS)
-    gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
-    checks = (
-        (~plans.valid, Why.NO_SUCH_PLAN),
-        (verdict.blocked != NONE, Why.RULE),
-        (~within, Why.UNAFFORDABLE),
-        (offers & ~known, Why.TERMS),
-        (offers & ~gain, Why.NO_GAIN),
-    )
-    why = judged.why
-    for wrong, code in reversed(checks):
-        why[np.broadcast_to(wrong, why.shape)] = code
-    why[_needless_discounts(judged)] = Why.NO_DISCOUNT_FOR_SELF_CURE
-    return judged
-
-
-def _needless_discounts(judged: Judged) -> Bools:
-    """Discounts that bring no more than the best plan without one, or that go to a likely self-curer, (n, P)."""
-    discount = judged.plans.arms.discount > 0
-    if not discount.any():
-        return np.zeros(judged.why.shape, np.bool_)
-    best, kept = _undiscounted(judged)
-    return np.asarray(
-        judged.allowed & discount & ((judged.score <= best[:, None]) | (kept >= SELF_CURE)[:, None])
-    )
-
-
-def _undiscounted(judged: Judged) -> tuple[Floats, Floats]:
-    """Score (−∞ where there is none) and P(kept) of the best allowed plan without a discount, (n,) each."""
-    masked = np.where(judged.offers & ~(judged.plans.arms.discount > 0), judged.score, -np.inf)
-    arm = masked.argmax(axis=1)
-    rows = np.arange(len(arm))
-    best = masked[rows, arm]
-    return best, np.where(np.isfinite(best), judged.kept[rows, arm], 0.0)
 
 
 def decide(

@@ -9,25 +9,17 @@ import numpy.typing as npt
 
 from fedrepay.client.plans.affordability import sustainable
 from fedrepay.client.plans.annotate import alike, handed, reference_of
-from fedrepay.client.plans.decide import (
-    Bools,
-    Cases,
-    Decisions,
-    Floats,
-    Judged,
-    Objects,
-    decide,
-    judge,
-)
+from fedrepay.client.plans.decide import Decisions, decide
 from fedrepay.client.plans.handover import HandedOver
+from fedrepay.client.plans.judged import Bools, Cases, Floats, Judged, Objects, judge
 from fedrepay.client.plans.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.reasons import Reasons
+from fedrepay.client.plans.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
-from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import Column as Fact
 from fedrepay.shared.rules.masks import Verdict, evaluate
 from fedrepay.shared.rules.pack import Pack
@@ -225,21 +217,7 @@ class Engine:
 
     def facts(self, accounts: Accounts) -> dict[str, Fact]:
         """The accounts' facts, completed by what the columns and the settings say."""
-        values, given = accounts.values, accounts.facts
-        balance, fees = (np.asarray(values[name], np.float64) for name in ("balance", "fees"))
-        own: dict[str, Fact] = {
-            "apr": np.asarray(values["apr"], np.float64),
-            "balance": np.rint(np.maximum(balance - fees, 0)).astype(np.int64),
-            "contact_minute": np.full(len(accounts.names), self.settings.contact_minute),
-        }
-        if "dpd" in values:
-            own["dpd"] = np.floor(np.asarray(values["dpd"], np.float64))
-        charged = given.get("collection_costs_charged")
-        if charged is not None:  # what stands in the balance counts as the plan's own
-            own["collection_costs_charged"] = np.maximum(charged - fees, 0)
-        return {**given, **own} | (
-            {"contact_minute": given["contact_minute"]} if "contact_minute" in given else {}
-        )
+        return completed(accounts.values, accounts.facts, self.settings.contact_minute)
 
     def decide(
         self,
@@ -275,33 +253,6 @@ class Engine:
         if self.personal is not None:
             logit = self.personal.adjust(self.heads[name], logit, codes)
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.towards[name] * logit)))
-
-
-def plan_columns(plans: Candidates) -> PlanColumns:
-    """Candidates as rules read them.
-
-    Without an income form the bound is 0: rules on affordability then forbid plans for certain, rather than ask
-    a human about a bound that is not known.
-    """
-    of, debts = plans.arms, plans.debts
-    left = debts.fees[:, None] - np.floor(debts.fees[:, None] * of.fee_waiver).astype(np.int64)
-    return PlanColumns(
-        kind=of.kind,
-        channel=of.channel,
-        human=of.human,
-        discount=of.discount,
-        interest_waiver=of.interest_waiver,
-        fee_waiver=of.fee_waiver,
-        dormant_months=of.dormant_months,
-        first_due_days=of.first_due,
-        instalment=plans.instalment,
-        monthly=plans.monthly,
-        total=plans.total,
-        months=plans.months,
-        fees=np.minimum(left, plans.principal),
-        interest=plans.interest,
-        bound=debts.bound,
-    )
 
 
 def _check(book: CodeBook) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 
 from fedrepay.client.plans.affordability import lower_bound
 from fedrepay.client.plans.changed import predictor
-from fedrepay.client.plans.decide import HANDOFFS, NONE, TIERS, Decision, Why
+from fedrepay.client.plans.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.engine import Batch, Engine
 from fedrepay.client.plans.explain_words import lines
 from fedrepay.client.plans.handover import minute_text
+from fedrepay.client.plans.judged import NONE, Why
 from fedrepay.client.plans.letter import Sender, letter
 from fedrepay.client.plans.objective import contact_cost
 from fedrepay.client.plans.reasons import CODES, NAMES, counterfactual

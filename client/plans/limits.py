@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedrepay.client.plans.decide import Judged, Objects, Why
 from fedrepay.client.plans.engine import Accounts, Engine
+from fedrepay.client.plans.judged import Judged, Objects, Why
 from fedrepay.client.plans.portfolio import LIMITS, Options, Portfolio, choose, options, uses
 from fedrepay.shared.errors import CatalogueError
 

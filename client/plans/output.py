@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.annotate import counterfactuals, reason_texts
-from fedrepay.client.plans.decide import HANDOFFS, NONE, TIERS, Decision, Objects, Why
+from fedrepay.client.plans.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.engine import Accounts, Batch, Engine
 from fedrepay.client.plans.handover import minute_text
+from fedrepay.client.plans.judged import NONE, Objects, Why
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 Table = dict[str, npt.NDArray[Any]]

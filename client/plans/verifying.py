@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.client.plans.decide import Judged
 from fedrepay.client.plans.engine import Accounts, Engine
+from fedrepay.client.plans.judged import Judged
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fedrepay.client.plans import output
-from fedrepay.client.plans.decide import HANDOFFS, NONE, Decision
+from fedrepay.client.plans.decide import HANDOFFS, Decision
 from fedrepay.client.plans.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.judged import NONE
 from fedrepay.client.plans.settings import parse_settings
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin

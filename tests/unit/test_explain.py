@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fedrepay.client.plans.changed import predictor
-from fedrepay.client.plans.decide import Decision, Why
+from fedrepay.client.plans.decide import Decision
 from fedrepay.client.plans.engine import Batch, Engine
 from fedrepay.client.plans.explain import Explanation, explain
+from fedrepay.client.plans.judged import Why
 from fedrepay.client.plans.settings import Settings
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.plans.schedule import plan_of

@@ -6,8 +6,9 @@ from string import Formatter
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.decide import Decision, Why
+from fedrepay.client.plans.decide import Decision
 from fedrepay.client.plans.handover import REASONS
+from fedrepay.client.plans.judged import Why
 from fedrepay.client.plans.letter import Sender, letter
 from fedrepay.client.plans.messages import LANGUAGES, date, messages, money, say
 from fedrepay.client.plans.reasons import CODES
