@@ -55,14 +55,14 @@ class Effects:
     ``z`` counts with ``below`` under zero and with ``above`` over it.
     """
 
-    pay: float = 1.30
+    pay: float = 1.25
     pay_below: float = 1.6
     pay_above: float = 0.25
     pay_willing: float = 0.75
     pay_waiver: float = 0.30
     pay_discount: float = 0.60
-    pay_month: float = -0.004
-    first: float = -0.75
+    pay_month: float = -0.006
+    first: float = -0.6
     payday: float = 0.35
     delay: float = -0.018
     accept: float = -0.15
