@@ -17,26 +17,23 @@ HERE = Path(__file__).parent
 SHIPPED = HERE / "data" / "uci_default_credit_30k.parquet"
 SHIPPED_SCHEMA = HERE / "data" / "uci_default_credit.toml"
 SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
+PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
+"""The markets of ``simulations/market/lenders.py``."""
+MOST_LENDERS = 64
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What the user asked for; equal arguments resume a folder, others are refused."""
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """What the user asked of a run, whatever it learns from; equal arguments resume a folder, others are refused."""
 
-    data: str
-    schema: str
-    mapping: str | None
-    test: str | None
-    members: int | None
-    split: str
-    epsilon: float
-    delta: float | None
-    colluders: int | None
-    mode: str
-    rounds: int | None
-    drop: tuple[str, ...]
-    seed: int
-    baselines: bool
+    members: int | None = 20
+    epsilon: float = 1.0
+    delta: float | None = None
+    colluders: int | None = None
+    mode: str = "distributed"
+    rounds: int | None = None
+    drop: tuple[str, ...] = ()
+    seed: int = 1
 
     def check(self) -> None:
         """Refuse what can be refused before any file is read.
@@ -63,6 +60,11 @@ class Arguments:
         for each in self.drop:
             self.parse_drop(each)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The files the run is made from, by argument."""
+        return {}
+
     @staticmethod
     def parse_drop(text: str) -> tuple[str, int]:
         """``NAME@ROUND`` as a pair.
@@ -76,6 +78,60 @@ class Arguments:
         return name, int(round_)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arguments(RunArguments):
+    """A simulation on a table of rows with one outcome."""
+
+    data: str = str(SHIPPED)
+    schema: str = str(SHIPPED_SCHEMA)
+    mapping: str | None = str(SHIPPED_MAPPING)
+    test: str | None = None
+    split: str = "iid"
+    baselines: bool = False
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Data, schema, mapping and test file, where given."""
+        named = {name: getattr(self, name) for name in ("data", "schema", "mapping", "test")}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketArguments(RunArguments):
+    """A simulation of the debt market.
+
+    ``scale`` multiplies the lenders' offers, ``accounts`` are new ones of each lender, ``settings`` a member's settings
+    file for decisions.
+    """
+
+    preset: str = "mixed"
+    scale: float = 1.0
+    accounts: int = 300
+    settings: str | None = None
+    baselines: bool = False
+
+    def check(self) -> None:
+        """Refuse what can be refused before anything is drawn.
+
+        Raises:
+            ArgumentError: naming option, value and bound.
+        """
+        super().check()
+        if self.preset not in PRESETS:
+            raise ArgumentError(f"--market {self.preset} is unknown.", f"Choose {', '.join(PRESETS)}.")
+        if not 0.05 <= self.scale <= 1.5:
+            raise ArgumentError(f"--scale {self.scale:g} is outside 0.05 … 1.5.", "1 is the default.")
+        if not 20 <= self.accounts <= 20_000:
+            raise ArgumentError(f"--accounts {self.accounts} is outside 20 … 20,000.", "300 is the default.")
+        if self.members is None or self.members > MOST_LENDERS:
+            raise ArgumentError(f"A market has at most {MOST_LENDERS} lenders.", "20 is the default.")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The settings, where given."""
+        return {} if self.settings is None else {"settings": self.settings}
+
+
 @dataclass(frozen=True)
 class Folder:
     """The output folder of one run."""
@@ -86,6 +142,11 @@ class Folder:
     def members(self) -> Path:
         """Members' own stores (0700)."""
         return self.path / "members"
+
+    @property
+    def market(self) -> Path:
+        """The simulated lenders' own tables (0700)."""
+        return self.path / "market"
 
     @property
     def marker(self) -> Path:
@@ -191,18 +252,14 @@ class Folder:
             yield
 
 
-def facts_of(arguments: Arguments) -> dict[str, Any]:
+def facts_of(arguments: RunArguments) -> dict[str, Any]:
     """What makes two starts the same run: the arguments and the contents of the files they name.
 
     Raises:
         ArgumentError: a file cannot be read.
     """
     facts: dict[str, Any] = asdict(arguments) | {"drop": list(arguments.drop)}
-    facts["sha256"] = {
-        name: _sha256(Path(value))
-        for name in ("data", "schema", "mapping", "test")
-        if (value := facts[name]) is not None
-    }
+    facts["sha256"] = {name: _sha256(Path(value)) for name, value in arguments.files.items()}
     return facts
 
 

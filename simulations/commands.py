@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +14,17 @@ _HELP = (
     "Run a whole consortium on this machine and write a report.\n\n"
     "The real Flower apps, key ceremony, masks, encryption and differential privacy run in one process. "
     "Ctrl-C or a crash leaves a folder that the same command resumes; no completed sum is repeated.\n\n"
+    "Without --data the members are lenders of a simulated debt market whose truth is known: they learn from the plans "
+    "they offered, and the report says in money what learning together brought each of them. With --data they hold "
+    "rows of your table, or of the shipped credit card data (--data uci).\n\n"
     "\b\n"
     "fedrepay simulate --out runs/first\n"
-    "fedrepay simulate --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
+    "fedrepay simulate --market complement --members 8 --scale 0.5 --out runs/complement\n"
+    "fedrepay simulate --data uci --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine"
 )
 _NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
+SHIPPED_NAME = "uci"
 app = typer.Typer()
 
 
@@ -27,7 +32,31 @@ app = typer.Typer()
 def simulate(
     out: Out,
     data: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file; without it the shipped UCI credit card data.")
+        str | None,
+        typer.Option(
+            help="CSV or Parquet file of rows with one outcome, or `uci`, the shipped table.",
+            show_default=False,
+        ),
+    ] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(
+            help="mixed (default), complement, alike, unlike, opposed, confounded or otherworld.",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Market: multiplies every lender's offers; default 1.", show_default=False),
+    ] = None,
+    accounts: Annotated[
+        int | None,
+        typer.Option(
+            help="Market: new accounts of each lender to judge by; default 300.", show_default=False
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Market: a member's settings for decisions (TOML, docs/plans.md).")
     ] = None,
     schema: Annotated[
         Path | None, typer.Option(help="Schema (TOML) with its built code book beside it; goes with --data.")
@@ -43,8 +72,12 @@ def simulate(
         typer.Option(help="Number of members (default 20); 3 or 4 is marked red, 3 … 1,500 are possible."),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="column:NAME (its values are the members), iid, skewed:COLUMN, sizes:zipf.")
-    ] = "iid",
+        str | None,
+        typer.Option(
+            help="Of --data: column:NAME (its values are the members), iid (default), skewed:COLUMN, sizes:zipf.",
+            show_default=False,
+        ),
+    ] = None,
     epsilon: Annotated[float, typer.Option(help="ε of one customer for the whole release.")] = 1.0,
     delta: Annotated[
         float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
@@ -68,7 +101,7 @@ def simulate(
         int, typer.Option(help="Drives splits, baselines and simulated failures; never noise, keys or masks.")
     ] = 1,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also fit LightGBM on the pooled rows.")
+        bool, typer.Option("--baselines", help="Also fit LightGBM: on the pooled rows, or each lender's own.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a summary.")] = False,
 ) -> None:
@@ -85,30 +118,54 @@ def simulate(
         raise ArgumentError(
             f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
         )
-    if (data is None) != (schema is None):
-        raise ArgumentError("--data and --schema go together.", "Give both, or neither for the shipped data.")
-    if mapping is not None and data is None:
-        raise ArgumentError("--mapping needs --data.", "Name the file it maps.")
-    shipped = data is None
-    by_column = split.startswith("column:")
-    if by_column and members is not None:
-        raise ArgumentError("--members does not go with --split column:NAME.", "Its values are the members.")
-    chosen = given.Arguments(
-        data=str(data or given.SHIPPED),
-        schema=str(schema or given.SHIPPED_SCHEMA),
-        mapping=str(given.SHIPPED_MAPPING) if shipped else (None if mapping is None else str(mapping)),
-        test=None if test is None else str(test),
-        members=None if by_column else (20 if members is None else members),
-        split=split,
-        epsilon=epsilon,
-        delta=delta,
-        colluders=colluders,
-        mode=mode,
-        rounds=rounds,
-        drop=tuple(drop or ()),
-        seed=seed,
-        baselines=baselines,
-    )
+    shared: dict[str, Any] = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "colluders": colluders,
+        "mode": mode,
+        "rounds": rounds,
+        "drop": tuple(drop or ()),
+        "seed": seed,
+        "baselines": baselines,
+    }
+    only_rows = {"--schema": schema, "--mapping": mapping, "--test": test, "--split": split}
+    only_market = {"--market": market, "--scale": scale, "--accounts": accounts, "--settings": settings}
+    chosen: given.Arguments | given.MarketArguments
+    if data is None:
+        _refuse(only_rows, "goes with --data.", "Name the table, or `--data uci`.")
+        own = {"preset": market, "scale": scale, "accounts": accounts, "members": members}
+        own["settings"] = None if settings is None else str(settings)
+        chosen = given.MarketArguments(
+            **shared, **{name: each for name, each in own.items() if each is not None}
+        )
+    else:
+        _refuse(
+            only_market, "belongs to the market and does not go with --data.", "Leave one of the two out."
+        )
+        shipped = data == SHIPPED_NAME
+        if shipped:
+            _refuse(
+                {"--schema": schema, "--mapping": mapping}, "does not go with --data uci.", "Leave it out."
+            )
+        elif schema is None:
+            raise ArgumentError("--data needs --schema.", "`fedrepay schema init FILE` drafts one.")
+        by_column = split is not None and split.startswith("column:")
+        if by_column and members is not None:
+            raise ArgumentError(
+                "--members does not go with --split column:NAME.", "Its values are the members."
+            )
+        files = (
+            {}
+            if shipped
+            else {"data": data, "schema": str(schema), "mapping": None if mapping is None else str(mapping)}
+        )
+        chosen = given.Arguments(
+            **shared,
+            **files,
+            test=None if test is None else str(test),
+            members=None if by_column else (20 if members is None else members),
+            split=split or "iid",
+        )
     console = Console(stderr=True)
     try:
         with Screen(console) as screen:
@@ -122,3 +179,12 @@ def simulate(
         typer.echo(json.dumps(metrics, indent=1))
     else:
         summary(Console(), metrics, given.Folder(out))
+
+
+def _refuse(options: dict[str, object], why: str, remedy: str) -> None:
+    """Refuse options that were given and do not belong here; raises ArgumentError."""
+    from fedrepay.shared.errors import ArgumentError
+
+    for name, value in options.items():
+        if value is not None:
+            raise ArgumentError(f"{name} {why}", remedy)

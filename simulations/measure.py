@@ -1,37 +1,31 @@
-"""Figures of a finished run: the release judged on held-out customers, costs, and the attack.
+"""Figures of a run on a table of rows: the release judged on held-out customers beside baselines.
 
-Only the driver reads members' stores, and only here; figures on test data and baselines without
-privacy are outside the guarantee and say so.
+Figures on test data and baselines without privacy are outside the guarantee and say so.
 """
 
-import json
-import resource
 from collections.abc import Iterable
-from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from fedrepay.client.data.table import Table
-from fedrepay.client.learning import make_learner
-from fedrepay.client.scoring import release_file
-from fedrepay.client.scoring.score import block_effects, good_value, probability
-from fedrepay.shared.privacy.accounting import Mechanism
-from fedrepay.shared.schema.bins import layouts, side
+from fedrepay.client.scoring.score import good_value, probability
+from fedrepay.shared.schema.bins import side
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.schema.columns import PAIR
-from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust.plan import sum_sizes
-from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import minimum_cohort
-from fedrepay.shared.trust.wire import Votes
-from fedrepay.simulations import attack_opened_sum, baselines, figures
-from fedrepay.simulations.arguments import Arguments, write_atomically
-from fedrepay.simulations.consortium import Consortium, snapshot
+from fedrepay.simulations import baselines, figures
+from fedrepay.simulations.arguments import Arguments
+from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.prepare import Prepared
+from fedrepay.simulations.run_figures import (
+    completed_mechanisms,
+    curves,
+    export_release,
+    opened_sum_attack,
+    run_arguments,
+    run_figures,
+)
 
-VERSION = 1
 OUTSIDE = [
     "auc",
     "log_loss",
@@ -39,33 +33,6 @@ OUTSIDE = [
     "fairness",
     "the attack's comparison with the truth",
 ]
-PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
-CEREMONY = ("hello", "introduce", "seed", "context", "confirm")
-
-
-def export_release(consortium: Consortium) -> Release:
-    """Copy the opened release from the first member that stored it to ``DIR/release``."""
-    for party in consortium.parties:
-        stored = consortium.store(party.name).release()
-        if stored is not None:
-            _, data, votes = stored
-            Votes.decode(votes)
-            write_atomically(consortium.folder.release / release_file.RELEASE, data)
-            write_atomically(consortium.folder.release / release_file.VOTES, votes)
-            return Release.decode(data)
-    raise AssertionError("a finished run leaves its release at more than half of the members")
-
-
-def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Mechanism, ...]]:
-    """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
-    run = consortium.plan.run
-    for party in consortium.parties:
-        store = consortium.store(party.name)
-        charged = {e.attempt: e.event for e in store.ledger() if e.run == run and e.status == "reserved"}
-        opened = [opening.attempt for opening in store.openings(run)]
-        if len(opened) == sums and set(opened) <= set(charged):
-            return [tuple(Mechanism(**facts) for facts in charged[attempt]) for attempt in opened]
-    return [()] * sums
 
 
 def measure(
@@ -77,7 +44,7 @@ def measure(
     resumed: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """metrics.json and the report's further details."""
-    book, plan = prepared.book, consortium.plan
+    book = prepared.book
     release = export_release(consortium)
     mechanisms = completed_mechanisms(consortium, len(release.sums))
     good = good_value(book)
@@ -118,10 +85,7 @@ def measure(
     auc = {name: figures.auc(truth, each) for name, each in scores.items()}
     loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
     seconds["baselines and figures"] = perf_counter() - begun
-    wire = wire_bytes(consortium)
-    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds, plan.heads)[: len(release.sums)]
     metrics: dict[str, Any] = {
-        "version": VERSION,
         "auc": {
             "federated": auc["federated"],
             "alone_mean": float(np.mean(alone_auc)) if alone_auc else None,
@@ -136,38 +100,16 @@ def measure(
             "pooled_lightgbm": loss.get("pooled_lightgbm"),
         },
         "calibration": {"federated": figures.calibration(truth, scores["federated"])},
-        "privacy": release.statement,
-        "rounds": len(release.sums),
-        "attempts": release.card["attempts"],
-        "attempts_void": release.card["attempts"] - len(release.sums),
-        "members": len(prepared.parties),
-        "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
-        "minimum_cohort": minimum_cohort(len(prepared.parties), plan.colluders),
-        "parameters": release.card["parameters"],
-        "values_summed": sum(sizes),
-        "ciphertexts_per_release": sum(chunk_count(size) for size in sizes),
-        **wire,
-        "seconds": {name: round(value, 3) for name, value in (seconds | consortium.stages).items()},
-        "resumed": resumed,
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "versions": {name: version(name) for name in PACKAGES},
+        **run_figures(consortium, release, seconds, resumed=resumed),
         "seed": arguments.seed,
-        "arguments": {
-            "split": arguments.split,
-            "members": len(prepared.parties),
-            "rounds": plan.rounds,
-            "mode": plan.mode,
-            "drop": list(arguments.drop),
-            "schema": f"{book.schema.name} {book.schema.version}",
-        },
+        "arguments": run_arguments(arguments, consortium) | {"split": arguments.split},
         "outside_the_guarantee": OUTSIDE,
-        "roster_code": consortium.roster_code,
     }
     details = {
         "title": book.schema.title or book.schema.name,
         "good_outcome": f"{book.schema.outcomes[0].name} = {good}",
         "curves": curves(book, release, mechanisms),
-        "attack": opened_sum_attack(prepared, consortium, release, mechanisms),
+        "attack": opened_sum_attack(consortium, release, mechanisms),
         "fairness": fairness(book, test, scores["federated"], good),
     }
     return metrics, details
@@ -188,70 +130,6 @@ def raw(table: Table, names: Iterable[str] | None = None) -> np.ndarray:
         numeric = values.dtype.kind == "f"
         columns.append(values if numeric else np.unique(values.astype(str), return_inverse=True)[1])
     return np.column_stack(columns).astype(np.float64)
-
-
-def wire_bytes(consortium: Consortium) -> dict[str, float]:
-    """Bytes a member sent and received, from the transcript (all sessions of the run)."""
-    up = ceremony = down = release = 0
-    with (consortium.folder.transcript / "messages.jsonl").open() as file:
-        for line in file:
-            message = json.loads(line)
-            down += message["bytes_down"]
-            if message["kind"] == "round":
-                up += message["body"]
-            elif message["kind"] in CEREMONY:
-                ceremony += message["body"]
-            elif message["kind"] == "write":
-                release = max(release, message["body"])
-    members = len(consortium.parties)
-    return {
-        "bytes_up_per_member": up / members,
-        "bytes_ceremony_per_member": ceremony / members,
-        "bytes_release": release,
-        "bytes_down_per_member": down / members,
-    }
-
-
-def curves(book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, ...]]) -> list[dict[str, Any]]:
-    """What the model learned: log-odds of the good outcome per bin, with the noise's standard deviation."""
-    towards = 1.0 if good_value(book) == 1 else -1.0
-    learner = make_learner(release.card["learner"], book, len(release.sums))
-    state = learner.start()
-    for index, (opened, charged) in enumerate(zip(release.sums, mechanisms, strict=True)):
-        state = learner.step(index, state, opened, charged)
-    deviations = learner.weight_noise(state)[0]
-    effects = block_effects(book, release.weights[0])
-    result = []
-    for layout, effect, deviation in zip(layouts(book.schema), effects, deviations, strict=False):
-        centred = towards * (effect - effect.mean())
-        curve: dict[str, Any] = {"name": PAIR.join(layout.columns), "kind": layout.kind}
-        if layout.kind == "cross":
-            rows, columns = (list(side.labels) for side in layout.sides)
-            curve |= {"rows": rows, "columns": columns}
-            curve["effect"] = centred.reshape(len(rows), len(columns)).tolist()
-        else:
-            curve |= {"labels": list(layout.labels), "effect": centred.tolist()}
-            curve["sd"] = deviation.tolist() if any(mechanisms) else None
-        result.append(curve)
-    return result
-
-
-def opened_sum_attack(
-    prepared: Prepared, consortium: Consortium, release: Release, mechanisms: list[tuple[Mechanism, ...]]
-) -> dict[str, Any] | None:
-    """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
-    plan, book = consortium.plan, prepared.book
-    if plan.learner != "dp-newton":
-        return None
-    learner = make_learner(plan.learner, book, plan.rounds)
-    taking_part = release.card["cohorts"][0]
-    cohort = {
-        party.name: learner.contribution(0, learner.start(), snapshot(book, party.train, b"")[0])
-        for party in prepared.parties
-        if party.name in taking_part
-    }
-    variance = mechanisms[0][0].share_variance if mechanisms[0] else 0.0
-    return attack_opened_sum.attack(book, release.sums[0], cohort, variance, plan.colluders)
 
 
 def fairness(book: CodeBook, test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:

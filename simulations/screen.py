@@ -86,7 +86,7 @@ class Screen:
 
 def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
     """A few lines and where to read on."""
-    privacy, auc = metrics["privacy"], metrics["auc"]
+    privacy = metrics["privacy"]
     if privacy["not_private"]:
         console.print(f"[bold red]NOT PRIVATE: {privacy['not_private']}[/]")
     if metrics["smallest_cohort"] < 5:
@@ -95,15 +95,10 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
             "others.[/]"
         )
     table = Table(show_header=False, box=None)
-    rows = {
-        "AUC, learned together": auc["federated"],
-        "AUC, members alone (mean, without privacy)": auc["alone_mean"],
-        "AUC, pooled (without privacy)": auc["pooled_no_privacy"],
-        "AUC, pooled LightGBM (without privacy)": auc["pooled_lightgbm"],
-    }
-    for label, value in rows.items():
-        if value is not None:
-            table.add_row(label, f"{value:.4f}")
+    for label, shown in (
+        _market(metrics["market"]) if "market" in metrics else _rows(metrics["auc"])
+    ).items():
+        table.add_row(label, shown)
     epsilon = "none" if privacy["epsilon"] is None else f"{privacy['epsilon']:g}"
     delta = "none" if privacy["delta"] is None else f"{privacy['delta']:g}"
     table.add_row("ε, δ (one customer)", f"{epsilon}, {delta}")
@@ -114,3 +109,32 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
     console.print(table)
     console.print(f"Report:  {folder.report}")
     console.print(f"Release: {folder.release}")
+
+
+def _rows(auc: dict[str, Any]) -> dict[str, str]:
+    """How good the scores are."""
+    labels = {
+        "AUC, learned together": auc["federated"],
+        "AUC, members alone (mean, without privacy)": auc["alone_mean"],
+        "AUC, pooled (without privacy)": auc["pooled_no_privacy"],
+        "AUC, pooled LightGBM (without privacy)": auc["pooled_lightgbm"],
+    }
+    return {label: f"{value:.4f}" for label, value in labels.items() if value is not None}
+
+
+def _market(market: dict[str, Any]) -> dict[str, str]:
+    """What the plans are worth, mean over members."""
+    labels = {
+        "alone": "Value, each with a model of its own (no privacy)",
+        "shared": "Value, learned together",
+        "perfect": "Value, if the truth were known",
+    }
+    rows = {label: f"{100 * market['value'][way]:.2f} % of the balance" for way, label in labels.items()}
+    low, high = market["gain"]["uplift_interval"]
+    rows["Gain in uplift by learning together"] = (
+        f"{100 * market['gain']['uplift']:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]"
+    )
+    rows["Plans truly affordable"] = (
+        f"{100 * market['affordable_share']:.1f} % (own policies until now: {100 * market['affordable_share_own']:.1f} %)"
+    )
+    return rows

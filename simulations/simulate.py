@@ -1,20 +1,28 @@
-"""``fedrepay simulate``, as a list of stages: read, split, run the consortium, measure, report."""
+"""``fedrepay simulate``, as a list of stages: prepare, run the consortium, measure, report."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, TypeVar
 
-from fedrepay.simulations.arguments import Arguments, Folder, facts_of, write_atomically
-from fedrepay.simulations.consortium import Consortium
-from fedrepay.simulations.measure import measure
-from fedrepay.simulations.prepare import make_plan, planned_drops, prepare
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations.arguments import (
+    Arguments,
+    Folder,
+    MarketArguments,
+    RunArguments,
+    facts_of,
+    write_atomically,
+)
+from fedrepay.simulations.consortium import Consortium, Party
+from fedrepay.simulations.plan_run import make_plan, planned_drops
 from fedrepay.simulations.screen import Screen
 
 T = TypeVar("T")
+Measured = tuple[dict[str, Any], dict[str, Any]]
 
 
-def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
+def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) -> dict[str, Any]:
     """Run or resume a simulation.
 
     Returns:
@@ -23,8 +31,6 @@ def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
     Raises:
         FedrepayError: what stopped it; the folder resumes.
     """
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - loads every BLAS
-
     arguments.check()
     facts = facts_of(arguments)
     resumed = folder.holds(facts)
@@ -34,34 +40,90 @@ def run(arguments: Arguments, folder: Folder, screen: Screen) -> dict[str, Any]:
         return finished
     if resumed:
         screen.note(f"Resuming {folder.path}.")
-    seconds: dict[str, float] = {}
+    work = _Work(folder, facts, screen, resumed=resumed)
+    return _market(arguments, work) if isinstance(arguments, MarketArguments) else _rows(arguments, work)
 
-    def timed(stage: str, work: Callable[[], T]) -> T:
-        screen.stage(stage)
-        begun = perf_counter()
-        result = work()
-        seconds[stage] = perf_counter() - begun
-        return result
 
-    prepared = timed("read and split", lambda: prepare(arguments))
-    plan = make_plan(arguments, prepared)
-    drops = planned_drops(arguments, prepared, plan)
-    folder.make(facts)  # only now: bad input leaves nothing behind
-    consortium = Consortium(
-        folder,
+def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
+    """A table of rows with one outcome."""
+    from fedrepay.simulations.measure import measure  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
+
+    prepared = work.timed("read and split", lambda: prepare(arguments))
+    return work.carry(
+        arguments,
         prepared.book,
         prepared.parties,
-        plan,
-        drops,
-        observe=lambda name, exchange: screen.exchanged(len(prepared.parties), name, exchange),
+        lambda consortium: measure(arguments, prepared, consortium, work.seconds, resumed=work.resumed),
     )
-    with folder.held(), threadpool_limits(limits=1):  # one thread: members must do the same sums
-        timed("consortium", consortium.run)
-        metrics, details = timed(
-            "score and baselines", lambda: measure(arguments, prepared, consortium, seconds, resumed=resumed)
-        )
-        from fedrepay.simulations.report.render import render  # noqa: PLC0415 - the report is the last thing needed
 
-        write_atomically(folder.report, render(metrics, details).encode())
-        write_atomically(folder.metrics, json.dumps(metrics, indent=1).encode())
-    return metrics
+
+def _market(arguments: MarketArguments, work: "_Work") -> dict[str, Any]:
+    """The debt market, whose truth is known."""
+    from fedrepay.simulations.market import case  # noqa: PLC0415
+
+    settings = case.settings_of(arguments)  # before anything is written
+    lenders = case.lenders_of(arguments)
+    work.folder.make(work.facts)
+    market = work.timed("draw and read the market", lambda: case.prepare(arguments, lenders, work.folder))
+    return work.carry(
+        arguments,
+        market.book,
+        market.parties,
+        lambda consortium: case.measure(
+            arguments,
+            market,
+            settings,
+            consortium,
+            work.seconds,
+            resumed=work.resumed,
+            note=work.screen.stage,
+        ),
+    )
+
+
+class _Work:
+    """What all stages share: the folder, the screen, and how long each stage took."""
+
+    def __init__(self, folder: Folder, facts: dict[str, Any], screen: Screen, *, resumed: bool) -> None:
+        self.folder, self.facts, self.screen, self.resumed = folder, facts, screen, resumed
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, stage: str, work: Callable[[], T]) -> T:
+        """Do something and remember how long it took."""
+        self.screen.stage(stage)
+        begun = perf_counter()
+        result = work()
+        self.seconds[stage] = perf_counter() - begun
+        return result
+
+    def carry(
+        self,
+        arguments: RunArguments,
+        book: CodeBook,
+        parties: Sequence[Party],
+        measure: Callable[[Consortium], Measured],
+    ) -> dict[str, Any]:
+        """Plan the run, carry the consortium to its end, measure and report."""
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - loads every BLAS
+
+        names = [party.name for party in parties]
+        plan = make_plan(arguments, book, len(parties))
+        drops = planned_drops(arguments, names, plan)
+        self.folder.make(self.facts)  # only now: bad input leaves nothing behind
+        consortium = Consortium(
+            self.folder,
+            book,
+            parties,
+            plan,
+            drops,
+            observe=lambda name, exchange: self.screen.exchanged(len(parties), name, exchange),
+        )
+        with self.folder.held(), threadpool_limits(limits=1):  # one thread: members must do the same sums
+            self.timed("consortium", consortium.run)
+            metrics, details = self.timed("score and baselines", lambda: measure(consortium))
+            from fedrepay.simulations.report.render import render  # noqa: PLC0415 - the report comes last
+
+            write_atomically(self.folder.report, render(metrics, details).encode())
+            write_atomically(self.folder.metrics, json.dumps(metrics, indent=1).encode())
+        return metrics

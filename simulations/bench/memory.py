@@ -24,7 +24,8 @@ from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.bench.stages import shipped
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.grid import InProcessGrid
-from fedrepay.simulations.prepare import make_plan, prepare
+from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.prepare import prepare
 
 COUNTS = (10, 40, 160)
 
@@ -112,7 +113,7 @@ def measured(members: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(Path(scratch) / "run")
         folder.make({})
-        plan = make_plan(arguments, prepared)
+        plan = make_plan(arguments, prepared.book, len(prepared.parties))
         Consortium(folder, prepared.book, prepared.parties, plan, serve=elsewhere).run()
     return found[0]
 

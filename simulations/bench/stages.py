@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA, Arguments, Folder
+from fedrepay.simulations.arguments import Arguments, Folder
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
@@ -28,22 +28,7 @@ STAGES = (
 
 def shipped(mode: str, members: int) -> Arguments:
     """The default simulation on the shipped data."""
-    return Arguments(
-        data=str(SHIPPED),
-        schema=str(SHIPPED_SCHEMA),
-        mapping=str(SHIPPED_MAPPING),
-        test=None,
-        members=members,
-        split="iid",
-        epsilon=1.0,
-        delta=None,
-        colluders=None,
-        mode=mode,
-        rounds=None,
-        drop=(),
-        seed=1,
-        baselines=False,
-    )
+    return Arguments(members=members, mode=mode)
 
 
 def measured(mode: str) -> dict[str, Any]:

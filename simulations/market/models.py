@@ -28,7 +28,7 @@ from fedrepay.simulations.market.truth import Outcome
 
 Floats = npt.NDArray[np.float64]
 Heads = tuple[Floats, Floats]
-ROUNDS, ATTEMPTS, DELTA = 5, 3, 1e-6
+ROUNDS, ATTEMPTS, DELTA = 5, 3, 5e-6
 
 
 @dataclass(frozen=True, eq=False)

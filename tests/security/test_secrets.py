@@ -12,7 +12,8 @@ from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import CohortError
 from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.consortium import Consortium
-from fedrepay.simulations.prepare import make_plan, prepare
+from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.prepare import prepare
 from support import shop as shops
 from support.shop import Shop
 
@@ -55,7 +56,7 @@ def test_the_wire_and_the_coordinator_hold_no_secret_of_a_run(shop: Shop, tmp_pa
     folder.make({})
     drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
     with pytest.raises(CohortError):
-        Consortium(folder, prepared.book, prepared.parties, make_plan(arguments, prepared), drops).run()
+        Consortium(folder, prepared.book, prepared.parties, make_plan(arguments, prepared.book, len(prepared.parties)), drops).run()
     kinds = set()
     for kind, secret in secrets(folder, shops.MEMBERS):
         assert len(secret) >= 11
@@ -81,7 +82,7 @@ def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Pa
                 states[name] = EpochState.decode(stored)
 
     consortium = Consortium(
-        folder, prepared.book, prepared.parties, make_plan(arguments, prepared), observe=watch
+        folder, prepared.book, prepared.parties, make_plan(arguments, prepared.book, len(prepared.parties)), observe=watch
     )
     consortium.run()
     assert set(states) == set(shops.MEMBERS)

@@ -7,7 +7,8 @@ import pytest
 
 from fedrepay.client import budget
 from fedrepay.shared.errors import ArgumentError, BudgetError
-from fedrepay.simulations.prepare import Prepared, make_plan, prepare
+from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.prepare import Prepared, prepare
 from support import shop as shops
 from support.shop import MEMBERS, Shop
 
@@ -56,20 +57,20 @@ def test_a_test_file_too_small_to_split_is_whole_and_no_members_own(shop: Shop, 
 
 
 def test_delta_follows_the_public_bound_on_customers(shop: Shop, ready: Prepared) -> None:
-    assert make_plan(shop.arguments(), ready).delta == 1e-5
+    assert make_plan(shop.arguments(), ready.book, len(ready.parties)).delta == 1e-5
     with pytest.raises(ArgumentError, match="passes"):
-        make_plan(shop.arguments(delta=0.001), ready)
+        make_plan(shop.arguments(delta=0.001), ready.book, len(ready.parties))
 
 
 def test_noise_that_would_wrap_or_that_members_would_refuse_is_refused_before_anybody_starts(
     shop: Shop, ready: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BudgetError, match="smaller epsilon"):
-        make_plan(shop.arguments(epsilon=900.0), ready)
+        make_plan(shop.arguments(epsilon=900.0), ready.book, len(ready.parties))
     with pytest.raises(ArgumentError, match="so much noise in sum 1 that it would pass t/2") as wide:
-        make_plan(shop.arguments(epsilon=1e-9), ready)
+        make_plan(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))
     assert "larger ε" in wide.value.remedy
-    assert make_plan(shop.arguments(epsilon=1e-9, mode="none"), ready).mode == "none"
+    assert make_plan(shop.arguments(epsilon=1e-9, mode="none"), ready.book, len(ready.parties)).mode == "none"
     monkeypatch.setattr(budget, "fits", lambda *_: True)
     with pytest.raises(ArgumentError, match="too small for the accountant to prove at δ = 1e-05"):
-        make_plan(shop.arguments(epsilon=1e-9), ready)
+        make_plan(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))

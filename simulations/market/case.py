@@ -1,0 +1,163 @@
+"""The debt market as a simulation: lenders' tables, a consortium on them, and what its release is worth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrepay.client.data.table import Table, load_mapping, read_table
+from fedrepay.client.plans.settings import Settings, load_settings
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations.arguments import Folder, MarketArguments
+from fedrepay.simulations.consortium import Consortium, Party
+from fedrepay.simulations.market import models, records, tables
+from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
+from fedrepay.simulations.market.study import Figures, mean_of, ratio, study
+from fedrepay.simulations.plan_run import check_parties
+from fedrepay.simulations.run_figures import (
+    completed_mechanisms,
+    curves,
+    export_release,
+    opened_sum_attack,
+    run_arguments,
+    run_figures,
+)
+
+LEAST_OFFERS = 60
+OUTSIDE = ["market", "the attack's comparison with the truth"]
+WAYS = ("own", "own_affordable", "alone", "shared", "shared_own", "perfect", "oracle")
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Lenders with their training rows, read from their own tables."""
+
+    book: CodeBook
+    lenders: tuple[Lender, ...]
+    parties: tuple[Party, ...]
+
+
+def settings_of(arguments: MarketArguments) -> Settings:
+    """The member's settings for decisions; raises CatalogueError."""
+    found, _ = load_settings(None if arguments.settings is None else Path(arguments.settings))
+    return found
+
+
+def lenders_of(arguments: MarketArguments) -> tuple[Lender, ...]:
+    """The market's lenders: the sizes of 20, repeated in turn for more, picked evenly for fewer."""
+    preset = next(each for each in PRESETS if each == arguments.preset)
+    count = arguments.members or len(SIZES)
+    places = (
+        np.arange(count) if count >= len(SIZES) else np.linspace(0, len(SIZES) - 1, count).round().astype(int)
+    )
+    sizes = [SIZES[int(place) % len(SIZES)] for place in places]
+    return lenders(
+        preset, arguments.seed, [max(round(size * arguments.scale), LEAST_OFFERS) for size in sizes]
+    )
+
+
+def prepare(arguments: MarketArguments, who: tuple[Lender, ...], folder: Folder) -> Market:
+    """Write each lender's own tables into the folder and read them as that member would.
+
+    Raises:
+        StorageError: the tables cannot be written.
+    """
+    book = records.book()
+    folder.market.mkdir(mode=0o700, exist_ok=True)
+    parties = tuple(Party(each.name, _read(book, each, arguments.seed, folder)) for each in who)
+    check_parties(arguments, book, parties)
+    return Market(book, who, parties)
+
+
+def _read(book: CodeBook, lender: Lender, seed: int, folder: Folder) -> Table:
+    place = folder.market / lender.name
+    if not (place / tables.MAPPING).exists():
+        tables.write(records.record(lender, seed), lender.name, place)
+    table, findings = read_table(book, None, load_mapping(place / tables.MAPPING), need_outcome=True)
+    findings.raise_if_refused()
+    return table
+
+
+def measure(
+    arguments: MarketArguments,
+    market: Market,
+    settings: Settings,
+    consortium: Consortium,
+    seconds: dict[str, float],
+    *,
+    resumed: bool,
+    note: Callable[[str], None],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """metrics.json and the report's further details."""
+    release = export_release(consortium)
+    mechanisms = completed_mechanisms(consortium, len(release.sums))
+    found = study(
+        market.lenders,
+        {party.name: party.train for party in market.parties},
+        models.Additive(release.weights),
+        arguments.seed,
+        settings,
+        arguments.accounts,
+        trees=arguments.baselines,
+        note=note,
+    )
+    metrics: dict[str, Any] = {
+        "market": market_figures(found, arguments.preset),
+        **run_figures(consortium, release, seconds, resumed=resumed),
+        "seed": arguments.seed,
+        "arguments": run_arguments(arguments, consortium)
+        | {
+            "market": arguments.preset,
+            "scale": arguments.scale,
+            "accounts": arguments.accounts,
+            "settings": arguments.settings,
+        },
+        "settings": settings.model_dump(mode="json"),
+        "outside_the_guarantee": OUTSIDE,
+    }
+    heads = [outcome.name for outcome in market.book.schema.outcomes]
+    details = {
+        "title": market.book.schema.title,
+        "heads": {name: curves(market.book, release, mechanisms, head) for head, name in enumerate(heads)},
+        "attack": opened_sum_attack(consortium, release, mechanisms),
+    }
+    return metrics, details
+
+
+def market_figures(found: Figures, preset: str) -> Figures:
+    """The ``market`` part of metrics.json: means over members, and each member's own."""
+    members = found["members"]
+    whole = list(members.values())
+
+    def of(name: str) -> Figures:
+        return {
+            way: mean_of(members, way, name)
+            for way in (*WAYS, "trees")
+            if mean_of(members, way, name) is not None
+        }
+
+    gain = ratio(whole, "shared", "alone", "value")
+    uplift = ratio(whole, "shared", "alone", "uplift")
+    return {
+        "preset": preset,
+        "value": of("value"),
+        "uplift": of("uplift"),
+        "first_paid": of("first_paid"),
+        "kept_90": of("kept_90"),
+        "plans": of("plans"),
+        "gain": {
+            "value": gain[0],
+            "value_interval": gain[1:],
+            "uplift": uplift[0],
+            "uplift_interval": uplift[1:],
+        },
+        "affordable_share": mean_of(members, "shared", "affordable"),
+        "affordable_share_own": mean_of(members, "own", "affordable"),
+        "affordable_by_class": found["affordable_by_class"],
+        "caution": found["caution"],
+        "if_verified": found["if_verified"],
+        "groups": found["groups"],
+        "members": members,
+    }

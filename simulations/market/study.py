@@ -1,0 +1,173 @@
+"""One market from its lenders' records to what each way of choosing plans is worth: figures a member, and together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.plans.settings import CLASSES, Settings
+from fedrepay.simulations.market import evaluate, models
+from fedrepay.simulations.market.evaluate import Ground
+from fedrepay.simulations.market.lenders import Lender
+from fedrepay.simulations.market.models import Additive
+from fedrepay.simulations.market.value import Worth
+
+Figures = dict[str, Any]
+REPEATS = 2000
+_GROUPS = ("income_verified", "employment", "stage")
+
+
+def figures(worth: Worth) -> Figures:
+    """One way at one member: means per eligible account; first and kept also weighted by balance."""
+    return {
+        "value": float(worth.value.mean()),
+        "uplift": float(worth.uplift.mean()),
+        "first_paid": worth.weighted("first"),
+        "kept_90": worth.weighted("kept"),
+        "plans": float(worth.offered.mean()),
+        "affordable": float(worth.affordable[worth.offered].mean()) if worth.offered.any() else None,
+    }
+
+
+def study(
+    lenders: Sequence[Lender],
+    tables: Mapping[str, Table],
+    shared: Additive,
+    seed: int,
+    settings: Settings,
+    accounts: int,
+    *,
+    trees: bool = False,
+    note: Callable[[str], None] = lambda _text: None,
+) -> Figures:
+    """Compare all ways at every lender.
+
+    Args:
+        lenders: who.
+        tables: each lender's training rows.
+        shared: the released model.
+        seed: of the market.
+        settings: the optimiser's.
+        accounts: new accounts of each lender.
+        trees: also fit each lender's own LightGBM.
+        note: told which lender is next.
+
+    Returns:
+        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``no_income`` and ``caution``.
+    """
+    encoder = models.encoder()
+    members: Figures = {}
+    worths: list[tuple[Ground, dict[str, Worth]]] = []
+    caution: list[dict[str, float]] = []
+    verified: list[dict[str, tuple[float, float, int]]] = []
+    for lender in lenders:
+        note(f"What {lender.name} would do with and without the others")
+        ground = evaluate.ground(encoder, lender, seed, accounts, settings)
+        own = evaluate.own_models(tables[lender.name], shared, seed, trees=trees)
+        found = evaluate.ways(ground, own, shared, seed)
+        interval = gain_interval(found["shared"], found["alone"], seed)
+        members[lender.name] = {
+            "offers": lender.offers,
+            "ways": {name: figures(each) for name, each in found.items()},
+            "balance": float(found["shared"].balance.mean()),
+            "gain": float(found["shared"].value.mean() / found["alone"].value.mean() - 1),
+            "gain_interval": interval,
+            "own_part": [each.weights is not None for each in own.part.heads],
+        }
+        caution.append(evaluate.price_of_caution(encoder, ground, shared, seed))
+        verified.append(evaluate.if_verified(encoder, ground, shared, seed))
+        worths.append((ground, {name: found[name] for name in ("alone", "shared")}))
+    return {
+        "members": members,
+        "groups": _groups(worths),
+        "affordable_by_class": _by_class(worths),
+        "caution": {
+            name: float(np.mean([each[name] for each in caution if name in each]))
+            for name in ("all", *CLASSES[1:])
+        },
+        "if_verified": _verified(verified),
+    }
+
+
+def gain_interval(better: Worth, base: Worth, seed: int) -> list[float]:
+    """95 % paired bootstrap interval over accounts of better's value over base's, less 1."""
+    rng = np.random.default_rng([seed, 41])
+    n = len(base.value)
+    drawn = rng.integers(0, n, (REPEATS, n))
+    ratios = better.value[drawn].mean(axis=1) / base.value[drawn].mean(axis=1) - 1
+    return [float(each) for each in np.percentile(ratios, [2.5, 97.5])]
+
+
+def _groups(worths: Sequence[tuple[Ground, dict[str, Worth]]]) -> list[Figures]:
+    """Gain of each group of debtors: uplift alone and shared, accounts with a plan."""
+    found: list[Figures] = []
+    alone = np.concatenate([each["alone"].uplift for _, each in worths])
+    shared = np.concatenate([each["shared"].uplift for _, each in worths])
+    offered = np.concatenate([each["shared"].offered for _, each in worths])
+    for column in _GROUPS:
+        values = np.concatenate([ground.accounts.columns[column].astype(str) for ground, _ in worths])
+        for group in sorted(set(values)):
+            here = values == group
+            found.append(
+                {
+                    "column": column,
+                    "group": group,
+                    "accounts": int(here.sum()),
+                    "alone": float(alone[here].mean()),
+                    "shared": float(shared[here].mean()),
+                    "plans": float(offered[here].mean()),
+                }
+            )
+    return found
+
+
+def _by_class(worths: Sequence[tuple[Ground, dict[str, Worth]]]) -> Figures:
+    """Of the plans the shared model's optimiser offered, how many are truly affordable, by class of income."""
+    known = np.concatenate([ground.accounts.columns["income_verified"] for ground, _ in worths])
+    shared = [each["shared"] for _, each in worths]
+    offered = np.concatenate([each.offered for each in shared])
+    right = np.concatenate([each.affordable for each in shared])
+    value = np.concatenate([each.value for each in shared])
+    found: Figures = {}
+    for name in CLASSES:
+        here = known == name
+        plans = here & offered
+        found[name] = {
+            "accounts": int(here.sum()),
+            "plans": int(plans.sum()),
+            "affordable": float(right[plans].mean()) if plans.any() else None,
+            "value": float(value[here].mean()) if here.any() else None,
+        }
+    return found
+
+
+def _verified(found: Sequence[dict[str, tuple[float, float, int]]]) -> Figures:
+    """Value before and after proving an income, of accounts without one and of stated ones."""
+    out: Figures = {}
+    for name in ("none", "stated"):
+        parts: npt.NDArray[np.float64] = np.array([each[name] for each in found if name in each])
+        if len(parts):
+            before, after = (np.average(parts[:, place], weights=parts[:, 2]) for place in (0, 1))
+            out[name] = {"accounts": int(parts[:, 2].sum()), "before": float(before), "after": float(after)}
+    return out
+
+
+def mean_of(members: Figures, way: str, name: str) -> float | None:
+    """Mean over members of one figure of one way; None where no member has it."""
+    found = [each["ways"][way][name] for each in members.values() if way in each["ways"]]
+    known = [each for each in found if each is not None]
+    return float(np.mean(known)) if known else None
+
+
+def ratio(
+    members: Sequence[Figures], better: str, base: str, name: str, seed: int = 1
+) -> tuple[float, float, float]:
+    """Mean of better over mean of base, less 1, with a 95 % bootstrap interval over members (of all seeds)."""
+    pairs = np.array([[each["ways"][better][name], each["ways"][base][name]] for each in members])
+    rng = np.random.default_rng([seed, 42])
+    drawn = rng.integers(0, len(pairs), (REPEATS, len(pairs)))
+    means = pairs[drawn].mean(axis=1)
+    low, high = np.percentile(means[:, 0] / means[:, 1] - 1, [2.5, 97.5])
+    return float(pairs[:, 0].mean() / pairs[:, 1].mean() - 1), float(low), float(high)
