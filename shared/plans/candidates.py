@@ -152,13 +152,13 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
 
 
 def _payments(arms: Arms, principal: Floats, rate: Floats, instalment: Floats) -> Floats:
-    """How many instalments repay principal and interest, at most ``ENDLESS``, (n, P).
+    """How few instalments repay principal and interest, at most ``ENDLESS``, (n, P).
 
-    N·a = p·(1 + r·first/365) + p·r·(months between)/24·(N − 1), solved for N.
+    The least N with N·a ≥ p + ⌊interest(N)⌋, interest(N) = p·r·(first/365 + (years between)·(N − 1)/2).
     """
     grows = principal * rate * arms.months_each / 24  # half a period's interest
     left = instalment - grows
-    first = principal * (1 + rate * arms.first_due / DAYS_A_YEAR)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.where(left > 0, (first - grows) / left, np.inf)
-    return np.clip(np.ceil(needed - EPSILON), 0, ENDLESS)
+    owed = principal * (1 + rate * arms.first_due / DAYS_A_YEAR) - grows - 1 + EPSILON
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        enough = np.where(left > 0, owed / left, np.inf)
+    return np.clip(np.floor(enough) + 1, 0, ENDLESS)
