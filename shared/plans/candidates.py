@@ -161,4 +161,4 @@ def _payments(arms: Arms, principal: Floats, rate: Floats, instalment: Floats) -
     owed = principal * (1 + rate * arms.first_due / DAYS_A_YEAR) - grows - 1 + EPSILON
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         enough = np.where(left > 0, owed / left, np.inf)
-    return np.clip(np.floor(enough) + 1, 0, ENDLESS)
+    return np.asarray(np.clip(np.floor(enough) + 1, 0, ENDLESS))
