@@ -95,27 +95,29 @@ def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = F
     income = employed_income * INCOME[state]
     surplus = rng.normal(SURPLUS, SPREAD, n) * income
     debts = 1 + rng.choice(8, n, p=DEBTS)
-    other = np.minimum(
+    other: Floats = np.minimum(
         rng.binomial(debts - 1, 0.25) * income * rng.uniform(0.01, 0.035, n),
         np.maximum(0.6 * surplus, 0.01 * income),
     )
-    other = np.where(debts > 1, other, 0.0)
-    priority = np.where(rng.random(n) < 0.10, income * rng.uniform(0.01, 0.03, n), 0.0)
+    other = np.asarray(np.round(np.where(debts > 1, other, 0.0)), np.float64)
+    arrears = np.where(rng.random(n) < 0.10, income * rng.uniform(0.01, 0.03, n), 0.0)
+    priority = np.asarray(np.round(arrears), np.float64)
     payday = rng.integers(0, 31, n)
     debtors = Debtors(
         w,
         employed_income,
         state,
         surplus,
-        np.asarray(np.round(other) + np.round(priority)),
+        other + priority,
         payday,
         heavy_shocks,
     )
-    balance = np.round(np.clip(book.balance * np.exp(rng.normal(0, 0.95, n)), 5_000, 3_000_000))
+    owed = np.clip(book.balance * np.exp(rng.normal(0, 0.95, n)), 5_000, 3_000_000)
+    balance = np.asarray(np.round(owed), np.float64)
     stage = rng.choice(len(STAGES), n, p=book.stages)
     columns: Columns = {
-        "other_plans": np.round(other),
-        "priority_arrears": np.round(priority),
+        "other_plans": other,
+        "priority_arrears": priority,
         "balance": balance,
         "fees": np.round(balance * rng.uniform(0, 0.06, n)),
         "median_income": np.full(n, float(MEDIAN_INCOME)),

@@ -72,7 +72,7 @@ def live(
 
     def no_plan_after(month: float) -> float:
         """No-plan cash of the whole months that begin after this one."""
-        return no_plan * sum(worth[k] for k in range(1, MONTHS + 1) if k > np.ceil(month))
+        return float(no_plan * sum(worth[k] for k in range(1, MONTHS + 1) if k > np.ceil(month)))
 
     z = np.array([(surplus - promised - monthly) / unit])
     likes = (

@@ -17,6 +17,7 @@ from fedrepay.simulations.market import lenders, people, records, tables
 from fedrepay.simulations.market.records import Records
 from support.market_release import write_release
 
+Pairs = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
 STYLES = (0, 1, 2)
 """Places of three small lenders whose numbers choose different styles."""
 
@@ -36,7 +37,7 @@ def read(path: Path) -> Table:
 def same(one: Table, other: Table) -> bool:
     assert one.outcomes is not None
     assert other.outcomes is not None
-    pairs: tuple[tuple[NDArray[Any], NDArray[Any]], ...] = (
+    pairs: Pairs = (
         (one.codes, other.codes),
         (one.outcomes, other.outcomes),
         (one.customers, other.customers),

@@ -212,7 +212,7 @@ def corrected() -> Personal:
 def changed(fitted: Personal, head: int) -> NDArray[np.bool_]:
     """Which pairs get more than the intercept, (n, P)."""
     of = fitted.heads[head]
-    return fitted.adjust(head, logits(head), pairs()) != of.intercept + logits(head)
+    return np.not_equal(fitted.adjust(head, logits(head), pairs()), of.intercept + logits(head))
 
 
 def offered_before() -> NDArray[np.bool_]:
