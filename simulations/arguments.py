@@ -34,6 +34,7 @@ class RunArguments:
     rounds: int | None = None
     drop: tuple[str, ...] = ()
     seed: int = 1
+    baselines: bool = False
 
     def check(self) -> None:
         """Refuse what can be refused before any file is read.
@@ -87,7 +88,6 @@ class Arguments(RunArguments):
     mapping: str | None = str(SHIPPED_MAPPING)
     test: str | None = None
     split: str = "iid"
-    baselines: bool = False
 
     @property
     def files(self) -> dict[str, str]:
@@ -108,7 +108,6 @@ class MarketArguments(RunArguments):
     scale: float = 1.0
     accounts: int = 300
     settings: str | None = None
-    baselines: bool = False
 
     def check(self) -> None:
         """Refuse what can be refused before anything is drawn.
@@ -124,7 +123,9 @@ class MarketArguments(RunArguments):
         if not 20 <= self.accounts <= 20_000:
             raise ArgumentError(f"--accounts {self.accounts} is outside 20 … 20,000.", "300 is the default.")
         if self.members is None or self.members > MOST_LENDERS:
-            raise ArgumentError(f"A market has at most {MOST_LENDERS} lenders.", "20 is the default.")
+            raise ArgumentError(
+                f"--members {self.members} is outside 3 … {MOST_LENDERS} for a market.", "20 is the default."
+            )
 
     @property
     def files(self) -> dict[str, str]:
@@ -223,13 +224,11 @@ class Folder:
         """
         try:
             write_atomically(self.marker, json.dumps(facts, indent=1).encode())
-            self.members.mkdir(mode=0o700, exist_ok=True)
+            make_private(self.members)
         except StorageError:
             with suppress(OSError):  # never made, or not empty
                 self.path.rmdir()
             raise
-        except OSError as error:
-            raise _unwritable(self.members, error) from error
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -269,6 +268,14 @@ def _sha256(path: Path) -> str:
             return file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can open, or leave it where it is; raises StorageError."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,6 @@ _HELP = (
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine"
 )
 _NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
-SHIPPED_NAME = "uci"
 app = typer.Typer()
 
 
@@ -109,7 +108,8 @@ def simulate(
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.simulations import arguments as given
+    from fedrepay.simulations.arguments import Folder
+    from fedrepay.simulations.case_of import arguments_of
     from fedrepay.simulations.screen import Screen, summary
     from fedrepay.simulations.simulate import run
 
@@ -118,58 +118,27 @@ def simulate(
         raise ArgumentError(
             f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
         )
-    shared: dict[str, Any] = {
-        "epsilon": epsilon,
-        "delta": delta,
-        "colluders": colluders,
-        "mode": mode,
-        "rounds": rounds,
-        "drop": tuple(drop or ()),
-        "seed": seed,
-        "baselines": baselines,
-    }
-    only_rows = {"--schema": schema, "--mapping": mapping, "--test": test, "--split": split}
-    only_market = {"--market": market, "--scale": scale, "--accounts": accounts, "--settings": settings}
-    chosen: given.Arguments | given.MarketArguments
-    if data is None:
-        _refuse(only_rows, "goes with --data.", "Name the table, or `--data uci`.")
-        own = {"preset": market, "scale": scale, "accounts": accounts, "members": members}
-        own["settings"] = None if settings is None else str(settings)
-        chosen = given.MarketArguments(
-            **shared, **{name: each for name, each in own.items() if each is not None}
-        )
-    else:
-        _refuse(
-            only_market, "belongs to the market and does not go with --data.", "Leave one of the two out."
-        )
-        shipped = data == SHIPPED_NAME
-        if shipped:
-            _refuse(
-                {"--schema": schema, "--mapping": mapping}, "does not go with --data uci.", "Leave it out."
-            )
-        elif schema is None:
-            raise ArgumentError("--data needs --schema.", "`fedrepay schema init FILE` drafts one.")
-        by_column = split is not None and split.startswith("column:")
-        if by_column and members is not None:
-            raise ArgumentError(
-                "--members does not go with --split column:NAME.", "Its values are the members."
-            )
-        files = (
-            {}
-            if shipped
-            else {"data": data, "schema": str(schema), "mapping": None if mapping is None else str(mapping)}
-        )
-        chosen = given.Arguments(
-            **shared,
-            **files,
-            test=None if test is None else str(test),
-            members=None if by_column else (20 if members is None else members),
-            split=split or "iid",
-        )
+    chosen = arguments_of(
+        data,
+        members,
+        rows={"schema": schema, "mapping": mapping, "test": test, "split": split},
+        market={"preset": market, "scale": scale, "accounts": accounts, "settings": settings},
+        both={
+            "epsilon": epsilon,
+            "delta": delta,
+            "colluders": colluders,
+            "mode": mode,
+            "rounds": rounds,
+            "drop": tuple(drop or ()),
+            "seed": seed,
+            "baselines": baselines,
+        },
+    )
+    folder = Folder(out)
     console = Console(stderr=True)
     try:
         with Screen(console) as screen:
-            metrics = run(chosen, given.Folder(out), screen)
+            metrics = run(chosen, folder, screen)
     except KeyboardInterrupt:
         console.print(f"Stopped. Nothing done so far is lost: the same command resumes {out}.")
         raise typer.Exit(130) from None
@@ -178,13 +147,4 @@ def simulate(
 
         typer.echo(json.dumps(metrics, indent=1))
     else:
-        summary(Console(), metrics, given.Folder(out))
-
-
-def _refuse(options: dict[str, object], why: str, remedy: str) -> None:
-    """Refuse options that were given and do not belong here; raises ArgumentError."""
-    from fedrepay.shared.errors import ArgumentError
-
-    for name, value in options.items():
-        if value is not None:
-            raise ArgumentError(f"{name} {why}", remedy)
+        summary(Console(), metrics, folder)

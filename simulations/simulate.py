@@ -1,16 +1,17 @@
 """``fedrepay simulate``, as a list of stages: prepare, run the consortium, measure, report."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.simulations.arguments import (
     Arguments,
     Folder,
     MarketArguments,
-    RunArguments,
     facts_of,
     write_atomically,
 )
@@ -50,36 +51,39 @@ def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
 
     prepared = work.timed("read and split", lambda: prepare(arguments))
-    return work.carry(
-        arguments,
-        prepared.book,
-        prepared.parties,
-        lambda consortium: measure(arguments, prepared, consortium, work.seconds, resumed=work.resumed),
-    )
+    plan = make_plan(arguments, prepared.book, len(prepared.parties))
+    drops = planned_drops(arguments, [party.name for party in prepared.parties], plan)
+    with work.opened():
+        consortium = work.consortium(prepared.book, prepared.parties, plan, drops)
+        return work.carry(
+            consortium,
+            lambda: measure(arguments, prepared, consortium, work.seconds, resumed=work.resumed),
+        )
 
 
 def _market(arguments: MarketArguments, work: "_Work") -> dict[str, Any]:
     """The debt market, whose truth is known."""
-    from fedrepay.simulations.market import case  # noqa: PLC0415
+    from fedrepay.simulations.market import case, records  # noqa: PLC0415 - each case loads its own
 
-    settings = case.settings_of(arguments)  # before anything is written
+    settings = case.settings_of(arguments)
     lenders = case.lenders_of(arguments)
-    work.folder.make(work.facts)
-    market = work.timed("draw and read the market", lambda: case.prepare(arguments, lenders, work.folder))
-    return work.carry(
-        arguments,
-        market.book,
-        market.parties,
-        lambda consortium: case.measure(
-            arguments,
-            market,
-            settings,
+    plan = make_plan(arguments, records.book(), len(lenders))
+    drops = planned_drops(arguments, [lender.name for lender in lenders], plan)
+    with work.opened():
+        market = work.timed("draw and read the market", lambda: case.prepare(arguments, lenders, work.folder))
+        consortium = work.consortium(market.book, market.parties, plan, drops)
+        return work.carry(
             consortium,
-            work.seconds,
-            resumed=work.resumed,
-            note=work.screen.stage,
-        ),
-    )
+            lambda: case.measure(
+                arguments,
+                market,
+                settings,
+                consortium,
+                work.seconds,
+                resumed=work.resumed,
+                note=work.screen.stage,
+            ),
+        )
 
 
 class _Work:
@@ -97,21 +101,18 @@ class _Work:
         self.seconds[stage] = perf_counter() - begun
         return result
 
-    def carry(
-        self,
-        arguments: RunArguments,
-        book: CodeBook,
-        parties: Sequence[Party],
-        measure: Callable[[Consortium], Measured],
-    ) -> dict[str, Any]:
-        """Plan the run, carry the consortium to its end, measure and report."""
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - loads every BLAS
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The folder, made where it is new and kept from other processes; only when all input was found good."""
+        self.folder.make(self.facts)
+        with self.folder.held():
+            yield
 
-        names = [party.name for party in parties]
-        plan = make_plan(arguments, book, len(parties))
-        drops = planned_drops(arguments, names, plan)
-        self.folder.make(self.facts)  # only now: bad input leaves nothing behind
-        consortium = Consortium(
+    def consortium(
+        self, book: CodeBook, parties: Sequence[Party], plan: RunPlan, drops: frozenset[tuple[str, int]]
+    ) -> Consortium:
+        """The consortium, its exchanges shown on the screen."""
+        return Consortium(
             self.folder,
             book,
             parties,
@@ -119,9 +120,14 @@ class _Work:
             drops,
             observe=lambda name, exchange: self.screen.exchanged(len(parties), name, exchange),
         )
-        with self.folder.held(), threadpool_limits(limits=1):  # one thread: members must do the same sums
+
+    def carry(self, consortium: Consortium, measure: Callable[[], Measured]) -> dict[str, Any]:
+        """Carry the consortium to its end, measure and report."""
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - loads every BLAS
+
+        with threadpool_limits(limits=1):  # one thread: members must do the same sums
             self.timed("consortium", consortium.run)
-            metrics, details = self.timed("score and baselines", lambda: measure(consortium))
+            metrics, details = self.timed("score and baselines", measure)
             from fedrepay.simulations.report.render import render  # noqa: PLC0415 - the report comes last
 
             write_atomically(self.folder.report, render(metrics, details).encode())

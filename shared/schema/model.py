@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name, Part, Public, check_edges
 
@@ -95,6 +96,11 @@ class Schema(Part):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"columns: declared twice: {', '.join(doubled)}")
+        restricted = [column.name for column in self.columns if column.is_input and column.name in RESTRICTED]
+        if restricted:
+            raise ValueError(
+                f"columns: {', '.join(restricted)}: a restricted fact is for rules only and never part of a model; leave it out"
+            )
         self._check_heads()
         for role in ("customer", "propensity"):
             if len(self.of_role(role)) > 1:

@@ -10,7 +10,7 @@ import numpy as np
 from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.plans.settings import Settings, load_settings
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.arguments import Folder, MarketArguments
+from fedrepay.simulations.arguments import Folder, MarketArguments, make_private
 from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.market import models, records, tables
 from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
@@ -65,7 +65,7 @@ def prepare(arguments: MarketArguments, who: tuple[Lender, ...], folder: Folder)
         StorageError: the tables cannot be written.
     """
     book = records.book()
-    folder.market.mkdir(mode=0o700, exist_ok=True)
+    make_private(folder.market)
     parties = tuple(Party(each.name, _read(book, each, arguments.seed, folder)) for each in who)
     check_parties(arguments, book, parties)
     return Market(book, who, parties)

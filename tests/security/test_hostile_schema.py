@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.schema.codebook import build, from_bytes
 from fedrepay.shared.schema.model import parse_schema
 from support.schemas import column, schema
@@ -62,3 +63,24 @@ def test_hostile_texts_end_in_a_schema_error_with_a_remedy(text: str) -> None:
         parse_schema(text, "theirs.toml")
     assert "theirs.toml" in caught.value.cause
     assert "schema check --help" in caught.value.remedy
+
+
+@pytest.mark.parametrize("role", ["account", "plan"])
+@pytest.mark.parametrize("name", sorted(RESTRICTED))
+def test_a_restricted_fact_never_becomes_part_of_a_model(name: str, role: str) -> None:
+    """Neither as a feature nor, with model = false, as what a feature is derived from."""
+    for given in ({}, {"model": False, "bounds": [0, 1]}):
+        text = schema(column("a"), column(name, role=role, **given))
+        with pytest.raises(SchemaError, match=f"columns: {name}: a restricted fact .* leave it out"):
+            parse_schema(text, "theirs.toml")
+
+
+def test_control_facts_that_are_not_restricted_may_be_columns_and_restricted_ones_if_none_checks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("dpd", "balance", "apr"):
+        assert [each.name for each in parse_schema(schema(column(name)), "ours.toml").features] == [name]
+    monkeypatch.setattr("fedrepay.shared.schema.model.RESTRICTED", frozenset())
+    assert [each.name for each in parse_schema(schema(column("dispute")), "ours.toml").features] == [
+        "dispute"
+    ]

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from fedrepay.shared.schema import codebook
+from fedrepay.simulations.arguments import MOST_LENDERS, PRESETS, MarketArguments
+from fedrepay.simulations.market import case, lenders, records
+from fedrepay.simulations.plan_run import make_plan
 from support.command import fedrepay
 from support.schemas import column, schema
 from support.small_run import DERIVED, SmallRun, check_error
@@ -68,14 +71,76 @@ def test_options_that_cannot_be_met_leave_no_folder(
     assert small.left() == []
 
 
-def test_data_and_schema_go_together(tmp_path: Path) -> None:
-    for options, words in (
-        (("--data", "x.csv"), "--data and --schema go together"),
-        (("--schema", "x.toml"), "--data and --schema go together"),
-        (("--mapping", "x.toml"), "--mapping needs --data"),
-    ):
-        check_error(fedrepay("simulate", "--out", tmp_path / "out", *options), 2, words)
+# --- the market, and options of the other case ---
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--market nowhere", 2, "--market nowhere is unknown.*Choose mixed, complement, .*otherworld"),
+        ("--scale 0.049", 2, "--scale 0.049 is outside 0.05 … 1.5"),
+        ("--scale 1.51", 2, "--scale 1.51 is outside"),
+        ("--scale nan", 2, "--scale nan is outside"),
+        ("--accounts 19", 2, "--accounts 19 is outside 20 … 20,000"),
+        ("--accounts 20001", 2, "--accounts 20001 is outside"),
+        ("--members 2", 2, "2 members is outside 3 …"),
+        ("--members 65", 2, "--members 65 is outside 3 … 64 for a market"),
+        ("--members 3 --drop m02@0", 2, "minimum cohort is 3"),
+        ("--members 3 --drop m04@1", 2, "--drop m04@1: there is no such member.*m01 … m03"),
+        ("--epsilon 1e-9", 2, "--epsilon 1e-09 .*Ask for a larger ε"),
+        ("--epsilon 900", 7, "BudgetError: .*smaller epsilon"),
+        ("--delta 0.01", 2, r"--delta 0.01 passes 1/\(10·n_max\) = 5e-06"),
+        ("--settings nowhere.toml", 2, "nowhere.toml cannot be read: No such file.*Check the path"),
+        ("--schema x.toml", 2, "--schema goes with --data FILE.*leave it out to play the market"),
+        ("--mapping x.toml", 2, "--mapping goes with --data FILE"),
+        ("--test x.csv", 2, "--test goes with --data FILE"),
+        ("--split iid", 2, "--split goes with --data FILE"),
+        ("--data x.csv", 2, "--data FILE needs --schema.*fedrepay schema init"),
+        ("--data uci --schema x.toml", 2, "--schema does not go with --data uci.*leave it out"),
+        ("--data uci --mapping x.toml", 2, "--mapping does not go with --data uci.*leave it out"),
+        ("--data uci --market mixed", 2, "--market belongs to the market and does not go with --data"),
+        ("--data uci --scale 1", 2, "--scale belongs to the market.*Leave one of the two out"),
+        ("--data uci --accounts 300", 2, "--accounts belongs to the market"),
+        ("--data x.csv --schema x.toml --settings x.toml", 2, "--settings belongs to the market"),
+        ("--data uci --split column:sex --members 3", 2, "--members does not go with --split column:NAME"),
+    ],
+)
+def test_a_market_that_cannot_be_and_options_of_the_other_case_leave_no_folder(
+    tmp_path: Path, options: str, code: int, words: str
+) -> None:
+    check_error(fedrepay("simulate", "--out", tmp_path / "out", *options.split()), code, words)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[value", "is not TOML"),
+        ("[value]\nlambda_first = -1\n", "value.lambda_first"),
+        ("[values]\nlambda_first = 1\n", "values"),
+    ],
+)
+def test_wrong_settings_leave_no_folder(tmp_path: Path, text: str, words: str) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(text)
+    result = fedrepay("simulate", "--settings", settings, "--out", tmp_path / "out")
+    check_error(result, 3, f"CatalogueError: .*settings.toml.*{words}.*docs/plans.md")
+    assert list(tmp_path.iterdir()) == [settings]
+
+
+def test_markets_at_the_bounds_are_planned() -> None:
+    """Control: what is refused above is refused for the value given."""
+    assert PRESETS == lenders.PRESETS
+    for preset in PRESETS:
+        MarketArguments(preset=preset).check()
+    small = MarketArguments(members=3, scale=0.05, accounts=20)
+    large = MarketArguments(members=MOST_LENDERS, scale=1.5, accounts=20_000)
+    for each, least, most in ((small, case.LEAST_OFFERS, 600), (large, 600, 18_000)):
+        each.check()
+        found = case.lenders_of(each)
+        assert len(found) == each.members
+        assert {min(one.offers for one in found), max(one.offers for one in found)} == {least, most}
+        make_plan(each, records.book(), len(found))
 
 
 def test_more_members_than_the_schema_leaves_range_for_are_refused(small: SmallRun) -> None:
