@@ -13,6 +13,7 @@ from fedrepay.simulations.report.svg import (
     points,
     rectangle,
     scale,
+    short,
     text,
     ticks,
 )
@@ -36,7 +37,7 @@ def gains(members: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
         ]
     for i, (name, each) in enumerate(members):
         y = top + pitch * (i + 0.5)
-        parts.append(text(left - 14, y + 4, _short(name, 18), "name", "end"))
+        parts.append(text(left - 14, y + 4, short(name, 18), "name", "end"))
         if each["federated"] is None:
             parts.append(text(left + 6, y + 4, f"no figure: {each['reason']}", "muted"))
             continue
@@ -93,7 +94,7 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
         y = 4 + pitch * i
         length = (width - left - right) * value / most
         parts += [
-            text(left - 12, y + 18, _short(label, 25), "name", "end"),
+            text(left - 12, y + 18, short(label, 25), "name", "end"),
             rectangle(left, y + 6, max(length, 1), 16, "bar accent", element("title", f"{label}: {shown}")),
             text(left + max(length, 1) + 8, y + 18, shown, "number"),
         ]
@@ -136,9 +137,9 @@ def curve(each: dict[str, Any], reach: float) -> Markup:
         )
         parts.append(line(x(i), height - bottom, x(i), height - bottom + 4, "tick"))
     parts.append(line(x(count), height - bottom, x(count), height - bottom + 4, "tick"))
-    parts.append(text(left, height - bottom + 20, _short(str(labels[0]), 18), "muted"))
+    parts.append(text(left, height - bottom + 20, short(str(labels[0]), 18), "muted"))
     if count > 1:
-        parts.append(text(width - right, height - bottom + 20, _short(str(labels[-1]), 18), "muted", "end"))
+        parts.append(text(width - right, height - bottom + 20, short(str(labels[-1]), 18), "muted", "end"))
     return picture(f"{each['name']}: effect on the log-odds of the good outcome", width, height, *parts)
 
 
@@ -150,7 +151,7 @@ def heat_map(each: dict[str, Any], reach: float) -> Markup:
     width, height = left + across * len(columns) + right, top + 26 * len(rows) + 26
     parts = []
     for i, label in enumerate(rows):
-        parts.append(text(left - 8, top + 26 * i + 17, _short(str(label), 15), "muted", "end"))
+        parts.append(text(left - 8, top + 26 * i + 17, short(str(label), 15), "muted", "end"))
         for j, other in enumerate(columns):
             value = effect[i][j]
             told = f"{label}, {other}: {signed(value, 3)}"
@@ -176,7 +177,7 @@ def heat_map(each: dict[str, Any], reach: float) -> Markup:
             text(
                 left + across * (j + 0.5) - 1,
                 height - 8,
-                _short(str(label), int(across / 6.4)),
+                short(str(label), int(across / 6.4)),
                 "muted",
                 "middle",
             )
@@ -193,6 +194,3 @@ def _spread(each: dict[str, Any]) -> list[float]:
         for v in (each[key], *each[f"{key}_interval"])
     ]
 
-
-def _short(words: str, most: int) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"

@@ -4,10 +4,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fedrepay.simulations.report import charts, words
-
-SHOWN = 40
-"""Members in the picture of gains; with more, those that gain least and most stand in it."""
+from fedrepay.simulations.report import charts, words, words_market
+from fedrepay.simulations.report.page_market import market_page
+from fedrepay.simulations.report.page_rows import rows_page
 
 
 def environment() -> Environment:
@@ -19,7 +18,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= words.FILTERS
+    made.filters |= words.FILTERS | words_market.FILTERS
     return made
 
 
@@ -27,39 +26,34 @@ def render(metrics: dict[str, Any], details: dict[str, Any]) -> str:
     """The report, readable offline: no script, no font, no picture from outside.
 
     Args:
-        metrics: the contents of ``metrics.json`` (``docs/metrics.md``).
-        details: ``title``, ``good_outcome``, ``curves``, ``attack`` (or None), ``fairness``.
+        metrics: the contents of ``metrics.json`` (``docs/metrics.md``), of the market or of a table of rows.
+        details: what ``market_page`` or ``rows_page`` asks for.
 
     Returns:
         HTML text.
     """
-    by_gain = sorted(metrics["auc"]["members"].items(), key=_gain)
-    shown = by_gain if len(by_gain) <= SHOWN else [*by_gain[: SHOWN // 2], *by_gain[-SHOWN // 2 :]]
-    features = sorted((c for c in details["curves"] if c["kind"] == "feature"), key=_range, reverse=True)
-    crosses = [c for c in details["curves"] if c["kind"] == "cross"]
-    page = environment().get_template("report.html")
-    return page.render(
-        m=metrics,
-        d=details,
-        p=metrics["privacy"],
-        auc=metrics["auc"],
-        banners=words.banners(metrics),
-        outcome=words.outcome(metrics),
-        seconds_per_member=metrics["seconds"].get("consortium", sum(metrics["seconds"].values()))
-        / metrics["members"],
-        bins=metrics["calibration"]["federated"]["bins"],
-        by_gain=by_gain,
-        shown=len(shown),
-        gains=charts.gains(shown[::-1]),
-        calibration=charts.calibration(metrics["calibration"]["federated"]["bins"]),
-        stages=charts.bars(
+    name, page = ("market.html", market_page) if "market" in metrics else ("rows.html", rows_page)
+    template = environment().get_template(name)
+    return template.render(_run(metrics, details) | page(metrics, details))
+
+
+def _run(metrics: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    """What ``base.html`` says of every run: banners, who saw what, costs, privacy, facts."""
+    seconds = metrics["seconds"]
+    return {
+        "m": metrics,
+        "d": details,
+        "p": metrics["privacy"],
+        "banners": words.banners(metrics),
+        "seconds_per_member": seconds.get("consortium", sum(seconds.values())) / metrics["members"],
+        "stages": charts.bars(
             "Seconds by stage",
             [
                 (stage, value, words.seconds(value))
-                for stage, value in sorted(metrics["seconds"].items(), key=lambda item: -item[1])
+                for stage, value in sorted(seconds.items(), key=lambda item: -item[1])
             ],
         ),
-        bytes=charts.bars(
+        "bytes": charts.bars(
             "Bytes of one member",
             [
                 (label, metrics[key], words.size(metrics[key]))
@@ -71,32 +65,6 @@ def render(metrics: dict[str, Any], details: dict[str, Any]) -> str:
                 )
             ],
         ),
-        curves=[(c, charts.curve(c, _reach(features))) for c in features],
-        crosses=[(c, charts.heat_map(c, _cross_reach(crosses))) for c in crosses],
-        sight=words.who_saw_what(metrics),
-        retries=words.retries(metrics),
-    )
-
-
-def _gain(member: tuple[str, dict[str, Any]]) -> tuple[float, str]:
-    """Members without a gain come first."""
-    name, each = member
-    return (-2.0 if each["gain"] is None else each["gain"], name)
-
-
-def _range(curve: dict[str, Any]) -> float:
-    return float(max(curve["effect"]) - min(curve["effect"]))
-
-
-def _reach(features: list[dict[str, Any]]) -> float:
-    """A scale that holds all curves and their bands, log-odds, in tenths."""
-    most = 0.0
-    for curve in features:
-        deviations = curve["sd"] or [0.0] * len(curve["effect"])
-        pairs = zip(curve["effect"], deviations, strict=True)
-        most = max(most, *(abs(effect) + 2 * deviation for effect, deviation in pairs))
-    return int(most * 10 + 1) / 10
-
-
-def _cross_reach(crosses: list[dict[str, Any]]) -> float:
-    return max((abs(value) for c in crosses for row in c["effect"] for value in row), default=0.0)
+        "sight": words.who_saw_what(metrics),
+        "retries": words.retries(metrics),
+    }

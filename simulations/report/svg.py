@@ -78,3 +78,8 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 def _number(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def short(words: str, most: int) -> str:
+    """Words cut to ``most`` characters."""
+    return words if len(words) <= most else words[: most - 1] + "…"

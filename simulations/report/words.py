@@ -30,9 +30,9 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
-def percent(value: float | None) -> str:
-    """A share as per cent, one decimal."""
-    return NONE if value is None else f"{100 * value:.1f} %"
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent."""
+    return NONE if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
 
 
 def interval(value: tuple[float, float] | None, digits: int = 4) -> str:
@@ -107,7 +107,7 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 def outcome(metrics: dict[str, Any]) -> list[str]:
     """What was gained and what it cost, in sentences."""
-    auc, privacy = metrics["auc"], metrics["privacy"]
+    auc = metrics["auc"]
     together, alone, pooled = auc["federated"], auc["alone_mean"], auc["pooled_no_privacy"]
     said = []
     if alone is None:
@@ -129,17 +129,20 @@ def outcome(metrics: dict[str, Any]) -> list[str]:
     if pooled is not None:
         chance = " (a difference in its favour is chance)" if together > pooled else ""
         said.append(f"All rows in one place, without any privacy, would give {pooled:.3f}{chance}.")
-    if privacy["epsilon"] is None:
-        said.append("No customer is protected by noise in this run.")
-    else:
-        several = (
-            f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
-        )
-        said.append(
-            f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g}, also if {several} "
-            "everything with the coordinator."
-        )
+    said.append(protection(metrics))
     return said
+
+
+def protection(metrics: dict[str, Any]) -> str:
+    """Whom the noise protects, in one sentence."""
+    privacy = metrics["privacy"]
+    if privacy["epsilon"] is None:
+        return "No customer is protected by noise in this run."
+    several = f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
+    return (
+        f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g}, also if {several} "
+        "everything with the coordinator."
+    )
 
 
 def retries(metrics: dict[str, Any]) -> str:
