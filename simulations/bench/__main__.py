@@ -10,6 +10,7 @@ SECTIONS = {
     "secure_sum": "Masked BFV against CKKS",
     "stages": "A protected run against the same run without protection",
     "memory": "The coordinator's memory",
+    "market": "What learning plans together brings",
     "decisions": "Decisions beside LightGBM's predictions",
     "rules": "Hard rules on a million accounts",
 }

@@ -40,6 +40,7 @@ def study(
     accounts: int,
     *,
     trees: bool = False,
+    lambdas: Sequence[float] = (),
     note: Callable[[str], None] = lambda _text: None,
 ) -> Figures:
     """Compare all ways at every lender.
@@ -52,16 +53,19 @@ def study(
         settings: the optimiser's.
         accounts: new accounts of each lender.
         trees: also fit each lender's own LightGBM.
+        lambdas: weights λf of the first payment to try beside the settings' own.
         note: told which lender is next.
 
     Returns:
-        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``no_income`` and ``caution``.
+        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``caution``, ``if_verified``, and
+        ``objective``: for each λf the figures alone and shared, means over members.
     """
     encoder = models.encoder()
     members: Figures = {}
     worths: list[tuple[Ground, dict[str, Worth]]] = []
     caution: list[dict[str, float]] = []
     verified: list[dict[str, tuple[float, float, int]]] = []
+    tried: list[list[tuple[Figures, Figures]]] = []
     for lender in lenders:
         note(f"What {lender.name} would do with and without the others")
         ground = evaluate.ground(encoder, lender, seed, accounts, settings)
@@ -78,6 +82,7 @@ def study(
         }
         caution.append(evaluate.price_of_caution(encoder, ground, shared, seed))
         verified.append(evaluate.if_verified(encoder, ground, shared, seed))
+        tried.append([_at(ground, own, shared, settings, weight) for weight in lambdas])
         worths.append((ground, {name: found[name] for name in ("alone", "shared")}))
     return {
         "members": members,
@@ -88,7 +93,34 @@ def study(
             for name in ("all", *CLASSES[1:])
         },
         "if_verified": _verified(verified),
+        "objective": [
+            {
+                "lambda_first": weight,
+                **{
+                    way: _mean([row[place][side] for row in tried])
+                    for side, way in enumerate(("alone", "shared"))
+                },
+            }
+            for place, weight in enumerate(lambdas)
+        ],
     }
+
+
+def _at(
+    ground: Ground, own: evaluate.Own, shared: Additive, settings: Settings, weight: float
+) -> tuple[Figures, Figures]:
+    """Figures of the member's own model and of the shared one at another λf."""
+    value = settings.value.model_copy(update={"lambda_first": weight})
+    at = settings.model_copy(update={"value": value})
+    together = ground.worth(shared.predict(ground.scored), at)
+    alone = ground.worth(own.best.predict(ground.scored), at) if own.best else together
+    return figures(alone), figures(together)
+
+
+def _mean(rows: Sequence[Figures]) -> Figures:
+    """The mean of each figure, over those that have it."""
+    known = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
+    return {name: float(np.mean(values)) for name, values in known.items() if values}
 
 
 def gain_interval(better: Worth, base: Worth, seed: int) -> list[float]:
@@ -159,6 +191,11 @@ def mean_of(members: Figures, way: str, name: str) -> float | None:
     found = [each["ways"][way][name] for each in members.values() if way in each["ways"]]
     known = [each for each in found if each is not None]
     return float(np.mean(known)) if known else None
+
+
+def means(members: Figures, way: str) -> Figures:
+    """All figures of one way, means over members."""
+    return _mean([each["ways"][way] for each in members.values()])
 
 
 def ratio(

@@ -277,9 +277,10 @@ def _run(
         if step < checks:
             kept = np.where(open_, np.where(count == 1, first, state.sum((1, 2))), kept)
         done = np.where(open_, state[:, :, 0].sum(1), done)
-    if plans.arms.is_kind("TOKEN")[arm]:  # a token pays no debt off: what is left is owed as before
-        ends = np.minimum(np.ceil(start + count * each), HORIZON).astype(np.int64)
-        cash += state.sum((1, 2)) * no_plan * rest[ends]
+    # who ends behind owes as before, and a token plan pays no debt off
+    owing = state.sum((1, 2)) if plans.arms.is_kind("TOKEN")[arm] else state[:, :, 1].sum(1)
+    ends = np.minimum(np.ceil(start + count * each), HORIZON).astype(np.int64)
+    cash += owing * no_plan * rest[ends]
     return first, kept, done, cash
 
 

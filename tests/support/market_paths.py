@@ -116,8 +116,9 @@ def live(
         broken_90 |= breaks & (step in judged)
         behind = ~broken & ~pays
         state = (rng.random(lives)[:, None] > np.cumsum(stays[state], axis=1)[:, :2]).sum(axis=1)
-    if of.is_kind("TOKEN")[arm]:
-        cash += ~broken * no_plan_after(min(due * 12 / 365 + count * each, MONTHS))
+    owing = ~broken if of.is_kind("TOKEN")[arm] else ~broken & behind
+    if owing.any():
+        cash += owing * no_plan_after(min(due * 12 / 365 + count * each, MONTHS))
     kept = paid_first if len(judged) == 1 and count == 1 else ~broken_90
     value = np.where(agreed, cash, no_plan_after(0))
     return Lives(agreed, agreed & paid_first, agreed & kept, agreed & ~broken & ~behind, value)

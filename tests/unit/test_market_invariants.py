@@ -131,7 +131,7 @@ def test_more_money_left_never_hurts(link: str, seed: int, more: float) -> None:
     for name in ("agreed", "first", "kept", "done"):
         assert (getattr(richer, name) >= getattr(found, name) - 1e-12).all()
     lost = 1e-9 * plans.debts.balance[:, None]
-    worthwhile = plans.valid & (found.agreed > 1e-6) & (plans.total >= 2 * found.no_plan[:, None])
+    worthwhile = plans.valid & (found.agreed > 1e-6) & (plans.total >= plans.count * found.no_plan[:, None])
     before, after = cash(found), cash(richer)
     assert (after - before >= -lost)[worthwhile].all()
     gains = worthwhile & (

@@ -1,0 +1,236 @@
+"""The market's tables: from studies of several seeds to Markdown, ratios to (b) in the same run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.market import study
+from fedrepay.simulations.market.lenders import Preset
+
+SIZES = (400, 1500, 5000, 12000)
+Figures = dict[str, Any]
+WAYS = (
+    "own",
+    "own_affordable",
+    "alone",
+    "additive",
+    "expert",
+    "trees",
+    "shared",
+    "shared_own",
+    "perfect",
+    "oracle",
+)
+
+
+def _percent(found: tuple[float, float, float]) -> str:
+    middle, low, high = (100 * each for each in found)
+    return f"{middle:+.1f} % [{low:+.1f}, {high:+.1f}]"
+
+
+def of_size(studies: Sequence[Figures], size: int) -> list[Figures]:
+    """All members of one size, of all seeds."""
+    return [each for found in studies for each in found["members"].values() if each["offers"] == size]
+
+
+def values(studies: Sequence[Figures], preset: str) -> str:
+    """Value by size of member in one market."""
+    heads: tuple[str, ...] = (
+        "Offers",
+        "a",
+        "a′",
+        "b",
+        "own GAM",
+        "own expert",
+        "LightGBM",
+        "c",
+        "c′",
+        "h",
+        "d",
+    )
+    heads += ("c/b value", "c/b uplift", "h/b uplift", "c/LightGBM uplift", "of the way to h")
+    rows: list[tuple[str, ...]] = []
+    for size in SIZES:
+        members = of_size(studies, size)
+        whole = [each for each in members if all(way in each["ways"] for way in WAYS)]
+        means = [float(np.mean([each["ways"][way]["value"] for each in whole])) for way in WAYS]
+        uplift = study.ratio(members, "shared", "alone", "uplift")
+        perfect = study.ratio(members, "perfect", "alone", "uplift")
+        rows.append(
+            (
+                f"{size:,}",
+                *(f"{mean:.4f}" for mean in means),
+                _percent(study.ratio(members, "shared", "alone", "value")),
+                _percent(uplift),
+                f"{100 * perfect[0]:+.1f} %",
+                f"{100 * study.ratio(whole, 'shared', 'trees', 'uplift')[0]:+.1f} %",
+                f"{100 * uplift[0] / perfect[0]:.0f} %",
+            )
+        )
+    return f"### Value by size of member, `{preset}`\n\n" + table(heads, rows)
+
+
+def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
+    """Where learning together gains and where it loses: size of member × market."""
+    heads = (
+        "Market",
+        *(f"{size:,} offers, c/b uplift" for size in SIZES),
+        "c′/b, 12,000",
+        "worst member, value",
+        "members below −1 %",
+    )
+    rows = []
+    for preset, studies in of.items():
+        members = [each for found in studies for each in found["members"].values()]
+        gains = [each["gain"] for each in members]
+        rows.append(
+            (
+                f"`{preset}`",
+                *(
+                    _percent(study.ratio(of_size(studies, size), "shared", "alone", "uplift"))
+                    for size in SIZES
+                ),
+                _percent(study.ratio(of_size(studies, SIZES[-1]), "shared_own", "alone", "uplift")),
+                f"{100 * min(gains):+.1f} %",
+                f"{sum(gain < -0.01 for gain in gains)} of {len(gains)}",
+            )
+        )
+    note = "Where a figure is below 0, learning together loses; `unlike` and `opposed` are built so that it should."
+    return "### Where it gains and where it loses\n\n" + table(heads, rows) + f"\n\n{note}"
+
+
+def objective(studies: Sequence[Figures]) -> str:
+    """First payments and value under several λf, beside own policies."""
+    ways: list[tuple[str, Figures]] = [
+        (label, _over(studies, lambda each, way=way: study.means(each["members"], way)))
+        for label, way in (("(a)", "own"), ("(a′)", "own_affordable"))
+    ]
+    for place, first in enumerate(studies[0]["objective"]):
+        for label, way in (("(b)", "alone"), ("(c)", "shared")):
+            row = _over(studies, lambda each, place=place, way=way: each["objective"][place][way])
+            ways.append((f"{label} λf = {first['lambda_first']:g}", row))
+    base = ways[0][1]
+    rows = [
+        (
+            label,
+            f"{mean['value']:.4f}",
+            f"{mean['first_paid']:.4f} ({100 * (mean['first_paid'] / base['first_paid'] - 1):+.0f} %)",
+            f"{mean['kept_90']:.4f} ({100 * (mean['kept_90'] / base['kept_90'] - 1):+.0f} %)",
+            f"{100 * mean['plans']:.0f} %",
+            f"{100 * mean['affordable']:.1f} %",
+        )
+        for label, mean in ways
+    ]
+    heads = (
+        "Way",
+        "value",
+        "first payment, cash-weighted",
+        "kept at 90 days, cash-weighted",
+        "with a plan",
+        "plans truly affordable",
+    )
+    note = (
+        "Cash-weighted: each eligible account counts with its balance. (a′) and (b) reach nearly the same first payments: that is "
+        "the effect of offering what people can afford, not of learning together. (a) has the highest value because it offers "
+        "everybody a plan, most of which the debtor cannot afford; no choice of λf here buys that back, and none should."
+    )
+    return (
+        "### First payment is another objective than value, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
+    )
+
+
+def _over(studies: Sequence[Figures], of: Callable[[Figures], Figures]) -> Figures:
+    """Means over seeds of some figures of each study."""
+    found = [of(each) for each in studies]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+
+def affordable(studies: Sequence[Figures]) -> str:
+    """Plans truly affordable by class of income, the price of caution, what verifying would bring."""
+    rows = []
+    for name in ("none", "stated", "estimated", "verified"):
+        found = [each["affordable_by_class"][name] for each in studies]
+        plans, accounts = sum(f["plans"] for f in found), sum(f["accounts"] for f in found)
+        right = sum(f["plans"] * (f["affordable"] or 0) for f in found)
+        proved = [each["if_verified"][name] for each in studies if name in each["if_verified"]]
+        price = (
+            "–" if name == "none" else f"{100 * np.mean([each['caution'][name] for each in studies]):+.1f} %"
+        )
+        gain = "–"
+        if proved:
+            gain = f"{100 * (sum(p['after'] * p['accounts'] for p in proved) / sum(p['before'] * p['accounts'] for p in proved) - 1):+.0f} %"
+        rows.append(
+            (
+                name,
+                f"{accounts:,}",
+                f"{100 * plans / accounts:.0f} %",
+                f"{100 * right / plans:.1f} %" if plans else "–",
+                price,
+                gain,
+            )
+        )
+    whole = 100 * float(np.mean([each["caution"]["all"] for each in studies]))
+    heads = (
+        "Income",
+        "accounts",
+        "with a plan",
+        "plans truly affordable (target 95 %)",
+        "value against level 0.5",
+        "value if it were verified",
+    )
+    note = (
+        f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior, "
+        "which one in four debtors could not pay. Where there is no income form only a token plan, dormancy or a referral is offered."
+    )
+    return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}"
+
+
+def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
+    """AUC, value, regret and ranking within accounts against ε."""
+    rows = []
+    for place, (epsilon, first) in enumerate(privacy[0]):
+        mean = {name: float(np.mean([each[place][1][name] for each in privacy])) for name in first}
+        rows.append(
+            (
+                "none, no ridge of its size" if epsilon is None else f"{epsilon:g}",
+                f"{mean['auc_first']:.4f} / {mean['auc_kept']:.4f}",
+                f"{mean['value']:.4f}",
+                f"{100 * mean['regret']:.1f} %",
+                f"{mean['within']:.3f}",
+            )
+        )
+    heads = (
+        "ε",
+        "AUC first / kept",
+        "value",
+        "regret (uplift short of the oracle's)",
+        "pairs of plans within an account ranked right",
+    )
+    note = "AUC, on other offers of the same lenders, misleads here: judge a release by regret and by the ranking within accounts."
+    return "### Privacy, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
+
+
+def groups(studies: Sequence[Figures]) -> str:
+    """Gain by group of debtors."""
+    rows = []
+    for place, first in enumerate(studies[0]["groups"]):
+        found = [each["groups"][place] for each in studies]
+        accounts = sum(f["accounts"] for f in found)
+        alone, shared, plans = (
+            sum(f[name] * f["accounts"] for f in found) / accounts for name in ("alone", "shared", "plans")
+        )
+        rows.append(
+            (
+                f"{first['column']}: {first['group']}",
+                f"{accounts:,}",
+                f"{alone:.4f}",
+                f"{shared:.4f}",
+                f"{shared - alone:+.4f}",
+                f"{100 * plans:.0f} %",
+            )
+        )
+    return "### Gain by group of debtors, `mixed`\n\n" + table(
+        ("Group", "accounts", "uplift (b)", "uplift (c)", "gain", "with a plan"), rows
+    )
