@@ -41,6 +41,13 @@ def recommend(
     settings: Annotated[
         Path | None, typer.Option(help="TOML: prices, weights λ, affordability, rule packs.")
     ] = None,
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mapping of your past offers: fits your own part of the model here; it never leaves.",
+            show_default=False,
+        ),
+    ] = None,
     batch_id: Annotated[str, typer.Option(help="Name of the batch.", show_default=False)] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write (.csv or .parquet).")] = None,
     explain: Annotated[str | None, typer.Option(help="Show the decision for this account instead.")] = None,
@@ -65,7 +72,7 @@ def recommend(
         raise ArgumentError("Give --out FILE or --explain ACCOUNT, one of the two.", "See --help.")
     if out is not None and not batch_id:
         raise ArgumentError("--out needs --batch-id TEXT.", "Name the batch, say by its date.")
-    job = Job(release, accounts, catalogue, mapping, settings, _day(today), unprotected)
+    job = Job(release, accounts, catalogue, mapping, settings, _day(today), unprotected, own)
     console = Console(stderr=True)
     loaded = load(job)
     _warn(console, loaded)

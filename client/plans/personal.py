@@ -159,6 +159,8 @@ def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> npt.NDAr
     names = [block.name for block in book.blocks]
     key = np.zeros((), np.int64)
     for name in OVERLAP:
+        if name not in names:
+            continue
         place = names.index(name)
         key = key * len(book.blocks[place].labels) + blocks[place].astype(np.int64)
     return np.asarray(key)

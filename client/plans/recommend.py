@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from fedrepay.client.data.mapping import Mapping as Mapped
-from fedrepay.client.data.table import load_mapping
+from fedrepay.client.data.table import load_mapping, read_table
 from fedrepay.client.plans import batch_files, output
 from fedrepay.client.plans.accounts import read_accounts
 from fedrepay.client.plans.engine import KEPT, Accounts, Batch, Engine
 from fedrepay.client.plans.limits import Limits, groups
+from fedrepay.client.plans.personal import Personal, fit
 from fedrepay.client.plans.settings import Settings, load_settings
 from fedrepay.client.plans.verifying import Verifying, verifying
 from fedrepay.client.scoring import release_file
@@ -69,12 +70,15 @@ class Job:
     settings: Path | None = None
     today: date | None = None
     unprotected: bool = False
+    own: Path | None = None  # mapping of the member's past offers
 
     @property
     def files(self) -> list[Path]:
         """All files that are read, the release's apart."""
         return [
-            each for each in (self.accounts, self.catalogue, self.mapping, self.settings) if each is not None
+            each
+            for each in (self.accounts, self.catalogue, self.mapping, self.settings, self.own)
+            if each is not None
         ]
 
 
@@ -84,6 +88,7 @@ def load(job: Job) -> Loaded:
     Raises:
         ReleaseError: the release must not be used, or is of another kind of schema.
         CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong.
+        MappingError, DataError: the member's past offers cannot be used.
     """
     checked = release_file.load(job.release, unprotected=job.unprotected)
     catalogue, catalogue_hash = load_catalogue(job.catalogue)
@@ -97,10 +102,23 @@ def load(job: Job) -> Loaded:
         "catalogue_hash": catalogue_hash.hex(),
         "settings_hash": settings_hash.hex(),
     }
+    part, hashes["own_hash"] = None, ""
+    if job.own is not None:
+        part, hashes["own_hash"] = _own_part(job.own, checked)
     engine = Engine(
-        checked.book, checked.release.weights, catalogue, settings, packs, averages=_averages(checked)
+        checked.book, checked.release.weights, catalogue, settings, packs, part, _averages(checked)
     )
     return Loaded(engine, checked, hashes)
+
+
+def _own_part(path: Path, checked: Checked) -> tuple[Personal, str]:
+    """The member's own part of the model, fitted here on its own past offers, and the hash of what it was made from."""
+    mapping = load_mapping(path)
+    table, findings = read_table(checked.book, None, mapping, need_outcome=True)
+    findings.raise_if_refused()
+    files = [path, *sorted(mapping.tables.values())]
+    made_from = sha256("\n".join(batch_files.file_hash(each) for each in files).encode()).hexdigest()
+    return fit(checked.book, table, checked.release.weights), made_from
 
 
 def _averages(checked: Checked) -> Sequence[float] | None:

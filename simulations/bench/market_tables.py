@@ -1,6 +1,6 @@
 """The market's tables: from studies of several seeds to Markdown, ratios to (b) in the same run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,12 +104,12 @@ def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
 def objective(studies: Sequence[Figures]) -> str:
     """First payments and value under several λf, beside own policies."""
     ways: list[tuple[str, Figures]] = [
-        (label, _over(studies, lambda each, way=way: study.means(each["members"], way)))
+        (label, _over([study.means(each["members"], way) for each in studies]))
         for label, way in (("(a)", "own"), ("(a′)", "own_affordable"))
     ]
     for place, first in enumerate(studies[0]["objective"]):
         for label, way in (("(b)", "alone"), ("(c)", "shared")):
-            row = _over(studies, lambda each, place=place, way=way: each["objective"][place][way])
+            row = _over([each["objective"][place][way] for each in studies])
             ways.append((f"{label} λf = {first['lambda_first']:g}", row))
     base = ways[0][1]
     rows = [
@@ -141,9 +141,8 @@ def objective(studies: Sequence[Figures]) -> str:
     )
 
 
-def _over(studies: Sequence[Figures], of: Callable[[Figures], Figures]) -> Figures:
-    """Means over seeds of some figures of each study."""
-    found = [of(each) for each in studies]
+def _over(found: Sequence[Figures]) -> Figures:
+    """The mean over seeds of each figure."""
     return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 

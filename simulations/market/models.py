@@ -66,10 +66,8 @@ class Scored:
 
 def scored(encoder: PairEncoder, accounts: Accounts, plans: Candidates) -> Scored:
     """Code new accounts with their candidates."""
-    given = {name: accounts.columns[name] for name in (column.name for column in encoder.account_columns)}
-    values, _ = encoder.derive_accounts(
-        {name: np.asarray(each) for name, each in given.items()}, len(accounts)
-    )
+    given = {column.name: accounts.columns[column.name] for column in encoder.account_columns}
+    values, _ = encoder.derive_accounts(given, len(accounts))
     codes, _ = encoder.encode(values, plans)
     return Scored(accounts, plans, values, codes)
 
