@@ -5,9 +5,10 @@ OUT ?= demo-out
 
 .PHONY: demo test check unit bench clean
 
-demo: .venv/ready  ## run the main job on the shipped data and say where the report is
-	$(BIN)/fedrepay simulate --out $(OUT)
-	@echo "Open $(OUT)/report.html in a browser."
+demo: .venv/ready  ## the debt market, then the shipped credit data, and where their reports are
+	$(BIN)/fedrepay simulate --out $(OUT)/market
+	$(BIN)/fedrepay simulate --data uci --out $(OUT)/credit
+	@echo "Open $(OUT)/market/report.html and $(OUT)/credit/report.html in a browser."
 
 test: check unit  ## everything CI runs
 

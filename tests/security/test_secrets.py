@@ -10,8 +10,9 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import CohortError
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.arguments import Folder, MarketArguments
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.market import case, records
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare
 from support import shop as shops
@@ -56,7 +57,13 @@ def test_the_wire_and_the_coordinator_hold_no_secret_of_a_run(shop: Shop, tmp_pa
     folder.make({})
     drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
     with pytest.raises(CohortError):
-        Consortium(folder, prepared.book, prepared.parties, make_plan(arguments, prepared.book, len(prepared.parties)), drops).run()
+        Consortium(
+            folder,
+            prepared.book,
+            prepared.parties,
+            make_plan(arguments, prepared.book, len(prepared.parties)),
+            drops,
+        ).run()
     kinds = set()
     for kind, secret in secrets(folder, shops.MEMBERS):
         assert len(secret) >= 11
@@ -82,7 +89,11 @@ def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Pa
                 states[name] = EpochState.decode(stored)
 
     consortium = Consortium(
-        folder, prepared.book, prepared.parties, make_plan(arguments, prepared.book, len(prepared.parties)), observe=watch
+        folder,
+        prepared.book,
+        prepared.parties,
+        make_plan(arguments, prepared.book, len(prepared.parties)),
+        observe=watch,
     )
     consortium.run()
     assert set(states) == set(shops.MEMBERS)
@@ -96,3 +107,31 @@ def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Pa
         ):
             assert secret
             assert not found_in(folder.path, secret)
+
+
+def test_the_wire_and_the_coordinator_hold_nothing_of_lenders_tables_and_nobody_the_truth(
+    tmp_path: Path,
+) -> None:
+    arguments = MarketArguments(members=3, scale=0.05, epsilon=4.0, rounds=2)
+    folder = Folder(tmp_path / "market")
+    folder.make({})
+    who = case.lenders_of(arguments)
+    market = case.prepare(arguments, who, folder)
+    plan = make_plan(arguments, market.book, len(who))
+    Consortium(folder, market.book, market.parties, plan).run()
+    for lender in who:
+        files = [path.read_bytes() for path in (folder.market / lender.name).iterdir()]
+        for content in files:
+            assert found_in(folder.market, content[-256:]), "the search itself finds what is there"
+            for place in (folder.transcript, folder.coordinator, folder.release):
+                assert not found_in(place, content[-256:])
+        debtors = records.record(lender, arguments.seed).accounts.debtors
+        for truth in (debtors.willingness, debtors.surplus):
+            assert not found_in(folder.path, truth[:32].tobytes())
+            for value in truth[:20].tolist():
+                assert not found_in(folder.path, repr(value)[:16].encode()), "nor as text"
+    for party in market.parties:
+        rows = party.train.codes[:8].tobytes()
+        assert not found_in(folder.path, rows)
+    (folder.transcript / "leak.bin").write_bytes(b"before" + debtors.willingness.tobytes())
+    assert found_in(folder.transcript, debtors.willingness[:32].tobytes()), "control: a leak is found"
