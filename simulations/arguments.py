@@ -150,6 +150,11 @@ class Folder:
         return self.path / "market"
 
     @property
+    def accounts(self) -> Path:
+        """New accounts of each simulated lender, to recommend plans for (0700)."""
+        return self.path / "accounts"
+
+    @property
     def marker(self) -> Path:
         """run.json: which run this is."""
         return self.path / "run.json"
@@ -173,6 +178,11 @@ class Folder:
     def metrics(self) -> Path:
         """metrics.json."""
         return self.path / "metrics.json"
+
+    @property
+    def choices(self) -> Path:
+        """What each way of choosing plans chose for each new account of a market, and what came of it."""
+        return self.path / "choices.parquet"
 
     @property
     def report(self) -> Path:

@@ -106,7 +106,8 @@ def by_epsilon(seed: int) -> list[tuple[float | None, Figures]]:
             row["value"] = float(np.mean([w.value.mean() for w in worths]))
             best = float(np.mean([g.oracle.uplift.mean() for g in grounds]))
             row["regret"] = 1 - float(np.mean([w.uplift.mean() for w in worths])) / best
-            row["within"] = float(np.mean([_within(g, shared) for g in grounds]))
+            counted = np.array([evaluate.ranked_right(g, shared.predict(g.scored)) for g in grounds])
+            row["within"] = float(counted[:, 0].sum() / counted[:, 1].sum())
             rows.append((epsilon, row))
     return rows
 
@@ -119,21 +120,6 @@ def _auc(others: Sequence[Any], shared: models.Additive, head: int) -> float:
         scores.append(records.book().rows(other.codes[inside]) @ shared.weights[head])
     found = figures.auc(np.concatenate(labels), np.concatenate(scores))
     return float("nan") if found is None else found
-
-
-def _within(ground: evaluate.Ground, shared: models.Additive) -> float:
-    """Of two affordable plans of an account, how often the one of higher true P(kept) is ranked first."""
-    _, kept = shared.predict(ground.scored)
-    usable = ground.within & ground.plans.valid & ground.plans.arms.is_kind(*evaluate.REAL)
-    right = total = 0
-    for row in np.flatnonzero(usable.sum(axis=1) >= 2):
-        arms = np.flatnonzero(usable[row])
-        a = np.sign(kept[row, arms][:, None] - kept[row, arms])
-        b = np.sign(ground.truth.kept[row, arms][:, None] - ground.truth.kept[row, arms])
-        counts = (b != 0) & (a != 0)
-        right += int((a[counts] == b[counts]).sum())
-        total += int(counts.sum())
-    return right / max(total, 1)
 
 
 def _wire() -> str:

@@ -9,12 +9,13 @@ import numpy as np
 
 from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.plans.settings import Settings, load_settings
+from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.arguments import Folder, MarketArguments, make_private
 from fedrepay.simulations.consortium import Consortium, Party
-from fedrepay.simulations.market import models, records, tables
+from fedrepay.simulations.market import evaluate, models, records, tables
 from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
-from fedrepay.simulations.market.study import Figures, mean_of, ratio, study
+from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study
 from fedrepay.simulations.plan_run import check_parties
 from fedrepay.simulations.run_figures import (
     completed_mechanisms,
@@ -59,13 +60,19 @@ def lenders_of(arguments: MarketArguments) -> tuple[Lender, ...]:
 
 
 def prepare(arguments: MarketArguments, who: tuple[Lender, ...], folder: Folder) -> Market:
-    """Write each lender's own tables into the folder and read them as that member would.
+    """Write each lender's own tables into the folder and read them as that member would; beside them new accounts.
 
     Raises:
         StorageError: the tables cannot be written.
     """
     book = records.book()
     make_private(folder.market)
+    make_private(folder.accounts)
+    for each in who:
+        place = folder.accounts / each.name
+        if not (place / tables.MAPPING).exists():
+            new = evaluate.new_accounts(each, arguments.seed, arguments.accounts)
+            tables.write_accounts(new, each.name, place, seed=arguments.seed)
     parties = tuple(Party(each.name, _read(book, each, arguments.seed, folder)) for each in who)
     check_parties(arguments, book, parties)
     return Market(book, who, parties)
@@ -93,6 +100,7 @@ def measure(
     """metrics.json and the report's further details."""
     release = export_release(consortium)
     mechanisms = completed_mechanisms(consortium, len(release.sums))
+    choices: Choices = {}
     found = study(
         market.lenders,
         {party.name: party.train for party in market.parties},
@@ -102,7 +110,9 @@ def measure(
         arguments.accounts,
         trees=arguments.baselines,
         note=note,
+        choices=choices,
     )
+    _write_choices(choices, consortium.folder)
     metrics: dict[str, Any] = {
         "market": market_figures(found, arguments.preset),
         **run_figures(consortium, release, seconds, resumed=resumed),
@@ -124,6 +134,14 @@ def measure(
         "attack": opened_sum_attack(consortium, release, mechanisms),
     }
     return metrics, details
+
+
+def _write_choices(choices: Choices, folder: Folder) -> None:
+    """``choices.parquet``: what each way chose for each new account, and what truly came of it."""
+    columns: dict[str, list[object]] = {
+        name: np.concatenate(parts).tolist() for name, parts in choices.items()
+    }
+    write_columns(columns, folder.choices)
 
 
 def market_figures(found: Figures, preset: str) -> Figures:
@@ -158,6 +176,7 @@ def market_figures(found: Figures, preset: str) -> Figures:
         "affordable_by_class": found["affordable_by_class"],
         "caution": found["caution"],
         "if_verified": found["if_verified"],
+        "judged": found["judged"],
         "groups": found["groups"],
         "members": members,
     }

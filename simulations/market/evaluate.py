@@ -81,13 +81,17 @@ def ground(
         settings: the optimiser's.
         accounts: use these instead of drawing.
     """
-    rng = np.random.default_rng([seed, 31, int(lender.name[1:])])
-    heavy = lender.effects.link != "logit"
-    new = people.draw(lender.book, size, rng, heavy_shocks=heavy) if accounts is None else accounts
+    new = new_accounts(lender, seed, size) if accounts is None else accounts
     rules, arms = catalogue()
     plans = candidates(rules, arms, new.debts(bound(settings.affordability, new)))
     truth = market_truth.outcome(lender.effects, new.debtors, plans)
     return Ground(lender, new, settings, plans, affordable(plans), truth, models.scored(encoder, new, plans))
+
+
+def new_accounts(lender: Lender, seed: int, size: int) -> Accounts:
+    """Draw new accounts of a lender, the same whenever seed and size are."""
+    rng = np.random.default_rng([seed, 31, int(lender.name[1:])])
+    return people.draw(lender.book, size, rng, heavy_shocks=lender.effects.link != "logit")
 
 
 def bound(settings: Affordability, accounts: Accounts) -> npt.NDArray[np.int64]:
@@ -164,6 +168,21 @@ def ways(the_ground: Ground, own: Own, shared: Additive, seed: int) -> dict[str,
     if "alone" not in found:  # no model of its own: it goes on as before, kept to affordable plans
         found["alone"] = within
     return found | {"oracle": the_ground.oracle}
+
+
+def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
+    """Pairs of affordable plans of one account that P(kept) orders as the truth does, and all pairs."""
+    kept, true = heads[1], the_ground.truth.kept
+    usable = the_ground.within & the_ground.plans.valid & the_ground.plans.arms.is_kind(*REAL)
+    right = pairs = 0
+    for row in np.flatnonzero(usable.sum(axis=1) >= 2):
+        arms = np.flatnonzero(usable[row])
+        said = np.sign(kept[row, arms][:, None] - kept[row, arms])
+        is_so = np.sign(true[row, arms][:, None] - true[row, arms])
+        counted = (said != 0) & (is_so != 0)
+        right += int((said[counted] == is_so[counted]).sum())
+        pairs += int(counted.sum())
+    return right, pairs
 
 
 def price_of_caution(

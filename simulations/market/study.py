@@ -15,6 +15,7 @@ from fedrepay.simulations.market.models import Additive
 from fedrepay.simulations.market.value import Worth
 
 Figures = dict[str, Any]
+Choices = dict[str, list[npt.NDArray[np.generic]]]
 REPEATS = 2000
 _GROUPS = ("income_verified", "employment", "stage")
 
@@ -42,6 +43,7 @@ def study(
     trees: bool = False,
     lambdas: Sequence[float] = (),
     note: Callable[[str], None] = lambda _text: None,
+    choices: Choices | None = None,
 ) -> Figures:
     """Compare all ways at every lender.
 
@@ -55,10 +57,12 @@ def study(
         trees: also fit each lender's own LightGBM.
         lambdas: weights λf of the first payment to try beside the settings' own.
         note: told which lender is next.
+        choices: gets what each way chose for each account, and what came of it, column by column.
 
     Returns:
-        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``caution``, ``if_verified``, and
-        ``objective``: for each λf the figures alone and shared, means over members.
+        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``caution``, ``if_verified``,
+        ``judged`` (regret, share of plan pairs within an account ranked right) and ``objective``: for each λf the
+        figures alone and shared, means over members.
     """
     encoder = models.encoder()
     members: Figures = {}
@@ -66,6 +70,7 @@ def study(
     caution: list[dict[str, float]] = []
     verified: list[dict[str, tuple[float, float, int]]] = []
     tried: list[list[tuple[Figures, Figures]]] = []
+    ranked: list[tuple[int, int]] = []
     for lender in lenders:
         note(f"What {lender.name} would do with and without the others")
         ground = evaluate.ground(encoder, lender, seed, accounts, settings)
@@ -82,6 +87,9 @@ def study(
         }
         caution.append(evaluate.price_of_caution(encoder, ground, shared, seed))
         verified.append(evaluate.if_verified(encoder, ground, shared, seed))
+        ranked.append(evaluate.ranked_right(ground, shared.predict(ground.scored)))
+        if choices is not None:
+            _keep(choices, lender.name, ground, found)
         tried.append([_at(ground, own, shared, settings, weight) for weight in lambdas])
         worths.append((ground, {name: found[name] for name in ("alone", "shared")}))
     return {
@@ -93,6 +101,10 @@ def study(
             for name in ("all", *CLASSES[1:])
         },
         "if_verified": _verified(verified),
+        "judged": {
+            "regret": 1 - _total(members, "shared") / _total(members, "oracle"),
+            "ranked_right": sum(right for right, _ in ranked) / max(sum(pairs for _, pairs in ranked), 1),
+        },
         "objective": [
             {
                 "lambda_first": weight,
@@ -104,6 +116,32 @@ def study(
             for place, weight in enumerate(lambdas)
         ],
     }
+
+
+def _total(members: Figures, way: str) -> float:
+    return sum(float(each["ways"][way]["uplift"]) for each in members.values())
+
+
+def _keep(choices: Choices, name: str, ground: Ground, found: dict[str, Worth]) -> None:
+    """One row an account and way, so that every figure can be worked out again."""
+    names = np.array([*ground.plans.arms.names, "no plan"], object)  # NO_PLAN is −1: the last
+    n = len(ground.accounts)
+    for way, each in found.items():
+        columns = {
+            "member": np.full(n, name, object),
+            "way": np.full(n, way, object),
+            "account": np.arange(n),
+            "plan": names[each.arm],
+            "balance": each.balance,
+            "value": each.value,
+            "uplift": each.uplift,
+            "first_paid": each.first,
+            "kept_90": each.kept,
+            "offered": each.offered,
+            "affordable": each.affordable,
+        }
+        for column, values in columns.items():
+            choices.setdefault(column, []).append(values)
 
 
 def _at(

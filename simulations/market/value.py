@@ -23,10 +23,11 @@ NO_PLAN = -1
 class Worth:
     """What came of choosing, one entry an account, (n,).
 
-    ``value`` and ``uplift`` (over no plan) in parts of the balance; ``first`` and ``kept`` probabilities;
-    ``affordable`` whether the plan is truly affordable; ``offered`` whether a real plan was offered.
+    ``arm`` chosen or ``NO_PLAN``; ``value`` and ``uplift`` (over no plan) in parts of the balance; ``first`` and ``kept``
+    probabilities; ``affordable`` whether the plan is truly affordable; ``offered`` whether a real plan was offered.
     """
 
+    arm: Ints
     value: Floats
     uplift: Floats
     first: Floats
@@ -92,6 +93,7 @@ def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: Ints) -> W
     left = accounts.debtors.surplus - accounts.debtors.promised
     offered = ~none & ~plans.arms.is_kind("TOKEN")[arm]
     return Worth(
+        arm=arm,
         value=value,
         uplift=value - truth.no_plan / balance,
         first=np.where(none, 0.0, truth.first[at, arm]),
