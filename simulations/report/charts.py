@@ -193,4 +193,3 @@ def _spread(each: dict[str, Any]) -> list[float]:
         if each[key] is not None
         for v in (each[key], *each[f"{key}_interval"])
     ]
-

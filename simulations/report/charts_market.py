@@ -55,7 +55,9 @@ def gains(members: Sequence[Gain]) -> Markup:
     for tick in ticks(low - edge, high + edge, 8):
         parts += [
             line(x(tick), top - 10, x(tick), bottom, "zero" if abs(tick) < 1e-12 else "grid"),
-            text(x(tick), top - 16, change(tick, 0), "muted", "middle"),
+            text(
+                x(tick), top - 16, change(tick, 0 if round(1000 * tick) % 10 == 0 else 1), "muted", "middle"
+            ),
         ]
     for i, each in enumerate(members):
         y = top + pitch * (i + 0.5)

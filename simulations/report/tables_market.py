@@ -65,10 +65,7 @@ def ways(market: Figures) -> list[Figures]:
             "label": label,
             "explained": explained,
             "affordable": _mean(market, way, "affordable"),
-            **{
-                name: market[name][way]
-                for name in ("value", "uplift", "first_paid", "kept_90", "plans")
-            },
+            **{name: market[name][way] for name in ("value", "uplift", "first_paid", "kept_90", "plans")},
         }
         for way, (label, explained) in WAYS.items()
         if way in market["value"]
@@ -122,16 +119,21 @@ def verified(market: Figures) -> list[Figures]:
 
 def groups(market: Figures) -> list[Figures]:
     """Each group of debtors, with its column's and group's names in words."""
+    columns, known = list(COLUMNS), list(CLASSES)
+
+    def place(each: Figures) -> tuple[int, int]:
+        in_order = each["column"] == "income_verified"
+        return columns.index(each["column"]), known.index(each["group"]) if in_order else 0
+
     return [
         {
             **each,
-            "label": COLUMNS.get(each["column"], each["column"]),
-            "name": CLASSES.get(each["group"], each["group"])
-            if each["column"] == "income_verified"
-            else each["group"].replace("_", " "),
+            "label": COLUMNS[each["column"]],
+            "name": CLASSES.get(each["group"], each["group"].replace("_", " ")),
             "difference": each["shared"] - each["alone"],
+            "below": each["shared"] < 0,
         }
-        for each in market["groups"]
+        for each in sorted(market["groups"], key=place)
     ]
 
 

@@ -32,7 +32,7 @@ def count(value: float | None) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as per cent."""
-    return NONE if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+    return NONE if value is None else f"{100 * value:.{digits}f}\u00a0%".replace("-", "−")
 
 
 def interval(value: tuple[float, float] | None, digits: int = 4) -> str:
@@ -138,7 +138,9 @@ def protection(metrics: dict[str, Any]) -> str:
     privacy = metrics["privacy"]
     if privacy["epsilon"] is None:
         return "No customer is protected by noise in this run."
-    several = f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
+    several = (
+        f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
+    )
     return (
         f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g}, also if {several} "
         "everything with the coordinator."

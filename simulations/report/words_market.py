@@ -21,7 +21,7 @@ WAYS = {
     "oracle": ("Oracle", "the plan of highest true value within the bound"),
 }
 """Label and explanation of each way of choosing plans, from own policy to oracle."""
-OWN_MODELS = {"additive": "own additive model", "expert": "own expert model"}
+OWN_MODELS = {"additive": "Own additive model", "expert": "Own expert model"}
 
 HEADS = {"first_paid": "First payment", "kept_90": "Kept at 90 days"}
 
@@ -76,7 +76,7 @@ def change(value: float | None, digits: int = 1) -> str:
     if value is None:
         return NONE
     shown = f"{100 * value:+.{digits}f}"
-    return (shown[1:] if float(shown) == 0 else shown.replace("-", "−")) + " %"
+    return (shown[1:] if float(shown) == 0 else shown.replace("-", "−")) + "\u00a0%"
 
 
 def change_span(value: Sequence[float], digits: int = 1) -> str:
@@ -86,7 +86,7 @@ def change_span(value: Sequence[float], digits: int = 1) -> str:
 
 def points(value: float | None, digits: int = 1) -> str:
     """A difference of two shares, in points of per cent."""
-    return NONE if value is None else change(value, digits).replace(" %", " points")
+    return NONE if value is None else change(value, digits).replace("%", "points")
 
 
 def pounds(value: float | None) -> str:
@@ -129,7 +129,7 @@ def outcome(metrics: Figures) -> list[str]:
     gain, value, worth = market["gain"], market["value"], money(market)
     low, high = gain["value_interval"]
     size = change(abs(gain["value"])).lstrip("+")
-    if size == "0.0 %":
+    if size == change(0.0):
         headline = "Learning together brings members as much as models of their own"
     elif gain["value"] > 0:
         headline = f"Learning together brings members {size} more than models of their own"
@@ -138,17 +138,15 @@ def outcome(metrics: Figures) -> list[str]:
     headline += "." if low > 0 or high < 0 else "; with these members, that may be chance."
     intervals = [each["gain_interval"] for each in market["members"].values()]
     gaining, losing = sum(a > 0 for a, _ in intervals), sum(b < 0 for _, b in intervals)
-    return [
-        headline,
+    said = (
         f"Plans chosen with the shared model bring {percent(value['shared'], 2)} of the balance, plans chosen with each "
-        f"member's own model, which needs no privacy, {percent(value['alone'], 2)}. That is {change(gain['value'])} of "
-        f"value {change_span(gain['value_interval'])} and {change(gain['uplift'])} of what plans add over no plan "
-        f"{change_span(gain['uplift_interval'])}: for an average member {pounds(worth['gain'])} per 1,000 accounts "
-        f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe "
-        f"{pounds(worth['balance'])} each. On their own accounts, {gaining} of {len(intervals)} members surely gain "
-        f"(95 %) and {losing} surely lose.",
-        protection(metrics),
-    ]
+        f"member's own model, which pays for no privacy, {percent(value['alone'], 2)}: {change(gain['value'])} of value "
+        f"{change_span(gain['value_interval'])}. For an average member that is {pounds(worth['gain'])} per 1,000 accounts "
+        f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe {pounds(worth['balance'])} each. Of "
+        f"what plans add over no plan, the uplift, it is {change(gain['uplift'])} {change_span(gain['uplift_interval'])}."
+    )
+    sure = f"{gaining} of {len(intervals)} members surely gain on their own accounts (95\u00a0%) and {losing} surely lose."
+    return [headline, said, sure, protection(metrics)]
 
 
 def own_policy(market: Figures) -> str:
@@ -184,7 +182,7 @@ def steps(market: Figures, lambda_first: float) -> list[tuple[str, float, float]
     """
     ways = (
         ("own", "own_affordable", "keeping to affordable plans"),
-        ("own_affordable", "alone", f"the optimiser with λf = {lambda_first:g} and an own model"),
+        ("own_affordable", "alone", f"the optimiser with λf = {lambda_first:g} and a model of its own"),
         ("alone", "shared", "learning together"),
     )
     first, kept = market["first_paid"], market["kept_90"]
@@ -229,5 +227,5 @@ def losses(market: Figures) -> str:
     surely = sum(each["gain_interval"][1] < 0 for each in below)
     return (
         f"{len(below)} of {len(members)} members get less from the shared model than from a model of their own, "
-        f"{surely} of them surely (their whole 95 % interval is below zero)."
+        f"{surely or 'none'} of them surely (their whole 95 % interval is below zero)."
     )

@@ -33,7 +33,7 @@ def metrics(members: int = 20, mode: str = "distributed") -> dict[str, Any]:
         {"predicted": 0.041 + 0.083 * i, "observed": 0.038 + 0.0813 * i, "rows": 597 + i} for i in range(10)
     ]
     return {
-        "version": 1,
+        "version": 2,
         "auc": {
             "federated": 0.7849,
             "alone_mean": 0.7583,

@@ -2,8 +2,6 @@
 
 import json
 import re
-from html import unescape
-from html.parser import HTMLParser
 from typing import Any
 from xml.etree.ElementTree import XML
 
@@ -11,55 +9,11 @@ import pytest
 
 from fedrepay.simulations.report import charts, render, svg, words
 from support import report_fixture
-
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Checker(HTMLParser):
-    """Collects the tree's faults and everything a browser would load."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self.tags: list[str] = []
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.targets: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "data", "srcset", "action", "xlink:href"):
-                (self.targets if (value or "").startswith("#") else self.loads).append(
-                    f"{tag} {name}={value}"
-                )
-            if name == "id":
-                self.ids.append(value or "")
-            if name.startswith("on"):
-                self.faults.append(f"{tag} {name}")
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(f"</{tag}>")
-
-
-def check(page: str) -> Checker:
-    checker = Checker()
-    checker.feed(page)
-    checker.close()
-    return checker
+from support.pages import body, check, leaves
 
 
 def page(**changes: Any) -> str:
     return render.render(report_fixture.metrics(**changes), report_fixture.details())
-
-
-def body(html: str) -> str:
-    """Visible text and titles, without style."""
-    return unescape(html.split("</style>")[1])
 
 
 @pytest.mark.parametrize("changes", [{}, {"mode": "none"}, {"members": 3}, {"members": 90}])
@@ -86,14 +40,6 @@ def test_every_picture_is_xml_with_a_title_and_a_label() -> None:
         root = XML(picture)
         assert root.get("role") == "img"
         assert root.findtext("title") == root.get("aria-label") != ""
-
-
-def leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [leaf for each in value.values() for leaf in leaves(each)]
-    if isinstance(value, list):
-        return [leaf for each in value for leaf in leaves(each)]
-    return [value]
 
 
 def shown(value: float, text: str) -> bool:
