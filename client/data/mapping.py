@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -147,13 +148,36 @@ def _mixes_rows(sql: str) -> bool:
         exp.Limit,
         exp.Offset,
         exp.Subquery,
-        exp.Union,
+        exp.SetOperation,
         exp.Group,
+        exp.TableSample,
     )
     try:
-        return any(isinstance(node, mixing) for node in sqlglot.parse_one(sql, read="duckdb").walk())
+        nodes = list(sqlglot.parse_one(sql, read="duckdb").walk())
     except sqlglot.errors.SqlglotError:
         return True
+    if any(isinstance(node, mixing) for node in nodes):
+        return True
+    nested = (each.parent for each in nodes if isinstance(each, exp.Select))
+    if any(parent is not None and not isinstance(parent, exp.CTE) for parent in nested):
+        return True
+    if any(isinstance(each, exp.Join) and each.method == "POSITIONAL" for each in nodes):
+        return True
+    read = [each.name.lower() for each in nodes if isinstance(each, exp.Table)]
+    unknown = {each.name.lower() for each in nodes if isinstance(each, exp.Anonymous)}
+    return len(set(read)) < len(read) or bool(unknown and unknown & _aggregates())
+
+
+@cache
+def _aggregates() -> frozenset[str]:
+    """DuckDB's own names of functions over many rows, beside those that sqlglot knows."""
+    import duckdb  # noqa: PLC0415 - heavy
+
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
+        ).fetchall()
+    return frozenset(str(name).lower() for (name,) in found)
 
 
 def _check_sql(sql: str, source: str) -> None:
