@@ -1,0 +1,83 @@
+"""The keyed hash of a member's frozen rows covers all that its sums depend on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.learning import make_learner
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations.consortium import snapshot
+from support import heads
+
+BOOK = heads.book()
+KEY = b"k" * 32
+WHO = np.array(["a", "a", "b", "b", "c", "d"], object)
+
+
+def table(customers: NDArray[np.object_] = WHO) -> Table:
+    rng = np.random.default_rng(4)
+    n = len(customers)
+    return Table(
+        codes=heads.codes(BOOK, n, 5),
+        outcomes=rng.integers(-1, 2, (n, BOOK.heads)).astype(np.int8),
+        customers=customers,
+        propensity=None,
+        audit={},
+        extra={},
+        source_rows=np.arange(1, n + 1),
+        values={},
+    )
+
+
+def sums(book: CodeBook, given: Table) -> list[bytes]:
+    """All that a run can ask of the rows: both learners' first sums, and a gradient elsewhere."""
+    rows, _ = snapshot(book, given, KEY)
+    model = np.random.default_rng(6).normal(size=(book.heads, book.dimension))
+    found = []
+    for name in ("dp-newton", "dp-gd"):
+        learner = make_learner(name, book, 5)
+        elsewhere = replace(learner.start(), weights=model)
+        found += [learner.contribution(index, elsewhere, rows).tobytes() for index in (0, 1)]
+    return found
+
+
+def changed(name: str) -> Table:
+    given = table()
+    assert given.outcomes is not None
+    if name == "a bin":
+        codes = given.codes.copy()
+        codes[0, 0] = (codes[0, 0] + 1) % len(BOOK.blocks[0].matrix)
+        return replace(given, codes=codes)
+    if name == "a label":
+        return replace(
+            given, outcomes=np.where(np.arange(6)[:, None] == 3, -given.outcomes - 1, given.outcomes)
+        )
+    if name == "a row less":
+        return given.take(np.arange(5))
+    others = {
+        "weights": ["a", "b", "b", "b", "c", "d"],
+        "the number of customers": ["a", "a", "b", "b", "c", "c"],
+    }
+    return replace(given, customers=np.array(others[name], object))
+
+
+@pytest.mark.parametrize("name", ["a bin", "a label", "a row less", "weights", "the number of customers"])
+def test_what_changes_a_sum_changes_the_hash(name: str) -> None:
+    before, after = table(), changed(name)
+    assert sums(BOOK, before) != sums(BOOK, after), "control: the change matters"
+    assert snapshot(BOOK, before, KEY)[1] != snapshot(BOOK, after, KEY)[1]
+
+
+@pytest.mark.parametrize("names", [["b", "b", "a", "a", "d", "c"], ["a", "b", "a", "b", "c", "d"]])
+def test_the_same_hash_means_the_same_sums_whoever_the_customers_are(names: list[str]) -> None:
+    """Ids are in no sum: rows dealt to others with the same weights are the same frozen rows."""
+    other = table(np.array(names, object))
+    assert snapshot(BOOK, table(), KEY)[1] == snapshot(BOOK, other, KEY)[1]
+    assert sums(BOOK, table()) == sums(BOOK, other)
+
+
+def test_the_hash_is_keyed() -> None:
+    assert snapshot(BOOK, table(), KEY)[1] != snapshot(BOOK, table(), b"l" * 32)[1]
