@@ -131,13 +131,29 @@ def objective(studies: Sequence[Figures]) -> str:
         "with a plan",
         "plans truly affordable",
     )
-    note = (
-        "Cash-weighted: each eligible account counts with its balance. (a′) and (b) reach nearly the same first payments: that is "
-        "the effect of offering what people can afford, not of learning together. (a) has the highest value because it offers "
-        "everybody a plan, most of which the debtor cannot afford; no choice of λf here buys that back, and none should."
+    alone, shared = (
+        _over([study.means(each["members"], way) for each in studies]) for way in ("alone", "shared")
     )
+    note = _objective_note(ways, alone["first_paid"], shared["first_paid"])
     return (
         "### First payment is another objective than value, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
+    )
+
+
+def _objective_note(ways: Sequence[tuple[str, Figures]], alone: float, shared: float) -> str:
+    """What the rows say; ``alone`` and ``shared`` are first payments at the settings' own λf."""
+    own, within = ways[0][1], ways[1][1]
+    best = max(each["value"] for _, each in ways[1:])
+    note = (
+        "Cash-weighted: each eligible account counts with its balance; members count alike. At the settings' own λf, first "
+        f"payments change by {100 * (alone / within['first_paid'] - 1):+.1f} % from (a′) to (b) and by "
+        f"{100 * (shared / alone - 1):+.1f} % from (b) to (c). (a) offers {100 * own['plans']:.0f} % of accounts a plan; "
+        f"{100 * (1 - own['affordable']):.0f} % of its plans cost more than the debtor truly has"
+    )
+    if own["value"] <= best:
+        return f"{note}."
+    return (
+        f"{note}. That is how it has the highest value: no choice of λf here buys it back, and none should."
     )
 
 
@@ -180,20 +196,22 @@ def affordable(studies: Sequence[Figures]) -> str:
         "value if it were verified",
     )
     note = (
-        f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior, "
-        "which one in four debtors could not pay. Where there is no income form only a token plan, dormancy or a referral is offered."
+        f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior. "
+        "Where there is no income form only a token plan, dormancy or a referral is offered."
     )
     return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}"
 
 
 def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
     """AUC, value, regret and ranking within accounts against ε."""
-    rows = []
+    rows, means = [], {}
     for place, (epsilon, first) in enumerate(privacy[0]):
         mean = {name: float(np.mean([each[place][1][name] for each in privacy])) for name in first}
+        label = "none, no ridge of its size" if epsilon is None else f"{epsilon:g}"
+        means[label] = mean
         rows.append(
             (
-                "none, no ridge of its size" if epsilon is None else f"{epsilon:g}",
+                label,
                 f"{mean['auc_first']:.4f} / {mean['auc_kept']:.4f}",
                 f"{mean['value']:.4f}",
                 f"{100 * mean['regret']:.1f} %",
@@ -207,7 +225,11 @@ def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
         "regret (uplift short of the oracle's)",
         "pairs of plans within an account ranked right",
     )
-    note = "AUC, on other offers of the same lenders, misleads here: judge a release by regret and by the ranking within accounts."
+    by_auc = max(means, key=lambda each: means[each]["auc_kept"])
+    by_regret = min(means, key=lambda each: means[each]["regret"])
+    note = "AUC is of other offers of the same lenders: judge a release by regret and by the ranking within accounts."
+    if by_auc != by_regret:
+        note += f" AUC (kept) is highest at ε = {by_auc.partition(',')[0]}, regret least at ε = {by_regret.partition(',')[0]}: AUC misleads here."
     return "### Privacy, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
 
 

@@ -1,0 +1,53 @@
+"""Sentences under the market's tables follow the figures in them."""
+
+from typing import Any
+
+import pytest
+
+from fedrepay.simulations.bench import market_tables
+
+
+def way(value: float, **others: float) -> dict[str, Any]:
+    return {
+        "value": value,
+        "uplift": 0.1,
+        "first_paid": 0.3,
+        "kept_90": 0.2,
+        "plans": 0.5,
+        "affordable": 0.95,
+    } | others
+
+
+def studied(own: float, alone_first: float = 0.3) -> dict[str, Any]:
+    ways = {
+        "own": way(own, plans=0.98, affordable=0.4),
+        "own_affordable": way(0.15),
+        "alone": way(0.17, first_paid=alone_first),
+        "shared": way(0.18),
+    }
+    tried = [{"lambda_first": 0.0, "alone": way(0.17), "shared": way(0.18)}]
+    return {"members": {"m01": {"ways": ways}}, "objective": tried}
+
+
+def test_the_own_policy_is_called_highest_only_where_it_is() -> None:
+    higher, lower = market_tables.objective([studied(0.2)]), market_tables.objective([studied(0.16)])
+    assert "highest value" in higher
+    assert "highest value" not in lower
+    for text in (higher, lower):
+        assert "(a) offers 98 % of accounts a plan; 60 % of its plans cost more" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "words"), [(0.3, "+0.0 % from (a′) to (b)"), (0.33, "+10.0 % from (a′) to (b)")]
+)
+def test_changes_of_first_payments_are_computed(first: float, words: str) -> None:
+    assert words in market_tables.objective([studied(0.2, first)])
+
+
+def test_auc_is_said_to_mislead_only_where_it_does() -> None:
+    def row(auc: float, regret: float) -> dict[str, float]:
+        return {"auc_first": 0.7, "auc_kept": auc, "value": 0.17, "regret": regret, "within": 0.8}
+
+    apart = market_tables.privacy([[(0.5, row(0.8, 0.10)), (None, row(0.9, 0.20))]])
+    assert "AUC (kept) is highest at ε = none, regret least at ε = 0.5: AUC misleads" in apart
+    assert "misleads" not in market_tables.privacy([[(0.5, row(0.8, 0.20)), (None, row(0.9, 0.10))]])
