@@ -9,6 +9,7 @@ from fedrepay.client.plans.handover import HandedOver, hand_over
 from fedrepay.client.plans.judged import NONE, Bools, Judged, Objects
 from fedrepay.client.plans.messages import money
 from fedrepay.client.plans.reasons import MOST, STEP, Reasons, text
+from fedrepay.client.plans.safeguards import safeguards
 from fedrepay.client.plans.settings import Settings
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 from fedrepay.shared.rules.facts import Column
@@ -34,16 +35,20 @@ def handed(
     asked = verdict.human != NONE
     unknown = judged.human & (verdict.unknown | ~asked)
     driver = facts.get("vulnerability_driver")
+    held = safeguards(facts, len(rows), ruled=bool(verdict.rules))
     best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
     sure = np.abs(2 * judged.kept[rows, best] - 1)
     said: Columns = {
         **known,
         "rule": (asked & ~unknown).astype(np.float64),
         "unknown_fact": unknown.astype(np.float64),
+        "protected": (held.person & (verdict.stop == NONE)).astype(np.float64),
+        "vulnerable": held.care.astype(np.float64),
         "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
     }
     if driver is not None:
-        said["vulnerable"] = np.array([each not in (None, "", "none") for each in driver], np.float64)
+        needs = np.array([each not in (None, "", "none") for each in driver], np.bool_)
+        said["vulnerable"] = (held.care | needs).astype(np.float64)
     now = today * MINUTES_A_DAY + settings.contact_minute
     return hand_over(settings.handover, said, len(rows), now)
 

@@ -47,6 +47,7 @@ HANDOFFS = (
     "RULE",
     "UNKNOWN_FACT",
     "VULNERABLE",
+    "PROTECTED",
 )
 """Why a human takes over; the first is nobody."""
 

@@ -15,6 +15,7 @@ from fedrepay.client.plans.judged import Bools, Cases, Floats, Judged, Objects, 
 from fedrepay.client.plans.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.reasons import Reasons
 from fedrepay.client.plans.rule_inputs import completed, plan_columns
+from fedrepay.client.plans.safeguards import safeguards
 from fedrepay.client.plans.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
@@ -206,6 +207,7 @@ class Engine:
             accounts.names,
             known,
             np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
+            safeguards(accounts.facts, len(known), ruled=bool(self.packs)).rests,
         )
         verdict = self.rules(accounts, plans, today)
         judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)

@@ -108,6 +108,7 @@ def explain(
         sender=sender,
         due=due,
         income_known=known,
+        stopped=bool(judged.stop[row]),
     )
     return Explanation(content, text)
 

@@ -14,7 +14,7 @@ Column = npt.NDArray[np.generic]
 Longs = npt.NDArray[np.int64]
 
 STRONGEST_FIRST = (
-    *("REQUESTED", "VULNERABLE", "RULE", "UNKNOWN_FACT"),
+    *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT"),
     *("CONTRADICTION", "DATE_CHANGES", "LOW_CONFIDENCE"),
 )
 """Where several reasons hold, the first of these is the code."""
@@ -22,6 +22,7 @@ STRONGEST_FIRST = (
 REASONS = {
     "REQUESTED": "the customer asked for a person",
     "VULNERABLE": "the customer may need particular care",
+    "PROTECTED": "collection rests until a person has looked at it",
     "RULE": "a rule asks for a person to decide",
     "UNKNOWN_FACT": "a rule needs a fact that is not known",
     "CONTRADICTION": "what is known of the customer contradicts itself",
@@ -63,7 +64,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
     Args:
         settings: after how many date changes, below which confidence, and within how many hours.
         known: columns by name, (n,) each; one that is absent, or unknown in a row, hands nobody over.
-            ``human_requested``, ``vulnerable``, ``rule``, ``unknown_fact`` yes or no; ``date_changes_90d``;
+            ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact`` yes or no; ``date_changes_90d``;
             ``confidence`` 0–1; and the account columns that ``contradictions`` reads.
         accounts: n.
         now: minutes since 1970-01-01.
@@ -73,6 +74,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
     holds = {
         "REQUESTED": _yes(known, "human_requested", accounts),
         "VULNERABLE": _yes(known, "vulnerable", accounts),
+        "PROTECTED": _yes(known, "protected", accounts),
         "RULE": _yes(known, "rule", accounts),
         "UNKNOWN_FACT": _yes(known, "unknown_fact", accounts),
         "CONTRADICTION": against != "",

@@ -41,6 +41,7 @@ class Why(IntEnum):
     NO_GAIN = 5  # brings no more than no plan
     NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
     BUDGET = 7  # the member's limits for the batch
+    PROTECTED = 8  # collection rests (``safeguards.py``); which fact says so stands in the facts alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +49,13 @@ class Cases:
     """What a decision must know of n accounts beside their plans, (n,) each.
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
-    loss.
+    loss, ``protected`` collection rests whatever the packs say (``safeguards.py``).
     """
 
     names: Objects
     income_known: Bools
     hardship: Bools
+    protected: Bools | np.bool_ = np.False_
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,8 @@ class Judged:
 
     @property
     def stop(self) -> Bools:
-        """Accounts whose collection rules stop, (n,)."""
-        return np.asarray(self.verdict.stop != NONE)
+        """Accounts whose collection rules or safeguards stop, (n,)."""
+        return np.asarray((self.verdict.stop != NONE) | self.cases.protected)
 
     @property
     def allowed(self) -> Bools:
@@ -144,6 +146,7 @@ def judge(
     checks = (
         (~plans.valid, Why.NO_SUCH_PLAN),
         (verdict.blocked != NONE, Why.RULE),
+        (_protected(cases, plans), Why.PROTECTED),
         (~within, Why.UNAFFORDABLE),
         (offers & ~known, Why.TERMS),
         (offers & ~gain, Why.NO_GAIN),
@@ -153,6 +156,12 @@ def judge(
         why[np.broadcast_to(wrong, why.shape)] = code
     why[_needless_discounts(judged)] = Why.NO_DISCOUNT_FOR_SELF_CURE
     return judged
+
+
+def _protected(cases: Cases, plans: Candidates) -> Bools:
+    """Plans that reach a protected account, (n, P)."""
+    reaches = ~plans.arms.is_kind("NO_OFFER")
+    return np.asarray(np.broadcast_to(cases.protected, (plans.valid.shape[0],))[:, None] & reaches)
 
 
 def _needless_discounts(judged: Judged) -> Bools:

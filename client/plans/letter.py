@@ -32,6 +32,7 @@ def letter(
     sender: Sender | None = None,
     due: int = -1,
     income_known: bool = True,
+    stopped: bool = False,
 ) -> str | None:
     """The letter that goes with a decision; None where there is none to write.
 
@@ -45,8 +46,9 @@ def letter(
         sender: who writes.
         due: minutes since 1970-01-01 by when a person gets in touch, for HUMAN.
         income_known: without an income form, REFER asks for it.
+        stopped: collection is stopped, so nobody is written to, whoever looks at the case.
     """
-    if decision == "NONE":
+    if decision == "NONE" or stopped:
         return None
     sender = sender or Sender()
     kind = "INCOME" if decision == "REFER" and not income_known else decision

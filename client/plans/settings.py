@@ -40,6 +40,7 @@ _HOURS = {
     "RULE": 24,
     "UNKNOWN_FACT": 48,
     "VULNERABLE": 24,
+    "PROTECTED": 24,
 }
 
 

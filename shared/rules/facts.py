@@ -123,6 +123,7 @@ _ALL = (
     ),
     _bool("adviser_engaged", "a debt adviser acts for the debtor", restricted=True),
     _bool("dispute", "the debtor disputes the debt", restricted=True),
+    _bool("dormant", "a dormancy of 12–36 months is running", restricted=True),
     _bool("time_barred", "the debt is time-barred", restricted=True),
     _bool("deceased", "the debtor has died", restricted=True),
     _bool("insolvent", "insolvency proceedings are open", restricted=True),

@@ -1,0 +1,62 @@
+"""Facts that end every automatic offer and contact, wherever the debtor lives and whatever packs are given.
+
+Packs say what the law of a place demands, and cite it. These facts forbid a machine's offer everywhere, so they do not
+wait for a pack that reads them: collection rests, no letter is written, and a person looks at the case unless it only
+has to rest. Only a fact that is known acts here; what is not known is the packs' business.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.rules.facts import Column, FactTable
+
+Bools = npt.NDArray[np.bool_]
+
+FOR_A_PERSON = ("dispute", "adviser_engaged", "time_barred", "deceased", "insolvent", "contact_refused")
+"""Yes: collection rests, and a person decides what happens."""
+RESTING = ("dormant",)
+"""Yes: collection rests, and nobody has to do anything."""
+PAUSES = {"moratorium_day": 60, "mental_health_crisis_day": 30}
+"""Days, from 0, of a breathing space (SI 2020/1311); held where packs are given, also where none of them reads it."""
+WITH_CARE = ("health_data",)
+"""Yes: a person decides (UK GDPR Art 22B, GDPR Art 22(4)); what the machine found is a proposal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Safeguards:
+    """n accounts: ``rests`` no offer and no contact; ``person`` one looks at it; ``care`` a person decides; (n,) each."""
+
+    rests: Bools
+    person: Bools
+    care: Bools
+
+
+def safeguards(facts: Mapping[str, Column], accounts: int, *, ruled: bool) -> Safeguards:
+    """What the known facts of n accounts forbid.
+
+    Args:
+        facts: by name, (n,) each.
+        accounts: n.
+        ruled: rule packs are given (without any, nothing is held against the calendar of a moratorium).
+
+    Raises:
+        DataError: a fact is no such value.
+    """
+    table = FactTable(facts, accounts)
+
+    def any_of(names: tuple[str, ...]) -> Bools:
+        found = np.zeros(accounts, np.bool_)
+        for name in names:
+            values, known = table.read(name)
+            found |= known & (values == 1)
+        return found
+
+    person = any_of(FOR_A_PERSON)
+    if ruled:
+        for name, last in PAUSES.items():
+            days, known = table.read(name)
+            person |= known & (days >= 0) & (days <= last)
+    return Safeguards(person | any_of(RESTING), person, any_of(WITH_CARE))
