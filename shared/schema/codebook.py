@@ -42,8 +42,9 @@ LARGEST_R, SMALLEST_R = 1 << 16, 128
 SMALLEST_HEAD = 32
 """Grid units that the residual of the lightest head must have."""
 
-WORST_CONDITION = 1e6
-"""Of a monotone block's table, which the release's projection inverts."""
+WORST_CONDITION = 1e3
+"""Of a monotone block's table, which the release's projection inverts: last bits in which processors differ are made
+larger by as much, and members compare weights to 1e-9. Tables that are built reach 36."""
 
 Integers = npt.NDArray[np.int32]
 
