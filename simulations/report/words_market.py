@@ -145,7 +145,7 @@ def outcome(metrics: Figures) -> list[str]:
         f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe {pounds(worth['balance'])} each. Of "
         f"what plans add over no plan, the uplift, it is {change(gain['uplift'])} {change_span(gain['uplift_interval'])}."
     )
-    sure = f"{gaining} of {len(intervals)} members surely gain on their own accounts (95\u00a0%) and {losing} surely lose."
+    sure = f"{gaining or 'None'} of {len(intervals)} members surely gain on their own accounts (95\u00a0%) and {losing or 'none'} surely lose."
     return [headline, said, sure, protection(metrics)]
 
 

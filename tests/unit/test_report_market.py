@@ -210,6 +210,13 @@ def test_losers_are_marked() -> None:
     assert "1 of 4 members get less" in words(section(html, "loses"))
 
 
+def test_a_loss_of_all_is_red_at_the_top() -> None:
+    def lost(market: dict[str, Any]) -> None:
+        market["gain"] |= {"value": -0.0213, "value_interval": [-0.04, -0.01]}
+
+    assert f'class="big less">−2.1{chr(0xA0)}%' in changed(lost)
+
+
 def test_without_losers_nothing_is_marked() -> None:
     def all_gain(market: dict[str, Any]) -> None:
         market["members"]["m04"] = market["members"]["m03"]
@@ -223,6 +230,7 @@ def test_without_losers_nothing_is_marked() -> None:
 
 def test_red_banners() -> None:
     assert 'class="banner"' not in page()
+    assert 'class="big less"' not in page()
     html = page(mode="none")
     assert html.count('class="banner"') == 1
     assert "Not private: no noise was added" in html
