@@ -99,6 +99,7 @@ def study(
         "caution": {
             name: float(np.mean([each[name] for each in caution if name in each]))
             for name in ("all", *CLASSES[1:])
+            if any(name in each for each in caution)
         },
         "if_verified": _verified(verified),
         "judged": {
