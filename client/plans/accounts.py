@@ -14,6 +14,7 @@ from fedrepay.client.data.table import read_table
 from fedrepay.client.plans.engine import Accounts, Engine
 from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.rules.facts import Fact as Declared
+from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
 
 ACCOUNT = "account"
@@ -91,6 +92,7 @@ def read_accounts(
         {name: each[good] for name, each in table.values.items()},
         {name: each[good] for name, each in read.items() if name in FACTS},
         {name: each[good] for name, each in read.items() if name not in FACTS},
+        _shares(table.customers[good], table.values["balance"][good]),
     )
     return accounts, replace(findings, groups=tuple(groups)), table.source_rows[good]
 
@@ -102,6 +104,19 @@ def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
     lost = tuple(each.name for each in schema.columns if each not in kept and each.derived is None)
     reduced = schema.model_copy(update={"columns": tuple(kept), "crosses": ()})
     return replace(engine.book, schema=reduced), lost
+
+
+def _shares(customers: Objects, balance: Values) -> npt.NDArray[np.float64] | None:
+    """Each account's part of what its customer owes in all, (n,); None where nobody has two accounts.
+
+    The affordability bound is the customer's: plans on several accounts must stay within it together.
+    """
+    _, of, counts = np.unique(customers.astype(str), return_inverse=True, return_counts=True)
+    if counts.max(initial=0) < 2:
+        return None
+    owed = np.maximum(np.asarray(balance, np.float64), 0.0)
+    total = np.bincount(of, owed)[of]
+    return np.where(total > 0, owed / np.where(total > 0, total, 1.0), 1.0)
 
 
 def _again(names: Objects) -> Bools:

@@ -39,11 +39,11 @@ def sustainable(
 
 
 def lower_bound(settings: Affordability, known: str, income: Floats, surplus: Floats) -> Floats:
-    """The lower confidence bound of the surplus for one class, minor units a month, (n,)."""
+    """The lower confidence bound of the surplus for one class, never above the surplus as known, minor units a month, (n,)."""
     from statistics import NormalDist  # noqa: PLC0415
 
     given = {"stated": settings.stated, "estimated": settings.estimated, "verified": settings.verified}[known]
     trust = settings.usual_spread**2 / (settings.usual_spread**2 + given.error**2)
     mean = trust * surplus / income + (1 - trust) * settings.usual_surplus
     spread = given.error * np.sqrt(trust)
-    return np.asarray(income * (mean - NormalDist().inv_cdf(given.level) * spread))
+    return np.asarray(np.minimum(income * (mean - NormalDist().inv_cdf(given.level) * spread), surplus))

@@ -52,13 +52,15 @@ class Accounts:
     """n accounts, (n,) each.
 
     ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
-    is known (``accounts.BESIDE``, groups of a floor).
+    is known (``accounts.BESIDE``, groups of a floor). ``share`` is the part of the customer's affordability bound that
+    is an account's own, by balance, where a customer has several (None: each has one).
     """
 
     names: Objects
     values: dict[str, Values]
     facts: dict[str, Fact] = field(default_factory=dict)
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    share: Floats | None = None
 
     def take(self, rows: slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Accounts":
         """The chosen accounts."""
@@ -67,6 +69,7 @@ class Accounts:
             {name: each[rows] for name, each in self.values.items()},
             {name: each[rows] for name, each in self.facts.items()},
             {name: each[rows] for name, each in self.beside.items()},
+            None if self.share is None else self.share[rows],
         )
 
 
@@ -175,14 +178,16 @@ class Engine:
             )
         return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}))
 
-    def debts(self, values: Mapping[str, Values]) -> tuple[Debts, Bools]:
-        """Debts with their affordability bound, and who has an income form, (n,)."""
+    def debts(self, values: Mapping[str, Values], share: Floats | None = None) -> tuple[Debts, Bools]:
+        """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
         known = np.isfinite(income) & np.isfinite(surplus) & (income > 0)
         known &= np.asarray(values["income_verified"] != "none", np.bool_)
         promised = numbers["other_plans"] + numbers["priority_arrears"]
         bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
+        if share is not None:
+            bound = np.floor(bound * share).astype(np.int64)
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
         return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
 
@@ -198,7 +203,8 @@ class Engine:
         """
         values = accounts.values
         as_if = np.full(len(accounts.names), income_class, dtype=object)
-        debts, known = self.debts(values if income_class is None else {**values, "income_verified": as_if})
+        known_as = values if income_class is None else {**values, "income_verified": as_if}
+        debts, known = self.debts(known_as, accounts.share)
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))

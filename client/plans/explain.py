@@ -169,6 +169,7 @@ def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
         "lower_bound": round(float(lower[0])),
         "promised": round(others + arrears),
         "savings": round(settings.savings_share * income),
+        "share": 1.0 if (part := batch.accounts.share) is None else round(float(part[row]), 6),
     }
 
 

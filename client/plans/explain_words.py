@@ -80,7 +80,7 @@ def _bound(content: Json, language: str) -> str:
         name: money(language, currency, bound[name])
         for name in ("bound", "income", "surplus", "promised", "savings")
     }
-    return say(
+    found = say(
         language,
         "explain",
         "bound",
@@ -89,6 +89,10 @@ def _bound(content: Json, language: str) -> str:
         known=bound["class"],
         level=f"{100 * bound['level']:g}",
     )
+    if bound["share"] == 1:
+        return found
+    percent = f"{100 * bound['share']:.1f}"
+    return f"{found} {say(language, 'explain', 'share', percent=percent)}"
 
 
 def _plan(plan: Json, place: int, currency: str, language: str) -> list[str]:

@@ -113,7 +113,8 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     """All candidates of n accounts; the same every time.
 
     An instalment is a share of the bound, rounded down, or principal and interest ÷ n, rounded up; the number of
-    payments is what it takes, so that rounding up may need fewer than n. Interest is rounded down.
+    payments is what it takes, so that rounding up may need fewer than n; a single payment is the whole and no more.
+    Interest is rounded down.
 
     Args:
         catalogue: rounding, smallest instalment, longest term, token amount.
@@ -140,6 +141,7 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     owed = debts.balance[:, None] > 0
     exists = fits & worth & many & (principal > 0) & (count >= 1)
     interest = np.floor(principal * rate * _years(arms, count) + EPSILON)
+    instalment = np.where(count == 1, principal + interest, instalment)  # what one payment asks, and no more
     return Candidates(
         arms,
         debts,

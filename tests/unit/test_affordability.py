@@ -59,3 +59,10 @@ def test_a_higher_level_allows_less() -> None:
         for level in (0.5, 0.8, 0.95)
     ]
     assert bounds[0] > bounds[1] > bounds[2]
+
+
+def test_no_setting_makes_the_bound_more_than_the_surplus_that_is_known() -> None:
+    rich = Affordability(usual_surplus=1.0, usual_spread=0.01, stated=Income(error=1.0, level=0.5))
+    income, surplus = np.full(3, 200_000.0), np.array([-10_000.0, 0.0, 20_000.0])
+    known = np.full(3, "stated", dtype=object)
+    assert sustainable(rich, income, surplus, known, np.zeros(3)).tolist() == [0, 0, 20_000]

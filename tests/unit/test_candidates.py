@@ -159,3 +159,25 @@ def test_chosen_accounts_keep_their_candidates() -> None:
     again = candidates(made, of_arms, part.debts)
     for name in ("valid", "instalment", "count", "principal", "interest", "months", "monthly", "total"):
         assert np.array_equal(getattr(part, name), getattr(again, name)), name
+
+
+@given(
+    balance=st.integers(1, 100_000),
+    fees=st.integers(0, 20_000),
+    apr=st.floats(0, 1),
+    bound=st.integers(0, 200_000),
+)
+def test_no_payment_asks_for_more_than_the_whole(balance: int, fees: int, apr: float, bound: int) -> None:
+    plans = of(balance=balance, fees=min(fees, balance), apr=apr, bound=bound)
+    assert (plans.instalment <= plans.total)[plans.valid].all()
+    assert (plans.principal <= balance)[plans.valid].all()
+
+
+def test_a_settlement_by_share_of_a_small_debt_asks_for_the_debt() -> None:
+    made = parse_catalogue(
+        'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "SETTLEMENT"\nshare = [1.0]\ndiscount = [0.2]\n',
+        "tests",
+    )
+    debts = Debts(np.array([20_000]), np.array([0]), np.array([0.0]), np.array([50_000]))
+    plans = candidates(made, arms(made), debts)
+    assert (plans.instalment.item(), plans.monthly.item(), plans.count.item()) == (16_000, 16_000, 1)

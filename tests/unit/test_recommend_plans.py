@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from fedrepay.client.plans import accounts as accounts_module
 from fedrepay.client.plans import engine as engine_module
 from fedrepay.client.plans.batch_files import facts_of, record_of
 from fedrepay.client.plans.decide import Decision
@@ -496,3 +497,47 @@ def test_a_wrong_value_of_a_single_account_is_named(desk: Desk) -> None:
         of.accounts(["k1"], {**columns, "stage": np.array(["lost"], dtype=object)})
     with pytest.raises(DataError, match="The column balance is missing"):
         of.accounts(["k1"], {name: each for name, each in columns.items() if name != "balance"})
+
+
+# --- several accounts of one customer ---
+
+
+def of_three_accounts(desk: Desk) -> None:
+    own = random_accounts(3 * ACCOUNTS, seed=3)
+    for name in own:
+        if name not in ("balance", "fees"):
+            own[name] = np.repeat(own[name][::3], 3)
+    write_csv(
+        desk.accounts, {**own, "account": np.array([f"k{i:04d}" for i in range(3 * ACCOUNTS)], dtype=object)}
+    )
+
+
+def over_bound(desk: Desk, bounds: dict[str, int]) -> int:
+    """Customers (three accounts each, in order) whose automatic plans take more of a month than they have."""
+    asked: dict[int, int] = {}
+    for row in desk.rows():
+        if row["rank"] == 1 and row["decision"] == "OFFER":
+            customer = int(row["account"][1:]) // 3
+            asked[customer] = asked.get(customer, 0) + row["monthly"]
+    return sum(each > bounds[f"c{3 * customer:05d}"] for customer, each in asked.items())
+
+
+def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single = random_accounts(3 * ACCOUNTS, seed=3)
+    write_csv(desk.accounts, {name: each[::3] for name, each in single.items()})
+    assert desk.recommend().code == 0
+    bounds = {row["account"]: row["bound"] for row in desk.rows() if row["bound"] is not None}
+    of_three_accounts(desk)
+    assert desk.recommend(batch="b2").code == 0
+    assert over_bound(desk, bounds) == 0
+    offer = next(row for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1)
+    shown = json.loads(desk.recommend(None, "--explain", offer["account"], "--json").out)
+    assert shown["bound"]["bound"] == offer["bound"]
+    assert shown["plans"][0]["name"] == offer["plan"], "alone it is decided as in the batch"
+    assert 0 < shown["bound"]["share"] < 1
+    assert "% of what is left, by balance" in desk.recommend(None, "--explain", offer["account"]).out
+    monkeypatch.setattr(accounts_module, "_shares", lambda *_: None)
+    assert desk.recommend(batch="b3").code == 0
+    assert over_bound(desk, bounds) > 20, "control: each account for itself"
