@@ -117,7 +117,10 @@ def test_the_documented_figures_are_there(finished: Path) -> None:
 
 
 def test_the_lenders_tables_and_the_members_stores_are_their_own(finished: Path) -> None:
-    for path in (finished / "market", finished / "members", *(finished / "members").iterdir()):
+    for path in (
+        *(finished / name for name in ("market", "accounts", "members")),
+        *(finished / "members").iterdir(),
+    ):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
     for path in (finished / "members").glob("*/*.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+DOCS = ("benchmarks", "exit-codes", "market", "metrics", "plans", "rules", "threat-model")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/threat-model.md", "docs/metrics.md", "CONTRIBUTING.md"])
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS)]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_path_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
     named = re.findall(r"`((?:tests|docs|shared|client|server|simulations)/[\w./-]*)`", text)
