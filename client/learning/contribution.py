@@ -88,14 +88,16 @@ def prepare(
     p_floor = book.schema.public.p_floor
     if (p_floor is None) != (propensity is None):
         raise DataError("Propensities come exactly with a schema that has p_floor.", "Check the mapping.")
-    _, member_of, counts = np.unique(customers.astype(str), return_inverse=True, return_counts=True)
-    most = (1 << book.weight_bits) // counts[member_of].astype(np.int64)  # a = 1/m, exact
+    number: dict[str, int] = {}
+    owner = np.array([number.setdefault(str(each), len(number)) for each in customers], dtype=np.int64)
+    counts = np.bincount(owner, minlength=len(number))
+    most = (1 << book.weight_bits) // counts[owner].astype(np.int64)  # a = 1/m, exact
     weights = most.astype(np.float64)
     if p_floor is not None and propensity is not None:
         if propensity.shape != (n,) or not np.all((propensity > 0) & (propensity <= 1)):
             raise DataError("A propensity is not in (0, 1].", "Run `fedrepay member check-data`.")
         ratio = np.minimum(1.0, p_floor / propensity)
-        scaled = (1 << book.weight_bits) * ratio / counts[member_of]
+        scaled = (1 << book.weight_bits) * ratio / counts[owner]
         weights = np.minimum(np.floor(scaled), weights)  # never more than an unweighted row
     return Rows(book, codes, outcomes, weights, len(counts))
 

@@ -119,6 +119,16 @@ def norm(values: NDArray[np.int64]) -> float:
     return math.sqrt(sum(v * v for v in values.tolist()))
 
 
+def test_customers_whose_names_end_in_nul_stay_apart() -> None:
+    """NumPy's fixed-width text drops a NUL at the end: two customers as one would move each other's weight."""
+    names = np.array(["a", "a\0", "a\0"], object)
+    assert len(np.unique(names.astype(str))) == 1, "control: as fixed-width text they are one"
+    codes = np.zeros((3, 3), np.uint16)
+    data = prepare(THREE, codes, np.ones((3, 3), np.int8), names, np.full(3, 0.05))
+    assert data.weights.tolist() == [64, 32, 32]
+    assert data.customers == 2
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_member_without_rows_contributes_zeros(*, weighted: bool) -> None:
     book, propensity = (WEIGHTED, np.zeros(0)) if weighted else (PLAIN, None)
