@@ -80,11 +80,15 @@ def prepare(
         propensity: p in (0, 1], shape (n,), exactly where the schema has a p_floor.
 
     Raises:
-        DataError: if the arrays do not belong together or a propensity is out of range.
+        DataError: if the arrays do not belong together, an outcome or a propensity is out of range.
     """
     n = len(customers)
     if codes.shape != (n, len(book.blocks) - 1) or outcomes.shape != (n, book.heads):
         raise DataError("Codes, outcomes and customers differ in length.", "Read the table again.")
+    if not np.isin(outcomes, (-1, 0, 1)).all():
+        raise DataError(
+            "An outcome is none of -1, 0 and 1: it would weigh more than Δ allows.", "Read it again."
+        )
     p_floor = book.schema.public.p_floor
     if (p_floor is None) != (propensity is None):
         raise DataError("Propensities come exactly with a schema that has p_floor.", "Check the mapping.")

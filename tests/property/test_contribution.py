@@ -115,6 +115,12 @@ def test_a_root_of_the_weight_in_the_row_would_break_delta() -> None:
     assert norm(gradient(data, worst)) <= WEIGHTED.delta_gradient < norm(gradient(rooted, worst))
 
 
+def test_control_an_outcome_that_is_not_refused_passes_delta() -> None:
+    unchecked = Rows(PLAIN, np.zeros((1, 3), np.uint16), np.full((1, 1), 5, np.int8), np.ones(1), 1)
+    worst = np.full((1, PLAIN.dimension), -1e6)
+    assert norm(gradient(unchecked, worst)) > PLAIN.delta_gradient
+
+
 def norm(values: NDArray[np.int64]) -> float:
     return math.sqrt(sum(v * v for v in values.tolist()))
 
@@ -163,6 +169,8 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         prepare(PLAIN, codes[:1], outcomes, names, None)
     with pytest.raises(DataError, match="length"):
         prepare(PLAIN, codes, np.zeros((2, 2), np.int8), names, None)
+    with pytest.raises(DataError, match="none of -1, 0 and 1"):
+        prepare(PLAIN, codes, np.array([[0], [2]], np.int8), names, None)
     with pytest.raises(DataError, match="p_floor"):
         prepare(WEIGHTED, codes, outcomes, names, None)
     for bad in (0.0, 1.1, math.nan):
