@@ -12,7 +12,7 @@ from fedrepay.client.data.findings import Findings, Group
 from fedrepay.client.data.mapping import Mapping, without_columns
 from fedrepay.client.data.table import read_table
 from fedrepay.client.plans.engine import Accounts, Engine
-from fedrepay.shared.rules.facts import FACTS
+from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
@@ -69,7 +69,8 @@ def read_accounts(
     def refuse(column: str, bound: str, where: Bools, cells: Objects) -> None:
         if where.any():
             rows = np.flatnonzero(where)
-            groups.append(Group(str(data), column, bound, "refuse", table.source_rows[rows], cells[rows]))
+            hidden = np.array([shown(column, each) for each in cells[rows]], object)
+            groups.append(Group(str(data), column, bound, "refuse", table.source_rows[rows], hidden))
             wrong[rows] = True
 
     for name in facts:

@@ -89,7 +89,7 @@ def counterfactuals(judged: Judged, catalogue: Catalogue, similar: Bools, arm: L
     """The least lower instalment among each account's candidates that lifts P(kept) to the next round 5 %, (n,) text.
 
     Args:
-        judged: n accounts.
+        judged: n accounts; a change that a rule forbids is none.
         catalogue: for its currency.
         similar: ``alike``.
         arm: the chosen one of each account, or −1, (n,).
@@ -99,7 +99,7 @@ def counterfactuals(judged: Judged, catalogue: Catalogue, similar: Bools, arm: L
     target = STEP * (np.floor(np.round(kept[rows, at] / STEP, 9)) + 1)
     open_ = (arm != NONE) & plans.arms.is_kind("INSTALMENT", "SETTLEMENT")[at] & (target < 1)
     helps = similar[at] & plans.valid & (monthly < monthly[rows, at][:, None]) & (kept >= target[:, None])
-    helps &= open_[:, None]
+    helps &= open_[:, None] & (judged.blocked == NONE)
     nearest = np.where(helps, monthly, -1).argmax(axis=1)
     found = np.full(len(arm), None, dtype=object)
     for row in np.flatnonzero(helps[rows, nearest]):

@@ -46,7 +46,8 @@ def recorded(out: Path, batch_id: str) -> dict[str, str] | None:
     try:
         found = json.loads(path.read_text())
         inputs = {str(name): str(each) for name, each in found["inputs"].items()}
-        return {**inputs, "out": str(found["out"])} if found["batch_id"] == batch_id else None
+        left = {name: str(found[name]) for name in ("out", "facts")}
+        return {**inputs, **left} if found["batch_id"] == batch_id else None
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise StorageError(
             f"{path} is damaged: {error}.", "Remove it; the batch is then decided again."
@@ -69,7 +70,8 @@ def is_done(out: Path, batch_id: str, inputs: Mapping[str, str]) -> bool:
             f"Batch {batch_id} was written to {out} from other inputs: {', '.join(other)} differ.",
             "Give the new batch an id of its own.",
         )
-    return out.exists() and file_hash(out) == before["out"]
+    left = {"out": out, "facts": facts_of(out)}
+    return all(path.exists() and file_hash(path) == before[name] for name, path in left.items())
 
 
 def file_hash(path: Path) -> str:
@@ -137,7 +139,8 @@ class Parts:
     def record(self, batch_id: str, inputs: Mapping[str, str]) -> None:
         """Note batch id and inputs, last of all; raises StorageError."""
         path = record_of(self.out)
-        content = {"batch_id": batch_id, "inputs": dict(inputs), "out": file_hash(self.out)}
+        left = {"out": file_hash(self.out), "facts": file_hash(facts_of(self.out))}
+        content = {"batch_id": batch_id, "inputs": dict(inputs), **left}
         try:
             partial = path.with_name(path.name + ".partial")
             partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

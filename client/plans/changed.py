@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from fedrepay.client.plans.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.judged import NONE
+from fedrepay.client.plans.objective import affordable
 from fedrepay.client.plans.pairs import PairEncoder
 from fedrepay.client.plans.reasons import Floats, Longs, Predict
 from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
@@ -12,7 +14,9 @@ from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.schedule import Plan
 
 
-def predictor(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan) -> Predict:
+def predictor(
+    engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: int | None = None
+) -> Predict:
     """P(kept at 90 days) of changed plans for one account, as the engine works it out for its candidates.
 
     Args:
@@ -21,6 +25,7 @@ def predictor(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan) -> P
         row: which account.
         arm: the chosen arm.
         plan: the same in plain numbers.
+        today: a day since 1970-01-01: changed plans that are above the bound, or that a rule in force on it forbids, get 0.
     """
     values = {name: each[row : row + 1] for name, each in batch.accounts.values.items()}
     debts = batch.judged.plans.debts
@@ -40,7 +45,7 @@ def predictor(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan) -> P
             arms,
             one,
             np.ones((1, len(count)), np.bool_),
-            instalment[None, :],
+            np.where(count == 1, plan.principal + interest, instalment)[None, :],
             count[None, :],
             np.full((1, len(count)), plan.principal),
             interest[None, :],
@@ -50,6 +55,9 @@ def predictor(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan) -> P
             codes, usable = encoder.encode(values, plans)
         finally:
             encoder.close()
+        if today is not None:
+            account = batch.accounts.take(slice(row, row + 1))
+            usable = usable & affordable(plans) & (engine.rules(account, plans, today).blocked == NONE)
         logit = codes.logits(engine.effects[KEPT])
         if engine.personal is not None:
             logit = engine.personal.adjust(engine.heads[KEPT], logit, codes)

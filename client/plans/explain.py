@@ -94,7 +94,7 @@ def explain(
         "bound": _bound(engine, batch, row),
         "plans": [_plan(engine, batch, row, arm, plan, today) for arm, plan in zip(arms, plans, strict=True)],
         "reasons": _reasons(engine, batch, row, arms),
-        "counterfactual": _counterfactual(engine, batch, row, arms, plans),
+        "counterfactual": _counterfactual(engine, batch, row, arms, plans, today),
         "why_not": _why_not(batch, row, arms),
         "versions": dict(versions),
     }
@@ -237,11 +237,11 @@ def _reasons(engine: Engine, batch: Batch, row: int, arms: list[int]) -> list[Js
 
 
 def _counterfactual(
-    engine: Engine, batch: Batch, row: int, arms: list[int], plans: list[Plan]
+    engine: Engine, batch: Batch, row: int, arms: list[int], plans: list[Plan], today: int
 ) -> Json | None:
     if not plans or not plans[0].pays:
         return None
-    predict = predictor(engine, batch, row, arms[0], plans[0])
+    predict = predictor(engine, batch, row, arms[0], plans[0], today)
     kept = float(batch.judged.kept[row, arms[0]])
     found = counterfactual(plans[0], kept, engine.catalogue, predict)
     return None if found is None else {**vars(found), "kept": round(found.kept, 6)}

@@ -109,4 +109,6 @@ def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> s
         for key, each in told.items()
         if each >= 1
     ]
+    if plan.kind == "TOKEN":
+        lines.append(say(language, "letter", "rest"))
     return "\n  ".join(lines)

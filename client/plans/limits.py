@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedrepay.client.plans.engine import Accounts, Engine
-from fedrepay.client.plans.judged import Judged, Objects, Why
+from fedrepay.client.plans.judged import Bools, Judged, Objects, Why
 from fedrepay.client.plans.portfolio import LIMITS, Options, Portfolio, choose, options, uses
 from fedrepay.shared.errors import CatalogueError
 
@@ -22,6 +22,7 @@ class Limits:
 
     portfolio: Portfolio
     group: Objects | None
+    asked: Bools  # a human takes over: the limits leave the proposals alone
 
     @classmethod
     def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Limits | None":
@@ -33,16 +34,17 @@ class Limits:
         budgets = engine.settings.budgets
         if all(getattr(budgets, name) is None for name in LIMITS) and budgets.group_floor <= 0:
             return None
-        found = []
+        found, handed = [], []
         for start in range(0, len(accounts.names), engine.chunk):
             part = accounts.take(slice(start, start + engine.chunk))
             judged, _ = engine.judge(part, today)
             asked = engine.handed(part, judged, today).code > 0
-            offers = judged.offers & ~(asked | judged.human | judged.stop)[:, None]
+            handed.append(asked | judged.human | judged.stop)
+            offers = judged.offers & ~handed[-1][:, None]
             balance = judged.plans.debts.balance
             found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)
-        return cls(choose(budgets, Options.joined(found), group), group)
+        return cls(choose(budgets, Options.joined(found), group), group, np.concatenate(handed))
 
     def hold(self, judged: Judged, rows: slice) -> Judged:
         """One chunk at the batch's prices, what the limits take from an account marked ``BUDGET``."""
@@ -50,7 +52,7 @@ class Limits:
         group = None if self.group is None else self.group[rows]
         balance = judged.plans.debts.balance
         priced = part.duals.priced(judged.score, balance, uses(judged.plans), group)
-        offers = judged.offers & ~(judged.human | judged.stop)[:, None]
+        offers = judged.offers & ~self.asked[rows][:, None]
         beyond = part.beyond(priced, offers, balance, judged.no_plan)
         return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
 

@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 
 LANGUAGES = ("en", "zh")
-WHOLE = ("JPY", "KRW", "CLP", "VND", "ISK")
-"""Currencies without minor units."""
+WHOLE = (
+    *("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW"),
+    *("PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"),
+)
+"""Currencies without minor units (ISO 4217)."""
+THOUSANDTHS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+"""Currencies whose minor unit is a thousandth."""
 
 
 @cache
@@ -24,7 +29,7 @@ def say(language: str, table: str, key: str, **values: object) -> str:
 
 def money(language: str, currency: str, minor: float) -> str:
     """An amount of minor units as people write it: £12.00, 12.00 英镑."""
-    digits = 0 if currency in WHOLE else 2
+    digits = 0 if currency in WHOLE else 3 if currency in THOUSANDTHS else 2
     amount = f"{abs(minor) / 10**digits:,.{digits}f}"
     sign = "−" if round(minor) < 0 else ""
     known = messages()["currency"].get(currency)

@@ -23,7 +23,7 @@ from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_columns
 from fedrepay.client.scoring.release_file import Checked
 from fedrepay.client.scoring.score import Reasons
-from fedrepay.shared.errors import ArgumentError, DataError
+from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
 
@@ -161,7 +161,7 @@ def recommend_file(
         StorageError: the output cannot be written; nothing half-written is left.
     """
     _check_paths(job, out)
-    mapping = None if job.mapping is None else load_mapping(job.mapping)
+    mapping = _mapping(job, loaded)
     before = batch_files.recorded(out, batch_id)
     today = job.today or (date.fromisoformat(before["today"]) if before and "today" in before else _today())
     inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
@@ -218,20 +218,41 @@ def recommend_file(
 
 
 def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[Batch, int]:
-    """Decide for one account of the file, as in its batch (limits of a batch apart); returns the day too.
+    """Decide for one account of the file, as in its batch: limits are solved for the whole file; returns the day too.
 
     Raises:
+        ArgumentError: exploration draws by the batch id, and there is none.
         DataError: no such account among the usable rows.
     """
-    mapping = None if job.mapping is None else load_mapping(job.mapping)
+    if loaded.engine.settings.exploration > 0 and not batch_id:
+        raise ArgumentError(
+            "With exploration a decision hangs on its batch.", "Give the --batch-id it was decided in."
+        )
+    mapping = _mapping(job, loaded)
     accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping, groups(loaded.engine))
     rows = np.flatnonzero(accounts.names == account)
     if not len(rows):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
-    part: Accounts = accounts.take(slice(int(rows[0]), int(rows[0]) + 1))
+    here = slice(int(rows[0]), int(rows[0]) + 1)
     today = ((job.today or _today()) - EPOCH).days
-    return loaded.engine.decide(part, today=today, batch_id=batch_id), today
+    limits = Limits.of(loaded.engine, accounts, today)
+    held = None if limits is None else partial(limits.hold, rows=here)
+    part: Accounts = accounts.take(here)
+    return loaded.engine.decide(part, today=today, batch_id=batch_id, limits=held), today
+
+
+def _mapping(job: Job, loaded: Loaded) -> Mapped | None:
+    """The mapping, whose amounts must be of the catalogue's currency where it says what they are."""
+    if job.mapping is None:
+        return None
+    mapping, currency = load_mapping(job.mapping), loaded.engine.catalogue.currency
+    if mapping.currency is not None and mapping.currency.strip().upper() != currency:
+        raise CatalogueError(
+            f"{job.catalogue} offers plans in {currency}, and {job.mapping} says amounts are {mapping.currency}.",
+            "Convert the amounts in the SELECT, or use the catalogue of that currency.",
+        )
+    return mapping
 
 
 def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:

@@ -131,9 +131,16 @@ _ALL = (
 FACTS: dict[str, Fact] = {fact.name: fact for fact in _ALL}
 RESTRICTED = frozenset(fact.name for fact in _ALL if fact.restricted)
 """Never a feature of a model; kept apart in records."""
+HIDDEN = "restricted"
+"""Stands for a value of one of these."""
 
 Column = npt.NDArray[Any]
 Known = npt.NDArray[np.bool_]
+
+
+def shown(name: str, value: object) -> object:
+    """A cell as an error or a file of rejects may show it: of a restricted fact, nothing."""
+    return HIDDEN if name in RESTRICTED else value
 
 
 class FactTable:
@@ -186,7 +193,7 @@ def _check(fact: Fact, column: Column, accounts: int) -> tuple[Column, Known]:
         row = int(wrong.argmax())
         whole = "" if fact.type == "number" else "whole, "
         raise DataError(
-            f"Fact {fact.name}, account {row}: {column[row]} is not {whole}from {fact.low:g} to {fact.high:g}.",
+            f"Fact {fact.name}, account {row}: {shown(fact.name, column[row])} is not {whole}from {fact.low:g} to {fact.high:g}.",
             f"It is {fact.words} ({fact.unit}).",
         )
     return column.astype(np.bool_) if fact.type == "bool" else column, known
@@ -208,7 +215,7 @@ def _codes(fact: Fact, column: Column) -> tuple[Column, Known]:
         value = column[row]
         if value is not None and value != "" and not (isinstance(value, float) and np.isnan(value)):
             raise DataError(
-                f"Fact {fact.name}, account {row}: {value!r} is none of {', '.join(fact.categories)}.",
+                f"Fact {fact.name}, account {row}: {shown(fact.name, repr(value))} is none of {', '.join(fact.categories)}.",
                 "Leave it empty where it is not known.",
             )
     return code, known
@@ -219,4 +226,5 @@ def _numbers(fact: Fact, column: Column) -> Column:
     try:
         return np.array([np.nan if each is None else float(each) for each in column], np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"Fact {fact.name} holds {error}.", f"It is {fact.words} ({fact.unit}).") from error
+        says = shown(fact.name, error)
+        raise DataError(f"Fact {fact.name} holds {says}.", f"It is {fact.words} ({fact.unit}).") from error

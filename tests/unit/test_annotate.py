@@ -8,6 +8,7 @@ import pytest
 from fedrepay.client.plans import output
 from fedrepay.client.plans.decide import HANDOFFS, Decision
 from fedrepay.client.plans.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.explain import explain
 from fedrepay.client.plans.judged import NONE
 from fedrepay.client.plans.settings import parse_settings
 from fedrepay.shared.plans.catalogue import load_catalogue
@@ -143,3 +144,32 @@ def test_where_a_pack_needs_what_is_not_known_a_human_decides() -> None:
         engine(packs=("uk-breathing-space",)), jurisdiction=np.full(ACCOUNTS, "US", dtype=object)
     )
     assert set(handoffs(elsewhere)) == {"UNKNOWN_FACT"}, "no pack speaks about them"
+
+
+def test_the_nearest_change_is_never_one_that_a_rule_forbids() -> None:
+    """A card debt in China whose agreement has run for 52 months: a plan may take 8 more (Art 70)."""
+    facts: dict[str, Any] = {
+        **{
+            name: np.full(ACCOUNTS, value, object)
+            for name, value in (("jurisdiction", "CN"), ("debt_type", "card"))
+        },
+        **{name: np.zeros(ACCOUNTS) for name in ("agreement_kept", "unanswered_attempts_today")},
+        "agreement_months": np.full(ACCOUNTS, 52.0),
+    }
+
+    def longest(packs: tuple[str, ...]) -> tuple[int, int]:
+        """Payments of the longest plan that a change names, in the table and in explanations."""
+        of = engine(packs=packs)
+        batch = decided(of, **facts)
+        table = [each for each in output.table_of(of, batch)["counterfactual"] if each]
+        found = [
+            explain(of, batch, today=TODAY, versions={}, row=row).content["counterfactual"]
+            for row in range(30)
+        ]
+        counts = [each["count"] for each in found if each]
+        assert table
+        assert counts
+        return max(int(each.split(" lower, ")[1].split()[0]) for each in table), max(counts)
+
+    assert max(longest(("cn",))) <= 8
+    assert min(longest(())) > 8, "control: without the rule"

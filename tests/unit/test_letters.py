@@ -128,6 +128,17 @@ def test_a_person_s_letter_says_when_and_nothing_of_the_reason() -> None:
     assert "Plan 1" not in text
 
 
+def test_a_token_plan_does_not_read_as_the_whole_debt() -> None:
+    assert "the rest stays owed" in write("TOKEN", "en")
+    assert "其余部分仍需偿还" in write("TOKEN", "zh")
+    assert "the rest stays owed" not in write("OFFER", "en")
+
+
+def test_where_collection_is_stopped_nobody_is_written_to() -> None:
+    for decision in WRITTEN:
+        assert letter(decision, [], today=TODAY, stopped=True) is None
+
+
 def test_without_an_income_form_it_is_asked_for() -> None:
     assert "your income" in write("REFER", "en", income_known=False)
     assert "your income" not in write("REFER", "en", income_known=True)
@@ -141,6 +152,8 @@ def test_without_an_income_form_it_is_asked_for() -> None:
         ("en", "GBP", 123_456, "£1,234.56"),
         ("en", "CHF", 100, "CHF 1.00"),
         ("en", "JPY", 1_500, "JPY 1,500"),
+        ("en", "XAF", 1_500, "XAF 1,500"),
+        ("en", "KWD", 1_500, "KWD 1.500"),
         ("en", "EUR", -50, "−€0.50"),
         ("zh", "CNY", 123_456, "1,234.56 元"),
         ("zh", "GBP", 8_000, "80.00 英镑"),

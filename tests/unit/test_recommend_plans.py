@@ -3,6 +3,7 @@
 import json
 import stat
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fedrepay.client.plans import engine as engine_module
 from fedrepay.client.plans.batch_files import facts_of, record_of
 from fedrepay.client.plans.decide import Decision
 from fedrepay.client.plans.output import COLUMNS
-from fedrepay.client.plans.recommend import Job, load, recommend_file
+from fedrepay.client.plans.recommend import Job, decide_one, load, recommend_file
 from fedrepay.client.scoring.recommend import rejects_of
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.rules.facts import RESTRICTED
@@ -192,7 +193,7 @@ def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
         (6, "stage", "lost"),
         (8, "account", "c00006"),
         (9, "jurisdiction", "Atlantis"),
-        (10, "dispute", "perhaps"),
+        (10, "dispute", "restricted"),
     }
     assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 5
 
@@ -541,3 +542,101 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     monkeypatch.setattr(accounts_module, "_shares", lambda *_: None)
     assert desk.recommend(batch="b3").code == 0
     assert over_bound(desk, bounds) > 20, "control: each account for itself"
+
+
+# --- what is restricted, what is missing, what differs ---
+
+
+def test_a_wrong_restricted_fact_is_named_without_its_value(desk: Desk) -> None:
+    own = random_accounts(3, seed=3)
+    own["vulnerability_driver"] = np.array(["none", "bipolar", "none"], dtype=object)
+    own["debt_type"] = np.array(["gift", "card", "card"], dtype=object)
+    write_csv(desk.accounts, own)
+    assert desk.recommend().code == 0
+    rejects = rejects_of(desk.folder / "out.csv").read_text()
+    assert "vulnerability_driver,restricted" in rejects
+    assert "bipolar" not in rejects
+    assert "debt_type,gift" in rejects, "control: what is not restricted is shown"
+    write_csv(desk.accounts, {name: each[1:2] for name, each in own.items()})
+    alone = desk.recommend("two.csv")
+    assert alone.code == 4
+    assert "vulnerability_driver" in alone.err
+    assert "bipolar" not in alone.out + alone.err
+
+
+def test_a_batch_without_its_facts_is_decided_again(desk: Desk) -> None:
+    facts = facts_of(desk.folder / "out.csv")
+    assert desk.recommend().code == 0
+    before = facts.read_bytes()
+    facts.unlink()
+    assert "stands in" not in desk.recommend().err
+    assert facts.read_bytes() == before
+
+
+def test_a_crash_between_the_files_is_mended_by_running_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, out = desk.job(today=date(2026, 1, 5)), desk.folder / "out.csv"
+    recommend_file(job, load(job), desk.folder / "whole.csv", "b2")
+    replace = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if Path(target) == facts_of(out):
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            recommend_file(job, load(job), out, "b2")
+    assert (out.exists(), facts_of(out).exists(), record_of(out).exists()) == (True, False, False)
+    assert not recommend_file(job, load(job), out, "b2").done_before
+    assert out.read_bytes() == (desk.folder / "whole.csv").read_bytes()
+    assert facts_of(out).read_bytes() == facts_of(desk.folder / "whole.csv").read_bytes()
+    assert recommend_file(job, load(job), out, "b2").done_before
+
+
+def test_explain_shows_the_batch_s_decision_also_under_limits(desk: Desk) -> None:
+    catalogue = desk.folder / "letters.toml"
+    catalogue.write_text(
+        CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
+    )
+    settings = desk.folder / "settings.toml"
+    settings.write_text("[budgets]\ncontacts = 3\ndiscounts = 0\n")
+    own = random_accounts(40, seed=3)
+    own["human_requested"] = (np.arange(40) % 10 == 0).astype(int)
+    write_csv(desk.accounts, own)
+    assert desk.recommend(catalogue=catalogue, settings=settings).code == 0
+    first = {row["account"]: row for row in desk.rows() if row["rank"] == 1}
+    job = desk.job(catalogue=catalogue, settings=settings, today=date(2026, 1, 5))
+    loaded = load(job)
+    limited = 0
+    for name, row in first.items():
+        batch, _ = decide_one(job, loaded, name, "b1")
+        arm = int(batch.decisions.top[0, 0])
+        assert Decision(batch.decisions.code[0]).name == row["decision"]
+        assert (None if arm < 0 else loaded.engine.arms.names[arm]) == row["plan"]
+        limited += "BUDGET" in (row["why_not"] or "")
+    assert limited
+    asked = [row for row in first.values() if row["handoff_code"] == "REQUESTED"]
+    assert any(row["plan"] for row in asked), "a case worker keeps the proposals"
+    assert not any("BUDGET" in row["why_not"] for row in asked)
+
+
+def test_exploration_asks_for_the_batch_that_it_draws_by(desk: Desk) -> None:
+    settings = desk.folder / "settings.toml"
+    settings.write_text("exploration = 0.1\n")
+    result = desk.recommend(None, "--explain", "c00001", batch="", settings=settings)
+    assert result.code == 2
+    assert "--batch-id" in result.err
+    assert desk.recommend(None, "--explain", "c00001", settings=settings).code == 0
+
+
+def test_a_mapping_in_another_currency_is_refused(desk: Desk) -> None:
+    mapping = desk.folder / "own.toml"
+    mapping.write_text('currency = "EUR"\nsql = """SELECT * FROM data"""\n')
+    result = desk.recommend(mapping=mapping)
+    assert result.code == 3
+    assert "offers plans in GBP" in result.err
+    mapping.write_text('currency = "GBP"\nsql = """SELECT * FROM data"""\n')
+    assert desk.recommend(mapping=mapping).code == 0
