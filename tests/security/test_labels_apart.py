@@ -29,8 +29,11 @@ def both(folder: Path, customer: str, mapping: str = MAPPING) -> tuple[Table, Ta
     """The member's rows with all customers, and without one in any of its files."""
     text = mapping.format(as_of="2026-04-30")
     whole, _ = read(folder, cash=CLASHING, mapping=text)
-    given = {"accounts": ACCOUNTS, "deals": DEALS, "cash": CLASHING, "changes": CHANGES}
-    return whole, read(folder, **{n: without(g, customer) for n, g in given.items()}, mapping=text)[0]
+    accounts, deals, cash, changes = (
+        without(lines, customer) for lines in (ACCOUNTS, DEALS, CLASHING, CHANGES)
+    )
+    less, _ = read(folder, accounts=accounts, deals=deals, cash=cash, changes=changes, mapping=text)
+    return whole, less
 
 
 def others(table: Table, customer: str) -> list[tuple[object, ...]]:

@@ -9,6 +9,7 @@ import pytest
 
 from fedrepay.client import budget
 from fedrepay.client.learning import make_learner
+from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
 from fedrepay.simulations.arguments import MarketArguments
@@ -54,10 +55,9 @@ def test_every_member_draws_its_share_of_the_mechanisms_the_protocol_charges(
     tables = [records.training_table(records.record(each, 0)) for each in who] * (K // 2)
     drawn: list[tuple[Any, ...]] = []
     noise: list[np.ndarray] = []
-    add = models.add_noise
 
     def watched(values: Any, mechanisms: Any, entropy: Any) -> Any:
-        found = add(values, mechanisms, entropy)
+        found = add_noise(values, mechanisms, entropy)
         drawn.append(mechanisms)
         noise.append(found - values)
         return found
