@@ -1,6 +1,7 @@
 """Schema and code book come from outside: no number in them may hide from the sensitivity."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_hostile_texts_end_in_a_schema_error_with_a_remedy(text: str) -> None:
 @pytest.mark.parametrize("name", sorted(RESTRICTED))
 def test_a_restricted_fact_never_becomes_part_of_a_model(name: str, role: str) -> None:
     """Neither as a feature nor, with model = false, as what a feature is derived from."""
-    for given in ({}, {"model": False, "bounds": [0, 1]}):
+    hidden: dict[str, Any] = {"model": False, "bounds": [0, 1]}
+    for given in ({}, hidden):
         text = schema(column("a"), column(name, role=role, **given))
         with pytest.raises(SchemaError, match=f"columns: {name}: a restricted fact .* leave it out"):
             parse_schema(text, "theirs.toml")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from fedrepay.client.data.mapping import Mapping
 from fedrepay.client.data.table import Table, read_table
@@ -20,9 +21,10 @@ from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attem
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.schema.codebook import CodeBook, build
-from fedrepay.shared.schema.model import parse_schema
+from fedrepay.shared.schema.model import MOST_HEADS, parse_schema
 from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.wire import Heads
 from support import heads
 from support.invariants import opened_sums
 from support.schemas import OUTCOME, column, schema
@@ -140,6 +142,14 @@ def test_rows_read_without_outcomes_contribute_nothing(tmp_path: Path) -> None:
     table, _ = read(tmp_path, LINES)
     with pytest.raises(DataError, match="carry no outcome"):
         from_table(BOOK, replace(table, outcomes=None))
+
+
+def test_the_wire_carries_as_many_heads_as_a_schema_may_have() -> None:
+    wire = TypeAdapter(Heads)
+    assert wire.validate_python(MOST_HEADS) == MOST_HEADS
+    for wrong in (0, MOST_HEADS + 1):
+        with pytest.raises(ValidationError):
+            wire.validate_python(wrong)
 
 
 # --- the learners ---
