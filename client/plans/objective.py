@@ -42,6 +42,7 @@ def score(settings: Value, plans: Candidates, first: Floats, kept: Floats, worth
 
 
 def affordable(plans: Candidates) -> npt.NDArray[np.bool_]:
-    """Which candidates stay within the bound (a token plan asks what nobody lacks), (n, P)."""
+    """Which candidates stay within the bound in every month (a token plan asks what nobody lacks), (n, P)."""
     free = ~plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")
-    return np.asarray(plans.valid & (free | (plans.monthly <= plans.debts.bound[:, None])))
+    most = np.maximum(plans.monthly, plans.worst_month)
+    return np.asarray(plans.valid & (free | (most <= plans.debts.bound[:, None])))

@@ -79,8 +79,14 @@ class Candidates:
 
     @cached_property
     def monthly(self) -> Amounts:
-        """What the plan takes of a month's income, rounded up, (n, P)."""
+        """What the plan takes of an average month's income, rounded up, (n, P)."""
         return np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+
+    @property
+    def worst_month(self) -> Amounts:
+        """The most that falls due in one calendar month, minor units, (n, P): five weeks, or three fortnights."""
+        at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
+        return np.asarray(np.minimum(at_once, self.total))
 
     @property
     def interest_per_day(self) -> Floats:
@@ -112,7 +118,7 @@ def _years(arms: Arms, count: Amounts) -> Floats:
 def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     """All candidates of n accounts; the same every time.
 
-    An instalment is a share of the bound, rounded down, or principal and interest ÷ n, rounded up; the number of
+    An instalment is a share of the bound in the month in which most fall due, rounded down, or principal and interest ÷ n, rounded up; the number of
     payments is what it takes, so that rounding up may need fewer than n; a single payment is the whole and no more.
     Interest is rounded down.
 
@@ -127,7 +133,7 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees_left)
     rate = debts.apr[:, None] * (1 - arms.interest_waiver)
     most = np.ceil(principal * (1 + rate * _years(arms, np.maximum(arms.n, 1))))
-    given = np.floor(debts.bound[:, None] * arms.share * arms.months_each / step) * step
+    given = np.floor(debts.bound[:, None] * arms.share / arms.most_a_month / step) * step
     by_term = np.minimum(np.ceil(most / np.maximum(arms.n, 1) / step) * step, most)
     instalment = np.where(token, catalogue.token_amount, np.where(by_share, given, by_term))
     principal = np.where(token, np.minimum(principal, instalment * arms.n), principal)

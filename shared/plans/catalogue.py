@@ -24,6 +24,8 @@ MOST_ARMS = 500
 
 MONTHS_EACH = {"weekly": 12 / 52, "biweekly": 12 / 26, "monthly": 1.0}
 """Months between two instalments."""
+MOST_A_MONTH = {"weekly": 5, "biweekly": 3, "monthly": 1}
+"""Instalments that can fall due in one calendar month."""
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Part01 = Annotated[float, Field(ge=0, le=1)]
@@ -123,6 +125,11 @@ class Arms:
     def months_each(self) -> npt.NDArray[np.float64]:
         """Months between two instalments, (P,)."""
         return np.array([MONTHS_EACH[name] for name in FREQUENCIES])[self.frequency]
+
+    @property
+    def most_a_month(self) -> npt.NDArray[np.int64]:
+        """Instalments that can fall due in one calendar month, (P,)."""
+        return np.array([MOST_A_MONTH[name] for name in FREQUENCIES], np.int64)[self.frequency]
 
     def is_kind(self, *names: str) -> npt.NDArray[np.bool_]:
         """Which arms are of one of these kinds, (P,)."""

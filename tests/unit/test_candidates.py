@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedrepay.client.plans.objective import affordable
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
 from fedrepay.shared.plans.kinds import KINDS
+from fedrepay.shared.plans.schedule import plan_of, schedule
 
 TEXT = """
 name = "tests"
@@ -181,3 +183,42 @@ def test_a_settlement_by_share_of_a_small_debt_asks_for_the_debt() -> None:
     debts = Debts(np.array([20_000]), np.array([0]), np.array([0.0]), np.array([50_000]))
     plans = candidates(made, arms(made), debts)
     assert (plans.instalment.item(), plans.monthly.item(), plans.count.item()) == (16_000, 16_000, 1)
+
+
+@given(
+    balance=st.integers(1_000, 500_000),
+    bound=st.integers(1_000, 60_000),
+    first=st.integers(18_000, 22_000),
+    apr=st.floats(0, 0.5),
+)
+def test_an_affordable_plan_is_within_the_bound_in_every_calendar_month(
+    balance: int, bound: int, first: int, apr: float
+) -> None:
+    plans = of(balance=balance, bound=bound, apr=apr)
+    fine = np.flatnonzero(affordable(plans)[0] & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT"))
+    for place in fine:
+        assert busiest_month(plans, int(place), first) <= bound
+
+
+def busiest_month(plans: Candidates, place: int, first: int) -> int:
+    """The most that falls due in one calendar month, from the dates themselves."""
+    dated = schedule(plan_of(plans, 0, place), first)
+    months = dated.dates.astype("datetime64[D]").astype("datetime64[M]").astype(int)
+    return int(np.bincount(months - months.min(), dated.amounts.astype(float)).max())
+
+
+def test_an_average_month_would_let_a_fifth_week_through() -> None:
+    """The control: 115 a week is 499 in an average month, and 575 in one with five pay days."""
+    made = parse_catalogue(
+        'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "INSTALMENT"\nn = [52]\nfrequency = ["weekly"]\n',
+        "tests",
+    )
+    debts = Debts(np.array([52 * 11_500]), np.array([0]), np.array([0.0]), np.array([50_000]))
+    plans = candidates(made, arms(made), debts)
+    assert (plans.instalment.item(), plans.monthly.item(), plans.worst_month.item()) == (
+        11_500,
+        49_834,
+        57_500,
+    )
+    assert busiest_month(plans, 0, int(np.datetime64("2026-01-01", "D").astype(int))) == 57_500
+    assert not affordable(plans).item()

@@ -334,7 +334,7 @@ def test_who_has_no_income_form_is_asked_for_one_also_where_a_rule_wants_afforda
     own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
     own["debt_type"] = np.full(ACCOUNTS, "card", dtype=object)
     own["vulnerability_driver"] = np.full(ACCOUNTS, "none", dtype=object)
-    for name in ("adviser_engaged", "collection_costs_charged"):
+    for name in ("adviser_engaged", "dispute", "collection_costs_charged"):
         own[name] = np.zeros(ACCOUNTS)
     own["collection_cost_actual"] = np.full(ACCOUNTS, 1e7)
     write_csv(desk.accounts, own)
