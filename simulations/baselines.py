@@ -48,7 +48,7 @@ class TreeModel:
 
 
 def ridge_logistic(
-    rows: NDArray[np.float64], y: NDArray[np.generic], seed: int
+    rows: NDArray[np.float64], y: NDArray[np.generic], seed: int, penalty: float | None = None
 ) -> tuple[AdditiveModel | None, str | None]:
     """Ridge logistic regression to convergence, λ by 5-fold cross-validated log-loss.
 
@@ -59,6 +59,7 @@ def ridge_logistic(
         rows: code-book rows x = C/S of norm about 1, shape (n, d).
         y: labels 0 or 1, shape (n,).
         seed: of the folds.
+        penalty: λ; None chooses it by cross-validation.
 
     Returns:
         (model, None), or (None, reason) where there is nothing to fit.
@@ -68,6 +69,8 @@ def ridge_logistic(
     if scarcest == 0:
         return None, "no training rows" if len(y) == 0 else f"all training rows have label {int(ones > 0)}"
     labels = y.astype(np.int64)
+    if penalty is not None:
+        return _path(rows, labels, (penalty,), tolerance=1e-8)[0], None
     penalty, loss = PENALTIES[0], float("nan")
     if scarcest > 1:
         losses = np.zeros(len(PENALTIES))

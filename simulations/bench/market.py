@@ -68,7 +68,8 @@ def _intro() -> str:
         f"ε = {EPSILON:g}, δ = {models.DELTA:g}, c = {COLLUDERS}, d = {records.book().dimension} parameters a head, default "
         "settings. Value = present value ÷ balance per eligible account, 24 months of no-plan cash included; uplift = "
         "value − no-plan value. (a) own policy until now, (a′) the same among affordable plans, (b) the same optimiser with "
-        "the better of two own models by own cross-validation, without privacy (baseline), (c) with the released private "
+        "the better of two own models by own cross-validation, without privacy (baseline), (b°) with the own expert ridge at the "
+        "λ that was worth most on seeds 0 and 1, as the ridge of (c) was chosen, (c) with the released private "
         "model, (c′) and the member's own part, (h) perfect heads, (d) oracle. Intervals: 95 % bootstrap over members × seeds."
     )
 

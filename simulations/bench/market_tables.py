@@ -17,6 +17,7 @@ WAYS = (
     "alone",
     "additive",
     "expert",
+    "alone_value",
     "trees",
     "shared",
     "shared_own",
@@ -44,13 +45,14 @@ def values(studies: Sequence[Figures], preset: str) -> str:
         "b",
         "own GAM",
         "own expert",
+        "b°",
         "LightGBM",
         "c",
         "c′",
         "h",
         "d",
     )
-    heads += ("c/b value", "c/b uplift", "h/b uplift", "c/LightGBM uplift", "of the way to h")
+    heads += ("c/b value", "c/b uplift", "c/b° uplift", "h/b uplift", "c/LightGBM uplift", "of the way to h")
     rows: list[tuple[str, ...]] = []
     for size in SIZES:
         members = of_size(studies, size)
@@ -64,6 +66,7 @@ def values(studies: Sequence[Figures], preset: str) -> str:
                 *(f"{mean:.4f}" for mean in means),
                 _percent(study.ratio(members, "shared", "alone", "value")),
                 _percent(uplift),
+                _percent(study.ratio(whole, "shared", "alone_value", "uplift")),
                 f"{100 * perfect[0]:+.1f} %",
                 f"{100 * study.ratio(whole, 'shared', 'trees', 'uplift')[0]:+.1f} %",
                 f"{100 * uplift[0] / perfect[0]:.0f} %",
@@ -196,7 +199,7 @@ def affordable(studies: Sequence[Figures]) -> str:
         "value if it were verified",
     )
     note = (
-        f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior. "
+        f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior, or the known surplus if that is less. "
         "Where there is no income form only a token plan, dormancy or a referral is offered."
     )
     return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}"

@@ -188,15 +188,15 @@ def own_additive(table: Table, seed: int) -> Additive | None:
     return Additive(monotone.project(the_book, np.array(weights)), loss)
 
 
-def own_expert(table: Table, seed: int) -> Expert | None:
-    """A member's own small expert ridge, without privacy."""
+def own_expert(table: Table, seed: int, penalty: float | None = None) -> Expert | None:
+    """A member's own small expert ridge, without privacy; λ by cross-validation, or as given."""
     terms = expert_terms(table.values, (len(table.codes),))
     centre, spread = terms.mean(axis=0), terms.std(axis=0) + 1e-9
     terms = (terms - centre) / spread
     found = []
     for head in range(book().heads):
         inside, labels = population(table, head)
-        model, _ = baselines.ridge_logistic(terms[inside], labels, seed)
+        model, _ = baselines.ridge_logistic(terms[inside], labels, seed, penalty)
         if model is None:
             return None
         found.append(model)

@@ -90,7 +90,7 @@ def study(
         ranked.append(evaluate.ranked_right(ground, shared.predict(ground.scored)))
         if choices is not None:
             _keep(choices, lender.name, ground, found)
-        tried.append([_at(ground, own, shared, settings, weight) for weight in lambdas])
+        tried.append([_at(ground, own, shared, settings, weight, found) for weight in lambdas])
         worths.append((ground, {name: found[name] for name in ("alone", "shared")}))
     return {
         "members": members,
@@ -146,13 +146,18 @@ def _keep(choices: Choices, name: str, ground: Ground, found: dict[str, Worth]) 
 
 
 def _at(
-    ground: Ground, own: evaluate.Own, shared: Additive, settings: Settings, weight: float
+    ground: Ground,
+    own: evaluate.Own,
+    shared: Additive,
+    settings: Settings,
+    weight: float,
+    found: dict[str, Worth],
 ) -> tuple[Figures, Figures]:
     """Figures of the member's own model and of the shared one at another λf."""
     value = settings.value.model_copy(update={"lambda_first": weight})
     at = settings.model_copy(update={"value": value})
     together = ground.worth(shared.predict(ground.scored), at)
-    alone = ground.worth(own.best.predict(ground.scored), at) if own.best else together
+    alone = ground.worth(own.best.predict(ground.scored), at) if own.best else found["own_affordable"]
     return figures(alone), figures(together)
 
 

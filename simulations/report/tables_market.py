@@ -75,7 +75,7 @@ def ways(market: Figures) -> list[Figures]:
 def member_ways(market: Figures) -> dict[str, str]:
     """The ways in the table of all members' values, own models among them: those that any member has."""
     labels = {way: label for way, (label, _) in WAYS.items()} | OWN_MODELS
-    order = ("own", "own_affordable", "additive", "expert", *list(WAYS)[2:])
+    order = ("own", "own_affordable", *OWN_MODELS, *list(WAYS)[2:])
     had = {way for each in market["members"].values() for way in each["ways"]}
     return {way: labels[way] for way in order if way in had}
 

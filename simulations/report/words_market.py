@@ -21,7 +21,11 @@ WAYS = {
     "oracle": ("Oracle", "the plan of highest true value within the bound"),
 }
 """Label and explanation of each way of choosing plans, from own policy to oracle."""
-OWN_MODELS = {"additive": "Own additive model", "expert": "Own expert model"}
+OWN_MODELS = {
+    "additive": "Own additive model",
+    "expert": "Own expert model",
+    "alone_value": "Own expert model, λ chosen for value",
+}
 
 HEADS = {"first_paid": "First payment", "kept_90": "Kept at 90 days"}
 

@@ -15,6 +15,7 @@ LEVEL = {
     "alone": 0.1817,
     "additive": 0.1809,
     "expert": 0.1817,
+    "alone_value": 0.1818,
     "trees": 0.1803,
     "shared": 0.1931,
     "shared_own": 0.1937,

@@ -117,7 +117,7 @@ def test_all_ways_of_every_member_stand_there() -> None:
     html = section(page(trees=True), "gain")
     head = next(row for row in rows(html) if "Optimiser, own LightGBM" in row)
     ways = list(tables_market.member_ways(fixture.market(trees=True)))
-    assert ways == ["own", "own_affordable", "additive", "expert", *list(words_market.WAYS)[2:]]
+    assert ways == ["own", "own_affordable", *words_market.OWN_MODELS, *list(words_market.WAYS)[2:]]
     assert len(head) == len(ways) + 2
     found = {row[0]: row[1:] for row in rows(html) if len(row) == len(head)}
     for name, each in fixture.market(trees=True)["members"].items():
@@ -277,7 +277,7 @@ def test_a_figure_that_is_not_there_stops_the_report(name: str) -> None:
 def test_a_member_without_a_model_of_its_own() -> None:
     def nothing_learned(market: dict[str, Any]) -> None:
         ways = market["members"]["m01"]["ways"]
-        del ways["additive"], ways["expert"]
+        del ways["additive"], ways["expert"], ways["alone_value"]
         ways["alone"] = ways["own_affordable"]
 
     html = changed(nothing_learned)
