@@ -154,6 +154,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     **{name: dict(sorted(each.items())) for name, each in result.counts.items()},
                     "limits_used": result.used,
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
+                    "not_known": result.not_known,
                     "verifying": None if result.verifying is None else asdict(result.verifying),
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
@@ -180,5 +181,10 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    if result.not_known:
+        console.print(
+            f"[yellow]No such column, so nobody is spared for it: {', '.join(result.not_known)}.[/] See docs/plans.md, Accounts.",
+            highlight=False,
+        )
     if result.findings:
         console.print(f"[yellow]Why: {out}.rejects[/]")

@@ -6,7 +6,17 @@ import numpy as np
 
 from fedrepay.client.plans.engine import Accounts, Engine
 from fedrepay.client.plans.judged import Bools, Judged, Objects, Why
-from fedrepay.client.plans.portfolio import LIMITS, Options, Portfolio, choose, options, uses
+from fedrepay.client.plans.portfolio import (
+    LIMITS,
+    NONE,
+    Longs,
+    Options,
+    Portfolio,
+    Uses,
+    choose,
+    options,
+    uses,
+)
 from fedrepay.shared.errors import CatalogueError
 
 
@@ -23,6 +33,7 @@ class Limits:
     portfolio: Portfolio
     group: Objects | None
     asked: Bools  # a human takes over: the limits leave the proposals alone
+    drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
     def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Limits | None":
@@ -44,17 +55,33 @@ class Limits:
             balance = judged.plans.debts.balance
             found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)
-        return cls(choose(budgets, Options.joined(found), group), group, np.concatenate(handed))
+        return cls(
+            choose(budgets, Options.joined(found), group),
+            group,
+            np.concatenate(handed),
+            engine.settings.exploration > 0,
+        )
 
     def hold(self, judged: Judged, rows: slice) -> Judged:
         """One chunk at the batch's prices, what the limits take from an account marked ``BUDGET``."""
         part = replace(self.portfolio, choice=self.portfolio.choice[rows])
         group = None if self.group is None else self.group[rows]
         balance = judged.plans.debts.balance
-        priced = part.duals.priced(judged.score, balance, uses(judged.plans), group)
+        used = uses(judged.plans)
+        priced = part.duals.priced(judged.score, balance, used, group)
         offers = judged.offers & ~self.asked[rows][:, None]
         beyond = part.beyond(priced, offers, balance, judged.no_plan)
+        if self.drawn:
+            beyond |= offers & _more(used, part.choice)
         return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
+
+
+def _more(used: Uses, choice: Longs) -> Bools:
+    """Candidates that use more of anything than the account's choice does, (n, P)."""
+    rows, mine = np.arange(len(choice)), np.maximum(choice, 0)
+    more = (used.agents > used.agents[mine][:, None]) | (used.contacts > used.contacts[mine][:, None])
+    more |= used.discounts > used.discounts[rows, mine][:, None]
+    return np.asarray(more & (choice != NONE)[:, None])
 
 
 def _group(engine: Engine, accounts: Accounts) -> Objects | None:

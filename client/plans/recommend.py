@@ -17,6 +17,7 @@ from fedrepay.client.plans.accounts import read_accounts
 from fedrepay.client.plans.engine import KEPT, Accounts, Batch, Engine
 from fedrepay.client.plans.limits import Limits, groups
 from fedrepay.client.plans.personal import Personal, fit
+from fedrepay.client.plans.safeguards import WATCHED
 from fedrepay.client.plans.settings import Settings, load_settings
 from fedrepay.client.plans.verifying import Verifying, verifying
 from fedrepay.client.scoring import release_file
@@ -45,7 +46,7 @@ class Recommended:
     """What was written, or stood there already (``done_before``).
 
     ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
-    it would bring to verify stated incomes.
+    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file.
     """
 
     accounts: int
@@ -57,6 +58,7 @@ class Recommended:
     used: dict[str, float] = field(default_factory=dict)
     prices: str | None = None
     verifying: Verifying | None = None
+    not_known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,7 @@ def recommend_file(
         used=dict(used),
         prices=prices,
         verifying=verifying(engine, accounts, day) if verify else None,
+        not_known=tuple(name for name in WATCHED if name not in accounts.facts),
     )
 
 

@@ -24,6 +24,9 @@ PAUSES = {"moratorium_day": 60, "mental_health_crisis_day": 30}
 WITH_CARE = ("health_data",)
 """Yes: a person decides (UK GDPR Art 22B, GDPR Art 22(4)); what the machine found is a proposal."""
 
+WATCHED = (*FOR_A_PERSON, *RESTING, *WITH_CARE, *PAUSES, "vulnerability_driver")
+"""Facts that spare a debtor where they are known (the last one in ``annotate.handed``)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Safeguards:

@@ -13,6 +13,7 @@ import pytest
 
 from fedrepay.client.plans import accounts as accounts_module
 from fedrepay.client.plans import engine as engine_module
+from fedrepay.client.plans import limits as limits_module
 from fedrepay.client.plans.batch_files import facts_of, record_of
 from fedrepay.client.plans.decide import Decision
 from fedrepay.client.plans.output import COLUMNS
@@ -135,6 +136,7 @@ def test_two_hundred_accounts_and_a_catalogue_of_ones_own(desk: Desk) -> None:
     assert result.code == 0, result.err
     assert "200 accounts written" in result.err
     assert "No rule pack: nothing is checked against any law" in result.err
+    assert "nobody is spared for it: dispute, adviser_engaged, time_barred" in result.err
     rows = desk.rows()
     assert list(rows[0])[: len(COLUMNS) + 1] == ["batch_id", *COLUMNS]
     assert {row["account"] for row in rows} == {f"c{i:05d}" for i in range(ACCOUNTS)}
@@ -640,3 +642,25 @@ def test_a_mapping_in_another_currency_is_refused(desk: Desk) -> None:
     assert "offers plans in GBP" in result.err
     mapping.write_text('currency = "GBP"\nsql = """SELECT * FROM data"""\n')
     assert desk.recommend(mapping=mapping).code == 0
+
+
+def test_exploration_stays_within_the_limits_of_the_batch(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = desk.folder / "letters.toml"
+    catalogue.write_text(
+        CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter", "portal"]')
+    )
+    settings = desk.folder / "settings.toml"
+    settings.write_text("exploration = 0.1\n[budgets]\ncontacts = 0\n")
+    write_csv(desk.accounts, random_accounts(600, seed=3))
+
+    def letters(out: str) -> int:
+        assert desk.recommend(out, catalogue=catalogue, settings=settings).code == 0
+        return sum(row["channel"] == "letter" for row in desk.rows(out) if row["decision"] == "OFFER")
+
+    assert letters("out.csv") == 0
+    drawn = [row["propensity"] for row in desk.rows() if row["rank"] == 1]
+    assert min(drawn) < 0.1, "it explores"
+    monkeypatch.setattr(limits_module, "_more", lambda used, choice: np.zeros((len(choice), 1), np.bool_))
+    assert letters("control.csv") > 0

@@ -95,7 +95,7 @@ def test_without_the_safeguards_disputed_debts_get_offers(monkeypatch: pytest.Mo
     for module in (engine, annotate):
         monkeypatch.setattr(module, "safeguards", nothing)
     for fact in ("dispute", "time_barred", "deceased", "insolvent"):
-        assert (decided("UK", {fact: 1.0}).decisions.code == Decision.OFFER).any()
+        assert (decided("US", {fact: 1.0}).decisions.code == Decision.OFFER).any()
 
 
 def test_who_looks_at_it_and_what_is_said() -> None:
