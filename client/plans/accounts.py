@@ -88,12 +88,13 @@ def read_accounts(
     refuse(ACCOUNT, "not missing", blank, names)
     refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
     good = ~wrong
+    shares = _shares(table.customers, table.values["balance"])
     accounts = Accounts(
         names[good],
         {name: each[good] for name, each in table.values.items()},
         {name: each[good] for name, each in read.items() if name in FACTS},
         {name: each[good] for name, each in read.items() if name not in FACTS},
-        _shares(table.customers[good], table.values["balance"][good]),
+        None if shares is None else shares[good],
     )
     return accounts, replace(findings, groups=tuple(groups)), table.source_rows[good]
 

@@ -13,6 +13,7 @@ from fedrepay.client.plans.engine import Accounts, Batch, Engine
 from fedrepay.client.plans.handover import minute_text
 from fedrepay.client.plans.judged import NONE, Objects, Why
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.rules.facts import RESTRICTED
 
 Table = dict[str, npt.NDArray[Any]]
 
@@ -185,9 +186,16 @@ def _counts(code: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
     return np.bincount((rows + code).ravel(), minlength=len(code) * width).reshape(len(code), width)
 
 
-def input_hashes(accounts: Accounts) -> Objects:
-    """A hash of all that is known of each account, (n,) text."""
-    columns = sorted({**accounts.values, **accounts.facts, **accounts.beside}.items())
+def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
+    """A hash of what is known of each account, (n,) text.
+
+    Args:
+        accounts: n of them.
+        whole: restricted facts too. A hash of a yes or no gives it away to whoever knows the rest, so the whole one
+            stands with the facts.
+    """
+    facts = {name: each for name, each in accounts.facts.items() if whole or name not in RESTRICTED}
+    columns = sorted({**accounts.values, **facts, **accounts.beside}.items())
     numbers = [each.astype("<f8") for _, each in columns if each.dtype != object]
     texts = [each for _, each in columns if each.dtype == object]
     numbers += [] if accounts.share is None else [accounts.share.astype("<f8")]

@@ -184,7 +184,9 @@ def recommend_file(
             part = accounts.take(rows)
             held = None if limits is None else partial(limits.hold, rows=rows)
             batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
-            parts.add(output.table_of(engine, batch), {"account": part.names, **engine.facts(part)})
+            whole = output.input_hashes(part, whole=True)
+            facts = {"account": part.names, **engine.facts(part), "input_hash": whole}
+            parts.add(output.table_of(engine, batch), facts)
             for name, each in output.counts(batch).items():
                 counts.setdefault(name, Counter()).update(each)
             if progress is not None:

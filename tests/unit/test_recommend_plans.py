@@ -664,3 +664,25 @@ def test_exploration_stays_within_the_limits_of_the_batch(
     assert min(drawn) < 0.1, "it explores"
     monkeypatch.setattr(limits_module, "_more", lambda used, choice: np.zeros((len(choice), 1), np.bool_))
     assert letters("control.csv") > 0
+
+
+def test_the_hash_in_the_output_does_not_give_a_restricted_fact_away(desk: Desk) -> None:
+    own = random_accounts(5, seed=3)
+    shown: dict[str, tuple[list[str], list[str]]] = {}
+    for fact, value in (
+        ("dispute", "no"),
+        ("dispute", "yes"),
+        ("debt_type", "card"),
+        ("debt_type", "business"),
+    ):
+        write_csv(desk.accounts, {**own, fact: np.full(5, value, dtype=object)})
+        out = f"{fact}-{value}.csv"
+        assert desk.recommend(out).code == 0
+        plain = {row["account"]: row["input_hash"] for row in desk.rows(out)}
+        kept = [row["input_hash"] for row in desk.rows(facts_of(Path(out)).name)]
+        shown[out] = list(plain.values()), kept
+    assert shown["dispute-no.csv"][0] == shown["dispute-yes.csv"][0]
+    assert not set(shown["dispute-no.csv"][1]) & set(shown["dispute-yes.csv"][1]), (
+        "the record tells them apart"
+    )
+    assert not set(shown["debt_type-card.csv"][0]) & set(shown["debt_type-business.csv"][0]), "control"
