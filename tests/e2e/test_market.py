@@ -23,7 +23,8 @@ from fedrepay.client.learning import make_learner, monotone
 from fedrepay.client.learning.contribution import gradient, gram
 from fedrepay.client.plans.batch_files import facts_of
 from fedrepay.client.scoring.release_file import load
-from fedrepay.client.store import MemberStore, Opening
+from fedrepay.client.store import MemberStore
+from fedrepay.client.tables import Opening
 from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.codebook import CodeBook
