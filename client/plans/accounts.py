@@ -11,10 +11,10 @@ import numpy.typing as npt
 from fedrepay.client.data.findings import Findings, Group
 from fedrepay.client.data.mapping import Mapping, without_columns
 from fedrepay.client.data.table import read_table
+from fedrepay.client.plans import customers
 from fedrepay.client.plans.engine import Accounts, Engine
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
-from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
 
 ACCOUNT = "account"
@@ -88,13 +88,17 @@ def read_accounts(
     refuse(ACCOUNT, "not missing", blank, names)
     refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
     good = ~wrong
-    shares = _shares(table.customers, table.values["balance"])
+    of = customers.groups(table.customers)
+    share = None if of is None else customers.shares(of, table.values["balance"])[good]
+    known = {name: each for name, each in read.items() if name in FACTS}
+    if of is not None:
+        known = customers.spread(of, known)
     accounts = Accounts(
         names[good],
         {name: each[good] for name, each in table.values.items()},
-        {name: each[good] for name, each in read.items() if name in FACTS},
+        {name: each[good] for name, each in known.items()},
         {name: each[good] for name, each in read.items() if name not in FACTS},
-        None if shares is None else shares[good],
+        share,
     )
     return accounts, replace(findings, groups=tuple(groups)), table.source_rows[good]
 
@@ -106,19 +110,6 @@ def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
     lost = tuple(each.name for each in schema.columns if each not in kept and each.derived is None)
     reduced = schema.model_copy(update={"columns": tuple(kept), "crosses": ()})
     return replace(engine.book, schema=reduced), lost
-
-
-def _shares(customers: Objects, balance: Values) -> npt.NDArray[np.float64] | None:
-    """Each account's part of what its customer owes in all, (n,); None where nobody has two accounts.
-
-    The affordability bound is the customer's: plans on several accounts must stay within it together.
-    """
-    _, of, counts = np.unique(customers.astype(str), return_inverse=True, return_counts=True)
-    if counts.max(initial=0) < 2:
-        return None
-    owed = np.maximum(np.asarray(balance, np.float64), 0.0)
-    total = np.bincount(of, owed)[of]
-    return np.where(total > 0, owed / np.where(total > 0, total, 1.0), 1.0)
 
 
 def _again(names: Objects) -> Bools:

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.plans import accounts as accounts_module
+from fedrepay.client.plans import customers
 from fedrepay.client.plans import engine as engine_module
 from fedrepay.client.plans import limits as limits_module
 from fedrepay.client.plans.batch_files import facts_of, record_of
@@ -541,7 +541,7 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     assert shown["plans"][0]["name"] == offer["plan"], "alone it is decided as in the batch"
     assert 0 < shown["bound"]["share"] < 1
     assert "% of what is left, by balance" in desk.recommend(None, "--explain", offer["account"]).out
-    monkeypatch.setattr(accounts_module, "_shares", lambda *_: None)
+    monkeypatch.setattr(customers, "shares", lambda of, _: np.ones(len(of)))
     assert desk.recommend(batch="b3").code == 0
     assert over_bound(desk, bounds) > 20, "control: each account for itself"
 
@@ -686,3 +686,34 @@ def test_the_hash_in_the_output_does_not_give_a_restricted_fact_away(desk: Desk)
         "the record tells them apart"
     )
     assert not set(shown["debt_type-card.csv"][0]) & set(shown["debt_type-business.csv"][0]), "control"
+
+
+def test_what_is_known_of_a_person_on_one_account_holds_on_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_three_accounts(desk)
+    lines = desk.accounts.read_text().splitlines()
+    facts = ("deceased", "contact_refused", "dispute", "vulnerability_driver")
+    for place, line in enumerate(lines[1:]):
+        customer, first = place // 3, place % 3 == 0
+        named = {facts[customer]: "health" if customer == 3 else "yes"} if first and customer < 4 else {}
+        lines[place + 1] = ",".join([line, *(named.get(each, "") for each in facts)])
+    desk.accounts.write_text("\n".join([f"{lines[0]},{','.join(facts)}", *lines[1:]]) + "\n")
+
+    def spared(out: str) -> list[int]:
+        assert desk.recommend(out).code == 0
+        first = sorted((row for row in desk.rows(out) if row["rank"] == 1), key=lambda row: row["account"])
+        return [
+            sum(row["decision"] == "HUMAN" for row in first[3 * each : 3 * each + 3]) for each in range(4)
+        ]
+
+    assert spared("out.csv") == [3, 3, 1, 3], "a dispute is about one debt"
+    monkeypatch.setattr(customers, "spread", lambda _, known: known)
+    assert spared("control.csv") == [1, 1, 1, 1]
+
+
+def test_days_of_a_pause_fill_only_what_is_not_known() -> None:
+    of = np.array([0, 0, 0, 1, 1])
+    found = customers.spread(of, {"moratorium_day": np.array([10.0, np.nan, -1.0, np.nan, -1.0])})
+    assert found["moratorium_day"].tolist()[:3] == [10, 10, -1]
+    assert np.isnan(found["moratorium_day"][3])
