@@ -11,10 +11,10 @@ app = typer.Typer(no_args_is_help=True, help="The plans you may offer (docs/plan
 @app.command("init", help="Write an example catalogue to start from.")
 def init(path: Annotated[Path, typer.Argument(help="Where to; an existing file is left alone.")]) -> None:
     """Write the example."""
-    from fedrepay.client.plans import settings
+    from fedrepay.client.plans import files
     from fedrepay.shared.errors import ArgumentError, StorageError
 
-    text = Path(settings.__file__).with_name("example_catalogue.toml").read_text()
+    text = Path(files.__file__).with_name("example_catalogue.toml").read_text()
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -37,7 +37,7 @@ def check(
     from rich.console import Console
     from rich.table import Table
 
-    from fedrepay.client.plans.objective import affordable
+    from fedrepay.client.plans.deciding.objective import affordable
     from fedrepay.shared.plans.candidates import Debts, candidates
     from fedrepay.shared.plans.catalogue import arms, load_catalogue
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedrepay.client.plans.recommend import Job, Loaded, Progress, Recommended
+    from fedrepay.client.plans.files.recommend import Job, Loaded, Progress, Recommended
 
 app = typer.Typer()
 _HELP = (
@@ -65,7 +65,7 @@ def recommend(
     """Recommend plans; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.plans.recommend import Job, load, recommend_file
+    from fedrepay.client.plans.files.recommend import Job, load, recommend_file
     from fedrepay.shared.errors import ArgumentError
 
     if (out is None) == (explain is None):
@@ -85,8 +85,8 @@ def recommend(
 
 
 def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_json: bool) -> None:
-    from fedrepay.client.plans.explain import explain
-    from fedrepay.client.plans.recommend import decide_one
+    from fedrepay.client.plans.files.recommend import decide_one
+    from fedrepay.client.plans.words.explain import explain
 
     batch, today = decide_one(job, loaded, account, batch_id)
     found = explain(loaded.engine, batch, today=today, versions=loaded.hashes)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from fedrepay.client.plans.settings import Settings
+from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.simulations import figures
 from fedrepay.simulations.arguments import Folder, MarketArguments
 from fedrepay.simulations.bench import market_tables as tables_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client.data.table import Table, load_mapping, read_table
-from fedrepay.client.plans.settings import Settings, load_settings
+from fedrepay.client.plans.deciding.settings import Settings, load_settings
 from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.arguments import Folder, MarketArguments, make_private

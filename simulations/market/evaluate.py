@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.data.table import Table
-from fedrepay.client.plans import personal
-from fedrepay.client.plans.affordability import sustainable
-from fedrepay.client.plans.objective import affordable
-from fedrepay.client.plans.pairs import PairEncoder
-from fedrepay.client.plans.settings import Affordability, Income, Settings
+from fedrepay.client.plans.deciding import personal
+from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.client.plans.deciding.pairs import PairEncoder
+from fedrepay.client.plans.deciding.settings import Affordability, Income, Settings
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.simulations.market import lenders, models, people
 from fedrepay.simulations.market import truth as market_truth

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import contribution, make_learner, monotone
-from fedrepay.client.plans.pairs import PairCodes, PairEncoder
+from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.plans.candidates import Candidates

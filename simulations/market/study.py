@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.data.table import Table
-from fedrepay.client.plans.settings import CLASSES, Settings
+from fedrepay.client.plans.deciding.settings import CLASSES, Settings
 from fedrepay.simulations.market import evaluate, models
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import Lender

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.judged import Cases, judge
-from fedrepay.client.plans.settings import Value
+from fedrepay.client.plans.deciding.judged import Cases, judge
+from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.rules.masks import Verdict
 from fedrepay.simulations.market.models import Heads

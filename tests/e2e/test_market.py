@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fedrepay.client.data.table import load_mapping, read_table
 from fedrepay.client.learning import make_learner, monotone
 from fedrepay.client.learning.contribution import gradient, gram
-from fedrepay.client.plans.batch_files import facts_of
+from fedrepay.client.plans.files.batch_files import facts_of
 from fedrepay.client.scoring.release_file import load
 from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import Opening

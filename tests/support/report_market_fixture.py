@@ -3,7 +3,7 @@
 from statistics import fmean
 from typing import Any
 
-from fedrepay.client.plans.settings import Settings
+from fedrepay.client.plans.deciding.settings import Settings
 from support import report_fixture
 
 SIZES = (400, 400, 1500, 5000)

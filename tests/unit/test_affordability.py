@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.affordability import lower_bound, sustainable
-from fedrepay.client.plans.settings import CLASSES, Affordability, Income
+from fedrepay.client.plans.deciding.affordability import lower_bound, sustainable
+from fedrepay.client.plans.deciding.settings import CLASSES, Affordability, Income
 
 SETTINGS = Affordability()
 ACCOUNTS = 40_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrepay.client.plans.objective import affordable
+from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
 from fedrepay.shared.plans.kinds import KINDS

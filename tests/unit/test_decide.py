@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedrepay.client.plans.decide import TIERS, Decision, Decisions, best_three, decide
-from fedrepay.client.plans.judged import NONE, Cases, Judged, Why, judge
-from fedrepay.client.plans.settings import Value
+from fedrepay.client.plans.deciding.decide import TIERS, Decision, Decisions, best_three, decide
+from fedrepay.client.plans.deciding.judged import NONE, Cases, Judged, Why, judge
+from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.rules.masks import RuleRef, Verdict

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.changed import predictor
-from fedrepay.client.plans.decide import Decision
-from fedrepay.client.plans.engine import Batch, Engine
-from fedrepay.client.plans.explain import Explanation, explain
-from fedrepay.client.plans.judged import Why
-from fedrepay.client.plans.settings import Settings
+from fedrepay.client.plans.deciding.decide import Decision
+from fedrepay.client.plans.deciding.engine import Batch, Engine
+from fedrepay.client.plans.deciding.judged import Why
+from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.words.changed import predictor
+from fedrepay.client.plans.words.explain import Explanation, explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.plans.schedule import plan_of
 from fedrepay.shared.rules.facts import RESTRICTED
@@ -222,3 +222,18 @@ def test_the_change_that_is_named_reaches_what_it_says() -> None:
             assert found["target"] > batch.judged.kept[row, arm]
             named += 1
     assert named
+
+
+def test_a_long_schedule_is_cut_for_readers_only() -> None:
+    made, batch, _, _ = offered()
+    cut = 0
+    for row in np.flatnonzero(batch.decisions.code == Decision.OFFER)[:6]:
+        found = explain(made, batch, today=TODAY, versions=VERSIONS, row=int(row))
+        shown = [each for each in found.lines("en") if each.strip().startswith("Schedule: ")]
+        for line, plan in zip(shown, found.content["plans"], strict=True):
+            dates = [day for day, _ in plan["schedule"]]
+            assert dates[0] in line
+            assert dates[-1] in line
+            assert all(day in line for day in dates) == (len(dates) <= 12)
+            cut += len(dates) > 12
+    assert cut

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.decide import HANDOFFS
-from fedrepay.client.plans.handover import (
+from fedrepay.client.plans.deciding.decide import HANDOFFS
+from fedrepay.client.plans.deciding.handover import (
     CONTRADICTIONS,
     REASONS,
     STRONGEST_FIRST,
@@ -13,7 +13,7 @@ from fedrepay.client.plans.handover import (
     hand_over,
     minute_text,
 )
-from fedrepay.client.plans.settings import Handover
+from fedrepay.client.plans.deciding.settings import Handover
 
 NOW = 30_000_000
 

@@ -6,12 +6,12 @@ from string import Formatter
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.decide import Decision
-from fedrepay.client.plans.handover import REASONS
-from fedrepay.client.plans.judged import Why
-from fedrepay.client.plans.letter import Sender, letter
-from fedrepay.client.plans.messages import LANGUAGES, date, messages, money, say
-from fedrepay.client.plans.reasons import CODES
+from fedrepay.client.plans.deciding.decide import Decision
+from fedrepay.client.plans.deciding.handover import REASONS
+from fedrepay.client.plans.deciding.judged import Why
+from fedrepay.client.plans.words.letter import Sender, letter
+from fedrepay.client.plans.words.messages import LANGUAGES, date, messages, money, say
+from fedrepay.client.plans.words.reasons import CODES
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED
 from support.one_plan import one_plan
 

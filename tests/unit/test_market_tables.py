@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedrepay.client.data.labels import LABELS
 from fedrepay.client.data.table import Table, load_mapping, read_table
-from fedrepay.client.plans.recommend import Job, load, recommend_file
+from fedrepay.client.plans.files.recommend import Job, load, recommend_file
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans import outcomes
 from fedrepay.simulations.market import lenders, people, records, tables

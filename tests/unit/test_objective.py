@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.plans.objective import affordable, contact_cost, score
-from fedrepay.client.plans.settings import Value, load_settings, parse_settings
+from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
+from fedrepay.client.plans.deciding.settings import Value, load_settings, parse_settings
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fedrepay.client.data.table import read_table
-from fedrepay.client.plans.affordability import sustainable
-from fedrepay.client.plans.pairs import PairEncoder
-from fedrepay.client.plans.settings import Affordability
+from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.pairs import PairEncoder
+from fedrepay.client.plans.deciding.settings import Affordability
 from fedrepay.client.scoring.score import probability
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates

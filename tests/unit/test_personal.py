@@ -10,9 +10,9 @@ from scipy.optimize import minimize
 
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import monotone
-from fedrepay.client.plans import personal
-from fedrepay.client.plans.pairs import PairCodes, PairEncoder
-from fedrepay.client.plans.personal import Personal
+from fedrepay.client.plans.deciding import personal
+from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder
+from fedrepay.client.plans.deciding.personal import Personal
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.plans.candidates import candidates
 from fedrepay.shared.schema.codebook import CodeBook

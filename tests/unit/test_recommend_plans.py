@@ -11,13 +11,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.plans import customers
-from fedrepay.client.plans import engine as engine_module
-from fedrepay.client.plans import limits as limits_module
-from fedrepay.client.plans.batch_files import facts_of, record_of
-from fedrepay.client.plans.decide import Decision
-from fedrepay.client.plans.output import COLUMNS
-from fedrepay.client.plans.recommend import Job, decide_one, load, recommend_file
+from fedrepay.client.plans.deciding import engine as engine_module
+from fedrepay.client.plans.deciding.decide import Decision
+from fedrepay.client.plans.files import customers
+from fedrepay.client.plans.files.batch_files import facts_of, record_of
+from fedrepay.client.plans.files.output import COLUMNS
+from fedrepay.client.plans.files.recommend import Job, decide_one, load, recommend_file
+from fedrepay.client.plans.limits import limits as limits_module
 from fedrepay.client.scoring.recommend import rejects_of
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.rules.facts import RESTRICTED

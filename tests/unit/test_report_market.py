@@ -8,7 +8,7 @@ from xml.etree.ElementTree import XML
 import pytest
 from jinja2 import UndefinedError
 
-from fedrepay.client.plans.settings import CLASSES
+from fedrepay.client.plans.deciding.settings import CLASSES
 from fedrepay.simulations.report import render, tables_market, words_market
 from fedrepay.simulations.report.words import percent
 from fedrepay.simulations.report.words_market import change, change_span, pounds

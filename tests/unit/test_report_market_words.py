@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from fedrepay.client.plans.settings import CLASSES
+from fedrepay.client.plans.deciding.settings import CLASSES
 from fedrepay.simulations.market import case, evaluate
 from fedrepay.simulations.market.lenders import Preset
 from fedrepay.simulations.report import words_market

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.local_time import local_minutes
+from fedrepay.client.plans.deciding.local_time import local_minutes
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.rules.cases import plan_columns, run_cases
 from fedrepay.shared.rules.masks import evaluate

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.annotate import counterfactuals, reason_texts
-from fedrepay.client.plans.decide import HANDOFFS, TIERS, Decision
-from fedrepay.client.plans.engine import Accounts, Batch, Engine
-from fedrepay.client.plans.handover import minute_text
-from fedrepay.client.plans.judged import NONE, Objects, Why
+from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
+from fedrepay.client.plans.deciding.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.handover import minute_text
+from fedrepay.client.plans.deciding.judged import NONE, Objects, Why
+from fedrepay.client.plans.words.annotate import counterfactuals, reason_texts
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 from fedrepay.shared.rules.facts import RESTRICTED
 

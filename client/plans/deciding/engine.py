@@ -7,16 +7,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.affordability import sustainable
-from fedrepay.client.plans.annotate import alike, handed, reference_of
-from fedrepay.client.plans.decide import Decisions, decide
-from fedrepay.client.plans.handover import HandedOver
-from fedrepay.client.plans.judged import Bools, Cases, Floats, Judged, Objects, judge
-from fedrepay.client.plans.pairs import PairCodes, PairEncoder, settled
-from fedrepay.client.plans.reasons import Reasons
-from fedrepay.client.plans.rule_inputs import completed, plan_columns
-from fedrepay.client.plans.safeguards import safeguards
-from fedrepay.client.plans.settings import Settings
+from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.decide import Decisions, decide
+from fedrepay.client.plans.deciding.handover import HandedOver
+from fedrepay.client.plans.deciding.judged import Bools, Cases, Floats, Judged, Objects, judge
+from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
+from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
+from fedrepay.client.plans.deciding.safeguards import safeguards
+from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.words.annotate import alike, handed, reference_of
+from fedrepay.client.plans.words.reasons import Reasons
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates

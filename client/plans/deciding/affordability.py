@@ -8,7 +8,7 @@ Without an income form there is no bound, so no plan but a token, dormancy or a 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.settings import CLASSES, Affordability
+from fedrepay.client.plans.deciding.settings import CLASSES, Affordability
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import monotone
-from fedrepay.client.plans.pairs import PairCodes
+from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.schema.codebook import CodeBook
 

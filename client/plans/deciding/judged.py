@@ -10,8 +10,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.objective import affordable, contact_cost, score
-from fedrepay.client.plans.settings import Value
+from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
+from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.money import no_plan_value, plan_value
 from fedrepay.shared.rules.masks import Verdict

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedrepay.client.plans.engine import Accounts, Engine
-from fedrepay.client.plans.judged import Bools, Judged, Objects, Why
-from fedrepay.client.plans.portfolio import (
+from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.judged import Bools, Judged, Objects, Why
+from fedrepay.client.plans.limits.portfolio import (
     LIMITS,
     NONE,
     Longs,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from fedrepay.client.plans.engine import KEPT, Batch, Engine
-from fedrepay.client.plans.judged import NONE
-from fedrepay.client.plans.objective import affordable
-from fedrepay.client.plans.pairs import PairEncoder
-from fedrepay.client.plans.reasons import Floats, Longs, Predict
+from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.client.plans.deciding.pairs import PairEncoder
+from fedrepay.client.plans.words.reasons import Floats, Longs, Predict
 from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.schedule import Plan

@@ -7,7 +7,7 @@ that cannot be afforded or is against the rules) is no part of it: harm limits a
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.settings import Value
+from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS

@@ -7,8 +7,8 @@ an answer, offers a person and says how to contest (UK GDPR Art 22A–22D), and 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedrepay.client.plans.handover import MINUTES_A_DAY
-from fedrepay.client.plans.messages import date, messages, money, say
+from fedrepay.client.plans.deciding.handover import MINUTES_A_DAY
+from fedrepay.client.plans.words.messages import date, messages, money, say
 from fedrepay.shared.plans.schedule import Plan, schedule
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.decide import HANDOFFS
-from fedrepay.client.plans.settings import Handover
+from fedrepay.client.plans.deciding.decide import HANDOFFS
+from fedrepay.client.plans.deciding.settings import Handover
 
 Bools = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.generic]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.client.plans.engine import Accounts, Engine
-from fedrepay.client.plans.judged import Judged
+from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.judged import Judged
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hashlib import blake2b, sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.judged import (
+from fedrepay.client.plans.deciding.judged import (
     NONE,
     OFFERS,
     SELF_CURE,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.data.files import quoted
-from fedrepay.client.plans.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
+from fedrepay.client.plans.files.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
 from fedrepay.shared.errors import ArgumentError, StorageError
 
 if TYPE_CHECKING:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from fedrepay.client.plans.messages import money, say
+from fedrepay.client.plans.words.messages import money, say
 
 Json = dict[str, Any]
+LONGEST_SHOWN = 12
+"""Payments of a schedule that are all written out; of longer ones the first three and the last two (JSON has all)."""
 
 
 def lines(content: Json, letter: str | None, language: str) -> list[str]:
@@ -117,7 +119,9 @@ def _plan(plan: Json, place: int, currency: str, language: str) -> list[str]:
             kept=f"{100 * plan['p_kept']:.0f}",
         )
     ]
-    dates = ", ".join(f"{day} {amount(each)}" for day, each in plan["schedule"])
+    due = [f"{day} {amount(each)}" for day, each in plan["schedule"]]
+    shown = due if len(due) <= LONGEST_SHOWN else [*due[:3], "…", *due[-2:]]
+    dates = ", ".join(shown)
     weeks = [each for each in plan["cost_by_first_due"] if each[0] % 7 == 0 or each[0] == plan["first_due"]]
     costs = ", ".join(f"+{day} {amount(total)}" for day, total in weeks)
     found += [

@@ -12,14 +12,14 @@ import numpy as np
 
 from fedrepay.client.data.mapping import Mapping as Mapped
 from fedrepay.client.data.table import load_mapping, read_table
-from fedrepay.client.plans import batch_files, output
-from fedrepay.client.plans.accounts import read_accounts
-from fedrepay.client.plans.engine import KEPT, Accounts, Batch, Engine
-from fedrepay.client.plans.limits import Limits, groups
-from fedrepay.client.plans.personal import Personal, fit
-from fedrepay.client.plans.safeguards import WATCHED
-from fedrepay.client.plans.settings import Settings, load_settings
-from fedrepay.client.plans.verifying import Verifying, verifying
+from fedrepay.client.plans.deciding.engine import KEPT, Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.personal import Personal, fit
+from fedrepay.client.plans.deciding.safeguards import WATCHED
+from fedrepay.client.plans.deciding.settings import Settings, load_settings
+from fedrepay.client.plans.files import batch_files, output
+from fedrepay.client.plans.files.accounts import read_accounts
+from fedrepay.client.plans.files.verifying import Verifying, verifying
+from fedrepay.client.plans.limits.limits import Limits, groups
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_columns
 from fedrepay.client.scoring.release_file import Checked

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.programme import TIE, Programme, solve
-from fedrepay.client.plans.settings import Budgets
+from fedrepay.client.plans.deciding.settings import Budgets
+from fedrepay.client.plans.limits.programme import TIE, Programme, solve
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.kinds import CHANNELS

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from fedrepay.client.data.findings import Findings, Group
 from fedrepay.client.data.mapping import Mapping, without_columns
 from fedrepay.client.data.table import read_table
-from fedrepay.client.plans import customers
-from fedrepay.client.plans.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.files import customers
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
 from fedrepay.shared.schema.codebook import CodeBook

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from fedrepay.client.plans.affordability import lower_bound
-from fedrepay.client.plans.changed import predictor
-from fedrepay.client.plans.decide import HANDOFFS, TIERS, Decision
-from fedrepay.client.plans.engine import Batch, Engine
-from fedrepay.client.plans.explain_words import lines
-from fedrepay.client.plans.handover import minute_text
-from fedrepay.client.plans.judged import NONE, Why
-from fedrepay.client.plans.letter import Sender, letter
-from fedrepay.client.plans.objective import contact_cost
-from fedrepay.client.plans.reasons import CODES, NAMES, counterfactual
-from fedrepay.client.plans.reasons import NONE as NO_REASON
+from fedrepay.client.plans.deciding.affordability import lower_bound
+from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
+from fedrepay.client.plans.deciding.engine import Batch, Engine
+from fedrepay.client.plans.deciding.handover import minute_text
+from fedrepay.client.plans.deciding.judged import NONE, Why
+from fedrepay.client.plans.deciding.objective import contact_cost
+from fedrepay.client.plans.words.changed import predictor
+from fedrepay.client.plans.words.explain_words import lines
+from fedrepay.client.plans.words.letter import Sender, letter
+from fedrepay.client.plans.words.reasons import CODES, NAMES, counterfactual
+from fedrepay.client.plans.words.reasons import NONE as NO_REASON
 from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, schedule, written
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.masks import RuleRef

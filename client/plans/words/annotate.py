@@ -5,12 +5,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.handover import HandedOver, hand_over
-from fedrepay.client.plans.judged import NONE, Bools, Judged, Objects
-from fedrepay.client.plans.messages import money
-from fedrepay.client.plans.reasons import MOST, STEP, Reasons, text
-from fedrepay.client.plans.safeguards import safeguards
-from fedrepay.client.plans.settings import Settings
+from fedrepay.client.plans.deciding.handover import HandedOver, hand_over
+from fedrepay.client.plans.deciding.judged import NONE, Bools, Judged, Objects
+from fedrepay.client.plans.deciding.safeguards import safeguards
+from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.words.messages import money
+from fedrepay.client.plans.words.reasons import MOST, STEP, Reasons, text
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 from fedrepay.shared.rules.facts import Column
 
