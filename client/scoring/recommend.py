@@ -1,5 +1,6 @@
 """Score a file of accounts with a release of one outcome: columns in, columns out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from fedrepay.client.data.table import load_mapping, read_table
+from fedrepay.client.data.table import Finding, load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError, StorageError
@@ -74,18 +75,7 @@ def score_file(
     columns["release"] = [made.number] * len(likely)
     columns["release_hash"] = [checked.hash] * len(likely)
     write_columns(columns, out)
-    rejects = rejects_of(out)
-    if refused:
-        rejected: dict[str, list[object]] = {
-            "file": [each.file for each in refused],
-            "row": [each.row for each in refused],
-            "column": [each.column for each in refused],
-            "value": [str(each.value) for each in refused],
-            "bound": [each.bound for each in refused],
-        }
-        write_columns(rejected, rejects)
-    else:
-        rejects.unlink(missing_ok=True)
+    write_rejects(refused, out)
     return Scored(
         rows=len(likely),
         rejected=len({each.row for each in refused if each.row is not None}),
@@ -101,6 +91,26 @@ def score_file(
 def rejects_of(out: Path) -> Path:
     """Where rejected rows go."""
     return out.with_name(out.name + ".rejects")
+
+
+def write_rejects(refused: Sequence[Finding], out: Path) -> None:
+    """Write what was refused beside ``out``, or take an older file of rejects away.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    rejects = rejects_of(out)
+    if not refused:
+        rejects.unlink(missing_ok=True)
+        return
+    columns: dict[str, list[object]] = {
+        "file": [each.file for each in refused],
+        "row": [each.row for each in refused],
+        "column": [each.column for each in refused],
+        "value": [str(each.value) for each in refused],
+        "bound": [each.bound for each in refused],
+    }
+    write_columns(columns, rejects)
 
 
 def ranks(likely: np.ndarray) -> np.ndarray:

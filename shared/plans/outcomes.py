@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.errors import DataError
-from fedrepay.shared.plans.kinds import FREQUENCIES
+from fedrepay.shared.plans.due import DAYS_EACH, due_dates
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -25,8 +25,7 @@ HORIZON = 90
 MOST_MONEY = 1 << 58
 """Bound on all payments of one call together, in minor units: sums stay exact."""
 
-_STEPS = {"weekly": 7, "biweekly": 14}
-_SLOTS = HORIZON // min(_STEPS.values()) + 1
+_SLOTS = HORIZON // min(DAYS_EACH.values()) + 1
 _FAR = 1 << 20
 """Later than any day (the year 4840)."""
 
@@ -216,19 +215,3 @@ def _kept(offers: Offers, cleared: _Cleared, steps: _Steps) -> Flags:
         anchor[rows], instalment[rows] = steps.next_due[at], steps.instalment[at]
     few = 10 * cleared.by(np.arange(len(total)), end_on) >= 9 * owed
     return np.where(number_judged < 2, few, ~broken)
-
-
-def due_dates(first: Ints, frequency: npt.NDArray[np.uint8], slots: int) -> Ints:
-    """Due dates, (n, slots), of plans that start on ``first`` (n,).
-
-    A monthly instalment falls on the first one's day of the month, or on the month's last day if it has none.
-    """
-    k = np.arange(slots)
-    month = first.astype("datetime64[D]").astype("datetime64[M]")
-    day = first - month.astype("datetime64[D]").astype(np.int64)
-    months = month[:, None] + k
-    starts = months.astype("datetime64[D]").astype(np.int64)
-    lengths = (months + 1).astype("datetime64[D]").astype(np.int64) - starts
-    monthly = starts + np.minimum(day[:, None], lengths - 1)
-    days = np.array([_STEPS.get(name, 0) for name in FREQUENCIES])[frequency][:, None]
-    return np.where(days > 0, first[:, None] + days * k, monthly)

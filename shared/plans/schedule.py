@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.due import due_dates
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
-
-DAYS_EACH = {"weekly": 7, "biweekly": 14}
-"""Days between two instalments; ``monthly`` keeps the day of the month."""
 
 FIRST_DUE = range(1, 46)
 """Days from the offer to the first instalment that a plan may have (domain.md section 2)."""
@@ -173,25 +171,8 @@ def schedule(plan: Plan, first_date: int) -> Schedule:
     payments = min(-(-plan.total // plan.instalment), plan.count)
     amounts = np.full(payments, plan.instalment, np.int64)
     amounts[-1] = plan.total - plan.instalment * (payments - 1)
-    return Schedule(due_dates(plan.frequency, payments, first_date), amounts)
-
-
-def due_dates(frequency: str, payments: int, first_date: int) -> Longs:
-    """When instalments fall due, days since 1970-01-01, (payments,).
-
-    Monthly ones keep the day of the month, or take the month's last day where it has no such day: 31 January,
-    28 February, 31 March.
-    """
-    steps = np.arange(payments)
-    if frequency != "monthly":
-        return np.asarray(first_date + DAYS_EACH[frequency] * steps, np.int64)
-    first = np.datetime64(first_date, "D")
-    month = first.astype("datetime64[M]")
-    day = (first - month.astype("datetime64[D]")).astype(np.int64)
-    months = month + steps
-    starts = months.astype("datetime64[D]").astype(np.int64)
-    ends = (months + 1).astype("datetime64[D]").astype(np.int64)
-    return np.asarray(np.minimum(starts + day, ends - 1), np.int64)
+    code = np.array([FREQUENCIES.index(plan.frequency)], np.uint8)
+    return Schedule(due_dates(np.array([first_date]), code, payments)[0], amounts)
 
 
 def cost_by_first_date(plan: Plan) -> tuple[tuple[int, int], ...]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fedrepay.shared.errors import DataError
-from fedrepay.shared.plans.outcomes import MOST_MONEY, derive, due_dates
+from fedrepay.shared.plans.due import due_dates
+from fedrepay.shared.plans.outcomes import MOST_MONEY, derive
 from support.outcomes_oracle import DAY, EPOCH, Case, Pay, Reprofile, arrays, days, labels, later
 
 FIRST = date(2025, 1, 15)

@@ -13,7 +13,6 @@ from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.plans.schedule import (
     Plan,
     cost_by_first_date,
-    due_dates,
     forgiven,
     plan_of,
     plans_of,
@@ -76,13 +75,14 @@ def test_golden_monthly_from_the_31st() -> None:
 
 
 def test_golden_leap_year_and_year_end() -> None:
-    dates = due_dates("monthly", 4, day("2027-11-30")).tolist()
+    dates = schedule(plan(count=4, principal=16_000, interest=0), day("2027-11-30")).dates.tolist()
     assert [written(each) for each in dates] == ["2027-11-30", "2027-12-30", "2028-01-30", "2028-02-29"]
 
 
 @pytest.mark.parametrize(("frequency", "apart"), [("weekly", 7), ("biweekly", 14)])
 def test_golden_weeks(frequency: str, apart: int) -> None:
-    assert due_dates(frequency, 3, 20_000).tolist() == [20_000, 20_000 + apart, 20_000 + 2 * apart]
+    dates = schedule(plan(frequency=frequency), 20_000).dates.tolist()
+    assert dates == [20_000, 20_000 + apart, 20_000 + 2 * apart]
 
 
 def test_rounding_up_ends_sooner() -> None:

@@ -21,7 +21,7 @@ from fedrepay.client.plans.files.accounts import read_accounts
 from fedrepay.client.plans.files.verifying import Verifying, verifying
 from fedrepay.client.plans.limits.limits import Limits, groups
 from fedrepay.client.scoring import release_file
-from fedrepay.client.scoring.recommend import rejects_of, write_columns
+from fedrepay.client.scoring.recommend import rejects_of, write_rejects
 from fedrepay.client.scoring.release_file import Checked
 from fedrepay.client.scoring.score import Reasons
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
@@ -193,18 +193,7 @@ def recommend_file(
                 progress(start + len(part.names), len(accounts.names))
         parts.finish({"batch_id": batch_id}, loaded.hashes)
         refused = findings.refused
-        rejects = rejects_of(out)
-        if refused:
-            rejected: dict[str, list[object]] = {
-                "file": [each.file for each in refused],
-                "row": [each.row for each in refused],
-                "column": [each.column for each in refused],
-                "value": [str(each.value) for each in refused],
-                "bound": [each.bound for each in refused],
-            }
-            write_columns(rejected, rejects)
-        else:
-            rejects.unlink(missing_ok=True)
+        write_rejects(refused, out)
         parts.record(batch_id, inputs)
     if limits is not None:
         used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
