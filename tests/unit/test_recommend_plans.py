@@ -375,6 +375,8 @@ def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None
     assert letters("out.csv") <= 10
     assert summary["limits_used"]["contacts"] == letters("out.csv")
     assert summary["limits_prices"]["contacts"] > 0
+    record = json.loads(record_of(desk.folder / "out.csv").read_text())
+    assert record["limits_prices"] == summary["limits_prices"]
     settings.write_text("[budgets]\ndiscounts = 0\ncontacts = 0\nagents = 0\n")
     none = desk.recommend("none.csv", catalogue=catalogue, settings=settings)
     assert none.code == 0, none.err

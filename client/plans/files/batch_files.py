@@ -136,11 +136,12 @@ class Parts:
         except OSError as error:
             raise _unwritten(self.out, error) from error
 
-    def record(self, batch_id: str, inputs: Mapping[str, str]) -> None:
-        """Note batch id and inputs, last of all; raises StorageError."""
+    def record(self, batch_id: str, inputs: Mapping[str, str], prices: str | None) -> None:
+        """Note batch id, inputs and the prices of the batch's limits (JSON), last of all; raises StorageError."""
         path = record_of(self.out)
         left = {"out": file_hash(self.out), "facts": file_hash(facts_of(self.out))}
-        content = {"batch_id": batch_id, "inputs": dict(inputs), **left}
+        known = None if prices is None else json.loads(prices)
+        content = {"batch_id": batch_id, "inputs": dict(inputs), "limits_prices": known, **left}
         try:
             partial = path.with_name(path.name + ".partial")
             partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

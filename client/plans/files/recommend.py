@@ -194,9 +194,9 @@ def recommend_file(
         parts.finish({"batch_id": batch_id}, loaded.hashes)
         refused = findings.refused
         write_rejects(refused, out)
-        parts.record(batch_id, inputs)
-    if limits is not None:
-        used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
+        if limits is not None:
+            used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
+        parts.record(batch_id, inputs, prices)
     return Recommended(
         accounts=len(accounts.names),
         rejected=len({each.row for each in refused if each.row is not None}),
