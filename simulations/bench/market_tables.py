@@ -72,7 +72,55 @@ def values(studies: Sequence[Figures], preset: str) -> str:
                 f"{100 * uplift[0] / perfect[0]:.0f} %",
             )
         )
-    return f"### Value by size of member, `{preset}`\n\n" + table(heads, rows)
+    section = f"### Value by size of member, `{preset}`\n\n" + table(heads, rows)
+    return f"{section}\n\n{_targets(studies, preset)}"
+
+
+def _targets(studies: Sequence[Figures], preset: str) -> str:
+    """Whether each figure that was asked for is reached, with the figure."""
+
+    def gain(size: int, name: str) -> tuple[float, float, float]:
+        return study.ratio(of_size(studies, size), "shared", "alone", name)
+
+    small, perfect = gain(400, "uplift"), study.ratio(of_size(studies, 400), "perfect", "alone", "uplift")
+    worst = min(each["gain"] for found in studies for each in found["members"].values())
+    least = min(gain(size, "value")[0] for size in SIZES)
+    asked = {
+        "mixed": [
+            ("400 offers: above 0 with its whole interval", small[1] > 0, _percent(small)),
+            ("400 offers: aim of +8 % of uplift", small[0] >= 0.08, _percent(small)),
+            (
+                "400 offers: 75 % of the way to perfect heads",
+                small[0] >= 0.75 * perfect[0],
+                f"{100 * small[0] / perfect[0]:.0f} % of {100 * perfect[0]:.1f} %",
+            ),
+            ("no size below −1 % of value", least >= -0.01, f"{100 * least:+.1f} %"),
+            ("worst member −1.5 % of value", worst >= -0.015, f"{100 * worst:+.1f} %"),
+        ],
+        "complement": [
+            *(
+                (
+                    f"{size:,} offers: +20 % of uplift",
+                    gain(size, "uplift")[0] >= 0.2,
+                    _percent(gain(size, "uplift")),
+                )
+                for size in (400, 1500)
+            ),
+            *(
+                (
+                    f"{size:,} offers: +10 % of value",
+                    gain(size, "value")[0] >= 0.1,
+                    _percent(gain(size, "value")),
+                )
+                for size in (400, 1500)
+            ),
+            ("above 0 at every size", least > 0, f"{100 * least:+.1f} % of value at least"),
+        ],
+    }[preset]
+    return "\n".join(
+        f"- {what}: {'reached' if reached else '**falls short**'}, {figure}"
+        for what, reached, figure in asked
+    )
 
 
 def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
