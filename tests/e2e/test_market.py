@@ -221,9 +221,13 @@ def test_the_release_is_monotone_where_sense_demands_it(finished: Path, killed: 
 # --- plans for a lender's new accounts ---
 
 
+SPARING = ("moratorium_day", "mental_health_crisis_day", "adviser_engaged", "dispute")
+"""Facts that end every automatic offer, packs or none."""
+
+
 @dataclass(frozen=True)
 class Desk:
-    """One lender's desk: what `member recommend` wrote under the packs, and without any."""
+    """One lender's desk: what `member recommend` wrote under the packs, and without packs and sparing facts."""
 
     folder: Path
 
@@ -260,10 +264,14 @@ def desk(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     assert fedrepay("member", "catalogue", "init", folder / "mine.toml").returncode == 0
     (folder / "ruled.toml").write_text(f"packs = {json.dumps(PACKS)}\n")
     (folder / "bare.toml").write_text("")
+    mapping = accounts.with_name(tables.MAPPING)
+    blind = folder / "new" / "blind.toml"
+    told = [line for line in mapping.read_text().splitlines() if not any(fact in line for fact in SPARING)]
+    blind.write_text("\n".join(told))
     for name in ("ruled", "bare"):
         done = fedrepay(
             *("member", "recommend", "--release", finished / "release", "--accounts", accounts),
-            *("--mapping", accounts.with_name(tables.MAPPING), "--catalogue", folder / "mine.toml"),
+            *("--mapping", mapping if name == "ruled" else blind, "--catalogue", folder / "mine.toml"),
             *("--settings", folder / f"{name}.toml", "--batch-id", "b1", "--today", TODAY),
             *("--out", folder / f"{name}.parquet"),
         )
@@ -306,7 +314,7 @@ def test_who_needs_care_or_breathing_space_never_gets_an_automatic_offer(desk: D
     assert {ruled[name] for name in paused} <= {"HUMAN", "NONE"}
     collecting = [row for row in desk.rows("ruled") if row["account"] in paused and row["kind"] is not None]
     assert not [row for row in collecting if row["kind"] not in ("DORMANT", "REFER", "NO_OFFER")]
-    assert "OFFER" in {bare[name] for name in paused}, "control: without the packs they get offers"
+    assert "OFFER" in {bare[name] for name in paused}, "control: without packs and facts they get offers"
 
 
 def test_a_changed_rule_finds_every_decision_it_touches(desk: Desk) -> None:

@@ -89,9 +89,14 @@ def test_it_needs_no_pack(fact: str) -> None:
     assert automatic(decided("UK", {fact: 1.0}, ruled=False)) == 0
 
 
+@pytest.mark.parametrize("fact", list(PAUSES))
+def test_a_pause_needs_no_pack(fact: str) -> None:
+    assert automatic(decided("UK", {fact: -1.0}, ruled=False)) == N, "control"
+    assert automatic(decided("UK", {fact: 1.0}, ruled=False)) == 0
+
+
 def test_without_the_safeguards_disputed_debts_get_offers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(_: object, n: int, *, ruled: bool) -> Safeguards:
-        assert ruled
+    def nothing(_: object, n: int) -> Safeguards:
         return Safeguards(*np.zeros((3, n), np.bool_))
 
     for module in (engine, annotate):
@@ -119,11 +124,7 @@ def test_who_looks_at_it_and_what_is_said() -> None:
 
 def test_days_of_a_pause_and_what_is_not_known() -> None:
     days = np.array([-1.0, 0.0, 60.0, 61.0, np.nan])
-    assert safeguards({"moratorium_day": days}, 5, ruled=True).rests.tolist() == [
-        *(False, True, True),
-        *(False, False),
-    ]
-    assert not safeguards({"moratorium_day": days}, 5, ruled=False).rests.any()
-    unknown = safeguards({"dispute": np.array([1.0, 0.0, np.nan])}, 3, ruled=False)
+    assert safeguards({"moratorium_day": days}, 5).rests.tolist() == [False, True, True, False, False]
+    unknown = safeguards({"dispute": np.array([1.0, 0.0, np.nan])}, 3)
     assert unknown.person.tolist() == [True, False, False]
-    assert not safeguards({}, 3, ruled=True).rests.any()
+    assert not safeguards({}, 3).rests.any()

@@ -213,7 +213,7 @@ class Engine:
             accounts.names,
             known,
             np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
-            safeguards(accounts.facts, len(known), ruled=bool(self.packs)).rests,
+            safeguards(accounts.facts, len(known)).rests,
         )
         verdict = self.rules(accounts, plans, today)
         judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)

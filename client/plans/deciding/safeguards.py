@@ -20,7 +20,7 @@ FOR_A_PERSON = ("dispute", "adviser_engaged", "time_barred", "deceased", "insolv
 RESTING = ("dormant",)
 """Yes: collection rests, and nobody has to do anything."""
 PAUSES = {"moratorium_day": 60, "mental_health_crisis_day": 30}
-"""Days, from 0, of a breathing space (SI 2020/1311); held where packs are given, also where none of them reads it."""
+"""Days, from 0, of a breathing space (SI 2020/1311); held also where no pack reads it."""
 WITH_CARE = ("health_data",)
 """Yes: a person decides (UK GDPR Art 22B, GDPR Art 22(4)); what the machine found is a proposal."""
 
@@ -37,13 +37,12 @@ class Safeguards:
     care: Bools
 
 
-def safeguards(facts: Mapping[str, Column], accounts: int, *, ruled: bool) -> Safeguards:
+def safeguards(facts: Mapping[str, Column], accounts: int) -> Safeguards:
     """What the known facts of n accounts forbid.
 
     Args:
         facts: by name, (n,) each.
         accounts: n.
-        ruled: rule packs are given (without any, nothing is held against the calendar of a moratorium).
 
     Raises:
         DataError: a fact is no such value.
@@ -58,8 +57,7 @@ def safeguards(facts: Mapping[str, Column], accounts: int, *, ruled: bool) -> Sa
         return found
 
     person = any_of(FOR_A_PERSON)
-    if ruled:
-        for name, last in PAUSES.items():
-            days, known = table.read(name)
-            person |= known & (days >= 0) & (days <= last)
+    for name, last in PAUSES.items():
+        days, known = table.read(name)
+        person |= known & (days >= 0) & (days <= last)
     return Safeguards(person | any_of(RESTING), person, any_of(WITH_CARE))

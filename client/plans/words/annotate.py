@@ -35,7 +35,7 @@ def handed(
     asked = verdict.human != NONE
     unknown = judged.human & (verdict.unknown | ~asked)
     driver = facts.get("vulnerability_driver")
-    held = safeguards(facts, len(rows), ruled=bool(verdict.rules))
+    held = safeguards(facts, len(rows))
     best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
     sure = np.abs(2 * judged.kept[rows, best] - 1)
     said: Columns = {

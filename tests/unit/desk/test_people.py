@@ -27,14 +27,18 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
     settings.write_text('packs = ["uk-breathing-space"]\n')
     result = desk.recommend(settings=settings)
     assert result.code == 0, result.err
-    assert desk.recommend("control.csv").code == 0
+    assert desk.recommend("bare.csv").code == 0
+    calm = desk.folder / "calm.csv"
+    write_csv(calm, {**own, "moratorium_day": np.full(ACCOUNTS, -1)})
+    assert desk.recommend("control.csv", accounts=calm).code == 0
     paused = {f"c{i:05d}" for i in range(50)}
-    ruled, control = (
+    ruled, bare, control = (
         {row["account"]: row for row in desk.rows(out) if row["rank"] == 1}
-        for out in ("out.csv", "control.csv")
+        for out in ("out.csv", "bare.csv", "control.csv")
     )
     assert {ruled[name]["decision"] for name in paused} == {"NONE"}
-    assert any(control[name]["decision"] == "OFFER" for name in paused), "without the pack they get offers"
+    assert {bare[name]["decision"] for name in paused} == {"HUMAN"}, "no pack: the pause holds all the same"
+    assert any(control[name]["decision"] == "OFFER" for name in paused), "control: without it they get offers"
     assert all("uk-breathing-space" in ruled[name]["why_not"] for name in paused)
     rest = set(ruled) - paused
     assert {name: ruled[name]["decision"] for name in rest} == {
