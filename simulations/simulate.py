@@ -66,6 +66,11 @@ def _market(arguments: MarketArguments, work: "_Work") -> dict[str, Any]:
     from fedrepay.simulations.market import case, records  # noqa: PLC0415 - each case loads its own
 
     settings = case.settings_of(arguments)
+    left_out = case.without_effect(settings)
+    if left_out:
+        work.screen.note(
+            f"[yellow]--settings: {', '.join(left_out)} have no effect here; `member recommend` applies them.[/]"
+        )
     lenders = case.lenders_of(arguments)
     plan = make_plan(arguments, records.book(), len(lenders))
     drops = planned_drops(arguments, [lender.name for lender in lenders], plan)

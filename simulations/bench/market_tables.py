@@ -1,16 +1,14 @@
 """The market's tables: from studies of several seeds to Markdown, ratios to (b) in the same run."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from fedrepay.simulations.bench.market_targets import SIZES, Figures, of_size, percent, targets
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market import study
 from fedrepay.simulations.market.lenders import Preset
 
-SIZES = (400, 1500, 5000, 12000)
-Figures = dict[str, Any]
 WAYS = (
     "own",
     "own_affordable",
@@ -24,16 +22,6 @@ WAYS = (
     "perfect",
     "oracle",
 )
-
-
-def _percent(found: tuple[float, float, float]) -> str:
-    middle, low, high = (100 * each for each in found)
-    return f"{middle:+.1f} % [{low:+.1f}, {high:+.1f}]"
-
-
-def of_size(studies: Sequence[Figures], size: int) -> list[Figures]:
-    """All members of one size, of all seeds."""
-    return [each for found in studies for each in found["members"].values() if each["offers"] == size]
 
 
 def values(studies: Sequence[Figures], preset: str) -> str:
@@ -64,77 +52,16 @@ def values(studies: Sequence[Figures], preset: str) -> str:
             (
                 f"{size:,}",
                 *(f"{mean:.4f}" for mean in means),
-                _percent(study.ratio(members, "shared", "alone", "value")),
-                _percent(uplift),
-                _percent(study.ratio(whole, "shared", "alone_value", "uplift")),
+                percent(study.ratio(members, "shared", "alone", "value")),
+                percent(uplift),
+                percent(study.ratio(whole, "shared", "alone_value", "uplift")),
                 f"{100 * perfect[0]:+.1f} %",
                 f"{100 * study.ratio(whole, 'shared', 'trees', 'uplift')[0]:+.1f} %",
                 f"{100 * uplift[0] / perfect[0]:.0f} %",
             )
         )
     section = f"### Value by size of member, `{preset}`\n\n" + table(heads, rows)
-    return f"{section}\n\n{_targets(studies, preset)}"
-
-
-def _targets(studies: Sequence[Figures], preset: str) -> str:
-    """Whether each figure that was asked for is reached, with the figure."""
-
-    def gain(size: int, name: str) -> tuple[float, float, float]:
-        return study.ratio(of_size(studies, size), "shared", "alone", name)
-
-    small, perfect = gain(400, "uplift"), study.ratio(of_size(studies, 400), "perfect", "alone", "uplift")
-    worst = min(
-        (each for found in studies for each in found["members"].values()), key=lambda each: each["gain"]
-    )
-    ways = worst["ways"]
-    told = (
-        f"{100 * worst['gain']:+.1f} %, a lender of {worst['offers']:,} offers whose own model brings "
-        f"{100 * ways['alone']['value'] / ways['perfect']['value']:.1f} % of what perfect heads bring"
-    )
-    least = min(gain(size, "value")[0] for size in SIZES)
-    asked = {
-        "mixed": [
-            ("400 offers: above 0 with its whole interval", small[1] > 0, _percent(small)),
-            ("400 offers: aim of +8 % of uplift", small[0] >= 0.08, _percent(small)),
-            (
-                "400 offers: 75 % of the way to perfect heads",
-                small[0] >= 0.75 * perfect[0],
-                f"{100 * small[0] / perfect[0]:.0f} % of {100 * perfect[0]:.1f} %",
-            ),
-            ("no size below −1 % of value", least >= -0.01, f"{100 * least:+.1f} %"),
-            ("worst member −1.5 % of value", worst["gain"] >= -0.015, told),
-        ],
-        "complement": [
-            *(
-                (
-                    f"{size:,} offers: +20 % of uplift",
-                    gain(size, "uplift")[0] >= 0.2,
-                    _percent(gain(size, "uplift")),
-                )
-                for size in (400, 1500)
-            ),
-            *(
-                (
-                    f"{size:,} offers: +10 % of value",
-                    gain(size, "value")[0] >= 0.1,
-                    _percent(gain(size, "value")),
-                )
-                for size in (400, 1500)
-            ),
-            ("above 0 at every size", least > 0, f"{100 * least:+.1f} % of value at least"),
-        ],
-    }[preset]
-    lines = [
-        f"- {what}: {'reached' if reached else '**falls short**'}, {figure}"
-        for what, reached, figure in asked
-    ]
-    if not all(reached for _, reached, _ in asked):
-        lines.append(
-            f"\nWhy: in this market perfect heads themselves bring {100 * perfect[0]:+.1f} % of uplift over (b) at 400 offers, so no "
-            "model can bring more. (b) may choose an expert ridge whose terms have the truth's own hinge form, which flatters it, "
-            "and an additive model on public bins has not."
-        )
-    return "\n".join(lines)
+    return f"{section}\n\n{targets(studies, preset)}"
 
 
 def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
@@ -154,10 +81,10 @@ def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
             (
                 f"`{preset}`",
                 *(
-                    _percent(study.ratio(of_size(studies, size), "shared", "alone", "uplift"))
+                    percent(study.ratio(of_size(studies, size), "shared", "alone", "uplift"))
                     for size in SIZES
                 ),
-                _percent(study.ratio(of_size(studies, SIZES[-1]), "shared_own", "alone", "uplift")),
+                percent(study.ratio(of_size(studies, SIZES[-1]), "shared_own", "alone", "uplift")),
                 f"{100 * min(gains):+.1f} %",
                 f"{sum(gain < -0.01 for gain in gains)} of {len(gains)}",
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client.data.table import Table, load_mapping, read_table
-from fedrepay.client.plans.deciding.settings import Settings, load_settings
+from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
 from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.arguments import Folder, MarketArguments, make_private
@@ -44,6 +44,16 @@ def settings_of(arguments: MarketArguments) -> Settings:
     """The member's settings for decisions; raises CatalogueError."""
     found, _ = load_settings(None if arguments.settings is None else Path(arguments.settings))
     return found
+
+
+def without_effect(settings: Settings) -> tuple[str, ...]:
+    """Settings that were given and that judging against the truth leaves out: each account is judged by itself."""
+    given = {
+        "packs": bool(settings.packs),
+        "budgets": settings.budgets != Budgets(),
+        "exploration": settings.exploration > 0,
+    }
+    return tuple(name for name, is_given in given.items() if is_given)
 
 
 def lenders_of(arguments: MarketArguments) -> tuple[Lender, ...]:

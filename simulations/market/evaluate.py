@@ -18,7 +18,7 @@ from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
-from fedrepay.client.plans.deciding.settings import Affordability, Income, Settings
+from fedrepay.client.plans.deciding.settings import Affordability, Settings
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.simulations.market import lenders, models, people
 from fedrepay.simulations.market import truth as market_truth
@@ -27,7 +27,7 @@ from fedrepay.simulations.market.models import Additive, Heads, Model, Scored
 from fedrepay.simulations.market.people import ERRORS, Accounts
 from fedrepay.simulations.market.records import book, catalogue, stated_bound
 from fedrepay.simulations.market.truth import Outcome
-from fedrepay.simulations.market.value import NO_PLAN, Bools, Ints, Worth, choose, with_tokens, worth
+from fedrepay.simulations.market.value import NO_PLAN, Bools, Worth, choose, with_tokens, worth
 
 WAYS = ("own", "own_affordable", "alone", "trees", "shared", "shared_own", "perfect", "oracle")
 REAL = ("FULL", "INSTALMENT", "SETTLEMENT")
@@ -50,10 +50,6 @@ class Ground:
         value = (settings or self.settings).value
         arm = choose(value, self.accounts, self.plans, heads, self.within)
         return worth(self.accounts, self.plans, self.truth, arm)
-
-    def chosen(self, heads: Heads) -> Ints:
-        """The optimiser's choice with these heads, (n,)."""
-        return choose(self.settings.value, self.accounts, self.plans, heads, self.within)
 
     @cached_property
     def oracle(self) -> Worth:
@@ -205,7 +201,7 @@ def price_of_caution(
         **{
             **dict(the_ground.settings.affordability),
             **{
-                name: replace_level(getattr(the_ground.settings.affordability, name), 0.5)
+                name: getattr(the_ground.settings.affordability, name).model_copy(update={"level": 0.5})
                 for name in ("stated", "estimated", "verified")
             },
         }
@@ -221,11 +217,6 @@ def price_of_caution(
         if here.any():
             found[name] = float(careful.value[here].mean() / bold.value[here].mean() - 1)
     return found
-
-
-def replace_level(income: Income, level: float) -> Income:
-    """The same error, another level."""
-    return Income(error=income.error, level=level)
 
 
 def if_verified(

@@ -20,7 +20,6 @@ from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema.bins import Values
-from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations import baselines
 from fedrepay.simulations.market.people import Accounts
 from fedrepay.simulations.market.records import book, catalogue
@@ -270,6 +269,6 @@ def raw_columns(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Floats
     return np.stack(found, axis=1)
 
 
-def encoder(the_book: CodeBook | None = None) -> PairEncoder:
+def encoder() -> PairEncoder:
     """An encoder of the market's pairs."""
-    return PairEncoder(the_book or book(), catalogue()[1])
+    return PairEncoder(book(), catalogue()[1])

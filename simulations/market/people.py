@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedrepay.shared.plans.candidates import Debts
 from fedrepay.shared.schema.bins import Values
-from fedrepay.simulations.market.truth import EMPLOYED, INCOME, SICK, UNEMPLOYED, Debtors
+from fedrepay.simulations.market.truth import INCOME, Debtors
 
 Floats = npt.NDArray[np.float64]
 Columns = dict[str, Values]
@@ -172,6 +172,3 @@ def _behaviour(w: Floats, stage: npt.NDArray[np.int64], rng: np.random.Generator
 
 def _sigmoid(x: Floats) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))
-
-
-__all__ = ["EMPLOYED", "SICK", "UNEMPLOYED", "Accounts", "Book", "draw"]

@@ -11,6 +11,7 @@ from fedrepay.client.data import columns as sql
 from fedrepay.client.data.table import Table
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, load_catalogue
+from fedrepay.shared.plans.due import due_dates
 from fedrepay.shared.plans.kinds import KINDS
 from fedrepay.shared.plans.outcomes import Offers, Payments, Reprofiles, derive
 from fedrepay.shared.schema import codebook, encode
@@ -129,11 +130,7 @@ def _payments(offers: Offers, happened: paths.Paths, rng: np.random.Generator) -
     """Dated rows: most on time, some early, in two parts, booked twice, or bounced and paid no more."""
     offer, step = np.nonzero(happened.paid)
     amount = offers.instalment[offer] * happened.paid[offer, step]
-    month = offers.first_due_on[offer].astype("datetime64[D]").astype("datetime64[M]")
-    within = offers.first_due_on[offer] - month.astype("datetime64[D]").astype(np.int64)
-    later = month + step
-    last = ((later + 1).astype("datetime64[D]") - np.timedelta64(1, "D")).astype(np.int64)
-    due = np.minimum(later.astype("datetime64[D]").astype(np.int64) + within, last)
+    due = due_dates(offers.first_due_on, offers.frequency, paths.LONGEST)[offer, step]
     paid_on = np.maximum(due + rng.integers(-3, 6, len(offer)), offers.offered_on[offer])
     rows = [(offer, paid_on, amount)]
     split = rng.random(len(offer)) < 0.05
