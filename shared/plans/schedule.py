@@ -4,7 +4,6 @@ A plan's balance never grows (FCA PS24/2): interest is charged once, on the plan
 delay adds ``interest_per_day``; so a page can move the date without asking again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,12 +99,6 @@ class Schedule:
 def plan_of(plans: Candidates, row: int, arm: int) -> Plan:
     """One candidate as plain numbers."""
     return _plan(_row(plans, row), arm)
-
-
-def plans_of(plans: Candidates, row: int, arms: Sequence[int]) -> list[Plan]:
-    """Some candidates of one account as plain numbers."""
-    one = _row(plans, row)
-    return [_plan(one, arm) for arm in arms]
 
 
 def forgiven(plans: Candidates) -> Longs:

@@ -15,7 +15,6 @@ from fedrepay.shared.plans.schedule import (
     cost_by_first_date,
     forgiven,
     plan_of,
-    plans_of,
     schedule,
     written,
 )
@@ -115,7 +114,7 @@ def test_cost_is_a_line_in_the_first_date() -> None:
 def test_every_candidate_is_paid_to_the_last_unit(balance: int, fees: float, apr: float, bound: int) -> None:
     made = candidates(CATALOGUE, ARMS, debts(balance, int(balance * fees), apr, bound))
     valid = np.flatnonzero(made.valid[0]).tolist()
-    for one in plans_of(made, 0, valid):
+    for one in (plan_of(made, 0, int(arm)) for arm in valid):
         dated = schedule(one, 20_000)
         assert dated.total == one.total
         if one.pays:

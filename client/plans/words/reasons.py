@@ -178,11 +178,6 @@ def text(place: int, part: float) -> str | None:
     return f"{'+' if part > 0 else '−'}{name} {CODES[name]} ({abs(part):.2f})"
 
 
-def rule_code(rule: str) -> str:
-    """The code of a reason that is a rule."""
-    return f"P {rule}"
-
-
 Predict = Callable[[Longs, Longs, Longs], Floats]
 """(instalment, count, first_due), (m,) each → P(kept at 90 days), (m,)."""
 
