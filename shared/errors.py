@@ -13,7 +13,8 @@ FedrepayError                     exit
 │   └── Refusal                     6   the guard said no; carries a closed code
 ├── BudgetError                     7   the ledger or a limit says stop
 ├── CohortError                     8   too few members are left
-└── ReleaseError                    9   a release that must not be used
+├── ReleaseError                    9   a release that must not be used
+└── NetworkError                   10   another party, or its port, is not there
 
 Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each exit code.
 """
@@ -111,3 +112,9 @@ class ReleaseError(FedrepayError):
     """A release must not be used: signatures, roster, or no privacy."""
 
     exit_code = 9
+
+
+class NetworkError(FedrepayError):
+    """Another party cannot be reached, or does not let us in."""
+
+    exit_code = 10
