@@ -21,7 +21,7 @@ check: .venv/ready  ## style, types, import rules
 unit: .venv/ready  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
-bench: .venv/ready  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
+bench: .venv/ready .venv-peers/ready  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
 
 .venv/ready: pyproject.toml constraints.txt
@@ -29,5 +29,10 @@ bench: .venv/ready  ## all benchmarks, written to docs/benchmarks.md; NAME=… f
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+.venv-peers/ready: pyproject.toml constraints-peers.txt  # peers need older absl and dp-accounting than we do
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints-peers.txt --editable '.[peers]'
+	@touch $@
+
 clean:  ## remove the environment and what tools left behind
-	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
