@@ -1,6 +1,6 @@
 """The Flower ClientApp: relays bytes to the member and back. It holds no key, no data, no state.
 
-Node configuration: ``member`` (the member's address).
+Node configuration: ``member`` (the member's address, see ``relay``).
 """
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -19,5 +19,5 @@ def relay(message: Message, context: Context) -> Message:
     kind, shared, own = record["kind"], record["shared"], record["own"]
     if not (isinstance(kind, str) and isinstance(shared, bytes) and isinstance(own, bytes)):
         raise TypeError("a fedrepay message has a kind, shared bytes and own bytes")
-    body = deliver(str(context.node_config["member"]), kind, shared, own)
+    body = deliver(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
     return Message(RecordDict({RECORD: ConfigRecord({"body": body})}), reply_to=message)

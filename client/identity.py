@@ -7,6 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from fedrepay.client import node_key
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import Entry
@@ -14,12 +15,16 @@ from fedrepay.shared.trust.roster import Entry
 
 @dataclass(frozen=True)
 class Identity:
-    """Name, signing key (Ed25519), sealing key (X25519), and a secret for keyed hashes of own data."""
+    """Name, signing key (Ed25519), sealing key (X25519), and a secret for keyed hashes of own data.
+
+    ``node`` is the public key of the Flower node that relays to it (DER), empty where there is no network.
+    """
 
     name: str
     signing: Ed25519PrivateKey
     sealing: X25519PrivateKey
     local: bytes
+    node: bytes = b""
 
     @classmethod
     def create(cls, name: str) -> "Identity":
@@ -43,6 +48,7 @@ class Identity:
                 Ed25519PrivateKey.from_private_bytes(raw[:32]),
                 X25519PrivateKey.from_private_bytes(raw[32:64]),
                 raw[64:],
+                node_key.public(folder),
             )
         except (OSError, ValueError) as error:
             raise StorageError(
@@ -72,11 +78,11 @@ class Identity:
                 f"The key file {path} cannot be written: {error.strerror}.", "Choose an empty folder."
             ) from error
 
-    def entry(self, node: bytes = b"") -> Entry:
+    def entry(self) -> Entry:
         """What the roster says about this member."""
         return Entry(
             name=self.name,
             signing=keys.public_bytes(self.signing),
             sealing=keys.public_bytes(self.sealing),
-            node=node,
+            node=self.node,
         )

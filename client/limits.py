@@ -1,10 +1,12 @@
 """A member's limits: its veto over what it takes part in. Its own file, its own numbers."""
 
+import tomllib
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedrepay.shared.errors import BudgetError, Refusal
+from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
 from fedrepay.shared.schema.columns import Public
 from fedrepay.shared.trust.roster import default_colluders, minimum_cohort
 from fedrepay.shared.trust.wire import RoundConfig
@@ -61,6 +63,29 @@ class Limits(BaseModel):
                 f"{self.epsilon_per_year:.4g} at δ = {self.delta_per_year:g}.",
                 "The budget is spent. Wait until older releases are a year old, or raise the limit on purpose.",
             )
+
+
+def load(path: Path) -> Limits:
+    """Limits from a TOML file.
+
+    Raises:
+        ArgumentError: it cannot be read, or a line in it is unknown or out of bounds.
+    """
+    try:
+        return Limits(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check --limits.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ArgumentError(
+            f"{path}: {field} = {first['input']!r}: {first['msg']}.",
+            "`fedrepay member serve --help` shows the lines.",
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"{path} is no TOML: {error}.", "`fedrepay member serve --help` shows it."
+        ) from error
 
 
 def largest_delta(public: Public) -> float:

@@ -4,7 +4,6 @@ The driver makes the members' keys, computes the roster code from its own list a
 member, as the telephone would. Nothing else passes between parties outside the Grid.
 """
 
-import hmac
 import logging
 import time
 from collections import OrderedDict
@@ -17,9 +16,9 @@ from fedrepay.client import relay
 from fedrepay.client.app import app as client_app
 from fedrepay.client.data.table import Table
 from fedrepay.client.identity import Identity
-from fedrepay.client.learning.contribution import Rows, from_table
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
+from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.server.app import app as server_app
 from fedrepay.server.store import CoordinatorStore, load_key
@@ -184,13 +183,3 @@ def _round_of(kind: str, shared: bytes) -> int | None:
     if kind == "round":
         return RoundConfig.decode(RoundRequest.decode(shared).config.body).round
     return None
-
-
-def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
-    """A member's contribution rows and the keyed hash of all that its sums depend on."""
-    rows = from_table(book, table)
-    mac = hmac.new(key, digestmod="sha256")
-    for part in (rows.codes, rows.outcomes, rows.weights):
-        mac.update(part.nbytes.to_bytes(8, "big") + part.tobytes())
-    mac.update(rows.customers.to_bytes(8, "big"))
-    return rows, mac.digest()

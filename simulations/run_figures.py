@@ -11,6 +11,7 @@ from typing import Any
 from fedrepay.client.learning import make_learner
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import block_effects, good_value
+from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
@@ -22,7 +23,7 @@ from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations import attack_opened_sum
 from fedrepay.simulations.arguments import RunArguments, write_atomically
-from fedrepay.simulations.consortium import Consortium, snapshot
+from fedrepay.simulations.consortium import Consortium
 
 VERSION = 2
 PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")

@@ -23,12 +23,12 @@ from fedrepay.client.learning import make_learner, monotone
 from fedrepay.client.learning.contribution import gradient, gram
 from fedrepay.client.plans.files.batch_files import facts_of
 from fedrepay.client.scoring.release_file import load
+from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import Opening
 from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.consortium import snapshot
 from fedrepay.simulations.market import lenders, people, records, tables
 from support import rules_oracle
 

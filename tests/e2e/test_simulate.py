@@ -20,10 +20,10 @@ from rich.console import Console
 from fedrepay.client.learning.contribution import gram
 from fedrepay.client.scoring.release_file import load
 from fedrepay.client.scoring.score import probability
+from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations import transcript
 from fedrepay.simulations.arguments import Folder
-from fedrepay.simulations.consortium import snapshot
 from fedrepay.simulations.measure import labels
 from fedrepay.simulations.prepare import prepare
 from fedrepay.simulations.screen import Screen

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import make_learner
+from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.consortium import snapshot
 from support import heads
 
 BOOK = heads.book()

@@ -1,0 +1,143 @@
+"""``fedrepay member init``, ``approve-roster``, ``serve`` and ``node``: options and screen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folder = Annotated[Path, typer.Option(help="The member's folder, made by `member init`.", show_default=False)]
+Socket = Annotated[
+    Path | None,
+    typer.Option(help="Unix socket of `member serve`; default FOLDER/member.sock.", show_default=False),
+]
+app = typer.Typer()
+
+_INIT = (
+    "Make this institution's keys: they are made here and never leave this folder (0700, key files 0600).\n\n"
+    "FOLDER/entry.json holds the public ones; node.pub is for the operator, who registers the node with it. "
+    "Keep the folder out of backups: a restored copy is refused by the protocol.\n\n"
+    "\b\nfedrepay member init bank-a --folder member"
+)
+_APPROVE = (
+    "Approve the consortium's roster by its twelve words, after people at the members compared them by telephone.\n\n"
+    "`member serve` shows the words of a roster that it does not know yet, and takes part in nothing before they are "
+    "approved here. Differing words mean that somebody else is in the roster.\n\n"
+    "\b\nfedrepay member approve-roster --folder member zoo abandon … (twelve words)"
+)
+_SERVE = (
+    "Run the member's own process: keys, rows and privacy budget live here and nowhere else.\n\n"
+    "It answers one message at a time on a Unix socket that only this user can reach; `member node` relays to it. "
+    "Rows are read once, at the start. Ctrl-C or a crash loses nothing: start it again with the same files.\n\n"
+    "limits.toml is this member's veto; each line may be left out:\n\n"
+    "\b\n"
+    "minimum_cohort = 5         # 3 or 4 needs this line\n"
+    "epsilon_per_release = 1.0\n"
+    "epsilon_per_year = 4.0\n"
+    "delta_per_year = 1e-5\n"
+    "allow_unprotected = false  # true takes part in runs without noise\n\n"
+    "\b\n"
+    "fedrepay member serve --folder member --schema consortium.toml --data accounts.csv --mapping mine.toml"
+)
+_NODE = (
+    "Run the Flower node beside `member serve`: it relays bytes and can read none of them.\n\n"
+    "It holds its own key (node.key), the consortium's certificate and the socket's path. A bundle with any code in it "
+    "is refused before anything of it is unpacked.\n\n"
+    "\b\n"
+    "fedrepay member node --folder member --superlink consortium.example:443 --certificates ca.pem"
+)
+
+
+@app.command(help=_INIT)
+def init(
+    name: Annotated[str, typer.Argument(help="This member's name in the consortium.", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="A new folder for the keys.", show_default=False)],
+) -> None:
+    """Make a member's folder; the help text stands in ``_INIT``."""
+    from fedrepay.client.serving import setup
+
+    entry = setup.create(name, folder)
+    typer.echo(f"{folder / setup.ENTRY}: {entry.name}, signing key {entry.signing.hex()}")
+    typer.echo(f"Send {folder / 'entry.json'} and {folder / 'node.pub'} to the operator.")
+
+
+@app.command("approve-roster", help=_APPROVE)
+def approve_roster(
+    words: Annotated[list[str], typer.Argument(help="The twelve words.", show_default=False)], folder: Folder
+) -> None:
+    """Approve a roster; the help text stands in ``_APPROVE``."""
+    import time
+
+    from mnemonic import Mnemonic
+
+    from fedrepay.client.serving import setup
+    from fedrepay.client.store import MemberStore
+    from fedrepay.shared.errors import ArgumentError
+
+    code = " ".join(" ".join(words).lower().split())
+    if len(code.split()) != 12 or not Mnemonic("english").check(code):
+        raise ArgumentError(
+            "These are not twelve words of a roster code: a word is misspelt or missing.",
+            "`member serve` shows them; compare them with the other members by telephone.",
+        )
+    setup.identity(folder)
+    MemberStore(folder, time.time).remember(approved_code=code.encode())
+    typer.echo("Approved. The next run with this roster may begin.")
+
+
+@app.command(help=_SERVE)
+def serve(
+    folder: Folder,
+    schema: Annotated[
+        Path, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML with one SELECT; without it columns match by name.")
+    ] = None,
+    limits: Annotated[
+        Path | None, typer.Option(help="This member's veto (TOML); default: the strict ones.")
+    ] = None,
+    socket: Socket = None,
+) -> None:
+    """Serve a member; the help text stands in ``_SERVE``."""
+    import logging
+    import signal
+
+    from threadpoolctl import threadpool_limits
+
+    from fedrepay.client.serving import door, journal, setup
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log = logging.getLogger("fedrepay.member")
+    with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
+        member = setup.member(
+            folder,
+            setup.Sources(schema, data, mapping, limits),
+            lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
+        )
+        with door.Door(socket or folder / door.SOCKET, journal.noted(member.handle)) as open_door:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_signal: open_door.stop())
+            log.info("Serving at %s", open_door.path)
+            open_door.serve()
+    log.info("Stopped; nothing is lost.")
+
+
+@app.command(help=_NODE)
+def node(
+    folder: Folder,
+    superlink: Annotated[str, typer.Option(help="HOST:PORT of the consortium's front.", show_default=False)],
+    certificates: Annotated[
+        Path,
+        typer.Option(help="PEM file of the authority behind the front's certificate.", show_default=False),
+    ],
+    socket: Socket = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the node's own API, on loopback.")] = 9094,
+) -> None:
+    """Run the Flower node; the help text stands in ``_NODE``."""
+    from fedrepay.client.serving import door
+    from fedrepay.client.serving.node import Node
+
+    Node(folder, superlink, certificates, socket or folder / door.SOCKET, port).run()

@@ -1,0 +1,60 @@
+"""The key by which the SuperLink knows a member's Flower node: ECDSA P-384, OpenSSH files, as Flower wants it.
+
+It lets the node take part in the transport, no more: what a member says is signed with its Ed25519 key.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_public_key,
+)
+
+from fedrepay.shared.errors import StorageError
+
+PRIVATE, PUBLIC = "node.key", "node.pub"
+
+
+def create(folder: Path) -> None:
+    """Write ``node.key`` (0600) and ``node.pub``; an existing key is never overwritten.
+
+    Raises:
+        StorageError: it exists or cannot be written.
+    """
+    key = ec.generate_private_key(ec.SECP384R1())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    try:
+        (folder / PUBLIC).write_bytes(public + b"\n")
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        with os.fdopen(os.open(folder / PRIVATE, flags, 0o600), "wb") as file:
+            file.write(private)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(
+            f"The node's key {folder / PRIVATE} cannot be written: {error.strerror}.",
+            "Choose an empty folder.",
+        ) from error
+
+
+def public(folder: Path) -> bytes:
+    """The node's public key (DER), or nothing where the member has no node.
+
+    Raises:
+        StorageError: ``node.pub`` cannot be read as such a key.
+    """
+    path = folder / PUBLIC
+    try:
+        if not path.exists():
+            return b""
+        key = load_ssh_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise StorageError(f"{path} is no public key: {error}.", "Restore it, or enrol again.") from error
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

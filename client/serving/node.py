@@ -1,0 +1,237 @@
+"""The Flower node of a member: a SuperNode, and an executor that is warm and lets no code in.
+
+Three processes, one member. This one holds no key of the protocol and watches two children: Flower's own
+SuperNode (``--isolation process``), and Flower's SuperExec with an executor of ours. Flower has no hook for
+either, so four of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
+
+- ``install_from_fab`` of ``run_clientapp``: the bundle is checked first (``bundle``), before anything is imported;
+- ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
+- ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that;
+- the first pause of ``pull_objects``, 1 s, at both ends of the node.
+"""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fedrepay.client import node_key, relay
+from fedrepay.client.serving import bundle
+from fedrepay.shared.errors import ArgumentError, NetworkError
+
+HOME, SECRET = "flower", "flower/superexec.secret"
+SETTINGS = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+}
+FASTER = 0.1  # of Flower's own pauses
+FIRST_PULL = 0.05  # seconds
+_ENDING = 20.0  # seconds for a child to end on its own
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a member's node is and whom it talks to.
+
+    Args:
+        folder: the node's folder with ``node.key``; it need not be the member's own.
+        superlink: HOST:PORT of the consortium's front.
+        certificates: PEM file of the authority that signed the front's certificate.
+        socket: of ``fedrepay member serve``.
+        port: of the SuperNode's own Runtime API, on loopback; one a node.
+        check: which bundles may be unpacked; anything but the default is for tests.
+    """
+
+    folder: Path
+    superlink: str
+    certificates: Path
+    socket: Path
+    port: int
+    check: Callable[[bytes], None] = bundle.check
+
+    def run(self) -> None:
+        """Relay messages until SIGTERM or Ctrl-C.
+
+        Raises:
+            ArgumentError: no key, no certificates.
+            NetworkError: the SuperNode or the executor ended; Flower's log above says why.
+        """
+        for path in (self.folder / node_key.PRIVATE, self.certificates):
+            if not path.is_file():
+                raise ArgumentError(f"{path} is not there.", "`fedrepay member init` makes the node's keys.")
+        home = self.folder.resolve() / HOME
+        home.mkdir(exist_ok=True, mode=0o700)
+        secret = secrets.token_bytes(32)
+        with os.fdopen(
+            os.open(self.folder / SECRET, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb"
+        ) as file:
+            file.write(secret.hex().encode())
+        os.environ.update(SETTINGS | {"FLWR_HOME": str(home)})
+        import_module("fedrepay.client.app")  # so that a fork need not
+        replaced = _Replaced(self.check)
+        address = f"127.0.0.1:{self.port}"
+        told = _listen()  # before the forks: a signal between them must not leave a child behind
+        children = {
+            "SuperNode": _fork(partial(self._supernode, replaced)),
+            "executor": _fork(partial(_execute, replaced, address, secret.hex().encode())),
+        }
+        ended = _watch(children, told)
+        if ended:
+            raise NetworkError(
+                f"The member's {ended} ended by itself.",
+                "Flower's log above has the reason (reference: key not registered, wrong certificates, port taken).",
+            )
+
+    def _supernode(self, replaced: "_Replaced") -> None:
+        replaced.utils.start_parent_process_monitor(os.getppid())
+        replaced.time.sleep = _sleep_less  # type: ignore[attr-defined]
+        replaced.client.time = replaced.time  # type: ignore[attr-defined]
+        replaced.client.pull_objects = partial(  # type: ignore[attr-defined]
+            replaced.client.pull_objects, initial_backoff=FIRST_PULL
+        )
+        member = f"{relay.UNIX}{self.socket.resolve()}"
+        sys.argv = [
+            "flower-supernode",
+            *("--superlink", self.superlink, "--root-certificates", str(self.certificates)),
+            *("--auth-supernode-private-key", str(self.folder / node_key.PRIVATE)),
+            *("--isolation", "process", "--superexec-auth-secret-file", str(self.folder / SECRET)),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--node-config", f'member="{member}"'),
+        ]
+        replaced.cli.flower_supernode()
+
+
+class _Replaced:
+    """Flower's modules, imported once before the forks, and what stands in for parts of them."""
+
+    def __init__(self, check: Callable[[bytes], None]) -> None:
+        self.cli = import_module("flwr.supernode.cli.flower_supernode")
+        self.client = import_module("flwr.supernode.start_client_internal")
+        self.app = import_module("flwr.supernode.runtime.run_clientapp")
+        self.superexec = import_module("flwr.supercore.superexec.run_superexec")
+        self.utils = import_module("flwr.supercore.app_utils")
+        self.time = ModuleType("time")
+        self.time.__dict__.update(time.__dict__)
+        install = self.app.install_from_fab
+
+        def checked(content: bytes, *args: Any, **kwargs: Any) -> Any:
+            check(content)
+            return install(content, *args, **kwargs)
+
+        self.app.install_from_fab = checked  # type: ignore[attr-defined]
+        self.app.pull_and_inflate_object_from_tree = partial(  # type: ignore[attr-defined]
+            self.app.pull_and_inflate_object_from_tree, initial_backoff=FIRST_PULL
+        )
+
+
+def _sleep_less(seconds: float) -> None:
+    time.sleep(seconds * FASTER)
+
+
+def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
+    """Take tasks from the SuperNode and fork for each."""
+    from flwr.supercore.constant import TaskType  # noqa: PLC0415 - heavy
+    from flwr.supercore.superexec.executor import (  # noqa: PLC0415
+        ExecutionSpec,
+        LaunchResult,
+        SubprocessExecutor,
+    )
+
+    class Forking(SubprocessExecutor):
+        def get_eligible_capacity(self, supported_task_types: set[TaskType], **_kwargs: Any) -> Any:
+            return supported_task_types & {TaskType.CLIENT_APP}, set()
+
+        def launch(self, spec: ExecutionSpec) -> LaunchResult:
+            if spec.task_type != TaskType.CLIENT_APP:
+                return LaunchResult.failed(f"this node runs ClientApps only, not {spec.task_type}")
+            _fork(
+                partial(
+                    replaced.app.run_clientapp,
+                    runtime_api_address=spec.runtime_api_address,
+                    token=spec.token,
+                    insecure=spec.insecure,
+                    certificates=None,
+                    parent_pid=spec.parent_pid,
+                )
+            )
+            return LaunchResult.accepted()
+
+    replaced.superexec.get_executor = lambda *_args, **_kwargs: Forking()  # type: ignore[attr-defined]
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a ClientApp: its answer says how it went
+    replaced.superexec.run_superexec(
+        runtime_api_address=address, insecure=True, superexec_auth_secret=secret, parent_pid=os.getppid()
+    )
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """Do the work in a child and give its process id; the child never returns."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        work()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException:  # noqa: BLE001  # a child has nobody to tell but its log
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _listen() -> list[bool]:
+    """Note SIGTERM and Ctrl-C instead of dying of them: the list is filled when one has come."""
+    told: list[bool] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_signal: told.append(True))
+    return told
+
+
+def _watch(children: dict[str, int], told: list[bool]) -> str:
+    """Wait until a child ends or we are told to; then end the others, the SuperNode first.
+
+    Returns:
+        the child that ended by itself, or "".
+    """
+    ended = ""
+    while not told and not ended:
+        ended = next((name for name, pid in children.items() if _gone(pid)), "")
+        time.sleep(0.1)
+    for name, pid in children.items():
+        if name != ended:
+            _end(pid)
+    return "" if told else ended
+
+
+def _gone(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] != 0
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _ENDING
+    while not _gone(pid):
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return
+        time.sleep(0.05)

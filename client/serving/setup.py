@@ -1,0 +1,121 @@
+"""A member's folder on disk: its keys, what others must know of it, and the member that answers out of it."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedrepay.client import node_key
+from fedrepay.client.identity import Identity
+from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+from fedrepay.shared.trust.roster import Entry
+
+if TYPE_CHECKING:
+    from fedrepay.client.data.table import Table
+    from fedrepay.client.member import Member
+    from fedrepay.shared.schema.codebook import CodeBook
+
+ENTRY = "entry.json"
+
+
+def create(name: str, folder: Path) -> Entry:
+    """Make a member's keys and ``entry.json``, which the others may see.
+
+    Raises:
+        ArgumentError: the name cannot stand in a roster.
+        StorageError: the folder holds keys already, or cannot be written.
+    """
+    identity = Identity.create(name)
+    try:
+        identity.entry()
+    except ValueError as error:
+        raise ArgumentError(
+            f"{name!r} cannot be a member's name.",
+            "Use 1 to 64 letters, digits, dots, dashes or underscores.",
+        ) from error
+    identity.save(folder)
+    node_key.create(folder)
+    entry = Identity.load(name, folder).entry()
+    text = {
+        "name": entry.name,
+        "signing": entry.signing.hex(),
+        "sealing": entry.sealing.hex(),
+        "node": entry.node.hex(),
+    }
+    try:
+        (folder / ENTRY).write_text(json.dumps(text, indent=1) + "\n")
+    except OSError as error:
+        raise StorageError(
+            f"{folder / ENTRY} cannot be written: {error.strerror}.", "Free the disk."
+        ) from error
+    return entry
+
+
+def identity(folder: Path) -> Identity:
+    """The keys of a folder that :func:`create` made.
+
+    Raises:
+        StorageError: it is no such folder.
+    """
+    try:
+        name = str(json.loads((folder / ENTRY).read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{folder / ENTRY} is missing or damaged.", "`fedrepay member init` makes a member's folder."
+        ) from error
+    return Identity.load(name, folder)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files a member serves from."""
+
+    schema: Path
+    data: Path | None
+    mapping: Path | None
+    limits: Path | None
+
+
+def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]) -> "Member":
+    """The member of a folder, its rows read and found good: one frozen snapshot as long as it serves.
+
+    Args:
+        folder: made by :func:`create`.
+        sources: schema, rows and limits.
+        observe: told how long each stage took, in seconds.
+
+    Raises:
+        DataError: a row is refused, or there are more customers than the schema allows a member.
+        FedrepayError: a file cannot be used.
+    """
+    from fedrepay.client.limits import Limits, load  # noqa: PLC0415 - heavy
+    from fedrepay.client.member import Member  # noqa: PLC0415
+    from fedrepay.client.snapshot import snapshot  # noqa: PLC0415
+    from fedrepay.client.store import MemberStore  # noqa: PLC0415
+    from fedrepay.shared.schema import codebook  # noqa: PLC0415
+
+    mine = identity(folder)
+    book = codebook.load(sources.schema)
+    limits = Limits() if sources.limits is None else load(sources.limits)
+    frozen = snapshot(book, _rows(book, sources), mine.local)
+    store = MemberStore(folder, time.time)
+    return Member(mine, store, book, lambda: frozen, limits, time.time, observe=observe)
+
+
+def _rows(book: "CodeBook", sources: Sources) -> "Table":
+    from fedrepay.client.data.check import too_many  # noqa: PLC0415 - heavy
+    from fedrepay.client.data.table import load_mapping, read_table  # noqa: PLC0415
+
+    mapping = None if sources.mapping is None else load_mapping(sources.mapping)
+    table, findings = read_table(book, sources.data, mapping, need_outcome=True)
+    file = str(sources.data or sources.mapping)
+    groups = (*findings.groups, *too_many(book, table, findings, file))
+    refused = [group for group in groups if group.kind == "refuse"]
+    if refused:
+        raise DataError(
+            f"{file}: {refused[0].column} must be {refused[0].bound}; {len(refused)} kinds of findings are refused.",
+            "`fedrepay member check-data` with the same files shows all of them.",
+        )
+    return table

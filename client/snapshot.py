@@ -1,0 +1,17 @@
+"""A member's frozen rows and their keyed hash: what a run may not find changed."""
+
+import hmac
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.learning.contribution import Rows, from_table
+from fedrepay.shared.schema.codebook import CodeBook
+
+
+def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
+    """A member's contribution rows and the keyed hash of all that its sums depend on."""
+    rows = from_table(book, table)
+    mac = hmac.new(key, digestmod="sha256")
+    for part in (rows.codes, rows.outcomes, rows.weights):
+        mac.update(part.nbytes.to_bytes(8, "big") + part.tobytes())
+    mac.update(rows.customers.to_bytes(8, "big"))
+    return rows, mac.digest()
