@@ -14,7 +14,8 @@ FedrepayError                     exit
 ├── BudgetError                     7   the ledger or a limit says stop
 ├── CohortError                     8   too few members are left
 ├── ReleaseError                    9   a release that must not be used
-└── NetworkError                   10   another party, or its port, is not there
+├── NetworkError                   10   another party, or its port, is not there
+└── AttackError                    11   a defence did not hold, or an attack's control failed
 
 Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each exit code.
 """
@@ -118,3 +119,9 @@ class NetworkError(FedrepayError):
     """Another party cannot be reached, or does not let us in."""
 
     exit_code = 10
+
+
+class AttackError(FedrepayError):
+    """An attack got more than its defence promises, or nothing even without the defence."""
+
+    exit_code = 11

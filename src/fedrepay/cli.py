@@ -7,6 +7,7 @@ import typer
 from fedrepay.client.commands import member, recommend, rules, schema
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
+from fedrepay.simulations.attacks import commands as attacks
 
 app = typer.Typer(
     name="fedrepay",
@@ -18,6 +19,7 @@ app = typer.Typer(
     "Start with: fedrepay simulate --out runs/first",
 )
 app.add_typer(commands.app)
+app.add_typer(attacks.app)
 app.add_typer(recommend.app)
 app.add_typer(schema.app, name="schema")
 app.add_typer(rules.app, name="rules")

@@ -1,0 +1,69 @@
+"""The attacks by name; a module is loaded only when its attack runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from fedrepay.shared.errors import ArgumentError, AttackError
+from fedrepay.simulations.attacks.base import Finding, Options
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the list.
+
+    Attributes:
+        threat: the row of docs/threat-model.md.
+        line: what the adversary does.
+        reads: which folders of a run it can attack: ``transcript``, ``release``.
+    """
+
+    threat: str
+    line: str
+    reads: tuple[str, ...] = ()
+
+
+ATTACKS = {
+    "ckks": Entry("B9", "compute the members' key from one decrypted CKKS sum"),
+    "oracle": Entry("B9", "learn the key from what a member accepts or refuses"),
+    "shift": Entry("B2", "change, double, omit or swap sums", ("transcript",)),
+    "ghost": Entry("B3", "put members of one's own into the roster"),
+    "differencing": Entry("B6", "call a member dropped, subtract two sums", ("transcript",)),
+    "collude": Entry("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
+    "subtract": Entry("B18", "subtract one's own book from the opened sum", ("release",)),
+    "inversion": Entry("B1", "compute records back from a gradient"),
+    "membership": Entry("B4", "tell whether a customer was trained on"),
+    "canary": Entry("B4", "measure the noise on the real path against the claim"),
+    "poisoning": Entry("B5", "send a false update, 1 member of 10"),
+}
+"""Every attack, in the order of the list."""
+
+
+def load(name: str) -> Callable[[Options], Finding]:
+    """The attack of that name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if name not in ATTACKS:
+        raise ArgumentError(f"There is no attack {name!r}.", f"Choose one of {', '.join(ATTACKS)}.")
+    attack: Callable[[Options], Finding] = import_module(f"fedrepay.simulations.attacks.{name}").run
+    return attack
+
+
+def check(finding: Finding) -> None:
+    """Refuse a finding that is bad news, or none.
+
+    Raises:
+        AttackError: a defence did not hold, or the control did not succeed.
+    """
+    if not finding.bites:
+        raise AttackError(
+            f"The attack {finding.attack!r} did not succeed even with its defence off, so it says nothing.",
+            "It is broken here: report it with the table above, the seed and the folder it was given.",
+        )
+    if not finding.held:
+        raise AttackError(
+            f"The attack {finding.attack!r} got more than it may with its defence on ({finding.threat}).",
+            "Use no release of this build. Report the table above; docs/attacks.md says what it must show.",
+        )
