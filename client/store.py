@@ -23,18 +23,38 @@ T = TypeVar("T")
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
 )
+_REMEMBERED = ("approved_code", "blocked", "confirmed")
+_ANSWERED = ("hello", "introduce", "seed", "context", "confirm", "write", "close", "votes")
+WRITES = (
+    "create",
+    *(f"remember {fact}" for fact in _REMEMBERED),
+    *(f"remember reply:{kind}" for kind in _ANSWERED),
+    *(f"charge {status}" for status in ("reserved", "unprotected", "rolled-back")),
+    *("submit", "record_opening", "store_opened", "store_release"),
+)
+"""Every point at which a member's state changes; what must hold, holds wherever a process dies between them."""
+Writes = Callable[[str, str], None]
+"""Told (point of ``WRITES``, ``commit`` or ``committed``) inside each transaction and after it."""
 
 
 class MemberStore:
     """The only door to the member's SQLite file.
 
+    Args:
+        folder: where the state lives.
+        clock: seconds since 1970, for the ledger.
+        writes: told of every write; an error it raises inside a transaction undoes that transaction.
+
     Raises:
         StorageError: the folder cannot be written, the disk is full, or the file is damaged.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], float], writes: Writes = lambda _point, _moment: None
+    ) -> None:
         self.folder = folder
         self._clock = clock
+        self._writes = writes
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
@@ -49,7 +69,15 @@ class MemberStore:
             ) from error
         self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
         sa.event.listen(self._engine, "connect", _pragmas)
-        self._guarded(tables.META.create_all)
+        self._write("create", tables.META.create_all)
+
+    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
+        def watched(connection: sa.Connection) -> None:
+            work(connection)
+            self._writes(point, "commit")
+
+        self._guarded(watched)
+        self._writes(point, "committed")
 
     def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
         try:
@@ -73,7 +101,7 @@ class MemberStore:
 
     def remember(self, **facts: bytes) -> None:
         """Write facts in one transaction."""
-        self._guarded(lambda c: _put(c, facts))
+        self._write(f"remember {[*facts][-1]}", lambda c: _put(c, facts))
 
     # --- ledger ---
 
@@ -123,7 +151,7 @@ class MemberStore:
             _append(connection, entry)
             _put(connection, facts)
 
-        self._guarded(work)
+        self._write(f"charge {status}", work)
 
     # --- uploads and openings ---
 
@@ -144,7 +172,7 @@ class MemberStore:
                 )
             )
 
-        self._guarded(work)
+        self._write("submit", work)
 
     def uploads(self, run: int) -> tuple[tuple[int, int, bytes, bytes], ...]:
         """(round, attempt, config digest, signed header) of all uploads of the run, in order."""
@@ -183,7 +211,8 @@ class MemberStore:
 
     def record_opening(self, run: int, opening: Opening) -> None:
         """Record that this sum, and no other of its round, is about to be opened."""
-        self._guarded(
+        self._write(
+            "record_opening",
             lambda c: c.execute(
                 sa.insert(tables.OPENINGS).values(
                     run=run,
@@ -193,7 +222,7 @@ class MemberStore:
                     config=opening.config,
                     values=None,
                 )
-            )
+            ),
         )
 
     def store_opened(self, run: int, round_: int, values: bytes) -> None:
@@ -211,7 +240,7 @@ class MemberStore:
                 .values(upload=b"")
             )
 
-        self._guarded(work)
+        self._write("store_opened", work)
 
     # --- releases ---
 
@@ -223,7 +252,7 @@ class MemberStore:
             connection.execute(sa.insert(tables.RELEASES).values(number=number, release=release, votes=votes))
             connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key.in_(forget)))
 
-        self._guarded(work)
+        self._write("store_release", work)
 
     def release(self) -> tuple[int, bytes, bytes] | None:
         """(number, release, votes) of the newest release, or None."""

@@ -6,9 +6,11 @@ Flower run carries an interrupted one on. Run configuration: ``coordinator-folde
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
@@ -18,6 +20,10 @@ from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.wire import Reply
 
+Answer = tuple[str, Reply | None, str]
+"""(target, its answer or None, the reason there is none)."""
+Exchange = Callable[[Coordinator, Ask, float], Iterator[Answer]]
+"""Sends an ask and gives each answer as it comes, within so many seconds."""
 RECORD = "fedrepay"
 POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
 log = logging.getLogger(__name__)
@@ -32,18 +38,25 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def serve(grid: Grid, folder: Path) -> None:
+    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`."""
+    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    nodes = tuple(str(node) for node in sorted(grid.get_node_ids()))
+    carry(store, load_key(folder), nodes, partial(_exchange, grid))
+
+
+def carry(
+    store: CoordinatorStore, key: Ed25519PrivateKey, nodes: tuple[str, ...], exchange: Exchange
+) -> None:
     """Restore the run from its events and go on until it is done.
 
     Raises:
-        ProtocolError: there is no run to carry.
+        ProtocolError: there is no run to carry, or a member ended the epoch.
         CohortError: too few members are left.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
     plan = store.plan()
     if plan is None:
         raise ProtocolError("The coordinator's store holds no run.", "Start one first.")
-    nodes = tuple(str(node) for node in sorted(grid.get_node_ids()))
-    coordinator = Coordinator(plan, load_key(folder), nodes)
+    coordinator = Coordinator(plan, key, nodes)
     for event in store.events(plan.run):
         coordinator.state.apply(event)
 
@@ -54,14 +67,12 @@ def serve(grid: Grid, folder: Path) -> None:
             coordinator.state.apply(event)
 
     while (ask := coordinator.ask()) is not None:
-        for name, reply, reason in _exchange(grid, coordinator, ask, plan.timeout):
+        for name, reply, reason in exchange(coordinator, ask, plan.timeout):
             take(coordinator.receive(ask, name, reply, reason))
         take(coordinator.finish(ask))
 
 
-def _exchange(
-    grid: Grid, coordinator: Coordinator, ask: Ask, timeout: float
-) -> Iterator[tuple[str, Reply | None, str]]:
+def _exchange(grid: Grid, coordinator: Coordinator, ask: Ask, timeout: float) -> Iterator[Answer]:
     """Send an ask and give each answer as it comes: (name, reply or None, reason)."""
     messages = [
         Message(

@@ -4,6 +4,7 @@ SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and no
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,19 +30,38 @@ _events = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+_EVENTS = (
+    *("answer:hello", "answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
+    *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
+    *("closing", "written", "unwritten", "vote", "stored", "done"),
+)
+WRITES = ("create", "begin", *(f"append {kind}" for kind in _EVENTS))
+"""Every point at which the coordinator's state changes."""
+Writes = Callable[[str, str], None]
+"""Told (point of ``WRITES``, ``commit`` or ``committed``) inside each transaction and after it."""
 
 
 class CoordinatorStore:
     """Plans and events.
 
+    Args:
+        url: the database, as SQLAlchemy names it.
+        writes: told of every write; an error it raises inside a transaction undoes that transaction.
+
     Raises:
         StorageError: the database cannot be reached or written.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, writes: Writes = lambda _point, _moment: None) -> None:
+        self._writes = writes
         self._engine = sa.create_engine(url)
+        self._write("create", _meta.create_all)
+
+    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
         with self._guarded() as connection:
-            _meta.create_all(connection)
+            work(connection)
+            self._writes(point, "commit")
+        self._writes(point, "committed")
 
     def _guarded(self) -> "_Guarded":
         return _Guarded(self._engine)
@@ -52,13 +72,16 @@ class CoordinatorStore:
         Raises:
             StorageError: its number is not higher than every run before.
         """
-        with self._guarded() as connection:
+
+        def work(connection: sa.Connection) -> None:
             last = connection.execute(sa.select(sa.func.max(_runs.c.run))).scalar()
             if last is not None and plan.run <= last:
                 raise StorageError(
                     f"Run {plan.run} is not above the last run, {last}.", "Run numbers only grow."
                 )
             connection.execute(sa.insert(_runs).values(run=plan.run, plan=plan.encode()))
+
+        self._write("begin", work)
 
     def plan(self) -> RunPlan | None:
         """The newest run's plan."""
@@ -70,11 +93,8 @@ class CoordinatorStore:
         """Store events in order, in one transaction, before they are acted on."""
         if not events:
             return
-        with self._guarded() as connection:
-            connection.execute(
-                sa.insert(_events),
-                [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events],
-            )
+        rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
+        self._write(f"append {events[-1].kind}", lambda c: c.execute(sa.insert(_events), rows))
 
     def events(self, run: int) -> list[Event]:
         """All events of a run, in order."""
