@@ -2,7 +2,8 @@
 
 Order (protocol.md, *One round*): size → signature → epoch and roster → monotone → headers → tag →
 limits → ledger. Believes no number it was sent. Refusal codes, closed: ``size epoch roster seed
-context monotone rollback headers tag canary snapshot schema limits budget history lost-attempt release``.
+context monotone rollback headers tag canary snapshot schema model limits budget history lost-attempt
+release``.
 """
 
 from collections.abc import Mapping
@@ -12,12 +13,21 @@ from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.plan import is_over, sum_sizes
+from fedrepay.shared.trust.plan import is_over, run_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum, canonical
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
 MAX_OWN = 1 << 20
+
+
+@dataclass(frozen=True)
+class Held:
+    """A torch module that a member holds, as :class:`LocalTerms` names one."""
+
+    name: str
+    hash: bytes
+    parameters: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class View:
     opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
     opened_mac: bytes
     terms: bytes | None  # what the run's constants were when this member first reserved in it
+    model: Held | None = None  # the torch module this member's own configuration names
 
 
 def check_size(shared: bytes, own: bytes) -> None:
@@ -65,6 +76,7 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
     held = (view.schema_hash, view.dimension, view.heads)
     if (config.schema_hash, config.dimension, config.heads) != held:
         raise Refusal("schema", "The run uses another schema or code book than this member holds.")
+    _check_model(view, config)
     _check_history(view, config)
     return config
 
@@ -80,9 +92,27 @@ def terms(config: RoundConfig) -> bytes:
                 "delta": config.delta,
                 "rounds": config.rounds,
                 "max_attempts": config.max_attempts,
+                "local": None if config.local is None else config.local.model_dump(),
             }
         )
     )
+
+
+def _check_model(view: View, config: RoundConfig) -> None:
+    """In local mode the run's module is the one this member's own configuration names; nothing is imported."""
+    if config.local is None:
+        return
+    asked = Held(config.local.model, config.local.model_hash, config.local.parameters)
+    if view.model is None:
+        raise Refusal("model", "The run trains a torch module, and this member is configured with none.")
+    if asked.name != view.model.name:
+        raise Refusal("model", "The run trains another torch module than this member is configured with.")
+    if asked != view.model:
+        raise Refusal(
+            "model",
+            "The run's torch module has other parameters or initial values than this member's.",
+            "All members need the same code of the module, and the same version of torch.",
+        )
 
 
 def _check_cohort(view: View, cohort: tuple[str, ...]) -> None:
@@ -206,4 +236,4 @@ def is_closing(config: RoundConfig) -> bool:
 
 def sizes(config: RoundConfig) -> tuple[int, ...]:
     """Values in each sum of the run."""
-    return sum_sizes(config.learner, config.dimension, config.rounds, config.heads)
+    return run_sizes(config)

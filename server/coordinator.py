@@ -12,9 +12,8 @@ from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.plan import RunPlan, is_over, sum_sizes
+from fedrepay.shared.trust.plan import RunPlan, is_over, run_chunks
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import (
     Attempt,
@@ -44,9 +43,6 @@ class Coordinator:
         self.nodes = nodes
         self.state = State()
         self._key = key
-        self._sizes = tuple(
-            chunk_count(size) for size in sum_sizes(plan.learner, plan.dimension, plan.rounds, plan.heads)
-        )
         self._sum: PublicSum | None = None
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
         self._failed: set[str] = set()  # members lost in the open attempt
@@ -106,6 +102,7 @@ class Coordinator:
                 rounds=plan.rounds,
                 max_attempts=plan.max_attempts,
                 timeout=plan.timeout,
+                local=plan.local,
             ),
         )
 
@@ -242,7 +239,7 @@ class Coordinator:
         if reply.kind == "need":
             return self._need(name, reply.need)
         upload = Upload.decode(reply.body)
-        chunks = self._sizes[record.config.round]
+        chunks = run_chunks(self.plan, len(self.epoch.roster.names))[record.config.round]
         header = check_upload(upload, record.signed, record.config, self.epoch, name, chunks)
         if self._sum is None:
             self._sum = PublicSum(chunks)

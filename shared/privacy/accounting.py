@@ -2,14 +2,16 @@
 
 Gaussian DP: Dong, Roth and Su (2022). Filter over retries: ΣΔ²/σ² ≤ μ² (Smith and Thakurta 2022;
 Whitehouse et al. 2023). A sum of H discrete shares of width ≥ 4 is as private as the continuous
-Gaussian whose variance is smaller by 4 (protocol, *Noise and the accountant*).
+Gaussian whose variance is smaller by 4 (protocol, *Noise and the accountant*). That survives Poisson sampling:
+the bound on the ratio of densities holds for each sample, so for their mixture (ADR 14).
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy.noise import DISTANCE
@@ -63,6 +65,43 @@ class Mechanism:
         honest = max(1, self.cohort - (self.colluders if colluders is None else colluders))
         left = honest * self.share_variance - _LEMMA_VARIANCE
         return self.sensitivity / math.sqrt(left) if left > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class SampledSteps:
+    """DP-SGD steps of one attempt in local mode: each samples customers with rate q and adds all noise itself.
+
+    What a member sends is post-processing of its own steps, so neither masks nor other members' noise count.
+
+    Attributes:
+        sensitivity: L2 norm of one customer's part of a step's sum, grid units.
+        variance: of the noise in a step, grid units².
+        sampling_rate: q, the chance of each customer to be in a step.
+        steps: how many.
+        cohort: members that each add as much noise to the opened sum.
+        size: values in a step.
+    """
+
+    sensitivity: int
+    variance: float
+    sampling_rate: float
+    steps: int
+    cohort: int
+    size: int
+
+    def mu(self) -> float:
+        """Gaussian-DP parameter of one step on its sample."""
+        left = self.variance - _LEMMA_VARIANCE
+        return self.sensitivity / math.sqrt(left) if left > 0 else math.inf
+
+
+Charged: TypeAlias = Mechanism | SampledSteps
+"""What an attempt is charged with."""
+
+
+def charged_of(facts: Mapping[str, Any]) -> Charged:
+    """A charge as the ledger stores it."""
+    return SampledSteps(**facts) if "sampling_rate" in facts else Mechanism(**facts)
 
 
 def gdp_delta(mu: float, epsilon: float) -> float:
@@ -181,9 +220,10 @@ def plan_attempt(
     )
 
 
-def check_width(mechanism: Mechanism) -> None:
-    """Raise BudgetError if a share is narrower than 4 grid units, where the lemma would not hold."""
-    width = math.sqrt(mechanism.share_variance)
+def check_width(mechanism: Charged) -> None:
+    """Raise BudgetError if a member's noise is narrower than 4 grid units, where the lemma would not hold."""
+    alone = isinstance(mechanism, SampledSteps)
+    width = math.sqrt(mechanism.variance if alone else mechanism.share_variance)
     if width < SMALLEST_WIDTH:
         raise BudgetError(
             f"A noise share {width:.2f} grid units wide is too narrow; {SMALLEST_WIDTH} is the least.",
@@ -204,14 +244,19 @@ def overflow_ok(cohort: int, n_max: int, entry: int, total_variance: float, modu
     return 2 * (cohort * n_max * entry + math.ceil(11 * math.sqrt(total_variance))) < modulus
 
 
+Events: TypeAlias = tuple[tuple[float, float, int], ...]
+"""(noise multiplier, sampling rate, how often)."""
+
+
 @lru_cache(maxsize=1024)
-def _pld_epsilon(events: tuple[tuple[float, int], ...], delta: float, draws: int) -> float:
-    from dp_accounting import GaussianDpEvent  # noqa: PLC0415 - slow to import
+def _pld_epsilon(events: Events, delta: float, draws: int) -> float:
+    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent  # noqa: PLC0415 - slow to import
     from dp_accounting.pld import PLDAccountant  # noqa: PLC0415 - slow to import
 
     accountant = PLDAccountant(value_discretization_interval=_interval(events))
-    for multiplier, count in events:
-        accountant.compose(GaussianDpEvent(multiplier), count)
+    for multiplier, rate, count in events:
+        whole = GaussianDpEvent(multiplier)
+        accountant.compose(whole if rate == 1 else PoissonSampledDpEvent(rate, whole), count)
     epsilon = 0.0
     while (left := delta - _sampler_delta(draws, epsilon)) > 0:  # rises until ε pays for its own e^ε
         found = float(accountant.get_epsilon(left)) + _LEMMA_EPSILON
@@ -221,14 +266,14 @@ def _pld_epsilon(events: tuple[tuple[float, int], ...], delta: float, draws: int
     return math.inf
 
 
-def _interval(events: Iterable[tuple[float, int]]) -> float:
+def _interval(events: Events) -> float:
     """Grid of the privacy loss: 1e-4, coarser (still an upper bound) where the loss itself is large."""
-    mu_squared = sum(count / multiplier**2 for multiplier, count in events)
+    mu_squared = sum(count * (rate / multiplier) ** 2 for multiplier, rate, count in events)
     return 1e-4 * max(1.0, mu_squared)
 
 
 def composed_epsilon(
-    mechanisms: Iterable[Mechanism], delta: float, *, colluders: int | None = None, memberships: int = 1
+    mechanisms: Iterable[Charged], delta: float, *, colluders: int | None = None, memberships: int = 1
 ) -> float:
     """ε at ``delta`` of all these mechanisms together, of one run or of many (a member's year).
 
@@ -236,20 +281,25 @@ def composed_epsilon(
         mechanisms: every attempt that was charged.
         delta: δ of the whole composition.
         colluders: how many members give their noise away; default: what each mechanism planned for.
-        memberships: how many members hold the same person; the sensitivity grows by as much.
+        memberships: how many members hold the same person; the sensitivity grows by as much where noise is
+            shared, and there are as many steps where each member adds its own.
 
     Returns:
         ε, an upper bound; infinite if no ε holds at this δ.
     """
-    counts: Counter[float] = Counter()
+    counts: Counter[tuple[float, float]] = Counter()
     draws = 0
     for mechanism in mechanisms:
-        mu = memberships * mechanism.mu(colluders)
+        if isinstance(mechanism, SampledSteps):
+            mu, rate, often = mechanism.mu(), mechanism.sampling_rate, memberships * mechanism.steps
+            draws += often * mechanism.size
+        else:
+            mu, rate, often = memberships * mechanism.mu(colluders), 1.0, 1
+            draws += mechanism.cohort * mechanism.size
         if math.isinf(mu):
             return math.inf
         # Twelve digits, rounded down: equal mechanisms become one event and the bound stays a bound.
-        counts[float(f"{(1 - 1e-11) / mu:.11e}")] += 1
-        draws += mechanism.cohort * mechanism.size
+        counts[float(f"{(1 - 1e-11) / mu:.11e}"), rate] += often
     if not counts:
         return 0.0
-    return _pld_epsilon(tuple(sorted(counts.items())), delta, draws)
+    return _pld_epsilon(tuple(sorted((*key, often) for key, often in counts.items())), delta, draws)

@@ -127,3 +127,23 @@ TORCH_PAIRS = Packing(48, fields=2, field_bits=24, value_bits=19)
 
 TORCH_TRIPLES = Packing(48, fields=3, field_bits=16, value_bits=11)
 """Three values a slot (5.3 bytes a value), up to 32 members."""
+
+SMALLEST_UPDATE_BITS = 15
+
+
+def update_packing(members: int) -> Packing:
+    """Updates of a torch module at t = 46 bits: 2 × 23 bits with as many bits a value as the members allow.
+
+    Up to 256 members leave 15 bits or more; with more members it is one field a slot, like a GAM sum.
+    """
+    bits = 23 - (members - 1).bit_length()
+    return GAM if bits < SMALLEST_UPDATE_BITS else Packing(46, fields=2, field_bits=23, value_bits=bits)
+
+
+def update_limit(packing: Packing) -> int:
+    """Largest value of an update that one member may send in this packing, both signs."""
+    return (1 << ((packing.value_bits or SINGLE_UPDATE_BITS) - 1)) - 1
+
+
+SINGLE_UPDATE_BITS = 30
+"""Bits of an update alone in its slot: 1,500 members stay far below t/2."""

@@ -1,10 +1,22 @@
 """What a run is, in public numbers that both sides derive alike."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fedrepay.shared.trust.wire import Digest, Heads, Small, Wire
+from fedrepay.shared.secure_sum.packing import GAM, Packing, update_packing
+from fedrepay.shared.secure_sum.ring import chunk_count
+from fedrepay.shared.trust.wire import (
+    Digest,
+    Heads,
+    LearnerName,
+    LocalTerms,
+    Mode,
+    RoundConfig,
+    Small,
+    Wire,
+    check_mode,
+)
 
 LEARNERS = ("dp-newton", "dp-gd")
 NEWTON_MAX_DIMENSION = 512
@@ -15,8 +27,8 @@ class RunPlan(Wire):
 
     run: Small
     schema_hash: Digest
-    mode: Literal["distributed", "none"]
-    learner: Literal["dp-newton", "dp-gd"]
+    mode: Mode
+    learner: LearnerName
     dimension: Annotated[int, Field(ge=1, le=1 << 20)]
     heads: Heads
     epsilon: Annotated[float, Field(gt=0, le=1000)]
@@ -25,6 +37,12 @@ class RunPlan(Wire):
     rounds: Annotated[int, Field(ge=2, le=1000)]
     max_attempts: Annotated[int, Field(ge=0, le=100)] = 3
     timeout: Annotated[float, Field(gt=0)] = 600.0
+    local: LocalTerms | None = None
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> Self:
+        check_mode(self.mode, self.learner, self.local, self.heads)
+        return self
 
 
 def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
@@ -42,15 +60,40 @@ def is_over(rounds: int, mode: str, completed: int, last_void_round: int | None)
 
     Args:
         rounds: sums planned.
-        mode: without noise there is no budget to lose, so the last sum is tried again.
+        mode: only shared noise gives the last sum all that is left; in the other modes it is tried again.
         completed: sums completed.
         last_void_round: the round of the newest attempt if that attempt is void, else None.
     """
-    return completed == rounds or (mode != "none" and last_void_round == rounds - 1)
+    return completed == rounds or (mode == "distributed" and last_void_round == rounds - 1)
 
 
-def sum_sizes(learner: str, dimension: int, rounds: int, heads: int) -> tuple[int, ...]:
+def sum_sizes(
+    learner: str, dimension: int, rounds: int, heads: int, local: LocalTerms | None = None
+) -> tuple[int, ...]:
     """Values in each secure sum of a run: what the coordinator must know to count ciphertexts."""
+    if local is not None:
+        return (1,) + (local.parameters,) * (rounds - 1)
     gradient = heads * dimension
     first = dimension * (dimension + 1) // 2 if learner == "dp-newton" else gradient + 1
     return (first,) + (gradient,) * (rounds - 1)
+
+
+def run_sizes(terms: RunPlan | RoundConfig) -> tuple[int, ...]:
+    """:func:`sum_sizes` of a plan, or of a configuration made from it."""
+    return sum_sizes(terms.learner, terms.dimension, terms.rounds, terms.heads, terms.local)
+
+
+def packing(learner: str, index: int, members: int) -> Packing:
+    """How the values of sum ``index`` lie in slots, for a roster of so many members.
+
+    Local mode counts customers first, in one field a slot; its updates are short numbers and are packed.
+    """
+    return update_packing(members) if learner == "dp-sgd" and index > 0 else GAM
+
+
+def run_chunks(terms: RunPlan | RoundConfig, members: int) -> tuple[int, ...]:
+    """Ciphertexts in each secure sum of a run."""
+    return tuple(
+        chunk_count(size, packing(terms.learner, index, members).fields)
+        for index, size in enumerate(run_sizes(terms))
+    )

@@ -9,10 +9,11 @@ from typing import Annotated, Literal, Self, TypeVar
 
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.remembered import Remembered
 
 MAX_MEMBERS = 1500
 MAX_MESSAGE = 256 << 20  # bytes
@@ -24,6 +25,12 @@ Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
 Small = Annotated[int, Field(ge=0, lt=2**31)]
 Heads = Annotated[int, Field(ge=1, le=8)]
 Tag = Annotated[int, Field(ge=0, lt=2**60)]
+Mode = Literal["distributed", "local", "none"]
+LearnerName = Literal["dp-newton", "dp-gd", "dp-sgd"]
+ModelName = Annotated[
+    str, Field(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
+]
+"""Of a torch module: a shipped one's name or ``module:Class``; compared, shown, and never imported."""
 
 
 M = TypeVar("M", bound="Wire")
@@ -60,6 +67,17 @@ class Wire(BaseModel):
                 f"Bytes are not a {cls.__name__} message.", "Both sides need the same version of fedrepay."
             ) from error
 
+    @classmethod
+    def decode_once(cls, data: bytes) -> Self:
+        """As :meth:`decode`, for public messages that many members of one process get: parsed once."""
+        message = _messages.get((cls, data), len(data), lambda: cls.decode(data))
+        assert isinstance(message, cls)  # noqa: S101 - it was kept under its class
+        return message
+
+
+_messages: Remembered[Wire] = Remembered(32 << 20)
+_verified: Remembered[Wire] = Remembered(64 << 20)
+
 
 class Signed(Wire):
     """Bytes and an Ed25519 signature over them and their kind."""
@@ -74,9 +92,19 @@ class Signed(Wire):
         return cls(body=body, signature=keys.sign(key, type(message).__name__, body))
 
     def verified(self, public: bytes, kind: type[M]) -> M:
-        """Check the signature, then parse."""
-        keys.verify(public, kind.__name__, self.body, self.signature)
-        return kind.decode(self.body)
+        """Check the signature, then parse; once for the same bytes under the same key.
+
+        Raises:
+            ProtocolError: the signature is not ``public``'s, or the body is no such message.
+        """
+
+        def check() -> M:
+            keys.verify(public, kind.__name__, self.body, self.signature)
+            return kind.decode(self.body)
+
+        message = _verified.get((public, kind, self.body, self.signature), len(self.body), check)
+        assert isinstance(message, kind)  # noqa: S101 - it was kept under its kind
+        return message
 
     def digest(self) -> bytes:
         """Identity of the signed body (32 bytes)."""
@@ -174,6 +202,40 @@ class Attempt(Wire):
     completed: bool
 
 
+class LocalTerms(Wire):
+    """Public constants of local mode: which torch module, and how each member trains it (DP-SGD).
+
+    Attributes:
+        model: the module's name; a member compares it with what its own configuration names.
+        model_hash: SHA-256 over names, shapes and types of the parameters and their initial values.
+        parameters: numbers in the module.
+        sampling_rate: q, the chance of each customer to be in a step.
+        local_steps: noisy steps a member takes between two secure sums.
+        clip: C, the most that one customer's gradient may be long.
+        learning_rate: the largest step, in units of a mean gradient divided by C.
+        noise_multiplier: z, a step's noise over its sensitivity; every member proves it again.
+    """
+
+    model: ModelName
+    model_hash: Digest
+    parameters: Annotated[int, Field(ge=1, le=1 << 24)]
+    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+    local_steps: Annotated[int, Field(ge=1, le=1000)]
+    clip: Annotated[float, Field(ge=1e-6, le=1e6)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)]
+    noise_multiplier: Annotated[float, Field(ge=1e-3, le=4096)]
+
+
+def check_mode(mode: str, learner: str, local: LocalTerms | None, heads: int) -> None:
+    """Local mode, its learner and its constants come together, with one outcome; or none of them does.
+
+    Raises:
+        ValueError: which pydantic turns into a refusal of the message.
+    """
+    if len({mode == "local", learner == "dp-sgd", local is not None}) != 1 or (local and heads != 1):
+        raise ValueError("mode local, learner dp-sgd and local terms come together, with one outcome")
+
+
 class RoundConfig(Wire):
     """The same bytes for every member, signed by the coordinator (protocol.md, *One round*)."""
 
@@ -185,8 +247,8 @@ class RoundConfig(Wire):
     cohort: Names
     history: tuple[Attempt, ...]
     schema_hash: Digest
-    mode: Literal["distributed", "none"]
-    learner: Literal["dp-newton", "dp-gd"]
+    mode: Mode
+    learner: LearnerName
     dimension: Small
     heads: Heads
     epsilon: Annotated[float, Field(gt=0, le=1000)]
@@ -195,6 +257,12 @@ class RoundConfig(Wire):
     rounds: Annotated[int, Field(ge=2, le=1000)]
     max_attempts: Annotated[int, Field(ge=0, le=100)]
     timeout: Annotated[float, Field(gt=0)]
+    local: LocalTerms | None = None
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> Self:
+        check_mode(self.mode, self.learner, self.local, self.heads)
+        return self
 
 
 class Header(Wire):

@@ -41,6 +41,16 @@ CONFIG = wire.RoundConfig(
     max_attempts=3,
     timeout=60.0,
 )
+LOCAL = wire.LocalTerms(
+    model="mlp",
+    model_hash=ID,
+    parameters=400,
+    sampling_rate=0.5,
+    local_steps=2,
+    clip=1.0,
+    learning_rate=2.0,
+    noise_multiplier=11.11,
+)
 SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, 2**60 - 1))
 ENTRIES = tuple(Entry(name=n, signing=n.encode() * 32, sealing=n.encode() * 32) for n in "abc")
 
@@ -49,6 +59,8 @@ MESSAGES: list[Wire] = [
     PING,
     ATTEMPT,
     CONFIG,
+    CONFIG.model_copy(update={"mode": "local", "learner": "dp-sgd", "heads": 1, "local": LOCAL}),
+    LOCAL,
     SUM,
     wire.EpochStart(run=1, coordinator=ID, colluders=1),
     wire.Hello(run=1, name="a", signing=ID, sealing=ID, node=b"", nonce=ID, envelope=ID, mask=ID),
