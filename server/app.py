@@ -1,12 +1,15 @@
 """The Flower ServerApp: carries the coordinator's asks to members and their answers back.
 
 A Flower run is only a vehicle: the fedrepay run lives in the coordinator's database, so a new
-Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``.
+Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``, and ``members``, how many
+nodes must be there (0: whoever is).
 """
 
+import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedrepay.server.coordinator import Coordinator
 from fedrepay.server.state import Ask, Event
 from fedrepay.server.store import CoordinatorStore, load_key
-from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.errors import CohortError, ProtocolError, StorageError
 from fedrepay.shared.trust.wire import Reply
 
 Answer = tuple[str, Reply | None, str]
@@ -26,6 +29,7 @@ Exchange = Callable[[Coordinator, Ask, float], Iterator[Answer]]
 """Sends an ask and gives each answer as it comes, within so many seconds."""
 RECORD = "fedrepay"
 POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
+ALONE = 90.0  # seconds to wait for another ServerApp to end; Flower gives one that died up after 60
 log = logging.getLogger(__name__)
 app = ServerApp()
 
@@ -34,14 +38,69 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Carry the newest run of the coordinator's store to its end."""
     folder = Path(str(context.run_config["coordinator-folder"]))
-    serve(grid, folder)
+    members = context.run_config.get("members", 0)
+    with alone(folder, ALONE):
+        serve(grid, folder, members if isinstance(members, int) else 0)
 
 
-def serve(grid: Grid, folder: Path) -> None:
-    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`."""
+@contextmanager
+def alone(folder: Path, seconds: float) -> Iterator[None]:
+    """Carry a coordinator's runs in one process only; the lock ends with the process, however that ends.
+
+    Raises:
+        ProtocolError: another one is still at it after ``seconds``.
+        StorageError: the folder cannot be written.
+    """
+    try:
+        file = (folder / ".carrying").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror}.", "Check rights and disk."
+        ) from error
+    deadline = time.monotonic() + seconds
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ProtocolError(
+                        f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first."
+                    ) from error
+                time.sleep(POLL_FIRST)
+        yield
+
+
+def serve(grid: Grid, folder: Path, members: int = 0) -> None:
+    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
+
+    Args:
+        grid: the wire.
+        folder: the coordinator's.
+        members: how many nodes an epoch begins with; 0 takes whoever is there.
+    """
     store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
-    nodes = tuple(str(node) for node in sorted(grid.get_node_ids()))
+    plan = store.plan()
+    begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
+    nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)
     carry(store, load_key(folder), nodes, partial(_exchange, grid))
+
+
+def _nodes(grid: Grid, members: int, timeout: float) -> tuple[str, ...]:
+    """The nodes that are there, waited for until they are ``members``."""
+    deadline, pause = time.monotonic() + timeout, POLL_FIRST
+    while True:
+        nodes = tuple(str(node) for node in sorted(grid.get_node_ids()))
+        if not members or len(nodes) == members:
+            return nodes
+        if len(nodes) > members or time.monotonic() >= deadline:
+            raise CohortError(
+                f"{len(nodes)} nodes are online where {members} members were expected.",
+                "Start the missing members' nodes, or stop those that are no members; the same command goes on.",
+            )
+        time.sleep(pause)
+        pause = min(POLL_LAST, pause * 1.5)
 
 
 def carry(

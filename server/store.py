@@ -96,9 +96,9 @@ class CoordinatorStore:
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
         self._write(f"append {events[-1].kind}", lambda c: c.execute(sa.insert(_events), rows))
 
-    def events(self, run: int) -> list[Event]:
-        """All events of a run, in order."""
-        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq)
+    def events(self, run: int, after: int = 0) -> list[Event]:
+        """The events of a run in order, without the first ``after`` of them."""
+        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq).offset(after)
         with self._guarded() as connection:
             return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
 

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from fedrepay.client.commands import member, recommend, rules, schema
+from fedrepay.server.commands import coordinator
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 from fedrepay.simulations.attacks import commands as attacks
@@ -24,6 +25,7 @@ app.add_typer(recommend.app)
 app.add_typer(schema.app, name="schema")
 app.add_typer(rules.app, name="rules")
 app.add_typer(member.app, name="member")
+app.add_typer(coordinator.app, name="coordinator")
 
 
 def main() -> None:

@@ -1,0 +1,161 @@
+"""``fedrepay coordinator``: options and screen of the operator's commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What the consortium's operator does; the coordinator reads none of what passes.",
+)
+Folder = Annotated[
+    Path, typer.Option(help="The coordinator's folder, made by `coordinator init`.", show_default=False)
+]
+SuperLink = Annotated[str, typer.Option(help="HOST:PORT of the SuperLink, on loopback.")]
+_ADDRESS = "127.0.0.1:9093"
+
+_INIT = (
+    "Make a coordinator: its signing key, a certificate authority of its own, the front's certificate, and the "
+    "secret between Flower's processes.\n\n"
+    "Shows the commands of Flower's SuperLink to run beside `coordinator front`. Give ca.pem to the members.\n\n"
+    "\b\nfedrepay coordinator init --folder coordinator --host consortium.example"
+)
+_REGISTER = (
+    "Let a member's node in, by the node.pub that `fedrepay member init` made. A key is registered once, for ever: "
+    "Flower takes no key again that was taken away.\n\n"
+    "\b\nfedrepay coordinator register bank-a bank-a/node.pub --folder coordinator"
+)
+_FRONT = (
+    "Run the front: TLS for the members' nodes, and nothing but what a registered node needs.\n\n"
+    "The SuperLink behind it stays on loopback, since its port also takes orders from anybody.\n\n"
+    "\b\nfedrepay coordinator front --folder coordinator --host 0.0.0.0 --port 443"
+)
+_TRAIN = (
+    "Start a run over the network, or carry an interrupted one on; its progress is shown until it is done.\n\n"
+    "An unfinished run goes on whatever the options say. Ctrl-C leaves it where it is.\n\n"
+    "\b\nfedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --epsilon 1"
+)
+
+
+@app.callback()
+def coordinator() -> None:
+    """What the consortium's operator does."""
+
+
+@app.command(help=_INIT)
+def init(
+    folder: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    host: Annotated[
+        list[str] | None, typer.Option(help="Name or address that members know the front by (repeatable).")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the SuperLink, on loopback.")] = 9093,
+) -> None:
+    """Make a coordinator; the help text stands in ``_INIT``."""
+    import shlex
+
+    from fedrepay.server.network import certificates, superlink
+    from fedrepay.server.store import load_key
+    from fedrepay.shared.errors import ArgumentError
+    from fedrepay.shared.trust import keys
+
+    if (folder / certificates.AUTHORITY).exists():
+        raise ArgumentError(f"{folder} holds a coordinator already.", "Choose another --folder.")
+    key = load_key(folder)
+    certificates.create(folder, host or [])
+    superlink.make_secret(folder)
+    typer.echo(f"Coordinator's signing key: {keys.public_bytes(key).hex()}")
+    typer.echo(f"For the members: {folder / certificates.AUTHORITY}\nBeside `coordinator front`, run:")
+    settings = " ".join(f"{name}={value}" for name, value in superlink.SETTINGS.items())
+    home = f"FLWR_HOME={shlex.quote(str(folder / superlink.HOME))}"
+    for command in superlink.commands(folder, port).values():
+        typer.echo(f"  {settings} {home} {shlex.join([Path(command[0]).name, *command[1:]])}")
+
+
+@app.command(help=_REGISTER)
+def register(
+    name: Annotated[str, typer.Argument(help="The member's name.", show_default=False)],
+    key: Annotated[Path, typer.Argument(help="Its node.pub.", show_default=False)],
+    folder: Folder,
+    superlink: SuperLink = _ADDRESS,
+) -> None:
+    """Let a node in; the help text stands in ``_REGISTER``."""
+    from fedrepay.server.network.certificates import AUTHORITY
+    from fedrepay.server.network.superlink import Control
+    from fedrepay.shared.errors import ArgumentError
+
+    try:
+        public = key.read_bytes()
+    except OSError as error:
+        raise ArgumentError(
+            f"{key} cannot be read: {error.strerror}.", "Name the member's node.pub."
+        ) from error
+    node = Control(superlink, folder / AUTHORITY).register(public, name)
+    typer.echo(f"{name} is node {node}.")
+
+
+@app.command(help=_FRONT)
+def front(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8443,
+    superlink: SuperLink = _ADDRESS,
+    max_body: Annotated[int, typer.Option(min=1, help="Largest body of a request, in MB.")] = 264,
+) -> None:
+    """Run the front; the help text stands in ``_FRONT``."""
+    from fedrepay.server.network import certificates
+    from fedrepay.server.network import front as fleet_front
+    from fedrepay.shared.errors import ArgumentError
+
+    authority = folder / certificates.AUTHORITY
+    if not authority.is_file():
+        raise ArgumentError(f"{authority} is not there.", "`fedrepay coordinator init` makes it.")
+    application = fleet_front.application(f"https://{superlink}", authority, max_body << 20)
+    fleet_front.run(application, host, port, folder / certificates.CERTIFICATE, folder / certificates.KEY)
+
+
+@app.command(help=_TRAIN)
+def train(
+    folder: Folder,
+    members: Annotated[int, typer.Option(min=3, help="How many members must be there.", show_default=False)],
+    schema: Annotated[
+        Path, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
+    ],
+    superlink: SuperLink = _ADDRESS,
+    epsilon: Annotated[float, typer.Option(help="ε of one customer for the whole release.")] = 1.0,
+    delta: Annotated[
+        float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
+    ] = None,
+    colluders: Annotated[int | None, typer.Option(help="Default max(1, ⌈K/10⌉).", show_default=False)] = None,
+    mode: Annotated[
+        str, typer.Option(help="distributed, or none (unprotected; members must allow it).")
+    ] = "distributed",
+    rounds: Annotated[int | None, typer.Option(help="Secure sums; default 5.", show_default=False)] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds a member has for an answer.")] = 600.0,
+) -> None:
+    """Start or carry on a run; the help text stands in ``_TRAIN``."""
+    from rich.console import Console
+
+    from fedrepay.server.network.certificates import AUTHORITY
+    from fedrepay.server.network.superlink import Control
+    from fedrepay.server.planning import Wishes, next_run
+    from fedrepay.server.training import train as carry
+    from fedrepay.shared.schema import codebook
+
+    console = Console(stderr=True)
+    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout)
+    plan, resumed = next_run(folder, codebook.load(schema), members, wishes)
+    console.print(f"Run {plan.run}{' goes on' if resumed else ''}.", highlight=False)
+    try:
+        seen = carry(
+            Control(superlink, folder / AUTHORITY),
+            folder,
+            members,
+            lambda event: console.print(f"{event.kind} {event.name}".strip(), highlight=False, markup=False),
+        )
+    except KeyboardInterrupt:
+        console.print("Stopped looking. Nothing is lost: the same command goes on.")
+        raise typer.Exit(130) from None
+    console.print(
+        f"Done. Sent {seen.bytes_sent:,} and received {seen.bytes_received:,} bytes.", highlight=False
+    )
