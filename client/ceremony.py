@@ -68,7 +68,7 @@ class Ceremony:
     def seed(self, shared: bytes, _own: bytes) -> Answer:
         """A seeder's contribution, sealed to every member."""
         state = self.state()
-        accepted = Acceptances.decode(shared).signed
+        accepted = Acceptances.decode_once(shared).signed
         epoch.check_acceptances(state.epoch(), accepted, self._store.fact("roster"))
         return epoch.envelopes(self._identity, state).encode(), {}
 
@@ -80,7 +80,7 @@ class Ceremony:
 
     def confirm(self, shared: bytes, own: bytes) -> Answer:
         """Open the context, check its test vector, confirm."""
-        state, message = self.state(), ContextClosing.decode(shared)
+        state, message = self.state(), ContextClosing.decode_once(shared)
         last = self._store.fact("roster")
         epoch.check_acceptances(state.epoch(), message.acceptances, last)
         seed = epoch.group_seed(self._identity, state, own)

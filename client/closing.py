@@ -86,7 +86,7 @@ def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
         Refusal: code ``release``: its writer sealed something else, or to others.
     """
     try:
-        message = SealedRelease.decode(sealed)
+        message = SealedRelease.decode_once(sealed)
         wrapped = dict(message.wrapped).get(identity.name)
         if wrapped is None:
             raise Refusal("release", "The release is not sealed to this member.")

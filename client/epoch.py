@@ -47,7 +47,7 @@ class EpochState(Wire):
 
     def epoch(self) -> Epoch:
         """The public facts of the epoch, once introduced."""
-        return Epoch.of(Introduction.decode(self.introduction))
+        return Epoch.decode(self.introduction)
 
 
 def hello(identity: Identity, signed: Signed, entropy: Entropy) -> tuple[EpochState, Signed]:
@@ -81,8 +81,8 @@ def introduce(
     identity: Identity, state: EpochState, body: bytes, approved_code: str, last_roster: bytes | None
 ) -> tuple[EpochState, Signed]:
     """Check the roster and everybody's hello; accept, or refuse an unknown roster."""
-    introduction = Introduction.decode(body)
-    epoch = Epoch.of(introduction)
+    introduction = Introduction.decode_once(body)
+    epoch = Epoch.decode(body)
     if introduction.start != state.start:
         raise Refusal("epoch", "The roster message belongs to another call for an epoch.")
     if state.introduction not in (b"", body):
@@ -110,7 +110,7 @@ def check_acceptances(epoch: Epoch, signed: tuple[Signed, ...], last_roster: byt
             if required.setdefault(entry.name, entry.signing) != entry.signing:
                 raise Refusal("roster", f"The key of {entry.name} changed without its own signature.")
     for each in signed:
-        claimed = Acceptance.decode(each.body)
+        claimed = Acceptance.decode_once(each.body)
         signing = required.pop(claimed.name, None)
         if signing is None:
             raise Refusal("roster", f"An acceptance by {claimed.name!r} is doubled or from outside.")
@@ -212,7 +212,7 @@ def check_confirmations(epoch: Epoch, seed: bytes, context_id: bytes, signed: tu
     """All K members have confirmed this very context: nobody trains before that."""
     waiting = set(epoch.roster.names)
     for each in signed:
-        name = Confirmation.decode(each.body).name
+        name = Confirmation.decode_once(each.body).name
         if name not in waiting:
             raise Refusal("context", f"A confirmation by {name!r} is doubled or from outside.")
         confirmation = each.verified(epoch.roster.entry(name).signing, Confirmation)

@@ -3,7 +3,8 @@
 Pure. The coordinator can read none of it: envelopes and the secret context are sealed.
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -37,9 +38,9 @@ def start(plan: RunPlan, key: Ed25519PrivateKey) -> Signed:
     return Signed.make(key, message)
 
 
-def nodes_by_name(hellos: Mapping[str, bytes]) -> dict[str, str]:
-    """Member name → the node it answers at."""
-    return {Hello.decode(Signed.decode(body).body).name: node for node, body in hellos.items()}
+def name_in(hello: bytes) -> str:
+    """The name that a signed hello gives."""
+    return Hello.decode(Signed.decode(hello).body).name
 
 
 def introduction(begun: Signed, hellos: Mapping[str, bytes]) -> Introduction:
@@ -68,7 +69,7 @@ def pending(
         return kind, dict.fromkeys(waiting, (shared, b""))
     check_size(len(nodes), EpochStart.decode(begun.body).colluders)
     intro = introduction(begun, answers["hello"])
-    epoch = Epoch.of(intro)
+    epoch = Epoch.decode(intro.encode())
     targets = {
         "introduce": epoch.roster.names,
         "seed": epoch.seeders,
@@ -79,7 +80,8 @@ def pending(
         waiting = [name for name in names if name not in answers.get(kind, {})]
         if waiting:
             shared = _shared(kind, intro, answers)
-            return kind, {name: (shared, _own(kind, name, epoch, answers)) for name in waiting}
+            sealed = _sealed(epoch, answers) if kind in ("context", "confirm") else None
+            return kind, {name: (shared, _own(name, epoch, sealed)) for name in waiting}
     return None
 
 
@@ -95,32 +97,35 @@ def _shared(kind: str, intro: Introduction, answers: Answers) -> bytes:
     return ContextClosing(acceptances=accepted, offer=Signed.decode(offer)).encode()
 
 
-def _own(kind: str, name: str, epoch: Epoch, answers: Answers) -> bytes:
-    if kind not in ("context", "confirm"):
+def _sealed(epoch: Epoch, answers: Answers) -> list[tuple[Signed, ...]]:
+    """Each seeder's envelopes, in the roster's order."""
+    return [Envelopes.decode(answers["seed"][seeder]).signed for seeder in epoch.seeders]
+
+
+def _own(name: str, epoch: Epoch, sealed: list[tuple[Signed, ...]] | None) -> bytes:
+    if sealed is None:
         return b""
-    at = epoch.roster.names.index(name)
-    return Envelopes(
-        signed=tuple(Envelopes.decode(answers["seed"][seeder]).signed[at] for seeder in epoch.seeders)
-    ).encode()
+    at = bisect_left(epoch.roster.names, name)
+    return Envelopes(signed=tuple(each[at] for each in sealed)).encode()
 
 
-def check_answer(kind: str, name: str, body: bytes, begun: Signed, answers: Answers) -> None:
+def check_hello(node: str, body: bytes, run: int, taken: Collection[str]) -> None:
+    """Refuse a hello that is not its sender's, for another run, or under a taken name; raises ProtocolError."""
+    signed = Signed.decode(body)
+    hello = signed.verified(Hello.decode(signed.body).signing, Hello)
+    if hello.run != run or hello.name in taken:
+        raise ProtocolError(
+            f"Node {node} says it is {hello.name!r}, for another run or a name already taken.",
+            "Give every member a name of its own.",
+        )
+
+
+def check_answer(kind: str, name: str, body: bytes, epoch: Epoch) -> None:
     """Refuse an answer that members would refuse anyway, so that its sender is named at once.
 
     Raises:
-        ProtocolError: not such a message, not the sender's, or for another run.
+        ProtocolError: not such a message, or not the sender's.
     """
-    if kind == "hello":
-        signed = Signed.decode(body)
-        hello = signed.verified(Hello.decode(signed.body).signing, Hello)
-        others = nodes_by_name(answers.get("hello", {}))
-        if hello.run != EpochStart.decode(begun.body).run or hello.name in others:
-            raise ProtocolError(
-                f"Node {name} says it is {hello.name!r}, for another run or a name already taken.",
-                "Give every member a name of its own.",
-            )
-        return
-    epoch = Epoch.of(introduction(begun, answers["hello"]))
     signing = epoch.roster.entry(name).signing
     if kind == "seed":
         sent = Envelopes.decode(body).signed

@@ -5,6 +5,8 @@ The shell (``server/app.py``) stores every event before it applies it, so a rest
 goes on. Nothing here reads a clock, a disk or a key that decrypts.
 """
 
+from itertools import islice
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server import ceremony
@@ -50,6 +52,7 @@ class Coordinator:
         self._writers_failed: set[str] = set()
         self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
         self._epoch: Epoch | None = None
+        self._node_of: dict[str, str] = {}
 
     # --- facts ---
 
@@ -57,12 +60,20 @@ class Coordinator:
     def epoch(self) -> Epoch:
         """The epoch, once everybody has said hello."""
         if self._epoch is None:
-            self._epoch = Epoch.of(ceremony.introduction(self._start(), self.state.answers["hello"]))
+            made = ceremony.introduction(self._start(), self.state.answers["hello"])
+            self._epoch = Epoch.decode(made.encode())
         return self._epoch
 
     def node(self, name: str) -> str:
         """The Flower node of a member (or the node itself, before names are known)."""
-        return ceremony.nodes_by_name(self.state.answers.get("hello", {})).get(name, name)
+        return self._named().get(name, name)
+
+    def _named(self) -> dict[str, str]:
+        """Member name → the node it answers at, of the hellos so far."""
+        hellos = self.state.answers.get("hello", {})
+        for node, body in islice(hellos.items(), len(self._node_of), None):
+            self._node_of[ceremony.name_in(body)] = node
+        return self._node_of
 
     def _start(self) -> Signed:
         return ceremony.start(self.plan, self._key)
@@ -216,7 +227,10 @@ class Coordinator:
                 return self._receive_release(name, reply)
             if ask.kind in ("ping", "votes"):
                 return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
-            ceremony.check_answer(ask.kind, name, reply.body, self._start(), self.state.answers)
+            if ask.kind == "hello":
+                ceremony.check_hello(name, reply.body, self.plan.run, self._named())
+            else:
+                ceremony.check_answer(ask.kind, name, reply.body, self.epoch)
         except ProtocolError as error:
             return [self._lost(ask, name, error.cause)]
         return [Event("answer:" + ask.kind, name, reply.body)]

@@ -1,12 +1,14 @@
 """The public facts of an epoch, derived alike by everybody from the introduction."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.remembered import Remembered
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import EpochStart, Hello, Introduction
 
@@ -56,6 +58,15 @@ class Epoch:
         identity = keys.digest(b"epoch", roster.hash(), nonce, introduction.start.digest())
         return cls(start.run, start.colluders, roster, hellos, nonce, identity)
 
+    @classmethod
+    def decode(cls, introduction: bytes) -> "Epoch":
+        """The epoch of an introduction's bytes, all of it checked, once for the same bytes.
+
+        Raises:
+            ProtocolError: as :meth:`of`, or not such a message.
+        """
+        return _epochs.get(introduction, len(introduction), lambda: cls.of(Introduction.decode(introduction)))
+
     def hello(self, name: str) -> Hello:
         """A member's hello.
 
@@ -66,7 +77,7 @@ class Epoch:
             raise ProtocolError(f"{name!r} is not in the roster.", "Refuse the message.")
         return self.hellos[name]
 
-    @property
+    @cached_property
     def seeders(self) -> tuple[str, ...]:
         """The c + 1 members of lowest key hash."""
         return self.roster.seeders(self.colluders)
@@ -76,9 +87,17 @@ class Epoch:
         """The member of lowest key hash, who makes the BFV context."""
         return self.seeders[0]
 
+    @cached_property
+    def key_hashes(self) -> dict[str, bytes]:
+        """Each member's key hash."""
+        return {entry.name: keys.key_hash(entry.signing) for entry in self.roster.members}
+
     def envelope_info(self, sender: str, recipient: str) -> bytes:
         """HPKE ``info`` of an envelope."""
         return keys.digest(b"envelope", self.nonce, self.roster.hash(), sender.encode(), recipient.encode())
+
+
+_epochs: Remembered[Epoch] = Remembered(16 << 20)
 
 
 def confirmation_mac(seed: bytes, context_id: bytes, roster_hash: bytes, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """Who is in the consortium: the roster, its hash, its twelve words, and what follows from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated
 
 from mnemonic import Mnemonic
@@ -53,15 +54,23 @@ class Roster(Wire):
                 "Ask the operator for a correct roster and compare its twelve words again.",
             )
 
+    @cached_property
+    def _hash(self) -> bytes:
+        return keys.digest(b"roster", self.encode())
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Entry]:
+        return {entry.name: entry for entry in reversed(self.members)}
+
     def hash(self) -> bytes:
         """SHA-256 of the roster's bytes (32 bytes)."""
-        return keys.digest(b"roster", self.encode())
+        return self._hash
 
     def code(self) -> str:
         """The roster code: 128 bits of the hash as 12 words of the BIP-39 list, with its check bits."""
         return str(Mnemonic("english").to_mnemonic(self.hash()[:16]))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Member names in order."""
         return tuple(entry.name for entry in self.members)
@@ -72,10 +81,10 @@ class Roster(Wire):
         Raises:
             ProtocolError: no such member.
         """
-        for entry in self.members:
-            if entry.name == name:
-                return entry
-        raise ProtocolError(f"{name!r} is not in the roster.", "Refuse the message.")
+        found = self._by_name.get(name)
+        if found is None:
+            raise ProtocolError(f"{name!r} is not in the roster.", "Refuse the message.")
+        return found
 
     def by_key_hash(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
         """Names (all, or the given ones) by rising hash of the signing key."""
