@@ -1,0 +1,277 @@
+"""Gradient inversion: a record is read out of a gradient, where one can see the gradient.
+
+For a linear model with a bias, the gradient of one record is r·(x, 1): its weights' part divided by its bias' part is
+the record (Phong et al., *Privacy-preserving deep learning via additively homomorphic encryption*, IEEE TIFS 2018,
+section 3; it holds for the first linear layer of any network, Geiping et al., *Inverting gradients*, NeurIPS 2020,
+proposition 3.1). Here x is a row of the public code book, so the quotient names the record's bins.
+
+The adversary is tried on all that there is to see of a member that brings one record, the worst case:
+
+- its update before it leaves (the control);
+- what the coordinator holds: ciphertexts, read as numbers;
+- what the coordinator and K − 2 members hold: the decrypted upload, less the masks they share with the member;
+- the opened sum, less what one rival (or all others) put in. There the quotient is not the best one can do: the first
+  gradient is taken at the public prior, where r has two values, so the likelihood of every bin under the known noise,
+  weighed by how common the bin is, gives the best guess (maximum a posteriori, fields taken as independent).
+
+Chance is the guess that needs no update at all: the most common bin of each field among the adversary's own records.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrepay.client.data.table import Table, load_mapping, read_table
+from fedrepay.client.learning import contribution, make_learner
+from fedrepay.client.learning.contribution import from_table
+from fedrepay.client.seal import add_noise
+from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.masking import apply_masks
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust.plan import default_rounds
+from fedrepay.shared.trust.roster import default_colluders
+from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.cohort import Cohort
+
+EPSILON, DELTA, MAX_ATTEMPTS = 1.0, 1e-5, 3
+COHORTS = (3, 5, 8)
+OWN_RECORDS = 1_000
+"""Records of the adversary's own, from which it knows how common each bin is."""
+MARGIN = 0.05
+"""Share of fields read beyond chance that counts as a success."""
+
+Values = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the adversary knows beforehand: the public code book and how common bins are.
+
+    Attributes:
+        book: the code book.
+        common: share of each bin, one array (bins,) a feature.
+        residuals: r̂ of either outcome at the public prior, in grid units.
+        late: share of outcome 1.
+    """
+
+    book: CodeBook
+    common: tuple[Floats, ...]
+    residuals: tuple[float, float]
+    late: float
+
+    @classmethod
+    def of(cls, book: CodeBook, own: Table) -> "Reader":
+        """From the adversary's own records."""
+        prior = book.schema.priors[0]
+        scale = book.residual_scales[0]
+        features = [index for index, block in enumerate(book.blocks) if block.kind == "feature"]
+        counts = [
+            np.bincount(own.codes[:, index], minlength=len(book.blocks[index].matrix)) + 0.5
+            for index in features
+        ]
+        late = 0.0 if own.outcomes is None else float(own.outcomes[:, 0].mean())
+        return cls(
+            book,
+            tuple(each / each.sum() for each in counts),
+            (float(np.trunc(scale * prior)), float(np.trunc(scale * (prior - 1)))),
+            late,
+        )
+
+    @property
+    def chance(self) -> NDArray[np.int64]:
+        """The most common bin of each field."""
+        return np.array([each.argmax() for each in self.common])
+
+    def _fields(self) -> list[tuple[Floats, slice]]:
+        pairs = zip(self.book.blocks, self.book.slices, strict=True)
+        return [(block.matrix.astype(np.float64), place) for block, place in pairs if block.kind == "feature"]
+
+    def divide(self, seen: Floats) -> NDArray[np.int64]:
+        """Weights' part ÷ bias' part: each field's nearest bin, (features,), from a gradient (d,)."""
+        bias = float(seen[-1]) or 1.0
+        row = seen / bias * float(self.book.blocks[-1].matrix[0, 0])
+        return np.array(
+            [int(((table - row[place]) ** 2).sum(axis=1).argmin()) for table, place in self._fields()]
+        )
+
+    def likeliest(self, seen: Floats, variance: float) -> NDArray[np.int64]:
+        """Each field's likeliest bin, (features,), where noise of this variance lies on one record's gradient."""
+        spread = max(variance, 1e-6)
+        best, guess = -np.inf, self.chance
+        bias = float(self.book.blocks[-1].matrix[0, 0])
+        for residual, share in zip(self.residuals, (1 - self.late, self.late), strict=True):
+            whole = np.log(max(share, 1e-9)) - (seen[-1] - residual * bias) ** 2 / (2 * spread)
+            bins = []
+            for common, (table, place) in zip(self.common, self._fields(), strict=True):
+                off = ((seen[place] - residual * table) ** 2).sum(axis=1)
+                score = np.log(common) - off / (2 * spread)
+                bins.append(int(score.argmax()))
+                whole += float(score.max())
+            if whole > best:
+                best, guess = whole, np.array(bins)
+        return guess
+
+
+@dataclass
+class Score:
+    """Fields read right over many victims."""
+
+    right: list[float]
+    beyond: list[float]  # beyond chance
+
+    def add(self, guess: NDArray[np.int64], truth: NDArray[np.int64], chance: NDArray[np.int64]) -> None:
+        """Count one victim."""
+        right = float((guess == truth).mean())
+        self.right.append(right)
+        self.beyond.append(right - float((chance == truth).mean()))
+
+    @property
+    def whole(self) -> float:
+        """Share of victims read without one mistake."""
+        return float(np.mean(np.array(self.right) == 1.0))
+
+    def __str__(self) -> str:
+        right, beyond = float(np.mean(self.right)), float(np.mean(self.beyond))
+        return f"{right:.0%} of fields ({beyond:+.0%} beside chance), {self.whole:.0%} of records whole"
+
+
+def run(options: Options, entropy: Entropy | None = None) -> Finding:
+    """Invert what there is to see of members with one record.
+
+    Args:
+        options: ``quick`` takes 12 victims a cohort, else 60.
+        entropy: of the noise, for tests; the operating system's by default.
+    """
+    source = OsEntropy() if entropy is None else entropy
+    book = codebook.load(SHIPPED_SCHEMA)
+    whole, _ = read_table(book, SHIPPED, load_mapping(SHIPPED_MAPPING), need_outcome=True)
+    order = np.random.default_rng([options.seed, 11]).permutation(len(whole.codes))
+    reader = Reader.of(book, whole.take(order[:OWN_RECORDS]))
+    scores: dict[tuple[str, bool], Score] = {}
+    trials, at = 12 if options.quick else 60, OWN_RECORDS
+    for size in COHORTS:
+        cohort = Cohort(size)
+        for trial in range(trials):
+            records = [whole.take(order[at + index : at + index + 1]) for index in range(size)]
+            at += size
+            _try(reader, cohort, records, trial, scores, source)
+    rows = [
+        _row("off: the update itself; on: what the coordinator holds", scores, "coordinator", "update"),
+        _row("off: without masks and noise; on: the coordinator and K − 2 members", scores, "K − 2"),
+    ]
+    for size in COHORTS:
+        rows.append(_row(f"opened sum, K = {size}: one rival; off: no noise", scores, f"rival {size}"))
+        rows.append(_row(f"opened sum, K = {size}: all others; off: no noise", scores, f"others {size}"))
+    beyond = [float(np.mean(score.beyond)) for (_, on), score in scores.items() if on]
+    exact = [scores[key, False].whole for key in ("update", "K − 2", *(f"others {k}" for k in COHORTS))]
+    return Finding(
+        attack="inversion",
+        threat="B1",
+        adversary=(
+            "The coordinator, alone or with members, or a rival that opens the sum, wants the record of a member "
+            "that has only one."
+        ),
+        defence="masks, encryption and noise",
+        rows=tuple(rows),
+        held=max(beyond) <= MARGIN,
+        bites=min(exact) == 1.0,
+        note=(
+            f"{trials} victims a cohort from the shipped rows, {len(reader.common)} fields each, every member with "
+            f"one record, the first gradient at ε = {EPSILON:g} a release; chance is the most common bin. Without "
+            "noise one rival of three members sees two records added, not one. The opened Gram matrix is the matter of "
+            "`subtract`."
+        ),
+    )
+
+
+def _try(
+    reader: Reader,
+    cohort: Cohort,
+    records: list[Table],
+    number: int,
+    scores: dict[tuple[str, bool], Score],
+    entropy: Entropy,
+) -> None:
+    """One victim, m00: the others bring a record each."""
+    book, names = reader.book, cohort.names
+    mechanism = _first_gradient(book, cohort.size)
+    truth = records[0].codes[0, [i for i, block in enumerate(book.blocks[:-1]) if block.kind == "feature"]]
+    start = make_learner("dp-newton", book, default_rounds("dp-newton")).start()
+    exact = {
+        name: contribution.gradient(from_table(book, record), start.weights)
+        for name, record in zip(names, records, strict=True)
+    }
+
+    def count(what: str, guess: NDArray[np.int64], *, on: bool) -> None:
+        scores.setdefault((what, on), Score([], [])).add(guess, truth, reader.chance)
+
+    for on in (True, False):
+        mechanisms = (mechanism,) if on else ()
+        noisy = {name: add_noise(values, mechanisms, entropy) for name, values in exact.items()}
+        attempt = cohort.attempt(2 * number + on)
+        uploads = [cohort.upload(name, noisy[name], attempt) for name in names]
+        opened = cohort.open(uploads, attempt, book.dimension)
+        rest = opened.astype(np.float64)
+        share = mechanism.share_variance if on else 0.0
+        others = sum(noisy[name] for name in names[1:])
+        count(
+            f"rival {cohort.size}",
+            reader.likeliest(rest - noisy[names[1]], share * (cohort.size - 1)),
+            on=on,
+        )
+        count(f"others {cohort.size}", reader.likeliest(rest - others, share), on=on)
+        if on:
+            numbers = _centred(coefficients(uploads[0].payload, 1)[0, : book.dimension], Q)
+            count("coordinator", reader.divide(numbers), on=True)
+            count(
+                "K − 2",
+                reader.divide(_unmasked(cohort, uploads[0].payload, attempt, book.dimension)),
+                on=True,
+            )
+        else:
+            count("update", reader.divide(exact[names[0]].astype(np.float64)), on=False)
+            bare = _encrypted_alone(cohort, noisy[names[0]], attempt)
+            count("K − 2", reader.divide(bare), on=False)
+
+
+def _first_gradient(book: CodeBook, members: int) -> Mechanism:
+    """The mechanism of a run's first gradient, taken at the public prior."""
+    sums = make_learner("dp-newton", book, default_rounds("dp-newton")).segments()
+    mu = accounting.target_mu(EPSILON, DELTA, accounting.most_draws(sums, members, MAX_ATTEMPTS))
+    (found,) = accounting.plan_attempt(mu, sums, (0,), 1, members, default_colluders(members))
+    return found
+
+
+def _centred(numbers: NDArray[np.uint64], modulus: int) -> Floats:
+    signed = numbers.astype(np.int64)
+    return np.where(signed > modulus // 2, signed - modulus, signed).astype(np.float64)
+
+
+def _unmasked(cohort: Cohort, payload: bytes, attempt: bytes, n_values: int) -> Floats:
+    """What the coordinator and all members but the victim and one more read in the victim's upload."""
+    victim, colluders = cohort.names[0], cohort.names[2:]
+    slots = cohort.group.decrypt(coefficients(payload, 1))
+    known = cohort.pair_secrets(victim, colluders)
+    masks = apply_masks(np.zeros_like(slots), cohort.keys(victim, attempt).key_hash, known, attempt, GAM.t)
+    return _centred(((slots + np.uint64(GAM.t) - masks) % np.uint64(GAM.t))[0, :n_values], GAM.t)
+
+
+def _encrypted_alone(cohort: Cohort, values: Values, attempt: bytes) -> Floats:
+    """The control: the same upload without masks, decrypted by any member."""
+    slots = GAM.pack(values)
+    slots[0, -1] = tag.canary(cohort.seed, attempt, 0, cohort.names[0], GAM.t)
+    return _centred(cohort.group.decrypt(cohort.group.encrypt(slots))[0, : len(values)], GAM.t)
+
+
+def _row(what: str, scores: dict[tuple[str, bool], Score], on: str, off: str | None = None) -> Row:
+    return Row(what, str(scores[on, True]), str(scores[off or on, False]))

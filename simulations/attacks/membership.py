@@ -1,0 +1,261 @@
+"""Membership inference: was this customer's record in what was learned?
+
+**On the opened sums**, the most a member can do. The adversary opens them, as every member does, knows every other
+record of the cohort and holds its coalition's noise. What is left of sum i once all that is known is taken off is noise
+of variance σ_i², with or without the target's contribution v_i on top, so the log-likelihood ratio
+Σᵢ(⟨o_i, v_i⟩ − ‖v_i‖²/2)/σ_i² is the best score there is (Neyman and Pearson; the weights of a release are computed
+from these sums and add nothing). It is tried on records of the shipped data as they come, in whole runs, and on
+the worst record there is (``canary``).
+
+What (ε, δ) allows: TPR ≤ e^ε·FPR + δ (Kairouz, Oh and Viswanath 2015); under μ-Gaussian DP TPR ≤ Φ(μ − Φ⁻¹(1 − FPR))
+and AUC ≤ Φ(μ/√2) (Dong, Roth and Su 2022). True positives at few false ones are what counts (Carlini et al.,
+*Membership inference attacks from first principles*, IEEE S&P 2022).
+
+**On a release** with nothing but its model: a low loss says "member" (Yeom et al., CSF 2018). Beside it the same attack
+on a model that overfits, to show that it works where there is something to find.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrepay.client.data.table import Table
+from fedrepay.client.learning import contribution, make_learner
+from fedrepay.client.learning.contribution import from_table
+from fedrepay.client.scoring.score import probability
+from fedrepay.client.seal import add_noise
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations import baselines, figures
+from fedrepay.simulations.arguments import Arguments
+from fedrepay.simulations.attacks import canary
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.release_folder import read_release
+from fedrepay.simulations.measure import labels
+from fedrepay.simulations.prepare import Prepared, prepare
+
+EPSILON, DELTA, MAX_ATTEMPTS, ROUNDS = 1.0, 1e-5, 3, 5
+MEMBERS, COLLUDERS = 5, 1
+TARGETS = 1_500
+"""Records in and as many out, tried in each run."""
+FALSE_POSITIVES = 0.01
+OVERFITTED_ROWS, OVERFITTED_PENALTY = 100, 1e-6
+_SLACK = 4.0  # standard errors
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well scores tell members from others."""
+
+    auc: float
+    hits: float  # true positives at 1 % false ones
+    members: int
+
+    @classmethod
+    def of(cls, scores: Floats, inside: NDArray[np.bool_]) -> "Result":
+        """From a score each, (n,), higher for members."""
+        found = figures.auc(inside.astype(np.int8), scores)
+        bar = np.quantile(scores[~inside], 1 - FALSE_POSITIVES)
+        return cls(found or 0.5, float((scores[inside] > bar).mean()), int(inside.sum()))
+
+    def within(self, mu: float) -> bool:
+        """Whether AUC and hits stay below what μ allows, up to sampling."""
+        auc_error = 1 / math.sqrt(6 * self.members)
+        hit_error = math.sqrt(2 * most_hits(mu) / self.members)
+        return (
+            self.auc <= most_auc(mu) + _SLACK * auc_error and self.hits <= most_hits(mu) + _SLACK * hit_error
+        )
+
+    def __str__(self) -> str:
+        return f"AUC {self.auc:.3f}, {self.hits:.1%} found at 1 % false"
+
+
+def most_auc(mu: float) -> float:
+    """The largest AUC that μ-Gaussian DP allows: Φ(μ/√2)."""
+    from scipy.special import ndtr  # noqa: PLC0415 - slow to import
+
+    return float(ndtr(mu / math.sqrt(2)))
+
+
+def most_hits(mu: float) -> float:
+    """Most true positives at 1 % false ones under μ-Gaussian DP: Φ(μ − Φ⁻¹(0.99))."""
+    from scipy.special import ndtr, ndtri  # noqa: PLC0415 - slow to import
+
+    return float(ndtr(mu - ndtri(1 - FALSE_POSITIVES)))
+
+
+def run(options: Options, entropy: Entropy | None = None) -> Finding:
+    """Ask of records whether they were in.
+
+    Args:
+        options: ``release`` is attacked by its losses; ``quick`` plays 2 runs with noise instead of 12.
+        entropy: of the noise, for tests; the operating system's by default.
+
+    Raises:
+        ArgumentError: ``release`` is not of a simulation on rows, or its files have changed.
+    """
+    source = OsEntropy() if entropy is None else entropy
+    given = prepare(Arguments(members=MEMBERS, seed=options.seed))
+    game = Game(given, np.random.default_rng([options.seed, 13]))
+    tries = 2 if options.quick else 12
+    noisy = [game.play(source, noise=True) for _ in range(tries)]
+    bare = game.play(source, noise=False)
+    inside = np.tile(game.inside, tries)
+    typical = Result.of(np.concatenate([scores for scores, _ in noisy]), inside)
+    open_ = Result.of(bare[0], game.inside)
+    audited = canary.audit(
+        canary.Build(),
+        canaries=canary.QUICK_CANARIES,
+        rounds=2,
+        seed=options.seed,
+        known_shares=COLLUDERS,
+        entropy=source,
+    )
+    worst = Result.of(audited.scores, audited.inside)
+    mu = math.sqrt(math.fsum(mechanism.mu() ** 2 for mechanism in game.mechanisms))
+    losses = [by_loss(given.book, weights, given.train, given.test) for _, weights in noisy]
+    loss = Result(
+        *(float(np.mean([getattr(each, name) for each in losses])) for name in ("auc", "hits")),
+        losses[0].members,
+    )
+    rows = [
+        Row("opened sums, shipped records", str(typical), str(open_)),
+        Row("opened sums, the worst record", str(worst), "–"),
+        Row(f"what ε = {EPSILON:g}, δ = {DELTA:g} allow", _allowed(mu), "everything"),
+        Row("a release's losses; off: an overfitted model", str(loss), str(overfitted(given, options.seed))),
+    ]
+    found = [(typical, mu), (worst, mu), (loss, mu)]
+    if options.release is not None:
+        release, prepared = read_release(options.release)
+        own = by_loss(prepared.book, release.weights[0], prepared.train, prepared.test)
+        control = overfitted(prepared, options.seed)
+        rows.append(Row("losses of the given release; off: an overfitted model", str(own), str(control)))
+        spent = release.statement["epsilon"]
+        bound = math.inf if spent is None else accounting.gdp_mu(spent, release.statement["delta"])
+        found.append((own, bound))
+    return Finding(
+        attack="membership",
+        threat="B4",
+        adversary=(
+            f"A member that opens the sums, knows every other record and holds {COLLUDERS} member's noise asks "
+            "whether one customer's record was in them."
+        ),
+        defence="noise (mode none)",
+        rows=tuple(rows),
+        held=all(each.within(bound) for each, bound in found),
+        bites=open_.auc > 0.99 and open_.hits > 0.99,
+        note=(
+            f"{2 * TARGETS:,} records a run, {tries} runs of {ROUNDS} sums with {MEMBERS} members; half of the records "
+            "were in. Scores of one run share its noise. A person at several members is in several sums: the "
+            "statement of a release says what ε becomes then."
+        ),
+    )
+
+
+def _allowed(mu: float) -> str:
+    pure = math.exp(EPSILON) * FALSE_POSITIVES + DELTA
+    return f"AUC {most_auc(mu):.3f}, {most_hits(mu):.1%} found at 1 % false (by ε and δ alone {pure:.1%})"
+
+
+class Game:
+    """Runs on the shipped rows, attacked by somebody who knows all of them but one.
+
+    Args:
+        given: members and held-out rows.
+        rng: chooses the targets.
+    """
+
+    def __init__(self, given: Prepared, rng: np.random.Generator) -> None:
+        self.book = given.book
+        self._learner = make_learner("dp-newton", self.book, ROUNDS)
+        self._members = [from_table(self.book, party.train) for party in given.parties]
+        self._grams = [contribution.gram(rows) for rows in self._members]
+        sums = self._learner.segments()
+        mu = accounting.target_mu(EPSILON, DELTA, accounting.most_draws(sums, MEMBERS, MAX_ATTEMPTS))
+        self.mechanisms = [
+            mechanism
+            for index in range(ROUNDS)
+            for mechanism in accounting.plan_attempt(mu, sums, range(index), index, MEMBERS, COLLUDERS)
+        ]
+        own = given.parties[0].train
+        chosen = [own.take(rng.permutation(len(own.codes))[:TARGETS])]
+        chosen.append(given.test.take(rng.permutation(len(given.test.codes))[:TARGETS]))
+        self._targets = np.vstack([self.book.rows(each.codes) for each in chosen])
+        self._outcomes = np.concatenate([labels(each) for each in chosen])
+        self.inside = np.arange(2 * TARGETS) < TARGETS
+
+    def play(self, entropy: Entropy, *, noise: bool) -> tuple[Floats, Floats]:
+        """One run: the log-likelihood ratio of each target, (2·TARGETS,), and the weights it ended with, (d,)."""
+        cohort, state = Cohort(MEMBERS), self._learner.start()
+        scores = np.zeros(len(self._targets))
+        for index, mechanism in enumerate(self.mechanisms):
+            drawn = (mechanism,) if noise else ()
+            exact = self._grams
+            if index:
+                exact = [self._learner.contribution(index, state, rows) for rows in self._members]
+            noisy = [add_noise(values, drawn, entropy) for values in exact]
+            opened = cohort.sum(dict(zip(cohort.names, noisy, strict=True)), index)
+            left = opened - np.sum(exact, axis=0)
+            for member in range(MEMBERS - COLLUDERS, MEMBERS):
+                left -= noisy[member] - exact[member]
+            along, square = self._against(index, left.astype(np.float64), state.weights[0])
+            variance = mechanism.variance if noise else 1.0
+            scores += (along + np.where(self.inside, square, 0.0) - square / 2) / variance
+            state = self._learner.step(index, state, opened, drawn)
+        return scores, state.weights[0]
+
+    def _against(self, index: int, left: Floats, weights: Floats) -> tuple[Floats, Floats]:
+        """⟨left, v⟩ and ‖v‖² of each target's contribution v to this sum."""
+        rows, d = self._targets, self.book.dimension
+        if index == 0:
+            upper = np.zeros((d, d))
+            upper[np.triu_indices(d)] = left
+            squares = rows**2
+            return ((rows @ upper) * rows).sum(axis=1), (
+                squares.sum(axis=1) ** 2 + (squares**2).sum(axis=1)
+            ) / 2
+        scale = self.book.residual_scales[0]
+        chance = 0.5 * (1 + np.tanh(rows @ weights / (2 * self.book.scale)))
+        residual = np.trunc(scale * (chance - self._outcomes))
+        return residual * (rows @ left), residual**2 * (rows**2).sum(axis=1)
+
+
+def by_loss(book: CodeBook, weights: Floats, members: Table, others: Table) -> Result:
+    """The attack of Yeom et al. on a model: a low loss says "member"."""
+    scores = [
+        _log_likelihood(probability(book, weights, each.codes), labels(each)) for each in (members, others)
+    ]
+    return Result.of(
+        np.concatenate(scores), np.arange(len(members.codes) + len(others.codes)) < len(members.codes)
+    )
+
+
+def overfitted(given: Prepared, seed: int) -> Result:
+    """The same attack on a model of few rows, without privacy and nearly without a penalty."""
+    few = given.train.take(
+        np.random.default_rng([seed, 17]).permutation(len(given.train.codes))[:OVERFITTED_ROWS]
+    )
+    model, reason = baselines.ridge_logistic(
+        given.book.rows(few.codes) / given.book.scale, labels(few), seed, OVERFITTED_PENALTY
+    )
+    if model is None:
+        raise ArgumentError(f"The control has nothing to fit: {reason}.", "Give a run of more rows.")
+    scores = [
+        _log_likelihood(model.predict(given.book.rows(each.codes) / given.book.scale), labels(each))
+        for each in (few, given.test)
+    ]
+    return Result.of(
+        np.concatenate(scores), np.arange(len(few.codes) + len(given.test.codes)) < len(few.codes)
+    )
+
+
+def _log_likelihood(chance: Floats, outcomes: NDArray[np.generic]) -> Floats:
+    kept = np.clip(chance, 1e-15, 1 - 1e-15)
+    return np.where(outcomes.astype(np.bool_), np.log(kept), np.log1p(-kept))
