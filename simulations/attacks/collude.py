@@ -1,0 +1,258 @@
+"""Members that give the coordinator everything they hold: K − 2 of them, and K − 1.
+
+All members hold the group's decryption key, so a colluder opens any upload; what it finds is masked. A mask between two
+members is known to both: K − 2 colluders take theirs off a victim's upload, and the one it shares with the last honest
+member is left, uniform mod t. K − 1 take all off. Then the victim's own share of noise is all that is left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
+
+from fedrepay.client import seal
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.client.store import MemberStore
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.entropy import OsEntropy
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
+from fedrepay.shared.secure_sum.masking import attempt_context, pair_mask
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import VALUES
+from fedrepay.shared.trust import keys
+from fedrepay.simulations.attacks import seen
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.uniform import TOO_RARE, p_value
+
+N_VALUES = 4 * VALUES
+SHARE = 2_000.0  # standard deviation of one member's share of noise, grid units
+T = np.uint64(GAM.t)
+SIGMAS = 6  # a bound on a statistic's own error
+Slots = NDArray[np.uint64]
+
+
+def unmasked(slots: Slots, mine: bytes, secrets: Mapping[bytes, bytes], context: bytes) -> Slots:
+    """A decrypted upload less the masks whose secrets are known.
+
+    Args:
+        slots: (chunks, 4096) as decrypted.
+        mine: the victim's key hash.
+        secrets: colluder's key hash → the X25519 secret it shares with the victim.
+        context: the attempt.
+    """
+    left = slots.copy()
+    for peer, secret in secrets.items():
+        mask = pair_mask(secret, (mine, peer), context, len(left), GAM.t)
+        left = (left + (T - mask if mine < peer else mask)) % T
+    return left
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is left of a victim's upload.
+
+    Attributes:
+        p: of "uniform mod t".
+        read: values that lie within ``SIGMAS`` shares of noise of the update's.
+        noise: standard deviation around the update, in shares.
+    """
+
+    p: float
+    read: int
+    noise: float
+
+    @classmethod
+    def of(cls, left: Slots, truth: NDArray[np.int64], members: int = 1) -> "Reading":
+        """Compare with what ``members`` brought before their noise."""
+        values = GAM.unpack(left, members, N_VALUES)
+        away = (values - truth).astype(np.float64)
+        return cls(
+            p_value(left[:, :-1]),
+            int((np.abs(away) <= SIGMAS * SHARE * members**0.5).sum()),
+            float(np.sqrt(np.mean(away**2))) / SHARE,
+        )
+
+    @property
+    def as_stated(self) -> bool:
+        """Everything is read, under noise of exactly one share."""
+        return self.read == N_VALUES and abs(self.noise**2 - 1) < SIGMAS * (2 / N_VALUES) ** 0.5
+
+
+@dataclass(frozen=True)
+class Played:
+    """One cohort of K members."""
+
+    k: int
+    some: Reading  # K − 2 colluders and one victim
+    both: Reading  # K − 2 colluders and the sum of the last two
+    most: Reading  # K − 1 colluders
+
+
+def play(k: int, seed: int) -> Played:
+    """Noisy updates through the members' own road, then every coalition against m00 (and m01)."""
+    cohort, rng = Cohort(k), np.random.default_rng(seed)
+    attempt = cohort.attempt(0)
+    made = {name: 64 * rng.integers(-1000, 1000, N_VALUES) for name in cohort.names}
+    noise = (Mechanism(64, SHARE**2 * (k - 1), k, 1, N_VALUES),)
+    victim, other, *colluders = cohort.names
+    left = {}
+    for name in (victim, other):
+        upload = cohort.upload(name, seal.add_noise(made[name], noise, OsEntropy()), attempt)
+        slots = cohort.group.decrypt(coefficients(upload.payload, len(upload.tags)))
+        secrets = cohort.pair_secrets(name, colluders)
+        left[name] = unmasked(slots, cohort.keys(name, attempt).key_hash, secrets, attempt)
+    secret = cohort.pair_secrets(victim, [other])
+    alone = unmasked(left[victim], cohort.keys(victim, attempt).key_hash, secret, attempt)
+    return Played(
+        k,
+        Reading.of(left[victim], made[victim]),
+        Reading.of((left[victim] + left[other]) % T, made[victim] + made[other], 2),
+        Reading.of(alone, made[victim]),
+    )
+
+
+def without_masks(k: int, seed: int) -> Reading:
+    """The same upload as peers send it: under the shared key alone; one colluder opens it."""
+    cohort, rng = Cohort(k), np.random.default_rng(seed)
+    attempt = cohort.attempt(0)
+    made = 64 * rng.integers(-1000, 1000, N_VALUES)
+    noisy = seal.add_noise(made, (Mechanism(64, SHARE**2 * (k - 1), k, 1, N_VALUES),), OsEntropy())
+    with switched(seal, "apply_masks", lambda slots, *_: slots):
+        upload = cohort.upload(cohort.names[0], noisy, attempt)
+    return Reading.of(cohort.group.decrypt(coefficients(upload.payload, len(upload.tags))), made)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run's own transcript and, beside it, its members' stores.
+
+    Attributes:
+        uploads: how many were seen.
+        ciphertext: p of "the ciphertexts' numbers are uniform mod q".
+        holding: names of members whose stores still hold the epoch's keys.
+        left: p of "uniform mod t" for an upload opened by K − 2 of them; None where fewer hold keys.
+    """
+
+    uploads: int
+    ciphertext: float
+    holding: tuple[str, ...]
+    left: float | None
+
+
+def recorded(transcript: Path) -> Recorded:
+    """What a coordinator with this transcript and all but two of these members' stores reads.
+
+    Raises:
+        DataError: no transcript.
+    """
+    told = seen.read(transcript)
+    stores = sorted(each.parent for each in (transcript.parent / "members").glob("*/member.sqlite"))
+    states = {folder.name: MemberStore(folder, lambda: 0.0).fact("epoch") for folder in stores}
+    holding = {name: EpochState.decode(fact) for name, fact in states.items() if fact is not None}
+    holding = {name: state for name, state in holding.items() if state.seed}
+    numbers = np.concatenate(
+        [
+            coefficients(upload.payload, len(upload.payload) // CHUNK_BYTES).ravel()
+            for sent in told.uploads.values()
+            for upload in sent.values()
+        ]
+    )
+    uploads = sum(len(sent) for sent in told.uploads.values())
+    left = None
+    attempt, sent = next(iter(sorted(told.uploads.items())))
+    cohort = told.configs[attempt].cohort
+    if set(cohort) <= set(holding) and len(sent) > 0:
+        victim = min(sent)
+        colluders = [name for name in cohort if name != victim][1:]
+        left = p_value(_residual(told, attempt, victim, {name: holding[name] for name in colluders})[:, :-1])
+    return Recorded(uploads, p_value(numbers, 60), tuple(holding), left)
+
+
+def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> Slots:
+    """The victim's upload, opened with a colluder's key and less the colluders' masks."""
+    config = told.configs[attempt]
+    state = next(iter(colluders.values()))
+    epoch, group = state.epoch(), GroupContext.from_secret(state.context_secret)
+    payload = told.uploads[attempt][victim].payload
+    slots = group.decrypt(coefficients(payload, len(payload) // CHUNK_BYTES))
+    secrets = {
+        keys.key_hash(epoch.hello(name).signing): keys.shared_secret(
+            X25519PrivateKey.from_private_bytes(each.mask), epoch.hello(victim).mask
+        )
+        for name, each in colluders.items()
+    }
+    context = attempt_context(config.run, config.round, attempt, keys.digest(config.encode()))
+    return unmasked(slots, keys.key_hash(epoch.hello(victim).signing), secrets, context)
+
+
+def _small(p: float) -> str:
+    return f"< {TOO_RARE:g}" if p < TOO_RARE else f"= {p:.2g}"
+
+
+def run(options: Options) -> Finding:
+    """Cohorts of 3, 5 and 8 members; a transcript where one is given."""
+    rows, held, bites = [], True, True
+    for k in (3,) if options.quick else (3, 5, 8):
+        on, off = play(k, options.seed), without_masks(k, options.seed)
+        rows += [
+            Row(
+                f"K = {k}, K − 2 colluders: values of one update read",
+                f"{on.some.read} of {N_VALUES:,} (uniform mod t, p = {on.some.p:.2f})",
+                f"{off.read:,} by one colluder (p {_small(off.p)})",
+            ),
+            Row(
+                "· what they do learn: the sum of the last two, under",
+                f"{on.both.noise**2:.2f} shares of noise's variance (2 stated)",
+                "—",
+            ),
+            Row(
+                "· K − 1 colluders: values read",
+                f"{on.most.read:,}, under {on.most.noise**2:.2f} shares (1 stated)",
+                f"{off.read:,}, under {off.noise**2:.2f}",
+            ),
+        ]
+        held = held and on.some.read == 0 and on.some.p > TOO_RARE and on.most.as_stated
+        held = held and abs(on.both.noise**2 / 2 - 1) < SIGMAS * (2 / N_VALUES) ** 0.5
+        bites = bites and off.as_stated and off.p < TOO_RARE
+    note = "K − 1 colluders always read the last update: the release's statement gives that ε as well."
+    if options.transcript is not None:
+        found = recorded(options.transcript)
+        rows += [
+            Row(
+                f"your transcript: {found.uploads} uploads",
+                f"numbers uniform mod q, p = {found.ciphertext:.2f}",
+                "—",
+            ),
+            Row(
+                "· members' stores that still hold the epoch's keys",
+                f"{len(found.holding)} (deleted with the release)"
+                if not found.holding
+                else f"{len(found.holding)}",
+                "—",
+            ),
+        ]
+        held = held and found.ciphertext > TOO_RARE
+        if found.left is not None:
+            rows.append(
+                Row("· K − 2 of them against the first upload", f"uniform mod t, p = {found.left:.2f}", "—")
+            )
+            held = held and found.left > TOO_RARE
+    return Finding(
+        attack="collude",
+        threat="B3",
+        adversary=(
+            "The coordinator, with all uploads, and members that gave it their keys, seeds, pair secrets and noise; they "
+            "want one institution's update."
+        ),
+        defence="pairwise masks; off is one shared key and no masks, as peers run homomorphic encryption.",
+        rows=tuple(rows),
+        held=held,
+        bites=bites,
+        note=note,
+    )

@@ -1,0 +1,153 @@
+"""A member that opens unauthenticated sums is an oracle for its secret key.
+
+Adding M to c1 and x·X^j to c0 moves the noise of coefficient j by x + M·s_j and of every other one by M·s_i. With
+M = 0.4 and x = ±0.8 of the noise budget the sum still opens unless s_j has the sign of x, so two answers, accepted or
+refused, are one coefficient of the key (Chenal and Tang, LATINCRYPT 2014; Loftus et al., SAC 2011). The canaries make
+it easier: they tell a wrong decryption. With the tag every such sum gets one and the same refusal before the key is used.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.shared.errors import Refusal
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES, Q
+from fedrepay.simulations.attacks.adversary import due, last_sum, say, with_sum
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.attacks.shift import added, chunks_of, counted_decryptions
+from fedrepay.simulations.attacks.switch import switched
+
+BUDGET = Q // (2 * GAM.t)
+"""Noise below this decrypts rightly."""
+EVERY = 32  # every 32nd of the key's 4,096 coefficients is asked for
+EVERY_QUICK = 128
+
+
+def moved(payload: bytes, j: int, sign: int) -> bytes:
+    """The sum with its noise moved so that its opening depends on coefficient ``j`` of the key."""
+    chunks = chunks_of(payload)
+    chunks[0, SLOTS] = (int(chunks[0, SLOTS]) + 4 * BUDGET // 10) % Q
+    chunks[0, j] = (int(chunks[0, j]) + sign * 8 * BUDGET // 10) % Q
+    return chunks.tobytes()
+
+
+class Oracle:
+    """A member that says whether it opened a sum; each question is one answer."""
+
+    def __init__(self, seed: int) -> None:
+        self.cohort = Cohort(4)
+        self._attempt = self.cohort.attempt(0)
+        rng = np.random.default_rng(seed)
+        uploads = [
+            self.cohort.upload(name, rng.integers(-(1 << 30), 1 << 30, VALUES), self._attempt)
+            for name in self.cohort.names
+        ]
+        total = added(uploads)
+        self._payload, self._tags = total.payload(), total.tags
+
+    def answer(self, j: int, sign: int) -> str:
+        """``accepted``, or the refusal's code and words."""
+        cohort = self.cohort
+        try:
+            open_sum(
+                cohort.group,
+                cohort.seed,
+                self._attempt,
+                cohort.names,
+                moved(self._payload, j, sign),
+                self._tags,
+                VALUES,
+            )
+        except Refusal as refusal:
+            return f"{refusal.code}: {refusal}"
+        return "accepted"
+
+    def ask(self, places: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Both answers for each coefficient asked for."""
+        return {j: (self.answer(j, 1), self.answer(j, -1)) for j in places}
+
+
+def guessed(answers: dict[int, tuple[str, str]]) -> dict[int, int]:
+    """The key's coefficients that the answers tell."""
+    return {j: int(up != "accepted") - int(down != "accepted") for j, (up, down) in answers.items()}
+
+
+def secret_coefficient(group: GroupContext, j: int) -> int:
+    """s_j from the group's own keys: the mean over all slots of s·X^(−j), which is −s·X^(N−j)."""
+    scale = Q // GAM.t
+    only_s = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
+    only_s[0, SLOTS] = scale
+    monomial = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
+    monomial[0, (SLOTS - j) % SLOTS] = scale if j == 0 else Q - scale
+    s, x = (group.decrypt(each)[0].tolist() for each in (only_s, monomial))
+    total: int = sum(a * b for a, b in zip(s, x, strict=True)) * pow(SLOTS, -1, GAM.t) % GAM.t
+    return total if total <= 1 else total - GAM.t
+
+
+def _live(folder: Path) -> tuple[int, list[str]]:
+    """The same questions to a real member: (uses of the secret key, its answers)."""
+    world = World(folder)
+    world.until("round", 1)
+    shared, own = due(world, "m0")
+    answers = []
+    with counted_decryptions() as used:
+        for j in range(3):
+            for sign in (1, -1):
+                lie = with_sum(shared, {"payload": moved(last_sum(shared).payload, j, sign)})
+                answers.append(say(world, "m0", "round", lie, own).code)
+        answers.append(say(world, "m0", "round", shared, own).code)  # and then the honest sum
+    return len(used), answers
+
+
+def run(options: Options) -> Finding:
+    """Ask for coefficients with the tag and without it; ask a live member too."""
+    places = range(0, SLOTS, EVERY_QUICK if options.quick else EVERY)
+    oracle = Oracle(options.seed)
+    truth = {j: secret_coefficient(oracle.cohort.group, j) for j in places}
+    with counted_decryptions() as used_on:
+        on = oracle.ask(places)
+    with switched(tag, "verify", lambda *_: True), counted_decryptions() as used_off:
+        off = oracle.ask(places)
+    found_off = guessed(off)
+    right = sum(found_off[j] == truth[j] for j in places)
+    kinds = {each for pair in on.values() for each in pair}
+    with TemporaryDirectory() as folder:
+        live_used, live = _live(Path(folder))
+    queries = 2 * len(places)
+    return Finding(
+        attack="oracle",
+        threat="B9",
+        adversary=(
+            "The coordinator sends a member sums with their noise moved and hears whether it goes on; it wants "
+            "the secret key of all members."
+        ),
+        defence="the check of the homomorphic tag before decryption.",
+        rows=(
+            Row(
+                f"coefficients of the key recovered, of {len(places)} asked for",
+                "0: one answer to everything" if len(kinds) == 1 else f"{len(kinds)} different answers",
+                f"{right}",
+            ),
+            Row("questions a coefficient", "—", "2"),
+            Row(f"uses of the secret key in {queries} questions", str(len(used_on)), str(len(used_off))),
+            Row(
+                "live member: answers to 6 changed sums and then the honest one",
+                f"{live[0]}, then {' '.join(sorted(set(live[1:])))} ({live_used} decryptions): the epoch is over",
+                "—",
+            ),
+        ),
+        held=len(kinds) == 1
+        and kinds.pop().startswith("tag: ")
+        and len(used_on) == live_used == 0
+        and live[0] == "tag"
+        and set(live[1:]) == {"rollback"},
+        bites=right == len(places) and any(truth.values()) and len(used_off) == queries,
+        note="A member also opens one sum a round only, so that even without the tag it answers one question a round.",
+    )

@@ -1,0 +1,20 @@
+"""Whether numbers look uniform mod t."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chisquare
+
+TOO_RARE = 1e-6
+"""An honest build fails one test in a million."""
+
+
+def p_value(numbers: NDArray[np.uint64], t_bits: int = 46) -> float:
+    """The smaller p of two chi-square tests over 64 bins each: the highest and the lowest bits of the numbers.
+
+    Args:
+        numbers: any shape, below t; t is 2^t_bits to eight digits, so its 64 slices are equal.
+        t_bits: bits of the modulus.
+    """
+    high = (numbers >> np.uint64(t_bits - 6)).astype(np.int64)
+    low = (numbers & np.uint64(63)).astype(np.int64)
+    return min(float(chisquare(np.bincount(bins.ravel(), minlength=64)).pvalue) for bins in (high, low))
