@@ -1,7 +1,8 @@
 """The discrete Gaussian, drawn by inverse CDF: P(x) proportional to exp(−x²/2σ²) on the integers.
 
 One table of 256-bit thresholds serves widths up to 1,024; a 64-bit word decides, and 192 more bits
-only where the first equals a threshold's upper 64 bits. Wider noise is layered from such tables,
+only where the first equals a threshold's upper 64 bits; a guide table finds the place. Wider noise is
+layered from such tables,
 X = X₁ + k·X₂ (Micciancio and Walter, CRYPTO 2017); ``docs/adr/0003-layered-sampler.md`` has the proof.
 Nothing is rejected or drawn again, and ``variance`` is met exactly: all parameters are fractions.
 """
@@ -29,6 +30,34 @@ _DIGITS = 250  # decimal digits of the two exponentials
 _BITS = 768  # fixed-point fraction bits of the recurrence
 _TAIL_BITS = 300  # probabilities below 2⁻³⁰⁰ of the mode's are left out
 _UNIT = 1 << 256
+_GUIDE_BITS = 16
+_BLOCK = 1 << 14  # words looked up at a time: what they touch stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """Where to look: a word's upper ``_GUIDE_BITS`` bits name a cell, and most cells hold one threshold or none.
+
+    It only replaces a binary search, so the draws are those of ``searchsorted`` on the same words.
+    """
+
+    below: NDArray[np.uint16]  # thresholds' upper words below each cell
+    first: np.uint64  # words from ``first``, ``span`` of them, lie in cells with one threshold at most
+    span: np.uint64
+
+    @classmethod
+    def of(cls, thresholds: NDArray[np.uint64]) -> "_Guide":
+        """For the upper words of a table's thresholds, in order."""
+        starts = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(64 - _GUIDE_BITS)
+        below = np.searchsorted(thresholds, starts, side="left")
+        crowded = np.flatnonzero(np.diff(below, append=len(thresholds)) > 1)
+        middle = len(starts) // 2
+        low = int(crowded[crowded < middle].max(initial=-1)) + 1
+        high = int(
+            crowded[crowded >= middle].min(initial=len(starts) - 1)
+        )  # one cell less than could be: no overflow
+        span = (max(high, low) - low) << (64 - _GUIDE_BITS)
+        return cls(below.astype(np.uint16), starts[min(low, len(starts) - 1)], np.uint64(span))
 
 
 @dataclass(frozen=True)
@@ -37,17 +66,32 @@ class _Table:
 
     first: int
     thresholds: tuple[int, ...]
-    upper: NDArray[np.uint64]  # upper words of the thresholds, with a sentinel in front
+    upper: NDArray[np.uint64]  # upper words of the thresholds, with a sentinel at both ends
+    guide: _Guide
     distance: float
 
     def sample(self, n: int, entropy: Entropy) -> NDArray[np.int64]:
-        words = np.frombuffer(entropy.draw(8 * n), dtype="<u8")
-        places = np.searchsorted(self.upper[1:], words, side="right")
-        undecided = (self.upper[places] == words) & (places > 0)
+        places = np.empty(n, dtype=np.int64)
+        for start in range(0, n, _BLOCK):
+            part = places[start : start + _BLOCK]
+            part[:] = self._places(np.frombuffer(entropy.draw(8 * len(part)), dtype="<u8"), entropy)
+        places += self.first
+        return places
+
+    def _places(self, words: NDArray[np.uint64], entropy: Entropy) -> NDArray[np.int64]:
+        """How many thresholds are at most each word, with more bits where a word does not decide."""
+        places = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
+        following = self.upper[1:][places]
+        places += following <= words
+        undecided = following == words
+        crowded = np.flatnonzero(words - self.guide.first >= self.guide.span)
+        found = np.searchsorted(self.upper[1:-1], words[crowded], side="right")
+        places[crowded] = found
+        undecided[crowded] = (self.upper[found] == words[crowded]) & (found > 0)
         for i in np.flatnonzero(undecided):
             word = int(words[i]) << 192 | int.from_bytes(entropy.draw(24), "little")
             places[i] = bisect_right(self.thresholds, word)
-        return places.astype(np.int64) + self.first
+        return places
 
 
 def _weights(variance: Fraction) -> list[int]:
@@ -79,9 +123,9 @@ def _table(variance: Fraction) -> _Table:
         thresholds.append(threshold)
         before = threshold
     thresholds.pop()  # 2²⁵⁶ itself: every word is below it
-    upper = np.array([0, *(threshold >> 192 for threshold in thresholds)], dtype=np.uint64)
+    upper = np.array([0, *(threshold >> 192 for threshold in thresholds), 2**64 - 1], dtype=np.uint64)
     distance = float(Fraction(error, 2 * total * _UNIT)) + 2.0**-270  # 2⁻²⁷⁰: the part never tabulated
-    return _Table(-last, tuple(thresholds), upper, distance)
+    return _Table(-last, tuple(thresholds), upper, _Guide.of(upper[1:-1]), distance)
 
 
 class DiscreteGaussian:

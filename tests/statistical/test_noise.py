@@ -1,6 +1,7 @@
 """The sampler: accepts σ, rejects 2σ/3 and 3σ/2, and is exact where it can be computed by brute force."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from scipy.special import kolmogorov, ndtr
 
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import noise
-from fedrepay.shared.privacy.entropy import OsEntropy, SeededEntropy
+from fedrepay.shared.privacy.entropy import Entropy, OsEntropy, SeededEntropy
 from fedrepay.shared.privacy.noise import DISTANCE, DiscreteGaussian
 
 WIDTHS = [4.0, 37.5, 1023.9, 1025.0, 130_000.0, 1e7, 3e9]
@@ -139,3 +140,37 @@ def test_no_draws_are_fine() -> None:
 def test_a_senseless_variance_is_refused(variance: float) -> None:
     with pytest.raises(BudgetError):
         DiscreteGaussian(variance)
+
+
+def searched(table: noise._Table, words: NDArray[np.uint64], entropy: Entropy) -> NDArray[np.int64]:
+    """What a binary search over the thresholds gives for the same words."""
+    upper = table.upper[:-1]
+    places = np.searchsorted(upper[1:], words, side="right")
+    for i in np.flatnonzero((upper[places] == words) & (places > 0)):
+        word = int(words[i]) << 192 | int.from_bytes(entropy.draw(24), "little")
+        places[i] = sum(threshold <= word for threshold in table.thresholds)
+    return places.astype(np.int64)
+
+
+@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 3), Fraction(16), Fraction(1024) ** 2])
+def test_the_guide_finds_the_place_that_a_binary_search_finds(variance: Fraction) -> None:
+    """Words on, just below and just above every threshold (of wide tables: every 97th) and every cell's edge, and random ones."""
+    table = noise._table(variance)
+    upper = table.upper if len(table.upper) < 1000 else np.append(table.upper[:200], table.upper[::97])
+    edges = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+    random = np.random.default_rng(1).integers(0, 2**64 - 1, 100_000, dtype=np.uint64, endpoint=True)
+    near = [values + shift for values in (upper, edges) for shift in np.array([0, 1, -1]).astype(np.uint64)]
+    words = np.concatenate([*near, random])
+    mine = table._places(words, SeededEntropy(b"rest"))
+    assert np.array_equal(mine, searched(table, words, SeededEntropy(b"rest")))
+    assert int(table.guide.span) > 0.95 * 2**64  # and it is the guide that found most of them
+
+
+def test_a_guide_of_another_table_does_not() -> None:
+    """The control: with a guide that is wrong by one cell, places are wrong."""
+    table = noise._table(Fraction(16))
+    words = np.random.default_rng(1).integers(0, 2**64 - 1, 100_000, dtype=np.uint64, endpoint=True)
+    off = replace(table, guide=replace(table.guide, below=np.roll(table.guide.below, -1)))
+    assert not np.array_equal(
+        off._places(words, SeededEntropy(b"")), searched(table, words, SeededEntropy(b""))
+    )
