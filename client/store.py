@@ -7,7 +7,8 @@ and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backup
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,17 +45,26 @@ class MemberStore:
         folder: where the state lives.
         clock: seconds since 1970, for the ledger.
         writes: told of every write; an error it raises inside a transaction undoes that transaction.
+        durable: whether a write survives the machine's fall and not the process's only; False in simulations,
+            where a thousand stores would wait for one disk.
 
     Raises:
         StorageError: the folder cannot be written, the disk is full, or the file is damaged.
     """
 
     def __init__(
-        self, folder: Path, clock: Callable[[], float], writes: Writes = lambda _point, _moment: None
+        self,
+        folder: Path,
+        clock: Callable[[], float],
+        writes: Writes = lambda _point, _moment: None,
+        *,
+        durable: bool = True,
     ) -> None:
         self.folder = folder
         self._clock = clock
         self._writes = writes
+        self._connection: sa.Connection | None = None
+        self._version = 0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
@@ -68,21 +78,46 @@ class MemberStore:
                 "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
             ) from error
         self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-        sa.event.listen(self._engine, "connect", _pragmas)
+        sa.event.listen(self._engine, "connect", lambda opened, _record: _pragmas(opened, durable=durable))
         self._write("create", tables.META.create_all)
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """One connection for everything until the end, such as one message; each write stays a transaction."""
+        with self._typed(), self._engine.connect() as connection:
+            self._connection = connection
+            self._version += 1  # others may have written since the last time
+            try:
+                yield
+            finally:
+                self._connection = None
+
+    @property
+    def version(self) -> int | None:
+        """Grows with every write while :meth:`connected`; None outside: then what was read may be old."""
+        return None if self._connection is None else self._version
 
     def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
         def watched(connection: sa.Connection) -> None:
             work(connection)
             self._writes(point, "commit")
 
+        self._version += 1
         self._guarded(watched)
         self._writes(point, "committed")
 
     def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._typed():
+            if self._connection is None:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            with self._connection.begin():
+                return work(self._connection)
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
         try:
-            with self._engine.begin() as connection:
-                return work(connection)
+            yield
         except sa.exc.DBAPIError as error:
             raise StorageError(
                 f"The member's store in {self.folder} failed: {error.orig}.",
@@ -261,8 +296,9 @@ class MemberStore:
         return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
 
 
-def _pragmas(connection: Any, _record: object) -> None:
-    for pragma in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+def _pragmas(connection: Any, *, durable: bool) -> None:
+    synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
+    for pragma in ("journal_mode=DELETE", synchronous, "secure_delete=ON", "busy_timeout=5000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
