@@ -6,6 +6,7 @@ Parameters: N = 4096, coefficient modulus [60, 20] bits, t of 46 or 48 bits (``s
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +59,13 @@ class GroupContext:
         Raises:
             ProtocolError: not such bytes.
         """
-        group = cls(_load(serialised))
-        if not group._context.is_private():
-            raise ProtocolError("The sealed encryption context has no secret key.", "Start a new epoch.")
+        asked = sha256(serialised).digest()
+        group = _in_use.get(asked)
+        if group is None:
+            group = cls(_load(serialised))
+            if not group._context.is_private():
+                raise ProtocolError("The sealed encryption context has no secret key.", "Start a new epoch.")
+            _in_use[asked] = group
         return group
 
     @classmethod
@@ -151,6 +156,10 @@ class GroupContext:
                 "Nothing was sent. Install tenseal 0.3.18 as the project pins it.",
             )
         return coefficients(serialised[-CHUNK_BYTES:], 1).reshape(ring.COEFFICIENTS)
+
+
+_in_use: WeakValueDictionary[bytes, GroupContext] = WeakValueDictionary()
+"""Members of one process that hold the same keys share one context; it goes with the last of them."""
 
 
 def _serialise(context: ts.Context, *, secret: bool) -> bytes:

@@ -76,8 +76,8 @@ def apply_masks(
     """
     if not peers or mine in peers:
         raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
-    total = slots.copy()
+    added, subtracted = slots.copy(), np.zeros_like(slots)
     for peer, secret in peers.items():  # at most 1,500 terms below 2⁴⁸: no overflow in 64 bits
-        mask = pair_mask(secret, (mine, peer), context, len(slots), t)
-        total += mask if mine < peer else np.uint64(t) - mask
-    return total % np.uint64(t)
+        total = added if mine < peer else subtracted
+        total += pair_mask(secret, (mine, peer), context, len(slots), t)
+    return (added + (np.uint64(t) - subtracted % np.uint64(t))) % np.uint64(t)

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 _ZERO_NONCE = bytes(16)  # each key makes exactly one stream
+_ZEROS = memoryview(bytes(1 << 18))  # what the cipher turns into its stream
 
 
 def uniform(key: bytes, modulus: int, count: int) -> npt.NDArray[np.uint64]:
@@ -23,17 +24,24 @@ def uniform(key: bytes, modulus: int, count: int) -> npt.NDArray[np.uint64]:
     """
     encryptor = Cipher(ChaCha20(key, _ZERO_NONCE), mode=None).encryptor()
     cut = np.uint64((1 << modulus.bit_length()) - 1)
-    found = np.empty(count, dtype=np.uint64)
+    found = np.empty(0, dtype=np.uint64)
     have = 0
     for wanted in chain([count], repeat(64)):
-        if have == count:
-            break
         stream = bytearray(8 * wanted)
-        encryptor.update_into(bytes(8 * wanted), stream)
-        words = np.frombuffer(stream, dtype="<u8") & cut
+        for start in range(0, len(stream), len(_ZEROS)):
+            into = memoryview(stream)[start : start + len(_ZEROS)]
+            encryptor.update_into(_ZEROS[: len(into)], into)
+        words = np.frombuffer(stream, dtype="<u8")
+        np.bitwise_and(words, cut, out=words)
         if words.size and words.max() >= modulus:
             words = words[words < modulus]
+        if words.size == count:
+            return words  # as good as always: nothing was skipped
+        if not found.size:
+            found = np.empty(count, dtype=np.uint64)
         taken = min(words.size, count - have)
         found[have : have + taken] = words[:taken]
         have += taken
+        if have == count:
+            break
     return found

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 from fedrepay.shared.secure_sum.stream import uniform
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.remembered import Remembered
 
 _LIMB_BITS = 20
 _SHIFTS = np.array([[0], [_LIMB_BITS], [2 * _LIMB_BITS]], dtype=np.uint64)
@@ -41,6 +42,23 @@ def _number(seed: bytes, label: str, context: bytes, chunk: int, member: str, mo
     """A number mod ``modulus`` from 256 bits: 2⁻¹⁹⁶ from uniform."""
     info = context + chunk.to_bytes(4, "big") + member.encode()
     return int.from_bytes(keys.derive(seed, label, info), "big") % modulus
+
+
+def _total(seed: bytes, label: str, context: bytes, chunk: int, members: Sequence[str], modulus: int) -> int:
+    """The sum of all members' numbers; a thousand members of one process ask for the same one.
+
+    Kept under a digest, so that the seed does not outlive its epoch; the sum itself is of one attempt only.
+    """
+    names = "\n".join(members).encode()  # no name holds a line's end
+    asked = keys.digest(seed, label.encode(), context, chunk.to_bytes(4, "big"), names)
+    return _totals.get(
+        (asked, modulus),
+        0,
+        lambda: sum(_number(seed, label, context, chunk, member, modulus) for member in members) % modulus,
+    )
+
+
+_totals: Remembered[int] = Remembered(1 << 18)
 
 
 def _products(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64]) -> list[int]:
@@ -88,7 +106,7 @@ def verify(
     if len(summed_tags) != len(chunks) or not all(0 <= tag < Q for tag in summed_tags):
         return False
     expected = [
-        (product + sum(_number(seed, "pad", context, index, member, Q) for member in members)) % Q
+        (product + _total(seed, "pad", context, index, members, Q)) % Q
         for index, product in enumerate(_products(seed, context, chunks))
     ]
     return compare_digest(_encoded(expected), _encoded(summed_tags))
@@ -105,4 +123,4 @@ def canary(seed: bytes, context: bytes, chunk: int, member: str, t: int) -> int:
 
 def canary_sum(seed: bytes, context: bytes, chunk: int, members: Sequence[str], t: int) -> int:
     """What the last slot of a summed chunk must hold, below t."""
-    return sum(canary(seed, context, chunk, member, t) for member in members) % t
+    return _total(seed, "canary", context, chunk, members, t)

@@ -2,8 +2,8 @@
 
 Whether a signature verifies, and what bytes parse to, depends on nothing but the bytes (and the key) asked about, so
 asking again cannot give another answer. The whole of them is the key, a hash stands for nothing; messages are frozen,
-so no member can change another's; a refusal is never kept, it is found anew. Public facts only: nothing secret may be
-looked up here, for it would outlive its epoch (docs/adr/0016).
+so no member can change another's; a refusal is never kept, it is found anew. Nothing that is secret beyond one attempt
+may be kept here, as a question or as an answer: it would outlive its epoch (docs/adr/0016).
 """
 
 from collections import OrderedDict
