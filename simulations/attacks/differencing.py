@@ -1,0 +1,316 @@
+"""A false drop: the coordinator says that a member did not answer, though it did, and subtracts two sums.
+
+Attempt a has all K uploads, but is called lost; attempt a + 1 goes on without the member. Who can read both sums has the
+member's update in their difference, under the noise of both. The coordinator alone reads none. With one member's key it
+reads every sum whose cohort has sent in full, and no part of one: a mask is left in it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from fedrepay.client import budget, member
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.client.learning import make_learner
+from fedrepay.client.seal import add_noise
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
+from fedrepay.shared.secure_sum.masking import attempt_context
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import VALUES
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import Attempt, Header, Reply, RoundConfig, Upload
+from fedrepay.simulations.attacks import seen
+from fedrepay.simulations.attacks.adversary import opened
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.collude import unmasked
+from fedrepay.simulations.attacks.live import World, rows
+from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.uniform import TOO_RARE
+
+MEMBERS = 4
+ROUNDS = 3
+Values = NDArray[np.int64]
+
+
+def drop_falsely(world: World, victim: str, round_: int) -> None:
+    """Carry the run until ``round_`` is summed, the victim's answer to its first attempt withheld, and it away."""
+    while (ask := world.coordinator.ask()) is not None:
+        if round_ in world.coordinator.state.sums or ask.kind == "sign":  # a lost last sum ends the run
+            return
+        for target, (shared, own) in ask.parts.items():
+            reply: Reply | None = Reply.decode(world.members[target].handle(ask.kind, shared, own))
+            if reply is not None:
+                world.replies.append((ask.kind, target, reply))
+            away = ask.kind == "ping" or (
+                ask.kind == "round" and world.coordinator.state.attempts[-1].config.round == round_
+            )
+            if target == victim and away:
+                reply = None
+            world.take(world.coordinator.receive(ask, target, reply))
+        world.take(world.coordinator.finish(ask))
+
+
+def uploads_of(world: World) -> dict[int, dict[str, Upload]]:
+    """Every upload on the wire, by attempt and member."""
+    found: dict[int, dict[str, Upload]] = {}
+    for kind, name, reply in world.replies:
+        if (kind, reply.kind) == ("round", "ok"):
+            upload = Upload.decode(reply.body)
+            found.setdefault(Header.decode(upload.header.body).attempt, {})[name] = upload
+    return found
+
+
+class Insider:
+    """The coordinator with the keys of one member."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self._state = EpochState.decode(world.store(name).fact("epoch") or b"")
+        self._epoch = self._state.epoch()
+        self._group = GroupContext.from_secret(self._state.context_secret)
+        self.public = self._state.context_public
+        self.mask = X25519PrivateKey.from_private_bytes(self._state.mask)
+
+    def read(self, config: RoundConfig, uploads: dict[str, Upload]) -> NDArray[np.uint64] | None:
+        """The slots of the sum of these uploads; None where a mask is left in it, as the canaries tell."""
+        total, context = _added(uploads), _context(config)
+        slots = self._group.decrypt(coefficients(total.payload(), len(total.tags)))
+        canary = tag.canary_sum(self._state.seed, context, 0, sorted(uploads), GAM.t)
+        return slots if int(slots[0, -1]) == canary else None
+
+    def alone(self, config: RoundConfig, name: str, upload: Upload, helpers: Sequence["Insider"]) -> Values:
+        """What one member sent, with the pair keys of all others: revealed by them, or its own if it is its own."""
+        mine = self._epoch.hello(name)
+        total = _added({name: upload})
+        slots = self._group.decrypt(coefficients(total.payload(), len(total.tags)))
+        secrets = {}
+        for each in helpers:
+            if each.name in set(config.cohort) - {name}:
+                hello = self._epoch.hello(each.name)
+                secrets[keys.key_hash(hello.signing)] = keys.shared_secret(each.mask, mine.mask)
+        left = unmasked(slots, keys.key_hash(mine.signing), secrets, _context(config))
+        return GAM.unpack(left, 1, len(total.tags) * VALUES)
+
+
+def _context(config: RoundConfig) -> bytes:
+    return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
+
+
+def _added(uploads: dict[str, Upload]) -> PublicSum:
+    tags = {name: Header.decode(upload.header.body).tags for name, upload in uploads.items()}
+    total = PublicSum(len(next(iter(tags.values()))))
+    for name, upload in uploads.items():
+        total.add(upload.payload, tags[name])
+    return total
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One drop point.
+
+    Attributes:
+        readable: sums that the coordinator and one member can read, over all subsets of the round's uploads.
+        alone: the same for the coordinator alone.
+        pairs: pairs of readable sums that differ by one member.
+        scores: squared noise in the difference, each in the variance that is stated for it.
+        revealed: the same of the victim's upload if pair keys were revealed to recover a drop.
+        charged: attempts of the round that the victim's ledger holds.
+    """
+
+    readable: int
+    alone: int
+    pairs: int
+    scores: NDArray[np.float64]
+    revealed: NDArray[np.float64]
+    charged: int
+
+
+def attack(world: World, victim: str, round_: int) -> Drop:
+    """Drop the victim falsely in a round and read all that can be read."""
+    drop_falsely(world, victim, round_)
+    insider = Insider(world, next(name for name in world.names if name != victim))
+    configs = {each.config.attempt: each.config for each in world.coordinator.state.attempts}
+    sent = {a: each for a, each in uploads_of(world).items() if configs[a].round == round_}
+    found = {}
+    for attempt, uploads in sent.items():
+        for names in _subsets(sorted(uploads)):
+            slots = insider.read(configs[attempt], {name: uploads[name] for name in names})
+            if slots is not None:
+                found[attempt, names] = slots
+    pairs = [
+        (one, other)
+        for one in found
+        for other in found
+        if one[0] != other[0] and len(set(one[1]) ^ set(other[1])) == 1 and set(other[1]) < set(one[1])
+    ]
+    alone = _readable_without_a_key(insider.public, sent)
+    charged = len({each.attempt for each in world.store(victim).ledger() if each.round == round_})
+    if len(sent) == 1:
+        return Drop(len(found), alone, len(pairs), np.zeros(0), np.zeros(0), charged)
+    first, second = sorted(sent)
+    truth, shares = _truth(world, insider.name, victim, configs[first], configs[second])
+    stated = (world.size - 1) * shares[0] + (world.size - 2) * shares[
+        1
+    ]  # less the insider's own, which it knows
+    helpers = [Insider(world, name) for name in world.names]
+    own = [insider.alone(configs[a], insider.name, sent[a][insider.name], helpers) for a in (first, second)]
+    scores = np.zeros(0)
+    if pairs:
+        one, other = pairs[0]
+        sums = [GAM.unpack(found[each], len(each[1]), len(own[0])) for each in (one, other)]
+        difference = (sums[0] - own[0]) - (sums[1] - own[1])
+        scores = (difference[: len(truth)] - truth).astype(np.float64) ** 2 / stated
+    single = insider.alone(configs[first], victim, sent[first][victim], helpers)[: len(truth)]
+    revealed = (single - truth).astype(np.float64) ** 2 / stated
+    return Drop(len(found), alone, len(pairs), scores, revealed, charged)
+
+
+def _readable_without_a_key(public: bytes, sent: dict[int, dict[str, Upload]]) -> int:
+    """Sums that the coordinator decrypts with all it has: the public context."""
+    group, readable = GroupContext.from_public(public), 0
+    for uploads in sent.values():
+        total = _added(uploads)
+        try:
+            group.decrypt(coefficients(total.payload(), len(total.tags)))
+        except ProtocolError:
+            continue
+        readable += 1
+    return readable
+
+
+def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return chain.from_iterable(combinations(names, size) for size in range(1, len(names) + 1))
+
+
+def _truth(
+    world: World, insider: str, victim: str, first: RoundConfig, second: RoundConfig
+) -> tuple[Values, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """What the victim contributed before noise, and the variance of one share in each attempt, value by value."""
+    learner = make_learner(first.learner, world.book, first.rounds)
+    sums = learner.segments()
+
+    def mechanisms(attempt: Attempt | RoundConfig) -> tuple[Mechanism, ...]:
+        return budget.mechanisms(second, sums, world.size, attempt)
+
+    state = learner.start()
+    completed = [each for each in first.history if each.completed]
+    for index, values in enumerate(opened(world, insider)[: first.round]):
+        state = learner.step(index, state, np.frombuffer(values, "<i8"), mechanisms(completed[index]))
+    truth = learner.contribution(first.round, state, rows(world.book, int(victim[1:])))
+    shares = tuple(
+        np.concatenate([np.full(each.size, each.share_variance) for each in mechanisms(config)])
+        for config in (first, second)
+    )
+    return truth, (shares[0], shares[1])
+
+
+class Keeping:
+    """A build that keeps a round's noisy update and masks it anew for the next attempt."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, bytes], Values] = {}
+
+    def __call__(self, values: Values, mechanisms: Sequence[Mechanism], entropy: Entropy) -> Values:
+        """Noise for a contribution, the same every time."""
+        return self._kept.setdefault((id(entropy), values.tobytes()), add_noise(values, mechanisms, entropy))
+
+
+def run(options: Options) -> Finding:
+    """Every drop point over rounds and members; a transcript where one is given."""
+    points = [(round_, f"m{i}") for round_ in range(ROUNDS) for i in range(MEMBERS)]
+    tried = [points[1], points[6]] if options.quick else points
+    controls = [points[1]] if options.quick else points[:-MEMBERS:3]  # the last sum cannot be tried again
+    with TemporaryDirectory() as folder:
+        on = [
+            attack(World(Path(folder) / f"{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
+            for round_, name in tried
+        ]
+        with switched(member, "add_noise", Keeping()):
+            off = [
+                attack(World(Path(folder) / f"kept-{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
+                for round_, name in controls
+            ]
+    scores, kept = np.concatenate([each.scores for each in on]), np.concatenate([each.scores for each in off])
+    revealed = np.concatenate([each.revealed for each in on])
+    rows_ = [
+        Row(
+            "drop points tried (round × member)",
+            str(len(on)),
+            str(len(off)),
+        ),
+        Row(
+            "coordinator alone: pairs of readable sums that differ by one member",
+            f"0 ({sum(each.alone for each in on)} sums readable)",
+            f"0 ({sum(each.alone for each in off)})",
+        ),
+        Row(
+            "coordinator and one member: such pairs",
+            f"{sum(each.pairs for each in on)}: at most one a false drop, as stated",
+            str(sum(each.pairs for each in off)),
+        ),
+        Row(
+            "· noise in the difference, in the stated variance (both attempts' noise)",
+            f"{scores.mean():.2f}",
+            f"{kept.mean():.2f}, noise kept; {revealed.mean():.2f}, pair keys revealed",
+        ),
+        Row(
+            "· attempts of the round charged to the dropped member",
+            str(max(each.charged for each in on)),
+            "—",
+        ),
+    ]
+    held = (
+        all((each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on)
+        and min(_tails(scores)) > TOO_RARE
+    )
+    bites = sum(each.pairs for each in off) == len(off) and kept.mean() < 0.5 and revealed.mean() < 0.5
+    if options.transcript is not None:
+        told = seen.read(options.transcript)
+        whole = told.whole()
+        pairs = [
+            (a, b)
+            for a, b in combinations(whole, 2)
+            if told.configs[a].round == told.configs[b].round
+            and len(set(told.configs[a].cohort) ^ set(told.configs[b].cohort)) == 1
+        ]
+        rows_.append(
+            Row(
+                f"your transcript: {len(told.configs)} attempts, {len(whole)} sent by all of their cohort",
+                f"{len(pairs)} pairs for a coordinator with one member's key; 0 for it alone",
+                "—",
+            )
+        )
+    return Finding(
+        attack="differencing",
+        threat="B6",
+        adversary=(
+            f"The coordinator of {MEMBERS} members says that one dropped out though it had answered, alone or with the keys "
+            "of one other member; it wants the dropped member's update."
+        ),
+        defence="fresh noise and masks in every attempt, and no pair key is ever revealed.",
+        rows=tuple(rows_),
+        held=held,
+        bites=bites,
+        note=(
+            "A false drop with a member's help is open, as the threat model says: customers stay covered, as both attempts "
+            "are charged; the institution's total is hidden by noise alone. Only the dropped member can tell that it answered."
+        ),
+    )
+
+
+def _tails(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Chances of noise at least so narrow, and at least so wide."""
+    total, count = float(scores.sum()), len(scores)
+    return float(chi2.cdf(total, count)), float(chi2.sf(total, count))
