@@ -20,6 +20,8 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
+ENGINES = ("faithful", "flower")
+"""In one process, or over a Flower network on this machine (``simulations/network/``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class RunArguments:
     drop: tuple[str, ...] = ()
     seed: int = 1
     baselines: bool = False
+    engine: str = "faithful"
 
     def check(self) -> None:
         """Refuse what can be refused before any file is read.
@@ -44,6 +47,8 @@ class RunArguments:
         """
         if self.mode not in ("distributed", "none"):
             raise ArgumentError(f"--mode {self.mode} is unknown.", "Choose distributed or none.")
+        if self.engine not in ENGINES:
+            raise ArgumentError(f"--engine {self.engine} is unknown.", f"Choose {' or '.join(ENGINES)}.")
         if not 0 < self.epsilon <= 1000:
             raise ArgumentError(
                 f"--epsilon {self.epsilon:g} is outside (0, 1000].",

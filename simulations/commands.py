@@ -21,7 +21,8 @@ _HELP = (
     "fedrepay simulate --out runs/first\n"
     "fedrepay simulate --market complement --members 8 --scale 0.5 --out runs/complement\n"
     "fedrepay simulate --data uci --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
-    "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine"
+    "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine\n"
+    "fedrepay simulate --data uci --members 5 --engine flower --out runs/network"
 )
 _NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
 app = typer.Typer()
@@ -102,6 +103,13 @@ def simulate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also fit LightGBM: on the pooled rows, or each lender's own.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="faithful (one process), or flower: the same apps on Flower's own SuperLink and SuperNodes over TLS, "
+            "every party a process; at most 32 members, no transcript."
+        ),
+    ] = "faithful",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a summary.")] = False,
 ) -> None:
     """Run a consortium; the help text stands in ``_HELP``."""
@@ -132,6 +140,7 @@ def simulate(
             "drop": tuple(drop or ()),
             "seed": seed,
             "baselines": baselines,
+            "engine": engine,
         },
     )
     folder = Folder(out)

@@ -30,7 +30,7 @@ from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest
 from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.grid import Exchange, InProcessGrid
-from fedrepay.simulations.transcript import Transcript
+from fedrepay.simulations.transcript import Transcript, wire_bytes
 
 KEPT_IN_MEMORY = 64  # members whose working memory is kept between messages
 SIMULATED_YEAR_BUDGET = 1.0001  # one release at ε, with the rounding of its composition
@@ -102,7 +102,7 @@ class Consortium:
             node_id=1,
             node_config={},
             state=RecordDict(),
-            run_config={"coordinator-folder": str(self.folder.coordinator)},
+            run_config={"coordinator-folder": str(self.folder.coordinator), "coordinator-durable": False},
         )
         try:
             self.serve(grid, context)
@@ -118,7 +118,7 @@ class Consortium:
 
     def store(self, name: str) -> MemberStore:
         """A member's store; only the driver reads it, for figures."""
-        return MemberStore(self.folder.members / name, time.time)
+        return MemberStore(self.folder.members / name, time.time, durable=False)
 
     def limits(self) -> Limits:
         """What simulated members allow: this very run, once."""
@@ -133,6 +133,10 @@ class Consortium:
             max_attempts=plan.max_attempts,
             allow_unprotected=plan.mode == "none",
         )
+
+    def traffic(self) -> dict[str, float]:
+        """Bytes a member sent and received."""
+        return wire_bytes(self.folder.transcript, len(self.parties))
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Collect how long the members' stages took."""
@@ -181,5 +185,5 @@ def _round_of(kind: str, shared: bytes) -> int | None:
     if kind == "ping":
         return Ping.decode(shared).round
     if kind == "round":
-        return RoundConfig.decode(RoundRequest.decode(shared).config.body).round
+        return RoundConfig.decode_once(RoundRequest.decode_once(shared).config.body).round
     return None

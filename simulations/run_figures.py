@@ -3,7 +3,6 @@
 Only the driver reads members' stores, and only here.
 """
 
-import json
 import resource
 from importlib.metadata import version
 from typing import Any
@@ -27,7 +26,6 @@ from fedrepay.simulations.consortium import Consortium
 
 VERSION = 2
 PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
-CEREMONY = ("hello", "introduce", "seed", "context", "confirm")
 
 
 def export_release(consortium: Consortium) -> Release:
@@ -73,7 +71,7 @@ def run_figures(
         "parameters": release.card["parameters"],
         "values_summed": sum(sizes),
         "ciphertexts_per_release": sum(chunk_count(size) for size in sizes),
-        **wire_bytes(consortium),
+        **consortium.traffic(),
         "seconds": {name: round(value, 3) for name, value in (seconds | consortium.stages).items()},
         "resumed": resumed,
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -91,28 +89,6 @@ def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, 
         "mode": plan.mode,
         "drop": list(arguments.drop),
         "schema": f"{schema.name} {schema.version}",
-    }
-
-
-def wire_bytes(consortium: Consortium) -> dict[str, float]:
-    """Bytes a member sent and received, from the transcript (all sessions of the run)."""
-    up = ceremony = down = release = 0
-    with (consortium.folder.transcript / "messages.jsonl").open() as file:
-        for line in file:
-            message = json.loads(line)
-            down += message["bytes_down"]
-            if message["kind"] == "round":
-                up += message["body"]
-            elif message["kind"] in CEREMONY:
-                ceremony += message["body"]
-            elif message["kind"] == "write":
-                release = max(release, message["body"])
-    members = len(consortium.parties)
-    return {
-        "bytes_up_per_member": up / members,
-        "bytes_ceremony_per_member": ceremony / members,
-        "bytes_release": release,
-        "bytes_down_per_member": down / members,
     }
 
 

@@ -14,6 +14,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fedrepay.server.state import Event
 from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.grid import Exchange
 
@@ -28,6 +29,17 @@ STEPS = {
     "write": "Release: write and seal",
     "close": "Release: recompute and sign",
     "votes": "Release: store",
+}
+
+HAPPENED = {
+    "attempt": "Secure sum: asked",
+    "header": "Secure sum: received",
+    "sum": "Secure sum: complete",
+    "void": "Secure sum: an attempt was lost",
+    "written": "Release: written and sealed",
+    "vote": "Release: recomputed and signed",
+    "stored": "Release: stored",
+    "done": "Done",
 }
 
 
@@ -82,6 +94,14 @@ class Screen:
             total=members,
             completed=(self._done - 1) % members + 1,
         )
+
+    def happened(self, event: Event) -> None:
+        """One event of a run over a network."""
+        if event.kind in ("away", "retry"):
+            self.note(f"[yellow]{event.name}: {event.body.decode()}[/]")
+        text = HAPPENED.get(event.kind.partition(":")[0], event.kind)
+        step = STEPS.get(event.kind.removeprefix("answer:"), "")
+        self.stage(f"{step or text} ({event.name})" if event.name else text)
 
 
 def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:

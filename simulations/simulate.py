@@ -116,7 +116,12 @@ class _Work:
     def consortium(
         self, book: CodeBook, parties: Sequence[Party], plan: RunPlan, drops: frozenset[tuple[str, int]]
     ) -> Consortium:
-        """The consortium, its exchanges shown on the screen."""
+        """The consortium on the engine asked for, its progress shown on the screen."""
+        if self.facts["engine"] == "flower":
+            from fedrepay.simulations.network.driver import NetworkConsortium  # noqa: PLC0415 - each engine its own
+
+            self.screen.note("Flower's own engine keeps no transcript/; its logs are in logs/.")
+            return NetworkConsortium(self.folder, book, parties, plan, drops, watch=self.screen.happened)
         return Consortium(
             self.folder,
             book,

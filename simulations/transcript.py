@@ -7,6 +7,7 @@ from pathlib import Path
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.grid import Exchange
 
+CEREMONY = ("hello", "introduce", "seed", "context", "confirm")
 README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
 ciphertexts, tags, the public encryption context, sealed envelopes, sizes.
 `messages.jsonl` lists the messages in order; `blobs/` holds their bytes by SHA-256.
@@ -66,6 +67,27 @@ class Transcript:
         if len(data) > 100_000:
             self._last = (data, name)
         return name
+
+
+def wire_bytes(folder: Path, members: int) -> dict[str, float]:
+    """Bytes a member sent and received, from the transcript (all sessions of the run)."""
+    up = ceremony = down = release = 0
+    with (folder / "messages.jsonl").open() as file:
+        for line in file:
+            message = json.loads(line)
+            down += message["bytes_down"]
+            if message["kind"] == "round":
+                up += message["body"]
+            elif message["kind"] in CEREMONY:
+                ceremony += message["body"]
+            elif message["kind"] == "write":
+                release = max(release, message["body"])
+    return {
+        "bytes_up_per_member": up / members,
+        "bytes_ceremony_per_member": ceremony / members,
+        "bytes_release": release,
+        "bytes_down_per_member": down / members,
+    }
 
 
 def _failed(folder: Path, error: OSError) -> StorageError:

@@ -13,6 +13,7 @@ either, so four of its names are replaced, in these processes alone (Flower 1.41
 import os
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -81,10 +82,9 @@ class Node:
         replaced = _Replaced(self.check)
         address = f"127.0.0.1:{self.port}"
         told = _listen()  # before the forks: a signal between them must not leave a child behind
-        children = {
-            "SuperNode": _fork(partial(self._supernode, replaced)),
-            "executor": _fork(partial(_execute, replaced, address, secret.hex().encode())),
-        }
+        children = {"SuperNode": _fork(partial(self._supernode, replaced))}
+        if _listens(self.port, children["SuperNode"], told):
+            children["executor"] = _fork(partial(_execute, replaced, address, secret.hex().encode()))
         ended = _watch(children, told)
         if ended:
             raise NetworkError(
@@ -204,6 +204,18 @@ def _listen() -> list[bool]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: told.append(True))
     return told
+
+
+def _listens(port: int, pid: int, told: list[bool]) -> bool:
+    """Wait until the SuperNode takes connections, which the executor would else be slow to notice."""
+    while not told:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return False
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def _watch(children: dict[str, int], told: list[bool]) -> str:

@@ -1,0 +1,139 @@
+"""A consortium on Flower's own engine: every party a process of its own, on this machine, over TLS.
+
+It plays the people only: makes keys, registers nodes, compares the roster's words, starts the processes, and ends
+them. What runs are the members' and the operator's own commands.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from fedrepay.client.serving import setup
+from fedrepay.client.store import MemberStore
+from fedrepay.server.network.superlink import Control
+from fedrepay.server.state import Event
+from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.training import train
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import RoundConfig, Signed
+from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.network.members import MemberSite
+from fedrepay.simulations.network.operator import Operator
+from fedrepay.simulations.network.processes import Processes
+
+LOGS = "logs"
+REGISTERED = "registered"
+MOST_MEMBERS = 32
+"""Each member is five processes and some 300 MB."""
+
+
+@dataclass
+class Network:
+    """A running network of a consortium."""
+
+    operator: Operator
+    control: Control
+    sites: dict[str, MemberSite]
+    processes: Processes
+
+
+@dataclass
+class NetworkConsortium(Consortium):
+    """The same consortium, run over a Flower network; no transcript is kept, the wire is Flower's own.
+
+    Args:
+        watch: told of every event of the run.
+    """
+
+    watch: Callable[[Event], None] = field(default=lambda _event: None)
+    _down: int = field(default=0, init=False)
+
+    def run(self) -> None:
+        """Start everything, carry the run to its end (or resume it), and end everything.
+
+        Raises:
+            FedrepayError: what stopped it; everything done so far is kept.
+        """
+        with self.started() as network:
+            self.train(network)
+
+    def train(self, network: Network) -> None:
+        """Carry the run in a network that is up."""
+        train(network.control, self.folder.coordinator, len(self.parties), self.watch)
+        self._down = sum(seen.bytes_sent for seen in network.control.runs().values())
+
+    def traffic(self) -> dict[str, float]:
+        """Bytes a member sent and received, from the coordinator's events and the SuperLink's own count."""
+        up = ceremony = release = 0
+        plan, members = self.plan, len(self.parties)
+        chunks = run_chunks(plan, members)
+        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        round_ = 0
+        for event in store.events(plan.run):
+            if event.kind == "attempt":
+                round_ = RoundConfig.decode(Signed.decode(event.body).body).round
+            elif event.kind == "header":
+                up += len(event.body) + CHUNK_BYTES * chunks[round_]
+            elif event.kind.startswith("answer:"):
+                ceremony += len(event.body)
+            elif event.kind == "written":
+                release = max(release, len(event.body))
+        return {
+            "bytes_up_per_member": up / members,
+            "bytes_ceremony_per_member": ceremony / members,
+            "bytes_release": release,
+            "bytes_down_per_member": self._down / members,
+        }
+
+    @contextmanager
+    def started(self) -> Iterator[Network]:
+        """The network, up: all nodes online, every member's people having approved the roster's words.
+
+        Raises:
+            ArgumentError: more members than a machine carries, or simulated failures, which this engine lacks.
+            NetworkError: a process ended, or a state did not come.
+        """
+        if len(self.parties) > MOST_MEMBERS:
+            raise ArgumentError(
+                f"{len(self.parties)} members are too many for one machine on Flower's engine: {MOST_MEMBERS} are possible.",
+                "Leave --engine out: the in-process engine runs the same apps.",
+            )
+        if self.drops:
+            raise ArgumentError("--drop does not go with --engine flower.", "Leave one of the two out.")
+        key = load_key(self.folder.coordinator)
+        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        if store.plan() is None:
+            store.begin(self.plan)
+        with Processes(self.folder.path / LOGS) as processes:
+            operator = Operator(self.folder.coordinator, processes)
+            sites = {
+                party.name: MemberSite(party.name, self.folder.members / party.name, processes)
+                for party in self.parties
+            }
+            for party in self.parties:
+                sites[party.name].prepare(self.book, party.train, self.limits())
+            entries = [setup.identity(site.folder).entry() for site in sites.values()]
+            self.roster_code = Roster.of(entries, keys.public_bytes(key)).code()
+            for site in sites.values():
+                self.store(site.name).remember(approved_code=self.roster_code.encode())
+                site.serve()
+            with closing(operator.start()) as control:
+                for site in sites.values():
+                    _register(control, site, self.store(site.name))
+                    site.relay(operator)
+                processes.until(
+                    "every member serves", lambda: all(each.socket.exists() for each in sites.values())
+                )
+                processes.until("every node is online", lambda: len(control.online()) == len(sites))
+                yield Network(operator, control, sites, processes)
+
+
+def _register(control: Control, site: MemberSite, store: MemberStore) -> None:
+    """Once in the life of a network's database."""
+    if store.fact(REGISTERED) is None:
+        node = control.register(site.public_key, site.name)
+        store.remember(registered=str(node).encode())
