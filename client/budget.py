@@ -3,6 +3,8 @@
 σ follows from public events alone, so every member derives the same; the gate is the PLD accountant.
 """
 
+import math
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +12,12 @@ from fedrepay.client.learning.contribution import largest_entry
 from fedrepay.client.limits import Limits
 from fedrepay.client.tables import LedgerEntry
 from fedrepay.shared.errors import BudgetError
+from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (
-    Mechanism,
+    Charged,
+    SampledSteps,
     Segment,
+    charged_of,
     check_width,
     composed_epsilon,
     most_draws,
@@ -21,7 +26,8 @@ from fedrepay.shared.privacy.accounting import (
     target_mu,
 )
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS, CodeBook
-from fedrepay.shared.trust.wire import Attempt, RoundConfig
+from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.wire import Attempt, LocalTerms, RoundConfig
 
 YEAR = 365 * 86400.0  # seconds
 Event = tuple[dict[str, Any], ...]
@@ -37,10 +43,13 @@ def mechanisms(
     sums: tuple[tuple[Segment, ...], ...],
     roster_size: int,
     attempt: Attempt | RoundConfig,
-) -> tuple[Mechanism, ...]:
+) -> tuple[Charged, ...]:
     """The mechanisms of one attempt of the run (empty in mode none)."""
     if config.mode == "none":
         return ()
+    if config.local is not None:
+        count, steps = local_mechanisms(config, config.local, len(attempt.cohort))
+        return (steps,) if attempt.round else (count,)
     return plan_attempt(
         run_mu(config, sums, roster_size),
         sums,
@@ -51,29 +60,54 @@ def mechanisms(
     )
 
 
-def as_event(charged: tuple[Mechanism, ...]) -> Event:
+def local_mechanisms(
+    terms: RunPlan | RoundConfig, local: LocalTerms, cohort: int
+) -> tuple[SampledSteps, SampledSteps]:
+    """What a count and a round of steps cost in local mode."""
+    count = subsampled.count_mechanism(terms.epsilon, terms.delta, cohort)
+    return count, subsampled.steps_mechanism(
+        local.noise_multiplier, local.sampling_rate, local.local_steps, cohort, local.parameters
+    )
+
+
+def as_event(charged: tuple[Charged, ...]) -> Event:
     """Mechanisms as the ledger stores them."""
     return tuple(asdict(mechanism) for mechanism in charged)
 
 
-def fits(book: CodeBook, mechanism: Mechanism) -> bool:
-    """Whether the sum of a full cohort, noise included, stays inside ±t/2: else it would wrap unnoticed."""
+def fits(book: CodeBook, mechanism: Charged) -> bool:
+    """Whether the sum of a full cohort, noise included, stays inside ±t/2: else it would wrap unnoticed.
+
+    Local mode's updates always do, by saturation; its count of customers is judged like any sum.
+    """
+    n_max = book.schema.public.n_max
+    if isinstance(mechanism, SampledSteps):
+        entry, noise = mechanism.sensitivity, mechanism.cohort * mechanism.variance
+        return mechanism.size > 1 or overflow_ok(mechanism.cohort, n_max, entry, noise, PLAIN_MODULUS)
     largest = largest_entry(book)
     entry = max(largest, book.residual_scale) * largest << book.weight_bits
-    n_max = book.schema.public.n_max
     return overflow_ok(mechanism.cohort, n_max, entry, mechanism.total_variance, PLAIN_MODULUS)
+
+
+def planned(terms: RunPlan | RoundConfig, local: LocalTerms, cohort: int) -> tuple[SampledSteps, ...]:
+    """The most that a run in local mode can be charged with."""
+    count, steps = local_mechanisms(terms, local, cohort)
+    return subsampled.whole_run(count, steps, terms.rounds, terms.max_attempts)
 
 
 def gate(
     config: RoundConfig,
-    spent_in_run: tuple[Mechanism, ...],
-    new: tuple[Mechanism, ...],
+    spent_in_run: tuple[Charged, ...],
+    new: tuple[Charged, ...],
     ledger: tuple[LedgerEntry, ...],
     limits: Limits,
     book: CodeBook,
     now: float,
 ) -> None:
     """The last check before a reserve: width, room mod t, the run's (ε, δ), the year's budget.
+
+    In local mode a run is judged as a whole at every attempt: all its steps, with every extra attempt, must stay
+    within (ε, δ) and the year, and no more may be charged than was judged.
 
     Raises:
         BudgetError: a share is too narrow, the noise too wide, or a bound would be passed.
@@ -87,16 +121,32 @@ def gate(
                 "The noise of this attempt is so wide that the sum could pass t/2.",
                 "Ask for a larger ε or fewer retries; start a new run.",
             )
-    epsilon = composed_epsilon(spent_in_run + new, config.delta)
+    charged = spent_in_run + new
+    if config.local is not None:
+        whole = planned(config, config.local, len(config.cohort))
+        if not Counter(map(_cost, charged)) <= Counter(map(_cost, whole)):
+            raise BudgetError(
+                "This attempt is not among those the run has noise for.", "The run is spent; start a new one."
+            )
+        charged = new = whole
+        ledger = tuple(entry for entry in ledger if entry.run != config.run)
+    epsilon = composed_epsilon(charged, config.delta)
     if epsilon > config.epsilon:
         raise BudgetError(
             f"This attempt would bring the run's ε to {epsilon:.6g}, above {config.epsilon:g}.",
             "The run's own budget is spent; start a new run.",
         )
     year = tuple(
-        Mechanism(**facts)
+        charged_of(facts)
         for entry in ledger
         if entry.at > now - YEAR and entry.status in ("reserved", "rolled-back")
         for facts in entry.event
     )
     limits.check_year(composed_epsilon(year + new, limits.delta_per_year))
+
+
+def _cost(charged: Charged) -> tuple[float, float, int]:
+    """What a charge costs, whoever else takes part."""
+    if not isinstance(charged, SampledSteps):
+        return (math.inf, 1.0, 1)  # never part of a run in local mode
+    return (charged.mu(), charged.sampling_rate, charged.steps)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fedrepay.client.identity import Identity
 from fedrepay.client.learning import monotone
 from fedrepay.client.session import Session
@@ -32,7 +35,7 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
     customers = any(column.role == "customer" for column in session.book.schema.columns)
     return Release(
         number=config.run,
-        weights=monotone.project(session.book, session.weights(config).weights),
+        weights=_weights(session, config),
         sums=session.sums(),
         schema=session.book.schema_bytes,
         codebook=session.book.codebook_bytes,
@@ -51,15 +54,30 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
     )
 
 
+def _weights(session: Session, config: RoundConfig) -> npt.NDArray[np.float64]:
+    """The model's weights, monotone where the schema asks for it and tables of effects make it possible."""
+    weights = session.weights(config).weights
+    return weights if config.local is not None else monotone.project(session.book, weights)
+
+
 def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
     """What the model is, for whom, and what it must not be used for; the same bytes at every member."""
     schema = session.book.schema
+    local: dict[str, Any] = {}
+    if config.local is not None:
+        terms = config.local.model_dump() | {"model_hash": config.local.model_hash.hex()}
+        local = {"local": terms | {"layout": session.layout()}}
+        named = [column.name for column in schema.columns if column.monotone]
+        local["local"]["not_monotone"] = named  # a torch module makes no such promise
     return {
         "schema": {"name": schema.name, "version": schema.version, "hash": config.schema_hash.hex()},
         "learner": config.learner,
-        "model": "additive logistic model on public bins",
+        "model": "additive logistic model on public bins"
+        if config.local is None
+        else f"torch module {config.local.model} on public bins",
         "heads": [outcome.name for outcome in schema.outcomes],
-        "parameters": config.heads * config.dimension,
+        "parameters": config.heads * config.dimension if config.local is None else config.local.parameters,
+        **local,
         "members": len(session.epoch.roster.names),
         "cohorts": [list(each.cohort) for each in config.history if each.completed],
         "rounds": sum(each.completed for each in config.history),

@@ -12,6 +12,7 @@ from fedrepay.client import budget, closing, guard
 from fedrepay.client.ceremony import Ceremony
 from fedrepay.client.identity import Identity
 from fedrepay.client.learning.contribution import Rows
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.limits import Limits
 from fedrepay.client.seal import add_noise, seal
 from fedrepay.client.session import Session
@@ -51,6 +52,7 @@ class Member:
         clock: seconds since 1970, for the ledger's year.
         entropy: noise, keys and nonces; anything but OS entropy makes every release ``not_private``.
         observe: told how long each stage took, in seconds.
+        model: the torch module this member trains in local mode, as its own configuration names it.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Member:
         clock: Callable[[], float],
         entropy: Entropy | None = None,
         observe: Callable[[str, float], None] = lambda _stage, _seconds: None,
+        model: TorchModel | None = None,
     ) -> None:
         self._identity = identity
         self._store = store
@@ -72,6 +75,7 @@ class Member:
         self._clock = clock
         self._entropy = entropy or OsEntropy()
         self._observe = observe
+        self._model = model
         self._ceremony = Ceremony(identity, store, self._entropy)
         self._session: Session | None = None
 
@@ -83,7 +87,8 @@ class Member:
         """Answer one message; refusals are answers too (an encoded ``Reply``)."""
         try:
             guard.check_size(shared, own)
-            reply = self._dispatch(kind, shared, own)
+            with self._store.connected():
+                reply = self._dispatch(kind, shared, own)
         except Refusal as refusal:
             if refusal.code in ("tag", "canary", "rollback") and not self._store.fact("blocked"):
                 self._store.remember(blocked=refusal.code.encode())
@@ -140,12 +145,18 @@ class Member:
             raise Refusal("rollback", f"This epoch ended at this member ({blocked.decode()}).")
         if self._session is None:
             self._session = Session(
-                self._identity.name, self._store, self._book, self._ceremony.state(), self._observe
+                self._identity.name,
+                self._store,
+                self._book,
+                self._ceremony.state(),
+                self._observe,
+                self._entropy,
+                self._model,
             )
         return self._session
 
     def _round(self, shared: bytes, own: bytes) -> Reply:
-        request = RoundRequest.decode(shared)
+        request = RoundRequest.decode_once(shared)
         session = self._open_session()
         view = session.view()
         config = guard.check_config(view, request.config)
@@ -199,7 +210,7 @@ class Member:
             raise Refusal("snapshot", "The data changed since the run began.", "Restore the run's snapshot.")
         attempt_keys = session.attempt_keys(config)  # a peer's unusable key must not cost budget
         event = budget.as_event(new)
-        status = "reserved" if config.mode == "distributed" else "unprotected"
+        status = "unprotected" if config.mode == "none" else "reserved"
         self._store.charge(
             config.run,
             config.round,
@@ -218,7 +229,7 @@ class Member:
         noisy = add_noise(values, new, self._entropy)
         self._observe("noise", perf_counter() - begun)
         begun = perf_counter()
-        payload, tags = seal(noisy, attempt_keys)
+        payload, tags = seal(noisy, attempt_keys, session.packing(config, config.round))
         self._observe("mask, encrypt, tag", perf_counter() - begun)
         header = Header(
             run=config.run,
@@ -242,7 +253,7 @@ class Member:
     # --- the release ---
 
     def _close(self, shared: bytes, own: bytes) -> Reply | tuple[bytes, dict[str, bytes]]:
-        message, session = Closing.decode(shared), self._open_session()
+        message, session = Closing.decode_once(shared), self._open_session()
         config = guard.check_config(session.view(), message.config)
         if not guard.is_closing(config):
             raise Refusal("monotone", "The run is not over.")
@@ -275,7 +286,7 @@ class Member:
 
     def _votes(self, shared: bytes, _own: bytes) -> tuple[bytes, dict[str, bytes]]:
         candidate = self._store.fact("candidate")
-        votes = Votes.decode(shared)
+        votes = Votes.decode_once(shared)
         stored = self._store.release()
         if candidate is None and stored is not None and stored[0] == votes.run:
             return b"", {}  # stored before a crash, and asked again

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.he import GroupContext
-from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.accounting import Charged, Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.masking import apply_masks
-from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.packing import GAM, Packing
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,36 @@ class AttemptKeys:
 
 
 def add_noise(
-    values: npt.NDArray[np.int64], mechanisms: Sequence[Mechanism], entropy: Entropy
+    values: npt.NDArray[np.int64], mechanisms: Sequence[Charged], entropy: Entropy
 ) -> npt.NDArray[np.int64]:
-    """This member's share of each segment's discrete Gaussian noise; no mechanisms, no noise."""
-    if not mechanisms:
+    """This member's share of each segment's discrete Gaussian noise; no mechanisms, no noise.
+
+    In local mode the noise is in the values already: it was added to every step (``learning/dp_sgd.py``).
+    """
+    shared = [mechanism for mechanism in mechanisms if isinstance(mechanism, Mechanism)]
+    if not shared:
         return values
-    drawn = [DiscreteGaussian(m.share_variance).sample(m.size, entropy) for m in mechanisms]
+    drawn = [DiscreteGaussian(m.share_variance).sample(m.size, entropy) for m in shared]
     return values + np.concatenate(drawn)
 
 
-def seal(values: npt.NDArray[np.int64], keys: AttemptKeys) -> tuple[bytes, tuple[int, ...]]:
+def seal(
+    values: npt.NDArray[np.int64], keys: AttemptKeys, packing: Packing = GAM
+) -> tuple[bytes, tuple[int, ...]]:
     """Mask, encrypt and tag.
 
     Args:
-        values: noisy integers, any length, |value| < t/2.
+        values: noisy integers, any length, |value| < t/2, or in the packing's range.
         keys: the attempt's keys.
+        packing: how values lie in slots.
 
     Returns:
         ciphertext bytes (65,536 a chunk) and one tag a chunk.
     """
-    slots = GAM.pack(values)
+    slots = packing.pack(values)
     for chunk in range(len(slots)):
-        slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, GAM.t)
-    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.context, GAM.t)
+        slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, packing.t)
+    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.context, packing.t)
     chunks = keys.group.encrypt(masked)
     tags = tag.tags(keys.seed, keys.context, chunks, keys.name)
     return chunks.astype("<u8").tobytes(), tuple(tags)

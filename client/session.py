@@ -3,9 +3,10 @@
 Everything here can be rebuilt from the store; nothing here is written back without the store first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from time import perf_counter
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +15,25 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client import budget, epoch, guard
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext, open_sum, verify_sum
-from fedrepay.client.learning import make_learner
+from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import Learner, State
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.seal import AttemptKeys
 from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import Opening
 from fedrepay.shared.errors import Refusal
-from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.accounting import Charged
+from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.masking import attempt_context
+from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust import keys
+from fedrepay.shared.trust import keys, plan
+from fedrepay.shared.trust.remembered import Remembered
 from fedrepay.shared.trust.wire import Attempt, RoundConfig, Signed, Sum
+
+T = TypeVar("T")
+_SHARED = ("introduction", "context_public", "context_secret")  # large, and held by what is made of them
 
 
 class Session:
@@ -38,6 +46,8 @@ class Session:
         book: CodeBook,
         state: EpochState,
         observe: Callable[[str, float], None],
+        entropy: Entropy,
+        model: TorchModel | None = None,
     ) -> None:
         if not state.seed:
             raise Refusal("epoch", "The ceremony is not finished at this member.")
@@ -46,19 +56,37 @@ class Session:
         self.book = book
         self._name = name
         self._store = store
-        self._state = state
+        self._state = state.model_copy(update=dict.fromkeys(_SHARED, b""))
         self._observe = observe
+        self._entropy = entropy
+        self._model = model
         self._group = GroupContext.from_secret(state.context_secret)
         self._learner: Learner | None = None
-        self._model: list[State] = []  # state before each sum, from sum 0
+        self._states: list[State] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}
+        self._seen: dict[str, Any] = {}  # what the store said, at its "version"
 
     # --- the store as the guard sees it ---
 
     def view(self) -> guard.View:
-        """Read the store."""
+        """The store as it is; read again after every write, and at least once a message."""
+        return self._fresh("view", self._read)
+
+    def _openings(self) -> Sequence[Opening]:
+        return self._fresh("openings", lambda: self._store.openings(self.epoch.run))
+
+    def _fresh(self, what: str, read: Callable[[], T]) -> T:
+        version = self._store.version
+        if version is None or self._seen.get("version") != version:
+            self._seen = {"version": version}
+        if what not in self._seen:
+            self._seen[what] = read()
+        found: T = self._seen[what]
+        return found
+
+    def _read(self) -> guard.View:
         run = self.epoch.run
-        openings = self._store.openings(run)
+        openings = self._openings()
         done = [o for o in openings if o.values is not None]
         begun = [o for o in openings if o.values is None]
         counter = self._store.fact("counter") or b""
@@ -80,7 +108,12 @@ class Session:
             opening=(begun[0].attempt, begun[0].sum) if begun else None,
             opened_mac=self.opened_mac(),
             terms=self._store.fact(f"terms:{run}"),
+            model=self._held(),
         )
+
+    def _held(self) -> guard.Held | None:
+        model = self._model
+        return None if model is None else guard.Held(model.name, model.hash, model.parameters)
 
     def counter_bytes(self, attempt: int) -> bytes:
         """The monotone counter as stored: it belongs to this epoch."""
@@ -89,7 +122,7 @@ class Session:
     def opened_mac(self) -> bytes:
         """HMAC under the group seed over all opened integer sums and their configurations."""
         chain = keys.digest(b"opened", self.epoch.id)
-        for opening in self._store.openings(self.epoch.run):
+        for opening in self._openings():
             if opening.values is not None:
                 chain = keys.digest(chain, opening.config, opening.values)
         return keys.derive(self._state.seed, "opened", chain)
@@ -112,17 +145,32 @@ class Session:
             config.learner,
             config.rounds,
         ):
-            self._learner = make_learner(config.learner, self.book, config.rounds)
-            self._model = []
+            self._learner = self._make_learner(config)
+            self._states = []
             sizes = tuple(sum(s.size for s in segments) for segments in self._learner.segments())
             if sizes != guard.sizes(config):
                 raise Refusal("schema", "The learner's sums and the run's differ in size.")
         return self._learner
 
-    def mechanisms(self, config: RoundConfig, attempt: Attempt | RoundConfig) -> tuple[Mechanism, ...]:
+    def layout(self) -> list[list[Any]]:
+        """Names and shapes of the module's trained parameters, as the release carries them."""
+        return [] if self._model is None else [[name, list(shape)] for name, shape in self._model.layout]
+
+    def _make_learner(self, config: RoundConfig) -> Learner:
+        if config.local is None:
+            return make_learner(config.learner, self.book, config.rounds)
+        if self._model is None:
+            raise Refusal("model", "The run trains a torch module, and this member is configured with none.")
+        return dp_sgd.make(self.book, config, len(self.epoch.roster.names), self._model, self._entropy)
+
+    def mechanisms(self, config: RoundConfig, attempt: Attempt | RoundConfig) -> tuple[Charged, ...]:
         """What one attempt of the run costs."""
         members = len(self.epoch.roster.names)
         return budget.mechanisms(config, self.learner(config).segments(), members, attempt)
+
+    def packing(self, config: RoundConfig, index: int) -> Packing:
+        """How the values of a sum lie in slots."""
+        return plan.packing(config.learner, index, len(self.epoch.roster.names))
 
     # --- opening ---
 
@@ -141,7 +189,8 @@ class Session:
         begun = perf_counter()
         view = self.view()
         values_count = guard.sizes(config)[completed.round]
-        made = guard.check_sum(view, config, completed, chunk_count(values_count))
+        packing = self.packing(config, completed.round)
+        made = guard.check_sum(view, config, completed, chunk_count(values_count, packing.fields))
         context = self._context(made)
         sum_digest = keys.digest(completed.payload)
         if view.opening not in (None, (made.attempt, sum_digest)):
@@ -160,6 +209,7 @@ class Session:
             completed.payload,
             completed.tags,
             values_count,
+            packing,
         )
         self._store.store_opened(self.epoch.run, made.round, values.astype("<i8").tobytes())
         self._observe("open", perf_counter() - begun)
@@ -167,23 +217,39 @@ class Session:
     def sums(self) -> tuple[npt.NDArray[np.int64], ...]:
         """The opened integer sums, from round 0."""
         return tuple(
-            np.frombuffer(o.values, "<i8").astype(np.int64)
-            for o in self._store.openings(self.epoch.run)
-            if o.values is not None
+            np.frombuffer(o.values, "<i8").astype(np.int64) for o in self._openings() if o.values is not None
         )
 
     def weights(self, config: RoundConfig) -> State:
         """The learner's state after all opened sums."""
         learner, sums = self.learner(config), self.sums()
-        if not self._model:
-            self._model.append(learner.start())
+        if not self._states:
+            self._states.append(learner.start())
         completed = [each for each in config.history if each.completed]
         begun = perf_counter()
-        for index in range(len(self._model) - 1, len(sums)):
+        for index in range(len(self._states) - 1, len(sums)):
             charged = self.mechanisms(config, completed[index])
-            self._model.append(learner.step(index, self._model[index], sums[index], charged))
+            listed = config.history[: completed[index].attempt + 1]
+            self._states.append(self._step(config, listed, sums[: index + 1], charged))
         self._observe("step", perf_counter() - begun)
-        return self._model[len(sums)]
+        return self._states[len(sums)]
+
+    def _step(
+        self,
+        config: RoundConfig,
+        listed: tuple[Attempt, ...],
+        sums: Sequence[npt.NDArray[np.int64]],
+        charged: tuple[Charged, ...],
+    ) -> State:
+        """One step; members of one process that opened the same sums share its result."""
+        opened = tuple(keys.digest(each.tobytes()) for each in sums)
+        asked = (self.epoch.id, self.book.schema_hash, guard.terms(config), listed, opened)
+        index = len(sums) - 1
+        return _stepped.get(
+            asked,
+            2 * sums[0].nbytes,
+            lambda: self.learner(config).step(index, self._states[index], sums[index], charged),
+        )
 
     # --- sealing ---
 
@@ -203,3 +269,6 @@ class Session:
                 pairs[hashed] = self._pairs[hashed]
         mine = keys.key_hash(self.epoch.hello(self._name).signing)
         return AttemptKeys(self._group, self._state.seed, self._context(config), self._name, mine, pairs)
+
+
+_stepped: Remembered[State] = Remembered(32 << 20)

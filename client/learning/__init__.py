@@ -1,4 +1,4 @@
-"""Learners: pure numpy, from public constants and opened sums only."""
+"""Learners: their steps are pure numpy, from public constants and opened sums only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fedrepay.client.learning.dp_newton import DPNewton
 from fedrepay.shared.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from fedrepay.client.learning.base import Learner
+    from fedrepay.client.learning.base import Additive
     from fedrepay.shared.schema.codebook import CodeBook
 
 
-def make_learner(name: str, book: CodeBook, rounds: int) -> Learner:
-    """The learner called ``name`` (``shared.trust.plan`` holds the names and defaults).
+def make_learner(name: str, book: CodeBook, rounds: int) -> Additive:
+    """The additive model's learner called ``name`` (``shared.trust.plan`` holds the names and defaults).
 
     Raises:
         ArgumentError: for an unknown name or too few rounds.

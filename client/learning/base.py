@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from fedrepay.shared.privacy.accounting import SampledSteps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from fedrepay.client.learning.contribution import Rows
-    from fedrepay.shared.privacy.accounting import Mechanism, Segment
+    from fedrepay.shared.privacy.accounting import Charged, Segment
     from fedrepay.shared.schema.codebook import CodeBook
 
 
@@ -34,7 +36,8 @@ class State:
         eigenvectors: its columns, shape (d, d); DP-Newton after sum 0.
         ridge: λ, in records, what was added to the eigenvalues.
         rate: each head's step for a gradient in records, shape (H, 1); DP-GD after sum 0.
-        tail: sum of the iterates that will be averaged, shape (H, d); DP-GD.
+        tail: sum of the iterates that will be averaged, shape (H, d); DP-GD and DP-SGD.
+        customers: of a member on average, as the noisy count has them; DP-SGD after sum 0.
     """
 
     weights: NDArray[np.float64]
@@ -45,14 +48,15 @@ class State:
     ridge: float = 0.0
     rate: NDArray[np.float64] | None = None
     tail: NDArray[np.float64] | None = None
+    customers: float = 0.0
 
 
 class Learner(Protocol):
-    """A model trained by secure sums of integers; pure functions of what was opened and public."""
+    """A model trained by secure sums of integers; its steps are pure functions of what was opened and public."""
 
     @property
     def name(self) -> str:
-        """``dp-newton`` or ``dp-gd``."""
+        """``dp-newton``, ``dp-gd`` or ``dp-sgd``."""
         ...
 
     @property
@@ -73,7 +77,7 @@ class Learner(Protocol):
         ...
 
     def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
     ) -> State:
         """The state after sum ``index`` was opened.
 
@@ -84,6 +88,10 @@ class Learner(Protocol):
             mechanisms: of the completed attempt, one a segment; empty in mode ``none``.
         """
         ...
+
+
+class Additive(Learner, Protocol):
+    """A learner whose model is a table of effects by bin."""
 
     def weight_noise(self, state: State) -> tuple[Band, ...]:
         """Each head's DP noise band: standard deviation of every bin's score C·w/S."""
@@ -103,9 +111,14 @@ def gradient_units(book: CodeBook) -> NDArray[np.float64]:
     return np.array([[float((scale * book.scale) << book.weight_bits)] for scale in book.residual_scales])
 
 
-def total_deviation(mechanisms: Sequence[Mechanism], segment: int) -> float:
+def total_deviation(mechanisms: Sequence[Charged], segment: int) -> float:
     """Standard deviation of all members' noise on one segment, grid units; 0 in mode ``none``."""
-    return math.sqrt(mechanisms[segment].total_variance) if mechanisms else 0.0
+    if not mechanisms:
+        return 0.0
+    charged = mechanisms[segment]
+    if isinstance(charged, SampledSteps):
+        return math.sqrt(charged.cohort * charged.variance)
+    return math.sqrt(charged.total_variance)
 
 
 def score_deviations(book: CodeBook, blocks: Sequence[NDArray[np.float64]]) -> Band:

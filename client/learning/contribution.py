@@ -39,6 +39,7 @@ class Rows:
         outcomes: 0 or 1, or −1 outside a head's population, int8, shape (n, H).
         weights: â in units of 2⁻ᵇ, whole numbers as float64, shape (n,).
         customers: how many distinct customers the rows belong to.
+        owners: which customer each row belongs to, 0 … customers − 1, shape (n,).
     """
 
     book: CodeBook
@@ -46,6 +47,7 @@ class Rows:
     outcomes: NDArray[np.int8]
     weights: NDArray[np.float64]
     customers: int
+    owners: NDArray[np.int64]
 
 
 def from_table(book: CodeBook, table: Table) -> Rows:
@@ -103,7 +105,7 @@ def prepare(
         ratio = np.minimum(1.0, p_floor / propensity)
         scaled = (1 << book.weight_bits) * ratio / counts[owner]
         weights = np.minimum(np.floor(scaled), weights)  # never more than an unweighted row
-    return Rows(book, codes, outcomes, weights, len(counts))
+    return Rows(book, codes, outcomes, weights, len(counts), owner)
 
 
 def gradient(data: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
-    from fedrepay.shared.privacy.accounting import Mechanism
+    from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.schema.codebook import CodeBook
 
 COUNT_SHARE = 0.02  # of μ²
@@ -60,7 +60,7 @@ class DPGD:
         return gradient if index else np.append(gradient, np.int64(COUNT_UNIT * data.customers))
 
     def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
     ) -> State:
         """One step of gradient descent; after the last one, the average of the last half of them."""
         size = state.weights.size
@@ -76,7 +76,7 @@ class DPGD:
         deviations = (*state.deviations, total_deviation(mechanisms, 0))
         return replace(state, weights=weights, velocity=velocity, deviations=deviations, rate=rate, tail=tail)
 
-    def _rate(self, count: int, mechanisms: Sequence[Mechanism]) -> NDArray[np.float64]:
+    def _rate(self, count: int, mechanisms: Sequence[Charged]) -> NDArray[np.float64]:
         """0.8·μ·w·n̂·(1 − m)/T, at most 20, for a mean gradient; divided by n̂ for a summed one; shape (H, 1).
 
         A head of weight w sees the noise of a budget μ·w.

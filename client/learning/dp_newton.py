@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
-    from fedrepay.shared.privacy.accounting import Mechanism
+    from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.schema.codebook import CodeBook
 
 GRAM_SHARE = 0.2  # of μ²
@@ -67,7 +67,7 @@ class DPNewton:
         return contribution.gram(data) if index == 0 else contribution.gradient(data, state.weights)
 
     def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Mechanism]
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
     ) -> State:
         """Eigen-decompose the Gram matrix, or take one preconditioned step with momentum."""
         deviation = total_deviation(mechanisms, 0)

@@ -222,8 +222,8 @@ def plan_attempt(
 
 def check_width(mechanism: Charged) -> None:
     """Raise BudgetError if a member's noise is narrower than 4 grid units, where the lemma would not hold."""
-    alone = isinstance(mechanism, SampledSteps)
-    width = math.sqrt(mechanism.variance if alone else mechanism.share_variance)
+    variance = mechanism.variance if isinstance(mechanism, SampledSteps) else mechanism.share_variance
+    width = math.sqrt(variance)
     if width < SMALLEST_WIDTH:
         raise BudgetError(
             f"A noise share {width:.2f} grid units wide is too narrow; {SMALLEST_WIDTH} is the least.",

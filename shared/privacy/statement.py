@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
+from fedrepay.shared.privacy.accounting import Charged, Mechanism, composed_epsilon
 
 ADJACENCY = "add or remove one customer at one member"
 ACCOUNTANT = "dp_accounting PLD over Gaussian mechanisms; discrete shares by Poisson summation"
+LOCAL_ACCOUNTANT = (
+    "dp_accounting PLD over Poisson-sampled Gaussian steps; discrete noise by Poisson summation"
+)
 MEMBERSHIPS = (1, 2, 3, 5)
 
 
@@ -19,7 +22,7 @@ class Charge:
 
     index: int
     completed: bool
-    mechanisms: tuple[Mechanism, ...]
+    mechanisms: tuple[Charged, ...]
 
 
 def statement(
@@ -37,7 +40,7 @@ def statement(
 
     Args:
         charges: all attempts of the run in order, completed and void (mechanisms empty in mode ``none``).
-        mode: ``distributed`` or ``none``.
+        mode: ``distributed``, ``local`` (each member's own noise: ε is the same however many collude) or ``none``.
         epsilon: ε asked for.
         delta: δ of every ε here.
         colluders: c, members assumed to share what they know with the coordinator.
@@ -70,7 +73,7 @@ def statement(
         "epsilon_no_colluders": spent(0),
         "epsilon_if_all_others_collude": spent(cohort - 1),
         "epsilon_by_memberships": {str(m): spent(colluders, m) for m in MEMBERSHIPS},
-        "accountant": None if why else ACCOUNTANT,
+        "accountant": None if why else LOCAL_ACCOUNTANT if mode == "local" else ACCOUNTANT,
         "attempts_charged": len(charges),
         "attempts_void": sum(not charge.completed for charge in charges),
         "retry_noise_factor": None if why else _up(_retry_factor(charges)),
@@ -86,8 +89,11 @@ def _up(value: float) -> float:
 
 
 def _retry_factor(charges: Sequence[Charge]) -> float:
-    """How much larger σ of the last completed sum is than it would be without void attempts."""
-    taken = [math.fsum(mechanism.mu() ** 2 for mechanism in charge.mechanisms) for charge in charges]
+    """How much larger σ of the last completed sum is than it would be without void attempts; 1 in local mode."""
+    shared = [[each for each in charge.mechanisms if isinstance(each, Mechanism)] for charge in charges]
+    if not any(shared):
+        return 1.0  # a run in local mode pays for all its attempts beforehand
+    taken = [math.fsum(mechanism.mu() ** 2 for mechanism in mechanisms) for mechanisms in shared]
     last = max((i for i, charge in enumerate(charges) if charge.completed), default=0)
     kept = [
         1 - taken[i] / math.fsum(taken[i:]) for i, charge in enumerate(charges[:last]) if not charge.completed

@@ -8,16 +8,11 @@ aggregation, shuffling or the choice of a cohort is claimed.
 """
 
 import math
+from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
 from fedrepay.shared.errors import ArgumentError, BudgetError
-from fedrepay.shared.privacy.accounting import (
-    Charged,
-    Mechanism,
-    SampledSteps,
-    composed_epsilon,
-    gdp_mu,
-)
+from fedrepay.shared.privacy.accounting import SampledSteps, composed_epsilon, gdp_mu
 
 SENSITIVITY = 1 << 20
 """Δ of a step, grid units: fine enough that rounding a sum costs √parameters of it."""
@@ -33,10 +28,10 @@ _PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan
 _DIGITS = 4  # of the multiplier, rounded up
 
 
-def count_mechanism(epsilon: float, delta: float) -> Mechanism:
-    """The noise that each member adds to its count of customers: alone, so it counts as a cohort of one."""
+def count_mechanism(epsilon: float, delta: float, cohort: int) -> SampledSteps:
+    """The noise that each member adds to its count of customers; everybody is in it."""
     mu = math.sqrt(COUNT_SHARE) * gdp_mu(epsilon, delta)
-    return Mechanism(COUNT_UNIT, (COUNT_UNIT / mu) ** 2 + _LEMMA_VARIANCE, cohort=1, colluders=0, size=1)
+    return SampledSteps(COUNT_UNIT, (COUNT_UNIT / mu) ** 2 + _LEMMA_VARIANCE, 1.0, 1, cohort, 1)
 
 
 def steps_mechanism(
@@ -48,15 +43,10 @@ def steps_mechanism(
 
 
 def whole_run(
-    count: Mechanism, steps: SampledSteps, rounds: int, max_attempts: int
-) -> tuple[tuple[Charged, int], ...]:
-    """The most that a run can be charged with: (what, how often), every extra attempt taken by either kind."""
-    return ((count, 1 + max_attempts), (steps, rounds - 1 + max_attempts))
-
-
-def run_epsilon(charged: tuple[tuple[Charged, int], ...], delta: float) -> float:
-    """ε of :func:`whole_run`, an upper bound."""
-    return composed_epsilon((each for each, often in charged for _ in range(often)), delta)
+    count: SampledSteps, steps: SampledSteps, rounds: int, max_attempts: int
+) -> tuple[SampledSteps, ...]:
+    """The most that a run can be charged with, every extra attempt taken by either kind."""
+    return (count,) * (1 + max_attempts) + (steps,) * (rounds - 1 + max_attempts)
 
 
 @lru_cache(maxsize=64)
@@ -80,11 +70,12 @@ def calibrate(
             f"Rate {sampling_rate:g}, {local_steps} steps, {rounds} rounds are no plan of local mode.",
             "Take a rate in (0, 1], one step or more, and two rounds or more.",
         )
-    count = count_mechanism(epsilon, delta)
+    count = count_mechanism(epsilon, delta, 1)
 
     def holds(multiplier: float) -> bool:
         steps = steps_mechanism(multiplier, sampling_rate, local_steps, 1, parameters)
-        return run_epsilon(whole_run(count, steps, rounds, max_attempts), delta) <= _PLAN_SHARE * epsilon
+        charged = whole_run(count, steps, rounds, max_attempts)
+        return composed_epsilon(charged, delta) <= _PLAN_SHARE * epsilon
 
     high = 1.0
     while not holds(high):
@@ -100,5 +91,5 @@ def calibrate(
     while high / low > 1 + 10.0 ** (1 - _DIGITS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if holds(middle) else (middle, high)
-    unit = 10.0 ** (math.floor(math.log10(high)) + 1 - _DIGITS)
-    return math.ceil(high / unit) * unit
+    unit = Decimal(1).scaleb(Decimal(high).adjusted() + 1 - _DIGITS)
+    return float(Decimal(high).quantize(unit, rounding=ROUND_CEILING))

@@ -65,7 +65,7 @@ def test_the_gradient_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np.fl
     for row, weight, outcomes, codes in zip(
         slow_rows(data), data.weights, data.outcomes, data.codes, strict=True
     ):
-        alone = Rows(book, codes[None], outcomes[None], np.ones(1), 1)
+        alone = Rows(book, codes[None], outcomes[None], np.ones(1), 1, np.zeros(1, np.int64))
         blocks = gradient(alone, weights).reshape(book.heads, -1).tolist()
         for head, (scale, outcome, mine) in enumerate(
             zip(book.residual_scales, outcomes.tolist(), blocks, strict=True)
@@ -110,13 +110,13 @@ def test_a_root_of_the_weight_in_the_row_would_break_delta() -> None:
     m = 16
     codes = np.zeros((m, 3), np.uint16)
     data = prepare(WEIGHTED, codes, np.ones((m, 1), np.int8), np.array(["x"] * m, object), np.full(m, 0.01))
-    rooted = Rows(WEIGHTED, codes, data.outcomes, np.full(m, 64 * math.sqrt(1 / m)), 1)
+    rooted = Rows(WEIGHTED, codes, data.outcomes, np.full(m, 64 * math.sqrt(1 / m)), 1, np.zeros(m, np.int64))
     worst = np.full((1, WEIGHTED.dimension), -1e6)
     assert norm(gradient(data, worst)) <= WEIGHTED.delta_gradient < norm(gradient(rooted, worst))
 
 
 def test_control_an_outcome_that_is_not_refused_passes_delta() -> None:
-    unchecked = Rows(PLAIN, np.zeros((1, 3), np.uint16), np.full((1, 1), 5, np.int8), np.ones(1), 1)
+    unchecked = Rows(PLAIN, np.zeros((1, 3), np.uint16), np.full((1, 1), 5, np.int8), np.ones(1), 1, np.zeros(1, np.int64))
     worst = np.full((1, PLAIN.dimension), -1e6)
     assert norm(gradient(unchecked, worst)) > PLAIN.delta_gradient
 

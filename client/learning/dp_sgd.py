@@ -1,0 +1,179 @@
+"""DP-SGD at each member, any torch module: noisy steps at home, their outcome summed under masks.
+
+Sum 0 counts customers, each member under noise of its own, so that no step is divided by a member's own, secret
+number of customers. Every other sum adds what ``local_steps`` noisy steps (``torch_models/clipping.py``) changed in the
+weights, written in a public range of short integers. Momentum and the average of the last half of the models
+are post-processing of opened sums: plain numpy, the same at every member.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedrepay.client.learning.base import State
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.accounting import SampledSteps, Segment
+from fedrepay.shared.privacy.noise import DiscreteGaussian
+from fedrepay.shared.privacy.subsampled import COUNT_UNIT, SENSITIVITY, count_mechanism, steps_mechanism
+from fedrepay.shared.secure_sum.packing import update_limit
+from fedrepay.shared.trust import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fedrepay.client.learning.contribution import Rows
+    from fedrepay.client.learning.torch_models.clipping import Steps
+    from fedrepay.client.learning.torch_models.registry import TorchModel
+    from fedrepay.shared.privacy.accounting import Charged
+    from fedrepay.shared.privacy.entropy import Entropy
+    from fedrepay.shared.schema.codebook import CodeBook
+    from fedrepay.shared.trust.plan import RunPlan
+    from fedrepay.shared.trust.wire import LocalTerms, RoundConfig
+
+MOMENTUM = 0.9
+RANGE_DEVIATIONS = 6.0
+"""Standard deviations of its noise that a number of an update has room for, beside a step of full length."""
+
+STEP_SHARE = 0.8
+"""Of the step at which noise and progress balance, as in DP-GD."""
+
+
+@dataclass(frozen=True)
+class DPSGD:
+    """A count, then ``rounds`` − 1 sums of updates.
+
+    Attributes:
+        book: the code book.
+        rounds: secure sums, the count included.
+        terms: the run's public constants of local mode.
+        epsilon: ε of the run, which sizes the count's noise.
+        delta: δ of the run.
+        members: of the roster; they decide how many bits an update has.
+        model: the member's module.
+        entropy: of this member's sampling and noise.
+    """
+
+    book: CodeBook
+    rounds: int
+    terms: LocalTerms
+    epsilon: float
+    delta: float
+    members: int
+    model: TorchModel
+    entropy: Entropy
+    name: str = "dp-sgd"
+
+    def segments(self) -> tuple[tuple[Segment, ...], ...]:
+        """The count, then updates of all parameters; local mode shares no noise, so weights mean nothing."""
+        update = Segment(self.terms.parameters, SENSITIVITY, 1.0)
+        return ((Segment(1, COUNT_UNIT, 1.0),),) + ((update,),) * (self.rounds - 1)
+
+    def start(self) -> State:
+        """The module's public initial weights."""
+        weights = self.model.initial[None]
+        return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
+
+    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+        """The noisy count, or the outcome of noisy steps: unlike the other learners', it is protected already."""
+        if index == 0:
+            noise = DiscreteGaussian(count_mechanism(self.epsilon, self.delta, 1).variance)
+            return COUNT_UNIT * data.customers + noise.sample(1, self.entropy)
+        from fedrepay.client.learning.torch_models import clipping  # noqa: PLC0415 - imports torch
+
+        before = state.weights[0]
+        after = clipping.train(self.model, before, data, self.steps(state), self.entropy)
+        return self.quantised(state, after - before)
+
+    def steps(self, state: State) -> Steps:
+        """The public numbers of the next round of steps."""
+        from fedrepay.client.learning.torch_models import clipping  # noqa: PLC0415 - imports torch
+
+        terms, prior = self.terms, self.book.schema.priors[0]
+        assert state.rate is not None  # noqa: S101 - the count gives it
+        return clipping.Steps(
+            sampling_rate=terms.sampling_rate,
+            steps=terms.local_steps,
+            clip=terms.clip,
+            variance=self._mechanism().variance,
+            grid=clipping.grid(terms.clip, terms.parameters, self.book.schema.public.n_max),
+            batch=terms.sampling_rate * state.customers,
+            rate=float(state.rate[0, 0]),
+            prior=math.log(prior / (1 - prior)),
+        )
+
+    def step(
+        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
+    ) -> State:
+        """Fix the step from the count, or move by the members' mean update with momentum."""
+        (charged,) = mechanisms
+        assert isinstance(charged, SampledSteps)  # noqa: S101 - local mode has no others
+        if index == 0:
+            noise = math.sqrt(charged.variance / charged.cohort)
+            customers = max(float(opened[0]) / charged.cohort, 3 * noise, COUNT_UNIT) / COUNT_UNIT
+            rate = np.array([[self._rate(customers, charged.cohort)]])
+            return replace(state, customers=customers, rate=rate)
+        unit = self._unit(state)
+        velocity = MOMENTUM * state.velocity + opened[None] * (unit / charged.cohort)
+        weights = state.weights + velocity
+        assert state.tail is not None  # noqa: S101 - start() makes it
+        first = 1 + (self.rounds - 1) // 2
+        tail = state.tail + weights if index >= first else state.tail
+        if index == self.rounds - 1:
+            weights = tail / (self.rounds - first)
+        return replace(state, weights=weights, velocity=velocity, tail=tail)
+
+    def quantised(self, state: State, update: NDArray[np.float64]) -> NDArray[np.int64]:
+        """An update as integers in the packing's range; what lies outside becomes the largest one."""
+        limit = update_limit(plan.packing(self.name, 1, self.members))
+        return np.clip(np.rint(update / self._unit(state)), -limit, limit).astype(np.int64)
+
+    def _mechanism(self) -> SampledSteps:
+        terms = self.terms
+        return steps_mechanism(
+            terms.noise_multiplier, terms.sampling_rate, terms.local_steps, self.members, terms.parameters
+        )
+
+    def _rate(self, customers: float, cohort: int) -> float:
+        """The public step, or the one at which the noise of all steps balances their progress if that is shorter.
+
+        0.8·μ·n·(1 − m)/T of DP-GD, with μ = √T·q/z for T steps and noise of K members on a mean over K·n customers.
+        """
+        terms = self.terms
+        steps = (self.rounds - 1) * terms.local_steps
+        signal = math.sqrt(cohort) * terms.sampling_rate * customers / terms.noise_multiplier
+        return min(terms.learning_rate, STEP_SHARE * (1 - MOMENTUM) * signal / math.sqrt(steps))
+
+    def _unit(self, state: State) -> float:
+        """What one integer of an update is worth: the range holds steps of full length and their noise."""
+        terms = self.terms
+        assert state.rate is not None  # noqa: S101 - the count gives it
+        noise = terms.noise_multiplier / (terms.sampling_rate * state.customers)
+        steps = terms.local_steps
+        reach = float(state.rate[0, 0]) * (steps + RANGE_DEVIATIONS * math.sqrt(steps) * noise)
+        return reach / update_limit(plan.packing(self.name, 1, self.members))
+
+
+def make(
+    book: CodeBook, terms: RunPlan | RoundConfig, members: int, model: TorchModel, entropy: Entropy
+) -> DPSGD:
+    """The learner of a run in local mode.
+
+    Args:
+        book: the code book.
+        terms: the run's plan or a configuration of its.
+        members: of the roster.
+        model: the member's own module.
+        entropy: of this member's sampling and noise.
+
+    Raises:
+        ArgumentError: the run is not in local mode.
+    """
+    if terms.local is None:
+        raise ArgumentError("The run is not in local mode.", "Start it with --mode local.")
+    return DPSGD(book, terms.rounds, terms.local, terms.epsilon, terms.delta, members, model, entropy)

@@ -1,0 +1,92 @@
+"""A small consortium in local mode: members that hold a torch module, and a plan that trains it."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from fedrepay.client.learning.torch_models.registry import TorchModel, load
+from fedrepay.client.limits import Limits
+from fedrepay.client.member import Member
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.privacy.subsampled import calibrate
+from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.roster import default_colluders
+from fedrepay.shared.trust.wire import LocalTerms
+from support.world import World, rows
+
+model = cache(load)
+"""A module by name and dimension, checked once a process."""
+
+
+def terms(
+    held: TorchModel, epsilon: float = 4.0, rounds: int = 3, attempts: int = 3, **changes: object
+) -> LocalTerms:
+    """Constants of a run that trains ``held``, its noise as it must be."""
+    facts: dict[str, object] = {
+        "sampling_rate": 1.0,
+        "local_steps": 2,
+        "clip": 1.0,
+        "learning_rate": 5.0,
+        **changes,
+    }
+    noise = calibrate(
+        epsilon, 1e-5, facts["sampling_rate"], facts["local_steps"], rounds, attempts, held.parameters
+    )
+    return LocalTerms.model_validate(
+        {
+            "model": held.name,
+            "model_hash": held.hash,
+            "parameters": held.parameters,
+            "noise_multiplier": noise,
+            **facts,
+        }
+    )
+
+
+@dataclass
+class LocalWorld(World):
+    """``World`` in local mode: ``held`` names each member's module (by default all hold the run's)."""
+
+    mode: str = "local"
+    name: str = "logistic"
+    entropy: Entropy | None = None
+
+    def held(self, name: str) -> TorchModel | None:
+        """The module this member is configured with."""
+        del name
+        return model(self.name, self.book.dimension)
+
+    def member(self, name: str) -> Member:
+        number = int(name[1:])
+        snapshot = rows(self.book, number)
+        limits = self.limits or Limits(
+            minimum_cohort=3, epsilon_per_release=self.epsilon, epsilon_per_year=self.epsilon * 1.001
+        )
+        return Member(
+            self.identities[name],
+            self.store(name),
+            self.book,
+            lambda: (snapshot, bytes([number]) * 32),
+            limits,
+            lambda: 1.8e9,
+            self.entropy,
+            model=self.held(name),
+        )
+
+    def local(self) -> LocalTerms:
+        """The run's constants."""
+        return terms(model(self.name, self.book.dimension), self.epsilon, self.rounds)
+
+    def plan(self, run: int = 1) -> RunPlan:
+        return RunPlan(
+            run=run,
+            schema_hash=self.book.schema_hash,
+            mode="local",
+            learner="dp-sgd",
+            dimension=self.book.dimension,
+            heads=1,
+            epsilon=self.epsilon,
+            delta=1e-5,
+            colluders=default_colluders(self.size),
+            rounds=self.rounds,
+            local=self.local(),
+        )
