@@ -62,6 +62,7 @@ class Door:
     """
 
     def __init__(self, path: Path, handler: Handler, seconds: float = DOOR_SECONDS) -> None:
+        _make_way(path)
         self.path = path
         self._handler = handler
         self._seconds = seconds
@@ -70,7 +71,6 @@ class Door:
         self._mine = False
 
     def __enter__(self) -> Self:
-        _make_way(self.path)
         try:
             self._listener.bind(str(self.path))
             self._mine = True
