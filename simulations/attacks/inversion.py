@@ -17,6 +17,7 @@ The adversary is tried on all that there is to see of a member that brings one r
 Chance is the guess that needs no update at all: the most common bin of each field among the adversary's own records.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,6 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.secure_sum.masking import apply_masks
 from fedrepay.shared.secure_sum.packing import GAM
@@ -166,8 +166,8 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
             at += size
             _try(reader, cohort, records, trial, scores, source)
     rows = [
-        _row("off: the update itself; on: what the coordinator holds", scores, "coordinator", "update"),
-        _row("off: without masks and noise; on: the coordinator and K − 2 members", scores, "K − 2"),
+        _row("what the coordinator holds; off: the update itself", scores, "coordinator", "update"),
+        _row("the coordinator and K − 2 members; off: K − 1, no noise", scores, "K − 2"),
     ]
     for size in COHORTS:
         rows.append(_row(f"opened sum, K = {size}: one rival; off: no noise", scores, f"rival {size}"))
@@ -230,18 +230,13 @@ def _try(
             on=on,
         )
         count(f"others {cohort.size}", reader.likeliest(rest - others, share), on=on)
+        read = unmasked(cohort, uploads[0].payload, attempt, names[2 if on else 1 :], book.dimension)
+        count("K − 2", reader.divide(read), on=on)
         if on:
             numbers = _centred(coefficients(uploads[0].payload, 1)[0, : book.dimension], Q)
             count("coordinator", reader.divide(numbers), on=True)
-            count(
-                "K − 2",
-                reader.divide(_unmasked(cohort, uploads[0].payload, attempt, book.dimension)),
-                on=True,
-            )
         else:
             count("update", reader.divide(exact[names[0]].astype(np.float64)), on=False)
-            bare = _encrypted_alone(cohort, noisy[names[0]], attempt)
-            count("K − 2", reader.divide(bare), on=False)
 
 
 def _first_gradient(book: CodeBook, members: int) -> Mechanism:
@@ -257,20 +252,20 @@ def _centred(numbers: NDArray[np.uint64], modulus: int) -> Floats:
     return np.where(signed > modulus // 2, signed - modulus, signed).astype(np.float64)
 
 
-def _unmasked(cohort: Cohort, payload: bytes, attempt: bytes, n_values: int) -> Floats:
-    """What the coordinator and all members but the victim and one more read in the victim's upload."""
-    victim, colluders = cohort.names[0], cohort.names[2:]
+def unmasked(
+    cohort: Cohort, payload: bytes, attempt: bytes, colluders: Sequence[str], n_values: int
+) -> Floats:
+    """What the coordinator and ``colluders`` read in the first member's upload: decrypted, less the masks they know."""
+    victim = cohort.names[0]
     slots = cohort.group.decrypt(coefficients(payload, 1))
-    known = cohort.pair_secrets(victim, colluders)
-    masks = apply_masks(np.zeros_like(slots), cohort.keys(victim, attempt).key_hash, known, attempt, GAM.t)
+    masks = apply_masks(
+        np.zeros_like(slots),
+        cohort.keys(victim, attempt).key_hash,
+        cohort.pair_secrets(victim, colluders),
+        attempt,
+        GAM.t,
+    )
     return _centred(((slots + np.uint64(GAM.t) - masks) % np.uint64(GAM.t))[0, :n_values], GAM.t)
-
-
-def _encrypted_alone(cohort: Cohort, values: Values, attempt: bytes) -> Floats:
-    """The control: the same upload without masks, decrypted by any member."""
-    slots = GAM.pack(values)
-    slots[0, -1] = tag.canary(cohort.seed, attempt, 0, cohort.names[0], GAM.t)
-    return _centred(cohort.group.decrypt(cohort.group.encrypt(slots))[0, : len(values)], GAM.t)
 
 
 def _row(what: str, scores: dict[tuple[str, bool], Score], on: str, off: str | None = None) -> Row:

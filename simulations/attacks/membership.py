@@ -205,13 +205,13 @@ class Game:
             left = opened - np.sum(exact, axis=0)
             for member in range(MEMBERS - COLLUDERS, MEMBERS):
                 left -= noisy[member] - exact[member]
-            along, square = self._against(index, left.astype(np.float64), state.weights[0])
+            along, square = self.against(index, left.astype(np.float64), state.weights[0])
             variance = mechanism.variance if noise else 1.0
             scores += (along + np.where(self.inside, square, 0.0) - square / 2) / variance
             state = self._learner.step(index, state, opened, drawn)
         return scores, state.weights[0]
 
-    def _against(self, index: int, left: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    def against(self, index: int, left: Floats, weights: Floats) -> tuple[Floats, Floats]:
         """⟨left, v⟩ and ‖v‖² of each target's contribution v to this sum."""
         rows, d = self._targets, self.book.dimension
         if index == 0:

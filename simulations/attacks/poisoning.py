@@ -3,8 +3,8 @@
 Under masks nobody sees one member's update, so nobody can clip it, drop it or name its sender; a malicious member can
 add any vector mod t. What there is: an honest member judges the release on its own held-out customers before it uses
 it, at full precision and without telling anybody. Here each compares the release's log-loss on them with that of a
-model it fitted alone on its own rows, and sees harm where the release is worse in 95 % of bootstrap samples. The
-protocol's held-out gate (one more secure sum before a release is signed) is not built: releases say "gate: not run".
+model it fitted alone on its own rows, and sees harm where the release is worse in 95 % of bootstrap samples. No
+command does that for a member; `simulate` shows members' own figures. The protocol's held-out gate (one more secure sum before a release is signed) is not built: releases say "gate: not run".
 
 Attacks as in Bagdasaryan et al., *How to backdoor federated learning*, AISTATS 2020 (scaling), and Fung et al.,
 *Mitigating sybils in federated learning poisoning*, 2018 (flipping), on the gradients of DP-Newton; the Gram matrix is
@@ -88,7 +88,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         bites=len(harmed) >= len(honest),
         note=(
             f"Held means: what costs more than {HARM} AUC is seen by {LEAST_SEEN} of {MEMBERS - 1} honest members, and "
-            "without an attack by one at most. Nothing keeps it out of the sum, nobody is named, and the gate that "
+            "without an attack by one at most; looking is the member's own work. Nothing keeps it out of the sum, nobody is named, and the gate that "
             'would judge a release before it is signed is not built (a release says "gate: not run"). '
             "A flipped sign costs next to nothing where members are equal and alike: the other nine outweigh it, and "
             "the model comes to rest at the same place. From a member with a third of all rows it costs more, and few "
@@ -135,8 +135,8 @@ def _attack(given: Prepared, factor: int, alone: dict[str, Floats], seed: int, e
     seen = 0
     for name, loss in alone.items():
         own = given.tests[name]
-        worse = _losses(probability(book, weights, own.codes), labels(own)) - loss
-        seen += _worse(worse, seed)
+        more = _losses(probability(book, weights, own.codes), labels(own)) - loss
+        seen += worse(more, seed)
     truth = labels(given.test)
     return Outcome(
         figures.auc(truth, predicted) or 0.5, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t
@@ -159,7 +159,7 @@ def _losses(chance: Floats, outcomes: NDArray[np.generic]) -> Floats:
     return -np.where(outcomes.astype(np.bool_), np.log(kept), np.log1p(-kept))
 
 
-def _worse(differences: Floats, seed: int) -> bool:
+def worse(differences: Floats, seed: int) -> bool:
     """Whether the mean is above 0 in 95 % of bootstrap samples of customers."""
     rng = np.random.default_rng([seed, 19])
     drawn = rng.integers(0, len(differences), (REPEATS, len(differences)))

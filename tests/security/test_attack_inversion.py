@@ -1,0 +1,67 @@
+"""Gradient inversion reads a record exactly where it sees the update, and nothing where it may look."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.inversion import COHORTS, unmasked
+from fedrepay.simulations.attacks.inversion import run as invert
+
+
+@pytest.fixture(scope="module")
+def finding() -> Finding:
+    return invert(Options(quick=True), SeededEntropy(b"inversion"))
+
+
+def read(text: str) -> tuple[int, int, int]:
+    """Fields read, what of it is beyond chance, and records read whole, in percent."""
+    found = re.fullmatch(r"(\d+)% of fields \(([+-]\d+)% beside chance\), (\d+)% of records whole", text)
+    assert found, text
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def row(finding: Finding, words: str) -> Row:
+    (found,) = [each for each in finding.rows if words in each.what]
+    return found
+
+
+def test_the_defence_holds_and_the_attack_bites(finding: Finding) -> None:
+    assert finding.held
+    assert finding.bites
+    assert (finding.attack, finding.threat) == ("inversion", "B1")
+
+
+@pytest.mark.parametrize("words", ["what the coordinator holds", "K − 2 members"])
+def test_nothing_leaves_a_member_but_numbers_at_random(finding: Finding, words: str) -> None:
+    on, off = read(row(finding, words).on), read(row(finding, words).off)
+    assert on[0] < 25  # fields have 3 to 20 bins
+    assert on[2] == 0
+    assert off[0] == off[2] == 100
+
+
+@pytest.mark.parametrize("size", COHORTS)
+def test_opened_sums_give_no_more_than_chance(finding: Finding, size: int) -> None:
+    for who in ("one rival", "all others"):
+        on = read(row(finding, f"K = {size}: {who}").on)
+        assert abs(on[1]) <= 5
+        assert on[2] == 0
+    assert read(row(finding, f"K = {size}: all others").off)[2] == 100
+
+
+def test_without_noise_a_rival_of_three_reads_much_of_two_records_added(finding: Finding) -> None:
+    assert read(row(finding, "K = 3: one rival").off)[1] > 15
+
+
+def test_all_others_take_every_mask_off_and_one_fewer_takes_none() -> None:
+    """The control of the control: the decoding itself is right."""
+    cohort, values = Cohort(4), np.array([5, -7, 123_456_789, 0])
+    attempt = cohort.attempt(0)
+    upload = cohort.upload("m00", values, attempt)
+    everybody = unmasked(cohort, upload.payload, attempt, cohort.names[1:], 4)
+    assert everybody.tolist() == values.tolist()
+    fewer = unmasked(cohort, upload.payload, attempt, cohort.names[2:], 4)
+    assert np.abs(fewer).min() > 1e6  # uniform up to 3.5e13: by chance once in 10 million runs

@@ -1,0 +1,145 @@
+"""The canary audit: the product lies under its claim, wrong builds do not, and the test itself is honest.
+
+Cross-check in development (jax-privacy 2.0.0, no dependency): the docstring of the attack has its figures.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.simulations import figures
+from fedrepay.simulations.attacks import canary
+from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.canary import LEAST_NORMAL, Audit, Build, estimate
+from fedrepay.simulations.attacks.switch import switched
+
+CLAIM = 0.268
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One quick run, and the audits it made: the product, half the noise, a record counted twice."""
+
+    finding: Finding
+    audits: list[Audit]
+
+
+@pytest.fixture(scope="module")
+def ran() -> Ran:
+    made: list[Audit] = []
+    audit = canary.audit
+
+    def recorded(*given: Any, **named: Any) -> Audit:
+        made.append(audit(*given, **named))
+        return made[-1]
+
+    with switched(canary, "audit", recorded):
+        finding = canary.run(Options(quick=True), SeededEntropy(b"canary"))
+    return Ran(finding, made)
+
+
+@pytest.fixture(scope="module")
+def product(ran: Ran) -> Audit:
+    return ran.audits[0]
+
+
+def test_the_defence_holds_and_the_control_fails_the_audit(ran: Ran) -> None:
+    assert ran.finding.held
+    assert ran.finding.bites
+    assert (ran.finding.attack, ran.finding.threat) == ("canary", "B4")
+    assert len(ran.audits) == 3
+    least, wrong = float(ran.finding.rows[-1].on), float(ran.finding.rows[-1].off)
+    assert 0.7 < least < 1  # ε, where 1 is claimed
+    assert wrong > 1.8
+
+
+def test_the_product_lies_under_its_claim(product: Audit) -> None:
+    assert product.canaries == 20_000
+    assert product.claim == pytest.approx(CLAIM, abs=5e-4)
+    assert not product.over
+    assert product.normal > LEAST_NORMAL
+    assert abs(product.mu - product.claim) < 4 * 0.0142
+
+
+def test_the_canary_is_nearly_as_bad_as_the_claim_allows(product: Audit) -> None:
+    assert 0.99 < product.reach <= 1
+
+
+def test_a_ranking_without_any_parameters_says_the_same(product: Audit) -> None:
+    """AUC = Φ(μ/√2) for two normals: jax-privacy's AUROC, computed by the project's own function."""
+    ranked = figures.auc(product.inside.astype(np.int8), product.scores)
+    assert ranked is not None
+    assert math.sqrt(2) * ndtri(ranked) == pytest.approx(product.mu, abs=0.02)
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["half the noise", "counted twice"])
+def test_a_wrong_build_fails(ran: Ran, which: int) -> None:
+    wrong = ran.audits[which]
+    assert wrong.over
+    assert wrong.mu == pytest.approx(2 * CLAIM, abs=0.06)
+
+
+def test_scores_that_are_not_normal_are_told() -> None:
+    """Noise of another shape would make μ̂ meaningless."""
+    rng = np.random.default_rng(5)
+    inside = rng.random(20_000) < 0.5
+    heavy = rng.laplace(size=20_000) / math.sqrt(2)
+    assert estimate(heavy, inside, CLAIM).normal < LEAST_NORMAL
+    assert estimate(rng.normal(size=20_000), inside, CLAIM).normal > LEAST_NORMAL
+
+
+@pytest.mark.parametrize(
+    ("mu", "least", "most"),
+    [
+        (CLAIM, 0.03, 0.07),  # as bad as the claim: one in twenty
+        (0.9 * CLAIM, 0.0, 0.001),
+        (math.sqrt(2) * CLAIM, 0.999, 1.0),  # half the variance
+        (2 * CLAIM, 1.0, 1.0),  # half the noise
+    ],
+)
+def test_how_often_the_test_rejects(mu: float, least: float, most: float) -> None:
+    """The power that the docstring derives, on 2,000 audits of 20,000 canaries each.
+
+    An audit's statistic depends on its scores only by two means and a pooled variance, so those are drawn.
+    """
+    rng, m = np.random.default_rng(8), 20_000
+    rejected = 0
+    for _ in range(2_000):
+        inner = rng.binomial(m, 0.5)
+        outer = m - inner
+        apart = mu + rng.normal() * math.sqrt(1 / inner + 1 / outer)
+        found = apart / math.sqrt(rng.chisquare(m - 2) / (m - 2))
+        error = math.sqrt(1 / inner + 1 / outer + found**2 / (2 * (m - 2)))
+        rejected += found - canary.LEVEL_95 * error > CLAIM
+    assert least <= rejected / 2_000 <= most
+
+
+def test_the_estimate_is_the_one_whose_power_was_computed() -> None:
+    rng = np.random.default_rng(9)
+    inside = np.arange(1_000) < 400
+    scores = rng.normal(size=1_000) + inside
+    found = estimate(scores, inside, CLAIM)
+    pooled = math.sqrt((399 * scores[inside].var(ddof=1) + 599 * scores[~inside].var(ddof=1)) / 998)
+    assert found.mu == pytest.approx((scores[inside].mean() - scores[~inside].mean()) / pooled, rel=1e-12)
+    error = math.sqrt(1 / 400 + 1 / 600 + found.mu**2 / (2 * 998))
+    assert found.low == pytest.approx(found.mu - 1.644853627 * error, rel=1e-9)
+
+
+def test_a_rejection_is_repeated_before_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, calls = [0.5, 0.2, 0.5, 0.5], []
+
+    def scripted(_build: Build, *, seed: int, **_rest: object) -> Audit:
+        calls.append(seed)
+        low = said.pop(0)
+        return Audit(CLAIM, low, low, 1.0, 1.0, np.zeros(1), np.zeros(1, dtype=np.bool_))
+
+    monkeypatch.setattr(canary, "audit", scripted)
+    options = Options(seed=2, quick=True)
+    assert not canary.settled(Build(), 1, options, SeededEntropy(b"")).over
+    assert canary.settled(Build(), 1, options, SeededEntropy(b"")).over
+    assert calls == [2000, 2001, 2000, 2001]
