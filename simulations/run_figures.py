@@ -20,8 +20,8 @@ from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Votes
-from fedrepay.simulations import attack_opened_sum
 from fedrepay.simulations.arguments import RunArguments, write_atomically
+from fedrepay.simulations.attacks import subtract
 from fedrepay.simulations.consortium import Consortium
 
 VERSION = 2
@@ -133,4 +133,4 @@ def opened_sum_attack(
         if party.name in taking_part
     }
     variance = mechanisms[0][0].share_variance if mechanisms[0] else 0.0
-    return attack_opened_sum.attack(book, release.sums[0], cohort, variance, plan.colluders)
+    return subtract.attack(book, release.sums[0], cohort, variance, plan.colluders)

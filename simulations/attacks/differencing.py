@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from fedrepay.client import budget, member
 from fedrepay.client.epoch import EpochState
@@ -37,7 +36,7 @@ from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.collude import unmasked
 from fedrepay.simulations.attacks.live import World, rows
 from fedrepay.simulations.attacks.switch import switched
-from fedrepay.simulations.attacks.uniform import TOO_RARE
+from fedrepay.simulations.attacks.uniform import as_wide_as_stated
 
 MEMBERS = 4
 ROUNDS = 3
@@ -271,10 +270,9 @@ def run(options: Options) -> Finding:
             "—",
         ),
     ]
-    held = (
-        all((each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on)
-        and min(_tails(scores)) > TOO_RARE
-    )
+    held = all(
+        (each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on
+    ) and as_wide_as_stated(scores)
     bites = sum(each.pairs for each in off) == len(off) and kept.mean() < 0.5 and revealed.mean() < 0.5
     if options.transcript is not None:
         told = seen.read(options.transcript)
@@ -308,9 +306,3 @@ def run(options: Options) -> Finding:
             "are charged; the institution's total is hidden by noise alone. Only the dropped member can tell that it answered."
         ),
     )
-
-
-def _tails(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """Chances of noise at least so narrow, and at least so wide."""
-    total, count = float(scores.sum()), len(scores)
-    return float(chi2.cdf(total, count)), float(chi2.sf(total, count))

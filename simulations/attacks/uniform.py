@@ -1,8 +1,8 @@
-"""Whether numbers look uniform mod t."""
+"""Whether numbers look uniform mod t, and noise as wide as stated."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chisquare
+from scipy.stats import chi2, chisquare
 
 TOO_RARE = 1e-6
 """An honest build fails one test in a million."""
@@ -18,3 +18,9 @@ def p_value(numbers: NDArray[np.uint64], t_bits: int = 46) -> float:
     high = (numbers >> np.uint64(t_bits - 6)).astype(np.int64)
     low = (numbers & np.uint64(63)).astype(np.int64)
     return min(float(chisquare(np.bincount(bins.ravel(), minlength=64)).pvalue) for bins in (high, low))
+
+
+def as_wide_as_stated(scores: NDArray[np.float64]) -> bool:
+    """Whether squared noise, each in the variance stated for it, is neither narrower nor wider than chance allows."""
+    total, count = float(scores.sum()), scores.size
+    return min(float(chi2.cdf(total, count)), float(chi2.sf(total, count))) > TOO_RARE / 2

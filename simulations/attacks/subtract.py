@@ -6,7 +6,6 @@ how many customers fall in each bin, so least squares reads the counts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +14,13 @@ from numpy.typing import NDArray
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
+from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.reader import Reader, square
+from fedrepay.simulations.attacks.uniform import as_wide_as_stated
 
 if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
+    from fedrepay.simulations.attacks.opened_market import Market
 
 CLOSE = 0.1
 """A cell counts as known if the estimate is within this part of the true number, or half a customer."""
@@ -31,76 +34,6 @@ TEXT = (
 )
 NOISE = "Differential privacy hides every single customer in these counts; it does not hide an institution's totals."
 NO_NOISE = "This run had no noise: nothing hides a customer in these counts, nor an institution's totals."
-
-
-@dataclass(frozen=True)
-class Reader:
-    """The linear estimator of customers per bin from a Gram matrix of this code book.
-
-    Attributes:
-        cells: number of cells over all blocks but the intercept.
-        estimator: one (columns, rows, weights, solve) a block, see :meth:`of`.
-        total: u with x·u = 1 for every row x, shape (d,).
-        unit: grid units of one customer, 2ᵇ.
-        sd: of a cell's estimate, mean over cells, in customers per grid unit of noise.
-    """
-
-    cells: int
-    blocks: tuple[tuple[slice, NDArray[np.float64], NDArray[np.float64]], ...]
-    total: NDArray[np.float64]
-    unit: float
-    sd: float
-
-    @classmethod
-    def of(cls, book: "CodeBook") -> "Reader":
-        """Least squares, block by block.
-
-        In a block with table C and counts n, the diagonal part of the matrix is Σⱼ nⱼ·cⱼcⱼᵀ. Every other
-        block has a v with C·v = 1, so the mixed parts, weighted by the u that has x·u = 1, give Cᵀn once
-        more, with noise ‖u‖ times as wide. Both are stacked, each in units of its noise.
-        """
-        ones = []
-        for block, columns in zip(book.blocks, book.slices, strict=True):
-            table = block.matrix.astype(np.float64)
-            v = np.linalg.lstsq(table, np.ones(len(table)), rcond=None)[0]
-            if np.allclose(table @ v, 1):
-                ones.append((columns, v, 1 / float(v @ v)))
-
-        def unite(without: slice | None) -> NDArray[np.float64]:
-            used = [each for each in ones if each[0] != without]
-            u = np.zeros(book.dimension)
-            for columns, v, precision in used:
-                u[columns] = v * precision
-            return u / sum(precision for _, _, precision in used)
-
-        blocks, variances = [], []
-        for block, columns in zip(book.blocks, book.slices, strict=True):
-            if block.kind == "intercept":
-                continue
-            table = block.matrix.astype(np.float64)
-            u = unite(columns)
-            upper = np.triu_indices(table.shape[1])
-            diagonal = (table[:, :, None] * table[:, None, :])[:, upper[0], upper[1]].T
-            design = np.vstack([diagonal, table.T / np.linalg.norm(u)])
-            solve = np.linalg.pinv(design)
-            blocks.append((columns, u, solve))
-            variances.append((solve**2).sum(axis=1))
-        cells = np.concatenate(variances)
-        unit = float(1 << book.weight_bits)
-        return cls(len(cells), tuple(blocks), unite(None), unit, float(np.sqrt(cells).mean()) / unit)
-
-    def counts(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Customers per bin, all blocks one after the other, shape (cells,), from a full matrix (d, d)."""
-        found = []
-        for columns, u, solve in self.blocks:
-            square = matrix[columns, columns]
-            mixed = matrix[columns] @ u / np.linalg.norm(u)
-            found.append(solve @ np.concatenate([square[np.triu_indices(len(square))], mixed]))
-        return np.concatenate(found) / self.unit
-
-    def customers(self, matrix: NDArray[np.float64]) -> float:
-        """All customers in a full matrix (d, d)."""
-        return float(self.total @ matrix @ self.total) / self.unit
 
 
 def attack(
@@ -148,12 +81,10 @@ def attack(
     sizes = sorted({min(max(size, 1), most) for size in (1, colluders, most - 1, most)})
     source = OsEntropy() if entropy is None else entropy
 
-    def square(upper: NDArray[np.int64]) -> NDArray[np.float64]:
-        full = np.zeros((book.dimension, book.dimension))
-        full[np.triu_indices(book.dimension)] = upper
-        return full + np.triu(full, 1).T
+    def full(upper: NDArray[np.int64]) -> NDArray[np.float64]:
+        return square(upper, book.dimension)
 
-    own = square(contributions[chosen])
+    own = full(contributions[chosen])
     truth, true_customers = reader.counts(own), reader.customers(own)
     rows = []
     for size in sizes:
@@ -164,13 +95,13 @@ def attack(
             sampler = DiscreteGaussian(share_variance)
             for _ in outside:
                 seen += sampler.sample(len(seen), source)
-        left = square(seen)
+        left = full(seen)
         guess = reader.counts(left) / len(outside)
         left_customers = reader.customers(left)
         sized = reader.counts(left) * (true_customers / left_customers if left_customers > 0 else 0.0)
-        coalition_books = square(np.sum([contributions[name] for name in others[:size]], axis=0))
+        coalition_books = full(np.sum([contributions[name] for name in others[:size]], axis=0))
         blind = reader.counts(coalition_books) / size
-        group = reader.counts(square(rest))
+        group = reader.counts(full(rest))
         rows.append(
             {
                 "coalition": _coalition(size, colluders, most),
@@ -216,3 +147,74 @@ def _error(estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> float |
 def _close(estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Share of cells whose estimate is close enough to count as known."""
     return float(np.mean(np.abs(estimate - truth) <= np.maximum(CLOSE * truth, 0.5)))
+
+
+def _read(market: "Market") -> tuple[dict[str, Any], dict[str, Any]]:
+    """What one rival reads, and what all others read together: rows of :func:`attack`."""
+    found = attack(market.book, market.opened, market.contributions, market.share_variance, market.colluders)
+    return found["rows"][0], found["rows"][-1]
+
+
+def _rows(market: "Market", title: str) -> tuple[list[Row], bool, bool]:
+    """Figures of one market with its noise and without; whether it held, whether the control bites."""
+    off = market.without_noise()
+    (one, most), (one_off, most_off) = _read(market), _read(off)
+    noise = market.noise()
+    rows = [
+        Row(
+            f"{title}, one rival: error of each of {one['cells']} counts of the others together",
+            f"± {one['noise_sd_customers']:.1f} customers (found: {np.sqrt(noise.mean()):.2f} of that)",
+            f"± {one_off['noise_sd_customers']:.0f}: exact",
+        ),
+        Row(
+            "· one institution's book guessed from it: error (from the rival's own book alone)",
+            f"{_part(one['relative_error'])} ({_part(one['relative_error_without_sum'])})",
+            _part(one_off["relative_error"]),
+        ),
+        Row(
+            "· all other members: error of the last one's counts",
+            f"± {most['noise_sd_customers']:.1f} customers, {_part(most['relative_error'])}",
+            f"exact, {_part(most_off['relative_error'])}",
+        ),
+    ]
+    held = as_wide_as_stated(noise) and one["noise_sd_customers"] > 1
+    return rows, held, most_off["cells_within_10pct"] == one_off["group_cells_within_10pct"] == 1
+
+
+def _part(error: float | None) -> str:
+    return "—" if error is None else f"{error:.1%}"
+
+
+def run(options: Options) -> Finding:
+    """Markets of 3, 5 and 20 members; a run's release where one is given."""
+    from fedrepay.simulations.attacks.opened_market import played, recorded  # noqa: PLC0415 - the report needs neither
+
+    sizes = (3, 5) if options.quick else (3, 5, 20)
+    markets = {
+        f"K = {size}": market
+        for size, market in zip(sizes, played(options.seed, sizes, quick=options.quick), strict=True)
+    }
+    if options.release is not None:
+        given = recorded(options.release)
+        if given.share_variance == 0:
+            raise ArgumentError(
+                f"{options.release} was made without noise.", "There is no defence to attack."
+            )
+        markets[f"your release, K = {len(given.contributions)}"] = given
+    judged = [_rows(market, title) for title, market in markets.items()]
+    return Finding(
+        attack="subtract",
+        threat="B18",
+        adversary=(
+            "A rival in the consortium, or all the other members together, take their own part off the opened Gram matrix; they "
+            "want the others' books: how many customers fall in each bin of each feature."
+        ),
+        defence="the noise of differential privacy at ε = 1; off is mode none.",
+        rows=tuple(row for rows, _, _ in judged for row in rows),
+        held=all(held for _, held, _ in judged),
+        bites=all(bites for _, _, bites in judged),
+        note=(
+            "Held means: each count is off by the stated noise, wider than a customer. It hides customers; an institution's "
+            "totals are hidden by the number of members alone, which is why five is the least by default in a network."
+        ),
+    )
