@@ -32,7 +32,7 @@ ATTACKS = {
     "collude": Entry("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
     "subtract": Entry("B18", "subtract one's own book from the opened sum", ("release",)),
     "inversion": Entry("B1", "compute records back from a gradient"),
-    "membership": Entry("B4", "tell whether a customer was trained on"),
+    "membership": Entry("B4", "tell whether a customer was trained on", ("release",)),
     "canary": Entry("B4", "measure the noise on the real path against the claim"),
     "poisoning": Entry("B5", "send a false update, 1 member of 10"),
 }

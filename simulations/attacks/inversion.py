@@ -205,7 +205,8 @@ def _try(
     """One victim, m00: the others bring a record each."""
     book, names = reader.book, cohort.names
     mechanism = _first_gradient(book, cohort.size)
-    truth = records[0].codes[0, [i for i, block in enumerate(book.blocks[:-1]) if block.kind == "feature"]]
+    fields = [index for index, block in enumerate(book.blocks[:-1]) if block.kind == "feature"]
+    truth = records[0].codes[0, fields].astype(np.int64)
     start = make_learner("dp-newton", book, default_rounds("dp-newton")).start()
     exact = {
         name: contribution.gradient(from_table(book, record), start.weights)

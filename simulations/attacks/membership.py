@@ -16,7 +16,7 @@ on a model that overfits, to show that it works where there is something to find
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +57,22 @@ class Result:
     auc: float
     hits: float  # true positives at 1 % false ones
     members: int
+    others: int
 
     @classmethod
     def of(cls, scores: Floats, inside: NDArray[np.bool_]) -> "Result":
         """From a score each, (n,), higher for members."""
         found = figures.auc(inside.astype(np.int8), scores)
         bar = np.quantile(scores[~inside], 1 - FALSE_POSITIVES)
-        return cls(found or 0.5, float((scores[inside] > bar).mean()), int(inside.sum()))
+        members = int(inside.sum())
+        hits = float((scores[inside] > bar).mean())
+        return cls(0.5 if found is None else found, hits, members, len(scores) - members)
 
     def within(self, mu: float) -> bool:
         """Whether AUC and hits stay below what μ allows, up to sampling."""
-        auc_error = 1 / math.sqrt(6 * self.members)
-        hit_error = math.sqrt(2 * most_hits(mu) / self.members)
+        auc_error = math.sqrt((1 / self.members + 1 / self.others) / 12)
+        slope = most_hits(mu) / FALSE_POSITIVES  # the bar itself is estimated from the others
+        hit_error = math.sqrt(most_hits(mu) / self.members + slope**2 * FALSE_POSITIVES / self.others)
         return (
             self.auc <= most_auc(mu) + _SLACK * auc_error and self.hits <= most_hits(mu) + _SLACK * hit_error
         )
@@ -101,6 +105,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
     Raises:
         ArgumentError: ``release`` is not of a simulation on rows, or its files have changed.
     """
+    own_run = None if options.release is None else read_release(options.release)
     source = OsEntropy() if entropy is None else entropy
     given = prepare(Arguments(members=MEMBERS, seed=options.seed))
     game = Game(given, np.random.default_rng([options.seed, 13]))
@@ -121,9 +126,10 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
     worst = Result.of(audited.scores, audited.inside)
     mu = math.sqrt(math.fsum(mechanism.mu() ** 2 for mechanism in game.mechanisms))
     losses = [by_loss(given.book, weights, given.train, given.test) for _, weights in noisy]
-    loss = Result(
-        *(float(np.mean([getattr(each, name) for each in losses])) for name in ("auc", "hits")),
-        losses[0].members,
+    loss = replace(
+        losses[0],
+        auc=float(np.mean([each.auc for each in losses])),
+        hits=float(np.mean([each.hits for each in losses])),
     )
     rows = [
         Row("opened sums, shipped records", str(typical), str(open_)),
@@ -132,8 +138,8 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         Row("a release's losses; off: an overfitted model", str(loss), str(overfitted(given, options.seed))),
     ]
     found = [(typical, mu), (worst, mu), (loss, mu)]
-    if options.release is not None:
-        release, prepared = read_release(options.release)
+    if own_run is not None:
+        release, prepared = own_run
         own = by_loss(prepared.book, release.weights[0], prepared.train, prepared.test)
         control = overfitted(prepared, options.seed)
         rows.append(Row("losses of the given release; off: an overfitted model", str(own), str(control)))

@@ -77,9 +77,9 @@ def test_a_target_is_weighed_by_its_own_contribution() -> None:
 def test_bounds_and_their_breach() -> None:
     assert most_auc(0.0) == 0.5
     assert most_hits(0.0) == pytest.approx(0.01)
-    assert Result(0.575, 0.02, 10_000).within(0.268)
-    assert not Result(0.65, 0.02, 10_000).within(0.268)
-    assert not Result(0.575, 0.04, 10_000).within(0.268)
+    assert Result(0.575, 0.02, 10_000, 10_000).within(0.268)
+    assert not Result(0.65, 0.02, 10_000, 10_000).within(0.268)
+    assert not Result(0.575, 0.04, 10_000, 10_000).within(0.268)
 
 
 def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> None:
