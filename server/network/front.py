@@ -14,7 +14,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 FLEET = "/v1/fleet/"
 CALLS = (
@@ -66,13 +66,9 @@ def application(superlink: str, certificates: Path, max_body: int = MAX_BODY) ->
         async with client:
             yield
 
-    # anything else is 404, and by the last route another method on a known path is, too
     routes = [Route(f"{FLEET}{call}", forward, methods=["POST"]) for call in CALLS]
-    return Starlette(routes=[*routes, Route("/{path:path}", _nothing)], lifespan=life)
-
-
-async def _nothing(_request: Request) -> Response:
-    return PlainTextResponse("not found", 404)
+    # whatever else is asked, and another method on a known path, is 404
+    return Starlette(routes=[*routes, Mount("/", PlainTextResponse("not found", 404))], lifespan=life)
 
 
 def _carried(headers: "list[tuple[str, str]] | object") -> dict[str, str]:
@@ -108,6 +104,7 @@ def run(application_: Starlette, host: str, port: int, certificate: Path, key: P
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         limit_concurrency=AT_ONCE,
+        ws="none",
         timeout_keep_alive=30,
         server_header=False,
         access_log=False,

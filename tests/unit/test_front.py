@@ -1,0 +1,198 @@
+"""The front forwards what a registered node needs and nothing else."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fedrepay.server.network import certificates, front
+
+
+@dataclass
+class Upstream:
+    """What the SuperLink would have seen."""
+
+    port: int = 0
+    seen: list[tuple[str, bytes, dict[str, str]]] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Response:
+        self.seen.append((request.url.path, await request.body(), dict(request.headers)))
+        return Response(
+            b"answer",
+            418,
+            {
+                "content-type": "application/x-protobuf",
+                "flwr-version": "1",
+                "server-name": "inside",
+                "set-cookie": "x=1",
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("front")
+    certificates.create(made, ["consortium.example"])
+    return made
+
+
+@contextmanager
+def served(app: Starlette, **options: str) -> Iterator[int]:
+    """The application on a port of its own."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", **options))  # type: ignore[arg-type]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        yield listener.getsockname()[1]
+        server.should_exit = server.force_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def upstream(folder: Path) -> Iterator[Upstream]:
+    seen = Upstream()
+    app = Starlette(routes=[Route("/{path:path}", seen.answer, methods=["GET", "POST", "PUT"])])
+    with served(
+        app, ssl_certfile=str(folder / certificates.CERTIFICATE), ssl_keyfile=str(folder / certificates.KEY)
+    ) as seen.port:
+        yield seen
+
+
+@contextmanager
+def fronted(superlink: int, authority: Path) -> Iterator[httpx.Client]:
+    app = front.application(f"https://127.0.0.1:{superlink}", authority, max_body=1000)
+    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path, upstream: Upstream) -> Iterator[httpx.Client]:
+    with fronted(upstream.port, folder / certificates.AUTHORITY) as made:
+        yield made
+
+
+@pytest.fixture
+def client(running: httpx.Client, upstream: Upstream) -> httpx.Client:
+    upstream.seen.clear()
+    return running
+
+
+def test_a_node_s_call_goes_through_with_its_own_headers_alone(
+    client: httpx.Client, upstream: Upstream
+) -> None:
+    headers = {
+        "content-type": "application/protobuf",
+        "flwr-signature": "s",
+        "FLWR-Public-Key": "k",
+        "authorization": "Bearer x",
+        "cookie": "a=b",
+        "x-forwarded-for": "10.0.0.1",
+    }
+    answer = client.post("/v1/fleet/pull-messages?more=1", content=b"\x00body", headers=headers)
+    ((path, body, seen),) = upstream.seen
+    assert (path, body) == ("/v1/fleet/pull-messages", b"\x00body")
+    assert seen["content-type"] == "application/protobuf"
+    assert (seen["flwr-signature"], seen["flwr-public-key"]) == ("s", "k")
+    assert not {"authorization", "cookie", "x-forwarded-for"} & set(seen)
+    assert (answer.status_code, answer.content) == (418, b"answer")
+    assert answer.headers["content-type"] == "application/x-protobuf"
+    assert answer.headers["flwr-version"] == "1"
+    assert not {"set-cookie", "server-name"} & set(answer.headers)
+
+
+@pytest.mark.parametrize("call", front.CALLS)
+def test_every_call_of_a_node_is_known(client: httpx.Client, upstream: Upstream, call: str) -> None:
+    assert client.post(f"/v1/fleet/{call}", content=b"").status_code == 418
+    assert [path for path, _, _ in upstream.seen] == [f"/v1/fleet/{call}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/control/start-run"),
+        ("POST", "/v1/runtime/acquire-task"),
+        ("POST", "/v1/fleet/register-node"),
+        ("POST", "/v1/fleet/unregister-node"),
+        ("POST", "/v1/fleet/"),
+        ("POST", "/v1/fleet/pull-messages/"),
+        ("POST", "/v1/fleet/pull-messages/x"),
+        ("POST", "//v1/fleet/pull-messages"),
+        ("POST", "/v1/fleet/%2e%2e/control/start-run"),
+        ("POST", "/v1/fleet/..%2fcontrol%2fstart-run"),
+        ("POST", "/V1/FLEET/PULL-MESSAGES"),
+        ("GET", "/v1/fleet/pull-messages"),
+        ("PUT", "/v1/fleet/pull-messages"),
+        ("OPTIONS", "/v1/fleet/pull-messages"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+        ("GET", "/"),
+    ],
+)
+def test_anything_else_is_not_found_and_reaches_nobody(
+    client: httpx.Client, upstream: Upstream, method: str, path: str
+) -> None:
+    assert client.request(method, path, content=b"x" if method == "POST" else None).status_code == 404
+    assert upstream.seen == []
+
+
+def test_control_without_the_front_those_paths_do_reach_it(folder: Path, upstream: Upstream) -> None:
+    import ssl
+
+    import httpx
+
+    upstream.seen.clear()
+    trusted = ssl.create_default_context(cafile=str(folder / certificates.AUTHORITY))
+    with httpx.Client(base_url=f"https://127.0.0.1:{upstream.port}", verify=trusted) as direct:
+        direct.post("/v1/control/start-run", content=b"x")
+    assert [path for path, _, _ in upstream.seen] == ["/v1/control/start-run"]
+
+
+def test_a_body_over_the_limit_is_dropped(client: httpx.Client, upstream: Upstream) -> None:
+    path = "/v1/fleet/push-object"
+    assert client.post(path, content=bytes(1000)).status_code == 418
+    upstream.seen.clear()
+    assert client.post(path, content=bytes(1001)).status_code == 413
+    assert client.post(path, content=iter([bytes(600), bytes(600)])).status_code == 413
+    assert upstream.seen == []
+
+
+def test_a_superlink_that_is_down_or_not_ours_gives_502(
+    folder: Path, upstream: Upstream, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with fronted(free.getsockname()[1], folder / certificates.AUTHORITY) as client:
+            assert client.post("/v1/fleet/get-run", content=b"").status_code == 502
+    upstream.seen.clear()
+    certificates.create(tmp_path, [])
+    with fronted(upstream.port, tmp_path / certificates.AUTHORITY) as client:
+        assert client.post("/v1/fleet/get-run", content=b"").status_code == 502
+    assert upstream.seen == []
+
+
+def test_certificates_name_their_hosts_and_keys_are_private(folder: Path) -> None:
+    from cryptography import x509
+
+    authority = x509.load_pem_x509_certificate((folder / certificates.AUTHORITY).read_bytes())
+    server = x509.load_pem_x509_certificate((folder / certificates.CERTIFICATE).read_bytes())
+    server.verify_directly_issued_by(authority)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["consortium.example", "localhost"]
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    for name in (certificates.KEY, certificates.AUTHORITY_KEY):
+        assert (folder / name).stat().st_mode & 0o777 == 0o600
