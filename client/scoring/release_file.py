@@ -23,15 +23,16 @@ class Checked:
     signatures: int
 
 
-def load(path: Path, *, unprotected: bool) -> Checked:
+def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
     """Read a release and check it.
 
     Args:
         path: the folder, or the file in it.
         unprotected: accept a release without a privacy guarantee.
+        torch: accept a release of local mode, whose weights are a torch module's.
 
     Raises:
-        ReleaseError: missing, damaged, not signed by more than half of its roster, or not private.
+        ReleaseError: missing, damaged, not signed by more than half of its roster, not private, or of local mode.
     """
     folder = path if path.is_dir() else path.parent
     try:
@@ -42,6 +43,8 @@ def load(path: Path, *, unprotected: bool) -> Checked:
             f"{folder} holds no readable release and votes.", "Name the `release` folder of a finished run."
         ) from error
     release = Release.decode(data)
+    if votes.run != release.number:
+        raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
     signatures = check_votes(data, release.number, release.roster, votes.signed)
     not_private = release.statement.get("not_private")
     if not_private and not unprotected:
@@ -50,6 +53,12 @@ def load(path: Path, *, unprotected: bool) -> Checked:
             "Use a release of a protected run; --unprotected accepts this one, for tests.",
         )
     book = codebook.from_bytes(release.schema, release.codebook)
-    if release.weights.shape != (book.heads, book.dimension):
+    local = release.card.get("local")
+    if local and not torch:
+        raise ReleaseError(
+            f"This release holds a torch module ({local['model']}); plans need the additive model.",
+            "Score accounts with it by `fedrepay recommend`.",
+        )
+    if not local and release.weights.shape != (book.heads, book.dimension):
         raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")
     return Checked(release, book, keys.digest(data).hex(), signatures)

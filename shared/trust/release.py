@@ -5,7 +5,8 @@ a member can recompute it and a reader can check it without asking anybody.
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from fedrepay.shared.trust.wire import ReleaseVote, Signed
 
 WEIGHT_TOLERANCE = 1e-9  # relative; eigh differs in the last bits between CPUs
 _HEADER = 8  # bytes of safetensors' length field
+_MODULE = "module."  # before the names of a torch module's parameters
+_TENSORS = ("weights", "schema", "codebook", "roster")  # and the sums
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Release:
     """What a run gives to its members."""
 
     number: int
-    weights: npt.NDArray[np.float64]  # (H, d)
+    weights: npt.NDArray[np.float64]  # (H, d); of a torch module (1, P)
     sums: tuple[npt.NDArray[np.int64], ...]  # the opened sums, grid units
     schema: bytes
     codebook: bytes
@@ -39,14 +42,23 @@ class Release:
     def encode(self) -> bytes:
         """The bytes that members sign."""
         tensors: dict[str, npt.NDArray[Any]] = {
-            "weights": self.weights,
             "schema": np.frombuffer(self.schema, np.uint8),
             "codebook": np.frombuffer(self.codebook, np.uint8),
             "roster": np.frombuffer(self.roster.encode(), np.uint8),
         }
+        tensors |= self._modules() or {"weights": self.weights}
         tensors |= {f"sum_{i:04d}": values for i, values in enumerate(self.sums)}
         facts = {"number": self.number, "card": self.card, "statement": self.statement}
         return save(tensors, {"fedrepay": json.dumps(facts, sort_keys=True)})
+
+    def _modules(self) -> dict[str, npt.NDArray[Any]]:
+        """A torch module's weights by parameter, to be read by any tool; empty for the additive model."""
+        parts, start = {}, 0
+        for name, shape in _layout(self.card):
+            size = math.prod(shape)
+            parts[f"{_MODULE}{name}"] = self.weights[0, start : start + size].reshape(shape)
+            start += size
+        return parts
 
     @classmethod
     def decode(cls, data: bytes) -> "Release":
@@ -58,22 +70,26 @@ class Release:
         try:
             tensors = load(data)
             length = int.from_bytes(data[:_HEADER], "little")
-            facts = json.loads(json.loads(data[_HEADER : _HEADER + length])["__metadata__"]["fedrepay"])
-            names = sorted(name for name in tensors if name.startswith("sum_"))
-            weights = tensors["weights"].astype(np.float64, casting="no")
-            if weights.ndim != 2:
-                raise ValueError("one row of weights a head")
+            facts = _facts(json.loads(data[_HEADER : _HEADER + length])["__metadata__"])
+            layout = _layout(facts["card"])
+            others = {*_TENSORS, *(f"{_MODULE}{name}" for name, _ in layout or ())} - (
+                {"weights"} if layout else set()
+            )
+            names = [f"sum_{i:04d}" for i in range(len(tensors) - len(others))]
+            if set(tensors) != {*others, *names}:
+                raise ValueError("a tensor more or fewer")
+            weights = _weights(tensors, layout)
             return cls(
-                int(facts["number"]),
+                facts["number"],
                 weights,
                 tuple(tensors[name].astype(np.int64, casting="no") for name in names),
-                tensors["schema"].tobytes(),
-                tensors["codebook"].tobytes(),
-                Roster.decode(tensors["roster"].tobytes()),
+                _bytes(tensors["schema"]),
+                _bytes(tensors["codebook"]),
+                Roster.decode(_bytes(tensors["roster"])),
                 facts["card"],
                 facts["statement"],
             )
-        except (SafetensorError, ValueError, KeyError, TypeError, ProtocolError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, ProtocolError) as error:
             raise ReleaseError(
                 "The file is not a fedrepay release.", "Name the folder or file that `simulate` left."
             ) from error
@@ -92,6 +108,49 @@ class Release:
         scale = max(1.0, float(np.abs(self.weights).max(initial=0.0)))
         far = np.abs(self.weights - other.weights).max(initial=0.0) > WEIGHT_TOLERANCE * scale
         return "weights" if far or not np.isfinite(other.weights).all() else None
+
+
+def _facts(metadata: dict[str, str]) -> dict[str, Any]:
+    """The plain facts: nothing else, of these types, in one spelling; else members would sign what none computed."""
+    facts = json.loads(metadata["fedrepay"])
+    types = {name: type(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
+    if len(metadata) != 1 or types != {"number": int, "card": dict, "statement": dict}:
+        raise ValueError("other facts")
+    if json.dumps(facts, sort_keys=True) != metadata["fedrepay"]:
+        raise ValueError("not canonical")
+    return dict(facts)
+
+
+def _bytes(tensor: npt.NDArray[Any]) -> bytes:
+    if tensor.dtype != np.uint8 or tensor.ndim != 1:
+        raise ValueError("not bytes")
+    return tensor.tobytes()
+
+
+def _layout(card: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Names and shapes of a torch module's parameters, as the card has them; none for the additive model."""
+    local = card.get("local")
+    if local is None:
+        return []
+    layout = [(str(name), [int(size) for size in shape]) for name, shape in local["layout"]]
+    if not layout or {type(local["model"]), type(local["model_hash"])} != {str}:
+        raise ValueError("no torch module")
+    return layout
+
+
+def _weights(
+    tensors: Mapping[str, npt.NDArray[Any]], layout: Sequence[tuple[str, list[int]]]
+) -> npt.NDArray[np.float64]:
+    """The weights of either kind of model."""
+    if not layout:
+        weights = tensors["weights"].astype(np.float64, casting="no")
+        if weights.ndim != 2:
+            raise ValueError("one row of weights a head")
+        return weights
+    parts = [tensors[f"{_MODULE}{name}"].astype(np.float64, casting="no") for name, _ in layout]
+    if [list(part.shape) for part in parts] != [shape for _, shape in layout]:
+        raise ValueError("a parameter's shape is not the card's")
+    return np.concatenate([part.ravel() for part in parts])[None]
 
 
 def check_votes(release: bytes, run: int, roster: Roster, votes: Sequence[Signed]) -> int:

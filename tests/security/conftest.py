@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.stages import Stages
 from support.world import World
 
 
@@ -35,3 +36,9 @@ def after_two_sums(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(tmp_path_factory.mktemp("two"))
     world.until("round", 2)
     return world
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """A whole run and where it stood before each kind of message."""
+    return Stages(tmp_path_factory.mktemp("stages"))

@@ -2,11 +2,13 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from safetensors.numpy import save
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from fedrepay.client import closing
 from fedrepay.client.identity import Identity
@@ -58,6 +60,48 @@ def test_a_release_comes_back_as_it_was() -> None:
     ids=["empty", "zeros", "cut", "longer", "no length", "rubbish", "another file"],
 )
 def test_what_is_no_release_is_refused(data: bytes) -> None:
+    with pytest.raises(ReleaseError):
+        Release.decode(data)
+
+
+FACTS = '"card": {"model": "m"}, "number": 7, "statement": {"epsilon": 1.0}'
+
+
+def made(facts: str = f"{{{FACTS}}}", more: dict[str, NDArray[Any]] | None = None, **metadata: str) -> bytes:
+    """The release with other facts or tensors, past its own encoder."""
+    return save({**load(BYTES), **(more or {})}, {"fedrepay": facts, **metadata})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        made("[" * 100_000 + "]" * 100_000),
+        made(FACTS.replace("7", "Infinity").join("{}")),
+        made(FACTS.replace("7", "9" * 5000).join("{}")),
+        made(FACTS.replace("7", "7.5").join("{}")),
+        made(FACTS.replace("7", '"7"').join("{}")),
+        made(FACTS.replace("7", "true").join("{}")),
+        made("[7]"),
+        made(FACTS.replace('{"model": "m"}', '"m"').join("{}")),
+        made(FACTS.replace('{"epsilon": 1.0}', "[]").join("{}")),
+        made("{" + FACTS + ', "zz": 1}'),
+        made('{"card": {}, ' + FACTS + "}"),
+        made("{" + FACTS + " }"),
+        made(other="x"),
+        made(more={"other": np.zeros(3)}),
+        made(more={"sum_0003": np.zeros(3, dtype=np.int64)}),
+        made(more={"schema": np.frombuffer(b"schema", np.int8)}),
+        made(more={"schema": np.frombuffer(b"schema", np.uint8).reshape(2, 3)}),
+    ],
+    ids=[
+        *("deep", "infinite", "long", "a fraction", "a text", "a truth", "a list", "no card", "no statement"),
+        *("another fact", "a fact twice", "spaces", "more metadata", "a tensor", "a sum skipped"),
+        *("bytes with signs", "bytes in rows"),
+    ],
+)
+def test_there_is_one_way_to_write_a_release(data: bytes) -> None:
+    """Else members would sign a file that holds what none of them computed; and none of these crashes."""
+    assert made() == BYTES
     with pytest.raises(ReleaseError):
         Release.decode(data)
 

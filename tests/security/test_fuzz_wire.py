@@ -1,0 +1,372 @@
+"""Everything that crosses the wire, mutated, both ways: nothing is accepted, nothing crashes.
+
+A mutant is accepted if it gets an upload, a vote, a signature or an event out of its receiver, or changes what the
+receiver keeps. What the protocol leaves to whoever relays a message is listed in ``harmless``: the order of a set of
+signed messages, votes and sums beyond those needed, a member's own last header withheld, another member's key to the
+sealed release, and who writes it. The coordinator cannot open the sealed release: members refuse a changed one. ``ping`` and
+the answer to ``votes`` say nothing but "here". Control: without signatures, mutants pass.
+"""
+
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedrepay.client import framing
+from fedrepay.client.scoring import release_file
+from fedrepay.server.state import Ask, Event
+from fedrepay.shared.errors import FedrepayError, ProtocolError, ReleaseError
+from fedrepay.shared.trust import keys, wire
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Signed, Votes, Wire
+from support import fuzz
+from support.adversary import fork
+from support.stages import PARTS, Stages, wire_kinds
+from support.world import World
+
+SAME = ({"write", "close"}, {"context", "confirm"})
+"""Who writes is the coordinator's choice; the same envelopes go with both asks to the maker."""
+
+TO_MEMBER = {"hello": 300, "introduce": 300, "seed": 300, "context": 300, "confirm": 200, "round": 200} | {
+    "write": 150,
+    "close": 150,
+    "votes": 300,
+}
+TO_COORDINATOR = dict.fromkeys(PARTS, 200)
+A_KIND, FILES, CROSSED = 200, 600, 68
+SHAPES = 26  # kinds of message that a run sends
+
+
+# --- parsers alone ---
+
+
+def trees(tree: Any) -> Iterator[bytes]:
+    """The bytes of every map in a message."""
+    if isinstance(tree, fuzz.Within):
+        yield from trees(tree.tree)
+    elif isinstance(tree, list):
+        if isinstance(tree, fuzz.Pairs):
+            yield fuzz.packed(tree)
+        for each in tree:
+            yield from trees(each[1] if isinstance(tree, fuzz.Pairs) else each)
+
+
+def corpus(run: Stages) -> dict[type[Wire], list[bytes]]:
+    """Every message of the run by kind, those within others included."""
+    maps = {found for blob in run.blobs if blob for found in trees(fuzz.parsed(blob))}
+    found: dict[type[Wire], list[bytes]] = {}
+    for data in sorted(maps):
+        for kind in wire_kinds():
+            try:
+                kind.decode(data)
+            except ProtocolError:
+                continue
+            found.setdefault(kind, []).append(data)
+    return found
+
+
+def test_a_mutant_of_a_message_is_refused_or_another_message(run: Stages) -> None:
+    """No second encoding of any message, and nothing but a ProtocolError."""
+    messages = corpus(run)
+    assert set(wire_kinds()) - set(messages) <= {wire.LocalTerms}  # of mode local: tests/unit/test_wire.py
+    assert len(messages) >= SHAPES
+    refused = 0
+    for seed, (kind, known) in enumerate(messages.items()):
+        for data, mutant in fuzz.mutants(seed, A_KIND, known):
+            try:
+                message = kind.decode(mutant)
+            except ProtocolError:
+                refused += 1
+                continue
+            assert message.encode() == mutant
+            assert message != kind.decode(data)
+    assert refused > A_KIND * len(messages) / 2
+
+
+# --- to a member ---
+
+
+def of_round(sums: tuple[wire.Sum, ...]) -> dict[int, wire.Sum]:
+    """The first sum of each round: a member opens no second one, whatever follows."""
+    return {each.round: each for each in reversed(sums)}
+
+
+def signed_set(signed: tuple[Signed, ...]) -> list[bytes]:
+    return sorted(each.encode() for each in signed)
+
+
+def meaning(kind: str, shared: bytes, own: bytes) -> Any:
+    """What is left of a message when order within sets, surplus votes and its own header are taken away."""
+    match kind:
+        case "introduce":
+            told = wire.Introduction.decode(shared)
+            return told.roster, told.start, signed_set(told.hellos)
+        case "seed":
+            return signed_set(wire.Acceptances.decode(shared).signed)
+        case "context":
+            return signed_set(wire.Envelopes.decode(own).signed)
+        case "confirm":
+            ready = wire.ContextClosing.decode(shared)
+            return ready.offer, signed_set(ready.acceptances), signed_set(wire.Envelopes.decode(own).signed)
+        case "round":
+            asked = RoundRequest.decode(shared)
+            return asked.config, of_round(asked.sums)
+        case "write" | "close":
+            last = Closing.decode(shared)
+            return last.config, of_round(last.sums)
+        case "votes":
+            votes = Votes.decode(shared)
+            return votes.run, frozenset(each.encode() for each in votes.signed)
+    return shared
+
+
+def harmless(kind: str, honest: tuple[bytes, bytes], mutant: tuple[bytes, bytes], name: str = "") -> bool:
+    """Whether the protocol leaves this change to whoever relays the message."""
+    try:
+        before, after = meaning(kind, *honest), meaning(kind, *mutant)
+        same_seal = kind not in ("write", "close") or sealed_to(name, honest[0], mutant[0])
+    except ProtocolError:
+        return False
+    if kind in ("round", "write", "close"):
+        after = after[0], {n: each for n, each in after[1].items() if n in before[1]}
+    if kind == "votes":
+        return before[0] == after[0] and before[1] <= after[1]
+    return before == after and same_seal and (mutant[1] in (honest[1], b"") or kind in ("context", "confirm"))
+
+
+def sealed_to(name: str, honest: bytes, mutant: bytes) -> bool:
+    """Whether both ask ``name`` for the same: to write, or to check one release under one key of its own."""
+    before, after = Closing.decode(honest).sealed, Closing.decode(mutant).sealed
+    if before is None or after is None:
+        return after is None  # asked to write: the coordinator's choice
+    first, second = wire.SealedRelease.decode(before), wire.SealedRelease.decode(after)
+    keys_of = [dict(each.wrapped).get(name) for each in (first, second)]
+    return (first.number, first.payload, keys_of[0]) == (second.number, second.payload, keys_of[1])
+
+
+class Target:
+    """A member before one kind of message, as often as one likes."""
+
+    def __init__(self, run: Stages, kind: str, folder: Path) -> None:
+        world, ask = run.at[kind]
+        self.world, self.kind = fork(world, folder), kind
+        self.name = min(ask.parts)
+        self.honest = ask.parts[self.name]
+        self.file = folder / self.name / "member.sqlite"
+        self.before = self.file.read_bytes()
+        self.kept_before, _ = self.kept()
+        if kind == "votes":  # two of three are needed: the third would make up for a broken one
+            votes = Votes.decode(self.honest[0])
+            self.honest = votes.model_copy(update={"signed": votes.signed[:2]}).encode(), b""
+        assert self.tell(kind, *self.honest).kind == "ok"  # what is mutated is what it takes
+        _, self.genuine = self.kept()
+        self.file.write_bytes(self.before)
+        self.world.members[self.name] = self.world.member(self.name)
+
+    def tell(self, kind: str, shared: bytes, own: bytes) -> Reply:
+        return Reply.decode(self.world.members[self.name].handle(kind, shared, own))
+
+    def accepted(self, kind: str, mutant: tuple[bytes, bytes]) -> bool:
+        """Tell it, check that the refusal is one of those that are meant, and put the member back."""
+        reply = self.tell(kind, *mutant)
+        if reply.kind == "refused":
+            assert reply.code not in ("", "internal"), (kind, mutant, reply)
+        changed = False
+        if self.file.read_bytes() != self.before:
+            kept, opened = self.kept()
+            changed = kept != self.kept_before or not opened <= self.genuine
+            self.file.write_bytes(self.before)
+            self.world.members[self.name] = self.world.member(self.name)
+        return reply.kind == "ok" or changed
+
+    def kept(self) -> tuple[list[Any], set[Any]]:
+        """All that the store holds but that an epoch ended here; and the opened sums."""
+        with closing(sqlite3.connect(self.file)) as store:
+            tables = ("facts WHERE key != 'blocked'", "ledger", "releases")
+            rows = [sorted(store.execute(f"SELECT * FROM {table}")) for table in tables]
+            sent = sorted(store.execute("SELECT run, round, attempt, config, header FROM uploads"))
+            return [*rows, sent], set(store.execute("SELECT * FROM openings"))
+
+    def mutants(self, seed: int, count: int) -> Iterator[tuple[bytes, bytes]]:
+        shared, own = self.honest
+        parts = [part for part in PARTS[self.kind] if (shared if part == "shared" else own)]
+        for index, part in enumerate(parts):
+            known = [shared if part == "shared" else own]
+            for _, mutant in fuzz.mutants(seed + index, count // len(parts), known):
+                yield (mutant, own) if part == "shared" else (shared, mutant)
+
+
+@pytest.mark.parametrize("kind", TO_MEMBER)
+def test_no_mutant_of_a_message_to_a_member_is_accepted(kind: str, run: Stages, tmp_path: Path) -> None:
+    target, tried = Target(run, kind, tmp_path), 0
+    for mutant in target.mutants(hash_of(kind), TO_MEMBER[kind]):
+        tried += 1
+        if target.accepted(kind, mutant):
+            assert harmless(kind, target.honest, mutant, target.name), mutant
+    assert tried == TO_MEMBER[kind]
+
+
+def hash_of(kind: str) -> int:
+    return 1000 * list(PARTS).index(kind)
+
+
+@pytest.mark.parametrize("kind", ["hello", "introduce", "round", "votes"])
+def test_control_without_signatures_mutants_are_accepted(
+    kind: str, run: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(run, kind, tmp_path)
+    monkeypatch.setattr(keys, "verify", lambda *_: None)
+    passed = [m for m in target.mutants(hash_of(kind), 100) if target.accepted(kind, m)]
+    assert sum(not harmless(kind, target.honest, each, target.name) for each in passed) > 0
+
+
+def test_messages_of_another_kind_are_not_accepted(run: Stages, tmp_path: Path) -> None:
+    """Every honest message under every other kind's name."""
+    tried = 0
+    for kind in PARTS:
+        target = Target(run, kind, tmp_path / kind)
+        for other, (_, ask) in run.at.items():
+            if kind != other and {kind, other} not in SAME:
+                shared, own = next(iter(ask.parts.values()))
+                assert not target.accepted(kind, (shared, own)), (kind, other)
+                tried += 1
+    assert tried == CROSSED
+
+
+# --- to the coordinator ---
+
+
+def answer(world: World, ask: Ask, name: str, data: bytes) -> list[Event]:
+    """As the shell does it: bytes that are no reply are a member lost."""
+    try:
+        reply: Reply | None = Reply.decode(data)
+    except ProtocolError:
+        reply = None
+    try:
+        return world.coordinator.receive(ask, name, reply)
+    except ProtocolError:
+        return []  # a member said that its epoch is over: the run ends
+
+
+def accepted_events(
+    run: Stages, kind: str, count: int, folder: Path
+) -> tuple[list[Event], list[list[Event]], Callable[[], int]]:
+    """The honest answer's events, and those of each mutant that are more than "lost" or "need"."""
+    world, ask = fork(run.at[kind][0], folder), run.at[kind][1]
+    name = next(iter(ask.parts))
+    member = world.members[world.coordinator.node(name) if kind != "hello" else name]
+    honest = member.handle(kind, *ask.parts[name])
+    taken = []
+    for _, mutant in fuzz.mutants(hash_of(kind) + 7, count, [honest]):
+        events = [e for e in answer(world, ask, name, mutant) if e.kind not in ("away", "retry", "need")]
+        if events:
+            taken.append(events)
+    added = world.coordinator._sum
+    count_added = 0 if added is None else added.count
+    world.restart_coordinator()
+    return answer(world, ask, name, honest), taken, lambda: count_added
+
+
+@pytest.mark.parametrize("kind", TO_COORDINATOR)
+def test_no_mutant_of_an_answer_is_taken_for_another_answer(kind: str, run: Stages, tmp_path: Path) -> None:
+    """A reply's envelope is unsigned: one that carries the very same signed body is the same answer."""
+    honest, taken, added = accepted_events(run, kind, TO_COORDINATOR[kind], tmp_path)
+    assert [event.kind for event in honest] not in ([], ["away"], ["retry"])
+    same = [events == honest for events in taken]
+    if kind == "write":  # its vote is signed; the sealed release is for the members to judge
+        same = [voted(events) == voted(honest) for events in taken]
+    assert all(same)
+    assert added() == (len(taken) if kind == "round" else 0)
+
+
+def voted(events: list[Event]) -> list[tuple[str, str, bytes]]:
+    return [(each.kind, each.name, wire.Written.decode(each.body).vote.encode()) for each in events]
+
+
+def test_control_without_signatures_mutated_answers_are_taken(
+    run: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "verify", lambda *_: None)
+    honest, taken, _ = accepted_events(run, "introduce", 100, tmp_path)
+    assert sum(events != honest for events in taken) > 0
+
+
+# --- the epoch's public facts, the release and its file ---
+
+
+def test_no_mutant_of_an_introduction_is_another_epoch(run: Stages) -> None:
+    """Who only relays it, without a key, cannot make an epoch of another id; nor crash who reads it."""
+    data = run.at["introduce"][1].parts["m0"][0]
+    epoch = Epoch.of(wire.Introduction.decode(data))
+    for _, mutant in fuzz.mutants(3, FILES, [data]):
+        try:
+            other = Epoch.of(wire.Introduction.decode(mutant))
+        except ProtocolError:
+            continue
+        assert (other.id, other.roster.hash()) == (epoch.id, epoch.roster.hash())
+
+
+def test_no_mutant_of_a_release_is_used(run: Stages, tmp_path: Path) -> None:
+    """Not of its bytes, not of its JSON, not of its votes beyond those that are needed."""
+    (tmp_path / release_file.VOTES).write_bytes(run.votes)
+    for mutant in (m for _, m in fuzz_release(run.release, FILES)):
+        with suppress(ReleaseError):
+            Release.decode(mutant)
+        (tmp_path / release_file.RELEASE).write_bytes(mutant)
+        with pytest.raises(FedrepayError):
+            release_file.load(tmp_path, unprotected=False)
+    (tmp_path / release_file.RELEASE).write_bytes(run.release)
+    votes = Votes.decode(run.votes)
+    two = votes.model_copy(update={"signed": votes.signed[:2]}).encode()
+    for _, mutant in fuzz.mutants(5, FILES, [two]):
+        (tmp_path / release_file.VOTES).write_bytes(mutant)
+        try:
+            release_file.load(tmp_path, unprotected=False)
+        except ReleaseError:
+            continue
+        assert harmless("votes", (two, b""), (mutant, b""))
+    (tmp_path / release_file.VOTES).write_bytes(two)
+    assert release_file.load(tmp_path, unprotected=False).signatures == 2
+
+
+def fuzz_release(data: bytes, count: int) -> Iterator[tuple[bytes, bytes]]:
+    """Bytes of the whole file, and of its header alone, whose JSON holds the facts."""
+    length = int.from_bytes(data[:8], "little")
+    header, body = data[8 : 8 + length], data[8 + length :]
+    for _, mutant in fuzz.mutants_of_bytes(11, count // 2, [data]):
+        yield data, mutant
+    for _, mutant in fuzz.mutants_of_bytes(12, count // 2, [header]):
+        yield data, len(mutant).to_bytes(8, "little") + mutant + body
+
+
+# --- the member's Unix socket ---
+
+
+def test_a_mutant_of_a_frame_is_another_frame_or_an_error(run: Stages) -> None:
+    """Frames carry no signature: what they hold is checked by the member, as above."""
+    shared, own = next(iter(run.at["introduce"][1].parts.values()))
+    asked, answered = (
+        b"".join(parts) for parts in (framing.request("introduce", shared, own), framing.reply(shared))
+    )
+    for data, receive in ((asked, framing.receive_request), (answered, framing.receive_reply)):
+        for _, mutant in fuzz.mutants_of_bytes(13, FILES // 2, [data]):
+            sender, receiver = socket.socketpair()
+            with sender, receiver:
+                sender.sendall(mutant)
+                sender.shutdown(socket.SHUT_WR)
+                try:
+                    got = receive(receiver, 60.0)
+                except ProtocolError:
+                    continue
+            frame = framing.reply(got) if isinstance(got, bytes) else framing.request(*got)
+            assert mutant.startswith(b"".join(frame))
+
+
+def test_there_are_ten_thousand() -> None:
+    made = sum(TO_MEMBER.values()) + sum(TO_COORDINATOR.values()) + A_KIND * SHAPES + 4 * FILES + CROSSED
+    assert made >= 10_000
