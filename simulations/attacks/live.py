@@ -106,8 +106,8 @@ class World:
         self.coordinator = self.new_coordinator()
 
     def store(self, name: str) -> MemberStore:
-        """A member's durable state."""
-        return MemberStore(self.folder / name, lambda: 1.8e9)
+        """A member's state: it outlives the process, not the machine."""
+        return MemberStore(self.folder / name, lambda: 1.8e9, durable=False)
 
     def member(self, name: str) -> Member:
         """A member as it comes up from its store."""
