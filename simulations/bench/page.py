@@ -3,9 +3,12 @@
 import os
 import platform
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from fedrepay.simulations.arguments import write_atomically
@@ -14,11 +17,24 @@ from fedrepay.simulations.report.svg import circle, element, line, picture, poin
 PAGE = Path("docs/benchmarks.md")
 _HEAD = """# Benchmarks
 
-Written by `make bench` (all) or `make bench NAME=…` (one section). Ratios are between two figures of the
+Written by `make bench` (all) or `make bench NAME=…` (one section); peers run from extra `peers` in an environment of
+their own (`.venv-peers`). Ratios are between two figures of the
 same run on the same machine, so they travel; seconds and megabytes do not. What falls short stands here
 with its reason.
 """
-_PACKAGES = ("fedrepay", "numpy", "tenseal", "flwr", "dp-accounting", "scikit-learn", "lightgbm")
+PEERS_PYTHON = Path(".venv-peers/bin/python")
+_PACKAGES = (
+    "fedrepay",
+    "numpy",
+    "torch",
+    "opacus",
+    "flwr",
+    "tenseal",
+    "dp-accounting",
+    "scikit-learn",
+    "lightgbm",
+)
+_PEERS = ("flwr", "ray", "pfl", "torch", "opacus", "interpret-core")
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#18222d}.muted{fill:#5a6675}.grid{stroke:#dde3e9}"
     ".level{stroke:#8b97a5;stroke-dasharray:5 4}.stroke{fill:none;stroke:#0b6b75;stroke-width:2}.dot{fill:#0b6b75}"
@@ -35,32 +51,57 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, title: str, body: str) -> None:
+@dataclass(frozen=True)
+class Section:
+    """One benchmark, as the page and ``make bench`` know it."""
+
+    title: str
+    seeds: str
+    intervals: str
+    timed: bool = True  # measures time or memory, so nothing may run beside it
+    peers: bool = False  # runs others' products, from ``.venv-peers``
+
+
+def facts(name: str, section: Section, seconds: float) -> str:
+    """What a reader needs to get the same figures: command, machine, versions, seeds, intervals."""
+    told = [
+        f"`make bench NAME={name}`",
+        f"{datetime.now(UTC):%Y-%m-%d}, took {seconds / 60:.1f} min",
+        f"commit {_commit()}",
+        machine(),
+        f"Python {platform.python_version()}, {_versions(_PACKAGES, sys.executable)}",
+        f"seeds: {section.seeds}",
+        f"intervals: {section.intervals}",
+    ]
+    if section.peers:
+        told.insert(5, f"peers: {_versions(_PEERS, str(PEERS_PYTHON))}")
+    return " · ".join(told)
+
+
+def machine() -> str:
+    """Processor, cores, memory and operating system."""
+    cpu = _field("/proc/cpuinfo", "model name") or platform.machine()
+    kilobytes = int(_field("/proc/meminfo", "MemTotal").split()[0] or 0)
+    system = _field("/etc/os-release", "PRETTY_NAME", "=").strip('"') or platform.system()
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {kilobytes / 2**20:.0f} GiB · {system}, Linux {platform.release()}"
+    )
+
+
+def write(name: str, section: Section, body: str, seconds: float) -> None:
     """Put a section into the page, in place of the one of that name.
 
     Raises:
         StorageError: the page cannot be written.
     """
-    cpu = next(
-        (
-            row.split(":", 1)[1].strip()
-            for row in _lines(Path("/proc/cpuinfo"))
-            if row.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    facts = (
-        f"`make bench NAME={name}` · {datetime.now(UTC):%Y-%m-%d} · {cpu}, {os.cpu_count()} cores · "
-        f"Python {platform.python_version()}, " + ", ".join(f"{each} {version(each)}" for each in _PACKAGES)
-    )
-    section = f"## {title}\n<!-- {name} -->\n\n{body}\n\n<sub>{facts}</sub>\n"
+    told = f"## {section.title}\n<!-- {name} -->\n\n{body}\n\n<sub>{facts(name, section, seconds)}</sub>\n"
     page = PAGE.read_text() if PAGE.exists() else _HEAD
     parts = re.split(r"\n(?=## )", page)
     places = [place for place, each in enumerate(parts) if f"<!-- {name} -->" in each]
     if places:
-        parts[places[0]] = section
+        parts[places[0]] = told
     else:
-        parts.append(section)
+        parts.append(told)
     write_atomically(PAGE, ("\n".join(each.rstrip("\n") + "\n" for each in parts)).encode())
 
 
@@ -96,5 +137,32 @@ def curve(name: str, title: str, values: dict[float, float], levels: dict[str, f
     return f"{name}.svg"
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+def _field(path: str, name: str, separator: str = ":") -> str:
+    """The first value of a field in one of the system's files; empty without."""
+    if not Path(path).exists():
+        return ""
+    rows = (row.partition(separator) for row in Path(path).read_text().splitlines())
+    return next((value.strip() for field, _, value in rows if field.strip() == name), "")
+
+
+def _commit() -> str:
+    """The commit that ran, and whether files were changed since."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+
+    def told(*words: str) -> str:
+        return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+
+    changed = [row for row in told("status", "--porcelain").splitlines() if "docs/benchmarks" not in row]
+    return (told("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def _versions(packages: Sequence[str], python: str) -> str:
+    """Installed versions in an environment."""
+    ask = (
+        "import sys; from importlib.metadata import version; "
+        "print(', '.join(f'{each} {version(each)}' for each in sys.argv[1:]))"
+    )
+    done = subprocess.run([python, "-c", ask, *packages], capture_output=True, text=True, check=True)  # noqa: S603
+    return done.stdout.strip()
