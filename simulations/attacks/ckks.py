@@ -170,7 +170,7 @@ def recover(chunks: list[tuple[Numbers, Numbers]], doubles: Floats, transform: T
         ones.append(c1)
     (r, r2), (a, a2) = sides, ones
     b, b2 = a[::-1], a2[::-1]
-    return (r * b2 - r2 * b) * transform.inverted((a * b2 - a2 * b) % p) % p
+    return np.asarray((r * b2 - r2 * b) * transform.inverted((a * b2 - a2 * b) % p) % p)
 
 
 def peers(degree: int, bits: tuple[int, ...], seed: int) -> Recovered:
@@ -229,13 +229,13 @@ def ours(seed: int) -> Ours:
     noise = transform.inverse((transform.forward((c0 - scaled) % ring.Q) + slope * key) % ring.Q)
     guess = transform.centred(solve(0))
     thirds = np.array([(each > ring.Q // 6) - (each < -(ring.Q // 6)) for each in guess.tolist()])
-    upload = cohort.group.decrypt(coefficients(uploads[0].payload, 1))
+    alone = cohort.group.decrypt(coefficients(uploads[0].payload, 1))
     return Ours(
         coefficients=int((guess == truth).sum()),
         ternary=int((np.abs(guess) <= 1).sum()),
         agreement=float((thirds == truth).mean()),
         with_noise=int((transform.centred(solve(noise)) == truth).sum()),
-        upload=p_value(upload[:, :-1]),
+        upload=p_value(alone[:, :-1]),
     )
 
 

@@ -201,7 +201,8 @@ def _truth(
     sums = learner.segments()
 
     def mechanisms(attempt: Attempt | RoundConfig) -> tuple[Mechanism, ...]:
-        return budget.mechanisms(second, sums, world.size, attempt)
+        charged = budget.mechanisms(second, sums, world.size, attempt)
+        return tuple(each for each in charged if isinstance(each, Mechanism))
 
     state = learner.start()
     completed = [each for each in first.history if each.completed]

@@ -67,7 +67,7 @@ class Transform:
         """Coefficients below p, (N,), from values, (N,)."""
         back = pow(self.root, -1, self.p)
         coefficients = self._cyclic(values[self._reversed], back * back % self.p)
-        return coefficients * self._powers(back, self.n) * pow(self.n, -1, self.p) % self.p
+        return np.asarray(coefficients * self._powers(back, self.n) * pow(self.n, -1, self.p) % self.p)
 
     def inverted(self, values: Numbers) -> Numbers:
         """1/v mod p of each value."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrepay.client.learning import contribution, make_learner
+from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy import accounting
@@ -19,7 +20,6 @@ from fedrepay.shared.schema import codebook
 from fedrepay.simulations.arguments import Arguments, Folder
 from fedrepay.simulations.attacks.live import SCHEMA, rows
 from fedrepay.simulations.attacks.release_folder import read_run
-from fedrepay.simulations.consortium import snapshot
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare
 

@@ -7,6 +7,7 @@ from fedrepay.client.he import GroupContext
 from fedrepay.simulations.attacks import ckks, collude, oracle, shift
 from fedrepay.simulations.attacks.base import Finding, Options
 from fedrepay.simulations.attacks.ntt import Transform
+from fedrepay.simulations.attacks.switch import switched
 from fedrepay.simulations.attacks.uniform import as_wide_as_stated, p_value
 
 QUICK = Options(quick=True)
@@ -44,7 +45,7 @@ def test_a_ckks_decryption_without_its_noise_gives_no_key() -> None:
     def rounded(self: ckks._Peers, sums: list[object]) -> np.ndarray:
         return np.asarray(np.round(real(self, sums) * 2**20) / 2**20)
 
-    with shift.switched(ckks._Peers, "decrypted", rounded):
+    with switched(ckks._Peers, "decrypted", rounded):
         assert ckks.peers(*ckks.SMALLEST, seed=1).coefficients < 100
 
 
