@@ -11,7 +11,7 @@ def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
     """A member's contribution rows and the keyed hash of all that its sums depend on."""
     rows = from_table(book, table)
     mac = hmac.new(key, digestmod="sha256")
-    for part in (rows.codes, rows.outcomes, rows.weights):
+    for part in (rows.codes, rows.outcomes, rows.weights, rows.owners):
         mac.update(part.nbytes.to_bytes(8, "big") + part.tobytes())
     mac.update(rows.customers.to_bytes(8, "big"))
     return rows, mac.digest()

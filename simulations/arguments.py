@@ -45,8 +45,8 @@ class RunArguments:
         Raises:
             ArgumentError: naming option, value and bound.
         """
-        if self.mode not in ("distributed", "none"):
-            raise ArgumentError(f"--mode {self.mode} is unknown.", "Choose distributed or none.")
+        if self.mode not in ("distributed", "local", "none"):
+            raise ArgumentError(f"--mode {self.mode} is unknown.", "Choose distributed, local or none.")
         if self.engine not in ENGINES:
             raise ArgumentError(f"--engine {self.engine} is unknown.", f"Choose {' or '.join(ENGINES)}.")
         if not 0 < self.epsilon <= 1000:
@@ -93,6 +93,32 @@ class Arguments(RunArguments):
     mapping: str | None = str(SHIPPED_MAPPING)
     test: str | None = None
     split: str = "iid"
+    model: str | None = None
+    sampling_rate: float | None = None
+    local_steps: int | None = None
+    clip: float | None = None
+    learning_rate: float | None = None
+
+    def check(self) -> None:
+        """Refuse what can be refused before any file is read.
+
+        Raises:
+            ArgumentError: naming option, value and bound.
+        """
+        super().check()
+        bounds = {"sampling_rate": 1.0, "local_steps": 1000, "clip": 1e6, "learning_rate": 1e6}
+        for name, most in bounds.items():
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if value is not None and not (1 if name == "local_steps" else 1e-6) <= value <= most:
+                raise ArgumentError(
+                    f"{option} {value:g} is outside its range, up to {most:g}.",
+                    "Leave it out for the default.",
+                )
+        for name in ("model", *bounds):
+            if self.mode != "local" and getattr(self, name) is not None:
+                raise ArgumentError(
+                    f"--{name.replace('_', '-')} goes with --mode local.", "Add it, or leave this out."
+                )
 
     @property
     def files(self) -> dict[str, str]:
@@ -121,6 +147,11 @@ class MarketArguments(RunArguments):
             ArgumentError: naming option, value and bound.
         """
         super().check()
+        if self.mode == "local":
+            raise ArgumentError(
+                "--mode local does not go with the market: plans are chosen and explained by the additive model's effects.",
+                "Name rows with --data (for example --data uci), or leave --mode out.",
+            )
         if self.preset not in PRESETS:
             raise ArgumentError(f"--market {self.preset} is unknown.", f"Choose {', '.join(PRESETS)}.")
         if not 0.05 <= self.scale <= 1.5:

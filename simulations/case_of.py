@@ -45,7 +45,7 @@ def arguments_of(
     if str(rows["split"]).startswith("column:"):
         _refuse({"members": members}, "does not go with --split column:NAME.", "Its values are the members.")
         files["members"] = None
-    named = {name: rows[name] for name in ("schema", "test", "split")} | {"members": members}
+    named = {name: value for name, value in rows.items() if name != "mapping"} | {"members": members}
     return Arguments(**both, **files, **_given(named))
 
 
@@ -61,5 +61,5 @@ def _given(options: Options) -> dict[str, Any]:
 def _refuse(options: Options, why: str, remedy: str) -> None:
     """Refuse options that were given and do not belong here."""
     for name in _given(options):
-        option = "--market" if name == "preset" else f"--{name}"
+        option = "--market" if name == "preset" else f"--{name.replace('_', '-')}"
         raise ArgumentError(f"{option} {why}", remedy)

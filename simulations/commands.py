@@ -22,7 +22,8 @@ _HELP = (
     "fedrepay simulate --market complement --members 8 --scale 0.5 --out runs/complement\n"
     "fedrepay simulate --data uci --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine\n"
-    "fedrepay simulate --data uci --members 5 --engine flower --out runs/network"
+    "fedrepay simulate --data uci --members 5 --engine flower --out runs/network\n"
+    "fedrepay simulate --data uci --mode local --model mlp --members 8 --out runs/local"
 )
 _NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
 app = typer.Typer()
@@ -89,8 +90,37 @@ def simulate(
         ),
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="distributed (noise shared by the members) or none (a baseline, unprotected).")
+        str,
+        typer.Option(
+            help="distributed (noise shared by the members), local (a torch module, all noise at each member; with "
+            "--data) or none (a baseline, unprotected)."
+        ),
     ] = "distributed",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Of --mode local: logistic (default), mlp, or module:Class of your own, imported from here.",
+            show_default=False,
+        ),
+    ] = None,
+    sampling_rate: Annotated[
+        float | None,
+        typer.Option(help="Of --mode local: chance of a customer to be in a step.", show_default=False),
+    ] = None,
+    local_steps: Annotated[
+        int | None,
+        typer.Option(help="Of --mode local: a member's steps between two secure sums.", show_default=False),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Of --mode local: longest gradient of one customer.", show_default=False),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Of --mode local: largest step, for a gradient divided by --clip.", show_default=False
+        ),
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="Secure sums, the Gram matrix included; default 5.", show_default=False)
     ] = None,
@@ -129,7 +159,17 @@ def simulate(
     chosen = arguments_of(
         data,
         members,
-        rows={"schema": schema, "mapping": mapping, "test": test, "split": split},
+        rows={
+            "schema": schema,
+            "mapping": mapping,
+            "test": test,
+            "split": split,
+            "model": model,
+            "sampling_rate": sampling_rate,
+            "local_steps": local_steps,
+            "clip": clip,
+            "learning_rate": learning_rate,
+        },
         market={"preset": market, "scale": scale, "accounts": accounts, "settings": settings},
         both={
             "epsilon": epsilon,

@@ -6,7 +6,6 @@ member, as the telephone would. Nothing else passes between parties outside the 
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from fedrepay.client import relay
 from fedrepay.client.app import app as client_app
 from fedrepay.client.data.table import Table
 from fedrepay.client.identity import Identity
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.snapshot import snapshot
@@ -32,7 +32,6 @@ from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.grid import Exchange, InProcessGrid
 from fedrepay.simulations.transcript import Transcript, wire_bytes
 
-KEPT_IN_MEMORY = 64  # members whose working memory is kept between messages
 SIMULATED_YEAR_BUDGET = 1.0001  # one release at ε, with the rounding of its composition
 log = logging.getLogger(__name__)
 
@@ -58,6 +57,7 @@ class Consortium:
         observe: told of every exchange, for progress.
         entropy: a constructor argument for tests; such a run's release is marked ``not_private``.
         serve: runs the coordinator; a benchmark puts it into a process of its own.
+        model: the torch module every member is configured with, in local mode.
     """
 
     folder: Folder
@@ -68,6 +68,7 @@ class Consortium:
     observe: Callable[[str, Exchange], None] = lambda _name, _exchange: None
     entropy: Entropy | None = None
     serve: Callable[[InProcessGrid, Context], None] = server_app
+    model: TorchModel | None = None
     stages: dict[str, float] = field(default_factory=dict)
     roster_code: str = ""
 
@@ -144,18 +145,18 @@ class Consortium:
 
 
 class _Members:
-    """Builds members when a message comes and keeps the most recent in memory."""
+    """Builds each member when its first message comes."""
 
     def __init__(self, consortium: Consortium, identities: dict[str, Identity]) -> None:
         self._consortium = consortium
         self._identities = identities
         self._parties = {party.name: party for party in consortium.parties}
-        self._recent: OrderedDict[str, Member] = OrderedDict()
+        self._built: dict[str, Member] = {}
 
     def get(self, name: str) -> Member:
-        if name not in self._recent:
+        if name not in self._built:
             consortium = self._consortium
-            self._recent[name] = Member(
+            self._built[name] = Member(
                 self._identities[name],
                 consortium.store(name),
                 consortium.book,
@@ -164,11 +165,9 @@ class _Members:
                 time.time,
                 consortium.entropy,
                 consortium.add_seconds,
+                consortium.model,
             )
-            if len(self._recent) > KEPT_IN_MEMORY:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(name)
-        return self._recent[name]
+        return self._built[name]
 
     def door(self, name: str) -> relay.Handler:
         def handle(kind: str, shared: bytes, own: bytes) -> bytes:

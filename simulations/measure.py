@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client.data.table import Table
+from fedrepay.client.scoring import torch_score
 from fedrepay.client.scoring.score import good_value, probability
 from fedrepay.shared.schema.bins import side
 from fedrepay.shared.schema.codebook import CodeBook
@@ -51,6 +52,8 @@ def measure(
     begun = perf_counter()
 
     def federated(table: Table) -> np.ndarray:
+        if consortium.model is not None:
+            return torch_score.probability(consortium.model, book, release.weights[0], table.codes)
         return probability(book, release.weights[0], table.codes)
 
     def design(table: Table) -> np.ndarray:
@@ -102,7 +105,9 @@ def measure(
         "calibration": {"federated": figures.calibration(truth, scores["federated"])},
         **run_figures(consortium, release, seconds, resumed=resumed),
         "seed": arguments.seed,
-        "arguments": run_arguments(arguments, consortium) | {"split": arguments.split},
+        "arguments": run_arguments(arguments, consortium)
+        | {"split": arguments.split}
+        | local_arguments(consortium),
         "outside_the_guarantee": OUTSIDE,
     }
     details = {
@@ -113,6 +118,12 @@ def measure(
         "fairness": fairness(book, test, scores["federated"], good),
     }
     return metrics, details
+
+
+def local_arguments(consortium: Consortium) -> dict[str, Any]:
+    """The constants of local mode, as metrics.json shows them; nothing in the other modes."""
+    local = consortium.plan.local
+    return {} if local is None else local.model_dump(exclude={"model_hash", "parameters"})
 
 
 def labels(table: Table) -> np.ndarray:

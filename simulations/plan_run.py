@@ -6,14 +6,20 @@ import numpy as np
 
 from fedrepay.client import budget
 from fedrepay.client.learning import make_learner
+from fedrepay.client.learning.dp_sgd import grid
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders, minimum_cohort
-from fedrepay.simulations.arguments import RunArguments
+from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.simulations.arguments import Arguments, RunArguments
 from fedrepay.simulations.consortium import Party
+from fedrepay.simulations.local_plan import local_terms
+
+MAX_ATTEMPTS = 3
 
 
 def check_parties(arguments: RunArguments, book: CodeBook, parties: Sequence[Party]) -> None:
@@ -43,14 +49,22 @@ def _colluders(arguments: RunArguments, members: int) -> int:
     return default_colluders(members) if arguments.colluders is None else arguments.colluders
 
 
-def make_plan(arguments: RunArguments, book: CodeBook, members: int) -> RunPlan:
+def make_plan(
+    arguments: RunArguments, book: CodeBook, members: int, model: TorchModel | None = None
+) -> RunPlan:
     """The run the operator would start.
+
+    Args:
+        arguments: what was asked for.
+        book: the schema's code book.
+        members: how many.
+        model: the torch module of a run in local mode.
 
     Raises:
         ArgumentError: δ is too large for the schema's public n_max, or ε too small to be kept.
         BudgetError: ε is so large that a share of noise is too narrow to prove.
     """
-    learner = default_learner(book.dimension)
+    learner = default_learner(book.dimension) if model is None else "dp-sgd"
     bound = largest_delta(book.schema.public)
     delta = min(1e-5, bound) if arguments.delta is None else arguments.delta
     if delta > bound:
@@ -58,17 +72,23 @@ def make_plan(arguments: RunArguments, book: CodeBook, members: int) -> RunPlan:
             f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.",
             "δ must stay below the chance of naming one customer.",
         )
+    rounds = arguments.rounds or default_rounds(learner)
+    local = None
+    if model is not None and isinstance(arguments, Arguments):
+        local = local_terms(arguments, model, arguments.epsilon, delta, rounds, MAX_ATTEMPTS)
     plan = RunPlan(
         run=1,
         schema_hash=book.schema_hash,
-        mode="none" if arguments.mode == "none" else "distributed",
+        mode="local" if local is not None else "none" if arguments.mode == "none" else "distributed",
         learner=learner,
         dimension=book.dimension,
         heads=book.heads,
         epsilon=arguments.epsilon,
         delta=delta,
         colluders=_colluders(arguments, members),
-        rounds=arguments.rounds or default_rounds(learner),
+        rounds=rounds,
+        max_attempts=MAX_ATTEMPTS,
+        local=local,
     )
     _check_noise(plan, book, members)
     return plan
@@ -77,6 +97,9 @@ def make_plan(arguments: RunArguments, book: CodeBook, members: int) -> RunPlan:
 def _check_noise(plan: RunPlan, book: CodeBook, members: int) -> None:
     """Refuse, before anybody starts, what every member would refuse, and noise that wraps around t."""
     if plan.mode == "none":
+        return
+    if plan.local is not None:
+        _check_local(plan, plan.local, book, members)
         return
     sums = make_learner(plan.learner, book, plan.rounds).segments()
     mu = accounting.target_mu(
@@ -96,6 +119,17 @@ def _check_noise(plan: RunPlan, book: CodeBook, members: int) -> None:
         raise ArgumentError(
             f"--epsilon {plan.epsilon:g} is too small for the accountant to prove at δ = {plan.delta:g}.",
             "Ask for a larger ε or a smaller --delta.",
+        )
+
+
+def _check_local(plan: RunPlan, local: LocalTerms, book: CodeBook, members: int) -> None:
+    """The same for local mode."""
+    grid(local.clip, local.parameters, book.schema.public.n_max)
+    count, _ = budget.local_mechanisms(plan, local, members)
+    if not budget.fits(book, count):
+        raise ArgumentError(
+            f"--epsilon {plan.epsilon:g} needs so much noise in the count that it would pass t/2.",
+            "Ask for a larger ε.",
         )
 
 

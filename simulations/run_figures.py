@@ -11,12 +11,11 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.client.snapshot import snapshot
-from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.accounting import Charged, Mechanism, charged_of
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
-from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust.plan import sum_sizes
+from fedrepay.shared.trust.plan import run_chunks, run_sizes
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Votes
@@ -41,7 +40,7 @@ def export_release(consortium: Consortium) -> Release:
     raise AssertionError("a finished run leaves its release at more than half of the members")
 
 
-def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Mechanism, ...]]:
+def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Charged, ...]]:
     """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
     run = consortium.plan.run
     for party in consortium.parties:
@@ -49,7 +48,7 @@ def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Mechan
         charged = {e.attempt: e.event for e in store.ledger() if e.run == run and e.status == "reserved"}
         opened = [opening.attempt for opening in store.openings(run)]
         if len(opened) == sums and set(opened) <= set(charged):
-            return [tuple(Mechanism(**facts) for facts in charged[attempt]) for attempt in opened]
+            return [tuple(charged_of(facts) for facts in charged[attempt]) for attempt in opened]
     return [()] * sums
 
 
@@ -58,7 +57,7 @@ def run_figures(
 ) -> dict[str, Any]:
     """The figures of metrics.json that every run has, whatever it learned from."""
     plan, members = consortium.plan, len(consortium.parties)
-    sizes = sum_sizes(plan.learner, plan.dimension, plan.rounds, plan.heads)[: len(release.sums)]
+    done = len(release.sums)
     return {
         "version": VERSION,
         "privacy": release.statement,
@@ -69,8 +68,8 @@ def run_figures(
         "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
         "minimum_cohort": minimum_cohort(members, plan.colluders),
         "parameters": release.card["parameters"],
-        "values_summed": sum(sizes),
-        "ciphertexts_per_release": sum(chunk_count(size) for size in sizes),
+        "values_summed": sum(run_sizes(plan)[:done]),
+        "ciphertexts_per_release": sum(run_chunks(plan, members)[:done]),
         **consortium.traffic(),
         "seconds": {name: round(value, 3) for name, value in (seconds | consortium.stages).items()},
         "resumed": resumed,
@@ -93,9 +92,14 @@ def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, 
 
 
 def curves(
-    book: CodeBook, release: Release, mechanisms: list[tuple[Mechanism, ...]], head: int = 0
+    book: CodeBook, release: Release, mechanisms: list[tuple[Charged, ...]], head: int = 0
 ) -> list[dict[str, Any]]:
-    """What one head learned: log-odds of the good outcome per bin, with the noise's standard deviation."""
+    """What one head learned: log-odds of the good outcome per bin, with the noise's standard deviation.
+
+    Nothing in local mode, whose torch module has no effects by bin.
+    """
+    if release.card.get("local"):
+        return []
     towards = 1.0 if good_value(book, head) == 1 else -1.0
     learner = make_learner(release.card["learner"], book, len(release.sums))
     state = learner.start()
@@ -119,7 +123,7 @@ def curves(
 
 
 def opened_sum_attack(
-    consortium: Consortium, release: Release, mechanisms: list[tuple[Mechanism, ...]]
+    consortium: Consortium, release: Release, mechanisms: list[tuple[Charged, ...]]
 ) -> dict[str, Any] | None:
     """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
     plan, book = consortium.plan, consortium.book
@@ -132,5 +136,7 @@ def opened_sum_attack(
         for party in consortium.parties
         if party.name in taking_part
     }
-    variance = mechanisms[0][0].share_variance if mechanisms[0] else 0.0
+    variance = sum(
+        each.share_variance for each in mechanisms[0] if isinstance(each, Mechanism)
+    )  # one, or none
     return subtract.attack(book, release.sums[0], cohort, variance, plan.colluders)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.simulations.arguments import (
@@ -47,14 +48,16 @@ def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) 
 
 def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     """A table of rows with one outcome."""
-    from fedrepay.simulations.measure import measure  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.local_plan import model_of  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.measure import measure  # noqa: PLC0415
     from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
 
     prepared = work.timed("read and split", lambda: prepare(arguments))
-    plan = make_plan(arguments, prepared.book, len(prepared.parties))
+    model = model_of(arguments, prepared.book)
+    plan = make_plan(arguments, prepared.book, len(prepared.parties), model)
     drops = planned_drops(arguments, [party.name for party in prepared.parties], plan)
     with work.opened():
-        consortium = work.consortium(prepared.book, prepared.parties, plan, drops)
+        consortium = work.consortium(prepared.book, prepared.parties, plan, drops, model)
         return work.carry(
             consortium,
             lambda: measure(arguments, prepared, consortium, work.seconds, resumed=work.resumed),
@@ -114,14 +117,21 @@ class _Work:
             yield
 
     def consortium(
-        self, book: CodeBook, parties: Sequence[Party], plan: RunPlan, drops: frozenset[tuple[str, int]]
+        self,
+        book: CodeBook,
+        parties: Sequence[Party],
+        plan: RunPlan,
+        drops: frozenset[tuple[str, int]],
+        model: TorchModel | None = None,
     ) -> Consortium:
         """The consortium on the engine asked for, its progress shown on the screen."""
         if self.facts["engine"] == "flower":
             from fedrepay.simulations.network.driver import NetworkConsortium  # noqa: PLC0415 - each engine its own
 
             self.screen.note("Flower's own engine keeps no transcript/; its logs are in logs/.")
-            return NetworkConsortium(self.folder, book, parties, plan, drops, watch=self.screen.happened)
+            return NetworkConsortium(
+                self.folder, book, parties, plan, drops, watch=self.screen.happened, model=model
+            )
         return Consortium(
             self.folder,
             book,
@@ -129,6 +139,7 @@ class _Work:
             plan,
             drops,
             observe=lambda name, exchange: self.screen.exchanged(len(parties), name, exchange),
+            model=model,
         )
 
     def carry(self, consortium: Consortium, measure: Callable[[], Measured]) -> dict[str, Any]:

@@ -99,6 +99,13 @@ def serve(
     limits: Annotated[
         Path | None, typer.Option(help="This member's veto (TOML); default: the strict ones.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Torch module this member trains in local mode: logistic, mlp, or module:Class of its own.",
+            show_default=False,
+        ),
+    ] = None,
     socket: Socket = None,
 ) -> None:
     """Serve a member; the help text stands in ``_SERVE``."""
@@ -114,7 +121,7 @@ def serve(
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(
             folder,
-            setup.Sources(schema, data, mapping, limits),
+            setup.Sources(schema, data, mapping, limits, model),
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
         with door.Door(socket or folder / door.SOCKET, journal.noted(member.handle)) as open_door:

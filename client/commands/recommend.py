@@ -9,6 +9,7 @@ _HELP = (
     "Score your own accounts on your own machine with a release.\n\n"
     "Writes one row per account: id, probability of the good outcome, rank (1 is the likeliest good outcome), "
     "four reasons, release number and hash. Rows that `member check-data` would refuse go to OUT.rejects. "
+    "A release in local mode is a torch module, which gives no reasons: those columns stay empty. "
     "A release of several outcomes recommends plans instead: `fedrepay member recommend`.\n\n"
     "The signatures are checked against the roster inside the release; compare the twelve words printed "
     "with the ones your institution approved.\n\n"
@@ -30,6 +31,13 @@ def recommend(
     unprotected: Annotated[
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a release in local mode: your own torch module, as module:Class; shipped ones are known.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
@@ -37,7 +45,7 @@ def recommend(
     from fedrepay.client.scoring.recommend import score_file
 
     console = Console(stderr=True)
-    result = score_file(release, accounts, mapping, out, unprotected=unprotected)
+    result = score_file(release, accounts, mapping, out, unprotected=unprotected, model=model)
     if result.not_private:
         console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {result.not_private}[/]")
     console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")

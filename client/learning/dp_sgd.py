@@ -101,7 +101,7 @@ class DPSGD:
             steps=terms.local_steps,
             clip=terms.clip,
             variance=self._mechanism().variance,
-            grid=clipping.grid(terms.clip, terms.parameters, self.book.schema.public.n_max),
+            grid=grid(terms.clip, terms.parameters, self.book.schema.public.n_max),
             batch=terms.sampling_rate * state.customers,
             rate=float(state.rate[0, 0]),
             prior=math.log(prior / (1 - prior)),
@@ -157,6 +157,21 @@ class DPSGD:
         steps = terms.local_steps
         reach = float(state.rate[0, 0]) * (steps + RANGE_DEVIATIONS * math.sqrt(steps) * noise)
         return reach / update_limit(plan.packing(self.name, 1, self.members))
+
+
+def grid(clip: float, parameters: int, n_max: int) -> float:
+    """G, so that rounding and floating point keep a step's sum within Δ = 2²⁰ grid units of its neighbour's.
+
+    Raises:
+        ArgumentError: so many parameters or customers leave nothing of Δ for the gradient.
+    """
+    slack = math.ceil(math.sqrt(parameters)) + 16 + 64 * n_max / 1024
+    if slack > SENSITIVITY / 8:
+        raise ArgumentError(
+            f"A module of {parameters:,} parameters at n_max = {n_max:,} passes the grid of local mode.",
+            "Bring a smaller module, or a schema with a lower n_max.",
+        )
+    return (SENSITIVITY - slack) / clip
 
 
 def make(

@@ -29,13 +29,19 @@ class Scored:
 
 
 def score_file(
-    release: Path, accounts: Path, mapping: Path | None, out: Path, *, unprotected: bool
+    release: Path,
+    accounts: Path,
+    mapping: Path | None,
+    out: Path,
+    *,
+    unprotected: bool,
+    model: str | None = None,
 ) -> Scored:
     """Score and write; see ``fedrepay recommend --help``.
 
     Raises:
         ReleaseError: the release must not be used, or predicts several outcomes.
-        ArgumentError: an unknown output format, or an output that is an input.
+        ArgumentError: an unknown output format, an output that is an input, or a torch module named in vain.
         DataError: a file cannot be read or holds no good row.
         StorageError: the output cannot be written; nothing half-written is left.
     """
@@ -46,8 +52,13 @@ def score_file(
         raise ArgumentError(
             f"--out {out} would overwrite one of the files it is made from.", "Choose another."
         )
-    checked = release_file.load(release, unprotected=unprotected)
+    checked = release_file.load(release, unprotected=unprotected, torch=True)
     book, made = checked.book, checked.release
+    local = made.card.get("local")
+    if model is not None and not local:
+        raise ArgumentError(
+            f"--model {model}: this release is an additive model, not a torch module.", "Leave it out."
+        )
     if book.heads > 1:
         raise ReleaseError(
             f"This release predicts {book.heads} outcomes: {', '.join(made.card['heads'])}.",
@@ -61,9 +72,17 @@ def score_file(
         raise DataError(f"{accounts} holds no rows.", "Give a file with at least one account.")
     good = good_value(book)
     weights = made.weights[0]
-    likely = probability(book, weights, table.codes)
+    reasons: Sequence[Sequence[str]]
+    if local:
+        from fedrepay.client.scoring import torch_score  # noqa: PLC0415 - torch is an extra
+
+        held = torch_score.model_of(made.card, book, model)
+        likely = torch_score.probability(held, book, weights, table.codes)
+        reasons = [()] * len(likely)  # a torch module has no effects by bin to name
+    else:
+        likely = probability(book, weights, table.codes)
+        reasons = Reasons.of(book, weights, made.sums[0], made.card["learner"]).top(table.codes, good)
     likely = likely if good == 1 else 1.0 - likely
-    reasons = Reasons.of(book, weights, made.sums[0], made.card["learner"]).top(table.codes, good)
     columns: dict[str, list[object]] = {"id": [str(each) for each in table.customers]}
     columns["row"] = [int(each) for each in table.source_rows]
     columns["probability"] = [round(float(each), 6) for each in likely]

@@ -70,12 +70,13 @@ def identity(folder: Path) -> Identity:
 
 @dataclass(frozen=True)
 class Sources:
-    """The files a member serves from."""
+    """The files a member serves from, and the torch module it trains in local mode."""
 
     schema: Path
     data: Path | None
     mapping: Path | None
     limits: Path | None
+    model: str | None = None
 
 
 def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]) -> "Member":
@@ -87,10 +88,12 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
         observe: told how long each stage took, in seconds.
 
     Raises:
+        ArgumentError: the torch module cannot be used.
         DataError: a row is refused, or there are more customers than the schema allows a member.
         FedrepayError: a file cannot be used.
     """
-    from fedrepay.client.limits import Limits, load  # noqa: PLC0415 - heavy
+    from fedrepay.client.learning.torch_models import registry  # noqa: PLC0415 - heavy
+    from fedrepay.client.limits import Limits, load  # noqa: PLC0415
     from fedrepay.client.member import Member  # noqa: PLC0415
     from fedrepay.client.snapshot import snapshot  # noqa: PLC0415
     from fedrepay.client.store import MemberStore  # noqa: PLC0415
@@ -101,7 +104,8 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     limits = Limits() if sources.limits is None else load(sources.limits)
     frozen = snapshot(book, _rows(book, sources), mine.local)
     store = MemberStore(folder, time.time)
-    return Member(mine, store, book, lambda: frozen, limits, time.time, observe=observe)
+    held = None if sources.model is None else registry.load(sources.model, book.dimension)
+    return Member(mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held)
 
 
 def _rows(book: "CodeBook", sources: Sources) -> "Table":

@@ -120,7 +120,7 @@ class NetworkConsortium(Consortium):
             self.roster_code = Roster.of(entries, keys.public_bytes(key)).code()
             for site in sites.values():
                 self.store(site.name).remember(approved_code=self.roster_code.encode())
-                site.serve()
+                site.serve(None if self.model is None else self.model.name)
             with closing(operator.start()) as control:
                 for site in sites.values():
                     _register(control, site, self.store(site.name))

@@ -54,11 +54,12 @@ class MemberSite:
         codebook.save(book, self.folder / SCHEMA)
         write_atomically(self.folder / LIMITS, _toml(limits).encode())
 
-    def serve(self) -> Running:
-        """Start ``member serve``."""
+    def serve(self, model: str | None = None) -> Running:
+        """Start ``member serve``, with a torch module in local mode."""
         files = {"schema": SCHEMA, "data": ROWS, "mapping": MAPPING, "limits": LIMITS}
         options = [part for option, file in files.items() for part in (f"--{option}", self.folder / file)]
-        command = [*FEDREPAY, "member", "serve", "--folder", self.folder, *options]
+        named = [] if model is None else ["--model", model]
+        command = [*FEDREPAY, "member", "serve", "--folder", self.folder, *options, *named]
         return self.processes.start(f"serve-{self.name}", command)
 
     def relay(self, operator: Operator) -> Running:

@@ -138,6 +138,11 @@ def protection(metrics: dict[str, Any]) -> str:
     privacy = metrics["privacy"]
     if privacy["epsilon"] is None:
         return "No customer is protected by noise in this run."
+    if privacy["mode"] == "local":
+        return (
+            f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g} by its own institution's noise, "
+            "whoever else shares what they know."
+        )
     several = (
         f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
     )
@@ -178,6 +183,8 @@ def who_saw_what(metrics: dict[str, Any]) -> list[tuple[str, str, list[tuple[str
         f"under the noise of {members - colluders} honest members" if private else "exact: there is no noise",
     )
     last = "under your own share of noise only" if private else "exact: there is no noise"
+    if metrics["privacy"]["mode"] == "local":
+        last = "under your own noise, which protects alone"
     hidden = ("no", f"your masks with {members - colluders - 1} honest members hold")
     if members - colluders == 1:
         hidden = ("yes", last)

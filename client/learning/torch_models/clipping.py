@@ -6,7 +6,7 @@ member takes v = round(G·ŝ), ŝ being s as float64 adds it. For two neighbours
 rounding moves each of the P numbers by at most ½ twice, and |G(ŝ − ŝ')| ≤ G·C + 2G·e, where e bounds how far ŝ is from
 s. Adding n numbers in any order errs by at most n·2⁻⁵³ of the sum of their sizes (Higham, 2002, §4.2), so e ≤
 n²·C·2⁻⁵³ for n rows of length C; and lengths and factors are right to P·2⁻⁵³, against which rows are cut to
-C·(1 − 2⁻²⁸). :func:`grid` chooses G so that all of it stays within Δ = 2²⁰ grid units for any n up to
+C·(1 − 2⁻²⁸). ``dp_sgd.grid`` chooses G so that all of it stays within Δ = 2²⁰ grid units for any n up to
 ``n_max`` customers with 64 rows each. What no bound covers: torch may compute the *same* row's gradient with other
 last bits in another batch. The slack allows 2⁻³⁰ of C for every row, which is 2²³ times float64's own error.
 """
@@ -27,7 +27,6 @@ from fedrepay.client.learning.torch_models import checks, registry
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
-from fedrepay.shared.privacy.subsampled import SENSITIVITY
 
 ROWS = 1024  # in memory at a time
 _SHORTER = 1 - 2.0**-28
@@ -56,21 +55,6 @@ class Steps:
     batch: float
     rate: float
     prior: float
-
-
-def grid(clip: float, parameters: int, n_max: int) -> float:
-    """G, so that rounding and floating point keep a step's sum within Δ = 2²⁰ grid units of its neighbour's.
-
-    Raises:
-        ArgumentError: so many parameters or customers leave nothing of Δ for the gradient.
-    """
-    slack = math.ceil(math.sqrt(parameters)) + 16 + 64 * n_max / 1024
-    if slack > SENSITIVITY / 8:
-        raise ArgumentError(
-            f"A module of {parameters:,} parameters at n_max = {n_max:,} passes the grid of local mode.",
-            "Bring a smaller module, or a schema with a lower n_max.",
-        )
-    return (SENSITIVITY - slack) / clip
 
 
 class DiscreteOptimizer(DPOptimizer):

@@ -19,7 +19,7 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.trust.wire import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import nn
 
@@ -115,15 +115,17 @@ def fill(module: "nn.Module", weights: NDArray[np.float64]) -> None:
                 start += each.numel()
 
 
-def logits(model: TorchModel, weights: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the module says of rows x, shape (n, d), in evaluation mode; shape (n,)."""
+def logits(
+    model: TorchModel, weights: NDArray[np.float64], parts: "Iterable[NDArray[np.float64]]"
+) -> NDArray[np.float64]:
+    """What the module says of rows x, given in parts of shape (n, d), in evaluation mode; all of them, shape (N,)."""
     import torch  # noqa: PLC0415 - slow to import
 
     module = model.make().eval()
     fill(module, weights)
     with torch.no_grad():
-        parts = [module(torch.from_numpy(rows[i : i + 4096])).numpy() for i in range(0, len(rows), 4096)]
-    return np.concatenate(parts) if parts else np.zeros(0)
+        found = [module(torch.from_numpy(rows)).numpy() for rows in parts]
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _class(name: str) -> type:
