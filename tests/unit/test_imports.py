@@ -124,6 +124,8 @@ def loaded_by(program: str) -> set[str]:
     [
         "--help",
         "simulate --help",
+        "attack --help",
+        "attack",
         "recommend --help",
         "schema build --help",
         "member check-data --help",
