@@ -105,16 +105,20 @@ class DiscreteOptimizer(DPOptimizer):
                 each.summed_grad = part.clone() if each.summed_grad is None else each.summed_grad + part
             each.grad, each.grad_sample = None, None
 
-    def add_noise(self) -> None:
-        """Round the sum to the grid, add the noise, and leave the noisy mean gradient over C in ``p.grad``."""
-        steps, params = self._steps, self.params
+    def integers(self) -> NDArray[np.int64]:
+        """The step's sum on the grid, without noise, shape (P,): the only number here that nothing protects."""
+        params = self.params
         parts = [torch.zeros_like(each) if each.summed_grad is None else each.summed_grad for each in params]
         exact = np.concatenate([each.detach().numpy().ravel() for each in parts])
-        noisy = np.rint(exact * steps.grid).astype(np.int64)
-        noisy += self._noise.sample(noisy.size, self._entropy)
+        return np.rint(exact * self._steps.grid).astype(np.int64)
+
+    def add_noise(self) -> None:
+        """Add the noise to the sum, and leave the noisy mean gradient over C in ``p.grad``."""
+        steps, exact = self._steps, self.integers()
+        noisy = exact + self._noise.sample(exact.size, self._entropy)
         mean = torch.from_numpy(noisy / (steps.grid * steps.clip * steps.batch))
         start = 0
-        for each in params:
+        for each in self.params:
             each.grad = mean[start : start + each.numel()].view_as(each)
             each.summed_grad = None
             start += each.numel()
@@ -147,9 +151,7 @@ def train(
     trained = [each for each in module.parameters() if each.requires_grad]
     optimizer = DiscreteOptimizer(torch.optim.SGD(trained, lr=steps.rate), steps, entropy)
     for _ in range(steps.steps):
-        chosen = sample(data, steps.sampling_rate, entropy)
-        for begin in range(0, len(chosen), ROWS):
-            _accumulate(wrapped, optimizer, data, chosen[begin : begin + ROWS], steps.prior)
+        accumulate(wrapped, optimizer, data, sample(data, steps.sampling_rate, entropy), steps.prior)
         optimizer.step()
     return registry.flatten(module)
 
@@ -160,6 +162,14 @@ def sample(data: Rows, rate: float, entropy: Entropy) -> NDArray[np.int64]:
         return np.arange(len(data.owners))
     words = np.frombuffer(entropy.draw(8 * data.customers), dtype="<u8")
     return np.flatnonzero((words < np.uint64(math.floor(rate * 2.0**64)))[data.owners])
+
+
+def accumulate(
+    wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, chosen: NDArray[np.int64], prior: float
+) -> None:
+    """Clip and add up the chosen rows, some at a time."""
+    for begin in range(0, len(chosen), ROWS):
+        _accumulate(wrapped, optimizer, data, chosen[begin : begin + ROWS], prior)
 
 
 def _accumulate(
