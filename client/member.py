@@ -89,6 +89,8 @@ class Member:
             guard.check_size(shared, own)
             with self._store.connected():
                 reply = self._dispatch(kind, shared, own)
+            if self._session is not None:
+                self._session.rest()
         except Refusal as refusal:
             if refusal.code in ("tag", "canary", "rollback") and not self._store.fact("blocked"):
                 self._store.remember(blocked=refusal.code.encode())

@@ -72,6 +72,10 @@ class Session:
         """The store as it is; read again after every write, and at least once a message."""
         return self._fresh("view", self._read)
 
+    def rest(self) -> None:
+        """Forget what can be read again: a message is over."""
+        self._seen = {}
+
     def _openings(self) -> Sequence[Opening]:
         return self._fresh("openings", lambda: self._store.openings(self.epoch.run))
 
@@ -262,12 +266,11 @@ class Session:
         pairs = {}
         for name in config.cohort:
             if name != self._name:
-                peer = self.epoch.hello(name)
-                hashed = keys.key_hash(peer.signing)
+                peer, hashed = self.epoch.hello(name), self.epoch.key_hashes[name]
                 if hashed not in self._pairs:
                     self._pairs[hashed] = keys.shared_secret(key, peer.mask)
                 pairs[hashed] = self._pairs[hashed]
-        mine = keys.key_hash(self.epoch.hello(self._name).signing)
+        mine = self.epoch.key_hashes[self._name]
         return AttemptKeys(self._group, self._state.seed, self._context(config), self._name, mine, pairs)
 
 

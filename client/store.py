@@ -7,8 +7,10 @@ and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backup
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,8 +79,7 @@ class MemberStore:
                 f"The state folder {folder} cannot be written: {error.strerror}.",
                 "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
             ) from error
-        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-        sa.event.listen(self._engine, "connect", lambda opened, _record: _pragmas(opened, durable=durable))
+        self._engine = _engine(path, durable=durable)
         self._write("create", tables.META.create_all)
 
     @contextmanager
@@ -294,6 +295,28 @@ class MemberStore:
         query = sa.select(tables.RELEASES).order_by(tables.RELEASES.c.number.desc()).limit(1)
         row = self._guarded(lambda c: c.execute(query).fetchone())
         return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
+
+
+@cache
+def _dialect() -> sa.Dialect:
+    """One for all stores of a process, so that a thousand members share the statements it has compiled."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect():  # asks SQLite what it can do
+        return engine.dialect
+
+
+_COMPILED: dict[Any, Any] = {}  # one entry a statement of this module
+
+
+def _engine(path: Path, *, durable: bool) -> sa.Engine:
+    def opening() -> Any:
+        return sqlite3.connect(path)
+
+    url = sa.make_url(f"sqlite:///{path}")
+    engine = sa.Engine(NullPool(opening, dialect=_dialect()), _dialect(), url)
+    engine.update_execution_options(compiled_cache=_COMPILED)
+    sa.event.listen(engine, "connect", lambda opened, _record: _pragmas(opened, durable=durable))
+    return engine
 
 
 def _pragmas(connection: Any, *, durable: bool) -> None:

@@ -40,7 +40,8 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(str(context.run_config["coordinator-folder"]))
     members = context.run_config.get("members", 0)
     with alone(folder, ALONE):
-        serve(grid, folder, members if isinstance(members, int) else 0)
+        durable = bool(context.run_config.get("coordinator-durable", True))
+        serve(grid, folder, members if isinstance(members, int) else 0, durable=durable)
 
 
 @contextmanager
@@ -72,15 +73,16 @@ def alone(folder: Path, seconds: float) -> Iterator[None]:
         yield
 
 
-def serve(grid: Grid, folder: Path, members: int = 0) -> None:
+def serve(grid: Grid, folder: Path, members: int = 0, *, durable: bool = True) -> None:
     """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
 
     Args:
         grid: the wire.
         folder: the coordinator's.
         members: how many nodes an epoch begins with; 0 takes whoever is there.
+        durable: False in simulations, as in :class:`CoordinatorStore`.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}", durable=durable)
     plan = store.plan()
     begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
     nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)

@@ -6,6 +6,7 @@ SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and no
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -47,14 +48,19 @@ class CoordinatorStore:
     Args:
         url: the database, as SQLAlchemy names it.
         writes: told of every write; an error it raises inside a transaction undoes that transaction.
+        durable: whether a write survives the machine's fall and not the process's only (SQLite; simulations).
 
     Raises:
         StorageError: the database cannot be reached or written.
     """
 
-    def __init__(self, url: str, writes: Writes = lambda _point, _moment: None) -> None:
+    def __init__(
+        self, url: str, writes: Writes = lambda _point, _moment: None, *, durable: bool = True
+    ) -> None:
         self._writes = writes
         self._engine = sa.create_engine(url)
+        if not durable:
+            sa.event.listen(self._engine, "connect", _not_durable)
         self._write("create", _meta.create_all)
 
     def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
@@ -101,6 +107,10 @@ class CoordinatorStore:
         query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq).offset(after)
         with self._guarded() as connection:
             return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
+
+
+def _not_durable(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
 
 
 class _Guarded:
