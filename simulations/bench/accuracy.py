@@ -8,6 +8,8 @@ How the training rows are split among members does not change a sum, only how ma
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations import baselines, figures
 from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 from fedrepay.simulations.bench.page import curve, table
+from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.measure import labels, raw
 from fedrepay.simulations.split import split_members, split_test
 
@@ -129,6 +132,22 @@ def federated(given: Part, epsilon: float | None, members: int, colluders: int, 
     return score(labels(given.test), probability(given.book, state.weights[0], given.test.codes))
 
 
+def pooled_peers(given: Part) -> dict[str, list[float]]:
+    """AUC of others' private models on one split's pooled rows, one a seed, at ε = 1: run in the peers' environment."""
+    names = [column.name for column in given.book.schema.columns if column.is_input and not column.derived]
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for before, rows in (("", given.train), ("test_", given.test)):
+        arrays[f"{before}raw"] = raw(rows, names)
+        arrays[f"{before}bins"] = given.book.rows(rows.codes) / given.book.scale
+        arrays[f"{before}labels"] = labels(rows)
+    both = np.concatenate([arrays["raw"], arrays["test_raw"]])
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "split.npz"
+        np.savez(path, allow_pickle=False, bounds=np.stack([both.min(0), both.max(0)]), **arrays)
+        found: dict[str, list[float]] = measured("pooled", str(path))["auc"]
+    return found
+
+
 def over_splits(values: Sequence[Sequence[float]]) -> str:
     """Mean over seeds and splits, and the standard deviation between splits."""
     means = [float(np.mean(each)) for each in values]
@@ -194,6 +213,13 @@ def run() -> str:
     again = [[federated(each, 1.0, MEMBERS, COLLUDERS, seed) for seed in SEEDS] for each in others]
     add(f"the same on {len(others)} other splits, ε = 1", again, others)
     add("the same additive model, pooled, on them", [[each.pooled] for each in others], others)
+    peers = [pooled_peers(each) for each in parts]
+    add("DP-EBM (interpret, defaults), pooled, raw columns, ε = 1", [each["DP-EBM"] for each in peers], parts)
+    add(
+        "DP-SGD (Opacus), logistic on the same public bins, pooled, ε = 1",
+        [each["Opacus"] for each in peers],
+        parts,
+    )
     name = curve("accuracy", "AUC of the released model against ε", by_epsilon, levels)
     heads = (
         "Model",
@@ -207,7 +233,8 @@ def run() -> str:
         f"UCI default of credit card clients, {len(SPLITS)} splits (`numpy.random.default_rng(s).permutation`, first "
         f"fifth for testing, s = 0 … 4) × {len(SEEDS)} seeds of noise, δ = {DELTA:g}, d = {parts[0].book.dimension}, "
         f"{ROUNDS} secure sums, no demographic columns. Rows without ε are without privacy. Each gap is to LightGBM "
-        f"on the same splits; the last two rows use the splits of `simulate --seed 0 … {len(others) - 1}`."
+        f"on the same splits; the two rows on other splits use those of `simulate --seed 0 … {len(others) - 1}`. Peers see the same "
+        "training rows in one pool, so no member's noise adds to theirs; DP-EBM's bounds of columns count as public."
     )
     note = (
         "Splits differ more from each other than models do, so only gaps compare. The mode `none` has no ridge: "

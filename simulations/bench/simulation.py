@@ -4,25 +4,17 @@ CPU time, not seconds: it does not depend on how many processes an engine starts
 own, one thread each; its first round warms up and is not counted.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
-from typing import Any
-from uuid import uuid4
 
-from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.bench.page import PEERS_PYTHON, table
+from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.bench.peers.workload import (
     BATCH,
     CLIP,
     FEATURES,
     HIDDEN,
-    MARK,
     MEMBERS,
     NOISE,
     ROUNDS,
@@ -73,37 +65,6 @@ ENGINES = {
 }
 PEERS_BEST = {"flower": ("flower made", "flower reused"), "pfl": ("pfl made", "pfl reused", "pfl reused 2")}
 TARGETS = {"flower": 25, "pfl": 12}
-
-
-def measured(module: str, argument: str, *, processes: int = 1, ours: bool = False) -> dict[str, Any]:
-    """Run one engine in processes of its own and read what it printed.
-
-    Raises:
-        ArgumentError: the peers' environment is missing.
-        RuntimeError: the engine failed; with the end of what it said.
-    """
-    python = Path(sys.executable) if ours else PEERS_PYTHON
-    if not python.exists():
-        raise ArgumentError(f"{python} is missing.", "Make the peers' environment: make .venv-peers/ready.")
-    start = [str(python), "-W", "ignore"]
-    if processes > 1:
-        start = [str(python.with_name("torchrun")), f"--nproc-per-node={processes}"]
-    environment = os.environ | {
-        MARK: uuid4().hex,
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    command = [*start, "-m", "fedrepay.simulations.bench.peers", module, argument]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not lines:
-        raise RuntimeError(f"{module} {argument} exited {done.returncode}: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(lines[-1])
-    return found
 
 
 def run() -> str:

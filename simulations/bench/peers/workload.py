@@ -20,7 +20,7 @@ PARAMETERS = HIDDEN * (FEATURES + 1) + HIDDEN + 1
 ROUNDS, SEED = 6, 1
 """Rounds, of which the first warms up and is not counted."""
 MARK = "FEDREPAY_BENCH"
-"""Environment variable by which all processes of one measurement are known."""
+"""Environment variable by which all processes of one measurement are known; ``start`` sets it."""
 
 
 @dataclass(frozen=True)
