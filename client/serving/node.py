@@ -191,7 +191,7 @@ def _fork(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         status = 130
     except BaseException:  # noqa: BLE001  # a child has nobody to tell but its log
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

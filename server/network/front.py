@@ -6,7 +6,7 @@ start runs there. So it listens on loopback, and members reach this.
 """
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -71,11 +71,11 @@ def application(superlink: str, certificates: Path, max_body: int = MAX_BODY) ->
     return Starlette(routes=[*routes, Mount("/", PlainTextResponse("not found", 404))], lifespan=life)
 
 
-def _carried(headers: "list[tuple[str, str]] | object") -> dict[str, str]:
+def _carried(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Content type and Flower's own headers; nothing else passes in either direction."""
     return {
         name: value
-        for name, value in headers  # type: ignore[attr-defined]
+        for name, value in headers
         if name.lower() == "content-type" or name.lower().startswith(_HEADER)
     }
 

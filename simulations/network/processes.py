@@ -59,6 +59,11 @@ class Processes:
         self._logs = logs
         self._running: list[Running] = []
 
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """What was started and not forgotten."""
+        return tuple(self._running)
+
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
         return self
@@ -79,7 +84,7 @@ class Processes:
                 signal.signal(signal.SIGINT, before)
 
     def start(
-        self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
+        self, name: str, command: Sequence[object], environment: Mapping[str, str] | None = None
     ) -> Running:
         """Start a process in a session of its own: a Ctrl-C at the terminal reaches us alone, and we end it in order.
 

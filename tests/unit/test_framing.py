@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client import framing, relay
+from fedrepay.client.guard import MAX_OWN, MAX_SHARED
 from fedrepay.client.serving import door
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 
@@ -81,7 +82,7 @@ def test_nobody_at_home_is_a_typed_error(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "shared", "own"),
-    [("x" * 33, b"", b""), ("x", b"", bytes(framing.MAX_OWN + 1))],
+    [("x" * 33, b"", b""), ("x", b"", bytes(MAX_OWN + 1))],
 )
 def test_what_is_too_large_is_not_sent(folder: Path, kind: str, shared: bytes, own: bytes) -> None:
     with serving(folder / "s"), pytest.raises(ProtocolError, match="passes the limit"):
@@ -90,21 +91,23 @@ def test_what_is_too_large_is_not_sent(folder: Path, kind: str, shared: bytes, o
 
 @pytest.mark.parametrize(
     "lengths",
-    [(33, 0, 0), (1, framing.MAX_SHARED + 1, 0), (1, 0, framing.MAX_OWN + 1), (1, 2**64 - 1, 0)],
+    [(33, 0, 0), (1, MAX_SHARED + 1, 0), (1, 0, MAX_OWN + 1), (1, 2**64 - 1, 0)],
 )
 def test_a_promise_of_too_much_is_dropped_unread(folder: Path, lengths: tuple[int, int, int]) -> None:
     seen: list[str] = []
-    with (
-        serving(folder / "s", lambda kind, shared, own: seen.append(kind) or b""),
-        raw(folder / "s") as caller,
-    ):
+
+    def noting(kind: str, shared: bytes, own: bytes) -> bytes:
+        seen.append(kind)
+        return b""
+
+    with serving(folder / "s", noting), raw(folder / "s") as caller:
         caller.sendall(framing._REQUEST.pack(b"fpq1", *lengths))
         assert caller.recv(1) == b""
     assert not seen
 
 
 def test_the_limit_itself_is_taken(folder: Path) -> None:
-    own = bytes(framing.MAX_OWN)
+    own = bytes(MAX_OWN)
     with serving(folder / "s"):
         assert relay.deliver(f"unix:{folder / 's'}", "k" * 32, b"", own) == b"k" * 32 + b"||" + own
 
