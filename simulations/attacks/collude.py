@@ -31,9 +31,10 @@ from fedrepay.simulations.attacks.switch import switched
 from fedrepay.simulations.attacks.uniform import TOO_RARE, p_value
 
 N_VALUES = 4 * VALUES
-SHARE = 2_000.0  # standard deviation of one member's share of noise, grid units
+SHARE = 100.0  # standard deviation of one member's share of noise, grid units
 T = np.uint64(GAM.t)
 SIGMAS = 6  # a bound on a statistic's own error
+REACH = 8  # shares of noise within which a value counts as read: none of 16,380 lies beyond
 Slots = NDArray[np.uint64]
 
 
@@ -59,7 +60,7 @@ class Reading:
 
     Attributes:
         p: of "uniform mod t".
-        read: values that lie within ``SIGMAS`` shares of noise of the update's.
+        read: values that lie within ``REACH`` shares of noise of the update's.
         noise: standard deviation around the update, in shares.
     """
 
@@ -74,7 +75,7 @@ class Reading:
         away = (values - truth).astype(np.float64)
         return cls(
             p_value(left[:, :-1]),
-            int((np.abs(away) <= SIGMAS * SHARE * members**0.5).sum()),
+            int((np.abs(away) <= REACH * SHARE * members**0.5).sum()),
             float(np.sqrt(np.mean(away**2))) / SHARE,
         )
 

@@ -41,7 +41,9 @@ def attack(
     ] = None,
     release: Annotated[
         Path | None,
-        typer.Option(help="release/ of a simulated run to attack (subtract, membership).", show_default=False),
+        typer.Option(
+            help="release/ of a simulated run to attack (subtract, membership).", show_default=False
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Drives the attacked data and the guesses; never keys, masks or noise.")
