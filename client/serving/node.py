@@ -37,6 +37,7 @@ SETTINGS = {
 }
 FASTER = 0.1  # of Flower's own pauses
 FIRST_PULL = 0.05  # seconds
+_LONGEST = 6 * 3600  # seconds for a message
 _ENDING = 20.0  # seconds for a child to end on its own
 
 
@@ -156,12 +157,13 @@ def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
                 return LaunchResult.failed(f"this node runs ClientApps only, not {spec.task_type}")
             _fork(
                 partial(
+                    _relay_one,
                     replaced.app.run_clientapp,
                     runtime_api_address=spec.runtime_api_address,
                     token=spec.token,
                     insecure=spec.insecure,
                     certificates=None,
-                    parent_pid=spec.parent_pid,
+                    parent_pid=os.getpid(),  # ours: it ends with us, even while it waits for a message that is gone
                 )
             )
             return LaunchResult.accepted()
@@ -171,6 +173,12 @@ def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
     replaced.superexec.run_superexec(
         runtime_api_address=address, insecure=True, superexec_auth_secret=secret, parent_pid=os.getppid()
     )
+
+
+def _relay_one(run_clientapp: Callable[..., None], **options: Any) -> None:
+    """One message; a child whose Flower run was stopped under it may wait for ever, so it has a last hour."""
+    signal.alarm(_LONGEST)
+    run_clientapp(**options)
 
 
 def _fork(work: Callable[[], None]) -> int:

@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,10 @@ def test_the_same_apps_on_flowers_own_engine(tmp_path_factory: pytest.TempPathFa
         processes = network.processes.running
     assert len(processes) == 3 + 2 * len(parties)
     assert all(each.process.returncode is not None for each in processes), "all ended, by their own ids"
+    deadline = time.monotonic() + LATE
+    while left_of(base) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left_of(base) == [], "nor did they leave children behind"
 
 
 def the_run_survives_its_server_app(up: Up) -> None:
@@ -123,6 +128,18 @@ def server_apps(folder: Path) -> list[int]:
         try:
             if each.name.isdecimal() and b"flwr-serverapp" in (each / "cmdline").read_bytes():
                 found += [int(each.name)] if home in (each / "environ").read_bytes() else []
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+def left_of(base: Path) -> list[str]:
+    """Command lines of processes that still name the test's folder."""
+    found = []
+    for each in Path("/proc").iterdir():
+        try:
+            if each.name.isdecimal() and f"{base}/".encode() in (each / "cmdline").read_bytes():
+                found.append((each / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue  # it ended meanwhile
     return found
