@@ -306,5 +306,5 @@ def _row(what: str, sound: Audit, control: Audit) -> Row:
 
 
 def _figure(found: Audit) -> str:
-    verdict = "over" if found.over else "under"
+    verdict = "over" if found.over else "not over"
     return f"μ̂ {found.mu:.3f} (≥ {found.low:.3f}), {verdict} the claim of {found.claim:.3f}"

@@ -78,7 +78,7 @@ class Result:
         )
 
     def __str__(self) -> str:
-        return f"AUC {self.auc:.3f}, {self.hits:.1%} found at 1 % false"
+        return f"AUC {self.auc:.3f}, {self.hits:.1%} found at 1 % false positives"
 
 
 def most_auc(mu: float) -> float:
@@ -167,7 +167,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
 
 def _allowed(mu: float) -> str:
     pure = math.exp(EPSILON) * FALSE_POSITIVES + DELTA
-    return f"AUC {most_auc(mu):.3f}, {most_hits(mu):.1%} found at 1 % false (by ε and δ alone {pure:.1%})"
+    return f"AUC {most_auc(mu):.3f}, {most_hits(mu):.1%} found at 1 % false positives (by ε and δ alone {pure:.1%})"
 
 
 class Game:

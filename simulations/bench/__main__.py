@@ -38,6 +38,9 @@ SECTIONS = {
     "decisions": Section("Decisions beside LightGBM's predictions", "0", "medians of 3; p50, p99"),
     "rules": Section("Hard rules on a million accounts", "0", "counts, no interval"),
     "network": Section("A round over a Flower network beside FedAvg", "1", "lowest and highest of 12 rounds"),
+    "attacks": Section(
+        "What attacks get, defence on and off", "1; poisoning 1 … 3", "given with each figure", timed=False
+    ),
     "simulation": Section(
         "Simulating many members beside Flower and pfl",
         "data and weights 1; noise by the engine",

@@ -30,7 +30,7 @@ def finding() -> Finding:
 
 
 def figures_of(text: str) -> tuple[float, float]:
-    found = re.match(r"AUC (\d\.\d+), (\d+\.\d)% found at 1 % false", text)
+    found = re.match(r"AUC (\d\.\d+), (\d+\.\d)% found at 1 % false positives", text)
     assert found, text
     return float(found[1]), float(found[2])
 
