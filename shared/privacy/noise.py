@@ -2,8 +2,7 @@
 
 One table of 256-bit thresholds serves widths up to 1,024; a 64-bit word decides, and 192 more bits
 only where the first equals a threshold's upper 64 bits; a guide table finds the place. Wider noise is
-layered from such tables,
-X = X₁ + k·X₂ (Micciancio and Walter, CRYPTO 2017); ``docs/adr/0003-layered-sampler.md`` has the proof.
+layered from such tables, X = X₁ + k·X₂ (Micciancio and Walter, CRYPTO 2017); ``docs/adr/0003-layered-sampler.md`` has the proof.
 Nothing is rejected or drawn again, and ``variance`` is met exactly: all parameters are fractions.
 """
 
@@ -80,7 +79,7 @@ class _Table:
 
     def _places(self, words: NDArray[np.uint64], entropy: Entropy) -> NDArray[np.int64]:
         """How many thresholds are at most each word, with more bits where a word does not decide."""
-        places = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
+        places: NDArray[np.int64] = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
         following = self.upper[1:][places]
         places += following <= words
         undecided = following == words

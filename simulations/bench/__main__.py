@@ -5,17 +5,13 @@ A section that fails leaves the page's old one, the rest goes on, and the exit c
 """
 
 import argparse
-import contextlib
-import io
-import sys
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from importlib import import_module
 from multiprocessing import get_context
 from time import perf_counter
-from typing import TextIO
 
 from fedrepay.simulations.bench import page
+from fedrepay.simulations.bench.one_section import measure
 from fedrepay.simulations.bench.page import Section
 
 SECTIONS = {
@@ -49,29 +45,6 @@ SECTIONS = {
     ),
 }
 AT_ONCE = 2
-
-
-class Prefixed(io.TextIOBase):
-    """Progress lines of one of several sections at once, each with the section's name."""
-
-    def __init__(self, name: str, out: TextIO) -> None:
-        self._name, self._out, self._rest = name, out, ""
-
-    def write(self, text: str) -> int:
-        """Pass whole lines on."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._out.write(f"{self._name}: {line}\n")
-        self._out.flush()
-        return len(text)
-
-
-def measure(name: str) -> tuple[str, float]:
-    """A section's body, and the seconds it took."""
-    begun = perf_counter()
-    with contextlib.redirect_stdout(Prefixed(name, sys.stdout)):
-        body: str = import_module(f"fedrepay.simulations.bench.{name}").run()
-    return body, perf_counter() - begun
 
 
 def run(names: list[str]) -> list[str]:

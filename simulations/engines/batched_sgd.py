@@ -147,7 +147,8 @@ def clipped_sums(
 
 def _squared(values: Tensor) -> Tensor:
     """Squared norms over the last axis."""
-    return torch.linalg.vector_norm(values, dim=2).square_()
+    norms: Tensor = torch.linalg.vector_norm(values, dim=2)
+    return norms.square_()
 
 
 def train(

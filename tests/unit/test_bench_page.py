@@ -8,6 +8,7 @@ import pytest
 
 from fedrepay.simulations.bench import __main__ as bench
 from fedrepay.simulations.bench import page
+from fedrepay.simulations.bench.one_section import Prefixed
 from fedrepay.simulations.bench.page import Section
 
 DOCS = Path(__file__).parents[2] / "docs/benchmarks.md"
@@ -75,7 +76,7 @@ def test_a_failed_section_keeps_what_the_page_had_and_the_others_go_on(
 
 
 def test_progress_lines_carry_their_section(capsys: pytest.CaptureFixture[str]) -> None:
-    stream = bench.Prefixed("one", sys.stdout)
+    stream = Prefixed("one", sys.stdout)
     print("a", "b", sep=" | ", file=stream)
     print("c\nd", file=stream)
     assert capsys.readouterr().out == "one: a | b\none: c\none: d\n"
@@ -87,10 +88,13 @@ def unexplained(text: str) -> list[str]:
     for part in re.split(r"\n(?=## )", text)[1:]:
         name = re.search(r"<!-- (\w+) -->", part)
         facts = re.search(r"<sub>(.+)</sub>", part)
-        known = name is not None and name[1] in bench.SECTIONS and facts is not None
-        if not known or not all(
-            re.search(each, facts[1])
-            for each in (rf"`make bench NAME={name[1]}`", r"20\d\d-\d\d-\d\d", r"seeds: \S", r"intervals: \S")
+        asked = (r"20\d\d-\d\d-\d\d", r"seeds: \S", r"intervals: \S")
+        if (
+            name is None
+            or facts is None
+            or name[1] not in bench.SECTIONS
+            or f"`make bench NAME={name[1]}`" not in facts[1]
+            or not all(re.search(each, facts[1]) for each in asked)
         ):
             wrong.append(part.splitlines()[0])
     return wrong

@@ -4,7 +4,7 @@ import os
 from functools import cache
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, ConfigRecordValues, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
@@ -64,7 +64,7 @@ def run(name: str) -> Measured:
             evaluate_fn=after,
         )
 
-    resources = {"num_cpus": 1, "num_gpus": 0.0}
+    resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": 0.0}
     run_simulation(
         server_app,
         client_app,

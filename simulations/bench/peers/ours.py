@@ -51,8 +51,9 @@ def batched(noise: str) -> Measured:
     """Members together along one more axis."""
     generator = torch.Generator().manual_seed(SEED)
     add_noise = noise_of(noise, generator)
-    sampling = "poisson" if noise == "poisson" else "shuffled"
-    settings = batched_sgd.Settings(clip=CLIP, rate=RATE, batch=BATCH, sampling=sampling)
+    settings = batched_sgd.Settings(
+        clip=CLIP, rate=RATE, batch=BATCH, sampling="poisson" if noise == "poisson" else "shuffled"
+    )
     features, outcomes = (each[:MEMBERS] for each in workload.rows())
 
     def update(weights: Tensor) -> Tensor:

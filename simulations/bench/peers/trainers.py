@@ -78,4 +78,5 @@ class ClosedForm:
 
 def make(name: str) -> Trainer:
     """A trainer by name."""
-    return {"made": lambda: made, "reused": Reused, "closed": ClosedForm}[name]()  # type: ignore[no-any-return]
+    makers: dict[str, Callable[[], Trainer]] = {"made": lambda: made, "reused": Reused, "closed": ClosedForm}
+    return makers[name]()
