@@ -1,0 +1,510 @@
+"""The guard's decisions one by one, without ceremony, ciphertexts or a store: each check, and what is just allowed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.client import guard
+from fedrepay.client.guard import Held, View
+from fedrepay.client.identity import Identity
+from fedrepay.shared.errors import ProtocolError, Refusal
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms, RoundConfig, Signed, Sum, Wire
+
+PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
+ALL = tuple(PEOPLE)
+KEY = Ed25519PrivateKey.generate()
+ROSTER = Roster.of([each.entry() for each in PEOPLE.values()], keys.public_bytes(KEY))
+ID, OTHER = bytes(range(32)), bytes(32)
+EPOCH = Epoch(run=7, colluders=2, roster=ROSTER, hellos={}, nonce=ID, id=ID)
+FOUR = ALL[:4]  # c + 2 = 4 of five is the least
+HISTORY = (
+    Attempt(round=0, attempt=0, cohort=ALL, completed=True),
+    Attempt(round=1, attempt=1, cohort=ALL, completed=False),
+    Attempt(round=1, attempt=2, cohort=FOUR, completed=True),
+)
+CONFIG = RoundConfig(
+    run=7,
+    epoch=ID,
+    roster_hash=ROSTER.hash(),
+    round=2,
+    attempt=3,
+    cohort=FOUR,
+    history=HISTORY,
+    schema_hash=ID,
+    mode="distributed",
+    learner="dp-newton",
+    dimension=9,
+    heads=1,
+    epsilon=1.0,
+    delta=1e-5,
+    colluders=2,
+    rounds=4,
+    max_attempts=1,
+    timeout=60.0,
+)
+LOCAL = LocalTerms(
+    model="mlp",
+    model_hash=ID,
+    parameters=40,
+    sampling_rate=0.1,
+    local_steps=2,
+    clip=1.0,
+    learning_rate=0.1,
+    noise_multiplier=2.0,
+)
+
+
+def changed(message: Any, **fields: object) -> Any:
+    return message.model_copy(update=fields)
+
+
+MADE = changed(CONFIG, round=1, attempt=2, history=HISTORY[:2])  # what the members of attempt 2 were told
+TAGS = {name: (Q - 1 - i, i) for i, name in enumerate(ALL)}
+
+
+def header(of: str, **fields: object) -> Signed:
+    """One of a member, signed by it."""
+    signer = str(fields.pop("signer", of))
+    made = Header(
+        run=7,
+        epoch=ID,
+        context_id=ID,
+        config=signed(MADE).digest(),
+        round=1,
+        attempt=2,
+        name=of,
+        payload=ID,
+        tags=TAGS[of],
+        opened=ID,
+        ledger=ID,
+    )
+    return Signed.make(PEOPLE[signer].signing, changed(made, **fields))
+
+
+def signed(message: Wire) -> Signed:
+    """By the coordinator."""
+    return Signed.make(KEY, message)
+
+
+SUM = Sum(
+    round=1,
+    attempt=2,
+    config=signed(MADE),
+    headers=tuple(header(name) for name in FOUR),
+    payload=b"",
+    tags=(sum(TAGS[n][0] for n in FOUR) % Q, sum(TAGS[n][1] for n in FOUR) % Q),
+)
+MINE = header("m0")
+VIEW = View(
+    name="m0",
+    epoch=EPOCH,
+    context_id=ID,
+    schema_hash=ID,
+    dimension=9,
+    heads=1,
+    counter=2,
+    charged=frozenset({(0, 0), (1, 1), (1, 2)}),
+    ledger=frozenset({ID}),
+    submitted={0: (0, ID, ID), 1: (1, ID, ID), 2: (1, ID, MINE.digest())},
+    opened=((0, ID),),
+    opening=None,
+    opened_mac=ID,
+    terms=guard.terms(CONFIG),
+)
+
+
+def refusal(work: Callable[[], object]) -> str:
+    """Code and cause, or "" if nothing was refused."""
+    try:
+        work()
+    except Refusal as refused:
+        return f"{refused.code}: {refused.cause}"
+    except ProtocolError:
+        return "signature"
+    return ""
+
+
+def told(view: View = VIEW, **fields: object) -> str:
+    """What comes of a configuration with other fields."""
+    return refusal(lambda: guard.check_config(view, signed(changed(CONFIG, **fields))))
+
+
+def listed(at: int, **fields: object) -> tuple[Attempt, ...]:
+    return (*HISTORY[:at], changed(HISTORY[at], **fields), *HISTORY[at + 1 :])
+
+
+# --- sizes ---
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "passes"),
+    [
+        (268_435_456, 1_048_576, True),
+        (268_435_457, 0, False),
+        (0, 1_048_577, False),
+        (0, 0, True),
+    ],
+)
+def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
+    shared: int, own: int, *, passes: bool
+) -> None:
+    assert bool(refusal(lambda: guard.check_size(bytes(shared), bytes(own)))) is not passes
+
+
+# --- the configuration ---
+
+
+def test_the_honest_configuration_passes_and_is_given() -> None:
+    assert guard.check_config(VIEW, signed(CONFIG)) == CONFIG
+    assert not told(replace(VIEW, terms=None))
+    assert told(replace(VIEW, terms=OTHER)).startswith("epoch: The run's constants")
+    forged = Signed.make(PEOPLE["m1"].signing, CONFIG)
+    assert refusal(lambda: guard.check_config(VIEW, forged)) == "signature"
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"run": 8}, "epoch: The round belongs"),
+        ({"epoch": OTHER}, "epoch: The round belongs"),
+        ({"roster_hash": OTHER}, "epoch: The round belongs"),
+        ({"colluders": 1}, "epoch: The round names another number of colluders"),
+        ({"colluders": 3}, "epoch: The round names another number of colluders"),
+        ({"schema_hash": OTHER}, "schema"),
+        ({"dimension": 8}, "schema"),
+        ({"heads": 2}, "schema"),
+        ({"cohort": ("m0", "m1", "m2")}, "roster: A cohort of 3"),
+        ({"cohort": ("m1", "m0", "m2", "m3")}, "roster: The cohort is not a sorted subset"),
+        ({"cohort": ("m0", "m0", "m1", "m2", "m3")}, "roster: The cohort is not a sorted subset"),
+        ({"cohort": ("m0", "m1", "m2", "m9")}, "roster: The cohort is not a sorted subset"),
+        ({"cohort": (*ALL, "m9")}, "roster: The cohort is not a sorted subset"),
+        ({"cohort": ALL}, ""),
+    ],
+)
+def test_whose_round_it_is_and_who_is_in_it(fields: dict[str, object], cause: str) -> None:
+    found = told(**fields)
+    assert found.startswith(cause)
+    assert bool(found) == bool(cause)
+
+
+def test_every_constant_of_a_run_is_among_its_terms() -> None:
+    local = {"mode": "local", "learner": "dp-sgd", "local": LOCAL}
+    others: list[dict[str, object]] = [
+        {"mode": "none"},
+        {"learner": "dp-gd"},
+        {"epsilon": 2.0},
+        {"delta": 1e-6},
+        {"rounds": 5},
+        {"max_attempts": 2},
+        local,
+        *({**local, "local": changed(LOCAL, **{name: value})} for name, value in LOCAL_OTHERS.items()),
+    ]
+    found = {guard.terms(changed(CONFIG, **each)) for each in others} | {guard.terms(CONFIG)}
+    assert len(found) == 1 + len(others)
+    assert set(LOCAL_OTHERS) == set(LocalTerms.model_fields)
+    assert guard.terms(changed(CONFIG, attempt=9, timeout=1.0, cohort=ALL)) == guard.terms(CONFIG)
+
+
+LOCAL_OTHERS: dict[str, object] = {
+    "model": "other",
+    "model_hash": OTHER,
+    "parameters": 41,
+    "sampling_rate": 0.2,
+    "local_steps": 3,
+    "clip": 2.0,
+    "learning_rate": 0.2,
+    "noise_multiplier": 3.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("held", "cause"),
+    [
+        (Held("mlp", ID, 40), ""),
+        (None, "model: The run trains a torch module, and this member"),
+        (Held("other", ID, 40), "model: The run trains another torch module"),
+        (Held("mlp", OTHER, 40), "model: The run's torch module has other parameters"),
+        (Held("mlp", ID, 41), "model: The run's torch module has other parameters"),
+    ],
+)
+def test_a_torch_module_is_the_one_that_this_member_names(held: Held | None, cause: str) -> None:
+    view = replace(VIEW, model=held, terms=None)
+    found = told(view, mode="local", learner="dp-sgd", local=LOCAL)
+    assert found.startswith(cause)
+    assert bool(found) == bool(cause)
+    assert not told(view)  # no module is asked for in the other modes
+
+
+# --- the history ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"history": listed(1, attempt=2)}, "Attempt 2 of round 1 is out of order"),
+        ({"history": listed(1, round=0)}, "Attempt 1 of round 0 is out of order"),
+        ({"history": listed(1, round=2)}, "Attempt 1 of round 2 is out of order"),
+        ({"history": listed(0, completed=False)}, "Attempt 1 of round 1 is out of order"),
+        ({"history": listed(1, completed=True)}, "Attempt 2 of round 1 is out of order"),
+        ({"history": listed(1, cohort=ALL[1:])}, "leaves this member out"),
+        ({"history": listed(1, cohort=("m0", "m1", "m2"))}, "A cohort of 3"),
+        ({"attempt": 4}, "do not follow"),
+        ({"attempt": 2}, "do not follow"),
+        ({"round": 1}, "do not follow"),
+        ({"round": 3}, "do not follow"),
+        ({"history": listed(2, completed=False)}, "do not follow"),
+        ({"history": HISTORY[:2], "round": 1, "attempt": 2}, ""),  # asked again about the attempt under way
+        ({"history": HISTORY[:1], "round": 1, "attempt": 1}, "ledger holds an attempt"),
+        ({"history": (), "round": 0, "attempt": 0}, "ledger holds an attempt"),
+    ],
+)
+def test_the_list_of_attempts_is_possible_and_holds_what_was_paid(
+    fields: dict[str, object], cause: str
+) -> None:
+    found = told(**fields)
+    assert cause in found
+    assert bool(found) == bool(cause)
+
+
+def test_a_member_may_have_been_left_out_of_what_it_was_not_charged_for() -> None:
+    view = replace(VIEW, charged=frozenset({(0, 0)}), opened=())
+    assert not told(view, history=listed(1, cohort=ALL[1:]))
+    assert "leaves this member out" in told(view, history=listed(0, cohort=ALL[1:]))
+    assert not told(replace(view, charged=frozenset({(0, 0), (2, 3)})))  # this attempt may be charged already
+    assert "ledger holds an attempt" in told(replace(view, charged=frozenset({(1, 3)})))
+    full = frozenset({(0, 0), (1, 1), (1, 2), (2, 3)})
+    assert not told(replace(view, charged=full))
+
+
+@pytest.mark.parametrize(
+    ("opened", "cause"),
+    [
+        ((), ""),
+        (((0, ID), (2, ID)), ""),
+        (((1, ID),), "denies the sum of round 0"),  # it was lost
+        (((2, ID),), "denies the sum of round 0"),  # it was another round's
+        (((0, ID), (1, ID)), "denies the sum of round 1"),
+        (((0, ID), (2, ID), (3, ID)), "denies the sum of round 2"),
+        (((9, ID),), "denies the sum of round 0"),
+    ],
+)
+def test_opened_sums_stand_in_the_list_as_completed(
+    opened: tuple[tuple[int, bytes], ...], cause: str
+) -> None:
+    found = told(replace(VIEW, opened=opened))
+    assert cause in found
+    assert bool(found) == bool(cause)
+
+
+def test_as_many_attempts_are_lost_as_the_run_allows_and_no_more() -> None:
+    view = replace(VIEW, terms=None)
+    assert not told(view, max_attempts=1)
+    assert "More attempts were lost" in told(view, max_attempts=0)
+    assert not told(view, max_attempts=2)
+
+
+def test_no_more_sums_are_listed_than_the_run_has() -> None:
+    view = replace(VIEW, terms=None)
+    assert not told(view, rounds=2)  # two of two: the run is over
+    three = (*HISTORY, Attempt(round=2, attempt=3, cohort=ALL, completed=True))
+    assert "do not follow" in told(view, rounds=2, history=three, round=3, attempt=4)
+    assert not told(view, rounds=3, history=three, round=3, attempt=4)
+
+
+# --- attempts only rise ---
+
+
+@pytest.mark.parametrize(
+    ("view", "fields", "cause"),
+    [
+        ({}, {}, ""),
+        ({"counter": 3}, {}, "lost-attempt"),
+        ({"counter": 3, "submitted": {3: (2, ID, ID)}}, {}, "monotone: Attempt 3 is not above 3"),
+        ({"counter": 4}, {}, "monotone: Attempt 3 is not above 4"),
+        ({"counter": 4, "submitted": {3: (2, ID, ID)}}, {}, "monotone: Attempt 3 is not above 4"),
+        ({"opened": ((0, ID), (2, ID), (3, ID))}, {}, "monotone: The sum of round 2"),
+        ({"opened": ((0, ID), (2, ID))}, {}, ""),
+        ({"opened": ((0, ID), (2, ID)), "opening": (3, ID)}, {}, "monotone: The sum of round 2"),
+        ({"opening": (2, ID)}, {}, ""),  # of round 1, which this attempt does not touch
+    ],
+)
+def test_an_attempt_is_above_the_last_and_of_a_round_not_opened(
+    view: dict[str, Any], fields: dict[str, object], cause: str
+) -> None:
+    found = refusal(lambda: guard.check_monotone(replace(VIEW, **view), changed(CONFIG, **fields)))
+    assert found.startswith(cause)
+    assert bool(found) == bool(cause)
+
+
+# --- rollback ---
+
+
+def test_a_header_that_the_store_knows_proves_nothing() -> None:
+    assert guard.rolled_back(VIEW, None) is None
+    assert guard.rolled_back(VIEW, MINE) is None
+    for elsewhere in ({"run": 6}, {"epoch": OTHER}):
+        assert guard.rolled_back(VIEW, header("m0", attempt=9, **elsewhere)) is None
+
+
+@pytest.mark.parametrize(
+    ("view", "fields"),
+    [
+        ({}, {"attempt": 3}),
+        ({}, {"payload": OTHER}),
+        ({"ledger": frozenset({OTHER})}, {}),
+        ({"submitted": {}}, {}),
+        ({"submitted": {2: (1, MINE.digest(), ID)}}, {}),
+    ],
+)
+def test_a_header_that_the_store_does_not_know_is_given(
+    view: dict[str, Any], fields: dict[str, object]
+) -> None:
+    own = header("m0", **fields)
+    found = guard.rolled_back(replace(VIEW, **view), own)
+    assert found == Header.decode(own.body)
+
+
+def test_only_this_members_own_header_counts() -> None:
+    for foreign in (header("m0", signer="m1"), header("m1")):
+        assert refusal(lambda foreign=foreign: guard.rolled_back(VIEW, foreign)) == "signature"  # type: ignore[misc]
+
+
+# --- completed sums ---
+
+
+def summed(view: View = VIEW, chunks: int = 2, now: RoundConfig = CONFIG, **fields: object) -> str:
+    return refusal(lambda: guard.check_sum(view, now, changed(SUM, **fields), chunks))
+
+
+def headed(at: int, **fields: object) -> dict[str, object]:
+    """The sum's headers with one changed and signed again by its member."""
+    made = header(FOUR[at], **fields)
+    return {"headers": (*SUM.headers[:at], made, *SUM.headers[at + 1 :])}
+
+
+def remade(**fields: object) -> dict[str, object]:
+    """The sum of members who were all told another configuration."""
+    config = signed(changed(MADE, **fields))
+    heads = tuple(header(name, config=config.digest()) for name in FOUR)
+    return {"config": config, "headers": heads}
+
+
+def test_the_honest_sum_passes_and_gives_its_configuration() -> None:
+    assert guard.check_sum(VIEW, CONFIG, SUM, 2) == MADE
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"config": Signed.make(PEOPLE["m1"].signing, MADE)}, "signature"),
+        ({"attempt": 3}, "not the one the run's list names"),
+        ({"attempt": 0}, "not the one the run's list names"),
+        ({"attempt": 1}, "not the one the run's list names"),
+        ({"round": 0}, "not the one the run's list names"),
+        (remade(cohort=ALL), "not the one the run's list names"),
+        (remade(run=6), "another attempt's"),
+        (remade(epoch=OTHER), "another attempt's"),
+        (remade(round=2), "another attempt's"),
+        (remade(attempt=1), "another attempt's"),
+        (remade(history=HISTORY[:1]), "another history"),
+        (remade(history=listed(1, cohort=FOUR)[:2]), "another history"),
+        (remade(epsilon=2.0), "other constants"),
+        ({"headers": SUM.headers[:-1]}, "not exactly those of the cohort"),
+        ({"headers": (*SUM.headers, SUM.headers[0])}, "not exactly those of the cohort"),
+        ({"tags": SUM.tags[:1]}, "not exactly those of the cohort"),
+        ({"tags": (*SUM.tags, 0)}, "not exactly those of the cohort"),
+        ({"headers": (SUM.headers[1], *SUM.headers[1:])}, "signature"),
+        (headed(1, signer="m2"), "signature"),
+        (headed(1, run=6), "header of m1 belongs to another attempt"),
+        (headed(1, epoch=OTHER), "header of m1 belongs to another attempt"),
+        (headed(1, round=2), "header of m1 belongs to another attempt"),
+        (headed(1, attempt=1), "header of m1 belongs to another attempt"),
+        (headed(1, name="m2"), "header of m1 belongs to another attempt"),
+        (headed(1, config=OTHER), "header of m1 belongs to another attempt"),
+        (headed(1, context_id=OTHER), "m1 holds another context"),
+        (headed(1, opened=OTHER), "m1 holds another context"),
+        (headed(1, tags=(1,)), "header of m1 has the wrong number of tags"),
+        (headed(1, tags=(1, 2, 3)), "header of m1 has the wrong number of tags"),
+        (headed(0, ledger=OTHER), "not the one it sent"),
+        (headed(1, ledger=OTHER), ""),  # another member's ledger is its own matter
+        (headed(1, tags=(TAGS["m1"][0] - 1, TAGS["m1"][1])), "summed tags"),
+        ({"tags": (SUM.tags[0], SUM.tags[1] + 1)}, "summed tags"),
+    ],
+)
+def test_a_sum_is_the_listed_attempts_with_every_members_own_header(
+    fields: dict[str, object], cause: str
+) -> None:
+    found = summed(**fields)
+    assert cause in found
+    assert bool(found) == bool(cause)
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_sum_has_as_many_chunks_as_the_round(chunks: int) -> None:
+    assert "not exactly those of the cohort" in summed(chunks=chunks)
+
+
+def test_a_sum_that_the_list_calls_lost_is_not_opened() -> None:
+    assert "not the one the run's list names" in summed(
+        now=changed(CONFIG, history=listed(2, completed=False))
+    )
+
+
+def test_a_sum_past_the_list_is_refused() -> None:
+    """Attempt 2 when the list has two: the very next number."""
+    assert "not the one the run's list names" in summed(now=changed(CONFIG, history=HISTORY[:2]))
+    assert "not the one the run's list names" in summed(now=changed(CONFIG, history=()))
+
+
+@pytest.mark.parametrize(
+    ("submitted", "cause"),
+    [
+        ({2: (1, ID, MINE.digest()), 3: (1, ID, ID)}, "monotone: This member submitted to a later attempt"),
+        ({2: (1, ID, MINE.digest()), 3: (2, ID, ID)}, ""),
+        ({1: (1, ID, ID), 2: (1, ID, MINE.digest())}, ""),
+        ({1: (1, ID, ID)}, "headers: The header that bears this member's name"),
+        ({2: (1, MINE.digest(), ID)}, "headers: The header that bears this member's name"),
+    ],
+)
+def test_what_this_member_sent_itself_decides_what_it_opens(
+    submitted: dict[int, tuple[int, bytes, bytes]], cause: str
+) -> None:
+    found = summed(replace(VIEW, submitted=submitted))
+    assert found.startswith(cause)
+    assert bool(found) == bool(cause)
+
+
+def test_a_member_outside_the_cohort_opens_its_sum_too() -> None:
+    assert not summed(replace(VIEW, name="m4", submitted={}))
+
+
+# --- the end of a run ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "over"),
+    [
+        ({}, False),
+        ({"round": 4}, True),
+        ({"round": 3}, False),
+        ({"history": ()}, False),
+        ({"rounds": 3, "history": listed(2, round=2, completed=False)}, True),  # the last sum's only attempt
+        ({"rounds": 3, "history": listed(2, round=2, completed=True)}, False),
+        ({"rounds": 3, "history": listed(2, round=2, completed=False), "mode": "none"}, False),
+        ({"rounds": 3, "history": listed(1, round=2, completed=False)}, False),  # and not the newest
+        ({"rounds": 2, "round": 1, "history": listed(2, round=0, completed=False)}, False),
+    ],
+)
+def test_a_run_ends_with_its_last_sum_or_the_loss_of_it(fields: dict[str, object], *, over: bool) -> None:
+    assert guard.is_closing(changed(CONFIG, **fields)) is over
+
+
+def test_sizes_of_the_sums() -> None:
+    assert guard.sizes(CONFIG) == (45, 9, 9, 9)

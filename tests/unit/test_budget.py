@@ -1,0 +1,387 @@
+"""The gate before a reserve and a member's limits: each bound just inside and just outside, without a consortium."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fedrepay.client import budget, limits
+from fedrepay.client.limits import Limits
+from fedrepay.client.tables import LedgerEntry
+from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
+from fedrepay.shared.privacy import subsampled
+from fedrepay.shared.privacy.accounting import (
+    Mechanism,
+    SampledSteps,
+    Segment,
+    composed_epsilon,
+    most_draws,
+    overflow_ok,
+    plan_attempt,
+    target_mu,
+)
+from fedrepay.shared.schema.codebook import PLAIN_MODULUS
+from fedrepay.shared.trust.roster import default_colluders
+from fedrepay.shared.trust.wire import Attempt, LocalTerms, RoundConfig
+from support.tiny_book import tiny_book
+
+ID = bytes(32)
+NAMES = tuple(f"m{i}" for i in range(8))
+NOW = 2e9
+BOOK = tiny_book()
+SUMS = ((Segment(45, 3000, 0.4),), (Segment(9, 1 << 20, 0.3),), (Segment(9, 1 << 20, 0.3),))
+HISTORY = (
+    Attempt(round=0, attempt=0, cohort=NAMES, completed=True),
+    Attempt(round=1, attempt=1, cohort=NAMES[:6], completed=False),
+)
+CONFIG = RoundConfig(
+    run=3,
+    epoch=ID,
+    roster_hash=ID,
+    round=1,
+    attempt=2,
+    cohort=NAMES[:7],
+    history=HISTORY,
+    schema_hash=ID,
+    mode="distributed",
+    learner="dp-newton",
+    dimension=9,
+    heads=1,
+    epsilon=1.0,
+    delta=1e-6,
+    colluders=2,
+    rounds=3,
+    max_attempts=3,
+    timeout=60.0,
+)
+LOCAL = LocalTerms(
+    model="mlp",
+    model_hash=ID,
+    parameters=40,
+    sampling_rate=0.05,
+    local_steps=2,
+    clip=1.0,
+    learning_rate=0.1,
+    noise_multiplier=2.0,
+)
+WIDE = Limits(epsilon_per_release=10.0, epsilon_per_year=10.0)
+QUIET = Mechanism(sensitivity=10, variance=7 * 1e6, cohort=7, colluders=0, size=9)
+
+
+def changed(config: RoundConfig = CONFIG, **fields: object) -> RoundConfig:
+    return config.model_copy(update=fields)
+
+
+def in_local_mode(**fields: object) -> RoundConfig:
+    return changed(**{"mode": "local", "learner": "dp-sgd", "local": LOCAL, "rounds": 2, **fields})  # type: ignore[arg-type]
+
+
+def entry(
+    charges: tuple[Any, ...], *, at: float = NOW, status: str = "reserved", run: int = 1
+) -> LedgerEntry:
+    return LedgerEntry(at, run, 0, 0, status, budget.as_event(charges))
+
+
+# --- mechanisms ---
+
+
+def test_a_runs_mu_and_an_attempts_mechanisms_follow_from_the_public_list() -> None:
+    mu = target_mu(1.0, 1e-6, most_draws(SUMS, 8, 3))
+    assert budget.run_mu(CONFIG, SUMS, 8) == mu
+    assert budget.mechanisms(CONFIG, SUMS, 8, CONFIG) == plan_attempt(mu, SUMS, [0, 1], 1, 7, 2)
+    assert budget.mechanisms(CONFIG, SUMS, 8, HISTORY[1]) == plan_attempt(mu, SUMS, [0], 1, 6, 2)
+    assert budget.mechanisms(CONFIG, SUMS, 8, HISTORY[0]) == plan_attempt(mu, SUMS, [], 0, 8, 2)
+    assert budget.mechanisms(changed(mode="none"), SUMS, 8, CONFIG) == ()
+    many = changed(max_attempts=0)
+    assert budget.run_mu(many, SUMS, 10**60) > budget.run_mu(CONFIG, SUMS, 10**60)  # its draws cost δ
+
+
+def test_in_local_mode_a_count_then_steps() -> None:
+    config = in_local_mode()
+    count = subsampled.count_mechanism(1.0, 1e-6, 8)
+    steps = subsampled.steps_mechanism(2.0, 0.05, 2, 7, 40)
+    assert budget.mechanisms(config, SUMS, 8, HISTORY[0]) == (count,)
+    assert budget.mechanisms(config, SUMS, 8, config) == (steps,)
+    assert budget.local_mechanisms(config, LOCAL, 7)[1] == steps
+    whole = budget.planned(config, LOCAL, 7)
+    assert whole == subsampled.whole_run(subsampled.count_mechanism(1.0, 1e-6, 7), steps, 2, 3)
+
+
+def test_the_ledger_keeps_mechanisms_whole() -> None:
+    charges = (QUIET, subsampled.steps_mechanism(2.0, 0.05, 2, 7, 40))
+    assert budget.as_event(charges) == tuple(vars(each) for each in charges)
+
+
+# --- room mod t ---
+
+
+def room(mechanism: Mechanism) -> bool:
+    """By hand: seven members' n_max customers, the largest residual times the largest entry, and the noise."""
+    largest = max(int(abs(block.matrix).max()) for block in BOOK.blocks)
+    entry = max(largest, BOOK.residual_scale) * largest << BOOK.weight_bits
+    return overflow_ok(7, 10_000, entry, 7 * mechanism.share_variance, PLAIN_MODULUS)
+
+
+def test_a_sum_of_shared_noise_must_not_wrap() -> None:
+    low, high = 1.0, 1e28
+    while high / low > 1 + 1e-12:
+        middle = math.sqrt(low * high)
+        fits = budget.fits(BOOK, Mechanism(10, middle, 7, 2, 9))
+        assert fits == room(Mechanism(10, middle, 7, 2, 9))
+        low, high = (middle, high) if fits else (low, middle)
+    assert 1e20 < high < 1e27
+    weighted = tiny_book(weight_bits=10, p_floor=0.1)  # entries 1,024 times as large
+    assert budget.fits(BOOK, Mechanism(10, low / 2, 7, 2, 9))
+    assert not budget.fits(weighted, Mechanism(10, low / 2, 7, 2, 9))
+    coarse = tiny_book(residual_scale=1)  # of a Gram matrix it is the entries' own square that counts
+    square = max(int(abs(block.matrix).max()) for block in coarse.blocks) ** 2
+    assert budget.fits(coarse, QUIET) == overflow_ok(7, 10_000, square, 7e6, PLAIN_MODULUS)
+
+
+def test_local_mode_judges_its_count_and_lets_packed_updates_saturate() -> None:
+    def steps(size: int, variance: float) -> SampledSteps:
+        return SampledSteps(1024, variance, 1.0, 1, 7, size)
+
+    assert budget.fits(BOOK, steps(2, 1e30))
+    assert budget.fits(BOOK, steps(1, 1e6))
+    low, high = 1e6, 1e30
+    while high / low > 1 + 1e-12:
+        middle = math.sqrt(low * high)
+        fits = budget.fits(BOOK, steps(1, middle))
+        assert fits == overflow_ok(7, 10_000, 1024, 7 * middle, PLAIN_MODULUS)
+        low, high = (middle, high) if fits else (low, middle)
+    assert 1e20 < high < 1e27
+
+
+# --- the gate ---
+
+
+def gated(
+    config: RoundConfig = CONFIG,
+    spent: tuple[Any, ...] = (),
+    new: tuple[Any, ...] = (QUIET,),
+    ledger: tuple[LedgerEntry, ...] = (),
+    limits: Limits = WIDE,
+) -> str:
+    """The cause of the gate's refusal, or "" """
+    try:
+        budget.gate(config, spent, new, ledger, limits, BOOK, NOW)
+    except BudgetError as error:
+        return error.cause
+    return ""
+
+
+def test_a_quiet_attempt_passes_and_mode_none_is_not_judged() -> None:
+    assert gated() == ""
+    narrow = Mechanism(10, 1.0, 7, 2, 9)
+    assert gated(changed(mode="none"), new=(narrow,)) == ""
+    assert "too narrow" in gated(new=(narrow,))
+    assert "too narrow" in gated(new=(QUIET, narrow))
+
+
+def test_noise_that_could_wrap_is_refused() -> None:
+    assert "could pass t/2" in gated(new=(Mechanism(10, 1e30, 7, 2, 9),))
+
+
+def test_a_runs_epsilon_is_a_bound_on_all_that_was_spent() -> None:
+    two = composed_epsilon((QUIET, QUIET), CONFIG.delta)
+    exact = changed(epsilon=two)
+    assert gated(exact, spent=(QUIET,)) == ""
+    assert "above" in gated(changed(epsilon=math.nextafter(two, 0)), spent=(QUIET,))
+    assert "above" in gated(exact, spent=(QUIET,), new=(QUIET, QUIET))
+    assert "above" in gated(exact, spent=(QUIET, QUIET))
+
+
+def test_a_year_counts_what_was_reserved_or_rolled_back_within_it() -> None:
+    two = composed_epsilon((QUIET, QUIET), 1e-5)
+    just = Limits(epsilon_per_release=10.0, epsilon_per_year=two)
+    less = Limits(epsilon_per_release=10.0, epsilon_per_year=math.nextafter(two, 0))
+    year = 365 * 86400
+    for old in (entry((QUIET,)), entry((QUIET,), status="rolled-back"), entry((QUIET,), at=NOW - year + 1)):
+        assert gated(ledger=(old,), limits=just) == ""
+        assert "the year's ε" in gated(ledger=(old,), limits=less)
+    for free in (
+        entry((QUIET,), at=NOW - year),
+        entry((QUIET,), status="committed"),
+        entry((QUIET,), status="unprotected"),
+    ):
+        assert gated(ledger=(free,), limits=less) == ""
+    assert "the year's ε" in gated(ledger=(entry((QUIET, QUIET)),), limits=just)
+    assert "the year's ε" in gated(ledger=(entry((QUIET,)), entry((QUIET,))), limits=just)
+    other_delta = Limits(epsilon_per_release=10.0, epsilon_per_year=two, delta_per_year=1e-7)
+    assert "the year's ε" in gated(ledger=(entry((QUIET,)),), limits=other_delta)
+
+
+def test_the_years_own_numbers_are_told() -> None:
+    said = gated(limits=Limits(epsilon_per_release=10.0, epsilon_per_year=1e-3))
+    assert "the limit is 0.001 at δ = 1e-05" in said
+
+
+# --- local mode: the whole run at every attempt ---
+
+
+def test_in_local_mode_the_whole_run_is_judged_at_its_first_step() -> None:
+    """Two steps alone would pass: it is all that may still come that does not."""
+    terms = LOCAL.model_copy(update={"noise_multiplier": 1.5})
+    config = in_local_mode(max_attempts=90, local=terms)
+    _, steps = budget.local_mechanisms(config, terms, 7)
+    assert composed_epsilon((steps,), config.delta) < config.epsilon
+    assert composed_epsilon(budget.planned(config, terms, 7), config.delta) > config.epsilon
+    assert "above 1" in gated(config, new=(steps,))
+    quiet = in_local_mode(max_attempts=1)
+    assert gated(quiet, new=budget.local_mechanisms(quiet, LOCAL, 7)[1:]) == ""
+
+
+def test_in_local_mode_no_more_is_charged_than_was_judged() -> None:
+    config = in_local_mode(max_attempts=1, epsilon=50.0)
+    count, steps = budget.local_mechanisms(config, LOCAL, 7)
+    year = Limits(epsilon_per_release=60.0, epsilon_per_year=60.0)
+    full = (count, count, steps)  # one extra attempt, and two rounds: two counts and two steps at most
+    assert gated(config, spent=full, new=(steps,), limits=year) == ""
+    assert "not among those" in gated(config, spent=(*full, steps), new=(steps,), limits=year)
+    assert "not among those" in gated(config, spent=(count, count), new=(count,), limits=year)
+    assert "not among those" in gated(config, new=(QUIET,), limits=year)
+    for others in ({"sampling_rate": 0.06}, {"local_steps": 3}, {"noise_multiplier": 1.9}):
+        _, other = budget.local_mechanisms(config, LOCAL.model_copy(update=others), 7)
+        assert "not among those" in gated(config, new=(other,), limits=year)
+    _, fewer_members = budget.local_mechanisms(config, LOCAL, 5)
+    assert gated(config, new=(fewer_members,), limits=year) == ""  # each adds its own noise, whoever is there
+
+
+def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
+    config = in_local_mode(max_attempts=1, epsilon=50.0)
+    _, steps = budget.local_mechanisms(config, LOCAL, 7)
+    alone = composed_epsilon(budget.planned(config, LOCAL, 7), 1e-5)
+    just = Limits(epsilon_per_release=60.0, epsilon_per_year=alone)
+    assert gated(config, new=(steps,), limits=just) == ""
+    assert gated(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""
+    assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=1),), limits=just)
+    assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=4),), limits=just)
+
+
+# --- limits ---
+
+
+def public(n_max: int = 1000, members_max: int = 20) -> Any:
+    return SimpleNamespace(n_max=n_max, members_max=members_max)
+
+
+def checked(config: RoundConfig, made: Limits, roster: int = 8, **of_schema: int) -> str:
+    try:
+        made.check(config, roster, public(**of_schema))
+    except Refusal as refused:
+        return f"{refused.code}: {refused.cause}"
+    return ""
+
+
+def test_limits_unless_a_member_sets_them() -> None:
+    assert Limits().model_dump() == {
+        "minimum_cohort": 5,
+        "epsilon_per_release": 1.0,
+        "epsilon_per_year": 4.0,
+        "delta_per_year": 1e-5,
+        "delta_per_release": 1e-5,
+        "max_attempts": 3,
+        "minimum_colluders": None,
+        "allow_unprotected": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("minimum_cohort", [3], [2]),
+        ("epsilon_per_release", [1e-9, 1e9], [0.0, -1.0]),
+        ("epsilon_per_year", [1e-9, 1e9], [0.0, -1.0]),
+        ("delta_per_year", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
+        ("delta_per_release", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
+        ("max_attempts", [0], [-1]),
+        ("minimum_colluders", [1, None], [0]),
+    ],
+)
+def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert getattr(Limits.model_validate({name: value}), name) == value
+    for value in bad:
+        with pytest.raises(ValueError, match=name):
+            Limits.model_validate({name: value})
+    with pytest.raises(ValueError, match="extra"):
+        Limits.model_validate({"another": 1})
+    with pytest.raises(ValueError, match="frozen"):
+        Limits().max_attempts = 9  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("config", "made", "cause"),
+    [
+        ({}, {}, ""),
+        ({"epsilon": 1.0}, {"epsilon_per_release": 0.999}, "epsilon = 1 passes"),
+        ({"delta": 1e-6}, {"delta_per_release": 9e-7}, "delta = 1e-06 passes"),
+        ({"delta": 1e-6}, {"delta_per_release": 1e-6}, ""),
+        ({"max_attempts": 3}, {"max_attempts": 2}, "max_attempts = 3 passes"),
+        ({"colluders": 2}, {"minimum_colluders": 3}, "colluders = 2 is below this member's 3"),
+        ({"colluders": 2}, {"minimum_colluders": 2}, ""),
+        ({"colluders": 1}, {}, ""),
+        ({"cohort": NAMES[:4]}, {}, "A cohort of 4 is below this member's 5"),
+        ({"cohort": NAMES[:5]}, {}, ""),
+        ({"cohort": NAMES[:6]}, {"minimum_cohort": 7}, "below this member's 7"),
+        ({"cohort": NAMES[:4], "colluders": 1}, {"minimum_cohort": 3}, "below this member's 5"),  # ⌊8/2⌋ + 1
+        ({"cohort": NAMES[:5], "colluders": 4}, {"minimum_cohort": 3}, "below this member's 6"),  # c + 2
+        ({"mode": "none", "epsilon": 99.0, "delta": 0.5}, {"allow_unprotected": True}, ""),
+        ({"mode": "none"}, {}, "adds no noise"),
+        ({"mode": "none", "max_attempts": 4}, {"allow_unprotected": True}, "max_attempts = 4"),
+        ({"mode": "none", "cohort": NAMES[:4]}, {"allow_unprotected": True}, "below this member's 5"),
+    ],
+)
+def test_a_round_past_a_limit_is_refused(config: dict[str, object], made: dict[str, Any], cause: str) -> None:
+    found = checked(changed(**config), Limits(**made))
+    assert cause in found
+    assert found.startswith("limits: ") == bool(cause)
+
+
+def test_a_large_roster_asks_for_more_colluders() -> None:
+    many = tuple(f"m{i:03d}" for i in range(40))
+    config = changed(cohort=many, colluders=3)
+    assert default_colluders(40) == 4
+    assert "colluders = 3 is below this member's 4" in checked(config, Limits(), 40, members_max=40)
+    assert checked(changed(config, colluders=4), Limits(), 40, members_max=40) == ""
+    assert checked(config, Limits(minimum_colluders=3), 40, members_max=40) == ""
+
+
+def test_the_schema_bounds_members_and_delta() -> None:
+    assert checked(CONFIG, Limits(), members_max=8) == ""
+    assert "members = 8 passes" in checked(CONFIG, Limits(), members_max=7)
+    assert limits.largest_delta(cast("Any", public(n_max=1000))) == 1e-4
+    assert checked(CONFIG, Limits(), n_max=100_000) == ""  # 1/(10·n_max) is δ itself
+    assert "delta = 1e-06 passes" in checked(CONFIG, Limits(), n_max=100_001)
+
+
+def test_the_years_limit_is_the_last_that_passes() -> None:
+    Limits().check_year(4.0)
+    with pytest.raises(BudgetError, match="the limit is 4 at"):
+        Limits().check_year(math.nextafter(4.0, 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("minimum_cohort = 2", "minimum_cohort"),
+        ("other = 1", "other"),
+        ("=", "no TOML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_of_limits_that_cannot_be_used_says_why(text: str | None, cause: str, tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ArgumentError, match=cause) as caught:
+        limits.load(path)
+    assert str(path) in caught.value.cause
+
+
+def test_a_file_of_limits_is_read(tmp_path: Path) -> None:
+    (tmp_path / "limits.toml").write_text("minimum_cohort = 7\nallow_unprotected = true\n# größer\n", "utf-8")
+    assert limits.load(tmp_path / "limits.toml") == Limits(minimum_cohort=7, allow_unprotected=True)

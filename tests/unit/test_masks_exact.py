@@ -1,0 +1,252 @@
+"""Streams, masks, tags and canaries against plain integers and RFC primitives, word by word."""
+
+from itertools import combinations, product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from fedrepay.shared.errors import ArgumentError, ProtocolError
+from fedrepay.shared.secure_sum import ring, tag
+from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, pair_mask
+from fedrepay.shared.secure_sum.stream import uniform
+
+T46, T48, Q = 70368743669761, 281474976694273, 1152921504606830593
+SEED, CONTEXT = bytes(range(32)), attempt_context(1, 2, 3, bytes(32))
+NAMES = ("ada", "bob", "cyd")
+
+
+def derived(secret: bytes, label: str, info: bytes) -> bytes:
+    return HKDF(SHA256(), 32, None, b"fedrepay/" + label.encode() + b"\x00" + info).derive(secret)
+
+
+def slow_stream(key: bytes, modulus: int, count: int) -> list[int]:
+    encryptor = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()
+    found: list[int] = []
+    while len(found) < count:
+        word = int.from_bytes(encryptor.update(bytes(8)), "little") % (1 << modulus.bit_length())
+        if word < modulus:
+            found.append(word)
+    return found
+
+
+# --- streams ---
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 4, 5, (1 << 45) + 1, T46, T48, Q, (1 << 63) - 1])
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 1000])
+def test_a_stream_is_the_accepted_words_in_order(modulus: int, count: int) -> None:
+    """Half of the words are skipped for 2⁴⁵ + 1, none for 2 and 4 but their upper bits."""
+    found = uniform(SEED, modulus, count)
+    assert found.dtype == np.uint64
+    assert found.tolist() == slow_stream(SEED, modulus, count)
+
+
+@pytest.mark.parametrize("modulus", [T46, (1 << 45) + 1])
+def test_a_stream_of_many_blocks_is_one_stream(modulus: int) -> None:
+    found = uniform(SEED, modulus, 70_001)  # the cipher is fed 32,768 words at a time
+    assert found.tolist() == slow_stream(SEED, modulus, 70_001)
+
+
+# --- the ring ---
+
+
+def test_constants_of_the_ring() -> None:
+    assert (ring.N, ring.SLOTS, ring.VALUES, ring.COEFFICIENTS) == (4096, 4096, 4095, 8192)
+    assert (ring.Q, ring.SPECIAL_PRIME) == (Q, 1032193)
+    assert dict(ring.PLAIN_MODULI) == {46: T46, 48: T48}
+    assert dict(ring.MEMBERS_MAX) == {46: 1500, 48: 32}
+    assert (ring.plain_modulus(46), ring.plain_modulus(48)) == (T46, T48)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(46, 1500), (48, 32)])
+def test_from_one_member_to_the_most(bits: int, most: int) -> None:
+    for k in (1, most):
+        ring.check_cohort(bits, k)
+    for k in (-1, 0, most + 1):
+        with pytest.raises(ArgumentError, match=f"A sum of {k} members"):
+            ring.check_cohort(bits, k)
+    with pytest.raises(ArgumentError, match="of 47 bits"):
+        ring.check_cohort(47, 3)
+    with pytest.raises(ArgumentError, match="of 47 bits"):
+        ring.plain_modulus(47)
+
+
+@pytest.mark.parametrize(
+    ("values", "fields", "chunks"),
+    [(0, 1, 0), (1, 1, 1), (4095, 1, 1), (4096, 1, 2), (8190, 2, 1), (8191, 2, 2), (12285, 3, 1)],
+)
+def test_chunks(values: int, fields: int, chunks: int) -> None:
+    assert ring.chunk_count(values, fields) == chunks
+    if fields == 1:
+        assert ring.chunk_count(values) == chunks
+
+
+# --- masks ---
+
+
+def test_the_bytes_of_an_attempt() -> None:
+    config = bytes(range(32))
+    assert attempt_context(1, 2, 3, config) == bytes(7) + b"\1" + bytes(3) + b"\2" + bytes(3) + b"\3" + config
+    most = attempt_context((1 << 64) - 1, (1 << 32) - 1, (1 << 32) - 1, config)
+    assert most == b"\xff" * 16 + config
+    assert attempt_context(0, 0, 0, config) == bytes(16) + config
+    for numbers in ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (1 << 64, 0, 0), (0, 1 << 32, 0), (0, 0, 1 << 32)):
+        with pytest.raises(ProtocolError, match="are not numbers of a run"):
+            attempt_context(*numbers, config)
+    for length in (0, 31, 33):
+        with pytest.raises(ProtocolError, match=f"A config hash of {length} bytes"):
+            attempt_context(1, 2, 3, bytes(length))
+
+
+@pytest.mark.parametrize("t", [T46, T48])
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_a_pairs_mask_is_one_stream_of_its_secret_its_attempt_and_both_names(t: int, chunks: int) -> None:
+    low, high = bytes(32), b"\x01" * 32
+    key = derived(SEED, "mask", CONTEXT + low + high)
+    expected = slow_stream(key, t, chunks * 4096)
+    for pair in ((low, high), (high, low)):
+        mask = pair_mask(SEED, pair, CONTEXT, chunks, t)
+        assert mask.shape == (chunks, 4096)
+        assert mask.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("t", [T46, T48])
+def test_masks_of_higher_peers_are_added_and_of_lower_ones_subtracted(t: int) -> None:
+    mine = b"\x05" * 32
+    peers = {bytes([i]) * 32: bytes([9 + i]) * 32 for i in (1, 3, 7, 8)}
+    slots = np.random.default_rng(0).integers(0, t, (2, 4096), dtype=np.uint64)
+    slots[0, :3] = (0, 1, t - 1)
+    before = slots.copy()
+    masked = apply_masks(slots, mine, peers, CONTEXT, t)
+    assert np.array_equal(slots, before)
+    total = [int(value) for value in slots.ravel()]
+    for peer, secret in peers.items():
+        mask = slow_stream(derived(secret, "mask", CONTEXT + min(mine, peer) + max(mine, peer)), t, 2 * 4096)
+        sign = 1 if mine < peer else -1
+        total = [value + sign * part for value, part in zip(total, mask, strict=True)]
+    assert masked.shape == slots.shape
+    assert masked.ravel().tolist() == [value % t for value in total]
+
+
+def test_only_lower_peers_and_no_mask_at_a_slot_still_give_numbers_below_t() -> None:
+    """A subtracted mask of 0 leaves the slot as it is, and not at t."""
+    mine, peer, t = b"\x05" * 32, b"\x01" * 32, T46
+    slots = pair_mask(SEED, (mine, peer), CONTEXT, 1, t)
+    assert not apply_masks(slots, mine, {peer: SEED}, CONTEXT, t).any()
+
+
+def test_an_update_never_leaves_unmasked() -> None:
+    slots, mine = np.zeros((1, 4096), dtype=np.uint64), bytes(32)
+    for peers in ({}, {mine: SEED}, {mine: SEED, b"\x01" * 32: SEED}):
+        with pytest.raises(ProtocolError, match="cannot be masked"):
+            apply_masks(slots, mine, peers, CONTEXT, T46)
+
+
+# --- tags ---
+
+
+def ciphertexts(seed: int, chunks: int = 2) -> npt.NDArray[np.uint64]:
+    return np.random.default_rng(seed).integers(0, Q, (chunks, 8192), dtype=np.uint64)
+
+
+def number(seed: bytes, label: str, context: bytes, chunk: int, member: str, modulus: int) -> int:
+    key = derived(seed, label, context + chunk.to_bytes(4, "big") + member.encode())
+    return int.from_bytes(key, "big") % modulus
+
+
+def linear(chunk: npt.NDArray[np.uint64], index: int, seed: bytes = SEED, context: bytes = CONTEXT) -> int:
+    key = slow_stream(derived(seed, "tag", context + index.to_bytes(4, "big")), Q, 8192)
+    return sum(k * int(c) for k, c in zip(key, chunk, strict=True)) % Q
+
+
+@pytest.mark.parametrize("fill", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 40) - 1, 1 << 40, Q - 1, (1 << 60) - 1])
+def test_inner_products_are_exact(fill: int) -> None:
+    full = np.full(8192, fill, dtype=np.uint64)
+    other = np.random.default_rng(1).integers(0, Q, 8192, dtype=np.uint64)
+    for right in (full, other):
+        exact = sum(int(a) * int(b) for a, b in zip(full, right, strict=True)) % Q
+        assert tag.inner_product(full, right) == exact
+
+
+def test_a_tag_is_the_inner_product_with_the_cohorts_key_and_the_members_pad() -> None:
+    chunks = ciphertexts(2)
+    expected = [(linear(c, i) + number(SEED, "pad", CONTEXT, i, "ada", Q)) % Q for i, c in enumerate(chunks)]
+    assert tag.tags(SEED, CONTEXT, chunks, "ada") == expected
+    assert all(0 <= each < Q for each in expected)
+
+
+def cohort(names: tuple[str, ...] = NAMES) -> tuple[npt.NDArray[np.uint64], list[int]]:
+    """The sum of everybody's ciphertexts and tags."""
+    total, tags = np.zeros((2, 8192), dtype=object), [0, 0]
+    for seed, name in enumerate(names):
+        chunks = ciphertexts(seed)
+        total = (total + chunks.astype(object)) % Q
+        tags = [(a + b) % Q for a, b in zip(tags, tag.tags(SEED, CONTEXT, chunks, name), strict=True)]
+    return total.astype(np.uint64), tags
+
+
+def test_the_sum_of_the_cohort_verifies_and_nothing_else() -> None:
+    total, tags = cohort()
+
+    def holds(seed: bytes = SEED, context: bytes = CONTEXT, names: tuple[str, ...] = NAMES) -> bool:
+        return tag.verify(seed, context, names, total, tags)
+
+    assert holds()
+    assert holds(names=NAMES[::-1])
+    assert not holds(seed=bytes(32))
+    assert not holds(context=attempt_context(1, 2, 4, bytes(32)))
+    for fewer in (*combinations(NAMES, 2), (), (*NAMES, "dan"), (*NAMES, "ada")):
+        assert not holds(names=fewer)
+    for chunk, at in ((0, 0), (0, 8191), (1, 0), (1, 4096)):
+        moved = total.copy()
+        moved[chunk, at] = (int(moved[chunk, at]) + 1) % Q
+        assert not tag.verify(SEED, CONTEXT, NAMES, moved, tags)
+    assert not tag.verify(SEED, CONTEXT, NAMES, total[::-1], tags)
+
+
+@pytest.mark.parametrize("by", [-1, 1, Q, -Q])
+@pytest.mark.parametrize("chunk", [0, 1])
+def test_each_chunks_tag_counts_and_is_below_q(chunk: int, by: int) -> None:
+    total, tags = cohort()
+    tags[chunk] += by
+    assert not tag.verify(SEED, CONTEXT, NAMES, total, tags)
+
+
+def test_tags_are_as_many_as_chunks() -> None:
+    total, tags = cohort()
+    for wrong in (tags[:1], [*tags, 0], []):
+        assert not tag.verify(SEED, CONTEXT, NAMES, total, wrong)
+    assert tag.verify(SEED, CONTEXT, NAMES, total[:1], tags[:1])
+
+
+def test_a_tag_of_zero_is_a_tag() -> None:
+    """One coefficient is chosen so that the sum's tag is 0, and then Q − 1."""
+    total, tags = cohort()
+    key = slow_stream(derived(SEED, "tag", CONTEXT + bytes(4)), Q, 1)[0]
+    for wanted in (0, Q - 1):
+        moved = total.copy()
+        moved[0, 0] = (int(moved[0, 0]) + (wanted - tags[0]) * pow(key, -1, Q)) % Q
+        assert tag.verify(SEED, CONTEXT, NAMES, moved, [wanted, tags[1]])
+
+
+# --- canaries ---
+
+
+def test_canaries_and_their_sums() -> None:
+    """Whatever was asked before: sums are kept for a while, and under all that they depend on."""
+    contexts = (CONTEXT, attempt_context(1, 2, 4, bytes(32)))
+    asked = product(
+        (SEED, bytes(32)), contexts, (0, 1, 2), (NAMES, NAMES[:2], ("adab", "ob", "cyd")), (T46, T48)
+    )
+    for seed, context, chunk, names, t in asked:
+        expected = [number(seed, "canary", context, chunk, name, t) for name in names]
+        assert [tag.canary(seed, context, chunk, name, t) for name in names] == expected
+        assert tag.canary_sum(seed, context, chunk, names, t) == sum(expected) % t
+    assert tag._total(SEED, "pad", CONTEXT, 0, NAMES, T46) != tag._total(
+        SEED, "canary", CONTEXT, 0, NAMES, T46
+    )
