@@ -1,6 +1,7 @@
 """A member's long-term keys: made at the member, 0600, never sent."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,8 @@ class Identity:
             os.link(partial, path)  # whole or not at all, and never over an existing key
             partial.unlink()
         except OSError as error:
+            with suppress(OSError):  # never made
+                partial.unlink()
             raise StorageError(
                 f"The key file {path} cannot be written: {error.strerror}.", "Choose an empty folder."
             ) from error

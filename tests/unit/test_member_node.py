@@ -1,0 +1,294 @@
+"""`fedrepay member init`, `approve-roster`, `serve`, `node` and `coordinator init`, as their users run them."""
+
+import json
+import logging
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from fedrepay.client import limits, node_key, relay
+from fedrepay.client.identity import Identity
+from fedrepay.client.serving import journal, setup
+from fedrepay.client.snapshot import snapshot
+from fedrepay.client.store import MemberStore
+from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import Introduction, Ping, Reply, Signed
+from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.network.members import MemberSite
+from fedrepay.simulations.network.processes import Processes
+from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.prepare import Prepared, prepare
+from support import shop as shops
+from support.command import fedrepay
+from support.shop import Shop
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets allow no long ones."""
+    with tempfile.TemporaryDirectory(prefix="member") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return shops.make(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def prepared(shop: Shop) -> Prepared:
+    return prepare(shop.arguments(mode="none"))
+
+
+# --- init ---
+
+
+def test_init_makes_keys_that_are_its_own_and_says_what_to_send(folder: Path) -> None:
+    done = fedrepay("member", "init", "bank-a", "--folder", folder / "a")
+    assert done.code == 0, done.err
+    assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o700
+    for name in ("identity.key", node_key.PRIVATE):
+        assert stat.S_IMODE((folder / "a" / name).stat().st_mode) == 0o600
+    key = load_ssh_private_key((folder / "a" / node_key.PRIVATE).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    assert key.curve.name == "secp384r1", "the curve that Flower takes"
+    entry = setup.identity(folder / "a").entry()
+    assert entry.node == node_key.public(folder / "a") != b""
+    written = json.loads((folder / "a" / "entry.json").read_text())
+    assert written == {
+        "name": "bank-a",
+        "signing": entry.signing.hex(),
+        "sealing": entry.sealing.hex(),
+        "node": entry.node.hex(),
+    }
+    assert "node.pub" in done.out
+
+
+def test_init_never_writes_over_a_key_and_takes_names_of_the_roster_only(folder: Path) -> None:
+    assert fedrepay("member", "init", "bank-a", "--folder", folder / "a").code == 0
+    before = {path.name: path.read_bytes() for path in (folder / "a").iterdir()}
+    again = fedrepay("member", "init", "bank-b", "--folder", folder / "a")
+    assert again.code == StorageError.exit_code
+    assert {path.name: path.read_bytes() for path in (folder / "a").iterdir()} == before
+    assert fedrepay("member", "init", "../bank", "--folder", folder / "b").code == ArgumentError.exit_code
+    assert not (folder / "b").exists()
+
+
+def test_a_damaged_public_key_is_a_typed_error(folder: Path) -> None:
+    setup.create("a", folder / "a")
+    (folder / "a" / node_key.PUBLIC).write_text("ssh-rsa nonsense")
+    with pytest.raises(StorageError, match=r"node\.pub"):
+        setup.identity(folder / "a")
+
+
+# --- the roster's words ---
+
+WORDS = [
+    "legal",
+    "winner",
+    "thank",
+    "year",
+    "wave",
+    "sausage",
+    "worth",
+    "useful",
+    "legal",
+    "winner",
+    "thank",
+    "yellow",
+]
+
+
+def test_approved_words_stand_in_the_member_s_store(folder: Path) -> None:
+    setup.create("a", folder / "a")
+    done = fedrepay("member", "approve-roster", *[word.upper() for word in WORDS], "--folder", folder / "a")
+    assert done.code == 0, done.err
+    assert MemberStore(folder / "a", lambda: 0.0).fact("approved_code") == " ".join(WORDS).encode()
+
+
+@pytest.mark.parametrize("words", [WORDS[:11], [*WORDS[:11], "zoo"], [*WORDS[:11], "notaword"]])
+def test_misspelt_words_approve_nothing(folder: Path, words: list[str]) -> None:
+    setup.create("a", folder / "a")
+    done = fedrepay("member", "approve-roster", *words, "--folder", folder / "a")
+    assert done.code == ArgumentError.exit_code
+    assert MemberStore(folder / "a", lambda: 0.0).fact("approved_code") is None
+
+
+def test_the_log_shows_the_words_of_a_roster_that_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
+    identities = [Identity.create(name) for name in ("a", "b", "c")]
+    roster = Roster.of([each.entry() for each in identities], keys.public_bytes(Identity.create("x").signing))
+    start = Signed.make(identities[0].signing, Ping(run=1, round=0))
+    body = Introduction(roster=roster.encode(), start=start, hellos=()).encode()
+    refused = Reply(kind="refused", code="roster", cause="not approved").encode()
+    with caplog.at_level(logging.INFO):
+        assert journal.noted(lambda *_: refused)("introduce", body, b"") == refused
+        assert roster.code() in caplog.text
+        caplog.clear()
+        assert journal.noted(lambda *_: refused)("introduce", b"garbage", b"") == refused
+        assert "cannot be read" in caplog.text
+        caplog.clear()
+        journal.noted(lambda *_: Reply(kind="ok", body=b"secret").encode())("seed", b"", b"")
+    assert "seed: ok, 6 bytes" in caplog.text
+    assert "secret" not in caplog.text
+
+
+# --- serve ---
+
+
+def test_rows_written_for_a_member_are_the_rows_it_reads(shop: Shop, prepared: Prepared, folder: Path) -> None:
+    party = prepared.parties[0]
+    plan = make_plan(shop.arguments(mode="none"), prepared.book, 4)
+    allowed = Consortium(Folder(folder / "run"), prepared.book, prepared.parties, plan).limits()
+    with Processes(folder / "logs") as processes:
+        site = MemberSite(party.name, folder / "m", processes)
+        site.prepare(prepared.book, party.train, allowed)
+    mine = folder / "m"
+    sources = setup.Sources(
+        mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
+    )
+    served = setup.member(folder / "m", sources, lambda *_: None)
+    rows, digest = served._rows()
+    expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
+    assert np.array_equal(rows.codes, expected.codes)
+    assert digest == expected_digest
+    assert served._limits == allowed
+    assert limits.load(folder / "m" / "limits.toml").minimum_cohort == 3
+
+
+def serve(shop: Shop, folder: Path) -> "subprocess.Popen[str]":
+    files = ["--schema", shop.schema, "--data", shop.data, "--mapping", shop.mapping]
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedrepay", "member", "serve", "--folder", str(folder), *map(str, files)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until_serving(process: "subprocess.Popen[str]") -> str:
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if "Serving at" in line:
+            return said
+    raise AssertionError(said)
+
+
+def test_serve_answers_one_process_a_folder_and_ends_cleanly_on_ctrl_c(shop: Shop, folder: Path) -> None:
+    setup.create("a", folder / "a")
+    with serve(shop, folder / "a") as process:
+        until_serving(process)
+        socket = folder / "a" / "member.sock"
+        assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+        answer = Reply.decode(relay.deliver(f"unix:{socket}", "ping", Ping(run=1, round=0).encode(), b""))
+        assert answer.kind == "ok"
+        refused = Reply.decode(relay.deliver(f"unix:{socket}", "round", b"garbage", b""))
+        assert refused.kind == "refused"
+        second = fedrepay("member", "serve", "--folder", folder / "a", "--schema", shop.schema)
+        assert second.code == ArgumentError.exit_code
+        assert "Another process serves" in second.err
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert "nothing is lost" in process.stderr.read()
+    assert not socket.exists()
+
+
+def test_a_killed_serve_is_started_again_and_ends_on_sigterm(shop: Shop, folder: Path) -> None:
+    setup.create("a", folder / "a")
+    with serve(shop, folder / "a") as process:
+        until_serving(process)
+        process.kill()
+    assert (folder / "a" / "member.sock").exists()
+    with serve(shop, folder / "a") as process:
+        until_serving(process)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_bad_rows_are_refused_before_anybody_is_served(shop: Shop, folder: Path) -> None:
+    setup.create("a", folder / "a")
+    lines = shop.data.read_text().splitlines()
+    bad = folder / "bad.csv"
+    bad.write_text("\n".join([*lines[:50], lines[50].replace(lines[50].split(";")[3], "unheard")]) + "\n")
+    options = ("--folder", folder / "a", "--schema", shop.schema, "--data", bad, "--mapping", shop.mapping)
+    done = fedrepay("member", "serve", *options)
+    assert done.code == 4
+    assert "check-data" in done.err
+    assert not (folder / "a" / "member.sock").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("minimum_cohort = 2", "minimum_cohort = 2"),
+        ("epsilon = 1", "epsilon"),
+        ("minimum_cohort", "no TOML"),
+        ('allow_unprotected = "perhaps"', "allow_unprotected"),
+    ],
+)
+def test_limits_out_of_bounds_or_unknown_are_named(folder: Path, text: str, words: str) -> None:
+    (folder / "limits.toml").write_text(text)
+    with pytest.raises(ArgumentError, match=words):
+        limits.load(folder / "limits.toml")
+
+
+# --- node and coordinator ---
+
+
+def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:
+    options = ("--folder", folder, "--superlink", "127.0.0.1:1", "--certificates", folder / "ca.pem")
+    done = fedrepay("member", "node", *options)
+    assert done.code == ArgumentError.exit_code
+    assert "member init" in done.err
+
+
+def test_a_coordinator_is_made_once_and_shows_its_commands(folder: Path) -> None:
+    made = fedrepay("coordinator", "init", "--folder", folder / "c", "--host", "consortium.example")
+    assert made.code == 0, made.err
+    said = " ".join(made.out.split())
+    for part in (
+        "flower-superlink",
+        "flower-superexec",
+        "--enable-supernode-auth",
+        "--isolation process",
+        "FLWR_HOME=",
+    ):
+        assert part in said
+    assert "127.0.0.1" in said
+    for name in ("coordinator.key", "server.key", "ca.key", "superexec.secret"):
+        assert stat.S_IMODE((folder / "c" / name).stat().st_mode) == 0o600
+    again = fedrepay("coordinator", "init", "--folder", folder / "c")
+    assert again.code == ArgumentError.exit_code
+
+
+def test_train_without_a_superlink_says_so_and_keeps_its_plan(shop: Shop, folder: Path) -> None:
+    assert fedrepay("coordinator", "init", "--folder", folder / "c").code == 0
+    options = (
+        "--folder",
+        folder / "c",
+        "--schema",
+        shop.schema,
+        "--members",
+        "3",
+        "--superlink",
+        "127.0.0.1:9",
+    )
+    done = fedrepay("coordinator", "train", *options)
+    assert done.code == 10
+    assert "No SuperLink answers at 127.0.0.1:9" in " ".join(done.err.split())
+    again = fedrepay("coordinator", "train", *options)
+    assert "Run 1 goes on." in again.err
