@@ -20,8 +20,8 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
-ENGINES = ("faithful", "flower")
-"""In one process, or over a Flower network on this machine (``simulations/network/``)."""
+ENGINES = ("faithful", "flower", "batched")
+"""In one process, over a Flower network on this machine (``simulations/network/``), or the sums without a protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,12 @@ class RunArguments:
         if self.mode not in ("distributed", "local", "none"):
             raise ArgumentError(f"--mode {self.mode} is unknown.", "Choose distributed, local or none.")
         if self.engine not in ENGINES:
-            raise ArgumentError(f"--engine {self.engine} is unknown.", f"Choose {' or '.join(ENGINES)}.")
+            raise ArgumentError(f"--engine {self.engine} is unknown.", f"Choose {', '.join(ENGINES)}.")
+        if self.engine == "batched" and (self.mode == "local" or self.drop):
+            raise ArgumentError(
+                "--engine batched runs neither --mode local nor --drop: no member acts in it.",
+                "Leave one out.",
+            )
         if not 0 < self.epsilon <= 1000:
             raise ArgumentError(
                 f"--epsilon {self.epsilon:g} is outside (0, 1000].",

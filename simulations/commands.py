@@ -137,7 +137,8 @@ def simulate(
         str,
         typer.Option(
             help="faithful (one process), or flower: the same apps on Flower's own SuperLink and SuperNodes over TLS, "
-            "every party a process; at most 32 members, no transcript."
+            "every party a process; at most 32 members, no transcript; or batched: the sums computed together, for "
+            "research: no protocol runs, nothing is protected between members, no release is written."
         ),
     ] = "faithful",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a summary.")] = False,

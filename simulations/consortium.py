@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from flwr.app import Context, RecordDict
 
@@ -60,6 +61,7 @@ class Consortium:
         model: the torch module every member is configured with, in local mode.
     """
 
+    engine: ClassVar[str] = "faithful"
     folder: Folder
     book: CodeBook
     parties: Sequence[Party]

@@ -22,13 +22,16 @@ from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations.arguments import RunArguments, write_atomically
 from fedrepay.simulations.attacks import subtract
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.engines.batched import BatchedConsortium
 
 VERSION = 2
 PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
 
 
 def export_release(consortium: Consortium) -> Release:
-    """Copy the opened release from the first member that stored it to ``DIR/release``."""
+    """Copy the opened release from the first member that stored it to ``DIR/release``; a batched run has none to copy."""
+    if isinstance(consortium, BatchedConsortium):
+        return consortium.result()
     for party in consortium.parties:
         stored = consortium.store(party.name).release()
         if stored is not None:
@@ -42,6 +45,8 @@ def export_release(consortium: Consortium) -> Release:
 
 def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Charged, ...]]:
     """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
+    if isinstance(consortium, BatchedConsortium):
+        return list(consortium.opened.mechanisms) if consortium.opened else []
     run = consortium.plan.run
     for party in consortium.parties:
         store = consortium.store(party.name)
@@ -60,6 +65,7 @@ def run_figures(
     done = len(release.sums)
     return {
         "version": VERSION,
+        "engine": consortium.engine,
         "privacy": release.statement,
         "rounds": len(release.sums),
         "attempts": release.card["attempts"],

@@ -128,7 +128,8 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
     table.add_row("Sent by a member", f"{metrics['bytes_up_per_member'] / 1e6:.2f} MB")
     console.print(table)
     console.print(f"Report:  {folder.report}")
-    console.print(f"Release: {folder.release}")
+    if metrics["engine"] != "batched":
+        console.print(f"Release: {folder.release}")
 
 
 def _rows(auc: dict[str, Any]) -> dict[str, str]:

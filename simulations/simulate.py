@@ -132,6 +132,11 @@ class _Work:
             return NetworkConsortium(
                 self.folder, book, parties, plan, drops, watch=self.screen.happened, model=model
             )
+        if self.facts["engine"] == "batched":
+            from fedrepay.simulations.engines.batched import BatchedConsortium  # noqa: PLC0415
+
+            self.screen.note("[yellow]--engine batched: no protocol runs; it writes no release.[/]")
+            return BatchedConsortium(self.folder, book, parties, plan)
         return Consortium(
             self.folder,
             book,

@@ -1,7 +1,7 @@
 """What privacy costs in AUC on the shipped data: same splits, same columns, for every model.
 
-The federated figures sum integers in the clear, with the members' shares of noise drawn from seeded
-streams so that they can be repeated; ``tests/e2e`` shows that the protocol opens exactly these sums.
+The federated figures are the batched engine's, with the members' shares of noise drawn from seeded streams so
+that they can be repeated; ``tests/e2e`` shows that the protocol opens exactly these sums.
 How the training rows are split among members does not change a sum, only how many shares of noise are in it.
 """
 
@@ -18,8 +18,6 @@ from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.scoring.score import probability
-from fedrepay.client.seal import add_noise
-from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
@@ -27,6 +25,7 @@ from fedrepay.simulations import baselines, figures
 from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 from fedrepay.simulations.bench.page import curve, table
 from fedrepay.simulations.bench.peers.start import measured
+from fedrepay.simulations.engines import clear
 from fedrepay.simulations.measure import labels, raw
 from fedrepay.simulations.split import split_members, split_test
 
@@ -114,21 +113,22 @@ def alone(given: Part, seed: int) -> float:
 
 
 def federated(given: Part, epsilon: float | None, members: int, colluders: int, seed: int) -> float:
-    """AUC of one run: the learner's own sums, with every member's share of noise; ε None is mode none."""
+    """AUC of one run of the batched engine with seeded shares of noise; ε None is mode none."""
     learner = make_learner("dp-newton", given.book, ROUNDS)
-    sums = learner.segments()
-    state = learner.start()
-    for index in range(ROUNDS):
-        exact = given.gram if index == 0 else learner.contribution(index, state, given.rows)
-        mechanisms: tuple[Mechanism, ...] = ()
-        if epsilon is not None:
-            mu = target_mu(epsilon, DELTA, most_draws(sums, members, ATTEMPTS))
-            mechanisms = plan_attempt(mu, sums, range(index), index, members, colluders)
-        opened = exact
-        for member in range(members):
-            stream = SeededEntropy(f"{seed} {member} {index} {epsilon}".encode())
-            opened = add_noise(opened, mechanisms, stream)
-        state = learner.step(index, state, opened, mechanisms)
+    sums = clear.together(learner, given.rows)
+    mechanisms: clear.Charged = ((),) * ROUNDS
+    if epsilon is not None:
+        terms = {"epsilon": epsilon, "delta": DELTA}
+        mechanisms = clear.planned(
+            learner, **terms, members=members, colluders=colluders, max_attempts=ATTEMPTS
+        )
+    state = clear.run(
+        learner,
+        lambda index, state: given.gram if index == 0 else sums(index, state),
+        mechanisms,
+        members,
+        lambda member, index: SeededEntropy(f"{seed} {member} {index} {epsilon}".encode()),
+    ).state
     return score(labels(given.test), probability(given.book, state.weights[0], given.test.codes))
 
 

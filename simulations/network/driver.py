@@ -7,6 +7,7 @@ them. What runs are the members' and the operator's own commands.
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fedrepay.client.serving import setup
 from fedrepay.client.store import MemberStore
@@ -49,6 +50,7 @@ class NetworkConsortium(Consortium):
         watch: told of every event of the run.
     """
 
+    engine: ClassVar[str] = "flower"
     watch: Callable[[Event], None] = field(default=lambda _event: None)
     _down: int = field(default=0, init=False)
 

@@ -69,6 +69,17 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """(headline, explanation) of everything that must be seen in red."""
     found = []
     privacy = metrics["privacy"]
+    if metrics.get("engine") == "batched":
+        found.append(
+            (
+                "No protocol ran: the sums were computed together",
+                (
+                    "This run (engine “batched”) has the right sums and the right noise, for research. No key, mask, "
+                    "ciphertext or signature was made, so nothing was protected between members, nothing is claimed, "
+                    "no release was written, and what this page says of messages and of who saw what did not happen."
+                ),
+            )
+        )
     if privacy["mode"] == "none":
         found.append(
             (
@@ -89,7 +100,7 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                 ),
             )
         )
-    elif privacy["not_private"] is not None:
+    elif privacy["not_private"] is not None and not found:
         found.append(("Not private", f"Reason: {privacy['not_private']}. “recommend” refuses its release."))
     cohort = metrics["smallest_cohort"]
     if cohort < SMALL_COHORT:
