@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -30,22 +31,56 @@ class Running:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
 
     def end(self) -> None:
-        """SIGTERM; SIGINT, by which uvicorn waits for no connection; SIGKILL; nothing where it has ended already."""
-        if self.process.poll() is not None:
-            return
-        for number, seconds in ((signal.SIGTERM, SOON), (signal.SIGINT, PATIENCE)):
-            self.process.send_signal(number)
-            try:
-                self.process.wait(seconds)
+        """End it and what it has started; nothing where that has ended already.
+
+        SIGTERM; SIGINT, by which uvicorn waits for no connection; SIGKILL. Its children are in its own group.
+        """
+        for number, seconds in (
+            (signal.SIGTERM, SOON),
+            (signal.SIGINT, PATIENCE),
+            (signal.SIGKILL, PATIENCE),
+        ):
+            if self._gone(0.0):
+                break
+            os.kill(self.process.pid, number)
+            if self._gone(seconds):
+                break
+        group = self.process.pid  # still its leader's, as nobody has taken its exit status
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(group, number)
+            self.process.wait()
+            if _empty(group, SOON):
                 return
-            except subprocess.TimeoutExpired:
-                continue
-        self.kill()
 
     def kill(self) -> None:
-        """As a crash would end it."""
+        """As a crash would end it: alone."""
         self.process.kill()
         self.process.wait()
+
+    def _gone(self, seconds: float) -> bool:
+        """Whether it ends within that time; its exit status is left where it is."""
+        if self.process.returncode is not None:
+            return True
+        deadline = time.monotonic() + seconds
+        while os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def _empty(group: int, seconds: float) -> bool:
+    """Whether a process group is empty within that time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
 
 
 class Processes:
@@ -75,7 +110,7 @@ class Processes:
             ending = list(reversed(self._running))
             for each in ending:
                 if each.name.startswith("node") and each.process.poll() is None:
-                    each.process.terminate()  # all at once: each takes a second or two
+                    os.kill(each.process.pid, signal.SIGTERM)  # all at once: each takes a second or two
             for each in ending:
                 each.end()
         finally:

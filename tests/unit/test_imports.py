@@ -13,7 +13,7 @@ import fedrepay
 PACKAGE = Path(fedrepay.__file__).parent
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 LINT = Path(sys.executable).with_name("lint-imports")
-HEAVY = {"duckdb", "tenseal", "flwr", "sqlalchemy", "scipy", "sklearn", "dp_accounting"}
+HEAVY = {"duckdb", "tenseal", "flwr", "sqlalchemy", "scipy", "sklearn", "dp_accounting", "starlette", "httpx"}
 
 SIDES = "shared knows neither side"
 PURE = "shared is pure: no flwr, no database, no clock, no TenSEAL"
@@ -94,6 +94,8 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         (BLIND, "shared/secure_sum/ring.py", "import torch"),
         (OWN, "client/seal.py", "from fedrepay.client.plans.deciding.personal import Personal"),
         (OWN, "client/learning/contribution.py", "from fedrepay.client.plans.files import accounts"),
+        (OWN, "client/serving/door.py", "from fedrepay.client.plans.files import accounts"),
+        (BLIND, "server/network/front.py", "import torch"),
         (ONE, "client/guard.py", "import tenseal"),
         (ONE, "simulations/measure.py", "def late() -> None:\n    from tenseal import context"),
     ],
@@ -131,6 +133,8 @@ def loaded_by(program: str) -> set[str]:
         "member check-data --help",
         "member recommend --help",
         "rules diff --help",
+        "member serve --help",
+        "coordinator train --help",
     ],
 )
 def test_help_loads_nothing_heavy(words: str) -> None:
