@@ -35,6 +35,7 @@ from fedrepay.shared.trust.wire import (
     Written,
 )
 
+_ENDING = ("tag", "canary", "rollback")
 _AT_HOME = "The member's own log says why."
 """Errors other than refusals may name paths, data or other runs: they stay at the member."""
 log = logging.getLogger(__name__)
@@ -78,6 +79,9 @@ class Member:
         self._model = model
         self._ceremony = Ceremony(identity, store, self._entropy)
         self._session: Session | None = None
+        self._ended: tuple[bytes, str] | None = (
+            None  # the epoch (by this member's nonce) and why, also unstored
+        )
 
     def approve_roster(self, code: str) -> None:
         """The twelve words that people at the members compared out of band."""
@@ -92,8 +96,7 @@ class Member:
             if self._session is not None:
                 self._session.rest()
         except Refusal as refusal:
-            if refusal.code in ("tag", "canary", "rollback") and not self._store.fact("blocked"):
-                self._store.remember(blocked=refusal.code.encode())
+            self._end_epoch(refusal)
             reply = Reply(kind="refused", code=refusal.code, cause=refusal.cause)
         except BudgetError as error:
             log.warning("%s: %s", kind, error)
@@ -105,6 +108,17 @@ class Member:
             log.exception("%s", kind)
             reply = Reply(kind="refused", code="internal", cause=_AT_HOME)
         return reply.encode()
+
+    def _end_epoch(self, refusal: Refusal) -> None:
+        """After these refusals this member takes no further part; also where the disk is too full to store that."""
+        if refusal.code not in _ENDING:
+            return
+        try:
+            if not self._store.fact("blocked"):
+                self._ended = (self._ceremony.state().nonce, refusal.code)
+                self._store.remember(blocked=refusal.code.encode())
+        except FedrepayError as error:
+            log.warning("%s: %s", refusal.code, error)
 
     def _dispatch(self, kind: str, shared: bytes, own: bytes) -> Reply:
         if kind == "ping":
@@ -142,9 +156,11 @@ class Member:
     # --- rounds ---
 
     def _open_session(self) -> Session:
-        blocked = self._store.fact("blocked")
+        blocked = (self._store.fact("blocked") or b"").decode()
+        if not blocked and self._ended is not None and self._ended[0] == self._ceremony.state().nonce:
+            blocked = self._ended[1]
         if blocked:
-            raise Refusal("rollback", f"This epoch ended at this member ({blocked.decode()}).")
+            raise Refusal("rollback", f"This epoch ended at this member ({blocked}).")
         if self._session is None:
             self._session = Session(
                 self._identity.name,

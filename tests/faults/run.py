@@ -1,0 +1,107 @@
+"""``make faults``: worlds until 50,000 faults were injected; SEED=N plays one world, LIMIT=n its first n faults.
+
+Prints worlds, faults by kind, where processes died, and how runs ended. Exit code 1: an invariant broke, or a
+write point of the enumerated lists was never died at.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from multiprocessing import get_context
+from time import monotonic
+
+from support.faultworld.faults import KINDS, TARGETS, UNREACHED
+from support.faultworld.replay import Failure, play, shrunk
+from support.faultworld.world import Outcome
+
+WANTED = 50_000
+SECONDS = 14 * 60.0
+
+
+def main() -> int:
+    """Play worlds and say what happened."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, help="play this world alone")
+    parser.add_argument("--limit", type=int, help="stop its faults after so many")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--faults", type=int, default=WANTED, help="faults to inject")
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args()
+    if asked.seed is not None:
+        return _one(asked.seed, asked.limit)
+    outcomes: list[Outcome] = []
+    faults, begun = 0, monotonic()
+    with get_context("spawn").Pool(asked.processes) as pool:
+        for result in pool.imap_unordered(play, _seeds(asked.first, begun), chunksize=4):
+            if isinstance(result, Failure):
+                print(shrunk(result))
+                return 1
+            outcomes.append(result)
+            faults += sum(result.faults.values())
+            if faults >= asked.faults or monotonic() - begun > SECONDS:
+                break
+        pool.terminate()
+    print(summary(outcomes))
+    return 0 if faults >= asked.faults and not missed(outcomes) else 1
+
+
+def _seeds(first: int, begun: float) -> Iterator[int]:
+    for seed in count(first):
+        if monotonic() - begun > SECONDS:
+            return
+        yield seed
+
+
+def _one(seed: int, limit: int | None) -> int:
+    result = play(seed, limit)
+    if isinstance(result, Failure):
+        print(result if limit is not None else shrunk(result))
+        return 1
+    print(summary([result]))
+    print(f"trace {result.trace}")
+    return 0
+
+
+def missed(outcomes: list[Outcome]) -> list[tuple[str, str, str]]:
+    """Write points at which nobody died."""
+    died = {target for outcome in outcomes for target in outcome.killed}
+    return [target for target in TARGETS if target not in died | UNREACHED]
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """What all these worlds met."""
+    faults: Counter[str] = Counter()
+    killed: Counter[tuple[str, str, str]] = Counter()
+    stops: Counter[str] = Counter()
+    refusals: Counter[str] = Counter()
+    for outcome in outcomes:
+        faults += outcome.faults
+        killed += outcome.killed
+        stops += outcome.stops
+        refusals += outcome.refusals
+    lines = [
+        f"{len(outcomes)} worlds, {sum(faults.values()):,} faults, no invariant broken",
+        f"messages {sum(o.messages for o in outcomes):,}, runs {sum(o.runs for o in outcomes):,}, "
+        f"lives of the coordinator {sum(o.lives for o in outcomes):,}, "
+        f"releases {sum(o.releases for o in outcomes):,}",
+        "faults by kind:",
+        *(f"  {kind:24} {faults[kind]:7,}" for kind in KINDS),
+        "deaths at each write (inside the commit, after it):",
+    ]
+    for who, point in dict.fromkeys((who, point) for who, point, _ in TARGETS):
+        inside, after = (killed[who, point, moment] for moment in ("commit", "committed"))
+        lines.append(f"  {who:12} {point:24} {inside:6,} {after:6,}")
+    lines += [
+        "stops: " + ", ".join(f"{kind} {number:,}" for kind, number in sorted(stops.items())),
+        "refusals: " + ", ".join(f"{code} {number:,}" for code, number in sorted(refusals.items())),
+        f"attempts answered again by stores that had forgotten them, undiscovered: "
+        f"{sum(o.twice for o in outcomes)}",
+        f"write points never died at: {len(missed(outcomes))} of {len(TARGETS)}",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

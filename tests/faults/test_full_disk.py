@@ -1,0 +1,42 @@
+"""The disk is full at the moment a member must remember that an epoch has ended for it."""
+
+from pathlib import Path
+
+from fedrepay.client.store import MemberStore
+from support.adversary import due, last_sum, opened, say, with_sum
+from support.faultworld.disk import full
+from support.world import World
+
+
+class FullWorld(World):
+    """Nobody can store that an epoch is over while ``full``."""
+
+    full = False
+
+    def store(self, name: str) -> MemberStore:
+        return MemberStore(self.folder / name, lambda: 1.8e9, self.writes)
+
+    def writes(self, point: str, moment: str) -> None:
+        if self.full and (point, moment) == ("remember blocked", "commit"):
+            raise full()
+
+
+def test_a_failed_tag_ends_the_epoch_also_where_the_disk_is_too_full_to_say_so(tmp_path: Path) -> None:
+    """Found in a world: the full disk was raised past the member's door, and the epoch went on."""
+    world = FullWorld(tmp_path, size=3, mode="none")
+    world.until("round", 1)
+    honest, own = due(world, "m0")
+    payload = bytearray(last_sum(honest).payload)
+    payload[100] ^= 1
+    changed = with_sum(honest, {"payload": bytes(payload)})
+    world.full = True
+    assert say(world, "m0", "round", changed, own).code == "tag"
+    for _ in range(2):  # else every full disk is one more question to a decryption oracle
+        assert say(world, "m0", "round", honest, own).code == "rollback"
+        assert opened(world, "m0") == []
+        assert not world.store("m0").fact("blocked")
+    world.full = False
+    assert say(world, "m0", "round", honest, own).code == "rollback"
+    assert world.store("m0").fact("blocked")  # stored as soon as there was room
+    world.members["m0"] = world.member("m0")
+    assert say(world, "m0", "round", honest, own).code == "rollback"

@@ -1,0 +1,181 @@
+"""Whole consortia from a seed, with faults of every kind: what must hold, holds after every step.
+
+Each world is ``support.faultworld``: real members, coordinator, stores and messages; the wire, the disks, the clocks
+and the processes fail as the seed says. A seed that fails prints how to play it again.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import sqlalchemy as sa
+
+from fedrepay.client import guard, session, tables
+from fedrepay.client import store as client_store
+from fedrepay.client.he import GroupContext
+from fedrepay.client.member import Member
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.packing import Packing
+from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
+from support.faultworld.disk import FaultStore
+from support.faultworld.invariants import Violation
+from support.faultworld.replay import Failure, play, shrunk
+from support.faultworld.world import FaultWorld
+
+CHUNKS, WORLDS = 10, 500
+Patch = pytest.MonkeyPatch
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_in_every_world_what_must_hold_holds_after_every_step(chunk: int) -> None:
+    faults: Counter[str] = Counter()
+    for seed in range(chunk, WORLDS, CHUNKS):
+        result = play(seed)
+        if isinstance(result, Failure):
+            pytest.fail(str(shrunk(result)), pytrace=False)
+        faults += result.faults
+        assert result.releases >= 1
+    assert sum(faults.values()) > 5 * WORLDS / CHUNKS
+    assert len(faults) > 15
+
+
+# --- the same seed, the same world ---
+
+
+@pytest.mark.parametrize("seed", [4, 7, 19])
+def test_a_seed_gives_the_same_world_twice_and_in_another_process(seed: int) -> None:
+    """Seeds 7 and 19: real BFV, whose own randomness must steer nothing, and noise."""
+    first, second = FaultWorld(seed).play(), FaultWorld(seed).play()
+    assert first.trace == second.trace
+    tests = Path(__file__).parents[1]
+    other = subprocess.run(
+        [sys.executable, "-m", "faults.run", "--seed", str(seed)],
+        cwd=tests,
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(tests)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert f"trace {first.trace}" in other.stdout
+
+
+def test_other_seeds_and_fewer_faults_give_other_worlds() -> None:
+    traces = {FaultWorld(seed).play().trace for seed in (4, 5, 6)} | {FaultWorld(4, limit=3).play().trace}
+    assert len(traces) == 4
+    assert sum(FaultWorld(4, limit=3).play().faults.values()) == 3
+
+
+# --- controls: with one defence off, the worlds find out ---
+
+
+def without_the_write_ahead_charge(patch: Patch) -> None:
+    def charge(store: FaultStore, *_charge: object, **facts: bytes) -> None:
+        store._guarded(lambda c: client_store._put(c, facts))
+        store.forget()
+
+    patch.setattr(FaultStore, "charge", charge)
+
+
+def without_the_monotone_counter(patch: Patch) -> None:
+    patch.setattr(guard, "check_monotone", lambda *_: None)
+
+
+def without_headers_and_tag(patch: Patch) -> None:
+    """Nor the canary, which would find the crudest changes."""
+
+    def opened(group: GroupContext, *rest: object) -> npt.NDArray[np.int64]:
+        _seed, _context, members, payload, tags, n_values, packing = rest
+        slots = group.decrypt(coefficients(payload, len(tags)))  # type: ignore[arg-type]
+        return cast("Packing", packing).unpack(slots, len(members), n_values)  # type: ignore[arg-type]
+
+    patch.setattr(session, "open_sum", opened)
+    patch.setattr(session, "verify_sum", lambda *_: None)
+    patch.setattr(guard, "_check_headers", lambda *_: None)
+
+
+def without_the_check_for_a_rollback(patch: Patch) -> None:
+    patch.setattr(guard, "rolled_back", lambda *_: None)
+
+
+def with_openings_that_a_message_can_undo(patch: Patch) -> None:
+    """A member that believes the coordinator's list more than its own record of what it has opened."""
+    answer = Member._round
+
+    def believing(member: Member, shared: bytes, own: bytes) -> object:
+        try:
+            config = RoundConfig.decode(RoundRequest.decode(shared).config.body)
+        except ProtocolError:
+            return answer(member, shared, own)
+        done = [each.attempt for each in config.history if each.completed]
+        rows = tables.OPENINGS.c
+        undo = sa.delete(tables.OPENINGS).where(rows.run == config.run, rows.attempt.not_in(done))
+        store = cast("FaultStore", member._store)
+        store._guarded(lambda c: c.execute(undo))
+        store.forget()
+        return answer(member, shared, own)
+
+    patch.setattr(Member, "_round", believing)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A defence switched off, the faults that need it, and how soon the worlds must notice."""
+
+    broken: Callable[[Patch], None]
+    rates: dict[str, float]
+    found: str
+    worlds: int
+    most: int = 200
+    late: bool = False  # nothing happens before the release stage, and the coordinator is copied at every step
+    dies: tuple[str, str] | None = None  # where a member dies, once, beside what the rates bring
+
+    def world(self, seed: int) -> FaultWorld:
+        world = FaultWorld(seed, rates=self.rates, bfv=False, mode="none")
+        world.faults.begin, world.faults.most = 0, self.most
+        if self.late:
+            world.faults.begin = (6 + 2 * world.rounds) * len(world.names) + 6
+            world.backups = 1.0
+        if self.dies is not None:
+            world.faults.target = ("member", *self.dies)
+            world.faults.wait = (world.rounds - 1) * len(world.names)  # the writer of the release, at the last sum
+        return world
+
+
+CONTROLS = (
+    Control(without_the_write_ahead_charge, {}, "has no charge", 1),
+    Control(
+        without_the_monotone_counter,
+        {"request repeated": 0.3},
+        "computed attempt|in two ways",
+        30,
+        dies=("submit", "commit"),
+    ),
+    Control(without_headers_and_tag, {"request flipped": 0.1}, "opened", 30),
+    Control(without_the_check_for_a_rollback, {"member restored": 0.05}, "older than what it has sent", 30),
+    Control(
+        with_openings_that_a_message_can_undo,
+        {"coordinator restored": 0.3},
+        "opened two sums",
+        60,
+        most=2,
+        late=True,
+        dies=("store_opened", "committed"),
+    ),
+)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=[each.broken.__name__ for each in CONTROLS])
+def test_control_with_a_defence_off_the_worlds_find_out(monkeypatch: Patch, control: Control) -> None:
+    control.broken(monkeypatch)
+    with pytest.raises(Violation, match=control.found):
+        for seed in range(control.worlds):
+            control.world(seed).play()

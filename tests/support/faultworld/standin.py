@@ -1,0 +1,133 @@
+"""What stands in for slow or random parts: a cipher that hides nothing, contributions that are basis vectors.
+
+Faults are of the state machines, so most worlds need no encryption; the same worlds on real BFV are a share.
+The stand-in adds like BFV and is as malleable: a changed coefficient changes one slot and no other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fedrepay.client import epoch as client_epoch
+from fedrepay.client import member as client_member
+from fedrepay.client import session as client_session
+from fedrepay.client.learning.base import Learner
+from fedrepay.client.seal import add_noise
+from fedrepay.client.session import Session
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.secure_sum import ring
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import RoundConfig, Sum
+from support.faultworld.invariants import Watch
+
+_verify = lru_cache(maxsize=4096)(keys.verify)  # pure, and every member checks the same signatures
+_probe = lru_cache(maxsize=64)(client_epoch.probe_vector)
+_mu = lru_cache(maxsize=256)(accounting.gdp_mu)
+
+
+class Additive:
+    """In the place of ``GroupContext``: c = (slots, 0), adding mod q, read mod t. It hides nothing."""
+
+    entropy: Entropy
+    t, t_bits = GAM.t, GAM.t_bits
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    @classmethod
+    def create(cls, *_: object) -> Self:
+        return cls(cls.entropy.draw(32))
+
+    @classmethod
+    def from_secret(cls, serialised: bytes) -> Self:
+        if len(serialised) != 32:
+            raise ProtocolError("Not a stand-in's key.", "Start a new epoch.")
+        return cls(serialised)
+
+    def secret_bytes(self) -> bytes:
+        return self._secret
+
+    def public_bytes(self) -> bytes:
+        return keys.digest(b"public", self._secret)
+
+    @property
+    def context_id(self) -> bytes:
+        return sha256(self.public_bytes()).digest()
+
+    def encrypt(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        return np.hstack([slots, np.zeros_like(slots)])
+
+    def decrypt(self, chunks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        return chunks[:, : ring.SLOTS] % np.uint64(self.t)
+
+
+class Basis:
+    """The run's learner, but each contribution is a vector of its own: one 1, at attempt · K + member."""
+
+    def __init__(self, learner: Learner, watch: Watch, name: str, place: int, config: RoundConfig) -> None:
+        self._learner, self._watch, self._name, self._place = learner, watch, name, place
+        self._config = config
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._learner, attribute)
+
+    def contribution(self, index: int, _state: object, _data: object) -> npt.NDArray[np.int64]:
+        self._watch.computed(self._name, self._config)
+        values = np.zeros(sum(s.size for s in self._learner.segments()[index]), dtype=np.int64)
+        values[self._place] = 1
+        return values
+
+
+def place(attempt: int, names: tuple[str, ...], name: str) -> int:
+    """Where a member's 1 stands in an attempt's contribution."""
+    return attempt * len(names) + names.index(name)
+
+
+@contextmanager
+def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.MonkeyPatch]:
+    """The stand-ins, and the watch's eyes where sums are opened and noise is drawn."""
+    learner, open_one, open_sum = Session.learner, Session._open, client_session.open_sum
+
+    def basis(session: Session, config: RoundConfig) -> Learner:
+        names = session.epoch.roster.names
+        own = Basis(
+            learner(session, config), watch, session._name, place(config.attempt, names, session._name), config
+        )
+        return cast("Learner", own)
+
+    def opening(session: Session, config: RoundConfig, completed: Sum) -> None:
+        watch.opening = (session._name, session.epoch, completed)
+        open_one(session, config, completed)
+
+    def opened(*args: Any, **named: Any) -> npt.NDArray[np.int64]:
+        values = open_sum(*args, **named)
+        watch.opened(values)
+        return values
+
+    def noisy(values: npt.NDArray[np.int64], *rest: Any) -> npt.NDArray[np.int64]:
+        made = add_noise(values, *rest)
+        watch.drawn(made - values)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not bfv:
+            Additive.entropy = entropy
+            patch.setattr(client_epoch, "GroupContext", Additive)
+            patch.setattr(client_session, "GroupContext", Additive)
+        patch.setattr(Session, "learner", basis)
+        patch.setattr(Session, "_open", opening)
+        patch.setattr(client_session, "open_sum", opened)
+        patch.setattr(client_member, "add_noise", noisy)
+        patch.setattr(keys, "verify", _verify)
+        patch.setattr(client_epoch, "probe_vector", _probe)
+        patch.setattr(accounting, "gdp_mu", _mu)
+        yield patch

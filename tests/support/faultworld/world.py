@@ -1,0 +1,371 @@
+"""A whole consortium from one seed: members, coordinator, clock, network, disks, and who starts them again."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fedrepay.client.identity import Identity
+from fedrepay.client.learning.contribution import Rows, prepare
+from fedrepay.client.limits import Limits
+from fedrepay.client.member import Member
+from fedrepay.client.store import WRITES as MEMBER_WRITES
+from fedrepay.server.app import carry
+from fedrepay.server.state import Event
+from fedrepay.server.store import WRITES as COORDINATOR_WRITES
+from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.roster import Roster, default_colluders
+from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
+from support.faultworld.faults import COMMIT, Faults, Killed
+from support.faultworld.invariants import Violation, Watch
+from support.faultworld.network import Network
+from support.faultworld.standin import installed, place
+
+DAY = 86400.0
+EPSILON, DELTA = 4.0, 1e-5
+TIMEOUT = 60.0  # virtual seconds
+LIVES = 14  # of the coordinator before the faults stop, if they have not been used up
+RESUMES, RUNS = 2, 4  # what an operator does: run again so often, then start a new run; so many in calm
+SCHEMA = b"""
+name = "basis"
+version = 1
+title = "One wide feature: room for a 1 of its own in every attempt of every member"
+[public]
+n_max = 1000
+members_max = 16
+prior = 0.3
+one_row_per_customer = true
+[[columns]]
+name = "z"
+role = "account"
+type = "category"
+categories = [%s]
+missing = "refuse"
+[[columns]]
+name = "id"
+role = "customer"
+type = "text"
+[[columns]]
+name = "y"
+role = "outcome"
+type = "integer"
+good = 0
+""" % b", ".join(b'"c%d"' % i for i in range(40))
+
+
+@cache
+def _book() -> CodeBook:
+    return codebook.build(SCHEMA)
+
+
+@dataclass
+class Outcome:
+    """How a world went."""
+
+    seed: int
+    faults: Counter[str]
+    killed: Counter[tuple[str, str, str]]
+    reached: set[tuple[str, str, str]]
+    stops: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    releases: int = 0
+    runs: int = 0
+    lives: int = 0
+    messages: int = 0
+    twice: int = 0
+    trace: str = ""  # SHA-256 of all that happened
+
+
+class FaultWorld:
+    """One seed's consortium.
+
+    Args:
+        seed: decides everything: size, mode, learner, what fails and when.
+        limit: no more faults than that.
+        rates: fault rates instead of the seed's own.
+        bfv: real encryption; by default one world in 25.
+        mode: ``none`` or ``distributed``; by default noise in one world in 25.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        limit: int | None = None,
+        rates: dict[str, float] | None = None,
+        bfv: bool | None = None,
+        mode: str | None = None,
+    ) -> None:
+        dice = random.Random(f"world {seed}")
+        self.seed, self.dice = seed, dice
+        self.bfv = seed % 25 == 7 if bfv is None else bfv
+        self.mode = ("distributed" if seed % 25 == 19 else "none") if mode is None else mode
+        noisy = self.mode != "none"
+        size = 3 if noisy else dice.choice((3, 3, 4, 5))
+        self.names = tuple(f"m{i}" for i in range(size))
+        self.rounds = 2 if noisy else dice.choice((2, 3))
+        self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
+        self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
+        self.faults = Faults(seed, limit, rates)
+        self.book = _book()
+        self.key = Ed25519PrivateKey.from_private_bytes(self._bytes("coordinator"))
+        self.identities = {
+            name: Identity(
+                name,
+                Ed25519PrivateKey.from_private_bytes(self._bytes(f"{name} signing")),
+                X25519PrivateKey.from_private_bytes(self._bytes(f"{name} sealing")),
+                self._bytes(f"{name} local"),
+            )
+            for name in self.names
+        }
+        entries = [identity.entry() for identity in self.identities.values()]
+        public = keys.public_bytes(self.key)
+        self.code = Roster.of(entries, public).code()
+        self.network = Network(
+            self.faults,
+            self.handle,
+            self.step,
+            frozenset({"context", "confirm"}) if self.bfv else frozenset(),
+        )
+        self.trace = self.network.trace
+        self.disks = {name: Disk(name) for name in (*self.names, "coordinator")}
+        self.skew = dict.fromkeys(self.names, 0.0)
+        self.down = dict.fromkeys(self.names, 0.0)
+        self.births = Counter[str]()
+        self.stores: dict[str, FaultStore] = {}
+        self.members: dict[str, Member] = {}
+        self.watch = Watch(self.names, self.stores.__getitem__, public, place)
+        self.outcome = Outcome(seed, Counter(), self.faults.killed, self.faults.reached)
+        self.run_number = 0
+        self.backups = 0.02  # of the coordinator, beside the others', a step
+        self._restore_coordinator = False
+
+    def _bytes(self, label: str) -> bytes:
+        return sha256(f"{self.seed} {label}".encode()).digest()
+
+    # --- members ---
+
+    def bring_up(self, name: str) -> None:
+        """A member comes up from its disk, however often it dies on the way."""
+        while name not in self.members:
+            self.births[name] += 1
+            entropy = SeededEntropy(self._bytes(f"{name} {self.births[name]}"))
+            snapshot = self._bytes(f"{name} data")
+            try:
+                store = FaultStore(self.disks[name], lambda: self.clock(name), self._hook("member", name))
+                self.stores[name] = store
+                member = Member(
+                    self.identities[name],
+                    store,
+                    self.book,
+                    lambda: (_rows(), snapshot),
+                    Limits(
+                        minimum_cohort=3,
+                        epsilon_per_release=EPSILON,
+                        epsilon_per_year=60.0,
+                        allow_unprotected=True,
+                    ),
+                    lambda: self.clock(name),
+                    entropy,
+                )
+                if not store.fact("approved_code"):
+                    member.approve_roster(self.code)
+                self.members[name] = member
+            except (Killed, StorageError) as error:
+                self.trace.append(("died at the start", name, type(error).__name__))
+
+    def clock(self, name: str) -> float:
+        """A member's own clock."""
+        return 1.8e9 + self.network.now + self.skew[name]
+
+    def handle(self, name: str, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        """Give a member one message, and check everything that must hold after it."""
+        if self.network.now < self.down[name]:
+            return None
+        watch = self.watch
+        watch.before(name, kind, own)
+        try:
+            body = self.members[name].handle(kind, shared, own)
+        except Killed:
+            self._die(name)
+            watch.after(name)
+            return None
+        except Exception as error:
+            raise Violation(f"{name} raised {type(error).__name__} on {kind!r}: {error}") from error
+        reply = watch.answered(name, kind, body)
+        watch.after(name)
+        self.outcome.messages += 1
+        if reply.kind == "refused":
+            self.outcome.refusals[reply.code] += 1
+        size = 0 if kind in self.network.fixed else len(body)
+        self.trace.append((name, kind, reply.kind, reply.code, reply.need, size))
+        return body
+
+    def _die(self, name: str) -> None:
+        self.trace.append(("dies", name))
+        self.down[name] = self.network.now + self.faults.dice.choice((0.0, 0.0, 5.0, 1.5 * TIMEOUT))
+        del self.members[name]
+        self.bring_up(name)
+
+    # --- what goes wrong beside messages ---
+
+    def _hook(self, who: str, name: str) -> Callable[[str, str], None]:
+        known = MEMBER_WRITES if who == "member" else COORDINATOR_WRITES
+        disk = self.disks[name]
+
+        def writes(point: str, moment: str) -> None:
+            if point not in known:
+                raise Violation(f"{point!r} is not in the list of writes")
+            if moment == COMMIT:
+                if disk.full == 0 and self.faults.happens(f"{who} disk full"):
+                    disk.full = self.faults.dice.randrange(1, 4)
+                    self.trace.append(("disk full", name, point))
+                if disk.full > 0:
+                    disk.full -= 1
+                    raise full()
+            if self.faults.dies(who, point, moment):
+                self.trace.append(("killed", name, point, moment))
+                raise Killed
+            self.trace.append((name, point, moment))
+
+        return writes
+
+    def step(self) -> None:
+        """Before each delivery: backups are made, and now and then the worst happens."""
+        faults, dice = self.faults, self.faults.dice
+        faults.steps += 1
+        if dice.random() < 0.2:
+            self.disks[dice.choice((*self.names, "coordinator"))].copy()
+        if dice.random() < self.backups:
+            self.disks["coordinator"].copy()
+        if faults.happens("clock jumped"):
+            name = dice.choice(self.names)
+            self.skew[name] += dice.choice((-400 * DAY, -DAY, 3600.0, 30 * DAY, 400 * DAY))
+            self.trace.append(("clock", name, self.skew[name]))
+        if any(self.disks[n].copies for n in self.names) and faults.happens("member restored"):
+            name = dice.choice([n for n in self.names if self.disks[n].copies])
+            self._restore(name)
+            del self.members[name]
+            self.bring_up(name)
+            self.watch.restored(name)
+            self.watch.after(name)
+        if self.disks["coordinator"].copies and faults.happens("coordinator restored"):
+            self._restore_coordinator = True
+            raise Killed
+
+    def _restore(self, name: str) -> None:
+        disk = self.disks[name]
+        which = max(self.faults.dice.randrange(len(disk.copies)) for _ in range(2))  # the newer, more often
+        disk.restore(which)
+        self.trace.append(("restored", name, which))
+
+    # --- the operator ---
+
+    def play(self) -> Outcome:
+        """Run until the faults have stopped and a release is made.
+
+        Raises:
+            Violation: something that must never be.
+        """
+        logging.disable(logging.CRITICAL)
+        entropy = SeededEntropy(self._bytes("stand-in"))
+        try:
+            with installed(self.watch, entropy, bfv=self.bfv):
+                for name in self.names:
+                    self.bring_up(name)
+                self._operate()
+            if self.mode != "none":
+                self.watch.within(EPSILON, DELTA)
+        finally:
+            logging.disable(logging.NOTSET)
+            self.outcome.faults.update(self.faults.happened)
+            self.outcome.twice = self.watch.twice
+            self.outcome.trace = sha256(repr(self.trace).encode()).hexdigest()
+        return self.outcome
+
+    def _operate(self) -> None:
+        resumes, calm_runs, fresh = 0, 0, True
+        while True:
+            out = self.outcome
+            out.lives += 1
+            self.faults.calm = self.faults.calm or out.lives > LIVES
+            if out.lives > 4 * LIVES:
+                raise Violation(f"the world does not come to an end: {dict(out.stops)}")
+            try:
+                store = FaultCoordinatorStore(self.disks["coordinator"], self._hook("coordinator", "coordinator"))
+                plan = store.plan()
+                if fresh or plan is None:
+                    plan = self.plan(1 if plan is None else plan.run + 1)
+                    store.begin(plan)
+                    fresh, resumes = False, 0
+                    calm_runs += self.faults.calm
+                    out.runs += 1
+                carry(store, self.key, self.names, self.network.exchange)
+            except Killed:
+                self.trace.append(("coordinator dies",))
+                if self._restore_coordinator:
+                    self._restore_coordinator = False
+                    self._restore("coordinator")
+                    self.watch.forked |= set(range(1, self.run_number + 1))
+            except (CohortError, ProtocolError, StorageError) as error:
+                self._stopped(error)
+                resumes += 1
+                fresh = resumes > RESUMES
+                if calm_runs > RUNS:
+                    raise Violation(f"stuck: {error}") from error
+            except Exception as error:
+                raise Violation(f"the coordinator raised {type(error).__name__}: {error}") from error
+            else:
+                self._released(store.events(plan.run))
+                fresh, resumes = True, 0
+                if out.releases >= self.wanted:
+                    return
+
+    def _stopped(self, error: FedrepayError) -> None:
+        kind = type(error).__name__
+        self.outcome.stops[kind] += 1
+        self.trace.append(("stopped", kind))
+
+    def _released(self, events: list[Event]) -> None:
+        self.outcome.releases += 1
+        stored = {event.name for event in events if event.kind == "stored"}
+        self.trace.append(("released", tuple(sorted(stored))))
+        for name in self.names:
+            self.watch.after(name)
+
+    def plan(self, run: int) -> RunPlan:
+        """What the operator starts."""
+        self.run_number = max(run, self.run_number)
+        return RunPlan.model_validate(
+            {
+                "run": run,
+                "schema_hash": self.book.schema_hash,
+                "mode": self.mode,
+                "learner": self.learner,
+                "dimension": self.book.dimension,
+                "heads": self.book.heads,
+                "epsilon": EPSILON,
+                "delta": DELTA,
+                "colluders": default_colluders(len(self.names)),
+                "rounds": self.rounds,
+                "timeout": TIMEOUT,
+            }
+        )
+
+
+@cache
+def _rows() -> Rows:
+    """Members' data; the stand-in never looks at it."""
+    customers = np.array(["a"], dtype=object)
+    return prepare(_book(), np.zeros((1, 1), np.uint16), np.zeros((1, 1), np.int8), customers, None)
