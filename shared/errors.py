@@ -125,3 +125,9 @@ class AttackError(FedrepayError):
     """An attack got more than its defence promises, or nothing even without the defence."""
 
     exit_code = 11
+
+
+class SweepError(FedrepayError):
+    """Some runs of a sweep failed; the others are done."""
+
+    exit_code = 12

@@ -23,7 +23,8 @@ _HELP = (
     "fedrepay simulate --data uci --members 8 --split skewed:limit --drop m03@2 --out runs/skewed\n"
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine\n"
     "fedrepay simulate --data uci --members 5 --engine flower --out runs/network\n"
-    "fedrepay simulate --data uci --mode local --model mlp --members 8 --out runs/local"
+    "fedrepay simulate --data uci --mode local --model mlp --members 8 --out runs/local\n"
+    "fedrepay simulate --sweep simulations/sweeps/modes.toml --out runs/modes"
 )
 _NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
 app = typer.Typer()
@@ -31,6 +32,7 @@ app = typer.Typer()
 
 @app.command(help=_HELP)
 def simulate(
+    context: typer.Context,
     out: Out,
     data: Annotated[
         str | None,
@@ -141,6 +143,13 @@ def simulate(
             "research: no protocol runs, nothing is protected between members, no release is written."
         ),
     ] = "faithful",
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run a grid of settings with seeds (TOML, docs/sweeps.md) into one table and picture."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Of --sweep: processes at work at once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json instead of a summary.")] = False,
 ) -> None:
     """Run a consortium; the help text stands in ``_HELP``."""
@@ -157,6 +166,14 @@ def simulate(
         raise ArgumentError(
             f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
         )
+    if sweep is not None:
+        from fedrepay.simulations.sweep import commands
+
+        commands.refuse_others(context)
+        commands.run(sweep, out, jobs, as_json=as_json)
+        return
+    if jobs != 1:
+        raise ArgumentError("--jobs goes with --sweep FILE.", "Leave it out.")
     chosen = arguments_of(
         data,
         members,
