@@ -274,7 +274,9 @@ def run(options: Options) -> Finding:
     held = all(
         (each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on
     ) and as_wide_as_stated(scores)
-    bites = sum(each.pairs for each in off) == len(off) and kept.mean() < 0.5 and revealed.mean() < 0.5
+    bites = (
+        sum(each.pairs for each in off) == len(off) and max(float(kept.mean()), float(revealed.mean())) < 0.5
+    )
     if options.transcript is not None:
         told = seen.read(options.transcript)
         whole = told.whole()

@@ -1,6 +1,7 @@
 """The attacks on a live consortium and on what a run leaves behind, defence on and off."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_a_ghost_draws_no_noise_and_has_keys_of_its_own() -> None:
 def test_a_false_drop_leaves_the_noise_of_both_attempts_and_kept_noise_does_not() -> None:
     finding = differencing.run(QUICK)
     assert (finding.held, finding.bites) == (True, True)
+    assert json.loads(json.dumps(asdict(finding)))["bites"] is True
     figures = {row.what: (row.on, row.off) for row in finding.rows}
     alone = figures["coordinator alone: pairs of readable sums that differ by one member"]
     assert alone[0] == "0 (0 sums readable)"
