@@ -135,8 +135,11 @@ def carry(
             coordinator.state.apply(event)
 
     while (ask := coordinator.ask()) is not None:
+        waiting = set(ask.parts)
         for name, reply, reason in exchange(coordinator, ask, plan.timeout):
-            take(coordinator.receive(ask, name, reply, reason))
+            if name in waiting:  # one answer each: a second upload would be added twice, and end the epoch
+                waiting.remove(name)
+                take(coordinator.receive(ask, name, reply, reason))
         take(coordinator.finish(ask))
 
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -22,6 +22,9 @@ from fedrepay.client import guard, session, tables
 from fedrepay.client import store as client_store
 from fedrepay.client.he import GroupContext
 from fedrepay.client.member import Member
+from fedrepay.server.app import Answer
+from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.state import Ask
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.secure_sum.packing import Packing
@@ -72,6 +75,25 @@ def test_other_seeds_and_fewer_faults_give_other_worlds() -> None:
     traces = {FaultWorld(seed).play().trace for seed in (4, 5, 6)} | {FaultWorld(4, limit=3).play().trace}
     assert len(traces) == 4
     assert sum(FaultWorld(4, limit=3).play().faults.values()) == 3
+
+
+# --- what the worlds have found ---
+
+
+def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
+    """Added twice, an upload made members refuse the sum: one repeated answer ended the epoch."""
+    world = FaultWorld(0, rates={}, bfv=False, mode="none")
+    once = world.network.exchange
+
+    def twice(coordinator: Coordinator, ask: Ask, timeout: float) -> Iterator[Answer]:
+        for answer in once(coordinator, ask, timeout):
+            yield answer
+            yield answer
+
+    monkeypatch.setattr(world.network, "exchange", twice)
+    world.faults.most = 0
+    outcome = world.play()
+    assert (outcome.stops, outcome.refusals, outcome.runs) == ({}, {}, outcome.releases)
 
 
 # --- controls: with one defence off, the worlds find out ---
