@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test check unit bench clean
+.PHONY: demo test check unit mutants faults bench clean
 
 demo: .venv/ready  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -20,6 +20,12 @@ check: .venv/ready  ## style, types, import rules
 
 unit: .venv/ready  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal -q
+
+mutants: .venv/ready  ## does a test fail for every mutant of guard, ledger, budget, masks, tags and accounting?
+	$(BIN)/python -m tests.mutation
+
+faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
+	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
 bench: .venv/ready .venv-peers/ready  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
