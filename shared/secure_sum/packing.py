@@ -136,7 +136,7 @@ def update_packing(members: int) -> Packing:
 
     Up to 256 members leave 15 bits or more; with more members it is one field a slot, like a GAM sum.
     """
-    bits = 23 - (members - 1).bit_length()
+    bits = 23 - max(1, (members - 1).bit_length())
     return GAM if bits < SMALLEST_UPDATE_BITS else Packing(46, fields=2, field_bits=23, value_bits=bits)
 
 

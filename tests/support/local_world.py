@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.limits import Limits
@@ -21,25 +22,21 @@ def terms(
     held: TorchModel, epsilon: float = 4.0, rounds: int = 3, attempts: int = 3, **changes: object
 ) -> LocalTerms:
     """Constants of a run that trains ``held``, its noise as it must be."""
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
+        "model": held.name,
+        "model_hash": held.hash,
+        "parameters": held.parameters,
         "sampling_rate": 1.0,
         "local_steps": 2,
         "clip": 1.0,
         "learning_rate": 5.0,
         **changes,
     }
-    noise = calibrate(
-        epsilon, 1e-5, facts["sampling_rate"], facts["local_steps"], rounds, attempts, held.parameters
-    )
-    return LocalTerms.model_validate(
-        {
-            "model": held.name,
-            "model_hash": held.hash,
-            "parameters": held.parameters,
-            "noise_multiplier": noise,
-            **facts,
-        }
-    )
+    facts.setdefault("noise_multiplier", 0.0)
+    if not facts["noise_multiplier"]:
+        of = (facts["sampling_rate"], facts["local_steps"], rounds, attempts, held.parameters)
+        facts["noise_multiplier"] = calibrate(epsilon, 1e-5, *of)
+    return LocalTerms.model_validate(facts)
 
 
 @dataclass
