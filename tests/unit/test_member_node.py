@@ -148,7 +148,9 @@ def test_the_log_shows_the_words_of_a_roster_that_is_not_known(caplog: pytest.Lo
 # --- serve ---
 
 
-def test_rows_written_for_a_member_are_the_rows_it_reads(shop: Shop, prepared: Prepared, folder: Path) -> None:
+def test_rows_written_for_a_member_are_the_rows_it_reads(
+    shop: Shop, prepared: Prepared, folder: Path
+) -> None:
     party = prepared.parties[0]
     plan = make_plan(shop.arguments(mode="none"), prepared.book, 4)
     allowed = Consortium(Folder(folder / "run"), prepared.book, prepared.parties, plan).limits()
