@@ -294,7 +294,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         bites=half.over and double.over,
         note=(
             "μ̂ with its lower bound at 95 % beside the accountant's μ, of which the worst record's own is "
-            f"{built.reach:.1%}; a sound build is rejected in one audit of 400. It audits what this code draws and adds, "
+            f"{built.reach:.1%}; each audit rejects a sound build once in 400 runs. It audits what this code draws and adds, "
             "with the records and models that are worst for it; not the operating system's generator, and no excess "
             "below a tenth (quick: a sixth) of μ."
         ),
