@@ -22,9 +22,16 @@ SECTIONS = {
         timed=False,
         peers=True,
     ),
+    "local": Section(
+        "Each member's own noise against shared noise",
+        "splits 0, 1, 2, noise by split",
+        "standard deviation between splits",
+        timed=False,
+    ),
     "secure_sum": Section("Masked BFV against CKKS", "0", "medians of 5, no interval"),
     "stages": Section("A protected run against the same run without protection", "1", "one run, no interval"),
     "memory": Section("The coordinator's memory", "1", "one run, no interval"),
+    "engines": Section("The batched engine beside the faithful one", "1", "one run each, no interval"),
     "market": Section(
         "What learning plans together brings",
         "11 … 15",

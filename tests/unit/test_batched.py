@@ -1,0 +1,111 @@
+"""The batched engine opens what the faithful one opens: the same sums, the same model, K shares of noise."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedrepay.client.learning import make_learner
+from fedrepay.client.member import Member
+from fedrepay.client.snapshot import snapshot
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.simulations import consortium as driver
+from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.engines import clear
+from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
+from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.prepare import Prepared, prepare
+from fedrepay.simulations.run_figures import export_release
+from support import shop as shops
+from support.shop import Shop
+
+HELLO_BYTES = 4 * 32  # what a member draws for its hello, before any noise
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return shops.make(tmp_path_factory.mktemp("shop"), rows=300)
+
+
+def entropy_of(name: str, spent: int = 0) -> SeededEntropy:
+    stream = SeededEntropy(name.encode())
+    stream.draw(spent)
+    return stream
+
+
+def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tuple[Prepared, Any, Any]:
+    """The release of each engine, every member of both drawing from a stream of its own."""
+    arguments = shop.arguments(mode=mode)
+    prepared = prepare(arguments)
+    plan = make_plan(arguments, prepared.book, len(prepared.parties))
+
+    made: Any = Member
+
+    def seeded(identity: Any, *others: Any) -> Any:
+        *before, _entropy, observe, model = others
+        return made(identity, *before, entropy_of(identity.name), observe, model)
+
+    patch.setattr(driver, "Member", seeded)
+    where = Folder(folder / "faithful")
+    where.make({})
+    faithful = Consortium(where, prepared.book, prepared.parties, plan)
+    faithful.run()
+    streams = [entropy_of(party.name, HELLO_BYTES) for party in prepared.parties]
+    batched = BatchedConsortium(
+        Folder(folder / "batched"),
+        prepared.book,
+        prepared.parties,
+        plan,
+        streams=lambda member, _index: streams[member],
+    )
+    batched.run()
+    return prepared, export_release(faithful), export_release(batched)
+
+
+@pytest.mark.parametrize("mode", ["none", "distributed"])
+def test_both_engines_open_the_same_sums_and_give_the_same_model(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    _, faithful, batched = both(shop, mode, tmp_path, monkeypatch)
+    assert len(faithful.sums) == len(batched.sums) == 3
+    for left, right in zip(faithful.sums, batched.sums, strict=True):
+        assert np.array_equal(left, right)
+    assert np.array_equal(faithful.weights, batched.weights)
+    assert batched.statement["not_private"] == NO_PROTOCOL
+    assert batched.statement["epsilon"] is None
+    assert not (tmp_path / "batched").exists(), "nothing is written that could pass for a release"
+
+
+def test_rows_are_added_exactly_in_parts_of_n_max(shop: Shop) -> None:
+    prepared = prepare(shop.arguments())
+    book = prepared.book
+    learner = make_learner("dp-newton", book, 3)
+    parts = [snapshot(book, party.train, b"")[0] for party in prepared.parties]
+    pooled = clear.pool(parts)
+    assert pooled.customers == len(np.unique(pooled.owners)) == sum(each.customers for each in parts)
+    public = book.schema.public.model_copy(update={"n_max": 17})
+    small = replace(book, schema=book.schema.model_copy(update={"public": public}))
+    exact = clear.together(learner, replace(pooled, book=small))
+    for index in (0, 1):
+        each = [learner.contribution(index, learner.start(), rows) for rows in parts]
+        assert np.array_equal(exact(index, learner.start()), np.sum(each, axis=0))
+
+
+@pytest.mark.parametrize(("members", "fits"), [(50, True), (1, False)])
+def test_noise_is_that_of_all_members_shares(members: int, *, fits: bool) -> None:
+    mechanism = Mechanism(sensitivity=10, variance=40_000.0, cohort=50, colluders=5, size=20_000)
+    drawn = clear.shares((mechanism,), members, SeededEntropy(b"noise"))
+    found = float(np.var(drawn)) / mechanism.total_variance
+    assert (abs(found - 1) < 5 * np.sqrt(2 / mechanism.size)) == fits, found
+    assert not clear.shares((), members, SeededEntropy(b"none")).any()
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "local"}, {"drop": ("Nord@1",)}])
+def test_what_needs_members_that_act_is_refused(shop: Shop, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="--engine batched runs neither"):
+        shop.arguments(engine="batched", **wrong).check()
