@@ -135,8 +135,9 @@ def harmless(kind: str, honest: tuple[bytes, bytes], mutant: tuple[bytes, bytes]
     if kind in ("round", "write", "close"):
         after = after[0], {n: each for n, each in after[1].items() if n in before[1]}
     if kind == "votes":
-        return before[0] == after[0] and before[1] <= after[1]
-    return before == after and same_seal and (mutant[1] in (honest[1], b"") or kind in ("context", "confirm"))
+        return bool(before[0] == after[0] and before[1] <= after[1])
+    own = mutant[1] in (honest[1], b"") or kind in ("context", "confirm")
+    return bool(before == after) and same_seal and own
 
 
 def sealed_to(name: str, honest: bytes, mutant: bytes) -> bool:

@@ -188,7 +188,7 @@ def test_the_honest_configuration_passes_and_is_given() -> None:
         ({"cohort": ALL}, ""),
     ],
 )
-def test_whose_round_it_is_and_who_is_in_it(fields: dict[str, object], cause: str) -> None:
+def test_whose_round_it_is_and_who_is_in_it(fields: dict[str, Any], cause: str) -> None:
     found = told(**fields)
     assert found.startswith(cause)
     assert bool(found) == bool(cause)
@@ -265,9 +265,7 @@ def test_a_torch_module_is_the_one_that_this_member_names(held: Held | None, cau
         ({"history": (), "round": 0, "attempt": 0}, "ledger holds an attempt"),
     ],
 )
-def test_the_list_of_attempts_is_possible_and_holds_what_was_paid(
-    fields: dict[str, object], cause: str
-) -> None:
+def test_the_list_of_attempts_is_possible_and_holds_what_was_paid(fields: dict[str, Any], cause: str) -> None:
     found = told(**fields)
     assert cause in found
     assert bool(found) == bool(cause)
@@ -336,7 +334,7 @@ def test_no_more_sums_are_listed_than_the_run_has() -> None:
     ],
 )
 def test_an_attempt_is_above_the_last_and_of_a_round_not_opened(
-    view: dict[str, Any], fields: dict[str, object], cause: str
+    view: dict[str, Any], fields: dict[str, Any], cause: str
 ) -> None:
     found = refusal(lambda: guard.check_monotone(replace(VIEW, **view), changed(CONFIG, **fields)))
     assert found.startswith(cause)
@@ -363,9 +361,7 @@ def test_a_header_that_the_store_knows_proves_nothing() -> None:
         ({"submitted": {2: (1, MINE.digest(), ID)}}, {}),
     ],
 )
-def test_a_header_that_the_store_does_not_know_is_given(
-    view: dict[str, Any], fields: dict[str, object]
-) -> None:
+def test_a_header_that_the_store_does_not_know_is_given(view: dict[str, Any], fields: dict[str, Any]) -> None:
     own = header("m0", **fields)
     found = guard.rolled_back(replace(VIEW, **view), own)
     assert found == Header.decode(own.body)
@@ -439,7 +435,7 @@ def test_the_honest_sum_passes_and_gives_its_configuration() -> None:
     ],
 )
 def test_a_sum_is_the_listed_attempts_with_every_members_own_header(
-    fields: dict[str, object], cause: str
+    fields: dict[str, Any], cause: str
 ) -> None:
     found = summed(**fields)
     assert cause in found
@@ -502,7 +498,7 @@ def test_a_member_outside_the_cohort_opens_its_sum_too() -> None:
         ({"rounds": 2, "round": 1, "history": listed(2, round=0, completed=False)}, False),
     ],
 )
-def test_a_run_ends_with_its_last_sum_or_the_loss_of_it(fields: dict[str, object], *, over: bool) -> None:
+def test_a_run_ends_with_its_last_sum_or_the_loss_of_it(fields: dict[str, Any], *, over: bool) -> None:
     assert guard.is_closing(changed(CONFIG, **fields)) is over
 
 

@@ -65,9 +65,9 @@ def packed(tree: Any) -> bytes:
         case Within():
             return bytes(packer.pack(packed(tree.tree)))
         case Pairs():
-            return packer.pack_map_header(len(tree)) + b"".join(packed(k) + packed(v) for k, v in tree)
+            return bytes(packer.pack_map_header(len(tree))) + b"".join(packed(k) + packed(v) for k, v in tree)
         case list():
-            return packer.pack_array_header(len(tree)) + b"".join(packed(each) for each in tree)
+            return bytes(packer.pack_array_header(len(tree))) + b"".join(packed(each) for each in tree)
     return bytes(packer.pack(tree))
 
 

@@ -310,7 +310,7 @@ def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
     with pytest.raises(ValueError, match="extra"):
         Limits.model_validate({"another": 1})
     with pytest.raises(ValueError, match="frozen"):
-        Limits().max_attempts = 9  # type: ignore[misc]
+        Limits().max_attempts = 9
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
         ({"mode": "none", "cohort": NAMES[:4]}, {"allow_unprotected": True}, "below this member's 5"),
     ],
 )
-def test_a_round_past_a_limit_is_refused(config: dict[str, object], made: dict[str, Any], cause: str) -> None:
+def test_a_round_past_a_limit_is_refused(config: dict[str, Any], made: dict[str, Any], cause: str) -> None:
     found = checked(changed(**config), Limits(**made))
     assert cause in found
     assert found.startswith("limits: ") == bool(cause)
