@@ -14,7 +14,7 @@ from fedrepay.simulations.arguments import Arguments
 
 MODEL = "logistic"
 SAMPLING_RATE = 0.5
-LOCAL_STEPS = 1
+LOCAL_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Choice:
     learning_rate: float
 
 
-CHOICES = {"logistic": Choice(clip=1.0, learning_rate=20.0), "mlp": Choice(clip=1.0, learning_rate=4.0)}
+CHOICES = {"logistic": Choice(clip=1.0, learning_rate=20.0), "mlp": Choice(clip=1.0, learning_rate=20.0)}
 OTHERS = Choice(clip=1.0, learning_rate=1.0)
 """For an institution's own module, where nothing is known of it."""
 

@@ -51,8 +51,8 @@ def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
 
 
 def default_rounds(learner: str) -> int:
-    """1 Gram matrix + 4 gradients, 100 gradients, or 1 count + 30 updates."""
-    return {"dp-newton": 5, "dp-gd": 100, "dp-sgd": 31}[learner]
+    """1 Gram matrix + 4 gradients, 100 gradients, or 1 count + 15 updates."""
+    return {"dp-newton": 5, "dp-gd": 100, "dp-sgd": 16}[learner]
 
 
 def is_over(rounds: int, mode: str, completed: int, last_void_round: int | None) -> bool:

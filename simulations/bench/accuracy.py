@@ -59,6 +59,18 @@ def score(truth: npt.NDArray[np.generic], predicted: Floats) -> float:
     return found
 
 
+def tables(seed: int, *, other: bool = False) -> tuple[CodeBook, Table, Table]:
+    """Training and test rows of a split, as :func:`part` takes them."""
+    book = codebook.load(SHIPPED_SCHEMA)
+    whole, _ = read_table(book, SHIPPED, load_mapping(SHIPPED_MAPPING), need_outcome=True)
+    if other:
+        held_out = split_test(whole.customers, seed)
+    else:
+        order = np.random.default_rng(seed).permutation(len(whole.codes))
+        held_out = np.isin(np.arange(len(order)), order[: len(order) // 5])
+    return book, whole.take(~held_out), whole.take(held_out)
+
+
 @cache
 def part(seed: int, *, other: bool = False) -> Part:
     """Split the shipped rows and fit the baselines.
@@ -67,14 +79,7 @@ def part(seed: int, *, other: bool = False) -> Part:
         seed: of the split.
         other: split as ``simulate --seed`` does, rather than by NumPy's permutation, first fifth for testing.
     """
-    book = codebook.load(SHIPPED_SCHEMA)
-    whole, _ = read_table(book, SHIPPED, load_mapping(SHIPPED_MAPPING), need_outcome=True)
-    if other:
-        held_out = split_test(whole.customers, seed)
-    else:
-        order = np.random.default_rng(seed).permutation(len(whole.codes))
-        held_out = np.isin(np.arange(len(order)), order[: len(order) // 5])
-    train, test = whole.take(~held_out), whole.take(held_out)
+    book, train, test = tables(seed, other=other)
     rows = from_table(book, train)
     given = [column.name for column in book.schema.columns if column.is_input and not column.derived]
 
@@ -220,7 +225,7 @@ def run() -> str:
         [each["Opacus"] for each in peers],
         parts,
     )
-    name = curve("accuracy", "AUC of the released model against ε", by_epsilon, levels)
+    name = curve("accuracy", "AUC of the released model against ε", {"": by_epsilon}, levels)
     heads = (
         "Model",
         "AUC, mean ± sd between splits",

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,8 @@ _PEERS = ("flwr", "ray", "pfl", "torch", "opacus", "interpret-core")
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#18222d}.muted{fill:#5a6675}.grid{stroke:#dde3e9}"
     ".level{stroke:#8b97a5;stroke-dasharray:5 4}.stroke{fill:none;stroke:#0b6b75;stroke-width:2}.dot{fill:#0b6b75}"
+    ".stroke1{stroke:#b4512d}.dot1,.text1{fill:#b4512d}.stroke2{stroke:#0b6b75;stroke-dasharray:2 3}"
+    ".text0,.text2{fill:#0b6b75}.stroke3{stroke:#b4512d;stroke-dasharray:2 3}.dot3,.text3{fill:#b4512d}"
 )
 
 
@@ -105,36 +107,60 @@ def write(name: str, section: Section, body: str, seconds: float) -> None:
     write_atomically(PAGE, ("\n".join(each.rstrip("\n") + "\n" for each in parts)).encode())
 
 
-def curve(name: str, title: str, values: dict[float, float], levels: dict[str, float]) -> str:
-    """Draw AUC against ε (spaced by its logarithm) with level lines into ``docs``; returns the file's name."""
+def curve(
+    name: str,
+    title: str,
+    lines: Mapping[str, Mapping[float, float]],
+    levels: Mapping[str, float],
+    along: str = "ε of one customer",
+) -> str:
+    """Draw AUC against ε (at equal distances) into ``docs``; returns the file's name.
+
+    Args:
+        name: of the file.
+        title: for readers who do not see the picture.
+        lines: AUC by ε, one line each, all at the same ε; a line without a name has no label.
+        levels: dashed lines across.
+        along: what the axis below is.
+    """
     width, height, left, right, bottom = 640.0, 320.0, 56.0, 150.0, 44.0
-    known = [*values.values(), *levels.values()]
-    low, high = min(known) - 0.002, max(known) + 0.002
-    x, y = scale(0, len(values) - 1, left, width - right), scale(low, high, height - bottom, 16)
+    values = [value for each in lines.values() for value in each.values()]
+    low, high = min(*values, *levels.values()) - 0.002, max(*values, *levels.values()) + 0.002
+    places = list(next(iter(lines.values())))
+    x, y = scale(0, len(places) - 1, left, width - right), scale(low, high, height - bottom, 16)
     parts = []
     for tick in ticks(low, high):
         parts += [
             line(left, y(tick), width - right, y(tick), "grid"),
             text(left - 8, y(tick) + 4, f"{tick:.3f}", "muted", "end"),
         ]
-    for label, level in levels.items():
-        parts += [
-            line(left, y(level), width - right, y(level), "level"),
-            text(width - right + 8, y(level) + 4, label),
-        ]
-    track = [(x(place), y(value)) for place, value in enumerate(values.values())]
-    parts.append(element("polyline", points=points(track), class_="stroke"))
-    for (px, py), epsilon in zip(track, values, strict=True):
-        parts += [
-            circle(px, py, 4, "dot"),
-            text(px, height - bottom + 18, f"{epsilon:g}", "muted", "middle"),
-        ]
-    parts.append(text((left + width - right) / 2, height - 8, "ε of one customer", "muted", "middle"))
+    parts += [line(left, y(level), width - right, y(level), "level") for level in levels.values()]
+    for number, each in enumerate(lines.values()):
+        track = [(x(place), y(value)) for place, value in enumerate(each.values())]
+        parts.append(element("polyline", points=points(track), class_=f"stroke stroke{number}"))
+        parts += [circle(px, py, 4, f"dot dot{number}") for px, py in track]
+    ends = {label: y(list(each.values())[-1]) for label, each in lines.items() if label}
+    for label, at in _apart({**{label: y(level) for label, level in levels.items()}, **ends}).items():
+        number = list(lines).index(label) if label in ends else -1
+        parts.append(text(width - right + 8, at + 4, label, f"text{number}" if label in ends else ""))
+    for place, epsilon in enumerate(places):
+        parts.append(text(x(place), height - bottom + 18, f"{epsilon:g}", "muted", "middle"))
+    parts.append(text((left + width - right) / 2, height - 8, along, "muted", "middle"))
     parts.append(text(left, 10, "AUC", "muted"))
     drawn = str(picture(title, width, height, element("style", _STYLE), *parts))
     made = drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     write_atomically(PAGE.parent / f"{name}.svg", made.encode())
     return f"{name}.svg"
+
+
+def _apart(places: Mapping[str, float], least: float = 14.0) -> dict[str, float]:
+    """Heights of labels, moved down where two would touch."""
+    found: dict[str, float] = {}
+    last = -least
+    for label, at in sorted(places.items(), key=lambda item: item[1]):
+        last = max(at, last + least)
+        found[label] = last
+    return found
 
 
 def _field(path: str, name: str, separator: str = ":") -> str:

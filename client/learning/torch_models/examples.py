@@ -34,8 +34,14 @@ class MLP(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(dimension, HIDDEN, bias=False)
         self.out = nn.Linear(HIDDEN, 1)
-        nn.init.normal_(self.hidden.weight, std=1.0)  # rows have norm 1: hidden units start of order 1
-        nn.init.zeros_(self.out.weight)
+        half = HIDDEN // 2
+        nn.init.normal_(self.hidden.weight, std=0.5)
+        with (
+            torch.no_grad()
+        ):  # pairs of units that cancel: the first prediction is the prior, no gradient is 0
+            self.hidden.weight[half:] = self.hidden.weight[:half]
+        nn.init.constant_(self.out.weight[:, :half], 0.5)
+        nn.init.constant_(self.out.weight[:, half:], -0.5)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
