@@ -36,6 +36,7 @@ def measured(module: str, argument: str, *, processes: int = 1, ours: bool = Fal
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # else Ray starves its workers wherever anything else runs
     }
     command = [*start, "-m", "fedrepay.simulations.bench.peers", module, argument]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
