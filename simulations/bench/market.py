@@ -39,11 +39,13 @@ def run() -> str:
     """Measure; returns the page's section (Markdown)."""
     jobs = [(preset, seed) for preset in PRESETS for seed in SEEDS[: None if preset in MAIN else FEWER]]
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        wire = pool.submit(_wire)
+        results, rows = pool.map(one_market, *zip(*jobs, strict=True)), pool.map(by_epsilon, SEEDS)
         found: dict[tuple[Preset, int], Figures] = {}
-        for job, result in zip(jobs, pool.map(one_market, *zip(*jobs, strict=True)), strict=True):
+        for job, result in zip(jobs, results, strict=True):
             found[job] = result
             print(*job, "done", flush=True)
-        privacy = list(pool.map(by_epsilon, SEEDS))
+        privacy = list(rows)
     of = {preset: [found[job] for job in jobs if job[0] == preset] for preset in PRESETS}
     mixed = of["mixed"]
     return "\n\n".join(
@@ -56,7 +58,7 @@ def run() -> str:
             tables_of.affordable(mixed),
             tables_of.privacy(privacy),
             tables_of.groups(mixed),
-            _wire(),
+            wire.result(),
         )
     )
 
@@ -124,16 +126,12 @@ def _auc(others: Sequence[Any], shared: models.Additive, head: int) -> float:
 
 
 def _wire() -> str:
-    """One run of the real protocol: bytes and seconds a member and release."""
+    """One run of the real protocol: bytes a member and release (``stages`` has its time)."""
     with TemporaryDirectory() as scratch, Screen(Console(stderr=True)) as screen:
         metrics: Figures = simulate(MarketArguments(accounts=50), Folder(Path(scratch) / "run"), screen)
     rows = [
         ("sent a member and release", f"{metrics['bytes_up_per_member'] / 1e6:.2f} MB"),
         ("key ceremony", f"{metrics['bytes_ceremony_per_member'] / 1e3:.1f} kB"),
         ("ciphertexts", f"{metrics['ciphertexts_per_release']}"),
-        (
-            "seconds a member and release, this machine",
-            f"{metrics['seconds']['consortium'] / metrics['members']:.2f}",
-        ),
     ]
     return "### Cost of a release (20 members, the real protocol)\n\n" + table(("", "a member"), rows)
