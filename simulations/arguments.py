@@ -16,6 +16,8 @@ from fedrepay.shared.trust.roster import check_size, default_colluders
 HERE = Path(__file__).parent
 SHIPPED = HERE / "data" / "uci_default_credit_30k.parquet"
 SHIPPED_SCHEMA = HERE / "data" / "uci_default_credit.toml"
+SHIPPED_SCHEMA_MANY = HERE / "data" / "uci_default_credit_many.toml"
+"""For more than 256 members, of at most 1,500 customers each."""
 SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""

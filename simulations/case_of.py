@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.arguments import Arguments, MarketArguments
+from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments, MarketArguments
 
 SHIPPED_NAME = "uci"
+MOST_OF_SHIPPED = 256  # members_max of the shipped schema
 Options = Mapping[str, Any]
 
 
@@ -37,7 +38,8 @@ def arguments_of(
             f"does not go with --data {SHIPPED_NAME}.",
             "The shipped table has its own: leave it out.",
         )
-        files: dict[str, Any] = {}
+        many = members is not None and members > MOST_OF_SHIPPED
+        files: dict[str, Any] = {"schema": str(SHIPPED_SCHEMA_MANY)} if many else {}
     elif rows["schema"] is None:
         raise ArgumentError("--data FILE needs --schema.", "`fedrepay schema init FILE` drafts one.")
     else:

@@ -5,7 +5,7 @@ cross-tabulation of the members outside it, plus their shares of noise. On publi
 how many customers fall in each bin, so least squares reads the counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +70,7 @@ def attack(
     chosen = names[-1] if target is None else target
     if chosen not in contributions or len(names) < 2:
         raise ArgumentError(f"{chosen} is not one of {len(names)} members.", "Name a member of the cohort.")
-    noise = opened - np.sum([contributions[name] for name in names], axis=0)
+    noise = opened - _total(contributions, names)
     if np.abs(noise).max(initial=0) > 11 * np.sqrt(len(names) * share_variance):
         raise ArgumentError(
             "The opened sum is not the sum of these members' contributions.", "Bring those of its cohort."
@@ -89,7 +89,7 @@ def attack(
     rows = []
     for size in sizes:
         outside = [name for name in names if name not in others[:size]]
-        rest = np.sum([contributions[name] for name in outside], axis=0)
+        rest = _total(contributions, outside)
         seen = rest.copy()
         if share_variance > 0:
             sampler = DiscreteGaussian(share_variance)
@@ -99,7 +99,7 @@ def attack(
         guess = reader.counts(left) / len(outside)
         left_customers = reader.customers(left)
         sized = reader.counts(left) * (true_customers / left_customers if left_customers > 0 else 0.0)
-        coalition_books = full(np.sum([contributions[name] for name in others[:size]], axis=0))
+        coalition_books = full(_total(contributions, others[:size]))
         blind = reader.counts(coalition_books) / size
         group = reader.counts(full(rest))
         rows.append(
@@ -126,6 +126,14 @@ def attack(
         "text": TEXT.format(noise=NOISE if share_variance > 0 else NO_NOISE),
         "target": chosen,
     }
+
+
+def _total(contributions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> NDArray[np.int64]:
+    """Their sum, one at a time: a thousand members' books stacked would double what they take."""
+    total = np.zeros_like(contributions[names[0]])
+    for name in names:
+        total += contributions[name]
+    return total
 
 
 def _coalition(size: int, colluders: int, most: int) -> str:

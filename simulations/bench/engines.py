@@ -13,8 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from fedrepay.client.learning import make_learner
 from fedrepay.client.snapshot import snapshot
-from fedrepay.shared.schema import codebook
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA, Arguments, Folder
+from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments, Folder
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.engines import clear
@@ -24,16 +23,6 @@ from fedrepay.simulations.prepare import prepare
 
 FAITHFUL, BATCHED = (20, 200, 1000), (20, 200, 1000, 10_000)
 EPSILON, DELTA, ROUNDS, ATTEMPTS = 1.0, 1e-5, 5, 3
-
-
-def schema_of(members: int, folder: Path) -> Path:
-    """The shipped schema with room for so many members, each with fewer customers."""
-    text = SHIPPED_SCHEMA.read_text()
-    text = text.replace("n_max = 10000 ", "n_max = 1200 ").replace("members_max = 256", "members_max = 1500")
-    path = folder / f"members-{members}.toml"
-    path.write_text(text)
-    codebook.save(codebook.build(text.encode()), path)
-    return path
 
 
 class Clock:
@@ -59,7 +48,7 @@ class Clock:
 def faithful(members: int) -> tuple[float, float, float]:
     """Wall and CPU seconds of a whole run, and CPU seconds of its updates."""
     with tempfile.TemporaryDirectory() as scratch:
-        arguments = Arguments(members=members, schema=str(schema_of(members, Path(scratch))))
+        arguments = Arguments(members=members, schema=str(SHIPPED_SCHEMA_MANY))
         prepared = prepare(arguments)
         plan = make_plan(arguments, prepared.book, members)
         folder, clock = Folder(Path(scratch) / "run"), Clock()
@@ -71,9 +60,7 @@ def faithful(members: int) -> tuple[float, float, float]:
 
 def batched(members: int) -> tuple[float, float]:
     """Wall and CPU seconds of the same run on the batched engine; past 1,000 members each row has several owners."""
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = Arguments(members=20, schema=str(schema_of(members, Path(scratch))))
-        prepared = prepare(arguments)
+    prepared = prepare(Arguments(members=20, schema=str(SHIPPED_SCHEMA_MANY)))
     train = prepared.train
     parts = np.array_split(np.arange(len(train.codes)), members)
     parties = [Party(f"m{i}", train.take(rows)) for i, rows in enumerate(parts)]
