@@ -143,8 +143,8 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
             yield ast.Constant(value - 1)
         case ast.Constant(value=float() as value):
-            yield ast.Constant(value * 2)
-            yield ast.Constant(value / 2)
+            yield ast.Constant(value * 2 or 1.0)
+            yield ast.Constant(value / 2 or -1.0)
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
             yield from _negated(node, test)
         case ast.Return(value=value) if value is not None and _short(value) != "None":

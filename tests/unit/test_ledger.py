@@ -1,7 +1,9 @@
 """The member's tables and every query on them, with other runs, rounds and attempts beside: only what is meant."""
 
 import json
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from hashlib import sha256
 from itertools import count
@@ -121,6 +123,20 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
     default = MemberStore(tmp_path / "m2", lambda: 0.0)
     with default._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_files_are_private_from_the_moment_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the umask, and before permissions are set again."""
+    before = os.umask(0)
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    try:
+        folder = MemberStore(tmp_path / "m1", lambda: 0.0).folder
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "member.sqlite").stat().st_mode) == 0o600
 
 
 def test_a_folder_within_folders_is_made(tmp_path: Path) -> None:
