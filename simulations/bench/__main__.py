@@ -40,7 +40,7 @@ SECTIONS = {
     ),
     "decisions": Section("Decisions beside LightGBM's predictions", "0", "medians of 3; p50, p99"),
     "rules": Section("Hard rules on a million accounts", "0", "counts, no interval"),
-    "network": Section("A round over a Flower network beside FedAvg", "1", "lowest and highest of 12 rounds"),
+    "network": Section("A round over a Flower network beside FedAvg", "1", "lowest and highest of 8 rounds"),
     "attacks": Section(
         "What attacks get, defence on and off", "1; poisoning 1 … 3", "given with each figure", timed=False
     ),
