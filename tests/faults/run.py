@@ -83,8 +83,8 @@ def summary(outcomes: list[Outcome]) -> str:
         refusals += outcome.refusals
     lines = [
         f"{len(outcomes)} worlds, {sum(faults.values()):,} faults, no invariant broken",
-        f"messages {sum(o.messages for o in outcomes):,}, runs {sum(o.runs for o in outcomes):,}, "
-        f"lives of the coordinator {sum(o.lives for o in outcomes):,}, "
+        f"messages {sum(o.messages for o in outcomes):,}, runs {sum(o.runs for o in outcomes):,}",
+        f"lives of the coordinator {sum(o.lives for o in outcomes):,}",
         f"releases {sum(o.releases for o in outcomes):,}",
         "faults by kind:",
         *(f"  {kind:24} {faults[kind]:7,}" for kind in KINDS),
@@ -96,8 +96,7 @@ def summary(outcomes: list[Outcome]) -> str:
     lines += [
         "stops: " + ", ".join(f"{kind} {number:,}" for kind, number in sorted(stops.items())),
         "refusals: " + ", ".join(f"{code} {number:,}" for code, number in sorted(refusals.items())),
-        f"attempts answered again by stores that had forgotten them, undiscovered: "
-        f"{sum(o.twice for o in outcomes)}",
+        f"attempts answered again by restored stores, undiscovered: {sum(o.twice for o in outcomes)}",
         f"write points never died at: {len(missed(outcomes))} of {len(TARGETS)}",
     ]
     return "\n".join(lines)

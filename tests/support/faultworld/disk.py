@@ -5,6 +5,7 @@ A kill here is an exception, not a power cut, so nothing is lost by leaving out 
 
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from fedrepay.client import tables
 from fedrepay.client.store import MemberStore, Writes
 from fedrepay.server import store as server_store
 from fedrepay.server.store import CoordinatorStore
+
+_connections: dict[str, sqlite3.Connection] = {}  # of the world that is played: one at a time in a process
+
+
+@cache
+def _engine(name: str) -> sa.Engine:
+    """One engine a name for all worlds, for it keeps the statements it has compiled."""
+    return sa.create_engine("sqlite://", creator=lambda: _connections[name], poolclass=StaticPool)
 
 
 class Disk:
@@ -30,7 +39,9 @@ class Disk:
         self.connection = sqlite3.connect(":memory:", check_same_thread=False)
         if content:
             self.connection.deserialize(content)
-        self.engine = sa.create_engine("sqlite://", creator=lambda: self.connection, poolclass=StaticPool)
+        _connections[self.name] = self.connection
+        self.engine = _engine(self.name)
+        self.engine.dispose()
 
     def copy(self, keep: int = 6) -> None:
         """Make a backup; the oldest but one goes when there are too many."""

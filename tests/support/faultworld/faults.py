@@ -71,7 +71,9 @@ class Faults:
             self.rates |= NEEDS[self.target[1]]
         self.begin = self.dice.choice((0, 15, 25, 30, 35, 40, 45, 55, 70))  # messages that pass unharmed
         self.most = self.dice.randrange(6, 50)
-        self.wait = self.dice.choice((0, 0, 1, 2, 5))  # times the target is passed before the process dies there
+        self.wait = self.dice.choice(
+            (0, 0, 1, 2, 5)
+        )  # times the target is passed before the process dies there
         self.steps = 0
 
     def happens(self, kind: str) -> bool:

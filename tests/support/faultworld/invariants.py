@@ -7,6 +7,7 @@ old copy has forgotten things: what it may do then is stated rule by rule (proto
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust import release as trust_release
-from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import Header, Reply, RoundConfig, Signed, Sum, Upload, Votes
 
@@ -31,6 +31,13 @@ Attempt = tuple[int, bytes, int, int]  # run, epoch, round, attempt
 
 class Violation(BaseException):
     """Something that must never be; no handler of the product may swallow it."""
+
+
+@lru_cache(maxsize=256)
+def _epoch(stored: bytes) -> tuple[int, bytes] | None:
+    """(run, epoch) of a member's stored epoch, once it is introduced."""
+    state = EpochState.decode(stored)
+    return (state.run, state.epoch().id) if state.introduction else None
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Watch:
     ) -> None:
         self.names, self._store, self._coordinator, self._place = names, store, coordinator, place
         self.seen = {name: Seen() for name in names}
-        self.opening: tuple[str, Epoch, Sum] | None = None
+        self.opening: tuple[str, tuple[bytes, tuple[str, ...]], Sum] | None = None
         self.forked: set[int] = set()  # runs in which the coordinator was set back
         self.releases: dict[int, bytes] = {}
         self.sums: dict[tuple[bytes, int], dict[int, bytes]] = defaultdict(dict)
@@ -108,15 +115,15 @@ class Watch:
     def opened(self, values: npt.NDArray[np.int64]) -> None:
         """A member has decrypted a sum: it must be exactly what its cohort signed and sent."""
         assert self.opening is not None
-        name, epoch, completed = self.opening
+        name, (epoch, roster), completed = self.opening
         made = completed.config.verified(self._coordinator, RoundConfig)
         seen, attempt = self.seen[name], (made.run, made.epoch, made.round, made.attempt)
-        if seen.ended == epoch.id:
+        if seen.ended == epoch:
             raise Violation(f"{name} opens a sum in an epoch it had ended")
-        seen.opened[epoch.id, made.round].add((made.attempt, keys.digest(completed.payload)))
-        if len(seen.opened[epoch.id, made.round]) > 1:
+        seen.opened[epoch, made.round].add((made.attempt, keys.digest(completed.payload)))
+        if len(seen.opened[epoch, made.round]) > 1:
             raise Violation(f"{name} opened two sums of round {made.round}")
-        if not set(made.cohort) <= set(epoch.roster.names) or len(completed.headers) != len(made.cohort):
+        if not set(made.cohort) <= set(roster) or len(completed.headers) != len(made.cohort):
             raise Violation(f"{name} opened a sum that is not its cohort's")
         total = np.zeros_like(coefficients(completed.payload, len(completed.tags)))
         expected = np.zeros_like(values)
@@ -125,13 +132,13 @@ class Watch:
             if sent is None or sent.config != completed.config.digest():
                 raise Violation(f"{name} opened a sum with a header that {member} never sent")
             ciphertext.add(total, sent.payload)
-            expected[self._place(made.attempt, epoch.roster.names, member)] += 1
+            expected[self._place(made.attempt, roster, member)] += 1
             values = values - sent.noise
         if total.tobytes() != np.frombuffer(completed.payload, "<u8").tobytes():
             raise Violation(f"{name} opened ciphertexts that are not the sum of those sent")
         if not np.isin(values, (0, 1)).all() or not np.array_equal(values, expected):
             raise Violation(f"{name} opened something else than one 1 for each of {made.cohort}")
-        others = self.sums[epoch.id, made.round]
+        others = self.sums[epoch, made.round]
         others[made.attempt] = keys.digest(completed.payload)
         if len(others) > 1 and made.run not in self.forked:
             raise Violation(f"members opened different sums of round {made.round}")
@@ -263,8 +270,7 @@ class Watch:
 
     def _epoch(self, store: MemberStore) -> tuple[int, bytes] | None:
         stored = store.fact("epoch")
-        state = None if stored is None else EpochState.decode(stored)
-        return None if state is None or not state.introduction else (state.run, state.epoch().id)
+        return None if stored is None else _epoch(stored)
 
     def _epoch_id(self, store: MemberStore) -> bytes:
         state = self._epoch(store)

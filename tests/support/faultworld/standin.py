@@ -26,11 +26,12 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.epoch import probe_vector
 from fedrepay.shared.trust.wire import RoundConfig, Sum
 from support.faultworld.invariants import Watch
 
 _verify = lru_cache(maxsize=4096)(keys.verify)  # pure, and every member checks the same signatures
-_probe = lru_cache(maxsize=64)(client_epoch.probe_vector)
+_probe = lru_cache(maxsize=64)(probe_vector)
 _mu = lru_cache(maxsize=256)(accounting.gdp_mu)
 
 
@@ -95,21 +96,25 @@ def place(attempt: int, names: tuple[str, ...], name: str) -> int:
 @contextmanager
 def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.MonkeyPatch]:
     """The stand-ins, and the watch's eyes where sums are opened and noise is drawn."""
-    learner, open_one, open_sum = Session.learner, Session._open, client_session.open_sum
+    learner, open_one, open_sum = Session.learner, Session._open, vars(client_session)["open_sum"]
 
     def basis(session: Session, config: RoundConfig) -> Learner:
         names = session.epoch.roster.names
         own = Basis(
-            learner(session, config), watch, session._name, place(config.attempt, names, session._name), config
+            learner(session, config),
+            watch,
+            session._name,
+            place(config.attempt, names, session._name),
+            config,
         )
         return cast("Learner", own)
 
     def opening(session: Session, config: RoundConfig, completed: Sum) -> None:
-        watch.opening = (session._name, session.epoch, completed)
+        watch.opening = (session._name, (session.epoch.id, session.epoch.roster.names), completed)
         open_one(session, config, completed)
 
     def opened(*args: Any, **named: Any) -> npt.NDArray[np.int64]:
-        values = open_sum(*args, **named)
+        values: npt.NDArray[np.int64] = open_sum(*args, **named)
         watch.opened(values)
         return values
 

@@ -36,8 +36,8 @@ from support.faultworld.standin import installed, place
 DAY = 86400.0
 EPSILON, DELTA = 4.0, 1e-5
 TIMEOUT = 60.0  # virtual seconds
-LIVES = 14  # of the coordinator before the faults stop, if they have not been used up
-RESUMES, RUNS = 2, 4  # what an operator does: run again so often, then start a new run; so many in calm
+LIVES = 9  # of the coordinator before the faults stop, if they have not been used up
+RESUMES, RUNS = 1, 4  # what an operator does: run again so often, then start a new run; so many in calm
 SCHEMA = b"""
 name = "basis"
 version = 1
@@ -104,6 +104,7 @@ class FaultWorld:
         seed: int,
         limit: int | None = None,
         rates: dict[str, float] | None = None,
+        *,
         bfv: bool | None = None,
         mode: str | None = None,
     ) -> None:
@@ -112,7 +113,7 @@ class FaultWorld:
         self.bfv = seed % 25 == 7 if bfv is None else bfv
         self.mode = ("distributed" if seed % 25 == 19 else "none") if mode is None else mode
         noisy = self.mode != "none"
-        size = 3 if noisy else dice.choice((3, 3, 4, 5))
+        size = 3 if noisy else dice.choice((3, 3, 3, 4, 4, 5))
         self.names = tuple(f"m{i}" for i in range(size))
         self.rounds = 2 if noisy else dice.choice((2, 3))
         self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
@@ -158,10 +159,10 @@ class FaultWorld:
 
     def bring_up(self, name: str) -> None:
         """A member comes up from its disk, however often it dies on the way."""
+        data = (_rows(), self._bytes(f"{name} data"))
         while name not in self.members:
             self.births[name] += 1
             entropy = SeededEntropy(self._bytes(f"{name} {self.births[name]}"))
-            snapshot = self._bytes(f"{name} data")
             try:
                 store = FaultStore(self.disks[name], lambda: self.clock(name), self._hook("member", name))
                 self.stores[name] = store
@@ -169,7 +170,7 @@ class FaultWorld:
                     self.identities[name],
                     store,
                     self.book,
-                    lambda: (_rows(), snapshot),
+                    lambda: data,
                     Limits(
                         minimum_cohort=3,
                         epsilon_per_release=EPSILON,
@@ -303,7 +304,9 @@ class FaultWorld:
             if out.lives > 4 * LIVES:
                 raise Violation(f"the world does not come to an end: {dict(out.stops)}")
             try:
-                store = FaultCoordinatorStore(self.disks["coordinator"], self._hook("coordinator", "coordinator"))
+                store = FaultCoordinatorStore(
+                    self.disks["coordinator"], self._hook("coordinator", "coordinator")
+                )
                 plan = store.plan()
                 if fresh or plan is None:
                     plan = self.plan(1 if plan is None else plan.run + 1)
