@@ -45,7 +45,7 @@ def small(tmp_path: Path) -> SmallRun:
         ("--split random", 2, "--split random is unknown.*Choose column:NAME"),
         ("--split sizes:even", 2, "--split sizes:even is unknown"),
         ("--split column:", 2, "--split column: is unknown"),
-        ("--mode local", 2, "--mode local is unknown.*Choose distributed or none"),
+        ("--mode secret", 2, "--mode secret is unknown.*Choose distributed, local or none"),
         ("--rounds 0", 2, "--rounds 0 is outside 2 … 1000"),
         ("--rounds 1", 2, "--rounds 1 is outside"),
         ("--rounds 1001", 2, "--rounds 1001 is outside"),
