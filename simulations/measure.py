@@ -3,7 +3,7 @@
 Figures on test data and baselines without privacy are outside the guarantee and say so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -27,6 +27,7 @@ from fedrepay.simulations.run_figures import (
     run_figures,
 )
 
+MOST_ALONE = 200  # models of single members that are fitted, each with its own cross-validation
 OUTSIDE = [
     "auc",
     "log_loss",
@@ -62,12 +63,19 @@ def measure(
     test, truth = prepared.test, labels(prepared.test)
     scores = {"federated": federated(test)}
     whole = design(test)
+    fitted = alone_sample([party.name for party in prepared.parties], arguments.seed)
     alone_auc: list[float] = []
     alone_loss: list[float] = []
     members: dict[str, Any] = {}
     for party in prepared.parties:
         own = prepared.tests[party.name]
-        alone, reason = baselines.ridge_logistic(design(party.train), labels(party.train), arguments.seed)
+        if party.name in fitted:
+            alone, reason = baselines.ridge_logistic(design(party.train), labels(party.train), arguments.seed)
+        else:
+            alone, reason = (
+                None,
+                f"Not fitted: {MOST_ALONE} of {len(prepared.parties)} members are, drawn at random.",
+            )
         shared = federated(own)
         row: dict[str, Any] = {"rows": len(party.train.codes), "test_rows": len(own.codes)}
         alone_own = None if alone is None else alone.predict(design(own)) if len(own.codes) else np.zeros(0)
@@ -124,6 +132,13 @@ def local_arguments(consortium: Consortium) -> dict[str, Any]:
     """The constants of local mode, as metrics.json shows them; nothing in the other modes."""
     local = consortium.plan.local
     return {} if local is None else local.model_dump(exclude={"model_hash", "parameters"})
+
+
+def alone_sample(names: Sequence[str], seed: int) -> frozenset[str]:
+    """Members whose own model is fitted: all, or a drawn part of more than ``MOST_ALONE``."""
+    if len(names) <= MOST_ALONE:
+        return frozenset(names)
+    return frozenset(np.random.default_rng([seed, 51]).choice(names, MOST_ALONE, replace=False).tolist())
 
 
 def labels(table: Table) -> np.ndarray:

@@ -13,11 +13,14 @@ from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.shared.schema import codebook
 from fedrepay.simulations import consortium as driver
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY, Arguments, Folder
+from fedrepay.simulations.case_of import arguments_of
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
+from fedrepay.simulations.measure import alone_sample
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import Prepared, prepare
 from fedrepay.simulations.run_figures import export_release
@@ -109,3 +112,19 @@ def test_noise_is_that_of_all_members_shares(members: int, *, fits: bool) -> Non
 def test_what_needs_members_that_act_is_refused(shop: Shop, wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="--engine batched runs neither"):
         shop.arguments(engine="batched", **wrong).check()
+
+
+def test_of_many_members_a_drawn_part_has_models_of_its_own() -> None:
+    few, many = [f"m{i}" for i in range(200)], [f"m{i}" for i in range(201)]
+    assert alone_sample(few, 1) == frozenset(few)
+    assert len(alone_sample(many, 1)) == 200
+    assert alone_sample(many, 1) == alone_sample(many, 1) != alone_sample(many, 3)
+
+
+@pytest.mark.parametrize(("members", "schema"), [(256, SHIPPED_SCHEMA), (257, SHIPPED_SCHEMA_MANY)])
+def test_the_shipped_table_takes_the_schema_with_room(members: int, schema: Path) -> None:
+    rows = dict.fromkeys(("schema", "mapping", "test", "split"))
+    made = arguments_of("uci", members, rows=rows, market={}, both={})
+    assert isinstance(made, Arguments)
+    assert made.schema == str(schema)
+    assert codebook.load(schema).schema.public.members_max >= members
