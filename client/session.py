@@ -62,6 +62,7 @@ class Session:
         self._model = model
         self._group = GroupContext.from_secret(state.context_secret)
         self._learner: Learner | None = None
+        self._terms = b""  # the constants the learner was made with
         self._states: list[State] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}
         self._seen: dict[str, Any] = {}  # what the store said, at its "version"
@@ -144,12 +145,10 @@ class Session:
     # --- budget ---
 
     def learner(self, config: RoundConfig) -> Learner:
-        """The run's learner on this member's code book."""
-        if self._learner is None or (self._learner.name, self._learner.rounds) != (
-            config.learner,
-            config.rounds,
-        ):
-            self._learner = self._make_learner(config)
+        """The run's learner on this member's code book; constants refused before never train."""
+        terms = guard.terms(config)
+        if self._learner is None or self._terms != terms:
+            self._learner, self._terms = self._make_learner(config), terms
             self._states = []
             sizes = tuple(sum(s.size for s in segments) for segments in self._learner.segments())
             if sizes != guard.sizes(config):

@@ -16,7 +16,7 @@ from fedrepay.shared.errors import CohortError, ReleaseError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.shared.trust.wire import LocalTerms, Reply, RoundConfig, RoundRequest, Signed
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
 
@@ -166,6 +166,36 @@ def test_constants_of_local_mode_cannot_change_in_a_run(change: dict[str, float]
     assert config.local is not None
     other = config.model_copy(update={"local": config.local.model_copy(update=change)})
     assert guard.terms(other) != guard.terms(config)
+
+
+def test_constants_refused_before_are_not_those_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator first asks for hardly any noise, is refused, and then asks as it should: same run, same attempt."""
+    used: list[float] = []
+    trained = DPSGD.contribution
+
+    def watched(self: DPSGD, index: int, state: object, data: object) -> np.ndarray:
+        used.append(self.terms.noise_multiplier)
+        return trained(self, index, state, data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DPSGD, "contribution", watched)
+    world = LocalWorld(tmp_path)
+
+    def weaken_first(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
+        if kind == "round" and not used:
+            request = RoundRequest.decode(shared)
+            config = RoundConfig.decode(request.config.body)
+            assert config.local is not None
+            weak = config.local.model_copy(update={"noise_multiplier": 0.5})
+            signed = Signed.make(world.key, config.model_copy(update={"local": weak}))
+            asked = request.model_copy(update={"config": signed})
+            refused = Reply.decode(world.members[name].handle(kind, asked.encode(), own))
+            assert (refused.kind, refused.code) == ("refused", "budget")
+        return shared, own
+
+    world.run(weaken_first)
+    assert set(used) == {world.local().noise_multiplier}
 
 
 def test_a_lost_round_is_tried_again_with_the_same_noise_until_attempts_run_out(tmp_path: Path) -> None:
