@@ -250,7 +250,7 @@ class Session:
         index = len(sums) - 1
         return _stepped.get(
             asked,
-            2 * sums[0].nbytes,
+            max(each.nbytes for each in sums),
             lambda: self.learner(config).step(index, self._states[index], sums[index], charged),
         )
 
