@@ -205,7 +205,7 @@ def hunt(pending: list[tuple[Suite, Any]], jobs: int, scratch: Path, importers: 
                 sys.meta_path.insert(0, Mutated(mutant.file, mutant.source))
                 return run_tests(tests, place / "base")
 
-            patience = 30 + 6 * sum(suite.seconds[test] for test in tests)
+            patience = 15 + 5 * sum(suite.seconds[test] for test in tests)
             running[forked(mutated, place / "log")] = (mutant, time.monotonic() + patience, place)
         time.sleep(0.02)
         for child, (mutant, deadline, place) in list(running.items()):

@@ -106,6 +106,19 @@ def test_mu_is_the_largest_float_that_holds(epsilon: float, delta: float) -> Non
     assert gdp_delta(math.nextafter(mu, math.inf), epsilon) > delta
 
 
+def test_a_bound_that_is_met_exactly_holds() -> None:
+    """Where δ is the very float that a μ or an ε gives."""
+    for mu, epsilon in ((2.3, 2.12), (1.51, 3.65), (1.97, 6.33)):
+        delta = gdp_delta(mu, epsilon)
+        assert gdp_mu(epsilon, delta) >= mu
+        assert gdp_epsilon(mu, delta) <= epsilon
+
+
+def test_where_floats_cancel_delta_is_nothing_less_than_zero() -> None:
+    """At these, e^ε times a chance comes out as e⁸¹⁹²."""
+    assert gdp_delta(8602325267.042627, 3.7e19) == 0.0
+
+
 def test_epsilon_is_zero_where_delta_alone_is_enough() -> None:
     at_zero = gdp_delta(0.5, 0.0)
     assert gdp_epsilon(0.5, at_zero) == 0.0
@@ -143,6 +156,7 @@ def test_draws_take_their_part_of_delta() -> None:
 
 def test_a_runs_mu_is_what_the_plan_may_use_of_epsilon_and_the_draws_leave_of_delta() -> None:
     assert target_mu(1.0, 1e-5, 1000) == gdp_mu(0.9999, 1e-5 - 1000 * 1e-70 * (1 + math.e))
+    assert target_mu(3.0, 1e-5, 0) == gdp_mu(0.9999 * 3.0, 1e-5)
     draws = 10**60
     assert target_mu(1.0, 1e-5, draws) == gdp_mu(0.9999, 1e-5 - draws * 1e-70 * (1 + math.e))
     assert target_mu(1.0, 1e-5, draws) < target_mu(1.0, 1e-5, 0)
@@ -282,9 +296,14 @@ def test_epsilon_rises_until_it_pays_for_its_own_part_of_delta(monkeypatch: pyte
     left = delta - accounting._sampler_delta(draws, epsilon)
     assert epsilon >= 1e-6 / left + 1e-20  # it holds with the draws it allows for
     assert epsilon < 1e-6 / left + 2e-9  # and is the least that does
+    assert epsilon == 1e-6 / Ledgered.asked[-2] + 1e-20 + 1e-9  # steps of 10⁻⁹ past what was found
     assert Ledgered.asked[0] == delta - accounting._sampler_delta(draws, 0.0)
     assert len(Ledgered.asked) > 1
     assert accounting._pld_epsilon(((3.0, 1.0, 1),), delta, 10**66) == math.inf  # they take all of δ
+    exactly = accounting._sampler_delta(draws, 0.0)
+    assert accounting._pld_epsilon(((4.0, 1.0, 1),), exactly, draws) == math.inf  # and nothing is left to ask
+    monkeypatch.setattr(Ledgered, "get_epsilon", lambda *_: 0.0)
+    assert accounting._pld_epsilon(((5.0, 1.0, 1),), delta, 0) > 1e-20  # the lemma's own part is never free
     accounting._pld_epsilon.cache_clear()
 
 
