@@ -33,7 +33,7 @@ from support.faultworld.invariants import Violation
 from support.faultworld.replay import Failure, play, shrunk
 from support.faultworld.world import FaultWorld
 
-CHUNKS, WORLDS = 10, 500
+CHUNKS, WORLDS = 25, 500
 Patch = pytest.MonkeyPatch
 
 
