@@ -69,6 +69,70 @@ class CentredUnseen(Steep):
         return logits
 
 
+class CentredLater(Steep):
+    """Mixes rows once a weight has left 0, and hides that behind dropout."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension)
+        self.gate = nn.Linear(dimension, 1, bias=False)
+        nn.init.zeros_(self.gate.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = nn.functional.dropout(x, 0.5)
+        logits: Tensor = super().forward(dropped) + self.gate(dropped - x.mean(dim=0).detach()).squeeze(-1)
+        return logits
+
+
+class Running(Steep):
+    """Adds up earlier rows: the first row depends on no other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5).cumsum(dim=0))
+
+
+class RemembersUnseen(Steep):
+    """Keeps a running figure that is no buffer."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension)
+        self.seen = torch.zeros(dimension, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x - self.seen)
+        self.seen = 0.9 * self.seen + 0.1 * x.mean(dim=0)
+        return logits
+
+
+class ByTheWay(nn.Module):
+    """Uses a layer's weights outside of the layer, where 0 hides it at first: closed forms miss that part."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(dimension, dimension)
+        self.last = nn.Linear(dimension, 1)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(x)) + 5 * x @ self.first.weight.T
+        logits: Tensor = self.last(hidden).squeeze(-1)
+        return logits
+
+
+class Folded(Steep):
+    """Gives a layer other rows than it got."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x, x * x])).reshape(2, -1).sum(dim=0)
+
+
+class Narrow(Steep):
+    """Computes in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.linear.weight.float(), self.linear.bias.float()
+        return nn.functional.linear(x.float(), weight, bias).squeeze(-1)
+
+
 class Remembers(Steep):
     """Keeps a running figure of what it saw."""
 

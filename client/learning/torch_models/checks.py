@@ -21,6 +21,7 @@ from fedrepay.shared.errors import ArgumentError
 
 PROBE = 6  # rows
 _AGREE = 1e-9  # relative; all in float64
+_DRAWS = 3  # seed of the draws while a module is tried
 
 
 def check_module(name: str, module: nn.Module) -> None:
@@ -59,7 +60,7 @@ def check_module(name: str, module: nn.Module) -> None:
 
 
 def check_behaviour(name: str, make: Callable[[], nn.Module], dimension: int) -> Literal["ghost", "hooks"]:
-    """Run the module on a few made-up rows.
+    """Run the module on a few made-up rows, at its initial weights and at others: layers often begin at 0.
 
     Args:
         name: for messages.
@@ -70,26 +71,37 @@ def check_behaviour(name: str, make: Callable[[], nn.Module], dimension: int) ->
         how gradients' lengths are to be found.
 
     Raises:
-        ArgumentError: wrong shape, not finite, rows mixed, buffers changed, or gradients Opacus cannot take apart.
+        ArgumentError: wrong shape or type, not finite, rows mixed, something kept of what was seen, or gradients
+            that Opacus cannot take apart.
     """
-    module = make().double().train()
-    rows = torch.randn(PROBE, dimension, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randn(PROBE, dimension, dtype=torch.float64, generator=generator)
     rows = rows / rows.norm(dim=1, keepdim=True)
-    before = {key: value.clone() for key, value in module.named_buffers()}
-    logits = _logits(name, module, rows)
-    if any(not torch.equal(value, before[key]) for key, value in module.named_buffers()):
-        raise ArgumentError(
-            f"--model {name} keeps what it saw in a buffer, which no noise would protect.",
-            "Take layers that keep no running figures.",
-        )
-    _check_apart(name, module, rows, logits)
-    alone = _alone(name, make, rows)
-    if alone is None:  # the module draws random numbers, as dropout does: two runs differ
-        return "hooks"
+
+    def moved() -> nn.Module:
+        module, draws = make().double().train(), torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for each in module.parameters():
+                if each.requires_grad:
+                    each.add_(torch.randn(each.shape, dtype=each.dtype, generator=draws), alpha=0.1)
+        return module
+
+    places = (lambda: make().double().train(), moved)
+    for fresh in places:
+        _check_keeps_nothing(name, fresh, rows)
+        _check_apart(name, fresh, rows)
+    kinds = [_kind(name, fresh, rows) for fresh in places]
+    return "hooks" if "hooks" in kinds else "ghost"
+
+
+def _kind(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> Literal["ghost", "hooks"]:
+    """The first road to the gradients' lengths that agrees with plain autograd."""
+    _, alone = _single(name, fresh(), rows)
     kind: Literal["ghost", "hooks"]
     for kind in ("ghost", "hooks"):
         try:
-            found = lengths(wrap(make().double().train(), kind), rows)
+            with _same_draws():
+                found = lengths(wrap(fresh(), kind), rows)
         except Exception as error:
             if kind == "hooks":
                 raise ArgumentError(
@@ -97,7 +109,7 @@ def check_behaviour(name: str, make: Callable[[], nn.Module], dimension: int) ->
                     "Build it from torch.nn's layers.",
                 ) from error
             continue
-        if torch.allclose(found, alone, rtol=_AGREE, atol=1e-12):
+        if found.shape == alone.shape and torch.allclose(found, alone, rtol=_AGREE, atol=1e-12):
             return kind
     raise ArgumentError(
         f"--model {name}: Opacus' gradients of single rows are not those of the rows alone.",
@@ -172,6 +184,11 @@ def _logits(name: str, module: nn.Module, rows: Tensor) -> Tensor:
             f"--model {name} gives {shape} for {len(rows)} rows.",
             f"It must give one logit a row, ({len(rows)},).",
         )
+    if logits.dtype != torch.float64:
+        raise ArgumentError(
+            f"--model {name} gives {logits.dtype} for rows of float64: a gradient's length would not be exact.",
+            "Leave the type of the rows as it is.",
+        )
     if not bool(torch.isfinite(logits).all()):
         raise ArgumentError(f"--model {name} gives numbers that are not finite.", "Mend the module.")
     if not logits.requires_grad:
@@ -179,14 +196,45 @@ def _logits(name: str, module: nn.Module, rows: Tensor) -> Tensor:
     return logits
 
 
-def _check_apart(name: str, module: nn.Module, rows: Tensor, logits: Tensor) -> None:
-    """A row's logit depends on that row only: by its derivative, and by its value without the other rows."""
-    watched = rows.clone().requires_grad_()
-    slope = torch.autograd.grad(_logits(name, module, watched)[0], watched, allow_unused=True)[0]
-    mixed = slope is not None and bool((slope[1:] != 0).any())
-    again, half = _logits(name, module, rows), _logits(name, module, rows[: PROBE // 2])
-    if torch.equal(logits, again):  # otherwise it draws random numbers
-        mixed = mixed or not torch.allclose(half, logits[: PROBE // 2], rtol=_AGREE, atol=1e-12)
+def _check_keeps_nothing(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> None:
+    """What a module says of some rows does not depend on the rows it saw before."""
+    module = fresh()
+    before = {key: value.clone() for key, value in module.named_buffers()}
+    with _same_draws():
+        _loss(_logits(name, module, rows.flip(1))).sum().backward()
+    if any(not torch.equal(value, before[key]) for key, value in module.named_buffers()):
+        raise ArgumentError(
+            f"--model {name} keeps what it saw in a buffer, which no noise would protect.",
+            "Take layers that keep no running figures.",
+        )
+    with _same_draws():
+        after = _logits(name, module, rows)
+    with _same_draws():
+        new = _logits(name, fresh(), rows)
+    if not torch.allclose(after, new, rtol=_AGREE, atol=1e-12):
+        raise ArgumentError(
+            f"--model {name} says something else of the same rows once it has seen others.",
+            "Keep nothing between two calls, and draw random numbers from torch's own generator only.",
+        )
+
+
+def _check_apart(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> None:
+    """A row's logit and gradient stay as they are when other rows change, and when they are not there."""
+    whole = _single(name, fresh(), rows)
+    numbers = torch.arange(len(rows))
+    mixed = False
+    for bit in (1, 2, 4):  # every two of the rows are parted by one of the bits
+        for kept in ((numbers & bit) == 0, (numbers & bit) != 0):
+            changed = torch.where(kept[:, None], rows, -2 * rows.flip(1))
+            mixed = mixed or not _agree(whole, _single(name, fresh(), changed), kept)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_DRAWS + 1)
+        draws = not torch.equal(whole[0], _logits(name, fresh(), rows))
+    if draws:  # dropout: in a smaller batch a row meets other draws, so look where it draws none
+        whole = _single(name, fresh().eval(), rows)
+    for size in (1, PROBE // 2):
+        less = fresh().eval() if draws else fresh()
+        mixed = mixed or not _agree(whole, _single(name, less, rows[:size]), numbers < size)
     if mixed:
         raise ArgumentError(
             f"--model {name} mixes the rows of a batch: one customer would change the gradients of others.",
@@ -194,15 +242,30 @@ def _check_apart(name: str, module: nn.Module, rows: Tensor, logits: Tensor) -> 
         )
 
 
-def _alone(name: str, make: Callable[[], nn.Module], rows: Tensor) -> Tensor | None:
-    """Length of each row's gradient, one at a time without Opacus; None where two runs differ."""
-    module = make().double().train()
-    if not torch.equal(_logits(name, module, rows), _logits(name, module, rows)):
-        return None
+def _agree(whole: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], kept: Tensor) -> bool:
+    """Whether logits and lengths of the kept rows are the same; ``other`` may hold the first rows only."""
+    found = [
+        torch.allclose(some[kept[: len(some)]], all_[kept], rtol=_AGREE, atol=1e-12)
+        for all_, some in zip(whole, other, strict=True)
+    ]
+    return all(found)
+
+
+def _single(name: str, module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the length of each row's gradient by plain autograd, both of shape (n,)."""
+    with _same_draws():
+        logits = _logits(name, module, rows)
+    trained = [each for each in module.parameters() if each.requires_grad]
     found = []
-    for row in rows:
-        module.zero_grad()
-        _loss(_logits(name, module, row[None])).sum().backward()
-        parts = [each.grad.flatten() for each in module.parameters() if each.grad is not None]
-        found.append(torch.cat(parts).norm())
-    return torch.stack(found)
+    for loss in _loss(logits):
+        parts = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
+        found.append(torch.stack([part.norm() for part in parts if part is not None]).norm())
+    return logits.detach(), torch.stack(found)
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Dropout and its like draw the same numbers in every such block."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_DRAWS)
+        yield

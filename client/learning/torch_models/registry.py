@@ -187,7 +187,11 @@ def _identity(module: "nn.Module") -> bytes:
     """SHA-256 over names, shapes, types and values of all parameters and buffers, and which are trained."""
     trained = {key for key, each in module.named_parameters() if each.requires_grad}
     digest = sha256()
-    for key, each in module.state_dict().items():
+    held = [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]
+    for key, each in held:
         values = each.detach().contiguous().numpy()
         facts = {
             "name": key,
