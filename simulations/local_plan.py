@@ -19,7 +19,7 @@ LOCAL_STEPS = 2
 
 @dataclass(frozen=True)
 class Choice:
-    """What suits one module: C, and the largest step."""
+    """What suits one module: C, and the largest step between two sums, which local steps share."""
 
     clip: float
     learning_rate: float
@@ -57,6 +57,6 @@ def local_terms(
         sampling_rate=rate,
         local_steps=steps,
         clip=arguments.clip or choice.clip,
-        learning_rate=arguments.learning_rate or choice.learning_rate,
+        learning_rate=arguments.learning_rate or choice.learning_rate / steps,
         noise_multiplier=calibrate(epsilon, delta, rate, steps, rounds, max_attempts, model.parameters),
     )
