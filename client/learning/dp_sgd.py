@@ -165,7 +165,8 @@ def grid(clip: float, parameters: int, n_max: int) -> float:
     Raises:
         ArgumentError: so many parameters or customers leave nothing of Δ for the gradient.
     """
-    slack = math.ceil(math.sqrt(parameters)) + 16 + 64 * n_max / 1024
+    adding = (n_max / 2**13) ** 2  # 2·Δ·2⁻⁵³ · 64·n_max rows · n_max, their weight together
+    slack = math.ceil(math.sqrt(parameters)) + 16 + n_max / 16 + adding
     if slack > SENSITIVITY / 8:
         raise ArgumentError(
             f"A module of {parameters:,} parameters at n_max = {n_max:,} passes the grid of local mode.",

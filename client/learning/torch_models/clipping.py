@@ -5,7 +5,7 @@ sum s of a step moves by at most C when a customer comes or goes. With G grid un
 member takes v = round(G·ŝ), ŝ being s as float64 adds it. For two neighbours |v − v'| ≤ |G(ŝ − ŝ')| + √P, since
 rounding moves each of the P numbers by at most ½ twice, and |G(ŝ − ŝ')| ≤ G·C + 2G·e, where e bounds how far ŝ is from
 s. Adding n numbers in any order errs by at most n·2⁻⁵³ of the sum of their sizes (Higham, 2002, §4.2), so e ≤
-n²·C·2⁻⁵³ for n rows of length C; and lengths and factors are right to P·2⁻⁵³, against which rows are cut to
+n·N·C·2⁻⁵³ for n rows of N customers, who weigh N together; and lengths and factors are right to P·2⁻⁵³, against which rows are cut to
 C·(1 − 2⁻²⁸). ``dp_sgd.grid`` chooses G so that all of it stays within Δ = 2²⁰ grid units for any n up to
 ``n_max`` customers with 64 rows each. What no bound covers: torch may compute the *same* row's gradient with other
 last bits in another batch. The slack allows 2⁻³⁰ of C for every row, which is 2²³ times float64's own error.
