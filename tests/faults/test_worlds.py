@@ -76,7 +76,7 @@ def test_other_seeds_and_fewer_faults_give_other_worlds() -> None:
     assert sum(FaultWorld(4, limit=3).play().faults.values()) == 3
 
 
-# --- what the worlds have found ---
+# --- what writing the worlds has found ---
 
 
 def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
