@@ -136,12 +136,14 @@ class Recorded:
     Attributes:
         uploads: how many were seen.
         ciphertext: p of "the ciphertexts' numbers are uniform mod q".
+        stores: members' stores found beside the transcript.
         holding: names of members whose stores still hold the epoch's keys.
         left: p of "uniform mod t" for an upload opened by K − 2 of them; None where fewer hold keys.
     """
 
     uploads: int
     ciphertext: float
+    stores: int
     holding: tuple[str, ...]
     left: float | None
 
@@ -172,7 +174,7 @@ def recorded(transcript: Path) -> Recorded:
         victim = min(sent)
         colluders = [name for name in cohort if name != victim][1:]
         left = p_value(_residual(told, attempt, victim, {name: holding[name] for name in colluders})[:, :-1])
-    return Recorded(uploads, p_value(numbers, 60), tuple(holding), left)
+    return Recorded(uploads, p_value(numbers, 60), len(stores), tuple(holding), left)
 
 
 def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> Slots:
@@ -232,9 +234,7 @@ def run(options: Options) -> Finding:
             ),
             Row(
                 "· members' stores that still hold the epoch's keys",
-                f"{len(found.holding)} (deleted with the release)"
-                if not found.holding
-                else f"{len(found.holding)}",
+                f"{len(found.holding)} of {found.stores}",
                 "—",
             ),
         ]

@@ -72,8 +72,13 @@ def attack(
             f"attack needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
         )
     run = load(name)
-    with Console(stderr=True).status(f"Attack {name}: once with the defence on, once with it off …"):
-        finding = run(Options(seed=seed, transcript=transcript, release=release))
+    console = Console(stderr=True)
+    try:
+        with console.status(f"Attack {name}: once with the defence on, once with it off …"):
+            finding = run(Options(seed=seed, transcript=transcript, release=release))
+    except KeyboardInterrupt:
+        console.print("Stopped: no verdict, and nothing is kept.")
+        raise typer.Exit(130) from None
     if as_json:
         import json
         from dataclasses import asdict

@@ -251,9 +251,9 @@ def run(options: Options) -> Finding:
             str(len(off)),
         ),
         Row(
-            "coordinator alone: pairs of readable sums that differ by one member",
-            f"0 ({sum(each.alone for each in on)} sums readable)",
-            f"0 ({sum(each.alone for each in off)})",
+            "coordinator alone: sums that it can read",
+            str(sum(each.alone for each in on)),
+            str(sum(each.alone for each in off)),
         ),
         Row(
             "coordinator and one member: such pairs",
@@ -289,7 +289,7 @@ def run(options: Options) -> Finding:
         rows_.append(
             Row(
                 f"your transcript: {len(told.configs)} attempts, {len(whole)} sent by all of their cohort",
-                f"{len(pairs)} pairs for a coordinator with one member's key; 0 for it alone",
+                f"{len(pairs)} pairs for a coordinator with one member's key",
                 "—",
             )
         )

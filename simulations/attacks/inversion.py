@@ -166,8 +166,13 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
             at += size
             _try(reader, cohort, records, trial, scores, source)
     rows = [
-        _row("what the coordinator holds; off: the update itself", scores, "coordinator", "update"),
-        _row("the coordinator and K − 2 members; off: K − 1, no noise", scores, "K − 2"),
+        _row(
+            "without noise, what the coordinator holds; off: the update itself",
+            scores,
+            "coordinator",
+            "update",
+        ),
+        _row("without noise, the coordinator and K − 2 members; off: K − 1", scores, "K − 2"),
     ]
     for size in COHORTS:
         rows.append(_row(f"opened sum, K = {size}: one rival; off: no noise", scores, f"rival {size}"))
@@ -181,7 +186,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
             "The coordinator, alone or with members, or a rival that opens the sum, wants the record of a member "
             "that has only one."
         ),
-        defence="masks, encryption and noise",
+        defence="masks and encryption (the first two figures, without noise), or noise (the others)",
         rows=tuple(rows),
         held=max(beyond) <= MARGIN,
         bites=min(exact) == 1.0,
@@ -231,12 +236,12 @@ def _try(
             on=on,
         )
         count(f"others {cohort.size}", reader.likeliest(rest - others, share), on=on)
-        read = unmasked(cohort, uploads[0].payload, attempt, names[2 if on else 1 :], book.dimension)
-        count("K − 2", reader.divide(read), on=on)
-        if on:
+        if not on:  # masks and encryption are tried by themselves: noise would hide that they are missing
+            for colluders, held in ((names[2:], True), (names[1:], False)):
+                read = unmasked(cohort, uploads[0].payload, attempt, colluders, book.dimension)
+                count("K − 2", reader.divide(read), on=held)
             numbers = _centred(coefficients(uploads[0].payload, 1)[0, : book.dimension], Q)
             count("coordinator", reader.divide(numbers), on=True)
-        else:
             count("update", reader.divide(exact[names[0]].astype(np.float64)), on=False)
 
 

@@ -124,7 +124,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         entropy=source,
     )
     worst = Result.of(audited.scores, audited.inside)
-    mu = math.sqrt(math.fsum(mechanism.mu() ** 2 for mechanism in game.mechanisms))
+    mu = accounting.gdp_mu(EPSILON, DELTA)  # what was promised, whatever noise was planned for it
     losses = [by_loss(given.book, weights, given.train, given.test) for _, weights in noisy]
     loss = replace(
         losses[0],

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrepay.client.learning import contribution, make_learner
+from fedrepay.client.seal import add_noise
 from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
-from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations.arguments import Arguments, Folder
+from fedrepay.simulations.attacks.cohort import Cohort
 from fedrepay.simulations.attacks.live import SCHEMA, rows
 from fedrepay.simulations.attacks.release_folder import read_run
 from fedrepay.simulations.plan_run import make_plan
@@ -70,17 +71,16 @@ def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[Market]:
 
 
 def _market(book: "CodeBook", parts: list[NDArray[np.int64]]) -> Market:
-    """Noise at ε = 1 on these members' sum, as a first attempt draws it."""
+    """These members' secure sum at ε = 1: noise, masks, encryption, tags and opening as in a first attempt."""
     plan = make_plan(Arguments(members=len(parts)), book, len(parts))
     sums = make_learner(plan.learner, book, plan.rounds).segments()
     mu = accounting.target_mu(
         plan.epsilon, plan.delta, accounting.most_draws(sums, len(parts), plan.max_attempts)
     )
     noise = accounting.plan_attempt(mu, sums, [], 0, len(parts), plan.colluders)[0]
-    sampler, opened = DiscreteGaussian(noise.share_variance), np.sum(parts, axis=0)
-    for _ in parts:
-        opened = opened + sampler.sample(len(opened), OsEntropy())
-    members = {f"m{i:02d}": part for i, part in enumerate(parts)}
+    cohort, source = Cohort(len(parts)), OsEntropy()
+    members = dict(zip(cohort.names, parts, strict=True))
+    opened = cohort.sum({name: add_noise(part, (noise,), source) for name, part in members.items()}, 0)
     return Market(book, opened, members, noise.share_variance, plan.colluders)
 
 

@@ -138,9 +138,10 @@ def _attack(given: Prepared, factor: int, alone: dict[str, Floats], seed: int, e
         more = _losses(probability(book, weights, own.codes), labels(own)) - loss
         seen += worse(more, seed)
     truth = labels(given.test)
-    return Outcome(
-        figures.auc(truth, predicted) or 0.5, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t
-    )
+    auc = figures.auc(truth, predicted)
+    if auc is None:
+        raise AssertionError("the shipped rows have both outcomes")
+    return Outcome(auc, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t)
 
 
 def _own_loss(given: Prepared, train: Table, name: str, seed: int) -> Floats:

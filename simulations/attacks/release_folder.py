@@ -23,13 +23,19 @@ def read_release(path: Path) -> tuple[Release, Prepared]:
         path: ``release/`` inside the run's folder.
 
     Raises:
-        ArgumentError: no release of a simulation on rows, or the files it was made from have changed.
+        ArgumentError: no release of a simulation on rows, of a torch module, or the files it was made from have changed.
         ReleaseError: the release is damaged.
     """
     data, facts = _read(path)
     if "split" not in facts:
         raise ArgumentError(f"{path} is not of a simulation on rows.", f"{_REMEDY} on rows.")
-    return Release.decode(data), prepare(_arguments(Arguments, path, facts))
+    release = Release.decode(data)
+    if release.card.get("local") is not None:
+        raise ArgumentError(
+            f"{path} is of a torch module: this attack reads additive models.",
+            f"{_REMEDY} of another mode than local.",
+        )
+    return release, prepare(_arguments(Arguments, path, facts))
 
 
 def read_run(path: Path) -> tuple[Release, CodeBook, tuple[Party, ...]]:

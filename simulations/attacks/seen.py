@@ -110,7 +110,7 @@ def changed_sums(seen: Seen) -> Told:
     for each in seen.sums.values():
         total = PublicSum(len(each.tags))
         for name in RoundConfig.decode(each.config.body).cohort:
-            upload = seen.uploads[each.attempt].get(name)
+            upload = seen.uploads.get(each.attempt, {}).get(name)
             if upload is not None:
                 total.add(upload.payload, _tags(upload))
         made = (total.payload(), tuple(total.tags))

@@ -167,7 +167,7 @@ def _shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tup
 
 def _split_view(folder: Path) -> tuple[int, str]:
     """A live consortium, one member of which gets another sum than the others: (different sums opened, what stops it)."""
-    world = World(folder, rounds=2)
+    world = World(folder, rounds=3)  # headers that tell of the sum of round 0 come with the sum of round 1
     try:
         next(ask for ask in world.steps(_shift_to_the_victim(world)) if ask.kind == "write")
         stop = "nothing"
@@ -191,18 +191,19 @@ def run(options: Options) -> Finding:
         off = _open_all(cohort, sent, attempt, truth)
     with TemporaryDirectory() as folder:
         split_on, stopped = _split_view(Path(folder) / "on")
-        with (
-            switched(tag, "verify", lambda *_: True),
-            switched(session.Session, "opened_mac", lambda _self: bytes(32)),
-        ):
-            split_off, _ = _split_view(Path(folder) / "off")
+        with switched(tag, "verify", lambda *_: True):
+            _, stopped_late = _split_view(Path(folder) / "late")
+            with switched(session.Session, "opened_mac", lambda _self: bytes(32)):
+                split_off, stopped_off = _split_view(Path(folder) / "off")
     rows = [
         Row(f"changed sums that reach a secret key, of {len(sent)}", str(on[0]), str(off[0])),
         Row("changed sums opened to wrong numbers, unnoticed", str(on[1]), str(off[1])),
         Row("live, one member is told another sum: different sums opened", str(split_on), str(split_off)),
-        Row("what stops it", stopped, "nothing"),
+        Row("· what stops it", stopped, stopped_off),
+        Row("· the same without the tag: the headers' HMAC alone", stopped_late, stopped_off),
     ]
-    held, bites = on == (0, 0) and split_on <= 1, off[0] == len(sent) and off[1] >= 1 and split_off == 2
+    held = on == (0, 0) and split_on <= 1 and stopped_late != "nothing"
+    bites = off[0] == len(sent) and off[1] >= 1 and (split_off, stopped_off) == (2, "nothing")
     if options.transcript is not None:
         told = seen.changed_sums(seen.read(options.transcript))
         rows.append(

@@ -210,6 +210,7 @@ def run(options: Options) -> Finding:
             )
         markets[f"your release, K = {len(given.contributions)}"] = given
     judged = [_rows(market, title) for title, market in markets.items()]
+    noise = np.concatenate([market.noise() for market in markets.values()])
     return Finding(
         attack="subtract",
         threat="B18",
@@ -219,7 +220,7 @@ def run(options: Options) -> Finding:
         ),
         defence="the noise of differential privacy at ε = 1; off is mode none.",
         rows=tuple(row for rows, _, _ in judged for row in rows),
-        held=all(held for _, held, _ in judged),
+        held=all(held for _, held, _ in judged) and as_wide_as_stated(noise),
         bites=all(bites for _, _, bites in judged),
         note=(
             "Held means: each count is off by the stated noise, wider than a customer. It hides customers; an institution's "

@@ -95,6 +95,16 @@ def test_a_defence_that_fails_or_an_attack_that_does_is_exit_11(
     assert "what it got" in done.out  # the figures come first
 
 
+def test_an_attack_that_is_stopped_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_options: Options) -> Finding:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue, "load", lambda _name: stopped)
+    done = fedrepay("attack", "shift")
+    assert (done.code, done.out) == (130, "")
+    assert "no verdict" in done.err
+
+
 def test_a_real_attack_from_the_command(tmp_path: Path) -> None:
     done = fedrepay("attack", "collude", "--json")
     assert done.code == 0

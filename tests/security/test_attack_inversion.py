@@ -5,11 +5,14 @@ import re
 import numpy as np
 import pytest
 
+from fedrepay.client import seal
 from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.simulations.attacks import inversion
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.cohort import Cohort
 from fedrepay.simulations.attacks.inversion import COHORTS, unmasked
 from fedrepay.simulations.attacks.inversion import run as invert
+from fedrepay.simulations.attacks.switch import switched
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,22 @@ def test_nothing_leaves_a_member_but_numbers_at_random(finding: Finding, words: 
     assert on[0] < 25  # fields have 3 to 20 bins
     assert on[2] == 0
     assert off[0] == off[2] == 100
+
+
+def test_a_build_without_masks_does_not_hold() -> None:
+    """Masks are judged by themselves: under noise nobody would miss them."""
+
+    def none(slots: np.ndarray, *_: object) -> np.ndarray:
+        return slots
+
+    with (
+        switched(inversion, "COHORTS", (3,)),
+        switched(seal, "apply_masks", none),
+        switched(inversion, "apply_masks", none),
+    ):
+        finding = invert(Options(quick=True), SeededEntropy(b"no masks"))
+    assert not finding.held
+    assert read(row(finding, "K − 2 members").on)[2] == 100
 
 
 @pytest.mark.parametrize("size", COHORTS)

@@ -1,14 +1,17 @@
 """The attacks on a live consortium and on what a run leaves behind, defence on and off."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fedrepay.client.seal import add_noise
 from fedrepay.shared.errors import ArgumentError, DataError
-from fedrepay.simulations.attacks import collude, differencing, ghost, seen, shift, subtract
+from fedrepay.simulations.attacks import collude, differencing, ghost, opened_market, seen, shift, subtract
 from fedrepay.simulations.attacks.base import Options
+from fedrepay.simulations.attacks.switch import switched
 from support.recorded import record
 from support.small_run import SmallRun
 from support.world import World
@@ -48,8 +51,7 @@ def test_a_false_drop_leaves_the_noise_of_both_attempts_and_kept_noise_does_not(
     assert (finding.held, finding.bites) == (True, True)
     assert json.loads(json.dumps(asdict(finding)))["bites"] is True
     figures = {row.what: (row.on, row.off) for row in finding.rows}
-    alone = figures["coordinator alone: pairs of readable sums that differ by one member"]
-    assert alone[0] == "0 (0 sums readable)"
+    assert figures["coordinator alone: sums that it can read"] == ("0", "0")
     assert figures["coordinator and one member: such pairs"] == (
         "2: at most one a false drop, as stated",
         "1",
@@ -80,7 +82,12 @@ def test_control_an_upload_less_is_a_changed_sum(finished: Path) -> None:
 
 def test_attacks_read_a_finished_runs_transcript(finished: Path) -> None:
     given = collude.recorded(finished)
-    assert (given.uploads, given.holding, given.left) == (8, (), None)  # the epoch's keys are deleted
+    assert (given.uploads, given.stores, given.holding, given.left) == (
+        8,
+        4,
+        (),
+        None,
+    )  # the epoch's keys are deleted
     assert given.ciphertext > 1e-6
 
 
@@ -132,6 +139,15 @@ def test_a_rival_reads_the_others_counts_under_the_stated_noise() -> None:
     finding = subtract.run(QUICK)
     assert (finding.held, finding.bites) == (True, True)
     assert {row.off for row in finding.rows} >= {"± 0: exact", "exact, 0.0%"}
+
+
+def test_a_members_noise_of_half_the_width_is_told_from_the_opened_sum() -> None:
+    def halved(values: Any, mechanisms: Any, entropy: Any) -> Any:
+        return add_noise(values, [replace(each, variance=each.variance / 4) for each in mechanisms], entropy)
+
+    with switched(opened_market, "add_noise", halved):
+        finding = subtract.run(QUICK)
+    assert (finding.held, finding.bites) == (False, True)
 
 
 def test_a_runs_release_is_attacked_with_one_members_own_data(tmp_path: Path) -> None:

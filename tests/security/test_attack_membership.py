@@ -103,6 +103,14 @@ def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> N
         0.5,
         len(given.train.codes),
     )  # a model without weights: all losses alike
+    card = {"local": {"model": "m", "model_hash": "00", "layout": [["w", [book.dimension + 1]]]}}
+    of_torch = Release(
+        1, np.zeros((1, book.dimension + 1)), (), book.schema_bytes, book.codebook_bytes, roster, card, {}
+    )
+    write_atomically(folder.release / RELEASE, of_torch.encode())
+    with pytest.raises(ArgumentError, match="of a torch module"):
+        read_release(folder.release)
+    write_atomically(folder.release / RELEASE, made.encode())
     world.write_rows("i % 2 == 0")
     with pytest.raises(ArgumentError, match="have changed"):
         read_release(folder.release)

@@ -4,13 +4,17 @@ Cross-check in development (jax-privacy 2.0.0, no dependency): the docstring of 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from fedrepay.client.learning import contribution
+from fedrepay.client.learning.contribution import Rows
+from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations import figures
 from fedrepay.simulations.attacks import canary
@@ -82,6 +86,48 @@ def test_a_wrong_build_fails(ran: Ran, which: int) -> None:
     wrong = ran.audits[which]
     assert wrong.over
     assert wrong.mu == pytest.approx(2 * CLAIM, abs=0.06)
+
+
+def small(canaries: int) -> Audit:
+    """One audit of releases of two sums."""
+    return canary.audit(
+        Build(), canaries=canaries, rounds=2, seed=3, known_shares=1, entropy=SeededEntropy(b"small")
+    )
+
+
+def test_a_plan_of_half_the_variance_fails_whatever_it_says_of_itself() -> None:
+    """The claim is the promised ε, not what the plan adds up to."""
+    real = accounting.plan_attempt
+
+    def halved(*given: Any) -> tuple[Mechanism, ...]:
+        return tuple(replace(each, variance=each.variance / 2) for each in real(*given))
+
+    with switched(accounting, "plan_attempt", halved):
+        found = small(10_000)
+    assert found.claim == pytest.approx(CLAIM, abs=5e-4)
+    assert found.mu == pytest.approx(math.sqrt(2) * CLAIM, abs=0.06)
+    assert found.over
+
+
+def test_shares_that_count_colluders_in_are_wider_in_their_own_claim_only() -> None:
+    """A share of variance/K claims the μ of what it draws: a claim above the promise is none."""
+    with switched(Mechanism, "share_variance", property(lambda each: each.variance / each.cohort)):
+        assert small(400).claim == pytest.approx(CLAIM, abs=5e-4)
+
+
+def test_a_canary_is_encoded_together_with_the_other_records() -> None:
+    """A build in which a record changes what the others bring (here their weights) moves the sum by more than Δ."""
+    real = contribution.prepare
+
+    def by_number(*given: Any) -> Rows:
+        made = real(*given)
+        return replace(made, weights=made.weights * len(made.weights))
+
+    assert not small(400).over
+    with switched(contribution, "prepare", by_number):
+        found = small(400)
+    assert found.reach > 10
+    assert found.over
 
 
 def test_scores_that_are_not_normal_are_told() -> None:
