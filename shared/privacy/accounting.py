@@ -22,6 +22,7 @@ SMALLEST_WIDTH = 4
 _LEMMA_VARIANCE = 4  # grid units², taken off before the continuous accountant sees the noise
 _LEMMA_EPSILON = 1e-20
 _PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan
+_COARSEST = 100.0  # grid of a loss that no ε on the wire can bear
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,10 @@ def _pld_epsilon(events: Events, delta: float, draws: int) -> float:
     from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent  # noqa: PLC0415 - slow to import
     from dp_accounting.pld import PLDAccountant  # noqa: PLC0415 - slow to import
 
-    accountant = PLDAccountant(value_discretization_interval=_interval(events))
+    interval = _interval(events)
+    if interval > _COARSEST:
+        return math.inf
+    accountant = PLDAccountant(value_discretization_interval=interval)
     for multiplier, rate, count in events:
         whole = GaussianDpEvent(multiplier)
         accountant.compose(whole if rate == 1 else PoissonSampledDpEvent(rate, whole), count)
@@ -267,9 +271,12 @@ def _pld_epsilon(events: Events, delta: float, draws: int) -> float:
 
 
 def _interval(events: Events) -> float:
-    """Grid of the privacy loss: 1e-4, coarser (still an upper bound) where the loss itself is large."""
+    """Grid of the privacy loss: 1e-4, coarser (still an upper bound) where the loss itself is large.
+
+    Also where one step's is, however seldom a customer is in it: the table of losses must stay short.
+    """
     mu_squared = sum(count * (rate / multiplier) ** 2 for multiplier, rate, count in events)
-    return 1e-4 * max(1.0, mu_squared)
+    return 1e-4 * max(1.0, mu_squared, *(0.25 / multiplier**2 for multiplier, _, _ in events))
 
 
 def composed_epsilon(

@@ -23,6 +23,9 @@ COUNT_UNIT = 1 << 10
 COUNT_SHARE = 0.01
 """Of μ²: what the count may take."""
 
+SMALLEST_MULTIPLIER = 0.1
+"""Less noise is not worth the name, and the accountant's table of its losses grows beyond memory."""
+
 _LEMMA_VARIANCE = 4.0  # the accountant takes it off again
 _PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan
 _DIGITS = 4  # of the multiplier, rounded up
@@ -59,7 +62,7 @@ def calibrate(
     max_attempts: int,
     parameters: int,
 ) -> float:
-    """Least noise multiplier (four digits, rounded up) with which a whole run stays within (ε, δ).
+    """Least noise multiplier (four digits, rounded up; 0.1 or more) with which a whole run stays within (ε, δ).
 
     Raises:
         ArgumentError: a rate outside (0, 1], or too few steps.
@@ -86,10 +89,10 @@ def calibrate(
                 "Ask for fewer --rounds or --local-steps, or a larger ε.",
             )
     low = high / 2
-    while low > 1e-2 and holds(low):
+    while low > SMALLEST_MULTIPLIER and holds(low):
         low, high = low / 2, low
     while high / low > 1 + 10.0 ** (1 - _DIGITS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if holds(middle) else (middle, high)
     unit = Decimal(1).scaleb(Decimal(high).adjusted() + 1 - _DIGITS)
-    return float(Decimal(high).quantize(unit, rounding=ROUND_CEILING))
+    return max(SMALLEST_MULTIPLIER, float(Decimal(high).quantize(unit, rounding=ROUND_CEILING)))

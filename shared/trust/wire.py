@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.privacy.subsampled import SMALLEST_MULTIPLIER
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.remembered import Remembered
 
@@ -223,7 +224,7 @@ class LocalTerms(Wire):
     local_steps: Annotated[int, Field(ge=1, le=1000)]
     clip: Annotated[float, Field(ge=1e-6, le=1e6)]
     learning_rate: Annotated[float, Field(gt=0, le=1e6)]
-    noise_multiplier: Annotated[float, Field(ge=1e-3, le=4096)]
+    noise_multiplier: Annotated[float, Field(ge=SMALLEST_MULTIPLIER, le=4096)]
 
 
 def check_mode(mode: str, learner: str, local: LocalTerms | None, heads: int) -> None:

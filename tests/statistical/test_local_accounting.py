@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 from opacus.accountants import GaussianAccountant, IAccountant, PRVAccountant
+from pydantic import ValidationError
 
 from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.shared.privacy.accounting import (
@@ -17,11 +18,13 @@ from fedrepay.shared.privacy.accounting import (
 from fedrepay.shared.privacy.subsampled import (
     COUNT_SHARE,
     SENSITIVITY,
+    SMALLEST_MULTIPLIER,
     calibrate,
     count_mechanism,
     steps_mechanism,
     whole_run,
 )
+from fedrepay.shared.trust.wire import LocalTerms
 
 DELTA = 1e-5
 POINTS = [
@@ -115,6 +118,41 @@ def test_a_calibrated_run_spends_its_budget_and_no_more(
 def test_the_count_takes_its_share() -> None:
     whole = gdp_epsilon(count_mechanism(2.0, DELTA, 8).mu() / math.sqrt(COUNT_SHARE), DELTA)
     assert whole == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("z", "q", "steps"), [(SMALLEST_MULTIPLIER, 1e-6, 1000), (SMALLEST_MULTIPLIER, 0.5, 1_000_000)]
+)
+def test_what_the_wire_allows_is_judged_with_a_short_table(
+    z: float, q: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator's numbers must not fill a member's memory: losses of one step over the grid, in points."""
+    from dp_accounting.pld import PLDAccountant
+
+    grids: list[float] = []
+
+    class Watched(PLDAccountant):  # type: ignore[misc]
+        def __init__(self, **options: float) -> None:
+            grids.append(options["value_discretization_interval"])
+            super().__init__(**options)
+
+    monkeypatch.setattr("dp_accounting.pld.PLDAccountant", Watched)
+    assert ours(q, z, steps) > 50
+    largest = 0.5 / z**2 + 10 / z
+    assert all(largest / grid < 100_000 for grid in grids)
+    with pytest.raises(ValidationError):
+        LocalTerms.model_validate(
+            {
+                "model": "mlp",
+                "model_hash": bytes(32),
+                "parameters": 10,
+                "sampling_rate": q,
+                "local_steps": 1,
+                "clip": 1.0,
+                "learning_rate": 1.0,
+                "noise_multiplier": 0.99 * z,
+            }
+        )
 
 
 def test_impossible_plans_are_refused() -> None:
