@@ -188,7 +188,8 @@ def _called(node: ast.Call) -> Iterator[ast.AST]:
         return
     for i in range(len(args) if name in VARIADIC else 0):
         yield ast.Call(func, args[:i] + args[i + 1 :], keywords)
-    if len(args) > 1 and name not in VARIADIC:  # a missing one in the middle only ever raises TypeError
+    default = name in ("to_bytes", "from_bytes")  # "big" is what Python takes by itself
+    if len(args) > 1 and name not in VARIADIC and not default:  # a missing one in the middle is a TypeError
         yield ast.Call(func, args[:-1], keywords)
     for i in range(len(keywords)):
         yield ast.Call(func, args, keywords[:i] + keywords[i + 1 :])

@@ -139,6 +139,19 @@ def test_files_are_private_from_the_moment_they_are_made(
     assert stat.S_IMODE((folder / "member.sqlite").stat().st_mode) == 0o600
 
 
+def test_what_was_open_to_others_is_closed_and_marked_for_backups(store: MemberStore) -> None:
+    store.folder.chmod(0o777)
+    (store.folder / "member.sqlite").chmod(0o666)
+    (store.folder / "CACHEDIR.TAG").unlink()
+    MemberStore(store.folder, lambda: 0.0)
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((store.folder / "member.sqlite").stat().st_mode) == 0o600
+    marked = (store.folder / "CACHEDIR.TAG").read_text()
+    assert marked.startswith(
+        "Signature: 8a477f597d28d172789f06886806bc55\n"
+    )  # the words that backup tools look for
+
+
 def test_a_folder_within_folders_is_made(tmp_path: Path) -> None:
     made = MemberStore(tmp_path / "a" / "b", lambda: 0.0)
     assert made.folder == tmp_path / "a" / "b"
@@ -234,6 +247,9 @@ def test_uploads_of_a_run_in_the_order_of_attempts(store: MemberStore) -> None:
     )
     assert store.uploads(2) == ((0, 0, b"c200", b"h200"),)
     assert store.uploads(3) == ()
+    for round_, attempt in ((1, 0), (0, 1)):
+        store.submit(4, StoredUpload(round_, attempt, b"", b"", b""), (), "committed")
+    assert [row[:2] for row in store.uploads(4)] == [(1, 0), (0, 1)]
     assert [store.upload(1, 0, attempt) for attempt in (0, 1, 2)] == [b"u100", b"u101", None]
     assert store.upload(1, 1, 2) == b"u112"
     assert store.upload(2, 0, 0) == b"u200"

@@ -220,7 +220,7 @@ def test_each_chunks_tag_counts_and_is_below_q(chunk: int, by: int) -> None:
 def test_tags_are_as_many_as_chunks() -> None:
     total, tags = cohort()
     for wrong in (tags[:1], [*tags, 0], []):
-        assert not tag.verify(SEED, CONTEXT, NAMES, total, wrong)
+        assert tag.verify(SEED, CONTEXT, NAMES, total, wrong) is False
     assert tag.verify(SEED, CONTEXT, NAMES, total[:1], tags[:1])
 
 

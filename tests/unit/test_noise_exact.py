@@ -50,6 +50,12 @@ def test_weights_are_exact_to_720_bits_and_reach_to_300(variance: Fraction) -> N
         assert weights[-1] >= 1 << 468 > after * (1 << 768)
 
 
+def test_tails_of_a_wide_table_end_at_300_bits() -> None:
+    """Where neighbours differ little, the last weight is just above 2⁻³⁰⁰ of the mode's."""
+    weights = noise._weights(Fraction(10**6))
+    assert 1 << 468 <= weights[-1] < 103 * (1 << 468) // 100
+
+
 @pytest.mark.parametrize("variance", [Fraction(16), Fraction(123, 7), Fraction(1, 3), Fraction(2500)])
 def test_a_tables_thresholds_are_the_rounded_distribution(variance: Fraction) -> None:
     """Threshold by threshold, from the weights alone; and no more values than one draw in 2²⁵⁶ asks for."""
@@ -68,10 +74,10 @@ def test_a_tables_thresholds_are_the_rounded_distribution(variance: Fraction) ->
         off += abs(Fraction(threshold - last, 1 << 256) - Fraction(weights[abs(x)], total))
         last = threshold
     assert table.upper.tolist() == [0, *(each >> 192 for each in table.thresholds), 2**64 - 1]
-    assert table.distance == pytest.approx(float(off / 2) + 2.0**-270, rel=1e-12)
+    assert table.distance == pytest.approx(float(off / 2) + 2.0**-270, rel=1e-12, abs=0)
 
 
-@pytest.mark.parametrize("variance", [Fraction(1, 3), Fraction(16), Fraction(1024**2)])
+@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 3), Fraction(16), Fraction(1024**2)])
 def test_a_guide_counts_the_thresholds_below_each_cell_and_knows_where_it_is_alone(
     variance: Fraction,
 ) -> None:
@@ -87,8 +93,41 @@ def test_a_guide_counts_the_thresholds_below_each_cell_and_knows_where_it_is_alo
     assert int(table.guide.first) % (1 << 48) == int(table.guide.span) % (1 << 48) == 0
     assert within[low:high].max() <= 1
     assert high > cells // 2 > low
+    assert (low == 0) == (within[: cells // 2].max() <= 1)
     assert low == 0 or within[low - 1] > 1  # as wide as it can be
     assert high == cells - 1 or within[high] > 1
+
+
+class Rest:
+    """Hands out 24 bytes a question: nothing, everything, or what lies between, in turn."""
+
+    private = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def draw(self, n: int) -> bytes:
+        assert n == 24
+        self.asked += 1
+        return [bytes(24), b"\xff" * 24, b"\x7f" * 24][self.asked % 3]
+
+
+@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 3), Fraction(16)])
+def test_a_words_place_is_how_many_thresholds_it_reaches(variance: Fraction) -> None:
+    """Words on every threshold, beside it, at its cell's edges and at both ends; one that is on asks for more bits."""
+    table = noise._table(variance)
+    uppers = [threshold >> 192 for threshold in table.thresholds]
+    cells = {cell + by for cell in (u >> 48 for u in uppers) for by in (0, 1)} | {0, 1, (1 << 16) - 1}
+    near = {at + by for at in (*uppers, *(cell << 48 for cell in cells)) for by in (-1, 0, 1)}
+    words = sorted(each for each in near | {0, 1, 2**64 - 1, 2**63} if 0 <= each < 2**64)
+    rest, expected = Rest(), []
+    for word in words:
+        more = int.from_bytes(rest.draw(24), "little") if word in set(uppers) else 0
+        expected.append(sum(threshold <= word << 192 | more for threshold in table.thresholds))
+    asked = Rest()
+    found = table._places(np.array(words, dtype=np.uint64), asked)
+    assert found.tolist() == expected
+    assert asked.asked == rest.asked > 0
 
 
 @pytest.mark.parametrize(
@@ -115,7 +154,7 @@ def test_layers_are_the_fewest_and_their_variances_add_up_exactly(variance: floa
         rest = rest / k**2 - 36
         bound += table.distance + 4 * math.exp(-2 * math.pi**2 * 36 * float(rest) / float(36 + rest))
     assert sampler._layers[-1][1] is noise._table(rest)
-    assert sampler.distance == pytest.approx(bound + sampler._layers[-1][1].distance, rel=1e-12)
+    assert sampler.distance == pytest.approx(bound + sampler._layers[-1][1].distance, rel=1e-12, abs=0)
 
 
 def test_distances_are_bounded_as_stated_and_the_bound_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
