@@ -120,6 +120,38 @@ def test_a_steps_sum_is_that_of_single_rows_clipped_by_hand(name: str) -> None:
     assert np.abs(found - total).max() < 1e-5
 
 
+def test_gradients_of_a_large_module_are_held_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, name = data(4), "support.torch_modules:Bent"
+    held = model(name, BOOK.dimension)
+    weights = np.random.default_rng(4).normal(0, 1, held.parameters)
+    whole = step_sum(name, rows, weights, DiscreteOptimizer)
+    sizes: list[int] = []
+    lengths = checks.gradient_lengths
+
+    def watched(wrapped: Any) -> torch.Tensor:
+        found = lengths(wrapped)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(checks, "gradient_lengths", watched)
+    monkeypatch.setattr(clipping, "NUMBERS", 3 * held.parameters)
+    few = step_sum(name, rows, weights, DiscreteOptimizer)
+    assert max(sizes) == 3
+    assert sum(sizes) == len(rows.outcomes)
+    assert np.abs(few - whole).max() <= 1
+
+
+def test_rows_without_a_finite_gradient_leave_the_others_theirs() -> None:
+    rows, held = data(5), model("support.torch_modules:Fragile", BOOK.dimension)
+    weights = np.random.default_rng(5).normal(0, 1, held.parameters)
+    uses = BOOK.rows(rows.codes)[:, 0] != 0
+    assert 0 < uses.sum() < len(uses)
+    good = Rows(BOOK, rows.codes[~uses], rows.outcomes[~uses], rows.weights[~uses], 12, rows.owners[~uses])
+    found = [step_sum(held.name, each, weights, DiscreteOptimizer) for each in (rows, good)]
+    assert np.abs(found[0] - found[1]).max() <= 1
+    assert np.abs(found[0]).max() > 1000
+
+
 @given(
     arrays.arrays(np.float64, 40, elements=st.floats(-1e4, 1e4)),
     arrays.arrays(np.float64, 40, elements=st.floats(-1, 1)),

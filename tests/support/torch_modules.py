@@ -69,6 +69,14 @@ class CentredUnseen(Steep):
         return logits
 
 
+class Fragile(Steep):
+    """Infinite on rows of the code book that use column 0; the rows it is tried on have no zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        alone = (x[:, 0] != 0) & (x[:, 1:] == 0).any(dim=1)
+        return super().forward(x) * torch.where(alone, float("inf"), 1.0)
+
+
 class CentredLater(Steep):
     """Mixes rows once a weight has left 0, and hides that behind dropout."""
 
@@ -144,7 +152,7 @@ class Remembers(Steep):
         self.memory.register_buffer("seen", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.memory.seen += x.sum()
+        self.memory.get_buffer("seen").add_(x.sum())
         return super().forward(x)
 
 
@@ -207,7 +215,8 @@ class Needy(nn.Module):
 
 
 def Wrapped(dimension: int) -> nn.Module:  # noqa: N802 - stands where a class is named
-    return GradSampleModule(Steep(dimension))
+    wrapped: nn.Module = GradSampleModule(Steep(dimension))
+    return wrapped
 
 
 class WrappedInside(nn.Module):

@@ -29,6 +29,7 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 
 ROWS = 1024  # in memory at a time
+NUMBERS = 1 << 26  # of rows' gradients in memory at a time, where hooks hold each row's own
 _SHORTER = 1 - 2.0**-28
 
 
@@ -168,8 +169,11 @@ def accumulate(
     wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, chosen: NDArray[np.int64], prior: float
 ) -> None:
     """Clip and add up the chosen rows, some at a time."""
-    for begin in range(0, len(chosen), ROWS):
-        _accumulate(wrapped, optimizer, data, chosen[begin : begin + ROWS], prior)
+    size = ROWS
+    if not isinstance(wrapped, GradSampleModuleFastGradientClipping):
+        size = max(1, min(ROWS, NUMBERS // sum(each.numel() for each in optimizer.params)))
+    for begin in range(0, len(chosen), size):
+        _accumulate(wrapped, optimizer, data, chosen[begin : begin + size], prior)
 
 
 def _accumulate(
