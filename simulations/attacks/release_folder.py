@@ -28,7 +28,7 @@ def read_release(path: Path) -> tuple[Release, Prepared]:
     """
     data, facts = _read(path)
     if "split" not in facts:
-        raise ArgumentError(f"{path} is not of a simulation on rows.", f"{_REMEDY} on rows.")
+        raise ArgumentError(f"{path} is not of a simulation on rows.", f"{_REMEDY} on rows: with --data.")
     release = Release.decode(data)
     if release.card.get("local") is not None:
         raise ArgumentError(
