@@ -142,7 +142,7 @@ class DiscreteGaussian:
     """
 
     def __init__(self, variance: float) -> None:
-        if not (math.isfinite(variance) and 0 < variance <= 1e20):
+        if not 0 < variance <= 1e20:  # nor what is no number
             raise BudgetError(
                 f"Noise of variance {variance} cannot be drawn.", "Check epsilon and the cohort."
             )

@@ -28,6 +28,7 @@ DRAWN = {
 def draws(variance: float) -> str:
     sampler = DiscreteGaussian(variance)
     sample = sampler.sample(20_000, SeededEntropy(b"exact"))
+    assert sample.dtype == np.int64
     return sha256(sample.astype("<i8").tobytes()).hexdigest()[:16]
 
 
@@ -165,6 +166,18 @@ def test_distances_are_bounded_as_stated_and_the_bound_is_enforced(monkeypatch: 
     monkeypatch.setattr(noise, "DISTANCE", math.nextafter(wide.distance, 0))
     with pytest.raises(BudgetError, match="too coarse"):
         DiscreteGaussian(1e12)
+
+
+def test_a_narrow_inner_layer_would_be_too_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lemma's own term, which is nothing at width 6, is 4·e^(−2π²τ²) with τ below the inner width."""
+    monkeypatch.setattr(noise, "_INNER", 3)
+    assert DiscreteGaussian(1e8).distance < DISTANCE
+    for narrow in (1, 2):
+        monkeypatch.setattr(noise, "_INNER", narrow)
+        with pytest.raises(BudgetError, match="too coarse"):
+            DiscreteGaussian(1e8)
+    monkeypatch.setattr(noise, "DISTANCE", 4 * math.exp(-2 * math.pi**2 * 4) * 1.001)
+    assert DiscreteGaussian(1e8).distance > 4 * math.exp(-2 * math.pi**2 * 4)  # and no coarser than stated
 
 
 def test_variances_up_to_a_hundred_quintillions_can_be_drawn() -> None:
