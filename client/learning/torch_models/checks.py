@@ -21,7 +21,6 @@ from fedrepay.shared.errors import ArgumentError
 
 PROBE = 6  # rows
 _AGREE = 1e-9  # relative; all in float64
-_DRAWS = 3  # seed of the draws while a module is tried
 
 
 def check_module(name: str, module: nn.Module) -> None:
@@ -71,8 +70,8 @@ def check_behaviour(name: str, make: Callable[[], nn.Module], dimension: int) ->
         how gradients' lengths are to be found.
 
     Raises:
-        ArgumentError: wrong shape or type, not finite, rows mixed, something kept of what was seen, or gradients
-            that Opacus cannot take apart.
+        ArgumentError: wrong shape or type, not finite, rows mixed, random numbers drawn, something kept of what was
+            seen, or gradients that Opacus cannot take apart.
     """
     generator = torch.Generator().manual_seed(1)
     rows = torch.randn(PROBE, dimension, dtype=torch.float64, generator=generator)
@@ -100,8 +99,7 @@ def _kind(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> Literal["g
     kind: Literal["ghost", "hooks"]
     for kind in ("ghost", "hooks"):
         try:
-            with _same_draws():
-                found = lengths(wrap(fresh(), kind), rows)
+            found = lengths(wrap(fresh(), kind), rows)
         except Exception as error:
             if kind == "hooks":
                 raise ArgumentError(
@@ -154,7 +152,8 @@ def gradient_lengths(wrapped: AbstractGradSampleModule) -> Tensor:
         found: Tensor = wrapped.get_norm_sample()
         return found
     parts = [each.grad_sample.flatten(1).norm(dim=1) for each in wrapped.parameters() if each.requires_grad]
-    return torch.stack(parts, dim=1).norm(dim=1)
+    lengths: Tensor = torch.stack(parts, dim=1).norm(dim=1)
+    return lengths
 
 
 @contextmanager
@@ -197,24 +196,24 @@ def _logits(name: str, module: nn.Module, rows: Tensor) -> Tensor:
 
 
 def _check_keeps_nothing(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> None:
-    """What a module says of some rows does not depend on the rows it saw before."""
-    module = fresh()
+    """What a module says of some rows depends neither on chance nor on the rows it saw before."""
+    module, draws = fresh(), torch.get_rng_state()
     before = {key: value.clone() for key, value in module.named_buffers()}
-    with _same_draws():
-        _loss(_logits(name, module, rows.flip(1))).sum().backward()
+    _loss(_logits(name, module, rows.flip(1))).sum().backward()
+    if not torch.equal(draws, torch.get_rng_state()):
+        raise ArgumentError(
+            f"--model {name} draws random numbers in training: who knows them sees whose place in the batch moved.",
+            "Leave dropout out; the noise of the steps regularises already.",
+        )
     if any(not torch.equal(value, before[key]) for key, value in module.named_buffers()):
         raise ArgumentError(
             f"--model {name} keeps what it saw in a buffer, which no noise would protect.",
             "Take layers that keep no running figures.",
         )
-    with _same_draws():
-        after = _logits(name, module, rows)
-    with _same_draws():
-        new = _logits(name, fresh(), rows)
-    if not torch.allclose(after, new, rtol=_AGREE, atol=1e-12):
+    if not torch.allclose(_logits(name, module, rows), _logits(name, fresh(), rows), rtol=_AGREE, atol=1e-12):
         raise ArgumentError(
             f"--model {name} says something else of the same rows once it has seen others.",
-            "Keep nothing between two calls, and draw random numbers from torch's own generator only.",
+            "Keep nothing between two calls, and draw no random numbers.",
         )
 
 
@@ -227,14 +226,8 @@ def _check_apart(name: str, fresh: Callable[[], nn.Module], rows: Tensor) -> Non
         for kept in ((numbers & bit) == 0, (numbers & bit) != 0):
             changed = torch.where(kept[:, None], rows, -2 * rows.flip(1))
             mixed = mixed or not _agree(whole, _single(name, fresh(), changed), kept)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_DRAWS + 1)
-        draws = not torch.equal(whole[0], _logits(name, fresh(), rows))
-    if draws:  # dropout: in a smaller batch a row meets other draws, so look where it draws none
-        whole = _single(name, fresh().eval(), rows)
     for size in (1, PROBE // 2):
-        less = fresh().eval() if draws else fresh()
-        mixed = mixed or not _agree(whole, _single(name, less, rows[:size]), numbers < size)
+        mixed = mixed or not _agree(whole, _single(name, fresh(), rows[:size]), numbers < size)
     if mixed:
         raise ArgumentError(
             f"--model {name} mixes the rows of a batch: one customer would change the gradients of others.",
@@ -253,19 +246,10 @@ def _agree(whole: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], kept: Ten
 
 def _single(name: str, module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and the length of each row's gradient by plain autograd, both of shape (n,)."""
-    with _same_draws():
-        logits = _logits(name, module, rows)
+    logits = _logits(name, module, rows)
     trained = [each for each in module.parameters() if each.requires_grad]
     found = []
     for loss in _loss(logits):
         parts = torch.autograd.grad(loss, trained, retain_graph=True, allow_unused=True)
         found.append(torch.stack([part.norm() for part in parts if part is not None]).norm())
     return logits.detach(), torch.stack(found)
-
-
-@contextmanager
-def _same_draws() -> Iterator[None]:
-    """Dropout and its like draw the same numbers in every such block."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_DRAWS)
-        yield
