@@ -22,7 +22,6 @@ D = 5
         ("mlp", "ghost"),
         (OWN + "Steep", "ghost"),
         (OWN + "Bent", "hooks"),
-        (OWN + "Dropped", "ghost"),
         (OWN + "Tied", "hooks"),
     ],
 )
@@ -63,6 +62,7 @@ def test_making_a_module_leaves_torchs_own_randomness_alone() -> None:
         (OWN + "Normed", "one customer at a time"),
         (OWN + "Centred", "mixes the rows"),
         (OWN + "CentredUnseen", "mixes the rows"),
+        (OWN + "Dropped", "draws random numbers"),
         (OWN + "CentredLater", "mixes the rows"),
         (OWN + "Running", "mixes the rows"),
         (OWN + "Remembers", "in a buffer"),
