@@ -113,9 +113,12 @@ class Rest:
         return [bytes(24), b"\xff" * 24, b"\x7f" * 24][self.asked % 3]
 
 
-@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 3), Fraction(16)])
+@pytest.mark.parametrize("variance", [Fraction(1, 100), Fraction(1, 69), Fraction(1, 3), Fraction(16)])
 def test_a_words_place_is_how_many_thresholds_it_reaches(variance: Fraction) -> None:
-    """Words on every threshold, beside it, at its cell's edges and at both ends; one that is on asks for more bits."""
+    """Words on every threshold, beside it, at its cell's edges and at both ends; one that is on asks for more bits.
+
+    At 1/69 a single threshold is below 2¹⁹², in a cell with another.
+    """
     table = noise._table(variance)
     uppers = [threshold >> 192 for threshold in table.thresholds]
     cells = {cell + by for cell in (u >> 48 for u in uppers) for by in (0, 1)} | {0, 1, (1 << 16) - 1}
