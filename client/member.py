@@ -110,13 +110,15 @@ class Member:
         return reply.encode()
 
     def _end_epoch(self, refusal: Refusal) -> None:
-        """After these refusals this member takes no further part; also where the disk is too full to store that."""
+        """After these refusals this member takes no further part; also where the store cannot say so (a full disk)."""
         if refusal.code not in _ENDING:
             return
+        session = self._session
+        if session is not None and (self._ended is None or self._ended[0] != session.nonce):
+            self._ended = (session.nonce, refusal.code)
         try:
-            if not self._store.fact("blocked"):
-                self._ended = (self._ceremony.state().nonce, refusal.code)
-                self._store.remember(blocked=refusal.code.encode())
+            if self._ended is not None and not self._store.fact("blocked"):
+                self._store.remember(blocked=self._ended[1].encode())
         except FedrepayError as error:
             log.warning("%s: %s", refusal.code, error)
 

@@ -52,6 +52,7 @@ class Session:
         if not state.seed:
             raise Refusal("epoch", "The ceremony is not finished at this member.")
         self.epoch = state.epoch()
+        self.nonce = state.nonce
         self.context_id = sha256(state.context_public).digest()
         self.book = book
         self._name = name

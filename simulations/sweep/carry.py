@@ -2,14 +2,18 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from io import StringIO
+from multiprocessing import connection
 from pathlib import Path
+from threading import Thread
 
 from rich.console import Console
 
-from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError
+from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError, SweepError
 from fedrepay.simulations.arguments import Folder, write_atomically
 from fedrepay.simulations.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
@@ -48,6 +52,7 @@ def carry(sweep: Sweep, out: Path, source: str, jobs: int, done: Done) -> tuple[
     Raises:
         ArgumentError: ``out`` holds another sweep (and what changed), or something else; jobs out of range.
         StorageError: it cannot be written.
+        SweepError: the system ended one of the processes.
     """
     if not 1 <= jobs <= MOST_JOBS:
         raise ArgumentError(f"--jobs {jobs} is outside 1 … {MOST_JOBS}.", "1 is the default.")
@@ -71,12 +76,35 @@ def _all(asked: list[tuple[Point, int, Path]], jobs: int) -> Iterator[Ran]:
     if jobs == 1:
         yield from (one(*each) for each in asked)
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = workers(jobs)
     try:
         for future in as_completed([pool.submit(one, *each) for each in asked]):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise SweepError(
+            "The system ended one of the sweep's processes, perhaps for want of memory.",
+            "Nothing finished is lost: the same command goes on; a smaller --jobs needs less memory.",
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def workers(jobs: int) -> ProcessPoolExecutor:
+    """So many processes, which end with this one even where it is killed."""
+    return ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_end(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)  # nothing is tidied up: the runs resume as from any kill
 
 
 def _claim(out: Path, sweep: Sweep) -> None:

@@ -177,7 +177,7 @@ def _value(path: Path, where: str, key: str, value: object) -> Any:
     if not right:
         raise ArgumentError(f"{path}: {where} is {value!r}, not {_WORDS[wanted]}.", "Write it as TOML does.")
     if key in FILES and not (key == "data" and value == SHIPPED_NAME):
-        return str(path.parent / str(value))
+        return str(path.resolve().parent / str(value))
     return value
 
 

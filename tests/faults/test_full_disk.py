@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from fedrepay.client.member import Member
 from fedrepay.client.store import MemberStore
+from fedrepay.shared.errors import Refusal, StorageError
 from support.adversary import due, last_sum, opened, say, with_sum
 from support.faultworld.disk import full
 from support.world import World
@@ -37,6 +41,39 @@ def test_a_failed_tag_ends_the_epoch_also_where_the_disk_is_too_full_to_say_so(t
         assert not world.store("m0").fact("blocked")
     world.full = False
     assert say(world, "m0", "round", honest, own).code == "rollback"
-    assert world.store("m0").fact("blocked")  # stored as soon as there was room
+    assert world.store("m0").fact("blocked") == b"tag"  # stored as soon as there was room, and why
     world.members["m0"] = world.member("m0")
+    assert say(world, "m0", "round", honest, own).code == "rollback"
+
+
+class BusyStore(MemberStore):
+    """Somebody holds the file from the moment a sum is refused: nothing can be read."""
+
+    busy = False
+
+    def fact(self, key: str) -> bytes | None:
+        if self.busy:
+            raise StorageError("The member's store is locked.", "Wait for the other process.")
+        return super().fact(key)
+
+
+def test_a_failed_tag_ends_the_epoch_also_where_the_store_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, size=3, mode="none")
+    world.until("round", 1)
+    store = BusyStore(tmp_path / "m0", lambda: 1.8e9)
+    monkeypatch.setattr(world.members["m0"], "_store", store)
+    honest, own = due(world, "m0")
+    end = Member._end_epoch
+
+    def while_busy(member: Member, refusal: Refusal) -> None:
+        store.busy = True
+        end(member, refusal)
+        store.busy = False
+
+    monkeypatch.setattr(Member, "_end_epoch", while_busy)
+    payload = last_sum(honest).payload
+    changed = with_sum(honest, {"payload": bytes([payload[0] ^ 1]) + payload[1:]})
+    assert say(world, "m0", "round", changed, own).code == "tag"
     assert say(world, "m0", "round", honest, own).code == "rollback"

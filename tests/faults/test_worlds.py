@@ -127,6 +127,10 @@ def without_the_check_for_a_rollback(patch: Patch) -> None:
     patch.setattr(guard, "rolled_back", lambda *_: None)
 
 
+def without_the_end_of_an_epoch(patch: Patch) -> None:
+    patch.setattr(Member, "_end_epoch", lambda *_: None)
+
+
 def with_openings_that_a_message_can_undo(patch: Patch) -> None:
     """A member that believes the coordinator's list more than its own record of what it has opened."""
     answer = Member._round
@@ -189,6 +193,12 @@ CONTROLS = (
         dies=("submit", "commit"),
     ),
     Control(without_headers_and_tag, {"request flipped": 0.1}, "opened", 30),
+    Control(
+        without_the_end_of_an_epoch,
+        {"request flipped": 0.1, "request repeated": 0.1},
+        "in an epoch it had ended",
+        30,
+    ),
     Control(without_the_check_for_a_rollback, {"member restored": 0.05}, "older than what it has sent", 30),
     Control(
         with_openings_that_a_message_can_undo,

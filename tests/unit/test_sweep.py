@@ -3,7 +3,10 @@
 import csv
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from fedrepay.shared.errors import ArgumentError, SweepError
 from fedrepay.simulations import commands
-from fedrepay.simulations.sweep import plan, table
+from fedrepay.simulations.sweep import carry, plan, table
 from fedrepay.simulations.sweep.picture import axis, lines_of
 from fedrepay.simulations.sweep.table import Ran
 from support.command import Result, fedrepay
@@ -161,6 +164,49 @@ def test_processes_give_the_same_table(tmp_path: Path) -> None:
     done = small.sweep("mode = ['none']\nmembers = [4]", "--jobs", 2)
     assert done.code == 0, done.err
     assert [row["seed"] for row in read(small.out)] == ["1", "2", "mean", "low", "high"]
+
+
+KILLED = """
+import os, signal, time
+from fedrepay.simulations.sweep import carry
+
+with carry.workers(1) as pool:
+    pool.submit(print, "at work", flush=True).result()
+    pool.submit(time.sleep, 3600)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_a_sweep_that_is_killed() -> None:
+    """Else they would go on behind the same command given again, and hold its folders."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.wait(60) == -9
+        reader = subprocess.run(
+            [sys.executable, "-c", "import sys; print(sys.stdin.read())"],
+            stdin=killed.stdout,
+            capture_output=True,
+            text=True,
+            timeout=60,  # the end comes when the last process that could write has ended
+            check=True,
+        )
+    assert reader.stdout.strip() == "at work"
+
+
+def test_a_process_that_the_system_ends_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry, "one", os._exit)
+    asked: Any = [(9,)]
+    with pytest.raises(SweepError, match="ended one of the sweep's processes"):
+        list(carry._all(asked, 2))
+
+
+def test_a_file_is_the_same_from_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, GOOD.replace("members = 4", "members = 4\ndata = 'mine.csv'"))
+    monkeypatch.chdir(tmp_path)
+    assert plan.load(Path(file.name)) == plan.load(file)
+    assert plan.load(file).fixed["data"] == str(tmp_path.resolve() / "mine.csv")
 
 
 def test_options_beside_a_sweep_are_refused(tmp_path: Path) -> None:
