@@ -7,6 +7,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedrepay.client.relay import deliver
+from fedrepay.shared.errors import ProtocolError
 
 RECORD = "fedrepay"
 app = ClientApp()
@@ -19,5 +20,12 @@ def relay(message: Message, context: Context) -> Message:
     kind, shared, own = record["kind"], record["shared"], record["own"]
     if not (isinstance(kind, str) and isinstance(shared, bytes) and isinstance(own, bytes)):
         raise TypeError("a fedrepay message has a kind, shared bytes and own bytes")
-    body = deliver(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
+    try:
+        body = deliver(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
+    except (
+        ProtocolError
+    ) as error:  # its text names a path of the member's: Flower sends the text it is raised with
+        raise ProtocolError(
+            "The member's own process does not answer.", "The log of `fedrepay member node` says why."
+        ) from error
     return Message(RecordDict({RECORD: ConfigRecord({"body": body})}), reply_to=message)

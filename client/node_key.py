@@ -31,12 +31,14 @@ def create(folder: Path) -> None:
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     try:
-        (folder / PUBLIC).write_bytes(public + b"\n")
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
         with os.fdopen(os.open(folder / PRIVATE, flags, 0o600), "wb") as file:
             file.write(private)
             file.flush()
             os.fsync(file.fileno())
+        (folder / PUBLIC).write_bytes(
+            public + b"\n"
+        )  # last: beside a key that is there already it would not fit
     except OSError as error:
         raise StorageError(
             f"The node's key {folder / PRIVATE} cannot be written: {error.strerror}.",

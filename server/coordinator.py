@@ -328,7 +328,7 @@ class Coordinator:
             raise CohortError(
                 f"Round {round_}: {len(cohort)} members are left, the minimum cohort is {least}"
                 f"{self._why_away()}.",
-                "Bring members back and run again with the same --out: the run resumes.",
+                "Bring members back, then run the same command again: the run resumes.",
             )
         voids = sum(record.status == "void" for record in state.attempts)
         if voids > plan.max_attempts:

@@ -13,10 +13,11 @@ from fedrepay.server import bundle
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, ProtocolError
+from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError
 
 POLL = 0.3  # seconds
-FINISHED = "finished"
+LOOKS = 400  # two minutes for a SuperExec to take the run
+WAITING, FINISHED = "pending", "finished"
 
 
 class Vehicle(Protocol):
@@ -45,6 +46,7 @@ def train(
 
     Raises:
         ArgumentError: there is no run to carry.
+        NetworkError: no SuperExec takes the Flower run.
         ProtocolError: the ServerApp failed, with its own words; the run resumes.
     """
     store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
@@ -57,8 +59,16 @@ def train(
     before = store.events(plan.run)
     shown, done = len(before), any(event.kind == "done" for event in before)
     number = control.start(bundle.build(), {"coordinator-folder": str(folder.resolve()), "members": members})
+    looks = 0
     while True:
         seen = control.runs(number)[number]
+        looks = looks + 1 if seen.status == WAITING else 0
+        if looks > LOOKS:
+            control.stop(number)
+            raise NetworkError(
+                f"No ServerApp has started for the Flower run {number}.",
+                "Is flower-superexec running? Its log says why it ended; then the same command goes on.",
+            )
         fresh = store.events(plan.run, shown)
         for event in fresh:
             observe(event)

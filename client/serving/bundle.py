@@ -20,7 +20,7 @@ _REMEDY = "Nothing of it was run. Ask the operator why: an honest coordinator se
 
 
 def check(content: bytes) -> None:
-    """Refuse every bundle but ours, before anything of it is unpacked or imported.
+    """Refuse every bundle but ours; even ours is never unpacked (``node``).
 
     Args:
         content: the archive as it came.

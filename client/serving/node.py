@@ -2,9 +2,11 @@
 
 Three processes, one member. This one holds no key of the protocol and watches two children: Flower's own
 SuperNode (``--isolation process``), and Flower's SuperExec with an executor of ours. Flower has no hook for
-either, so four of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
+either, so five of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
 
-- ``install_from_fab`` of ``run_clientapp``: the bundle is checked first (``bundle``), before anything is imported;
+- ``install_from_fab`` of ``run_clientapp``: the bundle is checked (``bundle``) and never unpacked;
+- ``get_load_client_app_fn`` there: our installed app is what runs. Flower would load one from a folder whose name the
+  SuperLink gives beside the bundle, and take whatever is there already;
 - ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
 - ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that;
 - the first pause of ``pull_objects``, 1 s, at both ends of the node.
@@ -27,6 +29,7 @@ from typing import Any
 from fedrepay.client import node_key, relay
 from fedrepay.client.serving import bundle
 from fedrepay.shared.errors import ArgumentError, NetworkError
+from fedrepay.shared.trust.bundle import CLIENT_APP
 
 HOME, SECRET = "flower", "flower/superexec.secret"
 SETTINGS = {
@@ -51,7 +54,8 @@ class Node:
         certificates: PEM file of the authority that signed the front's certificate.
         socket: of ``fedrepay member serve``.
         port: of the SuperNode's own Runtime API, on loopback; one a node.
-        check: which bundles may be unpacked; anything but the default is for tests.
+        check: which bundles a run may come with; anything but the default is for benchmarks.
+        app: MODULE:NAME of the ClientApp that answers, whatever the bundle names.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class Node:
     socket: Path
     port: int
     check: Callable[[bytes], None] = bundle.check
+    app: str = CLIENT_APP
 
     def run(self) -> None:
         """Relay messages until SIGTERM or Ctrl-C.
@@ -79,8 +84,7 @@ class Node:
         ) as file:
             file.write(secret.hex().encode())
         os.environ.update(SETTINGS | {"FLWR_HOME": str(home)})
-        import_module("fedrepay.client.app")  # so that a fork need not
-        replaced = _Replaced(self.check)
+        replaced = _Replaced(self.check, self.app)
         address = f"127.0.0.1:{self.port}"
         told = _listen()  # before the forks: a signal between them must not leave a child behind
         children = {"SuperNode": _fork(partial(self._supernode, replaced))}
@@ -115,7 +119,7 @@ class Node:
 class _Replaced:
     """Flower's modules, imported once before the forks, and what stands in for parts of them."""
 
-    def __init__(self, check: Callable[[bytes], None]) -> None:
+    def __init__(self, check: Callable[[bytes], None], app: str) -> None:
         self.cli = import_module("flwr.supernode.cli.flower_supernode")
         self.client = import_module("flwr.supernode.start_client_internal")
         self.app = import_module("flwr.supernode.runtime.run_clientapp")
@@ -123,13 +127,10 @@ class _Replaced:
         self.utils = import_module("flwr.supercore.app_utils")
         self.time = ModuleType("time")
         self.time.__dict__.update(time.__dict__)
-        install = self.app.install_from_fab
-
-        def checked(content: bytes, *args: Any, **kwargs: Any) -> Any:
-            check(content)
-            return install(content, *args, **kwargs)
-
-        self.app.install_from_fab = checked  # type: ignore[attr-defined]
+        module, _, name = app.partition(":")
+        ours = getattr(import_module(module), name)  # here, so that a fork need not
+        self.app.install_from_fab = lambda content, **_: check(content)  # type: ignore[attr-defined]
+        self.app.get_load_client_app_fn = lambda **_: lambda *_named: ours  # type: ignore[attr-defined]
         self.app.pull_and_inflate_object_from_tree = partial(  # type: ignore[attr-defined]
             self.app.pull_and_inflate_object_from_tree, initial_backoff=FIRST_PULL
         )
@@ -164,6 +165,7 @@ def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
                     insecure=spec.insecure,
                     certificates=None,
                     parent_pid=os.getpid(),  # ours: it ends with us, even while it waits for a message that is gone
+                    runtime_dependency_install=False,
                 )
             )
             return LaunchResult.accepted()

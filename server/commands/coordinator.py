@@ -66,10 +66,13 @@ def init(
     superlink.make_secret(folder)
     typer.echo(f"Coordinator's signing key: {keys.public_bytes(key).hex()}")
     typer.echo(f"For the members: {folder / certificates.AUTHORITY}\nBeside `coordinator front`, run:")
-    settings = " ".join(f"{name}={value}" for name, value in superlink.SETTINGS.items())
-    home = f"FLWR_HOME={shlex.quote(str(folder / superlink.HOME))}"
+    settings = superlink.SETTINGS | {"FLWR_HOME": str(folder / superlink.HOME)}
+    named = " ".join(shlex.quote(f"{name}={value}") for name, value in settings.items())
     for command in superlink.commands(folder, port).values():
-        typer.echo(f"  {settings} {home} {shlex.join([Path(command[0]).name, *command[1:]])}")
+        # the SuperExec finds Flower's ServerApp program by PATH alone
+        typer.echo(
+            f'  env {named} PATH={shlex.quote(str(Path(command[0]).parent))}:"$PATH" {shlex.join(command)}'
+        )
 
 
 @app.command(help=_REGISTER)

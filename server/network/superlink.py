@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedrepay.server.network import certificates
-from fedrepay.shared.errors import NetworkError, StorageError
+from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,13 +121,21 @@ class Control:
             name: shown by Flower's own tools.
 
         Raises:
+            ArgumentError: it is no such key.
             NetworkError: also if the key was ever registered before.
         """
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
         from cryptography.hazmat.primitives.serialization import load_ssh_public_key  # noqa: PLC0415
         from flwr.proto.control_pb2 import RegisterNodeRequest  # noqa: PLC0415
         from flwr.supercore.primitives.asymmetric import public_key_to_bytes  # noqa: PLC0415
 
-        key: Any = load_ssh_public_key(public_key)
+        try:
+            key: Any = load_ssh_public_key(public_key)
+        except (ValueError, UnsupportedAlgorithm):  # their text quotes the file, which may be a private key
+            raise ArgumentError(
+                f"What was given for {name} is no public key (OpenSSH).",
+                "Name node.pub of `fedrepay member init`.",
+            ) from None
         request = RegisterNodeRequest(public_key=public_key_to_bytes(key), name=name)
         return int(self._call(self._client.RegisterNode, request).node_id)
 

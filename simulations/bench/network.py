@@ -35,11 +35,11 @@ _APPS = "fedrepay.simulations.bench.network_fedavg"
 _STAGE = re.compile(r"INFO (.+): ([0-9.]+) s$", re.MULTILINE)
 _OPEN_NODE = f"""
 import pathlib, sys
-import {_APPS}
 from fedrepay.client.serving.node import Node
 folder, address, authority, port = sys.argv[1:]
 socket = pathlib.Path(folder) / "member.sock"
-Node(pathlib.Path(folder), address, pathlib.Path(authority), socket, int(port), check=lambda content: None).run()
+where = (pathlib.Path(folder), address, pathlib.Path(authority), socket, int(port))
+Node(*where, check=lambda content: None, app="{_APPS}:client").run()
 """
 
 

@@ -3,9 +3,12 @@
 import hashlib
 import random
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
+from importlib import import_module
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -191,3 +194,46 @@ def test_no_mutant_is_accepted_with_other_contents_and_none_crashes(ours: bytes)
         assert sorted(kept.namelist()) == [".info/CONTENT", "pyproject.toml"]
         assert kept.read("pyproject.toml") == zipfile.ZipFile(BytesIO(ours)).read("pyproject.toml")
     assert accepted < 10_000 // 3, "the control bundle is refused, mutated or not"
+
+
+def test_a_folder_that_the_superlink_names_beside_our_bundle_is_not_loaded(
+    ours: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's version may hold ``..``: with our own, sound bundle Flower loads an app from any folder of this machine."""
+    from fedrepay.client import app
+    from fedrepay.client.serving.node import _Replaced
+
+    for module, names in {
+        "run_clientapp": ("install_from_fab", "get_load_client_app_fn", "pull_and_inflate_object_from_tree")
+    }.items():
+        theirs = import_module(f"flwr.supernode.runtime.{module}")
+        for name in names:
+            monkeypatch.setattr(theirs, name, getattr(theirs, name))  # put back at the end
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "home"))
+    elsewhere = tmp_path / "shared"
+    folder = elsewhere / "app.12345678"
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_bytes(
+        changed("tool", "flwr", "app", "components", "clientapp", value="strange_app:app")
+    )
+    (folder / "strange_app.py").write_text("from flwr.clientapp import ClientApp\napp = ClientApp()\n")
+    version = f"1.0.0.{hashlib.sha256(ours).hexdigest()[:8]}/../../../shared/app"
+    named = ("fedrepay/fedrepay-bundle", version, "12345678")
+
+    theirs.install_from_fab(ours, skip_prompt=True)
+    load = theirs.get_load_client_app_fn(default_app_ref="", app_path=None, multi_app=True)
+    try:
+        assert load(*named) is import_module("strange_app").app, "the control: Flower alone runs it"
+    finally:
+        sys.modules.pop("strange_app", None)
+
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "ours"))
+    replaced = _Replaced(bundle.check, "fedrepay.client.app:app")
+    replaced.app.install_from_fab(ours, skip_prompt=True)
+    load = replaced.app.get_load_client_app_fn(default_app_ref="", app_path=None, multi_app=True)
+    assert load(*named) is app.app
+    assert "strange_app" not in sys.modules
+    assert not (tmp_path / "ours").exists(), "nothing is unpacked"
+    with pytest.raises(ProtocolError, match="Bundle refused"):
+        replaced.app.install_from_fab(archive({"fedrepay/client/app.py": CODE}), skip_prompt=True)

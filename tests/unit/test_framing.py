@@ -80,6 +80,22 @@ def test_nobody_at_home_is_a_typed_error(folder: Path) -> None:
         relay.deliver(f"unix:{folder / 'none'}", "ping", b"", b"")
 
 
+def test_what_the_coordinator_hears_of_a_missing_member_names_no_path(folder: Path) -> None:
+    from types import SimpleNamespace
+
+    from fedrepay.client.app import relay as relayed
+
+    record = {"kind": "ping", "shared": b"", "own": b""}
+    message = SimpleNamespace(
+        content=SimpleNamespace(config_records={"fedrepay": record}), metadata=SimpleNamespace(ttl=5.0)
+    )
+    context = SimpleNamespace(node_config={"member": f"unix:{folder / 'none'}"})
+    with pytest.raises(ProtocolError, match="does not answer") as caught:
+        relayed(message, context)  # type: ignore[arg-type]
+    assert str(folder) not in str(caught.value), "Flower sends the text"
+    assert str(folder) in str(caught.value.__cause__), "the control: the node's log has it"
+
+
 @pytest.mark.parametrize(
     ("kind", "shared", "own"),
     [("x" * 33, b"", b""), ("x", b"", bytes(MAX_OWN + 1))],

@@ -1,11 +1,13 @@
 """The front forwards what a registered node needs and nothing else."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -48,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(app: Starlette, **options: str) -> Iterator[int]:
+def served(app: Starlette, **options: object) -> Iterator[int]:
     """The application on a port of its own."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -151,10 +153,6 @@ def test_anything_else_is_not_found_and_reaches_nobody(
 
 
 def test_control_without_the_front_those_paths_do_reach_it(folder: Path, upstream: Upstream) -> None:
-    import ssl
-
-    import httpx
-
     upstream.seen.clear()
     trusted = ssl.create_default_context(cafile=str(folder / certificates.AUTHORITY))
     with httpx.Client(base_url=f"https://127.0.0.1:{upstream.port}", verify=trusted) as direct:
@@ -183,6 +181,119 @@ def test_a_superlink_that_is_down_or_not_ours_gives_502(
     with fronted(upstream.port, tmp_path / certificates.AUTHORITY) as client:
         assert client.post("/v1/fleet/get-run", content=b"").status_code == 502
     assert upstream.seen == []
+
+
+@pytest.mark.parametrize("host", ["a/v1/control/start-run?", "a/v1/control/start-run#", "a@b:1/x", ""])
+def test_a_host_header_moves_no_path(client: httpx.Client, upstream: Upstream, host: str) -> None:
+    client.post("/v1/fleet/get-run", content=b"", headers={"host": host})
+    assert {path for path, _, _ in upstream.seen} <= {"/v1/fleet/get-run"}
+
+
+def raw(port: int, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+HEAD = b"POST /v1/fleet/get-run HTTP/1.1\r\nhost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"content-length: 3\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n",
+        HEAD + b"content-length: 0\r\ncontent-length: 40\r\nconnection: close\r\n\r\n",
+        HEAD
+        + b"content-length: 1\r\nconnection: close\r\n\r\nx"
+        + b"POST /v1/control/start-run HTTP/1.1\r\n\r\n",
+        HEAD.replace(b"get-run", b"get-run\x00") + b"\r\n",
+    ],
+)
+def test_requests_within_requests_reach_nothing_else(folder: Path, upstream: Upstream, sent: bytes) -> None:
+    upstream.seen.clear()
+    app = front.application(f"https://127.0.0.1:{upstream.port}", folder / certificates.AUTHORITY)
+    with served(app, http=front.hurried()) as port, raw(port, sent) as caller:
+        while caller.recv(1000):
+            pass
+    assert {path for path, _, _ in upstream.seen} <= {"/v1/fleet/get-run"}
+    assert len(upstream.seen) <= 1
+
+
+def test_a_body_that_does_not_come_is_given_up(folder: Path, upstream: Upstream) -> None:
+    upstream.seen.clear()
+    superlink = f"https://127.0.0.1:{upstream.port}"
+    app = front.application(superlink, folder / certificates.AUTHORITY, body_seconds=0.2)
+    with served(app) as port, raw(port, HEAD + b"content-length: 2\r\n\r\nx") as caller:
+        assert caller.recv(100).startswith(b"HTTP/1.1 408")
+    assert upstream.seen == []
+
+
+def test_all_bodies_at_once_have_a_limit_and_give_their_room_back(folder: Path, upstream: Upstream) -> None:
+    superlink = f"https://127.0.0.1:{upstream.port}"
+    app = front.application(superlink, folder / certificates.AUTHORITY, max_held=1000)
+    head = HEAD + b"content-length: 800\r\nconnection: close\r\n\r\n"
+    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        assert client.post("/v1/fleet/get-run", content=bytes(900)).status_code == 418
+        with raw(port, head + bytes(700)) as slow:
+            while client.post("/v1/fleet/get-run", content=bytes(400)).status_code != 503:
+                pass  # until the slow one's bytes are there: 1,100 are too many
+            slow.sendall(bytes(100))
+            assert slow.recv(100).startswith(b"HTTP/1.1 418")
+        assert client.post("/v1/fleet/get-run", content=bytes(900)).status_code == 418
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"content-length: 0\r\n\r\n" + HEAD])
+def test_a_caller_that_never_ends_its_headers_is_closed(
+    folder: Path, upstream: Upstream, sent: bytes
+) -> None:
+    def waited_for(seconds: float) -> bool:
+        app = front.application(f"https://127.0.0.1:{upstream.port}", folder / certificates.AUTHORITY)
+        with served(app, http=front.hurried(seconds)) as port, raw(port, sent) as caller:
+            caller.settimeout(1 if seconds > 20 else 20)
+            try:
+                while caller.recv(1000):
+                    pass
+            except TimeoutError:
+                return True
+            return False
+
+    assert not waited_for(0.2)
+    assert waited_for(60), "the control: without the look it stays"
+
+
+def expired(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same names, signed by an authority of its own, its certificate a day too old."""
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "_SKEW", timedelta(days=3))
+        patch.setattr(certificates, "_SERVER_DAYS", -1)
+        certificates.create(folder, [])
+    return folder
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_an_expired_certificate_is_refused_on_both_sides_of_the_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, old: bool
+) -> None:
+    certificates.create(tmp_path, []) if not old else expired(tmp_path, monkeypatch)
+    keys = {
+        "ssl_certfile": str(tmp_path / certificates.CERTIFICATE),
+        "ssl_keyfile": str(tmp_path / certificates.KEY),
+    }
+    seen = Upstream()
+    link = Starlette(routes=[Route("/{path:path}", seen.answer, methods=["POST"])])
+    trusted = ssl.create_default_context(cafile=str(tmp_path / certificates.AUTHORITY))
+    with served(link, **keys) as seen.port:
+        with fronted(seen.port, tmp_path / certificates.AUTHORITY) as client:
+            assert client.post("/v1/fleet/get-run", content=b"").status_code == (502 if old else 418)
+        app = front.application(f"https://127.0.0.1:{seen.port}", tmp_path / certificates.AUTHORITY)
+        with served(app, **keys) as port, httpx.Client(verify=trusted, timeout=30) as node:
+            asked = f"https://127.0.0.1:{port}/v1/fleet/get-run"
+            if old:
+                with pytest.raises(httpx.ConnectError, match="certificate has expired"):
+                    node.post(asked, content=b"")
+            else:
+                assert node.post(asked, content=b"").status_code == 418
+    assert len(seen.seen) == (0 if old else 2)
 
 
 def test_certificates_name_their_hosts_and_keys_are_private(folder: Path) -> None:

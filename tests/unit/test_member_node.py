@@ -87,6 +87,14 @@ def test_init_never_writes_over_a_key_and_takes_names_of_the_roster_only(folder:
     assert not (folder / "b").exists()
 
 
+def test_a_node_key_that_is_there_keeps_its_public_half(folder: Path) -> None:
+    node_key.create(folder)
+    before = (folder / node_key.PUBLIC).read_bytes()
+    with pytest.raises(StorageError, match=r"node\.key"):
+        node_key.create(folder)
+    assert (folder / node_key.PUBLIC).read_bytes() == before
+
+
 def test_a_damaged_public_key_is_a_typed_error(folder: Path) -> None:
     setup.create("a", folder / "a")
     (folder / "a" / node_key.PUBLIC).write_text("ssh-rsa nonsense")
@@ -258,6 +266,16 @@ def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:
     assert "member init" in done.err
 
 
+def test_a_private_key_given_to_register_is_refused_without_a_word_of_it(folder: Path) -> None:
+    assert fedrepay("coordinator", "init", "--folder", folder / "c").code == 0
+    setup.create("a", folder / "a")
+    for name in ("identity.key", node_key.PRIVATE):
+        done = fedrepay("coordinator", "register", "a", folder / "a" / name, "--folder", folder / "c")
+        assert done.code == ArgumentError.exit_code, done.err
+        assert "no public key" in done.err
+        assert "Traceback" not in done.err
+
+
 def test_a_coordinator_is_made_once_and_shows_its_commands(folder: Path) -> None:
     made = fedrepay("coordinator", "init", "--folder", folder / "c", "--host", "consortium.example")
     assert made.code == 0, made.err
@@ -268,6 +286,7 @@ def test_a_coordinator_is_made_once_and_shows_its_commands(folder: Path) -> None
         "--enable-supernode-auth",
         "--isolation process",
         "FLWR_HOME=",
+        f"PATH={Path(sys.executable).parent}:",
     ):
         assert part in said
     assert "127.0.0.1" in said

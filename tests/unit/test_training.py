@@ -15,7 +15,7 @@ from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Ask, Event
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, CohortError, ProtocolError
+from fedrepay.shared.errors import ArgumentError, CohortError, NetworkError, ProtocolError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.grid import InProcessGrid
@@ -210,6 +210,15 @@ def test_a_flower_run_that_ends_before_the_run_is_done_is_an_error_in_its_own_wo
     link = Link([lambda: RunSeen("finished", "failed", "only 1 of 3", 0, 0)])
     with pytest.raises(ProtocolError, match="only 1 of 3"):
         training.train(link, tmp_path, 3, sleep=lambda _: None)
+
+
+def test_a_run_that_nobody_takes_is_an_error_not_a_silence(planned: CoordinatorStore, tmp_path: Path) -> None:
+    assert planned.plan() is not None
+    waiting = RunSeen("pending", "", "", 0, 0)
+    link = Link([lambda: waiting] * (training.LOOKS + 1))
+    with pytest.raises(NetworkError, match="No ServerApp has started"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert link.stopped == [77]
 
 
 def test_there_must_be_a_run(tmp_path: Path) -> None:
