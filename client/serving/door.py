@@ -4,6 +4,7 @@ The socket is 0600 in a 0700 folder, so only the member's own user can knock. Wh
 is answered (``client/member.py``), so a process that ends between two messages, or within one, loses nothing.
 """
 
+import errno
 import fcntl
 import logging
 import select
@@ -133,8 +134,16 @@ def _make_way(path: Path) -> None:
             )
         if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
             raise ArgumentError(f"{path} exists and is no socket.", "Name another with --socket.")
-        path.unlink(missing_ok=True)  # of a process that was killed: who serves holds the folder's lock
+        if path.exists() and _answers(path):  # the folder's lock keeps no other member away from this path
+            raise ArgumentError(f"Another process serves at {path}.", "Name another socket with --socket.")
+        path.unlink(missing_ok=True)  # of a process that was killed
     except OSError as error:
         raise ArgumentError(
             f"No socket can be made at {path}: {error.strerror}.", "Name another with --socket."
         ) from error
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003 - a full queue is an answer too
+        return probe.connect_ex(str(path)) != errno.ECONNREFUSED

@@ -114,6 +114,7 @@ def front(
     if not authority.is_file():
         raise ArgumentError(f"{authority} is not there.", "`fedrepay coordinator init` makes it.")
     application = fleet_front.application(f"https://{superlink}", authority, max_body << 20)
+    typer.echo(f"The front: https://{host}:{port}, before the SuperLink at {superlink}.")
     fleet_front.run(application, host, port, folder / certificates.CERTIFICATE, folder / certificates.KEY)
 
 

@@ -255,6 +255,13 @@ def test_a_socket_left_behind_is_replaced_and_anything_else_is_not(folder: Path)
     assert (folder / "file").read_text() == "rows"
 
 
+def test_a_door_that_is_open_is_not_taken_from_its_member(folder: Path) -> None:
+    with serving(folder / "s"):
+        with pytest.raises(ArgumentError, match="Another process serves at"), door.Door(folder / "s", echo):
+            pass
+        assert relay.deliver(f"unix:{folder / 's'}", "ping", b"", b"") == b"ping||"
+
+
 def test_a_path_that_is_too_long_says_so(folder: Path) -> None:
     with pytest.raises(ArgumentError, match="more than 100 bytes"), door.Door(folder / ("x" * 100), echo):
         pass
