@@ -37,6 +37,11 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
     last = store.plan()
     if last is not None and not any(event.kind == "done" for event in store.events(last.run)):
         return last, True
+    if wishes.mode == "local":
+        raise ArgumentError(
+            "--mode local cannot be started over a network yet: its constants come from a member's module.",
+            "`fedrepay simulate --mode local --engine flower` runs it on this machine.",
+        )
     colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders
     check_size(members, colluders)
     learner = default_learner(book.dimension)

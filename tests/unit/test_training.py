@@ -232,6 +232,7 @@ def test_there_must_be_a_run(tmp_path: Path) -> None:
         (Wishes(1.0, 0.01, None, "distributed", None, 60.0), "passes 1/"),
         (Wishes(1.0, None, 2, "distributed", None, 60.0), "colluders = 2"),
         (Wishes(1.0, None, None, "open", None, 60.0), "mode"),
+        (Wishes(1.0, None, None, "local", None, 60.0), "--mode local cannot be started over a network yet"),
         (Wishes(-1.0, None, None, "distributed", None, 60.0), "epsilon"),
     ],
 )
