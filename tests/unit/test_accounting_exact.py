@@ -315,10 +315,25 @@ def test_epsilon_rises_until_it_pays_for_its_own_part_of_delta(monkeypatch: pyte
         (((0.5, 1.0, 3),), 12e-4),
         (((0.5, 0.5, 3),), 3e-4),
         (((0.5, 1.0, 3), (1.0, 1.0, 2)), 14e-4),
+        (((0.25, 0.01, 1),), 4e-4),  # one step's loss alone, however seldom it is met
+        (((0.25, 0.01, 1), (0.125, 0.01, 1)), 16e-4),
     ],
 )
 def test_the_grid_of_losses_grows_with_the_loss(events: Any, interval: float) -> None:
     assert accounting._interval(events) == pytest.approx(interval, rel=1e-12)
+
+
+def test_a_loss_past_every_bound_is_not_tabulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dp_accounting.pld.PLDAccountant", Ledgered)
+    events = ((4e-4, 0.01, 1),)
+    assert accounting._COARSEST == 100.0 < accounting._interval(events)
+    accounting._pld_epsilon.cache_clear()
+    assert accounting._pld_epsilon(events, 1e-5, 0) == math.inf
+    accounting._pld_epsilon.cache_clear()
+    monkeypatch.setattr(accounting, "_COARSEST", accounting._interval(events))
+    assert accounting._pld_epsilon(events, 1e-5, 0) < math.inf
+    assert accounting._interval(events) == Ledgered.interval
+    accounting._pld_epsilon.cache_clear()
 
 
 def test_constants_of_the_protocol() -> None:

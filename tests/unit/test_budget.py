@@ -368,6 +368,7 @@ def test_the_years_limit_is_the_last_that_passes() -> None:
     ("text", "cause"),
     [
         ("minimum_cohort = 2", "minimum_cohort"),
+        ("minimum_cohort = 2\nmax_attempts = -1", "minimum_cohort = 2"),
         ("other = 1", "other"),
         ("=", "no TOML"),
         (None, "cannot be read"),
