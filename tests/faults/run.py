@@ -1,7 +1,7 @@
 """``make faults``: worlds until 50,000 faults were injected; SEED=N plays one world, LIMIT=n its first n faults.
 
-Prints worlds, faults by kind, where processes died, and how runs ended. Exit code 1: an invariant broke, or a
-write point of the enumerated lists was never died at.
+Prints worlds, faults by kind, where processes died, and how runs ended; of one world, what happened in order.
+Exit code 1: an invariant broke, a write point of the enumerated lists was never died at, or time was up before.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from multiprocessing import get_context
 from time import monotonic
 
 from support.faultworld.faults import KINDS, TARGETS, UNREACHED
-from support.faultworld.replay import Failure, play, shrunk
-from support.faultworld.world import Outcome
+from support.faultworld.replay import Failure, play, played, shrunk, story
+from support.faultworld.world import FaultWorld, Outcome
 
 WANTED = 50_000
 SECONDS = 14 * 60.0
@@ -44,7 +44,14 @@ def main() -> int:
                 break
         pool.terminate()
     print(summary(outcomes))
-    return 0 if faults >= asked.faults and not missed(outcomes) else 1
+    lacking = missed(outcomes)
+    if faults < asked.faults:
+        print(
+            f"not enough: {asked.faults:,} faults were wanted; time was up after {SECONDS / 60:.0f} minutes"
+        )
+    if lacking:
+        print("nobody died at: " + ", ".join(" ".join(target) for target in lacking))
+    return 1 if lacking or faults < asked.faults else 0
 
 
 def _seeds(first: int, begun: float) -> Iterator[int]:
@@ -55,10 +62,15 @@ def _seeds(first: int, begun: float) -> Iterator[int]:
 
 
 def _one(seed: int, limit: int | None) -> int:
-    result = play(seed, limit)
+    world = FaultWorld(seed, limit)
+    result = played(world)
     if isinstance(result, Failure):
         print(result if limit is not None else shrunk(result))
         return 1
+    print(
+        f"seed {seed}: {len(world.names)} members, mode {world.mode}, {world.rounds} sums; what happened, by step:"
+    )
+    print("\n".join(story(world)))
     print(summary([result]))
     print(f"trace {result.trace}")
     return 0
@@ -71,7 +83,8 @@ def missed(outcomes: list[Outcome]) -> list[tuple[str, str, str]]:
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """What all these worlds met."""
+    """What all these worlds met; of one, without what it did not meet."""
+    many = len(outcomes) != 1
     faults: Counter[str] = Counter()
     killed: Counter[tuple[str, str, str]] = Counter()
     stops: Counter[str] = Counter()
@@ -87,18 +100,20 @@ def summary(outcomes: list[Outcome]) -> str:
         f"lives of the coordinator {sum(o.lives for o in outcomes):,}",
         f"releases {sum(o.releases for o in outcomes):,}",
         "faults by kind:",
-        *(f"  {kind:24} {faults[kind]:7,}" for kind in KINDS),
+        *(f"  {kind:24} {faults[kind]:7,}" for kind in KINDS if faults[kind] or many),
         "deaths at each write (inside the commit, after it):",
     ]
     for who, point in dict.fromkeys((who, point) for who, point, _ in TARGETS):
         inside, after = (killed[who, point, moment] for moment in ("commit", "committed"))
-        lines.append(f"  {who:12} {point:24} {inside:6,} {after:6,}")
+        if many or inside or after:
+            lines.append(f"  {who:12} {point:24} {inside:6,} {after:6,}")
     lines += [
         "stops: " + ", ".join(f"{kind} {number:,}" for kind, number in sorted(stops.items())),
         "refusals: " + ", ".join(f"{code} {number:,}" for code, number in sorted(refusals.items())),
         f"attempts answered again by restored stores, undiscovered: {sum(o.twice for o in outcomes)}",
-        f"write points never died at: {len(missed(outcomes))} of {len(TARGETS)}",
     ]
+    if many:
+        lines.append(f"write points never died at: {len(missed(outcomes))} of {len(TARGETS)}")
     return "\n".join(lines)
 
 

@@ -32,11 +32,30 @@ class Failure:
 
 def play(seed: int, limit: int | None = None) -> Outcome | Failure:
     """One world; a violation comes back as a value."""
-    world = FaultWorld(seed, limit)
+    return played(FaultWorld(seed, limit))
+
+
+def played(world: FaultWorld) -> Outcome | Failure:
+    """As :func:`play`; where the world itself breaks, the error says which it was."""
     try:
         return world.play()
     except Violation as error:
-        return Failure(seed, len(world.faults.happened), str(error), tuple(map(str, world.trace)))
+        return Failure(world.seed, len(world.faults.happened), str(error), tuple(map(str, world.trace)))
+    except Exception as error:
+        error.add_note(f"in the world of seed {world.seed}: make faults SEED={world.seed}")
+        raise
+
+
+def story(world: FaultWorld) -> list[str]:
+    """What was out of the ordinary in a world that was played, in order, by step."""
+    nodes = {*world.names, "coordinator"}
+    told = []
+    for step, entry in enumerate(world.trace):
+        written = entry[0] in nodes and len(entry) == 3
+        answered = entry[0] in nodes and not written and entry[2] == "ok"
+        if not written and not answered:
+            told.append(f"{step:5}  " + " ".join(str(part) for part in entry if part not in ("", 0)))
+    return told
 
 
 def shrunk(failure: Failure) -> Failure:
