@@ -164,12 +164,12 @@ def test_a_caller_that_says_nothing_is_given_up(folder: Path) -> None:
 def test_two_callers_are_answered_one_after_the_other(folder: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
-    entered, leave = threading.Event(), threading.Event()
+    entered, both, leave = threading.Event(), threading.Event(), threading.Event()
 
     def handler(kind: str, shared: bytes, own: bytes) -> bytes:
         inside.append(1)
         most.append(len(inside))
-        entered.set()
+        (both if len(inside) > 1 else entered).set()
         leave.wait(20)
         inside.pop()
         return kind.encode()
@@ -184,6 +184,7 @@ def test_two_callers_are_answered_one_after_the_other(folder: Path) -> None:
         for each in callers:
             each.start()
         assert entered.wait(20)
+        assert not both.wait(0.5), "the other one is kept waiting at the door"
         leave.set()
         for each in callers:
             each.join(20)
