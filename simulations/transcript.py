@@ -1,6 +1,7 @@
 """The transcript: what the coordinator and the wire saw, and nothing else, for others to attack."""
 
 import json
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Transcript:
         try:
             (folder / "blobs").mkdir(parents=True, exist_ok=True)
             (folder / "README.txt").write_text(README)
+            _cut_half_line(folder / "messages.jsonl")
         except OSError as error:
             raise _failed(folder, error) from error
 
@@ -61,12 +63,23 @@ class Transcript:
         path = self._folder / "blobs" / name
         try:
             if not path.exists():
-                path.write_bytes(data)
+                partial = path.with_name(f"{name}.partial")
+                partial.write_bytes(data)
+                partial.replace(path)
         except OSError as error:
             raise _failed(self._folder, error) from error
         if len(data) > 100_000:
             self._last = (data, name)
         return name
+
+
+def _cut_half_line(path: Path) -> None:
+    """Take away the end of a line that a full disk or a kill cut short: nothing may be appended to it."""
+    if path.exists():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
 
 
 def wire_bytes(folder: Path, members: int) -> dict[str, float]:
