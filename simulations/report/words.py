@@ -76,7 +76,7 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                 (
                     "This run (engine “batched”) has the right sums and the right noise, for research. No key, mask, "
                     "ciphertext or signature was made, so nothing was protected between members, nothing is claimed, "
-                    "no release was written, and what this page says of messages and of who saw what did not happen."
+                    "no release was written, and no message was sent: counts of ciphertexts are those that the protocol would make."
                 ),
             )
         )
@@ -147,6 +147,8 @@ def outcome(metrics: dict[str, Any]) -> list[str]:
 def protection(metrics: dict[str, Any]) -> str:
     """Whom the noise protects, in one sentence."""
     privacy = metrics["privacy"]
+    if metrics["engine"] == "batched":
+        return "No guarantee comes with this run: no protocol ran."
     if privacy["epsilon"] is None:
         return "No customer is protected by noise in this run."
     if privacy["mode"] == "local":
@@ -167,6 +169,8 @@ def retries(metrics: dict[str, Any]) -> str:
     """What void attempts cost."""
     if metrics["privacy"].get("retries_cost"):
         return str(metrics["privacy"]["retries_cost"])
+    if metrics["engine"] == "batched":
+        return "No attempt was sent, so none could be void."
     void = metrics["attempts_void"]
     if metrics["privacy"]["epsilon"] is None:
         return (

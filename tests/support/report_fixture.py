@@ -48,6 +48,7 @@ def metrics(members: int = 20, mode: str = "distributed") -> dict[str, Any]:
             "pooled_lightgbm": 0.4288,
         },
         "calibration": {"federated": {"ece": 0.0123, "bins": bins}},
+        "engine": "faithful",
         "privacy": {
             "mode": mode,
             "epsilon": 1.0 if private else None,

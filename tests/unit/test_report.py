@@ -91,6 +91,41 @@ def test_red_banners() -> None:
         assert ("from the operating system" in html) == (reason != "seeded")
 
 
+def test_a_batched_run_tells_of_no_messages_and_denies_no_noise() -> None:
+    metrics = report_fixture.metrics()
+    for name in ("No customer is protected", "there is no noise", "here without noise"):
+        assert name not in page(), name
+    assert "Three layers stand" in page()
+    assert "Members compare these twelve words" in page()
+    metrics |= {"engine": "batched", "roster_code": ""}
+    metrics["privacy"] |= {"epsilon": None, "not_private": "no protocol ran (--engine batched)"}
+    html = render.render(metrics, report_fixture.details())
+    assert "No protocol ran" in html
+    assert "No guarantee comes with this run" in html
+    for untrue in (
+        "noise in this run",
+        "there is no noise",
+        "without noise there",
+        "Three layers",
+        "twelve words",
+    ):
+        assert untrue not in html, untrue
+
+
+def test_local_mode_names_its_comparison_and_one_claim_for_any_number_of_colluders() -> None:
+    metrics = report_fixture.metrics()
+    metrics["privacy"] |= {"mode": "local", "epsilon": 1.0, "epsilon_spent": 0.875}
+    metrics["arguments"]["model"] = "mlp"
+    html = render.render(metrics, report_fixture.details())
+    assert "Pooled, logistic regression" in html
+    assert "Pooled, the same model" not in html
+    assert re.search(r"any number: spent on the attempts charged</th><td class=\"n\">0.875<", html)
+    assert "any number: the claim" in html
+    assert "up to 1: the claim" not in html
+    assert "Pooled, the same model" in page()
+    assert "any number" not in page()
+
+
 HOSTILE = '"><script>alert(1)</script><b onload=x>'
 
 

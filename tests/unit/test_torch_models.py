@@ -49,6 +49,13 @@ def test_making_a_module_leaves_torchs_own_randomness_alone() -> None:
     assert torch.rand(1) == expected
 
 
+def test_of_opacus_s_reason_the_first_sentence_is_told() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        load(OWN + "Normed", D)
+    assert "with differential privacy. A customer's gradient" in str(caught.value)
+    assert "ResNet" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -52,8 +52,9 @@ def check_module(name: str, module: nn.Module) -> None:
         raise ArgumentError(f"--model {name} lies on a GPU.", "Make it on the CPU.")
     refused = ModuleValidator.validate(module, strict=False) + GradSampleModule.validate(module, strict=False)
     if refused:
+        reason = str(refused[0]).splitlines()[0].split(". ")[0].rstrip(".")  # Opacus's reasons run on
         raise ArgumentError(
-            f"--model {name} cannot be trained one customer at a time: {str(refused[0]).splitlines()[0]}",
+            f"--model {name} cannot be trained one customer at a time: {reason}.",
             "A customer's gradient must not depend on others: take GroupNorm or LayerNorm, for example.",
         )
 
