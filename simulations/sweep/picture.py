@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedrepay.simulations.report.render import environment
-from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
+from fedrepay.simulations.report.svg import element, line, picture, points, scale, text, ticks
 from fedrepay.simulations.sweep.table import MAIN, Ran, Spread, columns, summaries
 
 COLOURS = ("#0b6b75", "#a65a2e", "#5b4b9a", "#b42318", "#3f7d3a", "#8b97a5", "#b8860b", "#18222d")
@@ -54,15 +54,24 @@ def chart(runs: Sequence[Ran], along: str, metric: str) -> Markup:
         parts += [text(LEFT - 8, y(tick) + 4, f"{tick:g}", "number", "end")]
     parts += [text(x(v), HEIGHT - BOTTOM + 20, f"{v:g}", "number", "middle") for v in sorted(set(values))]
     parts += [text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, along, "name", "middle")]
+    parts += [text(8, 14, metric, "name")]
     for number, (label, known) in enumerate(drawn.items()):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
         style = f"stroke:{colour};fill:none;stroke-width:2;stroke-dasharray:{dash}"
-        parts += [element("polyline", points=points([(x(v), y(s.mean)) for v, s in known]), style=style)]
+        aside = min(5, 40 / len(drawn)) * (
+            number - (len(drawn) - 1) / 2
+        )  # pixels: bars at the same value must not hide each other
+        parts += [
+            element("polyline", points=points([(x(v) + aside, y(s.mean)) for v, s in known]), style=style)
+        ]
         for v, s in known:
             if s.low is not None and s.high is not None:
-                bar = element("line", x1=x(v), x2=x(v), y1=y(s.low), y2=y(s.high), style=style)
+                bar = element(
+                    "line", x1=x(v) + aside, x2=x(v) + aside, y1=y(s.low), y2=y(s.high), style=style
+                )
                 parts += [bar]
-            parts += [circle(x(v), y(s.mean), 3.5, "", element("title", f"{label}: {s.mean:.4g}"))]
+            named = element("title", f"{label}: {s.mean:.4g}")
+            parts += [element("circle", named, cx=x(v) + aside, cy=y(s.mean), r=3.5, style=f"fill:{colour}")]
         at = TOP + 14 + 20 * number
         parts += [element("line", x1=WIDTH - RIGHT + 24, x2=WIDTH - RIGHT + 50, y1=at, y2=at, style=style)]
         parts += [text(WIDTH - RIGHT + 58, at + 4, label, "name")]

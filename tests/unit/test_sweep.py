@@ -139,6 +139,8 @@ def test_a_sweep_goes_on_where_it_was_stopped_and_a_bad_point_loses_nothing(tmp_
     assert float(mean["auc"]) == pytest.approx(sum(of) / 2)
     page = (small.out / "sweep.html").read_text()
     assert "<svg" in page
+    assert ">auc</text>" in page
+    assert re.search(r"<circle[^>]*style=\"fill:#", page)
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
     assert "4 of 8 runs failed" in page
 
