@@ -9,14 +9,9 @@ from typing import Any, TypeVar
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan
-from fedrepay.simulations.arguments import (
-    Arguments,
-    Folder,
-    MarketArguments,
-    facts_of,
-    write_atomically,
-)
+from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.consortium import Consortium, Party
+from fedrepay.simulations.folder import Folder, write_atomically
 from fedrepay.simulations.plan_run import make_plan, planned_drops
 from fedrepay.simulations.screen import Screen
 
