@@ -93,6 +93,8 @@ def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, 
         "members": len(consortium.parties),
         "rounds": plan.rounds,
         "mode": plan.mode,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
         "drop": list(arguments.drop),
         "schema": f"{schema.name} {schema.version}",
     }

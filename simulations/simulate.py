@@ -47,8 +47,8 @@ def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     from fedrepay.simulations.measure import measure  # noqa: PLC0415
     from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
 
+    model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read
     prepared = work.timed("read and split", lambda: prepare(arguments))
-    model = model_of(arguments, prepared.book)
     plan = make_plan(arguments, prepared.book, len(prepared.parties), model)
     drops = planned_drops(arguments, [party.name for party in prepared.parties], plan)
     with work.opened():
