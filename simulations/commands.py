@@ -156,8 +156,8 @@ def simulate(
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.simulations.arguments import Folder
     from fedrepay.simulations.case_of import arguments_of
+    from fedrepay.simulations.folder import Folder
     from fedrepay.simulations.screen import Screen, summary
     from fedrepay.simulations.simulate import run
 

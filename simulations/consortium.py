@@ -29,7 +29,7 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import Exchange, InProcessGrid
 from fedrepay.simulations.transcript import Transcript, wire_bytes
 

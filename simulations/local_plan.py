@@ -5,10 +5,11 @@ rows; ``docs/adr/0014-local-mode.md`` says how.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.shared.privacy.subsampled import calibrate
-from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.wire import LocalTerms
 from fedrepay.simulations.arguments import Arguments
 
@@ -30,13 +31,16 @@ OTHERS = Choice(clip=1.0, learning_rate=1.0)
 """For an institution's own module, where nothing is known of it."""
 
 
-def model_of(arguments: Arguments, book: CodeBook) -> TorchModel | None:
+def model_of(arguments: Arguments) -> TorchModel | None:
     """The torch module asked for; None in the other modes.
 
     Raises:
         ArgumentError: it cannot be used, or torch is missing.
+        SchemaError: the schema or its code book cannot be read.
     """
-    return load(arguments.model or MODEL, book.dimension) if arguments.mode == "local" else None
+    if arguments.mode != "local":
+        return None
+    return load(arguments.model or MODEL, codebook.load(Path(arguments.schema)).dimension)
 
 
 def local_terms(

@@ -19,10 +19,11 @@ from fedrepay.shared.trust.plan import run_chunks, run_sizes
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import Votes
-from fedrepay.simulations.arguments import RunArguments, write_atomically
+from fedrepay.simulations.arguments import RunArguments
 from fedrepay.simulations.attacks import subtract
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.engines.batched import BatchedConsortium
+from fedrepay.simulations.folder import write_atomically
 
 VERSION = 2
 PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
@@ -92,6 +93,8 @@ def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, 
         "members": len(consortium.parties),
         "rounds": plan.rounds,
         "mode": plan.mode,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
         "drop": list(arguments.drop),
         "schema": f"{schema.name} {schema.version}",
     }

@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.table import Table
 
 from fedrepay.server.state import Event
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import Exchange
 
 STEPS = {

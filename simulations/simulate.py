@@ -9,14 +9,9 @@ from typing import Any, TypeVar
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import RunPlan
-from fedrepay.simulations.arguments import (
-    Arguments,
-    Folder,
-    MarketArguments,
-    facts_of,
-    write_atomically,
-)
+from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.consortium import Consortium, Party
+from fedrepay.simulations.folder import Folder, write_atomically
 from fedrepay.simulations.plan_run import make_plan, planned_drops
 from fedrepay.simulations.screen import Screen
 
@@ -52,8 +47,8 @@ def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     from fedrepay.simulations.measure import measure  # noqa: PLC0415
     from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
 
+    model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read
     prepared = work.timed("read and split", lambda: prepare(arguments))
-    model = model_of(arguments, prepared.book)
     plan = make_plan(arguments, prepared.book, len(prepared.parties), model)
     drops = planned_drops(arguments, [party.name for party in prepared.parties], plan)
     with work.opened():

@@ -17,10 +17,11 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.schema import codebook
-from fedrepay.simulations.arguments import Arguments, Folder
+from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.attacks.cohort import Cohort
 from fedrepay.simulations.attacks.live import SCHEMA, rows
 from fedrepay.simulations.attacks.release_folder import read_run
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare
 

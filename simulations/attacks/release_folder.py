@@ -8,8 +8,9 @@ from fedrepay.client.scoring import release_file
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.release import Release
-from fedrepay.simulations.arguments import Arguments, Folder, MarketArguments, facts_of
+from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.consortium import Party
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.prepare import Prepared, prepare
 
 _REMEDY = "Give DIR/release of a finished `fedrepay simulate --out DIR`"

@@ -13,10 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from fedrepay.client.learning import make_learner
 from fedrepay.client.snapshot import snapshot
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments, Folder
+from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.engines import clear
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import Exchange
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.simulations import figures
-from fedrepay.simulations.arguments import Folder, MarketArguments
+from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.bench import market_tables as tables_of
 from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.market import evaluate, lenders, models, records, study
 from fedrepay.simulations.market.lenders import PRESETS, Preset
 from fedrepay.simulations.screen import Screen

@@ -19,10 +19,10 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedrepay.server.app import serve
 from fedrepay.shared.errors import FedrepayError
-from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.bench.stages import shipped
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import InProcessGrid
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare

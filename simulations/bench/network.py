@@ -20,8 +20,9 @@ from fedrepay.server.network import superlink
 from fedrepay.server.state import Event
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust.plan import run_chunks
-from fedrepay.simulations.arguments import Arguments, Folder
+from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.processes import free_ports

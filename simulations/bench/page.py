@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedrepay.simulations.arguments import write_atomically
+from fedrepay.simulations.folder import write_atomically
 from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
 
 PAGE = Path("docs/benchmarks.md")

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from fedrepay.simulations.arguments import Arguments, Folder
+from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
 

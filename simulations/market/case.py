@@ -11,8 +11,9 @@ from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
 from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.arguments import Folder, MarketArguments, make_private
+from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.consortium import Consortium, Party
+from fedrepay.simulations.folder import Folder, make_private
 from fedrepay.simulations.market import evaluate, models, records, tables
 from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
 from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study

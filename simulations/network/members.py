@@ -13,7 +13,7 @@ from fedrepay.client.serving.door import SOCKET
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.arguments import write_atomically
+from fedrepay.simulations.folder import write_atomically
 from fedrepay.simulations.network.operator import FEDREPAY, Operator
 from fedrepay.simulations.network.processes import Processes, Running, free_ports
 

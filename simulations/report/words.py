@@ -65,6 +65,11 @@ FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
+def _noise_of(metrics: dict[str, Any]) -> str:
+    asked = metrics["arguments"]
+    return "no noise" if asked["mode"] == "none" else f"the noise of ε = {asked['epsilon']:g}"
+
+
 def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """(headline, explanation) of everything that must be seen in red."""
     found = []
@@ -74,7 +79,7 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
             (
                 "No protocol ran: the sums were computed together",
                 (
-                    "This run (engine “batched”) has the right sums and the right noise, for research. No key, mask, "
+                    f"This run (engine “batched”) has the right sums and {_noise_of(metrics)}, for research. No key, mask, "
                     "ciphertext or signature was made, so nothing was protected between members, nothing is claimed, "
                     "no release was written, and no message was sent: counts of ciphertexts are those that the protocol would make."
                 ),

@@ -14,7 +14,7 @@ from threading import Thread
 from rich.console import Console
 
 from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError, SweepError
-from fedrepay.simulations.arguments import Folder, write_atomically
+from fedrepay.simulations.folder import Folder, write_atomically
 from fedrepay.simulations.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
 from fedrepay.simulations.sweep.picture import page

@@ -28,8 +28,8 @@ from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import NetworkError
 from fedrepay.shared.trust.bundle import PROJECT
-from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.operator import FEDREPAY
 from fedrepay.simulations.network.processes import Running, free_ports

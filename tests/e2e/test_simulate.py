@@ -23,7 +23,7 @@ from fedrepay.client.scoring.score import probability
 from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations import transcript
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.measure import labels
 from fedrepay.simulations.prepare import prepare
 from fedrepay.simulations.screen import Screen
@@ -223,7 +223,7 @@ def test_two_processes_do_not_share_a_folder(shop: Shop, tmp_path: Path) -> None
 HOLD = """
 import sys, pathlib
 from fedrepay.simulations import transcript
-from fedrepay.simulations.arguments import Folder
+from fedrepay.simulations.folder import Folder
 with Folder(pathlib.Path(sys.argv[1])).held(): pass
 """
 

@@ -116,7 +116,9 @@ def test_a_root_of_the_weight_in_the_row_would_break_delta() -> None:
 
 
 def test_control_an_outcome_that_is_not_refused_passes_delta() -> None:
-    unchecked = Rows(PLAIN, np.zeros((1, 3), np.uint16), np.full((1, 1), 5, np.int8), np.ones(1), 1, np.zeros(1, np.int64))
+    unchecked = Rows(
+        PLAIN, np.zeros((1, 3), np.uint16), np.full((1, 1), 5, np.int8), np.ones(1), 1, np.zeros(1, np.int64)
+    )
     worst = np.full((1, PLAIN.dimension), -1e6)
     assert norm(gradient(unchecked, worst)) > PLAIN.delta_gradient
 

@@ -15,11 +15,12 @@ from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.simulations.arguments import Arguments, Folder, facts_of, write_atomically
+from fedrepay.simulations.arguments import Arguments, facts_of
 from fedrepay.simulations.attacks.base import Finding, Options
 from fedrepay.simulations.attacks.membership import Game, Result, by_loss, most_auc, most_hits
 from fedrepay.simulations.attacks.membership import run as infer
 from fedrepay.simulations.attacks.release_folder import read_release
+from fedrepay.simulations.folder import Folder, write_atomically
 from fedrepay.simulations.prepare import prepare
 from support.small_run import ROWS, SmallRun
 

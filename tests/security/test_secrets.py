@@ -10,8 +10,9 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import CohortError
-from fedrepay.simulations.arguments import Folder, MarketArguments
+from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.market import case, records
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare

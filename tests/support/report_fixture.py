@@ -89,7 +89,15 @@ def metrics(members: int = 20, mode: str = "distributed") -> dict[str, Any]:
         "peak_rss_mb": 611.3,
         "versions": {"fedrepay": "0.1.0", "flwr": "1.41.0", "numpy": "2.4.1"},
         "seed": 4711,
-        "arguments": {"split": "iid", "members": members, "drop": ["m07@2"], "delta": None, "seed": 4711},
+        "arguments": {
+            "split": "iid",
+            "members": members,
+            "mode": "distributed",
+            "epsilon": 1.0,
+            "delta": 1e-5,
+            "drop": ["m07@2"],
+            "seed": 4711,
+        },
         "outside_the_guarantee": ["auc", "log_loss"],
         "roster_code": "abandon ability able about above absent absorb abstract absurd abuse access accident",
     }

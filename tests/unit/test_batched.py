@@ -15,11 +15,12 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations import consortium as driver
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY, Arguments, Folder
+from fedrepay.simulations.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY, Arguments
 from fedrepay.simulations.case_of import arguments_of
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.measure import alone_sample
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import Prepared, prepare

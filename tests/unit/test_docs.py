@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCS = ("attacks", "benchmarks", "exit-codes", "market", "metrics", "plans", "rules", "sweeps", "threat-model")
+DOCS = (
+    "attacks",
+    "benchmarks",
+    "exit-codes",
+    "market",
+    "metrics",
+    "plans",
+    "rules",
+    "sweeps",
+    "threat-model",
+)
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS)]

@@ -25,8 +25,8 @@ from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Introduction, Ping, Reply, Signed
-from fedrepay.simulations.arguments import Folder
 from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.processes import Processes
 from fedrepay.simulations.plan_run import make_plan

@@ -102,6 +102,7 @@ def test_a_batched_run_tells_of_no_messages_and_denies_no_noise() -> None:
     html = render.render(metrics, report_fixture.details())
     assert "No protocol ran" in html
     assert "No guarantee comes with this run" in html
+    assert "the noise of ε = 1," in html
     for untrue in (
         "noise in this run",
         "there is no noise",

@@ -1,0 +1,175 @@
+"""The output folder of a simulation: whose it is, what lies where in it, and how files are written."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedrepay.shared.errors import ArgumentError, StorageError
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The output folder of one run."""
+
+    path: Path
+
+    @property
+    def members(self) -> Path:
+        """Members' own stores (0700)."""
+        return self.path / "members"
+
+    @property
+    def market(self) -> Path:
+        """The simulated lenders' own tables (0700)."""
+        return self.path / "market"
+
+    @property
+    def accounts(self) -> Path:
+        """New accounts of each simulated lender, to recommend plans for (0700)."""
+        return self.path / "accounts"
+
+    @property
+    def marker(self) -> Path:
+        """run.json: which run this is."""
+        return self.path / "run.json"
+
+    @property
+    def coordinator(self) -> Path:
+        """The coordinator's key and database."""
+        return self.path / "coordinator"
+
+    @property
+    def transcript(self) -> Path:
+        """What the wire saw."""
+        return self.path / "transcript"
+
+    @property
+    def release(self) -> Path:
+        """The opened, signed release."""
+        return self.path / "release"
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.json."""
+        return self.path / "metrics.json"
+
+    @property
+    def choices(self) -> Path:
+        """What each way of choosing plans chose for each new account of a market, and what came of it."""
+        return self.path / "choices.parquet"
+
+    @property
+    def report(self) -> Path:
+        """report.html."""
+        return self.path / "report.html"
+
+    def holds(self, facts: dict[str, Any]) -> bool:
+        """Whether the folder holds an earlier start of this very run; nothing is written.
+
+        Args:
+            facts: of ``arguments.facts_of``.
+
+        Returns:
+            False where the folder is still to be made.
+
+        Raises:
+            ArgumentError: the folder belongs to other arguments, other data, or to somebody else.
+            StorageError: its marker cannot be read.
+        """
+        try:
+            if not self.marker.exists():
+                if self.path.exists() and any(self.path.iterdir()):
+                    raise ArgumentError(
+                        f"{self.path} is not empty and not a run of ours.", "Choose another --out."
+                    )
+                return False
+            before = json.loads(self.marker.read_text())
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be used: {error.strerror}.", "Choose another --out."
+            ) from error
+        except ValueError as error:
+            raise StorageError(f"{self.marker} is damaged.", "Choose another --out.") from error
+        if not isinstance(before, dict):
+            raise StorageError(f"{self.marker} is damaged.", "Choose another --out.")
+        changed = sorted(key for key in facts | before if facts.get(key) != before.get(key))
+        if changed:
+            raise ArgumentError(
+                f"{self.path} holds a run with other arguments or files ({', '.join(changed)} differ).",
+                "Give the same arguments to resume it, or another --out.",
+            )
+        return True
+
+    def make(self, facts: dict[str, Any]) -> None:
+        """Make the folder for a new run; the marker comes first, so that whatever follows can be resumed.
+
+        Raises:
+            StorageError: it cannot be written; an empty folder is taken away again.
+        """
+        try:
+            write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+            make_private(self.members)
+        except StorageError:
+            with suppress(OSError):  # never made, or not empty
+                self.path.rmdir()
+            raise
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder; the lock ends with the process.
+
+        Raises:
+            ArgumentError: another process is at work in it.
+        """
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ArgumentError(
+                    f"Another process is at work in {self.path}.", "Wait for it, or choose another --out."
+                ) from error
+            yield
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can open, or leave it where it is; raises StorageError."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write all of a file or nothing.
+
+    Raises:
+        StorageError: disk full or not writable; nothing half-written is left.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):  # never made, or a path through a file
+            partial.unlink()
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be written: {error.strerror}.",
+        "Free the disk or check rights, then run the same command again; or choose another path.",
+    )
