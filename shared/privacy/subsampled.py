@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.shared.privacy.accounting import SampledSteps, composed_epsilon, gdp_mu
+from fedrepay.shared.trust.wire import SMALLEST_MULTIPLIER
 
 SENSITIVITY = 1 << 20
 """Δ of a step, grid units: fine enough that rounding a sum costs √parameters of it."""
@@ -22,9 +23,6 @@ COUNT_UNIT = 1 << 10
 
 COUNT_SHARE = 0.01
 """Of μ²: what the count may take."""
-
-SMALLEST_MULTIPLIER = 0.1
-"""Less noise is not worth the name, and the accountant's table of its losses grows beyond memory."""
 
 _LEMMA_VARIANCE = 4.0  # the accountant takes it off again
 _PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.privacy.subsampled import SMALLEST_MULTIPLIER
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.remembered import Remembered
 
 MAX_MEMBERS = 1500
 MAX_MESSAGE = 256 << 20  # bytes
+SMALLEST_MULTIPLIER = 0.1
+"""Of local mode's noise: less is not worth the name, and the accountant's table of its losses grows beyond memory."""
 Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Field(min_length=64, max_length=64)]

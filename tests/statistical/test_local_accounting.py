@@ -18,13 +18,12 @@ from fedrepay.shared.privacy.accounting import (
 from fedrepay.shared.privacy.subsampled import (
     COUNT_SHARE,
     SENSITIVITY,
-    SMALLEST_MULTIPLIER,
     calibrate,
     count_mechanism,
     steps_mechanism,
     whole_run,
 )
-from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.shared.trust.wire import SMALLEST_MULTIPLIER, LocalTerms
 
 DELTA = 1e-5
 POINTS = [
