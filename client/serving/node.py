@@ -2,14 +2,15 @@
 
 Three processes, one member. This one holds no key of the protocol and watches two children: Flower's own
 SuperNode (``--isolation process``), and Flower's SuperExec with an executor of ours. Flower has no hook for
-either, so five of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
+either, so six of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
 
 - ``install_from_fab`` of ``run_clientapp``: the bundle is checked (``bundle``) and never unpacked;
 - ``get_load_client_app_fn`` there: our installed app is what runs. Flower would load one from a folder whose name the
   SuperLink gives beside the bundle, and take whatever is there already;
 - ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
 - ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that;
-- the first pause of ``pull_objects``, 1 s, at both ends of the node.
+- the first pause of ``pull_objects``, 1 s, at both ends of the node;
+- ``_pull_and_store_message`` there: a reply that waits is pushed without another message (``receive``).
 """
 
 import os
@@ -104,6 +105,10 @@ class Node:
         replaced.client.pull_objects = partial(  # type: ignore[attr-defined]
             replaced.client.pull_objects, initial_backoff=FIRST_PULL
         )
+        replaced.client._pull_and_store_message = partial(  # type: ignore[attr-defined]  # noqa: SLF001 - Flower has no hook
+            receive,
+            replaced.client._pull_and_store_message,  # noqa: SLF001
+        )
         member = f"{relay.UNIX}{self.socket.resolve()}"
         sys.argv = [
             "flower-supernode",
@@ -134,6 +139,21 @@ class _Replaced:
         self.app.pull_and_inflate_object_from_tree = partial(  # type: ignore[attr-defined]
             self.app.pull_and_inflate_object_from_tree, initial_backoff=FIRST_PULL
         )
+
+
+def receive(received: Callable[..., int | None], *, state: Any, **options: Any) -> int | None:
+    """Receive a message as Flower does, or say that a reply waits: the SuperNode then pushes it.
+
+    By itself it looks for a reply only after a message, and takes whichever comes first. When a stopped run's reply comes
+    in place of the new run's, the new one would wait for the next message, which waits for it.
+
+    Returns:
+        the message's Flower run; 0 for a reply without one; None where neither is there.
+    """
+    run = received(state=state, **options)
+    kept = list(state.msg_store.values())
+    waiting = any(each.message.metadata.reply_to_message_id and not each.is_retrieved for each in kept)
+    return 0 if run is None and waiting else run
 
 
 def _sleep_less(seconds: float) -> None:

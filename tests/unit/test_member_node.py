@@ -9,16 +9,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Message, RecordDict
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from fedrepay.client import limits, node_key, relay
 from fedrepay.client.identity import Identity
-from fedrepay.client.serving import journal, setup
+from fedrepay.client.serving import journal, node, setup
 from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError, StorageError
@@ -313,3 +318,21 @@ def test_train_without_a_superlink_says_so_and_keeps_its_plan(shop: Shop, folder
     assert "No SuperLink answers at 127.0.0.1:9" in " ".join(done.err.split())
     again = fedrepay("coordinator", "train", *options)
     assert "Run 1 goes on." in again.err
+
+
+def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
+    """A stopped run's late reply went out in place of the new run's, which then waited for a message that waited for it."""
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # what messages are made from
+    asked = Message(RecordDict(), dst_node_id=2, message_type="query")
+    asked.metadata.__dict__["_message_id"] = "asked"
+    state = InMemoryNodeState(InMemoryObjectStore())
+    nothing = partial(node.receive, lambda **_: None, state=state)
+    state.store_message(asked)
+    assert nothing() is None
+    reply = Message(RecordDict(), reply_to=asked)
+    reply.metadata.__dict__["_message_id"] = "reply"
+    state.store_message(reply)
+    assert nothing() == 0
+    assert node.receive(lambda **_: 7, state=state) == 7
+    assert [each.metadata.message_id for each in state.get_messages_legacy(is_reply=True)] == ["reply"]
+    assert nothing() is None
