@@ -71,9 +71,9 @@ def test_what_changes_a_sum_changes_the_hash(name: str) -> None:
     assert snapshot(BOOK, before, KEY)[1] != snapshot(BOOK, after, KEY)[1]
 
 
-@pytest.mark.parametrize("names", [["b", "b", "a", "a", "d", "c"], ["a", "b", "a", "b", "c", "d"]])
+@pytest.mark.parametrize("names", [["b", "b", "a", "a", "d", "c"]])
 def test_the_same_hash_means_the_same_sums_whoever_the_customers_are(names: list[str]) -> None:
-    """Ids are in no sum: rows dealt to others with the same weights are the same frozen rows."""
+    """Ids are in no sum; which rows are one customer's is, since local mode samples customers."""
     other = table(np.array(names, object))
     assert snapshot(BOOK, table(), KEY)[1] == snapshot(BOOK, other, KEY)[1]
     assert sums(BOOK, table()) == sums(BOOK, other)
