@@ -23,6 +23,10 @@ PROBE = 6  # rows
 _AGREE = 1e-9  # relative; all in float64
 
 
+class NoClosedFormError(Exception):
+    """A layer's gradient lengths have no closed form; Opacus' hooks take them apart instead."""
+
+
 def check_module(name: str, module: nn.Module) -> None:
     """What can be seen without running it.
 
@@ -120,13 +124,13 @@ def wrap(module: nn.Module, kind: Literal["ghost", "hooks"]) -> AbstractGradSamp
     """The module in Opacus' wrapper.
 
     Raises:
-        NotImplementedError: closed forms were asked for, and a layer has none.
+        NoClosedFormError: closed forms were asked for, and a layer has none.
     """
     if kind == "hooks":
         return GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=True)
     trained = [each for each in module.modules() if any(True for _ in each.parameters(recurse=False))]
     if not all(type(each) is nn.Linear for each in trained):
-        raise NotImplementedError("closed forms are for linear layers")
+        raise NoClosedFormError("closed forms are for linear layers")
     for each in trained:
         each.register_forward_pre_hook(_flat_only)
     return GradSampleModuleFastGradientClipping(
@@ -137,7 +141,7 @@ def wrap(module: nn.Module, kind: Literal["ghost", "hooks"]) -> AbstractGradSamp
 def _flat_only(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
     """A layer's closed form is a product of two lengths only for input of shape (n, width)."""
     if given[0].dim() != 2:
-        raise NotImplementedError("closed forms are for rows, not for sequences")
+        raise NoClosedFormError("closed forms are for rows, not for sequences")
 
 
 def lengths(wrapped: AbstractGradSampleModule, rows: Tensor) -> Tensor:
