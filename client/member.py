@@ -158,11 +158,19 @@ class Member:
     # --- rounds ---
 
     def _open_session(self) -> Session:
+        session = self._working()
+        self._refuse_ended()
+        return session
+
+    def _refuse_ended(self) -> None:
         blocked = (self._store.fact("blocked") or b"").decode()
         if not blocked and self._ended is not None and self._ended[0] == self._ceremony.state().nonce:
             blocked = self._ended[1]
         if blocked:
             raise Refusal("rollback", f"This epoch ended at this member ({blocked}).")
+
+    def _working(self) -> Session:
+        """The epoch's working memory, also of one that has ended: what was sent in it must still be charged."""
         if self._session is None:
             self._session = Session(
                 self._identity.name,
@@ -177,12 +185,13 @@ class Member:
 
     def _round(self, shared: bytes, own: bytes) -> Reply:
         request = RoundRequest.decode_once(shared)
-        session = self._open_session()
+        session = self._working()
         view = session.view()
         config = guard.check_config(view, request.config)
         if guard.is_closing(config) or self._identity.name not in config.cohort:
             raise Refusal("monotone", "This attempt does not ask this member for a contribution.")
         self._check_rollback(session, config, own)
+        self._refuse_ended()
         stored = self._store.upload(config.run, config.round, config.attempt)
         if stored and view.submitted[config.attempt][1] == request.config.digest():
             return Reply(kind="ok", body=stored)
@@ -273,11 +282,12 @@ class Member:
     # --- the release ---
 
     def _close(self, shared: bytes, own: bytes) -> Reply | tuple[bytes, dict[str, bytes]]:
-        message, session = Closing.decode_once(shared), self._open_session()
+        message, session = Closing.decode_once(shared), self._working()
         config = guard.check_config(session.view(), message.config)
         if not guard.is_closing(config):
             raise Refusal("monotone", "The run is not over.")
         self._check_rollback(session, config, own)
+        self._refuse_ended()
         if self._store.fact(f"voted:{config.run}") and config.round != len(session.view().opened):
             raise Refusal("release", "This member has signed the run's release and opens no further sum.")
         need = session.open_sums(config, message.sums)

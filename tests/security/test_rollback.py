@@ -96,6 +96,28 @@ def test_the_honest_coordinator_sends_the_header_back_and_the_epoch_ends(
     assert lost == [(1, 1)]
 
 
+def test_an_older_header_that_comes_first_hides_no_later_one(world: World, tmp_path: Path) -> None:
+    """Found by `make faults`, seed 1667: it ended the epoch, and what the later one proves was never charged."""
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    world.until("round", 2)
+    shared, first = due(world, "m0")
+    second = header_of(say(world, "m0", "round", shared, first)).encode()
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+
+    def lost() -> list[tuple[int, int]]:
+        return [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
+
+    assert say(world, "m0", "round", shared, first).code == "rollback"
+    assert lost() == [(1, 1)]
+    for _ in range(2):
+        assert say(world, "m0", "round", shared, second).code == "rollback"
+        assert lost() == [(1, 1), (2, 2)]
+    assert sent(world, "m0") == 1
+    assert opened(world, "m0") == []
+
+
 def test_the_closing_message_finds_a_restored_store_too(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.folder / "m0", tmp_path / "backup")
     world.until("write")
