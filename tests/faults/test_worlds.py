@@ -127,6 +127,16 @@ def without_the_check_for_a_rollback(patch: Patch) -> None:
     patch.setattr(guard, "rolled_back", lambda *_: None)
 
 
+def without_the_charge_for_what_was_lost(patch: Patch) -> None:
+    charge = FaultStore.charge
+
+    def reserving(store: FaultStore, *rest: object, **facts: bytes) -> None:
+        if "rolled-back" not in rest:
+            charge(store, *rest, **facts)  # type: ignore[arg-type]
+
+    patch.setattr(FaultStore, "charge", reserving)
+
+
 def without_the_end_of_an_epoch(patch: Patch) -> None:
     patch.setattr(Member, "_end_epoch", lambda *_: None)
 
@@ -169,7 +179,7 @@ class Control:
         world = FaultWorld(seed, rates=self.rates, bfv=False, mode="none")
         world.faults.begin, world.faults.most = 0, self.most
         if self.late:
-            world.faults.begin = (6 + 2 * world.rounds) * len(world.names) + 6
+            world.faults.begin = world.release_stage
             world.backups = 1.0
         if self.dies is not None:
             world.faults.target = ("member", *self.dies)
@@ -200,6 +210,7 @@ CONTROLS = (
         30,
     ),
     Control(without_the_check_for_a_rollback, {"member restored": 0.05}, "older than what it has sent", 30),
+    Control(without_the_charge_for_what_was_lost, {"member restored": 0.05}, "did not charge", 30),
     Control(
         with_openings_that_a_message_can_undo,
         {"coordinator restored": 0.3},

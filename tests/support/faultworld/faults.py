@@ -30,9 +30,11 @@ NEEDS: dict[str, dict[str, float]] = {
     "remember blocked": {"request flipped": 0.1, "member restored": 0.1},
     "charge rolled-back": {"member restored": 0.2},
     "append retry": {"request repeated": 0.2, "member killed": 0.1},
-    "append unwritten": {"request flipped": 0.3, "request lost": 0.1},
+    "append unwritten": {"reply flipped": 0.6},
 }
 """Write points that are reached only after other faults."""
+LATE = {"append unwritten"}
+"""Write points that are reached only if nothing fails before the release is written."""
 UNREACHED = {("coordinator", "append need", moment) for moment in MOMENTS}
 """A member says ``need`` where the coordinator takes it to be further than it is: after no honest history."""
 

@@ -22,7 +22,17 @@ from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Header, Reply, RoundConfig, Signed, Sum, Upload, Votes
+from fedrepay.shared.trust.wire import (
+    Closing,
+    Header,
+    Reply,
+    RoundConfig,
+    RoundRequest,
+    Signed,
+    Sum,
+    Upload,
+    Votes,
+)
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
 ENDS = ("tag", "canary", "rollback")  # refusals after which a member takes no part in the epoch
@@ -38,6 +48,13 @@ def _epoch(stored: bytes) -> tuple[int, bytes] | None:
     """(run, epoch) of a member's stored epoch, once it is introduced."""
     state = EpochState.decode(stored)
     return (state.run, state.epoch().id) if state.introduction else None
+
+
+def _listed(kind: str, shared: bytes) -> frozenset[tuple[int, int]]:
+    """(round, attempt) of every attempt that a message's configuration names, its own among them."""
+    message = RoundRequest.decode(shared) if kind == "round" else Closing.decode(shared)
+    config = RoundConfig.decode(message.config.body)
+    return frozenset({(config.round, config.attempt), *((e.round, e.attempt) for e in config.history)})
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,7 @@ class Watch:
 
     # --- one message ---
 
-    def before(self, name: str, kind: str, own: bytes) -> None:
+    def before(self, name: str, kind: str, shared: bytes, own: bytes) -> None:
         """Note what must be compared after the message."""
         store = self._store(name)
         headers = {Signed.decode(h).digest() for _, _, _, h in self._uploads(store)}
@@ -157,7 +174,12 @@ class Watch:
             and shown[1] not in headers
             and (shown[0].run, shown[0].epoch) == state
         )
-        self._before = {"ahead": ahead, "shown": shown, "computed": sum(self.seen[name].computed.values())}
+        self._before = {
+            "ahead": ahead,
+            "shown": shown,
+            "message": (kind, shared),
+            "computed": sum(self.seen[name].computed.values()),
+        }
 
     def answered(self, name: str, kind: str, body: bytes) -> Reply:
         """What left a member in answer to a message."""
@@ -190,16 +212,25 @@ class Watch:
             raise Violation(f"{name} answers in an epoch it had ended")
         payload = coefficients(upload.payload, len(header.tags))
         new = Sent(upload.header.digest(), header.config, header.tags, payload, seen.noise.get(key, 0))
-        seen.left[key].setdefault(upload.header.digest(), new)
-        if len(seen.left[key]) > 1:
+        sent = seen.left[key]
+        if new.header in sent:
+            return  # the same bytes once more
+        if sent:
             if key not in seen.forgotten:
                 raise Violation(f"{name} answered attempt {header.attempt} in two ways")
             self.twice += 1
+        sent[new.header] = new
 
     def _charged_again(self, name: str) -> None:
-        """A rollback that was found out is charged for what the header says."""
+        """A rollback that was found out is charged for what the header says.
+
+        Of a coordinator that was set back too: for what its run holds now; the other line's attempts are nowhere.
+        """
         header, seen = self._before["shown"][0], self.seen[name]
         due = {k for k in seen.forgotten if k[:2] == (header.run, header.epoch) and k[3] <= header.attempt}
+        if header.run in self.forked:
+            listed = _listed(*self._before["message"])
+            due = {k for k in due if k[2:] in listed}
         if not due <= self._charges(name):
             raise Violation(f"{name} found its store set back and did not charge what it had sent")
         seen.forgotten -= due

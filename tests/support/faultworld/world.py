@@ -28,7 +28,7 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster, default_colluders
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
-from support.faultworld.faults import COMMIT, Faults, Killed
+from support.faultworld.faults import COMMIT, LATE, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
 from support.faultworld.network import Network
 from support.faultworld.standin import installed, place
@@ -119,6 +119,9 @@ class FaultWorld:
         self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
         self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
         self.faults = Faults(seed, limit, rates)
+        self.release_stage = (6 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
+        if self.faults.target[1] in LATE:
+            self.faults.begin = self.release_stage
         self.book = _book()
         self.key = Ed25519PrivateKey.from_private_bytes(self._bytes("coordinator"))
         self.identities = {
@@ -195,7 +198,7 @@ class FaultWorld:
         if self.network.now < self.down[name]:
             return None
         watch = self.watch
-        watch.before(name, kind, own)
+        watch.before(name, kind, shared, own)
         try:
             body = self.members[name].handle(kind, shared, own)
         except Killed:
