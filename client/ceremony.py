@@ -9,8 +9,9 @@ from fedrepay.client.identity import Identity
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Acceptances, ContextClosing, EpochStart, Signed
+from fedrepay.shared.trust.wire import Acceptances, ContextClosing, EpochStart
 
 Answer = tuple[bytes, dict[str, bytes]]
 

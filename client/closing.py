@@ -13,8 +13,9 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.statement import Charge, statement
 from fedrepay.shared.trust import keys, release
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Signed, Votes
+from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Votes
 
 EPOCH_REPLIES = (
     "reply:hello",

@@ -14,6 +14,7 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, probe_vector
+from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import (
     Acceptance,
@@ -25,9 +26,7 @@ from fedrepay.shared.trust.wire import (
     Hello,
     Introduction,
     Key,
-    Signed,
     Small,
-    Wire,
 )
 
 

@@ -13,9 +13,10 @@ from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed, canonical
 from fedrepay.shared.trust.plan import is_over, run_sizes
 from fedrepay.shared.trust.roster import minimum_cohort
-from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Sum, canonical
+from fedrepay.shared.trust.wire import Header, RoundConfig, Sum
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
 MAX_OWN = 1 << 20

@@ -22,6 +22,7 @@ from fedrepay.shared.errors import BudgetError, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import (
     Attempt,
     Closing,
@@ -29,7 +30,6 @@ from fedrepay.shared.trust.wire import (
     Reply,
     RoundConfig,
     RoundRequest,
-    Signed,
     Upload,
     Votes,
     Written,

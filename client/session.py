@@ -29,8 +29,9 @@ from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust import keys, plan
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.remembered import Remembered
-from fedrepay.shared.trust.wire import Attempt, RoundConfig, Signed, Sum
+from fedrepay.shared.trust.wire import Attempt, RoundConfig, Sum
 
 T = TypeVar("T")
 _SHARED = ("introduction", "context_public", "context_secret")  # large, and held by what is made of them

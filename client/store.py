@@ -1,31 +1,20 @@
 """A member's durable state: one SQLite file, one transaction a decision.
 
 Holds small facts (``facts``), the privacy ledger (hash-chained, append only), what was sent
-(``uploads``), what was opened (``openings``) and the releases. The folder is 0700, the file 0600,
-and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backups.
+(``uploads``), what was opened (``openings``) and the releases.
 """
 
 import json
-import os
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
 from fedrepay.client import tables
+from fedrepay.client.database import Database
 from fedrepay.client.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.trust.keys import digest
 
-T = TypeVar("T")
-CACHEDIR_TAG = (
-    "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
-)
 _REMEMBERED = ("approved_code", "blocked", "confirmed")
 _ANSWERED = ("hello", "introduce", "seed", "context", "confirm", "write", "close", "votes")
 WRITES = (
@@ -36,95 +25,10 @@ WRITES = (
     *("submit", "record_opening", "store_opened", "store_release"),
 )
 """Every point at which a member's state changes; what must hold, holds wherever a process dies between them."""
-Writes = Callable[[str, str], None]
-"""Told (point of ``WRITES``, ``commit`` or ``committed``) inside each transaction and after it."""
 
 
-class MemberStore:
-    """The only door to the member's SQLite file.
-
-    Args:
-        folder: where the state lives.
-        clock: seconds since 1970, for the ledger.
-        writes: told of every write; an error it raises inside a transaction undoes that transaction.
-        durable: whether a write survives the machine's fall and not the process's only; False in simulations,
-            where a thousand stores would wait for one disk.
-
-    Raises:
-        StorageError: the folder cannot be written, the disk is full, or the file is damaged.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        clock: Callable[[], float],
-        writes: Writes = lambda _point, _moment: None,
-        *,
-        durable: bool = True,
-    ) -> None:
-        self.folder = folder
-        self._clock = clock
-        self._writes = writes
-        self._connection: sa.Connection | None = None
-        self._version = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
-            (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            path = folder / "member.sqlite"
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
-        except OSError as error:
-            raise StorageError(
-                f"The state folder {folder} cannot be written: {error.strerror}.",
-                "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
-            ) from error
-        self._engine = _engine(path, durable=durable)
-        self._write("create", tables.META.create_all)
-
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """One connection for everything until the end, such as one message; each write stays a transaction."""
-        with self._typed(), self._engine.connect() as connection:
-            self._connection = connection
-            self._version += 1  # others may have written since the last time
-            try:
-                yield
-            finally:
-                self._connection = None
-
-    @property
-    def version(self) -> int | None:
-        """Grows with every write while :meth:`connected`; None outside: then what was read may be old."""
-        return None if self._connection is None else self._version
-
-    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
-        def watched(connection: sa.Connection) -> None:
-            work(connection)
-            self._writes(point, "commit")
-
-        self._version += 1
-        self._guarded(watched)
-        self._writes(point, "committed")
-
-    def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._typed():
-            if self._connection is None:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            with self._connection.begin():
-                return work(self._connection)
-
-    @contextmanager
-    def _typed(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise StorageError(
-                f"The member's store in {self.folder} failed: {error.orig}.",
-                "Free the disk, then run the same command again. A damaged file cannot be restored from a backup "
-                "within an epoch: move the folder away and start a new one.",
-            ) from error
+class MemberStore(Database):
+    """What a member's SQLite file holds; the only door to it."""
 
     # --- facts ---
 
@@ -295,34 +199,6 @@ class MemberStore:
         query = sa.select(tables.RELEASES).order_by(tables.RELEASES.c.number.desc()).limit(1)
         row = self._guarded(lambda c: c.execute(query).fetchone())
         return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
-
-
-@cache
-def _dialect() -> sa.Dialect:
-    """One for all stores of a process, so that a thousand members share the statements it has compiled."""
-    engine = sa.create_engine("sqlite://")
-    with engine.connect():  # asks SQLite what it can do
-        return engine.dialect
-
-
-_COMPILED: dict[Any, Any] = {}  # one entry a statement of this module
-
-
-def _engine(path: Path, *, durable: bool) -> sa.Engine:
-    def opening() -> Any:
-        return sqlite3.connect(path)
-
-    url = sa.make_url(f"sqlite:///{path}")
-    engine = sa.Engine(NullPool(opening, dialect=_dialect()), _dialect(), url)
-    engine.update_execution_options(compiled_cache=_COMPILED)
-    sa.event.listen(engine, "connect", lambda opened, _record: _pragmas(opened, durable=durable))
-    return engine
-
-
-def _pragmas(connection: Any, *, durable: bool) -> None:
-    synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
-    for pragma in ("journal_mode=DELETE", synchronous, "secure_delete=ON", "busy_timeout=5000"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _put(connection: sa.Connection, facts: dict[str, bytes]) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Entry, Roster, check_size
 from fedrepay.shared.trust.wire import (
@@ -24,8 +25,6 @@ from fedrepay.shared.trust.wire import (
     EpochStart,
     Hello,
     Introduction,
-    Signed,
-    Wire,
 )
 
 Answers = Mapping[str, Mapping[str, bytes]]

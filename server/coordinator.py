@@ -9,27 +9,23 @@ from itertools import islice
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server import ceremony
+from fedrepay.server import ceremony, release
 from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import RunPlan, is_over, run_chunks
 from fedrepay.shared.trust.roster import minimum_cohort
 from fedrepay.shared.trust.wire import (
     Attempt,
-    Closing,
     Ping,
-    ReleaseVote,
     Reply,
     RoundConfig,
     RoundRequest,
-    Signed,
     Sum,
     Upload,
-    Votes,
-    Written,
 )
 
 FATAL = frozenset({"tag", "canary", "rollback", "headers"})  # the epoch ends: keys may be under attack
@@ -141,15 +137,12 @@ class Coordinator:
                 if name not in self._refusing and why.partition(":")[0] != GONE
             ]
             return Ask("ping", dict.fromkeys(lost, (body, b"")))
-        return self._ask_release()
+        return release.ask(self.state, self.plan.run, self.epoch.roster, self._writers_failed)
 
     def _over(self) -> bool:
         last = self.state.attempts[-1] if self.state.attempts else None
         lost = last.config.round if last is not None and last.status == "void" else None
         return is_over(self.plan.rounds, self.plan.mode, len(self.state.sums), lost)
-
-    def _last_cohort(self) -> tuple[str, ...]:
-        return next(r.config.cohort for r in reversed(self.state.attempts) if r.status == "completed")
 
     def _ask_round(self, record: AttemptRecord) -> Ask:
         names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
@@ -162,48 +155,11 @@ class Coordinator:
                 request = RoundRequest(
                     config=record.signed,
                     confirmations=confirmations if first == 0 else (),
-                    sums=self._sums_from(first),
+                    sums=self.state.sums_from(first),
                 )
                 shared[first] = request.encode()
-            parts[name] = (shared[first], self._own_header(name))
+            parts[name] = (shared[first], self.state.own_header(name))
         return Ask("round", parts)
-
-    def _sums_from(self, first: int) -> tuple[Sum, ...]:
-        return tuple(self.state.sums[i] for i in range(first, len(self.state.sums)))
-
-    def _own_header(self, name: str) -> bytes:
-        header = self.state.headers.get(name)
-        return b"" if header is None else header.encode()
-
-    def _ask_release(self) -> Ask:
-        state, roster = self.state, self.epoch.roster
-        if state.closing is None:
-            return Ask("sign", {})
-        waiting = set(roster.names) - set(state.votes) - set(state.away)  # not asked yet, or need older sums
-        if len(state.votes) > len(roster.names) // 2 and not waiting:
-            body = Votes(
-                run=self.plan.run, signed=tuple(state.votes[n] for n in sorted(state.votes))
-            ).encode()
-            return Ask("votes", {n: (body, b"") for n in roster.names if n not in state.stored})
-        if state.written is None:
-            cohort = self._last_cohort()
-            able = [
-                n for n in roster.by_key_hash(cohort) if n not in self._writers_failed | state.bad_writers
-            ]
-            if not able:
-                raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
-            kind, targets, sealed = "write", [able[0]], None
-        else:
-            kind = "close"
-            targets, sealed = [n for n in roster.names if n not in state.votes], state.written.sealed
-        shared: dict[int, bytes] = {}
-        for name in targets:
-            first = state.known.get(name, 0)
-            if first not in shared:
-                closing = Closing(config=state.closing, sums=self._sums_from(first), sealed=sealed)
-                shared[first] = closing.encode()
-        parts = {n: (shared[state.known.get(n, 0)], self._own_header(n)) for n in targets}
-        return Ask(kind, parts)
 
     # --- answers ---
 
@@ -221,10 +177,12 @@ class Coordinator:
                 self._refusing.add(name)
             return [self._lost(ask, name, cause, away=code != RETRY or ask.kind != "round")]
         try:
+            if reply.kind == "need" and ask.kind in ("round", "write", "close"):
+                return self._need(name, reply.need)
             if ask.kind == "round":
                 return self._receive_upload(name, reply)
             if ask.kind in ("write", "close"):
-                return self._receive_release(name, reply)
+                return release.receive(self.state, self.plan.run, self.epoch.roster, name, reply)
             if ask.kind in ("ping", "votes"):
                 return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
             if ask.kind == "hello":
@@ -250,8 +208,6 @@ class Coordinator:
 
     def _receive_upload(self, name: str, reply: Reply) -> list[Event]:
         record = self.state.attempts[-1]
-        if reply.kind == "need":
-            return self._need(name, reply.need)
         upload = Upload.decode(reply.body)
         chunks = run_chunks(self.plan, len(self.epoch.roster.names))[record.config.round]
         header = check_upload(upload, record.signed, record.config, self.epoch, name, chunks)
@@ -260,20 +216,6 @@ class Coordinator:
         self._sum.add(upload.payload, header.tags)
         self._fresh[name] = upload.header
         return [Event("header", name, upload.header.encode())]
-
-    def _receive_release(self, name: str, reply: Reply) -> list[Event]:
-        if reply.kind == "need":
-            return self._need(name, reply.need)
-        key = self.epoch.roster.entry(name).signing
-        if self.state.written is None:
-            vote = Written.decode(reply.body).vote
-            kind = "written"
-        else:
-            vote, kind = Signed.decode(reply.body), "vote"
-        said = vote.verified(key, ReleaseVote)
-        if (said.run, said.name) != (self.plan.run, name):
-            raise ProtocolError(f"{name} voted for another run or member.", "Its vote does not count.")
-        return [Event(kind, name, reply.body)]
 
     def finish(self, ask: Ask) -> list[Event]:
         """Close an ask after all its answers were received or given up.
@@ -287,24 +229,13 @@ class Coordinator:
         if ask.kind == "round":
             return self._close_attempt()
         if ask.kind == "sign":
-            cohort = self._last_cohort()
-            return [Event("closing", "", self._config(len(state.sums), cohort).encode())]
+            return [Event("closing", "", self._config(len(state.sums), state.last_cohort()).encode())]
         if ask.kind == "votes":
             return [Event("done", "", b"")]
         if ask.kind == "write":
             return []
         if ask.kind == "close":
-            votes, names = len(state.votes), self.epoch.roster.names
-            waiting = set(ask.parts) - set(state.votes) - set(state.away)  # they need older sums
-            refused = [name for name in ask.parts if state.away.get(name, "").startswith("release:")]
-            if votes == 1 and refused and not waiting:  # nobody but its writer signed it
-                return [Event("unwritten", next(iter(state.votes)), b"")]
-            if votes <= len(names) // 2 and not waiting:
-                raise CohortError(
-                    f"Only {votes} of {len(names)} members signed the release.",
-                    "More than half must. Bring members back, then run again: the release stage resumes.",
-                )
-            return []
+            return release.finish(state, ask, self.epoch.roster)
         missing = [name for name in ask.parts if name not in state.answers.get(ask.kind, {})]
         if missing:
             reasons = "; ".join(f"{n}: {state.away.get(n, 'no answer')}" for n in missing[:5])

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedrepay.shared.trust.wire import RoundConfig, Signed, Sum, Written
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import RoundConfig, Sum, Written
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,19 @@ class State:
     bad_writers: set[str] = field(default_factory=set)  # members refused what they wrote
     stored: set[str] = field(default_factory=set)
     done: bool = False
+
+    def sums_from(self, first: int) -> tuple[Sum, ...]:
+        """The completed sums from that round on."""
+        return tuple(self.sums[i] for i in range(first, len(self.sums)))
+
+    def own_header(self, name: str) -> bytes:
+        """A member's newest header, as it is shown to it; empty before its first."""
+        header = self.headers.get(name)
+        return b"" if header is None else header.encode()
+
+    def last_cohort(self) -> tuple[str, ...]:
+        """Of the newest completed attempt."""
+        return next(r.config.cohort for r in reversed(self.attempts) if r.status == "completed")
 
     def apply(self, event: Event) -> None:
         """Take in one event.

@@ -4,7 +4,8 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.wire import Header, RoundConfig, Signed, Upload
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Header, RoundConfig, Upload
 
 
 def check_upload(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from fedrepay.shared.trust import epoch, wire
+from fedrepay.shared.trust import epoch, message
 
 settings.register_profile("fedrepay", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("fedrepay")
@@ -15,6 +15,6 @@ settings.load_profile("fedrepay")
 def _forget() -> Iterator[None]:
     """What a control verified with its check switched off would be believed by the next test."""
     yield
-    for kept in (wire._verified, epoch._epochs):
+    for kept in (message._verified, epoch._epochs):
         kept._kept.clear()
         kept._size = 0

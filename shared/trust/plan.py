@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fedrepay.shared.secure_sum.packing import GAM, Packing, update_packing
 from fedrepay.shared.secure_sum.ring import chunk_count
+from fedrepay.shared.trust.message import Wire
 from fedrepay.shared.trust.wire import (
     Digest,
     Heads,
@@ -14,7 +15,6 @@ from fedrepay.shared.trust.wire import (
     Mode,
     RoundConfig,
     Small,
-    Wire,
     check_mode,
 )
 

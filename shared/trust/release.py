@@ -17,8 +17,9 @@ from safetensors.numpy import load, save
 
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import ReleaseVote, Signed
+from fedrepay.shared.trust.wire import ReleaseVote
 
 WEIGHT_TOLERANCE = 1e-9  # relative; eigh differs in the last bits between CPUs
 _HEADER = 8  # bytes of safetensors' length field

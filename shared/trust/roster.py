@@ -9,7 +9,8 @@ from pydantic import Field
 
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.wire import MAX_MEMBERS, Key, Name, Wire
+from fedrepay.shared.trust.message import Wire
+from fedrepay.shared.trust.wire import MAX_MEMBERS, Key, Name
 
 
 class Entry(Wire):

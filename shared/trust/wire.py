@@ -1,27 +1,16 @@
-"""What crosses the wire: one pydantic model a message, msgpack bytes, signatures over those bytes.
+"""What crosses the wire: one model a message, of the ceremony, of the rounds and of the release."""
 
-A receiver verifies the signature over the bytes it got and only then parses them
-(``Signed.verified``); nothing is ever re-serialised to be checked. Limits stand on everything.
-"""
+from typing import Annotated, Literal, Self
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self, TypeVar
+from pydantic import Field, model_validator
 
-import msgpack
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.remembered import Remembered
+from fedrepay.shared.trust.message import Signed, Wire
 
 MAX_MEMBERS = 1500
-MAX_MESSAGE = 256 << 20  # bytes
 SMALLEST_MULTIPLIER = 0.1
 """Of local mode's noise: less is not worth the name, and the accountant's table of its losses grows beyond memory."""
 Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
-Signature = Annotated[bytes, Field(min_length=64, max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
 Small = Annotated[int, Field(ge=0, lt=2**31)]
@@ -33,84 +22,6 @@ ModelName = Annotated[
     str, Field(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
 ]
 """Of a torch module: a shipped one's name or ``module:Class``; compared, shown, and never imported."""
-
-
-M = TypeVar("M", bound="Wire")
-
-
-class Wire(BaseModel):
-    """A message: frozen, strict, no unknown fields, one encoding only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def encode(self) -> bytes:
-        """The bytes that travel."""
-        packed: bytes = msgpack.packb(self.model_dump())
-        return packed
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Parse bytes whose origin has been verified, or that prove themselves inside.
-
-        Raises:
-            ProtocolError: not such a message, or past a limit.
-        """
-        if len(data) > MAX_MESSAGE:
-            raise ProtocolError(
-                f"A message of {len(data)} bytes passes the limit of {MAX_MESSAGE}.", "Refuse it."
-            )
-        try:
-            message = cls.model_validate(msgpack.unpackb(data, strict_map_key=True, use_list=False))
-            if message.encode() != data:
-                raise ValueError("not canonical")
-            return message
-        except (ValidationError, ValueError, msgpack.exceptions.UnpackException, TypeError) as error:
-            raise ProtocolError(
-                f"Bytes are not a {cls.__name__} message.", "Both sides need the same version of fedrepay."
-            ) from error
-
-    @classmethod
-    def decode_once(cls, data: bytes) -> Self:
-        """As :meth:`decode`, for public messages that many members of one process get: parsed once."""
-        message = _messages.get((cls, data), len(data), lambda: cls.decode(data))
-        assert isinstance(message, cls)  # noqa: S101 - it was kept under its class
-        return message
-
-
-_messages: Remembered[Wire] = Remembered(32 << 20)
-_verified: Remembered[Wire] = Remembered(64 << 20)
-
-
-class Signed(Wire):
-    """Bytes and an Ed25519 signature over them and their kind."""
-
-    body: bytes
-    signature: Signature
-
-    @classmethod
-    def make(cls, key: Ed25519PrivateKey, message: Wire) -> "Signed":
-        """Sign a message under its own kind."""
-        body = message.encode()
-        return cls(body=body, signature=keys.sign(key, type(message).__name__, body))
-
-    def verified(self, public: bytes, kind: type[M]) -> M:
-        """Check the signature, then parse; once for the same bytes under the same key.
-
-        Raises:
-            ProtocolError: the signature is not ``public``'s, or the body is no such message.
-        """
-
-        def check() -> M:
-            keys.verify(public, kind.__name__, self.body, self.signature)
-            return kind.decode(self.body)
-
-        message = _verified.get((public, kind, self.body, self.signature), len(self.body), check)
-        assert isinstance(message, kind)  # noqa: S101 - it was kept under its kind
-        return message
-
-    def digest(self) -> bytes:
-        """Identity of the signed body (32 bytes)."""
-        return keys.digest(self.body)
 
 
 # --- the ceremony -----------------------------------------------------------------------------
@@ -182,6 +93,13 @@ class ContextOffer(Wire):
     public: bytes
     sealed: bytes
     test: bytes
+
+
+class ContextClosing(Wire):
+    """Coordinator → all: everybody's acceptance and the maker's context; confirm it."""
+
+    acceptances: tuple[Signed, ...]
+    offer: Signed
 
 
 class Confirmation(Wire):
@@ -301,12 +219,22 @@ class Sum(Wire):
     tags: tuple[Tag, ...]
 
 
+class Ping(Wire):
+    """Coordinator → a member that was away: are you there for this round?"""
+
+    run: Small
+    round: Small
+
+
 class RoundRequest(Wire):
     """Coordinator → member, the part many share; the member's own last header travels beside it."""
 
     config: Signed
     confirmations: tuple[Signed, ...]
     sums: tuple[Sum, ...]
+
+
+# --- the release ------------------------------------------------------------------------------
 
 
 class Closing(Wire):
@@ -333,11 +261,21 @@ class ReleaseVote(Wire):
     release: Digest
 
 
+class Written(Wire):
+    """The writer's answer: the sealed release and its own vote."""
+
+    sealed: bytes
+    vote: Signed
+
+
 class Votes(Wire):
     """Coordinator → members: enough members have signed; store the release, forget the epoch."""
 
     run: Small
     signed: tuple[Signed, ...]
+
+
+# --- every answer -----------------------------------------------------------------------------
 
 
 class Reply(Wire):
@@ -348,30 +286,3 @@ class Reply(Wire):
     need: Small = 0
     code: str = ""
     cause: str = ""
-
-
-def canonical(values: Mapping[str, object]) -> bytes:
-    """Deterministic msgpack of a mapping with sorted keys, for hashes of plain facts."""
-    packed: bytes = msgpack.packb({key: values[key] for key in sorted(values)})
-    return packed
-
-
-class ContextClosing(Wire):
-    """Coordinator → all: everybody's acceptance and the maker's context; confirm it."""
-
-    acceptances: tuple[Signed, ...]
-    offer: Signed
-
-
-class Written(Wire):
-    """The writer's answer: the sealed release and its own vote."""
-
-    sealed: bytes
-    vote: Signed
-
-
-class Ping(Wire):
-    """Coordinator → a member that was away: are you there for this round?"""
-
-    run: Small
-    round: Small

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest, Signed, Sum, Upload
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.attacks.live import World
 
 

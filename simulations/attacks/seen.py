@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedrepay.shared.errors import DataError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import (
     Closing,
     ContextOffer,
@@ -13,7 +14,6 @@ from fedrepay.shared.trust.wire import (
     Reply,
     RoundConfig,
     RoundRequest,
-    Signed,
     Sum,
     Upload,
 )

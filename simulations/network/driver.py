@@ -18,9 +18,10 @@ from fedrepay.server.training import train
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import run_chunks
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import RoundConfig, Signed
+from fedrepay.shared.trust.wire import RoundConfig
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.operator import Operator

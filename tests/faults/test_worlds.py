@@ -95,6 +95,14 @@ def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
     assert (outcome.stops, outcome.refusals, outcome.runs) == ({}, {}, outcome.releases)
 
 
+@pytest.mark.parametrize("seed", [1667, 1814])
+def test_worlds_that_once_broke_a_rule_hold(seed: int) -> None:
+    """1667: test_rollback has its cause. 1814: the watch took the same bytes, sent again, for another answer."""
+    result = play(seed)
+    if isinstance(result, Failure):
+        pytest.fail(str(shrunk(result)), pytrace=False)
+
+
 # --- controls: with one defence off, the worlds find out ---
 
 

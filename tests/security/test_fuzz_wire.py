@@ -22,8 +22,9 @@ from fedrepay.server.state import Ask, Event
 from fedrepay.shared.errors import FedrepayError, ProtocolError, ReleaseError
 from fedrepay.shared.trust import keys, wire
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Signed, Votes, Wire
+from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Votes
 from support import fuzz
 from support.adversary import fork
 from support.stages import PARTS, Stages, wire_kinds

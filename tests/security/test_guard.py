@@ -13,7 +13,8 @@ from fedrepay.client import guard
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Signed, Sum
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Sum
 from support.adversary import config_of, due, fork, last_sum, opened, say, trace, with_config, with_sum
 from support.world import World
 

@@ -1,144 +1,31 @@
 """The guard's decisions one by one, without ceremony, ciphertexts or a store: each check, and what is just allowed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client import guard
-from fedrepay.client.guard import Held, View
-from fedrepay.client.identity import Identity
-from fedrepay.shared.errors import ProtocolError, Refusal
-from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms, RoundConfig, Signed, Sum, Wire
-
-PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
-ALL = tuple(PEOPLE)
-KEY = Ed25519PrivateKey.generate()
-ROSTER = Roster.of([each.entry() for each in PEOPLE.values()], keys.public_bytes(KEY))
-ID, OTHER = bytes(range(32)), bytes(32)
-EPOCH = Epoch(run=7, colluders=2, roster=ROSTER, hellos={}, nonce=ID, id=ID)
-FOUR = ALL[:4]  # c + 2 = 4 of five is the least
-HISTORY = (
-    Attempt(round=0, attempt=0, cohort=ALL, completed=True),
-    Attempt(round=1, attempt=1, cohort=ALL, completed=False),
-    Attempt(round=1, attempt=2, cohort=FOUR, completed=True),
+from fedrepay.client.guard import Held
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms
+from support.guard_view import (
+    ALL,
+    CONFIG,
+    HISTORY,
+    ID,
+    LOCAL,
+    MINE,
+    OTHER,
+    PEOPLE,
+    VIEW,
+    changed,
+    header,
+    listed,
+    refusal,
+    signed,
+    told,
 )
-CONFIG = RoundConfig(
-    run=7,
-    epoch=ID,
-    roster_hash=ROSTER.hash(),
-    round=2,
-    attempt=3,
-    cohort=FOUR,
-    history=HISTORY,
-    schema_hash=ID,
-    mode="distributed",
-    learner="dp-newton",
-    dimension=9,
-    heads=1,
-    epsilon=1.0,
-    delta=1e-5,
-    colluders=2,
-    rounds=4,
-    max_attempts=1,
-    timeout=60.0,
-)
-LOCAL = LocalTerms(
-    model="mlp",
-    model_hash=ID,
-    parameters=40,
-    sampling_rate=0.1,
-    local_steps=2,
-    clip=1.0,
-    learning_rate=0.1,
-    noise_multiplier=2.0,
-)
-
-
-def changed(message: Any, **fields: object) -> Any:
-    return message.model_copy(update=fields)
-
-
-MADE = changed(CONFIG, round=1, attempt=2, history=HISTORY[:2])  # what the members of attempt 2 were told
-TAGS = {name: (Q - 1 - i, i) for i, name in enumerate(ALL)}
-
-
-def header(of: str, **fields: object) -> Signed:
-    """One of a member, signed by it."""
-    signer = str(fields.pop("signer", of))
-    made = Header(
-        run=7,
-        epoch=ID,
-        context_id=ID,
-        config=signed(MADE).digest(),
-        round=1,
-        attempt=2,
-        name=of,
-        payload=ID,
-        tags=TAGS[of],
-        opened=ID,
-        ledger=ID,
-    )
-    return Signed.make(PEOPLE[signer].signing, changed(made, **fields))
-
-
-def signed(message: Wire) -> Signed:
-    """By the coordinator."""
-    return Signed.make(KEY, message)
-
-
-SUM = Sum(
-    round=1,
-    attempt=2,
-    config=signed(MADE),
-    headers=tuple(header(name) for name in FOUR),
-    payload=b"",
-    tags=(sum(TAGS[n][0] for n in FOUR) % Q, sum(TAGS[n][1] for n in FOUR) % Q),
-)
-MINE = header("m0")
-VIEW = View(
-    name="m0",
-    epoch=EPOCH,
-    context_id=ID,
-    schema_hash=ID,
-    dimension=9,
-    heads=1,
-    counter=2,
-    charged=frozenset({(0, 0), (1, 1), (1, 2)}),
-    ledger=frozenset({ID}),
-    submitted={0: (0, ID, ID), 1: (1, ID, ID), 2: (1, ID, MINE.digest())},
-    opened=((0, ID),),
-    opening=None,
-    opened_mac=ID,
-    terms=guard.terms(CONFIG),
-)
-
-
-def refusal(work: Callable[[], object]) -> str:
-    """Code and cause, or "" if nothing was refused."""
-    try:
-        work()
-    except Refusal as refused:
-        return f"{refused.code}: {refused.cause}"
-    except ProtocolError:
-        return "signature"
-    return ""
-
-
-def told(view: View = VIEW, **fields: object) -> str:
-    """What comes of a configuration with other fields."""
-    return refusal(lambda: guard.check_config(view, signed(changed(CONFIG, **fields))))
-
-
-def listed(at: int, **fields: object) -> tuple[Attempt, ...]:
-    return (*HISTORY[:at], changed(HISTORY[at], **fields), *HISTORY[at + 1 :])
-
 
 # --- sizes ---
 
@@ -370,115 +257,6 @@ def test_a_header_that_the_store_does_not_know_is_given(view: dict[str, Any], fi
 def test_only_this_members_own_header_counts() -> None:
     for foreign in (header("m0", signer="m1"), header("m1")):
         assert refusal(lambda foreign=foreign: guard.rolled_back(VIEW, foreign)) == "signature"  # type: ignore[misc]
-
-
-# --- completed sums ---
-
-
-def summed(view: View = VIEW, chunks: int = 2, now: RoundConfig = CONFIG, **fields: object) -> str:
-    return refusal(lambda: guard.check_sum(view, now, changed(SUM, **fields), chunks))
-
-
-def headed(at: int, **fields: object) -> dict[str, object]:
-    """The sum's headers with one changed and signed again by its member."""
-    made = header(FOUR[at], **fields)
-    return {"headers": (*SUM.headers[:at], made, *SUM.headers[at + 1 :])}
-
-
-def remade(**fields: object) -> dict[str, object]:
-    """The sum of members who were all told another configuration."""
-    config = signed(changed(MADE, **fields))
-    heads = tuple(header(name, config=config.digest()) for name in FOUR)
-    return {"config": config, "headers": heads}
-
-
-def test_the_honest_sum_passes_and_gives_its_configuration() -> None:
-    assert guard.check_sum(VIEW, CONFIG, SUM, 2) == MADE
-
-
-@pytest.mark.parametrize(
-    ("fields", "cause"),
-    [
-        ({"config": Signed.make(PEOPLE["m1"].signing, MADE)}, "signature"),
-        ({"attempt": 3}, "not the one the run's list names"),
-        ({"attempt": 0}, "not the one the run's list names"),
-        ({"attempt": 1}, "not the one the run's list names"),
-        ({"round": 0}, "not the one the run's list names"),
-        (remade(cohort=ALL), "not the one the run's list names"),
-        (remade(run=6), "another attempt's"),
-        (remade(epoch=OTHER), "another attempt's"),
-        (remade(round=2), "another attempt's"),
-        (remade(attempt=1), "another attempt's"),
-        (remade(history=HISTORY[:1]), "another history"),
-        (remade(history=listed(1, cohort=FOUR)[:2]), "another history"),
-        (remade(epsilon=2.0), "other constants"),
-        ({"headers": SUM.headers[:-1]}, "not exactly those of the cohort"),
-        ({"headers": (*SUM.headers, SUM.headers[0])}, "not exactly those of the cohort"),
-        ({"tags": SUM.tags[:1]}, "not exactly those of the cohort"),
-        ({"tags": (*SUM.tags, 0)}, "not exactly those of the cohort"),
-        ({"headers": (SUM.headers[1], *SUM.headers[1:])}, "signature"),
-        (headed(1, signer="m2"), "signature"),
-        (headed(1, run=6), "header of m1 belongs to another attempt"),
-        (headed(1, epoch=OTHER), "header of m1 belongs to another attempt"),
-        (headed(1, round=2), "header of m1 belongs to another attempt"),
-        (headed(1, attempt=1), "header of m1 belongs to another attempt"),
-        (headed(1, name="m2"), "header of m1 belongs to another attempt"),
-        (headed(1, config=OTHER), "header of m1 belongs to another attempt"),
-        (headed(1, context_id=OTHER), "m1 holds another context"),
-        (headed(1, opened=OTHER), "m1 holds another context"),
-        (headed(1, tags=(1,)), "header of m1 has the wrong number of tags"),
-        (headed(1, tags=(1, 2, 3)), "header of m1 has the wrong number of tags"),
-        (headed(0, ledger=OTHER), "not the one it sent"),
-        (headed(1, ledger=OTHER), ""),  # another member's ledger is its own matter
-        (headed(1, tags=(TAGS["m1"][0] - 1, TAGS["m1"][1])), "summed tags"),
-        ({"tags": (SUM.tags[0], SUM.tags[1] + 1)}, "summed tags"),
-    ],
-)
-def test_a_sum_is_the_listed_attempts_with_every_members_own_header(
-    fields: dict[str, Any], cause: str
-) -> None:
-    found = summed(**fields)
-    assert cause in found
-    assert bool(found) == bool(cause)
-
-
-@pytest.mark.parametrize("chunks", [1, 3])
-def test_a_sum_has_as_many_chunks_as_the_round(chunks: int) -> None:
-    assert "not exactly those of the cohort" in summed(chunks=chunks)
-
-
-def test_a_sum_that_the_list_calls_lost_is_not_opened() -> None:
-    assert "not the one the run's list names" in summed(
-        now=changed(CONFIG, history=listed(2, completed=False))
-    )
-
-
-def test_a_sum_past_the_list_is_refused() -> None:
-    """Attempt 2 when the list has two: the very next number."""
-    assert "not the one the run's list names" in summed(now=changed(CONFIG, history=HISTORY[:2]))
-    assert "not the one the run's list names" in summed(now=changed(CONFIG, history=()))
-
-
-@pytest.mark.parametrize(
-    ("submitted", "cause"),
-    [
-        ({2: (1, ID, MINE.digest()), 3: (1, ID, ID)}, "monotone: This member submitted to a later attempt"),
-        ({2: (1, ID, MINE.digest()), 3: (2, ID, ID)}, ""),
-        ({1: (1, ID, ID), 2: (1, ID, MINE.digest())}, ""),
-        ({1: (1, ID, ID)}, "headers: The header that bears this member's name"),
-        ({2: (1, MINE.digest(), ID)}, "headers: The header that bears this member's name"),
-    ],
-)
-def test_what_this_member_sent_itself_decides_what_it_opens(
-    submitted: dict[int, tuple[int, bytes, bytes]], cause: str
-) -> None:
-    found = summed(replace(VIEW, submitted=submitted))
-    assert found.startswith(cause)
-    assert bool(found) == bool(cause)
-
-
-def test_a_member_outside_the_cohort_opens_its_sum_too() -> None:
-    assert not summed(replace(VIEW, name="m4", submitted={}))
 
 
 # --- the end of a run ---

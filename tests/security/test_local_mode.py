@@ -15,8 +15,9 @@ from fedrepay.client.limits import Limits
 from fedrepay.shared.errors import CohortError, ReleaseError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import LocalTerms, Reply, RoundConfig, RoundRequest, Signed
+from fedrepay.shared.trust.wire import LocalTerms, Reply, RoundConfig, RoundRequest
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
 

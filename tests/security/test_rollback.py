@@ -12,7 +12,8 @@ import pytest
 
 from fedrepay.client.limits import Limits
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Signed, Upload
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Upload
 from support.adversary import config_of, due, fork, opened, say, trace
 from support.world import World
 

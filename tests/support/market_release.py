@@ -10,9 +10,10 @@ from fedrepay.client.identity import Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import ReleaseVote, Signed, Votes
+from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from support.market_accounts import market_book
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.shared.trust import roster, wire
-from fedrepay.shared.trust.wire import Wire
+from fedrepay.shared.trust.message import Wire
 from support.adversary import fork
 from support.world import World
 

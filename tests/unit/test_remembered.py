@@ -6,9 +6,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys, wire
+from fedrepay.shared.trust import keys, message, wire
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.remembered import EXPANSION, OVERHEAD, Remembered
-from fedrepay.shared.trust.wire import Ping, Signed
+from fedrepay.shared.trust.wire import Ping
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         verify(public, label, body, signature)
 
     monkeypatch.setattr(keys, "verify", noted)
-    monkeypatch.setattr(wire, "_verified", Remembered(1 << 20))
+    monkeypatch.setattr(message, "_verified", Remembered(1 << 20))
     return checked
 
 

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from fedrepay.client import store as store_module
-from fedrepay.client.store import CACHEDIR_TAG, MemberStore
+from fedrepay.client.database import CACHEDIR_TAG
+from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import Opening, StoredUpload
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import StorageError

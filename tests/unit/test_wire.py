@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from fedrepay.client.epoch import EpochState
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys, wire
+from fedrepay.shared.trust import keys, message, wire
+from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Entry, Roster
-from fedrepay.shared.trust.wire import Signed, Wire
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
@@ -217,7 +217,7 @@ def test_a_signature_has_64_bytes(length: int) -> None:
 
 def test_a_message_past_the_limit_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(msgpack, "unpackb", lambda *_, **__: pytest.fail("it was parsed"))
-    assert refused(wire.Ping, bytes(wire.MAX_MESSAGE + 1))
+    assert refused(wire.Ping, bytes(message.MAX_MESSAGE + 1))
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.shared.trust.wire import canonical
+from fedrepay.shared.trust.message import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from fedrepay.client import tables
-from fedrepay.client.store import MemberStore, Writes
+from fedrepay.client.database import Writes
+from fedrepay.client.store import MemberStore
 from fedrepay.server import store as server_store
 from fedrepay.server.store import CoordinatorStore
 

@@ -21,18 +21,9 @@ from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust import release as trust_release
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import (
-    Closing,
-    Header,
-    Reply,
-    RoundConfig,
-    RoundRequest,
-    Signed,
-    Sum,
-    Upload,
-    Votes,
-)
+from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload, Votes
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
 ENDS = ("tag", "canary", "rollback")  # refusals after which a member takes no part in the epoch

@@ -6,7 +6,7 @@ The stand-in adds like BFV and is as malleable: a changed coefficient changes on
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any, Self, cast
 
@@ -18,11 +18,14 @@ from fedrepay.client import epoch as client_epoch
 from fedrepay.client import member as client_member
 from fedrepay.client import session as client_session
 from fedrepay.client.learning.base import Learner
+from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.seal import add_noise
 from fedrepay.client.session import Session
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust import keys
@@ -33,6 +36,45 @@ from support.faultworld.invariants import Watch
 _verify = lru_cache(maxsize=4096)(keys.verify)  # pure, and every member checks the same signatures
 _probe = lru_cache(maxsize=64)(probe_vector)
 _mu = lru_cache(maxsize=256)(accounting.gdp_mu)
+
+SCHEMA = b"""
+name = "basis"
+version = 1
+title = "One wide feature: room for a 1 of its own in every attempt of every member"
+[public]
+n_max = 1000
+members_max = 16
+prior = 0.3
+one_row_per_customer = true
+[[columns]]
+name = "z"
+role = "account"
+type = "category"
+categories = [%s]
+missing = "refuse"
+[[columns]]
+name = "id"
+role = "customer"
+type = "text"
+[[columns]]
+name = "y"
+role = "outcome"
+type = "integer"
+good = 0
+""" % b", ".join(b'"c%d"' % i for i in range(40))
+
+
+@cache
+def book() -> CodeBook:
+    """The code book of all worlds."""
+    return codebook.build(SCHEMA)
+
+
+@cache
+def rows() -> Rows:
+    """Members' data; the stand-in never looks at it."""
+    customers = np.array(["a"], dtype=object)
+    return prepare(book(), np.zeros((1, 1), np.uint16), np.zeros((1, 1), np.int8), customers, None)
 
 
 class Additive:

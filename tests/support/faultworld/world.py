@@ -5,15 +5,12 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import sha256
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedrepay.client.identity import Identity
-from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import WRITES as MEMBER_WRITES
@@ -22,11 +19,10 @@ from fedrepay.server.state import Event
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
 from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError
 from fedrepay.shared.privacy.entropy import SeededEntropy
-from fedrepay.shared.schema import codebook
-from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster, default_colluders
+from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
 from support.faultworld.faults import COMMIT, LATE, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
@@ -38,36 +34,6 @@ EPSILON, DELTA = 4.0, 1e-5
 TIMEOUT = 60.0  # virtual seconds
 LIVES = 9  # of the coordinator before the faults stop, if they have not been used up
 RESUMES, RUNS = 1, 4  # what an operator does: run again so often, then start a new run; so many in calm
-SCHEMA = b"""
-name = "basis"
-version = 1
-title = "One wide feature: room for a 1 of its own in every attempt of every member"
-[public]
-n_max = 1000
-members_max = 16
-prior = 0.3
-one_row_per_customer = true
-[[columns]]
-name = "z"
-role = "account"
-type = "category"
-categories = [%s]
-missing = "refuse"
-[[columns]]
-name = "id"
-role = "customer"
-type = "text"
-[[columns]]
-name = "y"
-role = "outcome"
-type = "integer"
-good = 0
-""" % b", ".join(b'"c%d"' % i for i in range(40))
-
-
-@cache
-def _book() -> CodeBook:
-    return codebook.build(SCHEMA)
 
 
 @dataclass
@@ -122,7 +88,7 @@ class FaultWorld:
         self.release_stage = (6 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
-        self.book = _book()
+        self.book = standin.book()
         self.key = Ed25519PrivateKey.from_private_bytes(self._bytes("coordinator"))
         self.identities = {
             name: Identity(
@@ -162,7 +128,7 @@ class FaultWorld:
 
     def bring_up(self, name: str) -> None:
         """A member comes up from its disk, however often it dies on the way."""
-        data = (_rows(), self._bytes(f"{name} data"))
+        data = (standin.rows(), self._bytes(f"{name} data"))
         while name not in self.members:
             self.births[name] += 1
             entropy = SeededEntropy(self._bytes(f"{name} {self.births[name]}"))
@@ -368,10 +334,3 @@ class FaultWorld:
                 "timeout": TIMEOUT,
             }
         )
-
-
-@cache
-def _rows() -> Rows:
-    """Members' data; the stand-in never looks at it."""
-    customers = np.array(["a"], dtype=object)
-    return prepare(_book(), np.zeros((1, 1), np.uint16), np.zeros((1, 1), np.int8), customers, None)

@@ -1,0 +1,139 @@
+"""Everything that a guard's decision is made of, without ceremony, ciphertexts or a store."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.client import guard
+from fedrepay.client.guard import View
+from fedrepay.client.identity import Identity
+from fedrepay.shared.errors import ProtocolError, Refusal
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed, Wire
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms, RoundConfig, Sum
+
+PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
+ALL = tuple(PEOPLE)
+KEY = Ed25519PrivateKey.generate()
+ROSTER = Roster.of([each.entry() for each in PEOPLE.values()], keys.public_bytes(KEY))
+ID, OTHER = bytes(range(32)), bytes(32)
+EPOCH = Epoch(run=7, colluders=2, roster=ROSTER, hellos={}, nonce=ID, id=ID)
+FOUR = ALL[:4]  # c + 2 = 4 of five is the least
+HISTORY = (
+    Attempt(round=0, attempt=0, cohort=ALL, completed=True),
+    Attempt(round=1, attempt=1, cohort=ALL, completed=False),
+    Attempt(round=1, attempt=2, cohort=FOUR, completed=True),
+)
+CONFIG = RoundConfig(
+    run=7,
+    epoch=ID,
+    roster_hash=ROSTER.hash(),
+    round=2,
+    attempt=3,
+    cohort=FOUR,
+    history=HISTORY,
+    schema_hash=ID,
+    mode="distributed",
+    learner="dp-newton",
+    dimension=9,
+    heads=1,
+    epsilon=1.0,
+    delta=1e-5,
+    colluders=2,
+    rounds=4,
+    max_attempts=1,
+    timeout=60.0,
+)
+LOCAL = LocalTerms(
+    model="mlp",
+    model_hash=ID,
+    parameters=40,
+    sampling_rate=0.1,
+    local_steps=2,
+    clip=1.0,
+    learning_rate=0.1,
+    noise_multiplier=2.0,
+)
+
+
+def changed(message: Any, **fields: object) -> Any:
+    return message.model_copy(update=fields)
+
+
+MADE = changed(CONFIG, round=1, attempt=2, history=HISTORY[:2])  # what the members of attempt 2 were told
+TAGS = {name: (Q - 1 - i, i) for i, name in enumerate(ALL)}
+
+
+def header(of: str, **fields: object) -> Signed:
+    """One of a member, signed by it."""
+    signer = str(fields.pop("signer", of))
+    made = Header(
+        run=7,
+        epoch=ID,
+        context_id=ID,
+        config=signed(MADE).digest(),
+        round=1,
+        attempt=2,
+        name=of,
+        payload=ID,
+        tags=TAGS[of],
+        opened=ID,
+        ledger=ID,
+    )
+    return Signed.make(PEOPLE[signer].signing, changed(made, **fields))
+
+
+def signed(message: Wire) -> Signed:
+    """By the coordinator."""
+    return Signed.make(KEY, message)
+
+
+SUM = Sum(
+    round=1,
+    attempt=2,
+    config=signed(MADE),
+    headers=tuple(header(name) for name in FOUR),
+    payload=b"",
+    tags=(sum(TAGS[n][0] for n in FOUR) % Q, sum(TAGS[n][1] for n in FOUR) % Q),
+)
+MINE = header("m0")
+VIEW = View(
+    name="m0",
+    epoch=EPOCH,
+    context_id=ID,
+    schema_hash=ID,
+    dimension=9,
+    heads=1,
+    counter=2,
+    charged=frozenset({(0, 0), (1, 1), (1, 2)}),
+    ledger=frozenset({ID}),
+    submitted={0: (0, ID, ID), 1: (1, ID, ID), 2: (1, ID, MINE.digest())},
+    opened=((0, ID),),
+    opening=None,
+    opened_mac=ID,
+    terms=guard.terms(CONFIG),
+)
+
+
+def refusal(work: Callable[[], object]) -> str:
+    """Code and cause, or "" if nothing was refused."""
+    try:
+        work()
+    except Refusal as refused:
+        return f"{refused.code}: {refused.cause}"
+    except ProtocolError:
+        return "signature"
+    return ""
+
+
+def told(view: View = VIEW, **fields: object) -> str:
+    """What comes of a configuration with other fields."""
+    return refusal(lambda: guard.check_config(view, signed(changed(CONFIG, **fields))))
+
+
+def listed(at: int, **fields: object) -> tuple[Attempt, ...]:
+    return (*HISTORY[:at], changed(HISTORY[at], **fields), *HISTORY[at + 1 :])
