@@ -2,26 +2,29 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Options of ``coordinator train``; None takes the default."""
+    """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say."""
 
-    epsilon: float
-    delta: float | None
-    colluders: int | None
-    mode: str
-    rounds: int | None
-    timeout: float
+    epsilon: float | None = None
+    delta: float | None = None
+    colluders: int | None = None
+    mode: str = "distributed"
+    rounds: int | None = None
+    timeout: float = 600.0
+    terms: LocalRun | None = None
 
 
 def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tuple[RunPlan, bool]:
@@ -37,31 +40,17 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
     last = store.plan()
     if last is not None and not any(event.kind == "done" for event in store.events(last.run)):
         return last, True
-    if wishes.mode == "local":
-        raise ArgumentError(
-            "--mode local cannot be started over a network yet: its constants come from a member's module.",
-            "`fedrepay simulate --mode local --engine flower` runs it on this machine.",
-        )
+    terms = wishes.terms
+    facts = _of_options(book, wishes) if terms is None else _of_terms(book, wishes, terms)
     colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders
     check_size(members, colluders)
-    learner = default_learner(book.dimension)
-    bound = 1 / (10 * book.schema.public.n_max)
-    delta = min(1e-5, bound) if wishes.delta is None else wishes.delta
-    if delta > bound:
-        raise ArgumentError(
-            f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.", "Every member would refuse: leave it out."
-        )
-    facts = {
+    facts |= {
         "run": 1 if last is None else last.run + 1,
         "schema_hash": book.schema_hash,
         "mode": wishes.mode,
-        "learner": learner,
         "dimension": book.dimension,
         "heads": book.heads,
-        "epsilon": wishes.epsilon,
-        "delta": delta,
         "colluders": colluders,
-        "rounds": wishes.rounds or default_rounds(learner),
         "timeout": wishes.timeout,
     }
     try:
@@ -74,3 +63,61 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
         ) from error
     store.begin(plan)
     return plan, False
+
+
+def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:
+    if wishes.mode == "local":
+        raise ArgumentError(
+            "--mode local needs --terms: what is trained, and its noise, come from a member's module.",
+            "A member makes that file with `fedrepay member local-terms`.",
+        )
+    learner = default_learner(book.dimension)
+    bound = _largest_delta(book)
+    delta = min(1e-5, bound) if wishes.delta is None else wishes.delta
+    if delta > bound:
+        raise ArgumentError(
+            f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.", "Every member would refuse: leave it out."
+        )
+    return {
+        "learner": learner,
+        "epsilon": 1.0 if wishes.epsilon is None else wishes.epsilon,
+        "delta": delta,
+        "rounds": wishes.rounds or default_rounds(learner),
+    }
+
+
+def _of_terms(book: CodeBook, wishes: Wishes, terms: LocalRun) -> dict[str, Any]:
+    if wishes.mode != "local":
+        raise ArgumentError("--terms go with --mode local.", "Add it, or leave --terms out.")
+    for name in ("epsilon", "delta", "rounds"):
+        if getattr(wishes, name) is not None:
+            raise ArgumentError(
+                f"--{name} stands in the terms already: the noise was made for it.", "Leave it out."
+            )
+    if terms.schema_hash != book.schema_hash:
+        raise ArgumentError(
+            "The terms were made with another schema than --schema.",
+            "Every member and the operator need the same file; make the terms again with it.",
+        )
+    if book.heads != 1:
+        raise ArgumentError(
+            f"The schema has {book.heads} outcomes; local mode takes one.", "Leave --mode and --terms out."
+        )
+    if terms.delta > _largest_delta(book):
+        raise ArgumentError(
+            f"delta = {terms.delta:g} in the terms passes 1/(10·n_max) = {_largest_delta(book):g}.",
+            "Every member would refuse: make the terms again.",
+        )
+    return {
+        "learner": "dp-sgd",
+        "epsilon": terms.epsilon,
+        "delta": terms.delta,
+        "rounds": terms.rounds,
+        "max_attempts": terms.max_attempts,
+        "local": terms.local,
+    }
+
+
+def _largest_delta(book: CodeBook) -> float:
+    """1/(10·n_max): δ must stay below the chance of naming one customer; members check it again."""
+    return 1 / (10 * book.schema.public.n_max)

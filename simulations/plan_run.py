@@ -1,25 +1,27 @@
 """The run an operator would start, planned and checked before anybody starts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from fedrepay.client import budget
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.dp_sgd import grid
-from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.client.learning.local_terms import Wishes, local_terms
+from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
+from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
+from fedrepay.shared.trust.plan import MAX_ATTEMPTS, RunPlan, default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders, minimum_cohort
 from fedrepay.shared.trust.wire import LocalTerms
 from fedrepay.simulations.arguments import Arguments, RunArguments
 from fedrepay.simulations.consortium import Party
-from fedrepay.simulations.local_plan import local_terms
 
-MAX_ATTEMPTS = 3
+MODEL = "logistic"
 
 
 def check_parties(arguments: RunArguments, book: CodeBook, parties: Sequence[Party]) -> None:
@@ -49,6 +51,18 @@ def _colluders(arguments: RunArguments, members: int) -> int:
     return default_colluders(members) if arguments.colluders is None else arguments.colluders
 
 
+def model_of(arguments: Arguments) -> TorchModel | None:
+    """The torch module asked for; None in the other modes.
+
+    Raises:
+        ArgumentError: it cannot be used, or torch is missing.
+        SchemaError: the schema or its code book cannot be read.
+    """
+    if arguments.mode != "local":
+        return None
+    return load(arguments.model or MODEL, codebook.load(Path(arguments.schema)).dimension)
+
+
 def make_plan(
     arguments: RunArguments, book: CodeBook, members: int, model: TorchModel | None = None
 ) -> RunPlan:
@@ -75,7 +89,10 @@ def make_plan(
     rounds = arguments.rounds or default_rounds(learner)
     local = None
     if model is not None and isinstance(arguments, Arguments):
-        local = local_terms(arguments, model, arguments.epsilon, delta, rounds, MAX_ATTEMPTS)
+        wishes = Wishes(
+            arguments.sampling_rate, arguments.local_steps, arguments.clip, arguments.learning_rate
+        )
+        local = local_terms(model, wishes, arguments.epsilon, delta, rounds, MAX_ATTEMPTS)
     plan = RunPlan(
         run=1,
         schema_hash=book.schema_hash,

@@ -12,7 +12,7 @@ from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.folder import Folder, write_atomically
-from fedrepay.simulations.plan_run import make_plan, planned_drops
+from fedrepay.simulations.plan_run import make_plan, model_of, planned_drops
 from fedrepay.simulations.screen import Screen
 
 T = TypeVar("T")
@@ -43,8 +43,7 @@ def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) 
 
 def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     """A table of rows with one outcome."""
-    from fedrepay.simulations.local_plan import model_of  # noqa: PLC0415 - each case loads its own
-    from fedrepay.simulations.measure import measure  # noqa: PLC0415
+    from fedrepay.simulations.measure import measure  # noqa: PLC0415 - each case loads its own
     from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
 
     model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read

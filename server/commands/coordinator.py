@@ -34,7 +34,8 @@ _FRONT = (
 _TRAIN = (
     "Start a run over the network, or carry an interrupted one on; its progress is shown until it is done.\n\n"
     "An unfinished run goes on whatever the options say. Ctrl-C leaves it where it is.\n\n"
-    "\b\nfedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --epsilon 1"
+    "\b\nfedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --epsilon 1\n"
+    "fedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --mode local --terms net.toml"
 )
 
 
@@ -126,14 +127,25 @@ def train(
         Path, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
     ],
     superlink: SuperLink = _ADDRESS,
-    epsilon: Annotated[float, typer.Option(help="ε of one customer for the whole release.")] = 1.0,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="ε of one customer for the whole release; default 1.", show_default=False),
+    ] = None,
     delta: Annotated[
         float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
     ] = None,
     colluders: Annotated[int | None, typer.Option(help="Default max(1, ⌈K/10⌉).", show_default=False)] = None,
     mode: Annotated[
-        str, typer.Option(help="distributed, or none (unprotected; members must allow it).")
+        str,
+        typer.Option(
+            help="distributed, local (a torch module, all noise at each member; with --terms), or none (unprotected; "
+            "members must allow it)."
+        ),
     ] = "distributed",
+    terms: Annotated[
+        Path | None,
+        typer.Option(help="Of --mode local: made by `fedrepay member local-terms`.", show_default=False),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Secure sums; default 5.", show_default=False)] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a member has for an answer.")] = 600.0,
 ) -> None:
@@ -145,9 +157,11 @@ def train(
     from fedrepay.server.planning import Wishes, next_run
     from fedrepay.server.training import train as carry
     from fedrepay.shared.schema import codebook
+    from fedrepay.shared.trust import local_run
 
     console = Console(stderr=True)
-    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout)
+    stated = None if terms is None else local_run.read(terms)
+    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout, stated)
     plan, resumed = next_run(folder, codebook.load(schema), members, wishes)
     console.print(f"Run {plan.run}{' goes on' if resumed else ''}.", highlight=False)
     try:

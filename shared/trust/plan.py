@@ -20,6 +20,8 @@ from fedrepay.shared.trust.wire import (
 
 LEARNERS = ("dp-newton", "dp-gd")
 NEWTON_MAX_DIMENSION = 512
+MAX_ATTEMPTS = 3
+"""Beside the sums planned, in a run, unless the operator says otherwise."""
 
 
 class RunPlan(Wire):
@@ -35,7 +37,7 @@ class RunPlan(Wire):
     delta: Annotated[float, Field(gt=0, lt=1)]
     colluders: Annotated[int, Field(ge=1)]
     rounds: Annotated[int, Field(ge=2, le=1000)]
-    max_attempts: Annotated[int, Field(ge=0, le=100)] = 3
+    max_attempts: Annotated[int, Field(ge=0, le=100)] = MAX_ATTEMPTS
     timeout: Annotated[float, Field(gt=0)] = 600.0
     local: LocalTerms | None = None
 

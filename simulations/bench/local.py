@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fedrepay.client.data.table import Table
 from fedrepay.client.learning import dp_sgd
 from fedrepay.client.learning.contribution import Rows, from_table, gram
+from fedrepay.client.learning.local_terms import Wishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.scoring import torch_score
 from fedrepay.shared.privacy.entropy import SeededEntropy
@@ -20,7 +21,6 @@ from fedrepay.shared.privacy.subsampled import count_mechanism, steps_mechanism
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.bench.accuracy import (
     ATTEMPTS,
     DELTA,
@@ -32,7 +32,6 @@ from fedrepay.simulations.bench.accuracy import (
     tables,
 )
 from fedrepay.simulations.bench.page import curve, table
-from fedrepay.simulations.local_plan import local_terms
 from fedrepay.simulations.measure import labels
 from fedrepay.simulations.split import split_members
 
@@ -71,7 +70,7 @@ def _members(book: CodeBook, train: Table, members: int, seed: int) -> tuple[Row
 def local(given: Split, model: TorchModel, epsilon: float, members: int) -> float:
     """AUC of one run in local mode with the defaults of ``simulate``."""
     book, rounds = given.part.book, default_rounds("dp-sgd")
-    terms = local_terms(Arguments(mode="local"), model, epsilon, DELTA, rounds, ATTEMPTS)
+    terms = local_terms(model, Wishes(), epsilon, DELTA, rounds, ATTEMPTS)
     learners = [
         dp_sgd.DPSGD(
             book,
@@ -146,9 +145,7 @@ def run() -> str:
     )
     levels = {"pooled, no privacy": float(np.mean(pooled))}
     name = curve("local", "AUC against ε, noise shared by the members or each member's own", pictured, levels)
-    terms = local_terms(
-        Arguments(mode="local"), models["logistic"], 1.0, DELTA, default_rounds("dp-sgd"), ATTEMPTS
-    )
+    terms = local_terms(models["logistic"], Wishes(), 1.0, DELTA, default_rounds("dp-sgd"), ATTEMPTS)
     intro = (
         f"UCI default of credit card clients, the first {len(SPLITS)} splits of the accuracy benchmark × 1 seed of noise, "
         f"δ = {DELTA:g}, rows dealt to members at random. Cells: mean AUC ± sd between splits (and the difference to "

@@ -20,14 +20,19 @@ import pytest
 import tomli_w
 
 from fedrepay.client import node_key
+from fedrepay.client.learning import local_terms
+from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.serving import setup
 from fedrepay.server import training
 from fedrepay.server.bundle import build
 from fedrepay.server.network import certificates, superlink
+from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import NetworkError
+from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.bundle import PROJECT
+from fedrepay.shared.trust.release import Release
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
@@ -72,7 +77,8 @@ def test_the_same_apps_on_flowers_own_engine(tmp_path_factory: pytest.TempPathFa
     folders = [Folder(base / name) for name in ("flower", "alone")]
     for folder in folders:
         folder.make({})
-    over_network = NetworkConsortium(folders[0], prepared.book, parties, plan)
+    held = registry.load("logistic", prepared.book.dimension)
+    over_network = NetworkConsortium(folders[0], prepared.book, parties, plan, model=held)
     assert over_network.limits().minimum_cohort == 3, "set explicitly: the default is 5"
     with over_network.started() as network:
         up = Up(over_network, network, Consortium(folders[1], prepared.book, parties, plan))
@@ -81,6 +87,7 @@ def test_the_same_apps_on_flowers_own_engine(tmp_path_factory: pytest.TempPathFa
         try:
             the_run_survives_its_server_app(up)
             the_opened_sums_are_the_same_bit_for_bit(up)
+            a_torch_module_is_trained_by_the_terms_that_a_member_states(up)
             strangers_are_refused(strangers)
         finally:
             for each in strangers.values():
@@ -161,6 +168,26 @@ def the_opened_sums_are_the_same_bit_for_bit(up: Up) -> None:
         assert here.release() is not None
     codes = {each.roster_code for each in (up.consortium, up.alone)}
     assert len(codes) == 2, "two rosters, with and without node keys"
+
+
+def a_torch_module_is_trained_by_the_terms_that_a_member_states(up: Up) -> None:
+    consortium, book = up.consortium, up.consortium.book
+    assert consortium.model is not None
+    stated = local_terms.local_run(
+        book, consortium.model, local_terms.Wishes(local_steps=1), consortium.plan.epsilon, None, ROUNDS
+    )
+    path = consortium.folder.path / "terms.toml"
+    local_run.write(stated, path)
+    wishes = Wishes(mode="local", terms=local_run.read(path))
+    plan, resumed = next_run(up.folder, book, 3, wishes)
+    assert (plan.run, plan.local, resumed) == (2, stated.local, False)
+    assert training.train(up.network.control, up.folder, 3).outcome == "completed"
+    for party in consortium.parties:
+        store = consortium.store(party.name)
+        number, body, _ = store.release() or (0, b"", b"")
+        assert (number, Release.decode(body).statement["mode"]) == (2, "local")
+        spent = [each for each in store.ledger() if each.run == 2 and each.status == "reserved"]
+        assert len(spent) == ROUNDS
 
 
 def only_the_fleet_is_behind_the_front(up: Up) -> None:

@@ -172,9 +172,9 @@ RUNNING = RunSeen("running", "", "", 0, 0)
 @pytest.fixture
 def planned(tmp_path: Path) -> CoordinatorStore:
     book = codebook.build(schema(column("a"), n_max=1000).encode())
-    plan, resumed = next_run(tmp_path, book, 3, Wishes(1.0, None, None, "distributed", None, 60.0))
+    plan, resumed = next_run(tmp_path, book, 3, Wishes())
     assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1e-5, False)
-    assert next_run(tmp_path, book, 9, Wishes(2.0, None, None, "none", None, 60.0)) == (plan, True)
+    assert next_run(tmp_path, book, 9, Wishes(2.0, mode="none")) == (plan, True)
     return CoordinatorStore(f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
 
 
@@ -229,11 +229,11 @@ def test_there_must_be_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
-        (Wishes(1.0, 0.01, None, "distributed", None, 60.0), "passes 1/"),
-        (Wishes(1.0, None, 2, "distributed", None, 60.0), "colluders = 2"),
-        (Wishes(1.0, None, None, "open", None, 60.0), "mode"),
-        (Wishes(1.0, None, None, "local", None, 60.0), "--mode local cannot be started over a network yet"),
-        (Wishes(-1.0, None, None, "distributed", None, 60.0), "epsilon"),
+        (Wishes(delta=0.01), "passes 1/"),
+        (Wishes(colluders=2), "colluders = 2"),
+        (Wishes(mode="open"), "mode"),
+        (Wishes(mode="local"), "--mode local needs --terms"),
+        (Wishes(-1.0), "epsilon"),
     ],
 )
 def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: Wishes, words: str) -> None:

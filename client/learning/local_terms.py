@@ -1,0 +1,99 @@
+"""The public constants of a run in local mode: what a module is trained with, and the noise that this needs.
+
+The defaults were chosen on validation parts (a fifth of the training rows) of the shipped data, never on test
+rows; ``docs/adr/0014-local-mode.md`` says how.
+"""
+
+from dataclasses import dataclass
+
+from fedrepay.client.learning.dp_sgd import grid
+from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.client.limits import largest_delta
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.subsampled import calibrate
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.local_run import LocalRun
+from fedrepay.shared.trust.plan import MAX_ATTEMPTS, default_rounds
+from fedrepay.shared.trust.wire import LocalTerms
+
+SAMPLING_RATE = 0.5
+LOCAL_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What suits one module: C, and the largest step between two sums, which local steps share."""
+
+    clip: float
+    learning_rate: float
+
+
+CHOICES = {"logistic": Choice(clip=1.0, learning_rate=20.0), "mlp": Choice(clip=1.0, learning_rate=20.0)}
+OTHERS = Choice(clip=1.0, learning_rate=1.0)
+"""For an institution's own module, where nothing is known of it."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What was asked for (:class:`LocalTerms`); None takes the default."""
+
+    sampling_rate: float | None = None
+    local_steps: int | None = None
+    clip: float | None = None
+    learning_rate: float | None = None
+
+
+def local_terms(
+    model: TorchModel, wishes: Wishes, epsilon: float, delta: float, rounds: int, max_attempts: int
+) -> LocalTerms:
+    """The constants asked for, defaults elsewhere, and the noise that they need.
+
+    Raises:
+        BudgetError: no noise keeps them within (ε, δ).
+    """
+    choice = CHOICES.get(model.name, OTHERS)
+    rate = wishes.sampling_rate or SAMPLING_RATE
+    steps = wishes.local_steps or LOCAL_STEPS
+    return LocalTerms(
+        model=model.name,
+        model_hash=model.hash,
+        parameters=model.parameters,
+        sampling_rate=rate,
+        local_steps=steps,
+        clip=wishes.clip or choice.clip,
+        learning_rate=wishes.learning_rate or choice.learning_rate / steps,
+        noise_multiplier=calibrate(epsilon, delta, rate, steps, rounds, max_attempts, model.parameters),
+    )
+
+
+def local_run(
+    book: CodeBook, model: TorchModel, wishes: Wishes, epsilon: float, delta: float | None, rounds: int | None
+) -> LocalRun:
+    """What a member states for the operator: the terms, and what they were made for.
+
+    Raises:
+        ArgumentError: several outcomes, a δ that every member would refuse, or more customers than the grid holds.
+        BudgetError: no noise keeps the run within (ε, δ).
+    """
+    if book.heads != 1:
+        raise ArgumentError(
+            f"The schema has {book.heads} outcomes; local mode takes one.", "Use another schema."
+        )
+    bound = largest_delta(book.schema.public)
+    delta = min(1e-5, bound) if delta is None else delta
+    if not 0 < delta <= bound:
+        raise ArgumentError(
+            f"--delta {delta:g} is outside 0 … 1/(10·n_max) = {bound:g}.",
+            "δ must stay below the chance of naming one customer.",
+        )
+    rounds = rounds or default_rounds("dp-sgd")
+    terms = local_terms(model, wishes, epsilon, delta, rounds, MAX_ATTEMPTS)
+    grid(terms.clip, terms.parameters, book.schema.public.n_max)
+    return LocalRun(
+        schema_hash=book.schema_hash,
+        epsilon=epsilon,
+        delta=delta,
+        rounds=rounds,
+        max_attempts=MAX_ATTEMPTS,
+        local=terms,
+    )
