@@ -8,18 +8,19 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedrepay.shared.errors import ArgumentError, StorageError
-from fedrepay.shared.trust.message import Wire
 from fedrepay.shared.trust.wire import Digest, LocalTerms
 
 _HEAD = "# A run in local mode, in public numbers: `fedrepay coordinator train --mode local --terms FILE` starts it.\n"
 _REMEDY = "`fedrepay member local-terms` makes such a file; do not change it by hand."
 
 
-class LocalRun(Wire):
+class LocalRun(BaseModel):
     """What the operator must know: the fields of :class:`RunPlan` that the noise was made for, and the module's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_hash: Digest
     epsilon: float
