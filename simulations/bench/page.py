@@ -172,7 +172,7 @@ def _field(path: str, name: str, separator: str = ":") -> str:
 
 
 def _commit() -> str:
-    """The commit that ran, and whether files were changed since."""
+    """The commit that ran, and whether files were changed since: others than this page and its pictures."""
     git = shutil.which("git")
     if git is None:
         return "unknown"
@@ -180,7 +180,8 @@ def _commit() -> str:
     def told(*words: str) -> str:
         return subprocess.run([git, *words], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
-    changed = [row for row in told("status", "--porcelain").splitlines() if "docs/benchmarks" not in row]
+    paths = (Path(row.split()[-1]) for row in told("status", "--porcelain").splitlines())
+    changed = [path for path in paths if path != PAGE and (path.parent, path.suffix) != (PAGE.parent, ".svg")]
     return (told("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 

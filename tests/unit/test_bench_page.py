@@ -1,6 +1,7 @@
 """The page of figures: sections are replaced, state how they were measured, and a failed one leaves what was there."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,27 @@ def test_facts_name_all_that_a_reader_needs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(page, "PEERS_PYTHON", Path(sys.executable))
     monkeypatch.setattr(page, "_PEERS", ("flwr", "torch"))
     assert re.search(r"peers: flwr 1.*, torch 2", page.facts("one", Section("", "", "", peers=True), 90))
+
+
+def test_the_commit_is_named_with_changes_unless_they_are_the_pages_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page and its pictures change while a long run writes them: that changes nothing of what is measured."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    named = ("docs/benchmarks.md", "docs/local.svg", "code.py")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
+    for path in named:
+        Path(path).write_text("first")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
+        subprocess.run([*git, *words], check=True)
+    clean = page._commit()
+    assert re.fullmatch("[0-9a-f]{7}", clean)
+    for path in named[:2]:
+        Path(path).write_text("second")
+    assert page._commit() == clean
+    Path("code.py").write_text("second")
+    assert page._commit() == f"{clean} with changes"
 
 
 def test_a_failed_section_keeps_what_the_page_had_and_the_others_go_on(
