@@ -1,0 +1,37 @@
+"""`--help` teaches: every command, argument and option says what it is, on the screen too."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+import typer
+
+from fedrepay.cli import app
+from support.command import fedrepay
+
+Path = tuple[str, ...]
+
+
+def commands(group: click.Group, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ROOT = typer.main.get_command(app)
+assert isinstance(ROOT, click.Group)
+ALL = list(commands(ROOT))
+
+
+@pytest.mark.parametrize(("path", "command"), ALL, ids=[" ".join(path) for path, _ in ALL])
+def test_a_command_shows_what_it_does_and_what_it_takes(path: Path, command: click.Command) -> None:
+    shown = fedrepay(*path, "--help")
+    assert shown.code == 0
+    assert command.help
+    said = " ".join(shown.out.replace("│", " ").split())
+    for each in command.params:
+        words = getattr(each, "help", None)
+        assert words, f"{each.name} says nothing of itself"
+        assert " ".join(words.split())[:40] in said, f"{each.name}'s words are not shown"
