@@ -200,7 +200,11 @@ def test_a_killed_run_resumes_in_its_epoch_and_repeats_no_completed_sum(shop: Sh
 
 def test_ctrl_c_says_how_to_go_on(shop: Shop, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
-    process = subprocess.Popen([*COMMAND, *simulate(shop, out)], stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs with `&`
+    try:
+        process = subprocess.Popen([*COMMAND, *simulate(shop, out)], stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     while process.poll() is None and not (out / "transcript" / "messages.jsonl").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
