@@ -45,6 +45,7 @@ def write(run: LocalRun, path: Path) -> None:
     except FileExistsError as error:
         raise ArgumentError(f"{path} exists already.", "Choose another --out.") from error
     except OSError as error:
+        path.unlink(missing_ok=True)  # half a file is none
         raise StorageError(
             f"{path} cannot be written: {error.strerror}.", "Free the disk, or choose another --out."
         ) from error

@@ -1,16 +1,12 @@
-"""The gate before a reserve and a member's limits: each bound just inside and just outside, without a consortium."""
+"""The gate before a reserve: each bound just inside and just outside, without a consortium."""
 
 import math
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import pytest
-
-from fedrepay.client import budget, limits
+from fedrepay.client import budget
 from fedrepay.client.limits import Limits
 from fedrepay.client.tables import LedgerEntry
-from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
+from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (
     Mechanism,
@@ -23,42 +19,16 @@ from fedrepay.shared.privacy.accounting import (
     target_mu,
 )
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS
-from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.shared.trust.wire import Attempt, LocalTerms, RoundConfig
+from fedrepay.shared.trust.wire import LocalTerms, RoundConfig
+from support.eight_members import CONFIG, HISTORY, changed
 from support.tiny_book import tiny_book
 
-ID = bytes(32)
-NAMES = tuple(f"m{i}" for i in range(8))
 NOW = 2e9
 BOOK = tiny_book()
 SUMS = ((Segment(45, 3000, 0.4),), (Segment(9, 1 << 20, 0.3),), (Segment(9, 1 << 20, 0.3),))
-HISTORY = (
-    Attempt(round=0, attempt=0, cohort=NAMES, completed=True),
-    Attempt(round=1, attempt=1, cohort=NAMES[:6], completed=False),
-)
-CONFIG = RoundConfig(
-    run=3,
-    epoch=ID,
-    roster_hash=ID,
-    round=1,
-    attempt=2,
-    cohort=NAMES[:7],
-    history=HISTORY,
-    schema_hash=ID,
-    mode="distributed",
-    learner="dp-newton",
-    dimension=9,
-    heads=1,
-    epsilon=1.0,
-    delta=1e-6,
-    colluders=2,
-    rounds=3,
-    max_attempts=3,
-    timeout=60.0,
-)
 LOCAL = LocalTerms(
     model="mlp",
-    model_hash=ID,
+    model_hash=bytes(32),
     parameters=40,
     sampling_rate=0.05,
     local_steps=2,
@@ -68,10 +38,6 @@ LOCAL = LocalTerms(
 )
 WIDE = Limits(epsilon_per_release=10.0, epsilon_per_year=10.0)
 QUIET = Mechanism(sensitivity=10, variance=7 * 1e6, cohort=7, colluders=0, size=9)
-
-
-def changed(config: RoundConfig = CONFIG, **fields: object) -> RoundConfig:
-    return config.model_copy(update=fields)
 
 
 def in_local_mode(**fields: object) -> RoundConfig:
@@ -259,130 +225,3 @@ def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
     assert gated(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""
     assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=1),), limits=just)
     assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=4),), limits=just)
-
-
-# --- limits ---
-
-
-def public(n_max: int = 1000, members_max: int = 20) -> Any:
-    return SimpleNamespace(n_max=n_max, members_max=members_max)
-
-
-def checked(config: RoundConfig, made: Limits, roster: int = 8, **of_schema: int) -> str:
-    try:
-        made.check(config, roster, public(**of_schema))
-    except Refusal as refused:
-        return f"{refused.code}: {refused.cause}"
-    return ""
-
-
-def test_limits_unless_a_member_sets_them() -> None:
-    assert Limits().model_dump() == {
-        "minimum_cohort": 5,
-        "epsilon_per_release": 1.0,
-        "epsilon_per_year": 4.0,
-        "delta_per_year": 1e-5,
-        "delta_per_release": 1e-5,
-        "max_attempts": 3,
-        "minimum_colluders": None,
-        "allow_unprotected": False,
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "good", "bad"),
-    [
-        ("minimum_cohort", [3], [2]),
-        ("epsilon_per_release", [1e-9, 1e9], [0.0, -1.0]),
-        ("epsilon_per_year", [1e-9, 1e9], [0.0, -1.0]),
-        ("delta_per_year", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
-        ("delta_per_release", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
-        ("max_attempts", [0], [-1]),
-        ("minimum_colluders", [1, None], [0]),
-    ],
-)
-def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
-    for value in good:
-        assert getattr(Limits.model_validate({name: value}), name) == value
-    for value in bad:
-        with pytest.raises(ValueError, match=name):
-            Limits.model_validate({name: value})
-    with pytest.raises(ValueError, match="extra"):
-        Limits.model_validate({"another": 1})
-    with pytest.raises(ValueError, match="frozen"):
-        Limits().max_attempts = 9
-
-
-@pytest.mark.parametrize(
-    ("config", "made", "cause"),
-    [
-        ({}, {}, ""),
-        ({"epsilon": 1.0}, {"epsilon_per_release": 0.999}, "epsilon = 1 passes"),
-        ({"delta": 1e-6}, {"delta_per_release": 9e-7}, "delta = 1e-06 passes"),
-        ({"delta": 1e-6}, {"delta_per_release": 1e-6}, ""),
-        ({"max_attempts": 3}, {"max_attempts": 2}, "max_attempts = 3 passes"),
-        ({"colluders": 2}, {"minimum_colluders": 3}, "colluders = 2 is below this member's 3"),
-        ({"colluders": 2}, {"minimum_colluders": 2}, ""),
-        ({"colluders": 1}, {}, ""),
-        ({"cohort": NAMES[:4]}, {}, "A cohort of 4 is below this member's 5"),
-        ({"cohort": NAMES[:5]}, {}, ""),
-        ({"cohort": NAMES[:6]}, {"minimum_cohort": 7}, "below this member's 7"),
-        ({"cohort": NAMES[:4], "colluders": 1}, {"minimum_cohort": 3}, "below this member's 5"),  # ⌊8/2⌋ + 1
-        ({"cohort": NAMES[:5], "colluders": 4}, {"minimum_cohort": 3}, "below this member's 6"),  # c + 2
-        ({"mode": "none", "epsilon": 99.0, "delta": 0.5}, {"allow_unprotected": True}, ""),
-        ({"mode": "none"}, {}, "adds no noise"),
-        ({"mode": "none", "max_attempts": 4}, {"allow_unprotected": True}, "max_attempts = 4"),
-        ({"mode": "none", "cohort": NAMES[:4]}, {"allow_unprotected": True}, "below this member's 5"),
-    ],
-)
-def test_a_round_past_a_limit_is_refused(config: dict[str, Any], made: dict[str, Any], cause: str) -> None:
-    found = checked(changed(**config), Limits(**made))
-    assert cause in found
-    assert found.startswith("limits: ") == bool(cause)
-
-
-def test_a_large_roster_asks_for_more_colluders() -> None:
-    many = tuple(f"m{i:03d}" for i in range(40))
-    config = changed(cohort=many, colluders=3)
-    assert default_colluders(40) == 4
-    assert "colluders = 3 is below this member's 4" in checked(config, Limits(), 40, members_max=40)
-    assert checked(changed(config, colluders=4), Limits(), 40, members_max=40) == ""
-    assert checked(config, Limits(minimum_colluders=3), 40, members_max=40) == ""
-
-
-def test_the_schema_bounds_members_and_delta() -> None:
-    assert checked(CONFIG, Limits(), members_max=8) == ""
-    assert "members = 8 passes" in checked(CONFIG, Limits(), members_max=7)
-    assert limits.largest_delta(cast("Any", public(n_max=1000))) == 1e-4
-    assert checked(CONFIG, Limits(), n_max=100_000) == ""  # 1/(10·n_max) is δ itself
-    assert "delta = 1e-06 passes" in checked(CONFIG, Limits(), n_max=100_001)
-
-
-def test_the_years_limit_is_the_last_that_passes() -> None:
-    Limits().check_year(4.0)
-    with pytest.raises(BudgetError, match="the limit is 4 at"):
-        Limits().check_year(math.nextafter(4.0, 5))
-
-
-@pytest.mark.parametrize(
-    ("text", "cause"),
-    [
-        ("minimum_cohort = 2", "minimum_cohort"),
-        ("minimum_cohort = 2\nmax_attempts = -1", "minimum_cohort = 2"),
-        ("other = 1", "other"),
-        ("=", "no TOML"),
-        (None, "cannot be read"),
-    ],
-)
-def test_a_file_of_limits_that_cannot_be_used_says_why(text: str | None, cause: str, tmp_path: Path) -> None:
-    path = tmp_path / "limits.toml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(ArgumentError, match=cause) as caught:
-        limits.load(path)
-    assert str(path) in caught.value.cause
-
-
-def test_a_file_of_limits_is_read(tmp_path: Path) -> None:
-    (tmp_path / "limits.toml").write_text("minimum_cohort = 7\nallow_unprotected = true\n# größer\n", "utf-8")
-    assert limits.load(tmp_path / "limits.toml") == Limits(minimum_cohort=7, allow_unprotected=True)

@@ -1,5 +1,7 @@
 """A run in local mode over a network: a member states its terms in a file, the operator starts the run with it."""
 
+import errno
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from fedrepay.client.learning.local_terms import Wishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run
@@ -98,6 +100,26 @@ def test_a_file_that_was_changed_is_refused_by_file_and_field(
     path.write_text("\n".join(lines))
     with pytest.raises(ArgumentError, match=f"terms.toml(:| is).*{words}|terms.toml {words}"):
         local_run.read(path)
+
+
+def test_a_full_disk_leaves_no_half_a_file(
+    run: LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def half(path: Path, *_mode: object, **_named: object) -> Full:
+        path.touch()
+        return Full()
+
+    path = tmp_path / "terms.toml"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", half)
+        with pytest.raises(StorageError, match=r"terms\.toml cannot be written: No space left"):
+            local_run.write(run, path)
+    assert not path.exists()
+    local_run.write(run, path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
