@@ -26,14 +26,14 @@ from fedrepay.shared.privacy.accounting import (
     target_mu,
 )
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS, CodeBook
-from fedrepay.shared.trust.plan import RunPlan
-from fedrepay.shared.trust.wire import Attempt, LocalTerms, RoundConfig
+from fedrepay.shared.trust.terms import LocalTerms, RunTerms
+from fedrepay.shared.trust.wire import Attempt, RoundConfig
 
 YEAR = 365 * 86400.0  # seconds
 Event = tuple[dict[str, Any], ...]
 
 
-def run_mu(config: RoundConfig, sums: tuple[tuple[Segment, ...], ...], roster_size: int) -> float:
+def run_mu(config: RunTerms, sums: tuple[tuple[Segment, ...], ...], roster_size: int) -> float:
     """The run's GDP budget μ: (ε, δ) less what all draws of all members could cost in distance."""
     return target_mu(config.epsilon, config.delta, most_draws(sums, roster_size, config.max_attempts))
 
@@ -60,13 +60,27 @@ def mechanisms(
     )
 
 
-def local_mechanisms(
-    terms: RunPlan | RoundConfig, local: LocalTerms, cohort: int
-) -> tuple[SampledSteps, SampledSteps]:
+def local_mechanisms(terms: RunTerms, local: LocalTerms, cohort: int) -> tuple[SampledSteps, SampledSteps]:
     """What a count and a round of steps cost in local mode."""
     count = subsampled.count_mechanism(terms.epsilon, terms.delta, cohort)
     return count, subsampled.steps_mechanism(
         local.noise_multiplier, local.sampling_rate, local.local_steps, cohort, local.parameters
+    )
+
+
+def whole_run(
+    terms: RunTerms, sums: tuple[tuple[Segment, ...], ...], roster_size: int
+) -> tuple[Charged, ...]:
+    """What a run is planned to cost with everybody there: lost attempts take no more μ², only more noise."""
+    if terms.mode == "none":
+        return ()
+    if terms.local is not None:
+        return planned(terms, terms.local, roster_size)
+    mu = run_mu(terms, sums, roster_size)
+    return tuple(
+        mechanism
+        for index in range(len(sums))
+        for mechanism in plan_attempt(mu, sums, range(index), index, roster_size, terms.colluders)
     )
 
 
@@ -89,7 +103,7 @@ def fits(book: CodeBook, mechanism: Charged) -> bool:
     return overflow_ok(mechanism.cohort, n_max, entry, mechanism.total_variance, PLAIN_MODULUS)
 
 
-def planned(terms: RunPlan | RoundConfig, local: LocalTerms, cohort: int) -> tuple[SampledSteps, ...]:
+def planned(terms: RunTerms, local: LocalTerms, cohort: int) -> tuple[SampledSteps, ...]:
     """The most that a run in local mode can be charged with."""
     count, steps = local_mechanisms(terms, local, cohort)
     return subsampled.whole_run(count, steps, terms.rounds, terms.max_attempts)
@@ -104,7 +118,7 @@ def gate(
     book: CodeBook,
     now: float,
 ) -> None:
-    """The last check before a reserve: width, room mod t, the run's (ε, δ), the year's budget.
+    """The last check before a reserve, as :func:`judge`.
 
     In local mode a run is judged as a whole at every attempt: all its steps, with every extra attempt, must stay
     within (ε, δ) and the year, and no more may be charged than was judged.
@@ -114,26 +128,48 @@ def gate(
     """
     if config.mode == "none":
         return
-    for mechanism in new:
-        check_width(mechanism)
-        if not fits(book, mechanism):
-            raise BudgetError(
-                "The noise of this attempt is so wide that the sum could pass t/2.",
-                "Ask for a larger ε or fewer retries; start a new run.",
-            )
-    charged = spent_in_run + new
     if config.local is not None:
         whole = planned(config, config.local, len(config.cohort))
-        if not Counter(map(_cost, charged)) <= Counter(map(_cost, whole)):
+        if not Counter(map(_cost, spent_in_run + new)) <= Counter(map(_cost, whole)):
             raise BudgetError(
                 "This attempt is not among those the run has noise for.", "The run is spent; start a new one."
             )
-        charged = new = whole
+        _check_noise(new, book)
+        spent_in_run, new = (), whole
         ledger = tuple(entry for entry in ledger if entry.run != config.run)
-    epsilon = composed_epsilon(charged, config.delta)
-    if epsilon > config.epsilon:
+    judge(config, spent_in_run, new, ledger, limits, book, now)
+
+
+def judge(
+    terms: RunTerms,
+    spent_in_run: tuple[Charged, ...],
+    new: tuple[Charged, ...],
+    ledger: tuple[LedgerEntry, ...],
+    limits: Limits,
+    book: CodeBook,
+    now: float,
+) -> None:
+    """Width, room mod t, the run's (ε, δ), the year's budget.
+
+    Args:
+        terms: of the run.
+        spent_in_run: charged in the run already; part of ``ledger``.
+        new: what is to be charged, or what a whole run would be.
+        ledger: all entries.
+        limits: the member's.
+        book: schema and code book.
+        now: seconds since 1970.
+
+    Raises:
+        BudgetError: a share is too narrow, the noise too wide, or a bound would be passed.
+    """
+    if terms.mode == "none":
+        return
+    _check_noise(new, book)
+    epsilon = composed_epsilon(spent_in_run + new, terms.delta)
+    if epsilon > terms.epsilon:
         raise BudgetError(
-            f"This attempt would bring the run's ε to {epsilon:.6g}, above {config.epsilon:g}.",
+            f"This would bring the run's ε to {epsilon:.6g}, above {terms.epsilon:g}.",
             "The run's own budget is spent; start a new run.",
         )
     year = tuple(
@@ -143,6 +179,16 @@ def gate(
         for facts in entry.event
     )
     limits.check_year(composed_epsilon(year + new, limits.delta_per_year))
+
+
+def _check_noise(new: tuple[Charged, ...], book: CodeBook) -> None:
+    for mechanism in new:
+        check_width(mechanism)
+        if not fits(book, mechanism):
+            raise BudgetError(
+                "The noise of this attempt is so wide that the sum could pass t/2.",
+                "Ask for a larger ε or fewer retries; start a new run.",
+            )
 
 
 def _cost(charged: Charged) -> tuple[float, float, int]:

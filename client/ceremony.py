@@ -1,19 +1,24 @@
 """The ceremony's shell at a member: reads the store, asks ``epoch``, and says what to remember.
 
-Each step gives its answer and the facts to be stored with it, in one transaction, before it is sent.
+Each step gives its answer and the facts to be stored with it, in one transaction, before it is sent. A step is
+answered once an epoch: the same bytes get the same answer, any other ask is refused (protocol.md, *Epochs*, 3), since
+whatever is computed twice in one state may put one key, or one mask, to two uses.
 """
 
-from fedrepay.client import epoch
+from fedrepay.client import enrolment, epoch
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.client.store import MemberStore
-from fedrepay.shared.errors import Refusal
+from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.handshake import Acceptances, ContextClosing, EpochStart
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Acceptances, ContextClosing, EpochStart
+from fedrepay.shared.trust.wire import Offer
 
 Answer = tuple[bytes, dict[str, bytes]]
+STEPS = ("introduce", "seed", "context", "confirm")
+"""After the hello; each is answered once an epoch."""
 
 
 class Ceremony:
@@ -32,59 +37,79 @@ class Ceremony:
         """The epoch under way."""
         stored = self._store.fact("epoch")
         if stored is None:
-            raise Refusal("epoch", "This member is in no epoch.")
+            raise Refusal(Code.EPOCH, "This member is in no epoch.")
         return EpochState.decode(stored)
 
-    def hello(self, shared: bytes, _own: bytes) -> Answer:
-        """Answer a call for an epoch with fresh keys."""
-        signed = Signed.decode(shared)
-        start = EpochStart.decode(signed.body)
-        run = start.run
-        last = int.from_bytes(self._store.fact("run") or b"\x00", "big")
-        if run <= last:
-            raise Refusal("monotone", f"Run {run} is not above run {last}.")
-        begun = self._store.fact("epoch")
-        if begun is not None and EpochState.decode(begun).run == run:
-            raise Refusal("monotone", f"Another call for run {run} was answered already.")
-        known, code = self._store.fact("roster"), self._store.fact("approved_code")
-        if known is not None:
-            roster = Roster.decode(known)
-            if start.coordinator != roster.coordinator and code == roster.code().encode():
-                raise Refusal(
-                    "roster",
-                    "The call for an epoch is not by the coordinator of this member's roster.",
-                    "If the coordinator's key has changed, compare the new words and approve them first.",
-                )
-        state, answer = epoch.hello(self._identity, signed, self._entropy)
-        return answer.encode(), {"epoch": state.encode(), "blocked": b""}
+    def answer(self, kind: str, shared: bytes, own: bytes) -> Answer:
+        """One step of :data:`STEPS`; a part of the message that the step does not use must be empty."""
+        if (kind != "confirm" and bool(own) == (kind != "context")) or (kind == "context" and shared):
+            raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+        if self._store.fact(f"reply:{kind}"):
+            raise Refusal(Code.MONOTONE, self._second(kind, shared))
+        if kind == "introduce":
+            return self._introduce(shared)
+        if kind == "seed":
+            return self._seed(shared)
+        return self._context(own) if kind == "context" else self._confirm(shared, own)
 
-    def introduce(self, shared: bytes, _own: bytes) -> Answer:
-        """Accept the roster, or refuse an unknown one."""
-        code = (self._store.fact("approved_code") or b"").decode()
-        state, answer = epoch.introduce(
-            self._identity, self.state(), shared, code, self._store.fact("roster")
-        )
+    def _second(self, kind: str, shared: bytes) -> str:
+        """Why a second, different ask is refused; where its bytes convict somebody, who."""
+        if kind == "introduce":
+            try:
+                return epoch.two_introductions(self.state().epoch(), Epoch.decode(shared))
+            except ProtocolError:
+                return "This member has accepted another introduction of this epoch."
+        return f"This member has answered another {kind!r} of this epoch."
+
+    def hello(self, shared: bytes) -> Answer:
+        """Answer a call for an epoch with fresh keys, if its terms are those that this member said yes to."""
+        signed, roster = Signed.decode(shared), enrolment.current(self._store)
+        start = signed.verified(roster.coordinator, EpochStart)
+        last = newest_run(self._store)
+        if start.run <= last:
+            raise Refusal(Code.MONOTONE, f"Run {start.run} is not above run {last}.")
+        if start.roster != roster.hash():
+            raise Refusal(
+                Code.ROSTER,
+                "The call for an epoch is for another roster than the one this member takes part in.",
+            )
+        agreed = self._store.fact("offer")
+        offer = None if agreed is None else Offer.decode(Signed.decode(agreed).body)
+        if offer is None or (offer.run, offer.roster, offer.terms.terms_hash(), offer.terms.colluders) != (
+            start.run,
+            start.roster,
+            start.terms,
+            start.colluders,
+        ):
+            raise Refusal(Code.EPOCH, "This member has not said yes to the terms of this run.")
+        state, answer = epoch.hello(self._identity, signed, start, self._entropy)
+        forget = dict.fromkeys((f"reply:{kind}" for kind in STEPS), b"")
+        return answer.encode(), {"epoch": state.encode(), "blocked": b"", "last_start": shared, **forget}
+
+    def _introduce(self, shared: bytes) -> Answer:
+        roster = enrolment.current(self._store)
+        state, answer = epoch.introduce(self._identity, self.state(), shared, roster)
         return answer.encode(), {"epoch": state.encode()}
 
-    def seed(self, shared: bytes, _own: bytes) -> Answer:
-        """A seeder's contribution, sealed to every member."""
+    def _seed(self, shared: bytes) -> Answer:
         state = self.state()
-        accepted = Acceptances.decode_once(shared).signed
-        epoch.check_acceptances(state.epoch(), accepted, self._store.fact("roster"))
+        epoch.check_acceptances(state.epoch(), Acceptances.decode_once(shared).signed)
         return epoch.envelopes(self._identity, state).encode(), {}
 
-    def context(self, _shared: bytes, own: bytes) -> Answer:
-        """The maker's encryption context and test vector."""
+    def _context(self, own: bytes) -> Answer:
         state = self.state()
         seed = epoch.group_seed(self._identity, state, own)
         return epoch.offer_context(self._identity, state, seed).encode(), {}
 
-    def confirm(self, shared: bytes, own: bytes) -> Answer:
-        """Open the context, check its test vector, confirm."""
+    def _confirm(self, shared: bytes, own: bytes) -> Answer:
         state, message = self.state(), ContextClosing.decode_once(shared)
-        last = self._store.fact("roster")
-        epoch.check_acceptances(state.epoch(), message.acceptances, last)
+        epoch.check_acceptances(state.epoch(), message.acceptances)
         seed = epoch.group_seed(self._identity, state, own)
         state, answer = epoch.confirm(self._identity, state, seed, message.offer)
-        facts = {"roster": state.epoch().roster.encode(), "run": state.run.to_bytes(8, "big")}
-        return answer.encode(), {"epoch": state.encode(), **facts}
+        return answer.encode(), {"epoch": state.encode()}
+
+
+def newest_run(store: MemberStore) -> int:
+    """Number of the newest run whose call for an epoch this member has answered; 0 before the first."""
+    stored = store.fact("last_start")
+    return 0 if stored is None else EpochStart.decode(Signed.decode(stored).body).run

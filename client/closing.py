@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.ceremony import STEPS
 from fedrepay.client.identity import Identity
 from fedrepay.client.learning import monotone
 from fedrepay.client.session import Session
@@ -17,15 +18,7 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Votes
 
-EPOCH_REPLIES = (
-    "reply:hello",
-    "reply:introduce",
-    "reply:seed",
-    "reply:context",
-    "reply:confirm",
-    "reply:write",
-    "reply:close",
-)
+EPOCH_REPLIES = tuple(f"reply:{kind}" for kind in ("hello", *STEPS, "write", "close"))
 
 
 def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
@@ -48,7 +41,7 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
             epsilon=config.epsilon,
             delta=config.delta,
             colluders=config.colluders,
-            cohort=len(session.epoch.roster.names),
+            cohort=len(session.epoch.present),
             unit="customer" if customers else "row",
             seeded=not private,
         ),
@@ -80,6 +73,8 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         "parameters": config.heads * config.dimension if config.local is None else config.local.parameters,
         **local,
         "members": len(session.epoch.roster.names),
+        "present": len(session.epoch.present),
+        "simulated": config.simulated,
         "cohorts": [list(each.cohort) for each in config.history if each.completed],
         "rounds": sum(each.completed for each in config.history),
         "attempts": len(config.history),
@@ -93,9 +88,11 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
 def seal(made: bytes, number: int, epoch: Epoch, entropy: Entropy) -> bytes:
     """Seal release bytes to every member: one random key, wrapped by HPKE to each long-term key."""
     key = entropy.draw(32)
-    info = _info(number, epoch)
-    wrapped = tuple((e.name, keys.hpke_seal(e.sealing, key, info)) for e in epoch.roster.members)
-    return SealedRelease(number=number, payload=keys.seal_once(key, made, info), wrapped=wrapped).encode()
+    wrapped = tuple(
+        (e.name, keys.hpke_seal(e.sealing, key, _info(number, epoch, e.name))) for e in epoch.roster.members
+    )
+    payload = keys.seal_once(key, made, _info(number, epoch))
+    return SealedRelease(number=number, payload=payload, wrapped=wrapped).encode()
 
 
 def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
@@ -109,14 +106,15 @@ def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
         wrapped = dict(message.wrapped).get(identity.name)
         if wrapped is None:
             raise Refusal("release", "The release is not sealed to this member.")
-        info = _info(message.number, epoch)
-        return keys.open_once(keys.hpke_open(identity.sealing, wrapped, info), message.payload, info)
+        key = keys.hpke_open(identity.sealing, wrapped, _info(message.number, epoch, identity.name))
+        return keys.open_once(key, message.payload, _info(message.number, epoch))
     except ProtocolError as error:
         raise Refusal("release", f"The sealed release cannot be opened: {error.cause}") from error
 
 
-def _info(number: int, epoch: Epoch) -> bytes:
-    return keys.digest(b"release", number.to_bytes(8, "big"), epoch.id)
+def _info(number: int, epoch: Epoch, recipient: str = "") -> bytes:
+    """What a seal is for; with the recipient's name, a copied sealing key opens nothing of another's."""
+    return keys.digest(b"release", number.to_bytes(8, "big"), epoch.id, recipient.encode())
 
 
 def check(made: Release, offered: bytes) -> None:
@@ -136,10 +134,10 @@ def vote(identity: Identity, number: int, made: bytes) -> Signed:
 
 
 def check_votes(candidate: bytes, epoch: Epoch, votes: Votes) -> None:
-    """More than half of the roster signed exactly these bytes."""
+    """A quorum of the roster signed exactly these bytes."""
     if votes.run != epoch.run:
         raise Refusal("release", "The votes belong to another run.")
     try:
-        release.check_votes(candidate, epoch.run, epoch.roster, votes.signed)
+        release.check_votes(candidate, epoch.run, epoch.roster, epoch.colluders, votes.signed)
     except (ReleaseError, ProtocolError) as error:
         raise Refusal("release", error.cause) from error

@@ -1,21 +1,21 @@
 """The guard: what a member checks before it opens a sum or contributes. Pure.
 
 Order (protocol.md, *One round*): size → signature → epoch and roster → monotone → headers → tag →
-limits → ledger. Believes no number it was sent. Refusal codes, closed: ``size epoch roster seed
-context monotone rollback headers tag canary snapshot schema model limits budget history lost-attempt
-release``.
+limits → ledger. Believes no number it was sent. Refusal codes are :class:`~fedrepay.shared.errors.Code`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.errors import Refusal
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.message import Signed, canonical
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import is_over, run_sizes
-from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.roster import quorum
+from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import Header, RoundConfig, Sum
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
@@ -31,6 +31,11 @@ class Held:
     parameters: int
 
 
+def held(model: TorchModel | None) -> Held | None:
+    """What the guard needs to know of a module."""
+    return None if model is None else Held(model.name, model.hash, model.parameters)
+
+
 @dataclass(frozen=True)
 class View:
     """What the member's store says, as far as the guard needs it."""
@@ -38,9 +43,7 @@ class View:
     name: str
     epoch: Epoch
     context_id: bytes
-    schema_hash: bytes
-    dimension: int
-    heads: int
+    book: CodeBook
     counter: int  # last attempt this member reserved in the run; −1 before the first
     charged: frozenset[tuple[int, int]]  # (round, attempt) the ledger holds for the run
     ledger: frozenset[bytes]  # every head the ledger has had
@@ -48,7 +51,6 @@ class View:
     opened: tuple[tuple[int, bytes], ...]  # (attempt, config digest) per round, from round 0
     opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
     opened_mac: bytes
-    terms: bytes | None  # what the run's constants were when this member first reserved in it
     model: Held | None = None  # the torch module this member's own configuration names
 
 
@@ -71,44 +73,30 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
         raise Refusal("epoch", "The round belongs to another run, epoch or roster.")
     if config.colluders != view.epoch.colluders:
         raise Refusal("epoch", "The round names another number of colluders than the epoch.")
-    if view.terms not in (None, terms(config)):
-        raise Refusal("epoch", "The run's constants are not the ones it began with.")
+    if config.terms_hash() != view.epoch.terms:
+        raise Refusal("epoch", "The run's terms are not those that this member said yes to.")
     _check_cohort(view, config.cohort)
-    held = (view.schema_hash, view.dimension, view.heads)
-    if (config.schema_hash, config.dimension, config.heads) != held:
-        raise Refusal("schema", "The run uses another schema or code book than this member holds.")
-    _check_model(view, config)
+    check_terms(config, view.book, view.model)
     _check_history(view, config)
     return config
 
 
-def terms(config: RoundConfig) -> bytes:
-    """What must not change in a run (32 bytes): a changed ε, δ or number of sums would pass the budget."""
-    return keys.digest(
-        canonical(
-            {
-                "mode": config.mode,
-                "learner": config.learner,
-                "epsilon": config.epsilon,
-                "delta": config.delta,
-                "rounds": config.rounds,
-                "max_attempts": config.max_attempts,
-                "local": None if config.local is None else config.local.model_dump(),
-            }
-        )
-    )
+def check_terms(terms: RunTerms, book: CodeBook, model: Held | None) -> None:
+    """The schema, and in local mode the module, are the ones this member's own configuration names; nothing is imported.
 
-
-def _check_model(view: View, config: RoundConfig) -> None:
-    """In local mode the run's module is the one this member's own configuration names; nothing is imported."""
-    if config.local is None:
+    Raises:
+        Refusal: code ``schema`` or ``model``.
+    """
+    if (terms.schema_hash, terms.dimension, terms.heads) != (book.schema_hash, book.dimension, book.heads):
+        raise Refusal("schema", "The run uses another schema or code book than this member holds.")
+    if terms.local is None:
         return
-    asked = Held(config.local.model, config.local.model_hash, config.local.parameters)
-    if view.model is None:
+    asked = Held(terms.local.model, terms.local.model_hash, terms.local.parameters)
+    if model is None:
         raise Refusal("model", "The run trains a torch module, and this member is configured with none.")
-    if asked.name != view.model.name:
+    if asked.name != model.name:
         raise Refusal("model", "The run trains another torch module than this member is configured with.")
-    if asked != view.model:
+    if asked != model:
         raise Refusal(
             "model",
             "The run's torch module has other parameters or initial values than this member's.",
@@ -118,10 +106,10 @@ def _check_model(view: View, config: RoundConfig) -> None:
 
 def _check_cohort(view: View, cohort: tuple[str, ...]) -> None:
     roster = view.epoch.roster
-    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(roster.names):
-        raise Refusal("roster", "The cohort is not a sorted subset of the roster.")
-    if len(cohort) < minimum_cohort(len(roster.names), view.epoch.colluders):
-        raise Refusal("roster", f"A cohort of {len(cohort)} is below the minimum of this roster.")
+    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(view.epoch.present):
+        raise Refusal("roster", "The cohort is not a sorted part of those who are present in the epoch.")
+    if len(cohort) < quorum(len(roster.names), view.epoch.colluders):
+        raise Refusal("roster", f"A cohort of {len(cohort)} is below the quorum of this roster.")
 
 
 def _check_history(view: View, config: RoundConfig) -> None:
@@ -197,8 +185,8 @@ def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> R
         raise Refusal("headers", "The sum's configuration is another attempt's.")
     if made.history != config.history[:attempt]:
         raise Refusal("headers", "The sum's configuration tells another history of the run.")
-    if terms(made) != terms(config):
-        raise Refusal("headers", "The sum was made under other constants of the run.")
+    if made.terms_hash() != config.terms_hash():
+        raise Refusal("headers", "The sum was made under other terms of the run.")
     if any(r == round_ and a > attempt for a, (r, _, _) in view.submitted.items()):
         raise Refusal("monotone", "This member submitted to a later attempt of that round.")
     _check_headers(view, made, completed, chunks)
@@ -212,12 +200,20 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
     totals = [0] * chunks
     for name, signed in zip(made.cohort, completed.headers, strict=True):
         header = signed.verified(view.epoch.roster.entry(name).signing, Header)
-        facts = (header.run, header.epoch, header.round, header.attempt, header.name, header.config)
-        if facts != (made.run, made.epoch, made.round, made.attempt, name, wanted):
+        facts = (header.run, header.epoch, header.round, header.attempt, header.name)
+        if facts != (made.run, made.epoch, made.round, made.attempt, name):
             raise Refusal("headers", f"The header of {name} belongs to another attempt.")
+        if header.config != wanted:
+            raise Refusal(
+                "headers",
+                f"The header of {name} names another configuration of this attempt: if the coordinator signed that "
+                "one too, the coordinator is at fault, else the member.",
+            )
         if header.context_id != view.context_id or header.opened != view.opened_mac:
-            raise Refusal("headers", f"{name} holds another context or opened other sums than this member.")
-        if len(header.tags) != chunks:
+            raise Refusal(
+                "headers", f"{name} holds another context, or has opened other sums, than this member."
+            )
+        if len(header.tags) != chunks or len(header.chunks) != chunks:
             raise Refusal("headers", f"The header of {name} has the wrong number of tags.")
         totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]
         if name == view.name:
@@ -235,6 +231,6 @@ def is_closing(config: RoundConfig) -> bool:
     return is_over(config.rounds, config.mode, config.round, lost)
 
 
-def sizes(config: RoundConfig) -> tuple[int, ...]:
+def sizes(config: RunTerms) -> tuple[int, ...]:
     """Values in each sum of the run."""
     return run_sizes(config)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tenseal as ts
 import tenseal.sealapi  # registers SEAL's own types, which _parameters reads
 
-from fedrepay.shared.errors import ProtocolError, Refusal
+from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
 from fedrepay.shared.secure_sum.packing import GAM, Packing
@@ -200,20 +200,25 @@ def verify_sum(
         (chunks, 8192) coefficients, to be decrypted.
 
     Raises:
-        Refusal: code ``tag``, whatever is wrong: the answer must not tell more.
+        Refusal: code ``tag``, whatever is wrong: the answer tells which ciphertext, and not more.
     """
-    refusal = Refusal(
-        "tag",
-        "The summed ciphertexts are not the sum of the cohort's uploads.",
-        "The epoch ends at this member: start a new one, and ask the operator why the sum was changed.",
-    )
     try:
         chunks = coefficients(payload, len(tags))
     except ProtocolError as error:
-        raise refusal from error
+        raise _changed(0) from error
     if not tags or not tag.verify(seed, context, members, chunks, tags):
-        raise refusal
+        raise _changed(tag.first_misfit(seed, context, members, chunks, tags))
     return chunks
+
+
+def _changed(chunk: int) -> Refusal:
+    """The refusal, its proof the ciphertext that failed: the coordinator asks everybody for that one again."""
+    return Refusal(
+        Code.TAG,
+        "The summed ciphertexts are not the sum of the cohort's uploads.",
+        "The epoch ends at this member; the members' verdicts say whose upload does not fit.",
+        chunk.to_bytes(4, "big"),
+    )
 
 
 def open_sum(
@@ -251,8 +256,9 @@ def open_sum(
     expected = [tag.canary_sum(seed, context, i, members, group.t) for i in range(len(slots))]
     if slots[:, -1].tolist() != expected:
         raise Refusal(
-            "canary",
-            "The sum decrypts to wrong numbers: encryption noise is exhausted or a mask was wrong.",
-            "The epoch ends at this member: start a new one with a smaller cohort.",
+            Code.CANARY,
+            "The sum decrypts to wrong numbers: a mask was wrong under a right tag, or encryption noise is exhausted. "
+            "Nobody can tell whose.",
+            "The epoch ends at this member: leave out half of the members in turn, or revoke.",
         )
     return packing.unpack(slots, len(members), n_values)

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
 from fedrepay.shared.schema.columns import Public
-from fedrepay.shared.trust.roster import default_colluders, minimum_cohort
+from fedrepay.shared.trust.roster import default_colluders, quorum
+from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import RoundConfig
 
 
@@ -25,14 +26,19 @@ class Limits(BaseModel):
     max_attempts: Annotated[int, Field(ge=0)] = 3
     minimum_colluders: Annotated[int, Field(ge=1)] | None = None  # None: max(1, ⌈K/10⌉) of the roster
     allow_unprotected: bool = False
+    allow_simulated: bool = False  # made-up members and people: never beside real debtors
 
-    def check(self, config: RoundConfig, roster_size: int, public: Public) -> None:
-        """Refuse a round these limits, or the schema's public bounds, do not allow.
+    def check_terms(self, terms: RunTerms, roster_size: int, public: Public) -> None:
+        """Refuse terms these limits, or the schema's public bounds, do not allow.
 
         Raises:
             Refusal: code ``limits``, with the limit and the value.
         """
-        if config.mode == "none":
+        if terms.simulated and not self.allow_simulated:
+            raise Refusal(
+                "limits", "The run is marked as a simulation and this member's limits do not allow that."
+            )
+        if terms.mode == "none":
             if not self.allow_unprotected:
                 raise Refusal(
                     "limits",
@@ -40,14 +46,27 @@ class Limits(BaseModel):
                     "Set allow_unprotected = true only for data that needs no protection.",
                 )
         else:
-            _at_most("epsilon", config.epsilon, self.epsilon_per_release)
-            _at_most("delta", config.delta, min(self.delta_per_release, largest_delta(public)))
+            _at_most("epsilon", terms.epsilon, self.epsilon_per_release)
+            _at_most("delta", terms.delta, min(self.delta_per_release, largest_delta(public)))
             least = self.minimum_colluders or default_colluders(roster_size)
-            if config.colluders < least:
-                raise Refusal("limits", f"colluders = {config.colluders} is below this member's {least}.")
-        _at_most("max_attempts", config.max_attempts, self.max_attempts)
+            if terms.colluders < least:
+                raise Refusal("limits", f"colluders = {terms.colluders} is below this member's {least}.")
+        _at_most("max_attempts", terms.max_attempts, self.max_attempts)
         _at_most("members", roster_size, public.members_max)
-        needed = max(self.minimum_cohort, minimum_cohort(roster_size, config.colluders))
+        if roster_size < self.minimum_cohort:
+            raise Refusal(
+                "limits",
+                f"A roster of {roster_size} is below this member's minimum_cohort = {self.minimum_cohort}.",
+            )
+
+    def check(self, config: RoundConfig, roster_size: int, public: Public) -> None:
+        """Refuse a round these limits, or the schema's public bounds, do not allow.
+
+        Raises:
+            Refusal: code ``limits``, with the limit and the value.
+        """
+        self.check_terms(config, roster_size, public)
+        needed = max(self.minimum_cohort, quorum(roster_size, config.colluders))
         if len(config.cohort) < needed:
             raise Refusal("limits", f"A cohort of {len(config.cohort)} is below this member's {needed}.")
 

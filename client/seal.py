@@ -21,7 +21,8 @@ class AttemptKeys:
 
     group: GroupContext
     seed: bytes
-    context: bytes  # run, round, attempt, cohort hash
+    context: bytes  # run, round, attempt, config hash: of tags, pads and canaries
+    masked: bytes  # the same and the HMAC of the sums opened so far: of masks
     name: str
     key_hash: bytes
     pair_secrets: Mapping[bytes, bytes]  # peers' key hash → X25519 secret; the attempt's cohort only
@@ -57,7 +58,7 @@ def seal(
     slots = packing.pack(values)
     for chunk in range(len(slots)):
         slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, packing.t)
-    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.context, packing.t)
+    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.masked, packing.t)
     chunks = keys.group.encrypt(masked)
     tags = tag.tags(keys.seed, keys.context, chunks, keys.name)
     return chunks.astype("<u8").tobytes(), tuple(tags)

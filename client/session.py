@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client import budget, epoch, guard
+from fedrepay.client import blame, budget, epoch, guard, terms
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext, open_sum, verify_sum
-from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.seal import AttemptKeys
@@ -25,13 +24,13 @@ from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.accounting import Charged
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.masking import attempt_context
+from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust import keys, plan
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.remembered import Remembered
-from fedrepay.shared.trust.wire import Attempt, RoundConfig, Sum
+from fedrepay.shared.trust.wire import Attempt, Evidence, RoundConfig, Sum
 
 T = TypeVar("T")
 _SHARED = ("introduction", "context_public", "context_secret")  # large, and held by what is made of them
@@ -64,7 +63,6 @@ class Session:
         self._model = model
         self._group = GroupContext.from_secret(state.context_secret)
         self._learner: Learner | None = None
-        self._terms = b""  # the constants the learner was made with
         self._states: list[State] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}
         self._seen: dict[str, Any] = {}  # what the store said, at its "version"
@@ -101,9 +99,7 @@ class Session:
             name=self._name,
             epoch=self.epoch,
             context_id=self.context_id,
-            schema_hash=self.book.schema_hash,
-            dimension=self.book.dimension,
-            heads=self.book.heads,
+            book=self.book,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
             charged=frozenset((e.round, e.attempt) for e in self._store.ledger() if e.run == run),
             ledger=self._store.ledger_heads(),
@@ -114,13 +110,8 @@ class Session:
             opened=tuple((o.attempt, o.config) for o in done),
             opening=(begun[0].attempt, begun[0].sum) if begun else None,
             opened_mac=self.opened_mac(),
-            terms=self._store.fact(f"terms:{run}"),
-            model=self._held(),
+            model=guard.held(self._model),
         )
-
-    def _held(self) -> guard.Held | None:
-        model = self._model
-        return None if model is None else guard.Held(model.name, model.hash, model.parameters)
 
     def counter_bytes(self, attempt: int) -> bytes:
         """The monotone counter as stored: it belongs to this epoch."""
@@ -147,26 +138,15 @@ class Session:
     # --- budget ---
 
     def learner(self, config: RoundConfig) -> Learner:
-        """The run's learner on this member's code book; constants refused before never train."""
-        terms = guard.terms(config)
-        if self._learner is None or self._terms != terms:
-            self._learner, self._terms = self._make_learner(config), terms
-            self._states = []
-            sizes = tuple(sum(s.size for s in segments) for segments in self._learner.segments())
-            if sizes != guard.sizes(config):
-                raise Refusal("schema", "The learner's sums and the run's differ in size.")
+        """The run's learner on this member's code book; its terms never change in an epoch (``guard.check_config``)."""
+        if self._learner is None:
+            members = len(self.epoch.roster.names)
+            self._learner = terms.learner(config, self.book, members, self._model, self._entropy)
         return self._learner
 
     def layout(self) -> list[list[Any]]:
         """Names and shapes of the module's trained parameters, as the release carries them."""
         return [] if self._model is None else [[name, list(shape)] for name, shape in self._model.layout]
-
-    def _make_learner(self, config: RoundConfig) -> Learner:
-        if config.local is None:
-            return make_learner(config.learner, self.book, config.rounds)
-        if self._model is None:
-            raise Refusal("model", "The run trains a torch module, and this member is configured with none.")
-        return dp_sgd.make(self.book, config, len(self.epoch.roster.names), self._model, self._entropy)
 
     def mechanisms(self, config: RoundConfig, attempt: Attempt | RoundConfig) -> tuple[Charged, ...]:
         """What one attempt of the run costs."""
@@ -196,7 +176,7 @@ class Session:
         values_count = guard.sizes(config)[completed.round]
         packing = self.packing(config, completed.round)
         made = guard.check_sum(view, config, completed, chunk_count(values_count, packing.fields))
-        context = self._context(made)
+        context = self.context(made)
         sum_digest = keys.digest(completed.payload)
         if view.opening not in (None, (made.attempt, sum_digest)):
             raise Refusal("monotone", f"Another sum of round {made.round} was being opened.")
@@ -218,6 +198,10 @@ class Session:
         )
         self._store.store_opened(self.epoch.run, made.round, values.astype("<i8").tobytes())
         self._observe("open", perf_counter() - begun)
+
+    def judge(self, evidence: Evidence) -> tuple[str, ...]:
+        """Whose ciphertexts of a failed sum do not fit their tags: :func:`fedrepay.client.blame.suspects`."""
+        return blame.suspects(self.epoch, self._state.seed, self.context_id, self.context, evidence)
 
     def sums(self) -> tuple[npt.NDArray[np.int64], ...]:
         """The opened integer sums, from round 0."""
@@ -248,7 +232,7 @@ class Session:
     ) -> State:
         """One step; members of one process that opened the same sums share its result."""
         opened = tuple(keys.digest(each.tobytes()) for each in sums)
-        asked = (self.epoch.id, self.book.schema_hash, guard.terms(config), listed, opened)
+        asked = (self.epoch.id, self.book.schema_hash, config.terms_hash(), listed, opened)
         index = len(sums) - 1
         return _stepped.get(
             asked,
@@ -258,8 +242,14 @@ class Session:
 
     # --- sealing ---
 
-    def _context(self, config: RoundConfig) -> bytes:
+    def context(self, config: RoundConfig) -> bytes:
+        """What tags, pads and canaries of an attempt are bound to."""
         return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
+
+    def _masked(self, config: RoundConfig) -> bytes:
+        """What masks of an attempt are bound to: also to the sums this member has opened."""
+        hashed = keys.digest(config.encode())
+        return mask_context(config.run, config.round, config.attempt, hashed, self.opened_mac())
 
     def attempt_keys(self, config: RoundConfig) -> AttemptKeys:
         """Keys for sealing one contribution to this attempt's cohort."""
@@ -272,7 +262,9 @@ class Session:
                     self._pairs[hashed] = keys.shared_secret(key, peer.mask)
                 pairs[hashed] = self._pairs[hashed]
         mine = self.epoch.key_hashes[self._name]
-        return AttemptKeys(self._group, self._state.seed, self._context(config), self._name, mine, pairs)
+        return AttemptKeys(
+            self._group, self._state.seed, self.context(config), self._masked(config), self._name, mine, pairs
+        )
 
 
 _stepped: Remembered[State] = Remembered(32 << 20)

@@ -1,35 +1,51 @@
 """The Flower ServerApp: carries the coordinator's asks to members and their answers back.
 
 A Flower run is only a vehicle: the fedrepay run lives in the coordinator's database, so a new
-Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``, and ``members``, how many
-nodes must be there (0: whoever is).
+Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``; ``members``, how many nodes are
+waited for (0: whoever is there); ``without``, names left out of the run's epoch; ``new-roster``.
 """
 
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import http_grid
 
 from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.state import Ask, Event
-from fedrepay.server.store import CoordinatorStore, load_key
-from fedrepay.shared.errors import CohortError, ProtocolError, StorageError
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.trust.message import Signed
 
-Answer = tuple[str, Reply | None, str]
-"""(target, its answer or None, the reason there is none)."""
-Exchange = Callable[[Coordinator, Ask, float], Iterator[Answer]]
+Answer = tuple[str, Signed | None, str]
+"""(target, its signed answer or None, the reason there is none)."""
+
+
+class Machine(Protocol):
+    """What asks, and takes answers in: a roster's making, or a run."""
+
+    def ask(self) -> Ask | None: ...  # noqa: D102
+    def node(self, target: str) -> str: ...  # noqa: D102
+    def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str) -> list[Event]: ...  # noqa: D102
+    def finish(self, ask: Ask) -> list[Event]: ...  # noqa: D102
+
+
+Exchange = Callable[[Machine, Ask, float], Iterator[Answer]]
 """Sends an ask and gives each answer as it comes, within so many seconds."""
 RECORD = "fedrepay"
 POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
+WAIT = 60.0  # seconds for members that are not there yet: a run needs a quorum of them only
+ENROLMENT_SECONDS = 120.0  # for an answer while a roster is made
 ALONE = 90.0  # seconds to wait for another ServerApp to end; Flower gives one that died up after 60
 log = logging.getLogger(__name__)
 app = ServerApp()
@@ -38,12 +54,19 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Carry the newest run of the coordinator's store to its end."""
-    folder = Path(str(context.run_config["coordinator-folder"]))
-    members = context.run_config.get("members", 0)
+    config = context.run_config
+    folder = Path(str(config["coordinator-folder"]))
+    members = config.get("members", 0)
     _pull_soon()
     with alone(folder, ALONE):
-        durable = bool(context.run_config.get("coordinator-durable", True))
-        serve(grid, folder, members if isinstance(members, int) else 0, durable=durable)
+        serve(
+            grid,
+            folder,
+            members if isinstance(members, int) else 0,
+            durable=bool(config.get("coordinator-durable", True)),
+            without=frozenset(str(config.get("without", "")).split()),
+            again=bool(config.get("new-roster", False)),
+        )
 
 
 def _pull_soon() -> None:
@@ -80,75 +103,127 @@ def alone(folder: Path, seconds: float) -> Iterator[None]:
         yield
 
 
-def serve(grid: Grid, folder: Path, members: int = 0, *, durable: bool = True) -> None:
+def serve(
+    grid: Grid,
+    folder: Path,
+    members: int = 0,
+    *,
+    durable: bool = True,
+    without: frozenset[str] = frozenset(),
+    again: bool = False,
+) -> None:
     """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
 
     Args:
         grid: the wire.
         folder: the coordinator's.
-        members: how many nodes an epoch begins with; 0 takes whoever is there.
+        members: how many nodes are waited for; 0 takes whoever is there.
         durable: False in simulations, as in :class:`CoordinatorStore`.
+        without: members left out of the run's epoch; absence is no revocation.
+        again: make a new roster of the nodes that are there.
     """
     store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}", durable=durable)
     plan = store.plan()
     begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
     nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)
-    carry(store, load_key(folder), nodes, partial(_exchange, grid))
+    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again)
 
 
-def _nodes(grid: Grid, members: int, timeout: float) -> tuple[str, ...]:
-    """The nodes that are there, waited for until they are ``members``."""
-    deadline, pause = time.monotonic() + timeout, POLL_FIRST
+def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:
+    """The nodes that are there; waited for until they are ``members``, or so long."""
+    deadline, pause = time.monotonic() + min(timeout, WAIT), POLL_FIRST
     while True:
-        nodes = tuple(str(node) for node in sorted(grid.get_node_ids()))
-        if not members or len(nodes) == members:
-            return nodes
-        if len(nodes) > members or time.monotonic() >= deadline:
-            raise CohortError(
-                f"{len(nodes)} nodes are online where {members} members were expected.",
-                "Start the missing members' nodes, or stop those that are no members; the same command goes on.",
-            )
+        nodes = tuple(Node(str(n.node_id), n.name, _der(n.public_key)) for n in grid.get_nodes())
+        if len(nodes) >= members or time.monotonic() >= deadline:
+            return tuple(sorted(nodes, key=lambda node: int(node.id)))
         time.sleep(pause)
         pause = min(POLL_LAST, pause * 1.5)
 
 
+def _der(public: bytes) -> bytes:
+    """A node's public key as a member's entry has it."""
+    if not public:
+        return b""
+    return load_pem_public_key(public).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def carry(
-    store: CoordinatorStore, key: Ed25519PrivateKey, nodes: tuple[str, ...], exchange: Exchange
+    store: CoordinatorStore,
+    key: Ed25519PrivateKey,
+    nodes: Sequence[Node],
+    exchange: Exchange,
+    *,
+    without: Collection[str] = (),
+    again: bool = False,
 ) -> None:
-    """Restore the run from its events and go on until it is done.
+    """Make a roster where there is none, then restore the newest run from its events and go on until it is done.
+
+    Args:
+        store: the coordinator's.
+        key: its signing key.
+        nodes: who is there.
+        exchange: the wire.
+        without: members left out of the run's epoch.
+        again: make a new roster of these nodes, for people to approve.
 
     Raises:
-        ProtocolError: there is no run to carry, or a member ended the epoch.
-        CohortError: too few members are left.
+        ProtocolError: there is no run to carry, or its epoch has ended.
+        WordsError: people have not approved the roster's words yet.
+        CohortError: too few members are there.
+        TermsError: a member says no to the terms.
     """
-    plan = store.plan()
-    if plan is None:
-        raise ProtocolError("The coordinator's store holds no run.", "Start one first.")
-    coordinator = Coordinator(plan, key, nodes)
-    for event in store.events(plan.run):
-        coordinator.state.apply(event)
+    enrolment = Enrolment(key, nodes, wanted=again, released=store.released())
+    for event in store.events(ROSTERS):
+        enrolment.state.apply(event)
+    _go(store, ROSTERS, enrolment, enrolment.state.apply, exchange, ENROLMENT_SECONDS)
+    rosters = enrolment.state
+    assert rosters.roster is not None  # noqa: S101 - it goes on to the end or raises
+    online = {node.id for node in nodes}
+    seats = {n: node for n, node in rosters.seats.items() if node in online and n not in without}
+    while True:
+        plan = store.plan()
+        if plan is None:
+            raise ProtocolError("The coordinator's store holds no run.", "Start one first.")
+        coordinator = Coordinator(plan, key, rosters.roster, seats)
+        for event in store.events(plan.run):
+            coordinator.state.apply(event)
+        _go(store, plan.run, coordinator, coordinator.state.apply, exchange, plan.timeout)
+        if coordinator.state.floor < plan.run:
+            return
+        store.begin(plan.model_copy(update={"run": coordinator.state.floor + 1}))
+
+
+def _go(
+    store: CoordinatorStore,
+    run: int,
+    machine: Machine,
+    apply: Callable[[Event], None],
+    exchange: Exchange,
+    timeout: float,
+) -> None:
+    """Ask, store what comes back before acting on it, until the machine has nothing more to ask."""
 
     def take(events: list[Event]) -> None:
-        store.append(plan.run, events)
+        store.append(run, events)
         for event in events:
             log.info("%s %s", event.kind, event.name)
-            coordinator.state.apply(event)
+            apply(event)
 
-    while (ask := coordinator.ask()) is not None:
+    while (ask := machine.ask()) is not None:
         waiting = set(ask.parts)
-        for name, reply, reason in exchange(coordinator, ask, plan.timeout):
+        for name, answer, reason in exchange(machine, ask, timeout):
             if name in waiting:  # one answer each: a second upload would be added twice, and end the epoch
                 waiting.remove(name)
-                take(coordinator.receive(ask, name, reply, reason))
-        take(coordinator.finish(ask))
+                take(machine.receive(ask, name, answer, reason))
+        take(machine.finish(ask))
 
 
-def _exchange(grid: Grid, coordinator: Coordinator, ask: Ask, timeout: float) -> Iterator[Answer]:
-    """Send an ask and give each answer as it comes: (name, reply or None, reason)."""
+def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
+    """Send an ask and give each answer as it comes: (target, signed reply or None, reason)."""
     messages = [
         Message(
             RecordDict({RECORD: ConfigRecord({"kind": ask.kind, "shared": shared, "own": own})}),
-            dst_node_id=int(coordinator.node(name)),
+            dst_node_id=int(machine.node(name)),
             message_type="query",
             ttl=timeout,
         )
@@ -169,7 +244,7 @@ def _exchange(grid: Grid, coordinator: Coordinator, ask: Ask, timeout: float) ->
         yield name, None, f"no answer within {timeout:.0f} s"
 
 
-def _parse(message: Message) -> tuple[Reply | None, str]:
+def _parse(message: Message) -> tuple[Signed | None, str]:
     if message.has_error():
         return None, str(message.error.reason or f"Flower error {message.error.code}")
     record = message.content.config_records.get(RECORD)
@@ -177,6 +252,6 @@ def _parse(message: Message) -> tuple[Reply | None, str]:
     if not isinstance(body, bytes):
         return None, "an answer without a body"
     try:
-        return Reply.decode(body), ""
+        return Signed.decode(body), ""
     except ProtocolError as error:
         return None, error.cause

@@ -6,17 +6,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedrepay.server.state import State
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
-from fedrepay.shared.trust.plan import RunPlan, default_learner, default_rounds
+from fedrepay.shared.trust.plan import default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders
+from fedrepay.shared.trust.terms import RunPlan
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say."""
+    """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say.
+
+    ``again`` starts another run after one that is over, which costs every customer its ε anew.
+    """
 
     epsilon: float | None = None
     delta: float | None = None
@@ -25,10 +30,11 @@ class Wishes:
     rounds: int | None = None
     timeout: float = 600.0
     terms: LocalRun | None = None
+    again: bool = False
 
 
 def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tuple[RunPlan, bool]:
-    """Record a new run, unless the newest one is not done.
+    """Record a new run, unless the newest one is not over.
 
     Returns:
         the plan to carry, and whether it had begun before.
@@ -38,8 +44,17 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
     """
     store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
     last = store.plan()
-    if last is not None and not any(event.kind == "done" for event in store.events(last.run)):
-        return last, True
+    if last is not None:
+        state = State()
+        for event in store.events(last.run):
+            state.apply(event)
+        if not state.over:
+            return last, True
+        if (state.done or state.attempts) and not wishes.again:
+            raise ArgumentError(
+                f"Run {last.run} is {'done' if state.done else 'abandoned'}. Another run costs every customer its ε again.",
+                "Say --new-run if that is meant; `fedrepay member budget` tells a member what its year has left.",
+            )
     terms = wishes.terms
     facts = _of_options(book, wishes) if terms is None else _of_terms(book, wishes, terms)
     colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import RoundConfig, Sum, Written
 
@@ -38,17 +39,33 @@ class State:
     """Everything the events have said."""
 
     answers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    declined: dict[str, str] = field(default_factory=dict)  # name → why it says no to the terms
+    floor: int = 0  # highest run that a call for an epoch of ours, shown by a member, proves
+    introduction: Introduction | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
     sums: dict[int, Sum] = field(default_factory=dict)
     headers: dict[str, Signed] = field(default_factory=dict)  # newest signed header of a member
     known: dict[str, int] = field(default_factory=dict)  # first sum a member may lack
     away: dict[str, str] = field(default_factory=dict)  # name → reason
+    failed: tuple[int, int] | None = None  # attempt and ciphertext of a sum that a member says was changed
+    disputes: set[str] = field(default_factory=set)  # who said so, of any sum
+    complaints: dict[str, str] = field(
+        default_factory=dict
+    )  # who refuses a sum for another reason, and which
+    verdicts: dict[str, Signed] = field(default_factory=dict)  # on the sum under dispute
+    ended: str = ""  # why this epoch cannot go on; the run is to be abandoned
+    abandoned: bool = False
     closing: Signed | None = None
     written: Written | None = None
     votes: dict[str, Signed] = field(default_factory=dict)
     bad_writers: set[str] = field(default_factory=set)  # members refused what they wrote
     stored: set[str] = field(default_factory=set)
     done: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of this run can go on: it is done, abandoned, or was never agreed on."""
+        return self.done or self.abandoned or bool(self.declined)
 
     def sums_from(self, first: int) -> tuple[Sum, ...]:
         """The completed sums from that round on."""
@@ -84,6 +101,25 @@ class State:
         elif kind == "header":
             self.headers[name] = Signed.decode(body)
             self.known[name] = self.attempts[-1].config.round
+        elif kind == "declined":
+            self.declined[name] = body.decode()
+        elif kind == "floor":
+            self.floor = max(self.floor, int(body))
+        elif kind == "introduction":
+            self.introduction = Introduction.decode(body)
+        elif kind == "failed":
+            self.failed, self.verdicts = (int(body.split()[0]), int(body.split()[1])), {}
+            self.disputes.add(name)
+        elif kind == "complaint":
+            self.complaints[name] = body.decode()
+        elif kind == "verdict":
+            self.verdicts[name] = Signed.decode(body)
+        elif kind == "dismissed":
+            self.failed = None
+        elif kind == "ended":
+            self.ended = body.decode()
+        elif kind == "abandoned":
+            self.abandoned = True
         elif kind in ("away", "retry"):
             if kind == "away":
                 self.away[name] = body.decode()

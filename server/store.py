@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.state import Event
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.wire import ReleaseVote, Written
 
 _meta = sa.MetaData()
 _runs = sa.Table(
@@ -31,9 +32,14 @@ _events = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+ROSTERS = 0
+"""In the place of a run's number: the events by which rosters came about."""
 _EVENTS = (
-    *("answer:hello", "answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
+    *("call", "joining", "number", "before", "proposal", "revealed", "approval", "roster", "certified"),
+    *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
+    *("answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
+    *("failed", "verdict", "dismissed", "complaint", "ended", "abandoned"),
     *("closing", "written", "unwritten", "vote", "stored", "done"),
 )
 WRITES = ("create", "begin", *(f"append {kind}" for kind in _EVENTS))
@@ -95,6 +101,17 @@ class CoordinatorStore:
             row = connection.execute(sa.select(_runs.c.plan).order_by(_runs.c.run.desc()).limit(1)).fetchone()
         return None if row is None else RunPlan.decode(bytes(row[0]))
 
+    def released(self) -> tuple[int, bytes]:
+        """Number and hash of the last release; (0, zeros) before the first."""
+        with self._guarded() as connection:
+            done = connection.execute(
+                sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
+            ).scalar()
+        if done is None:
+            return 0, bytes(32)
+        votes = [event.body for event in self.events(done) if event.kind == "written"]
+        return int(done), ReleaseVote.decode(Written.decode(votes[-1]).vote.body).release
+
     def append(self, run: int, events: list[Event]) -> None:
         """Store events in order, in one transaction, before they are acted on."""
         if not events:
@@ -102,9 +119,20 @@ class CoordinatorStore:
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
         self._write(f"append {events[-1].kind}", lambda c: c.execute(sa.insert(_events), rows))
 
-    def events(self, run: int, after: int = 0) -> list[Event]:
-        """The events of a run in order, without the first ``after`` of them."""
-        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq).offset(after)
+    def last(self) -> int:
+        """Number of the newest event of all; 0 before the first."""
+        with self._guarded() as connection:
+            return int(connection.execute(sa.select(sa.func.max(_events.c.seq))).scalar() or 0)
+
+    def since(self, seq: int) -> list[tuple[int, Event]]:
+        """All events after number ``seq``, of rosters and runs, with their numbers."""
+        query = sa.select(_events).where(_events.c.seq > seq).order_by(_events.c.seq)
+        with self._guarded() as connection:
+            return [(r.seq, Event(r.kind, r.name, bytes(r.body))) for r in connection.execute(query)]
+
+    def events(self, run: int) -> list[Event]:
+        """The events of a run in order."""
+        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq)
         with self._guarded() as connection:
             return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
 

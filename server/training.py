@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from fedrepay.server import bundle
+from fedrepay.server.enrolment import Enrolled
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.state import Event
-from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError
+from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, TermsError, WordsError
 
 POLL = 0.3  # seconds
 LOOKS = 400  # two minutes for a SuperExec to take the run
@@ -34,31 +35,34 @@ def train(
     members: int,
     observe: Callable[[Event], None] = lambda _event: None,
     sleep: Callable[[float], None] = time.sleep,
+    **options: str | int,
 ) -> RunSeen:
     """Carry the newest run of the coordinator's store to its end over the network.
 
     Args:
         control: the SuperLink.
         folder: the coordinator's, on this machine.
-        members: how many nodes must be there.
-        observe: told of every event of the run, those of earlier starts excepted.
+        members: how many nodes are waited for.
+        observe: told of every event, those of earlier starts excepted.
         sleep: between two looks.
+        options: more of the run's configuration (``shared.trust.bundle``).
 
     Raises:
         ArgumentError: there is no run to carry.
         NetworkError: no SuperExec takes the Flower run.
-        ProtocolError: the ServerApp failed, with its own words; the run resumes.
+        WordsError: people have not approved the roster's words yet.
+        TermsError: a member says no to the terms.
+        ProtocolError: the ServerApp stopped, with its own words; the run resumes, unless they say otherwise.
     """
     store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
-    plan = store.plan()
-    if plan is None:
+    if store.plan() is None:
         raise ArgumentError("The coordinator's store holds no run.", "Plan one first.")
     for number, seen in control.runs().items():
         if seen.status != FINISHED:
             control.stop(number)
-    before = store.events(plan.run)
-    shown, done = len(before), any(event.kind == "done" for event in before)
-    number = control.start(bundle.build(), {"coordinator-folder": str(folder.resolve()), "members": members})
+    shown = store.last()
+    config: dict[str, str | int] = {"coordinator-folder": str(folder.resolve()), "members": members}
+    number = control.start(bundle.build(), config | options)
     looks = 0
     while True:
         seen = control.runs(number)[number]
@@ -69,17 +73,33 @@ def train(
                 f"No ServerApp has started for the Flower run {number}.",
                 "Is flower-superexec running? Its log says why it ended; then the same command goes on.",
             )
-        fresh = store.events(plan.run, shown)
-        for event in fresh:
+        for seq, event in store.since(shown):
             observe(event)
-            done = done or event.kind == "done"
-        shown += len(fresh)
+            shown = seq
         if seen.status == FINISHED:
             break
         sleep(POLL)
-    if not done:
-        raise ProtocolError(
-            f"The Flower run {number} ended ({seen.outcome}): {seen.details or 'no reason given'}",
-            "Nothing done so far is lost: the same command goes on.",
-        )
+    _check_end(store, number, seen)
     return seen
+
+
+def _check_end(store: CoordinatorStore, number: int, seen: RunSeen) -> None:
+    """Why the Flower run ended, if the fedrepay run is not done."""
+    plan = store.plan()
+    kinds = {event.kind for event in store.events(plan.run)} if plan is not None else set()
+    if "done" in kinds:
+        return
+    rosters = Enrolled()
+    for event in store.events(ROSTERS):
+        rosters.apply(event)
+    said = seen.details or "no reason given"
+    if rosters.call is not None and rosters.joinings and len(rosters.revealed) == len(rosters.joinings):
+        raise WordsError(
+            said, "People compare the words by telephone and approve them; then the same command goes on."
+        )
+    if "declined" in kinds:
+        raise TermsError(said, "Nothing was spent. Train again with terms that all accept.")
+    raise ProtocolError(
+        f"The Flower run {number} ended ({seen.outcome}): {said}",
+        "Nothing done so far is lost: the same command goes on, unless the text above names another.",
+    )

@@ -1,8 +1,7 @@
 """What the coordinator checks before it adds a byte: signature first, then sizes, then parsing."""
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
-from fedrepay.shared.trust import keys
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, RoundConfig, Upload
@@ -35,6 +34,6 @@ def check_upload(
             f"not {chunks * CHUNK_BYTES} and {chunks}.",
             "It is not added.",
         )
-    if keys.digest(upload.payload) != header.payload:
+    if hashes(upload.payload) != header.chunks:
         raise ProtocolError(f"The ciphertexts of {name} are not the ones it signed.", "They are not added.")
     return header

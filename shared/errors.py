@@ -13,13 +13,17 @@ FedrepayError                     exit
 │   └── Refusal                     6   the guard said no; carries a closed code
 ├── BudgetError                     7   the ledger or a limit says stop
 ├── CohortError                     8   too few members are left
+│   └── WordsError                  8   people have not approved the roster's words yet
 ├── ReleaseError                    9   a release that must not be used
 ├── NetworkError                   10   another party, or its port, is not there
-└── AttackError                    11   a defence did not hold, or an attack's control failed
+├── AttackError                    11   a defence did not hold, or an attack's control failed
+├── SweepError                     12   some runs of a sweep failed
+└── TermsError                     13   a member says no to a run's terms
 
 Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each exit code.
 """
 
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -89,12 +93,55 @@ class ProtocolError(FedrepayError):
     exit_code = 6
 
 
-class Refusal(ProtocolError):
-    """The member's guard refuses; ``code`` is one of a closed set (``client/guard.py``)."""
+class Code(StrEnum):
+    """Why a member refuses: a closed set. docs/refusals.md says of each who may be at fault and what to do."""
 
-    def __init__(self, code: str, cause: str, remedy: str = "Ask the operator for the run's log.") -> None:
+    SIZE = "size"
+    EPOCH = "epoch"
+    ROSTER = "roster"
+    NUMBER = "number"
+    VOID = "void"
+    RUN = "run"
+    SEED = "seed"
+    CONTEXT = "context"
+    MONOTONE = "monotone"
+    ROLLBACK = "rollback"
+    HEADERS = "headers"
+    TAG = "tag"
+    CANARY = "canary"
+    SNAPSHOT = "snapshot"
+    SCHEMA = "schema"
+    MODEL = "model"
+    LIMITS = "limits"
+    BUDGET = "budget"
+    HISTORY = "history"
+    LOST_ATTEMPT = "lost-attempt"
+    RELEASE = "release"
+    MESSAGE = "message"
+    STORE = "store"
+    INTERNAL = "internal"
+
+
+class Refusal(ProtocolError):
+    """The member's guard refuses.
+
+    Args:
+        code: one of the closed set.
+        cause: what is wrong, for the operator too: it names no path, row or other run.
+        remedy: what to do.
+        proof: bytes that go with the refusal and prove it, where something can.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        cause: str,
+        remedy: str = "Ask the operator for the run's log.",
+        proof: bytes = b"",
+    ) -> None:
         super().__init__(cause, remedy)
-        self.code = code
+        self.code = Code(code)
+        self.proof = proof
 
 
 class BudgetError(FedrepayError):
@@ -104,9 +151,13 @@ class BudgetError(FedrepayError):
 
 
 class CohortError(FedrepayError):
-    """Fewer members are left than the minimum cohort."""
+    """Fewer members are left than the quorum."""
 
     exit_code = 8
+
+
+class WordsError(CohortError):
+    """People at the members have not approved the roster's twelve words yet."""
 
 
 class ReleaseError(FedrepayError):
@@ -125,6 +176,12 @@ class AttackError(FedrepayError):
     """An attack got more than its defence promises, or nothing even without the defence."""
 
     exit_code = 11
+
+
+class TermsError(FedrepayError):
+    """A member says no to the run's terms; nothing was reserved, committed or noised."""
+
+    exit_code = 13
 
 
 class SweepError(FedrepayError):

@@ -1,12 +1,12 @@
 """A whole consortium in one process: plays the people, and lets the real apps do the rest.
 
-The driver makes the members' keys, computes the roster code from its own list and hands it to each
-member, as the telephone would. Nothing else passes between parties outside the Grid.
+The driver makes the members' keys, and has people compare the roster's words that each member shows, as the telephone
+would. Nothing else passes between parties outside the Grid.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,11 +23,11 @@ from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.server.app import app as server_app
 from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.shared.errors import WordsError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import Exchange, InProcessGrid
@@ -82,12 +82,10 @@ class Consortium:
         """
         names = [party.name for party in self.parties]
         identities = {name: self._identity(name) for name in names}
-        coordinator = load_key(self.folder.coordinator)
+        load_key(self.folder.coordinator)
         store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
         if store.plan() is None:
             store.begin(self.plan)
-        own_list = [identity.entry() for identity in identities.values()]
-        self.roster_code = Roster.of(own_list, keys.public_bytes(coordinator)).code()
         members = _Members(self, identities)
         transcript = Transcript(self.folder.transcript, dict(enumerate(names, start=2)))
 
@@ -96,9 +94,8 @@ class Consortium:
             self.observe(names[exchange.node - 2], exchange)
 
         addresses = [f"local:{name}" for name in names]
-        grid = InProcessGrid(client_app, addresses, observe)
+        grid = InProcessGrid(client_app, names, addresses, observe)
         for name, address in zip(names, addresses, strict=True):
-            members.get(name).approve_roster(self.roster_code)
             relay.register(address, members.door(name))
         context = Context(
             run_id=1,
@@ -108,10 +105,15 @@ class Consortium:
             run_config={"coordinator-folder": str(self.folder.coordinator), "coordinator-durable": False},
         )
         try:
-            self.serve(grid, context)
+            try:
+                self.serve(grid, context)
+            except WordsError:
+                compare({name: self.store(name) for name in names})
+                self.serve(grid, context)
         finally:
             for address in addresses:
                 relay.unregister(address)
+        self.roster_code = code_of(self.store(names[0]))
 
     def _identity(self, name: str) -> Identity:
         folder = self.folder.members / name
@@ -135,6 +137,7 @@ class Consortium:
             delta_per_release=plan.delta,
             max_attempts=plan.max_attempts,
             allow_unprotected=plan.mode == "none",
+            allow_simulated=True,
         )
 
     def traffic(self) -> dict[str, float]:
@@ -144,6 +147,25 @@ class Consortium:
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Collect how long the members' stages took."""
         self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+
+def compare(stores: Mapping[str, MemberStore]) -> None:
+    """People at the members tell each other the words they are shown, and approve them if all are the same.
+
+    Raises:
+        WordsError: they differ, or somebody is shown none: the roster is not everybody's.
+    """
+    shown = {name: store.fact("shown") or b"" for name, store in stores.items()}
+    if len({*shown.values()}) != 1 or b"" in shown.values():
+        raise WordsError("The members are shown different words.", "Somebody else is in somebody's roster.")
+    for name, store in stores.items():
+        store.remember(approved_code=shown[name])
+
+
+def code_of(store: MemberStore) -> str:
+    """The twelve words of the roster that a member takes part in."""
+    stored = store.fact("roster")
+    return "" if stored is None else Roster.decode(stored).code()
 
 
 class _Members:

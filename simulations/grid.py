@@ -12,6 +12,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -39,14 +40,20 @@ class InProcessGrid(Grid):
 
     Args:
         client_app: Flower's ClientApp object.
-        addresses: the member address of each node, in node order.
+        names: under which the nodes are registered, in node order.
+        addresses: the member address of each.
         observe: told of every exchange.
     """
 
     def __init__(
-        self, client_app: ClientApp, addresses: Sequence[str], observe: Callable[[Exchange], None]
+        self,
+        client_app: ClientApp,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        observe: Callable[[Exchange], None],
     ) -> None:
         self._app = client_app
+        self._names = dict(enumerate(names, start=2))
         self._observe = observe
         self._run = Run.create_empty(1)
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
@@ -86,6 +93,10 @@ class InProcessGrid(Grid):
     def get_node_ids(self) -> Iterable[int]:
         """All nodes; a simulated node is always connected."""
         return list(self._contexts)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """All nodes, with the names under which they are registered."""
+        return [NodeInfo(node_id=number, name=name) for number, name in self._names.items()]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Queue messages; nothing runs yet."""

@@ -15,9 +15,9 @@ from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.plan import MAX_ATTEMPTS, RunPlan, default_learner, default_rounds
-from fedrepay.shared.trust.roster import check_size, default_colluders, minimum_cohort
-from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.shared.trust.plan import default_learner, default_rounds
+from fedrepay.shared.trust.roster import check_size, default_colluders, quorum
+from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms, RunPlan
 from fedrepay.simulations.arguments import Arguments, RunArguments
 from fedrepay.simulations.consortium import Party
 
@@ -105,6 +105,7 @@ def make_plan(
         colluders=_colluders(arguments, members),
         rounds=rounds,
         max_attempts=MAX_ATTEMPTS,
+        simulated=True,
         local=local,
     )
     _check_noise(plan, book, members)
@@ -163,12 +164,12 @@ def planned_drops(arguments: RunArguments, names: Sequence[str], plan: RunPlan) 
                 f"--drop {name}@{round_}: there is no such member or round.",
                 f"Members are {names[0]} … {names[-1]}; rounds are 0 … {plan.rounds - 1}.",
             )
-    least = minimum_cohort(len(names), plan.colluders)
+    least = quorum(len(names), plan.colluders)
     for round_ in {round_ for _, round_ in drops}:
         left = len(names) - sum(each == round_ for _, each in drops)
         if left < least:
             raise ArgumentError(
-                f"--drop leaves {left} members in round {round_}; the minimum cohort is {least}.",
+                f"--drop leaves {left} members in round {round_}; the quorum is {least}.",
                 "Drop fewer, or simulate more members: a retry needs 4 or more.",
             )
     return drops

@@ -17,7 +17,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.trust.plan import run_chunks, run_sizes
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import minimum_cohort
+from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations.arguments import RunArguments
 from fedrepay.simulations.attacks import subtract
@@ -73,7 +73,7 @@ def run_figures(
         "attempts_void": release.card["attempts"] - len(release.sums),
         "members": members,
         "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
-        "minimum_cohort": minimum_cohort(members, plan.colluders),
+        "minimum_cohort": quorum(members, plan.colluders),
         "parameters": release.card["parameters"],
         "values_summed": sum(run_sizes(plan)[:done]),
         "ciphertexts_per_release": sum(run_chunks(plan, members)[:done]),

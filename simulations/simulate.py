@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.folder import Folder, write_atomically

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.privacy.entropy import Entropy
     from fedrepay.shared.schema.codebook import CodeBook
-    from fedrepay.shared.trust.plan import RunPlan
-    from fedrepay.shared.trust.wire import LocalTerms, RoundConfig
+    from fedrepay.shared.trust.terms import LocalTerms
 
 MOMENTUM = 0.9
 RANGE_DEVIATIONS = 6.0
@@ -175,9 +174,7 @@ def grid(clip: float, parameters: int, n_max: int) -> float:
     return (SENSITIVITY - slack) / clip
 
 
-def make(
-    book: CodeBook, terms: RunPlan | RoundConfig, members: int, model: TorchModel, entropy: Entropy
-) -> DPSGD:
+def make(book: CodeBook, terms: RunTerms, members: int, model: TorchModel, entropy: Entropy) -> DPSGD:
     """The learner of a run in local mode.
 
     Args:

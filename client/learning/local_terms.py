@@ -13,8 +13,8 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.subsampled import calibrate
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
-from fedrepay.shared.trust.plan import MAX_ATTEMPTS, default_rounds
-from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.shared.trust.plan import default_rounds
+from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms
 
 SAMPLING_RATE = 0.5
 LOCAL_STEPS = 2

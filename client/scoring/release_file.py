@@ -32,7 +32,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
         torch: accept a release of local mode, whose weights are a torch module's.
 
     Raises:
-        ReleaseError: missing, damaged, not signed by more than half of its roster, not private, or of local mode.
+        ReleaseError: missing, damaged, not signed by a quorum of its roster, not private, or of local mode.
     """
     folder = path if path.is_dir() else path.parent
     try:
@@ -45,7 +45,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
     release = Release.decode(data)
     if votes.run != release.number:
         raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
-    signatures = check_votes(data, release.number, release.roster, votes.signed)
+    signatures = check_votes(data, release.number, release.roster, release.colluders, votes.signed)
     not_private = release.statement.get("not_private")
     if not_private and not unprotected:
         raise ReleaseError(

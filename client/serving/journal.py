@@ -4,8 +4,9 @@ import logging
 
 from fedrepay.client.relay import Handler
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Introduction, Reply
+from fedrepay.shared.trust.wire import Reply
 
 log = logging.getLogger("fedrepay.member")
 

@@ -4,6 +4,7 @@ Wire form of a chunk: its 8,192 coefficients as little-endian u64 (docs/adr/0002
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,13 @@ def coefficients(payload: bytes, chunks: int) -> npt.NDArray[np.uint64]:
     if numbers.size and int(numbers.max()) >= Q:
         raise ProtocolError("A coefficient is not below the modulus.", "The ciphertexts are not used.")
     return numbers.reshape(chunks, COEFFICIENTS)
+
+
+def hashes(payload: bytes) -> tuple[bytes, ...]:
+    """SHA-256 of each ciphertext of the wire form (32 bytes each), so that a single one can be shown to others."""
+    return tuple(
+        sha256(payload[start : start + CHUNK_BYTES]).digest() for start in range(0, len(payload), CHUNK_BYTES)
+    )
 
 
 def add(total: npt.NDArray[np.uint64], chunks: npt.NDArray[np.uint64]) -> None:

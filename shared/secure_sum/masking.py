@@ -1,7 +1,7 @@
 """Pairwise masks mod t: each pair adds and subtracts the same numbers, so only the sum is readable.
 
-protocol.md, *Epochs, roster, keys*, 4, with two additions (docs/adr/0009): a mask is derived for the two
-identities too, and for the whole round configuration. No pair key is ever revealed: a drop means a new attempt.
+protocol.md, *Epochs, roster, keys*, 4: a mask is derived for the two identities, the whole round configuration, and
+what its members have opened so far. No pair key is ever revealed: a drop means a new attempt.
 """
 
 from collections.abc import Mapping
@@ -36,6 +36,28 @@ def attempt_context(run: int, round_number: int, attempt: int, config_hash: byte
     return numbers + config_hash
 
 
+def mask_context(run: int, round_number: int, attempt: int, config_hash: bytes, opened: bytes) -> bytes:
+    """What the masks of an attempt are derived for: the attempt, and the HMAC of the sums its member has opened.
+
+    Masks then cancel only among members whose models are the same. Without it, a colluder that signs another header for
+    each victim has honest members open different sums, and their next uploads add up to one institution's own function.
+
+    Args:
+        run: number of the run.
+        round_number: of the round.
+        attempt: of the attempt.
+        config_hash: as in :func:`attempt_context`.
+        opened: HMAC under the group seed of all opened sums (32 bytes); it stands in the member's signed header too.
+
+    Returns:
+        48 bytes.
+
+    Raises:
+        ProtocolError: as :func:`attempt_context`.
+    """
+    return attempt_context(run, round_number, attempt, keys.digest(config_hash, opened))
+
+
 def pair_mask(
     secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: int, t: int
 ) -> npt.NDArray[np.uint64]:
@@ -45,7 +67,7 @@ def pair_mask(
         secret: their X25519 secret (32 bytes).
         pair: both key hashes (32 bytes each), in either order. Without them a member that publishes another's
             mask key as its own would make a third member add and subtract one and the same mask.
-        context: :func:`attempt_context`.
+        context: :func:`mask_context`.
         chunks: ciphertexts of the sum.
         t: plain modulus.
 
@@ -65,7 +87,7 @@ def apply_masks(
         slots: (chunks, 4096) numbers below t.
         mine: this member's key hash.
         peers: key hash → X25519 secret of every other member of the attempt's cohort.
-        context: :func:`attempt_context`.
+        context: :func:`mask_context`.
         t: plain modulus.
 
     Returns:

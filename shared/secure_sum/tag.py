@@ -61,13 +61,10 @@ def _total(seed: bytes, label: str, context: bytes, chunk: int, members: Sequenc
 _totals: Remembered[int] = Remembered(1 << 18)
 
 
-def _products(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64]) -> list[int]:
-    """⟨k, c⟩ mod q of each chunk."""
-    products = []
-    for index, chunk in enumerate(chunks):
-        key = keys.derive(seed, "tag", context + index.to_bytes(4, "big"))
-        products.append(inner_product(uniform(key, Q, COEFFICIENTS), chunk))
-    return products
+def _product(seed: bytes, context: bytes, index: int, chunk: npt.NDArray[np.uint64]) -> int:
+    """⟨k, c⟩ mod q of chunk ``index``."""
+    key = keys.derive(seed, "tag", context + index.to_bytes(4, "big"))
+    return inner_product(uniform(key, Q, COEFFICIENTS), chunk)
 
 
 def tags(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64], member: str) -> list[int]:
@@ -83,8 +80,10 @@ def tags(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64], member: st
     Returns:
         a number below q for each chunk.
     """
-    products = _products(seed, context, chunks)
-    return [(p + _number(seed, "pad", context, i, member, Q)) % Q for i, p in enumerate(products)]
+    return [
+        (_product(seed, context, i, chunk) + _number(seed, "pad", context, i, member, Q)) % Q
+        for i, chunk in enumerate(chunks)
+    ]
 
 
 def verify(
@@ -105,15 +104,39 @@ def verify(
     """
     if len(summed_tags) != len(chunks) or not all(0 <= tag < Q for tag in summed_tags):
         return False
-    expected = [
-        (product + _total(seed, "pad", context, index, members, Q)) % Q
-        for index, product in enumerate(_products(seed, context, chunks))
+    fits = [
+        chunk_fits(seed, context, members, index, chunk, summed)
+        for index, (chunk, summed) in enumerate(zip(chunks, summed_tags, strict=True))
     ]
-    return compare_digest(_encoded(expected), _encoded(summed_tags))
+    return all(fits)
 
 
-def _encoded(numbers: Sequence[int]) -> bytes:
-    return b"".join(number.to_bytes(8, "big") for number in numbers)
+def chunk_fits(
+    seed: bytes,
+    context: bytes,
+    members: Sequence[str],
+    index: int,
+    chunk: npt.NDArray[np.uint64],
+    summed_tag: int,
+) -> bool:
+    """Whether chunk ``index``, (8192,) coefficients below q, is the sum of these members' and this its tags' sum."""
+    pads = _total(seed, "pad", context, index, members, Q)
+    expected = (_product(seed, context, index, chunk) + pads) % Q
+    return 0 <= summed_tag < Q and compare_digest(expected.to_bytes(8, "big"), summed_tag.to_bytes(8, "big"))
+
+
+def first_misfit(
+    seed: bytes,
+    context: bytes,
+    members: Sequence[str],
+    chunks: npt.NDArray[np.uint64],
+    summed_tags: Sequence[int],
+) -> int:
+    """The first chunk that does not fit its tag; 0 where the numbers of chunks and tags already differ."""
+    for index, (chunk, summed) in enumerate(zip(chunks, summed_tags, strict=False)):
+        if not chunk_fits(seed, context, members, index, chunk, summed):
+            return index
+    return 0
 
 
 def canary(seed: bytes, context: bytes, chunk: int, member: str, t: int) -> int:

@@ -8,55 +8,71 @@ import numpy.typing as npt
 
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.remembered import Remembered
-from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import EpochStart, Hello, Introduction
+from fedrepay.shared.trust.roster import Roster, quorum
 
 TEST_SLOTS = 4096
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One roster, one set of keys."""
+    """One roster, those of it who are present, one set of keys.
+
+    Attributes:
+        run: the run's number.
+        colluders: c.
+        roster: as people approved it.
+        start: digest of the signed call.
+        terms: hash of the run's terms.
+        hellos: of those present, by name in order.
+        nonce: of all their nonces.
+        id: covers roster, call, and every signed hello.
+    """
 
     run: int
     colluders: int
     roster: Roster
+    start: bytes
+    terms: bytes
     hellos: dict[str, Hello]
     nonce: bytes
     id: bytes
 
     @classmethod
     def of(cls, introduction: Introduction) -> "Epoch":
-        """Check every signature and that hellos and roster are one to one.
+        """Check every signature and key, and that enough of the roster are present.
 
         Raises:
-            ProtocolError: anything else.
+            ProtocolError: anything else; where one member is at fault, it is named.
         """
         roster = Roster.decode(introduction.roster)
         roster.check()
         start = introduction.start.verified(roster.coordinator, EpochStart)
-        if not 1 <= start.colluders <= len(roster.members) - 2:
+        members = len(roster.members)
+        if not 1 <= start.colluders <= members - 2:
             raise ProtocolError(
-                f"{start.colluders} colluders do not fit a roster of {len(roster.members)}.",
+                f"{start.colluders} colluders do not fit a roster of {members}.",
                 "At least 1, and at least two members must stay honest. Start a new epoch.",
             )
+        if start.roster != roster.hash():
+            raise ProtocolError("The call for an epoch is for another roster.", "Start a new epoch.")
         hellos: dict[str, Hello] = {}
         for signed in introduction.hellos:
-            claimed = Hello.decode(signed.body)
-            hello = signed.verified(claimed.signing, Hello)
-            entry = roster.entry(hello.name)
-            same = (hello.signing, hello.sealing, hello.node) == (entry.signing, entry.sealing, entry.node)
-            if not same or hello.run != start.run or hello.name in hellos:
-                raise ProtocolError(
-                    f"The hello of {hello.name} does not fit the roster or the run.", "Start a new epoch."
-                )
+            hello = greeted(signed, introduction.start.digest(), roster)
             hellos[hello.name] = hello
-        if len(hellos) != len(roster.members):
-            raise ProtocolError("Not every member of the roster has said hello.", "Start a new epoch.")
+        least = quorum(members, start.colluders)
+        if [*hellos] != sorted(hellos) or len(hellos) != len(introduction.hellos) or len(hellos) < least:
+            raise ProtocolError(
+                f"The hellos are not those of {least} or more members of the roster, in order and one each.",
+                "Start a new epoch.",
+            )
         nonce = keys.digest(b"epoch nonce", *sorted(hello.nonce for hello in hellos.values()))
-        identity = keys.digest(b"epoch", roster.hash(), nonce, introduction.start.digest())
-        return cls(start.run, start.colluders, roster, hellos, nonce, identity)
+        said = keys.digest(*(signed.encode() for signed in introduction.hellos))
+        identity = keys.digest(b"epoch", roster.hash(), nonce, introduction.start.digest(), said)
+        called = introduction.start.digest()
+        return cls(start.run, start.colluders, roster, called, start.terms, hellos, nonce, identity)
 
     @classmethod
     def decode(cls, introduction: bytes) -> "Epoch":
@@ -74,17 +90,22 @@ class Epoch:
             ProtocolError: no such member.
         """
         if name not in self.hellos:
-            raise ProtocolError(f"{name!r} is not in the roster.", "Refuse the message.")
+            raise ProtocolError(f"{name!r} is not present in this epoch.", "Refuse the message.")
         return self.hellos[name]
 
     @cached_property
+    def present(self) -> tuple[str, ...]:
+        """Who has said hello, in order: the others of the roster are absent, which is no revocation."""
+        return tuple(self.hellos)
+
+    @cached_property
     def seeders(self) -> tuple[str, ...]:
-        """The c + 1 members of lowest key hash."""
-        return self.roster.seeders(self.colluders)
+        """The c + 1 present members of lowest key hash: one of them is honest, so the seed is unknown outside."""
+        return self.roster.by_key_hash(self.present)[: self.colluders + 1]
 
     @property
     def maker(self) -> str:
-        """The member of lowest key hash, who makes the BFV context."""
+        """The present member of lowest key hash, who makes the BFV context."""
         return self.seeders[0]
 
     @cached_property
@@ -98,6 +119,31 @@ class Epoch:
 
 
 _epochs: Remembered[Epoch] = Remembered(16 << 20)
+
+
+def greeted(signed: Signed, start: bytes, roster: Roster) -> Hello:
+    """A hello by a member of the roster, in answer to this call, with keys that are of use.
+
+    Args:
+        signed: as it came.
+        start: digest of the signed call.
+        roster: who may say hello.
+
+    Raises:
+        ProtocolError: otherwise, naming the member where its signature holds.
+    """
+    name = Hello.decode(signed.body).name
+    hello = signed.verified(roster.entry(name).signing, Hello)
+    if hello.start != start:
+        raise ProtocolError(f"The hello of {name} answers another call for an epoch.", "Start a new epoch.")
+    keys.check_exchange(hello.mask, f"The mask key of {name}")
+    keys.check_exchange(hello.envelope, f"The envelope key of {name}")
+    return hello
+
+
+def seed_commitment(contribution: bytes, name: str) -> bytes:
+    """What a member's hello says of the contribution that it would send to every other member (32 bytes)."""
+    return keys.digest(b"seed contribution", name.encode(), contribution)
 
 
 def confirmation_mac(seed: bytes, context_id: bytes, roster_hash: bytes, name: str) -> bytes:

@@ -78,6 +78,27 @@ def shared_secret(key: X25519PrivateKey, peer: bytes) -> bytes:
         ) from error
 
 
+_PROBE = X25519PrivateKey.from_private_bytes(bytes([1] * 32))
+
+
+def check_exchange(public: bytes, whose: str) -> None:
+    """Refuse an X25519 key of low order: whatever is made with it would be known to all (RFC 7748, section 6.1).
+
+    Args:
+        public: the key, 32 bytes.
+        whose: names it, and so who sent it.
+
+    Raises:
+        ProtocolError: the exchange with it gives zeros.
+    """
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:
+        raise ProtocolError(
+            f"{whose} is of low order.", "Whoever sent it is at fault; leave it out or ask it for another."
+        ) from error
+
+
 def hpke_seal(public: bytes, plaintext: bytes, info: bytes) -> bytes:
     """HPKE base mode to an X25519 key (RFC 9180); the sender must sign the result.
 

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedrepay.shared.errors import ArgumentError, StorageError
-from fedrepay.shared.trust.wire import Digest, LocalTerms
+from fedrepay.shared.trust.fields import Digest
+from fedrepay.shared.trust.terms import LocalTerms
 
 _HEAD = "# A run in local mode, in public numbers: `fedrepay coordinator train --mode local --terms FILE` starts it.\n"
 _REMEDY = "`fedrepay member local-terms` makes such a file; do not change it by hand."

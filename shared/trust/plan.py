@@ -1,50 +1,13 @@
 """What a run is, in public numbers that both sides derive alike."""
 
-from typing import Annotated, Literal, Self
-
-from pydantic import Field, model_validator
+from typing import Literal
 
 from fedrepay.shared.secure_sum.packing import GAM, Packing, update_packing
 from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust.message import Wire
-from fedrepay.shared.trust.wire import (
-    Digest,
-    Heads,
-    LearnerName,
-    LocalTerms,
-    Mode,
-    RoundConfig,
-    Small,
-    check_mode,
-)
+from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
 LEARNERS = ("dp-newton", "dp-gd")
 NEWTON_MAX_DIMENSION = 512
-MAX_ATTEMPTS = 3
-"""Beside the sums planned, in a run, unless the operator says otherwise."""
-
-
-class RunPlan(Wire):
-    """What the operator starts: everything but who takes part. No row counts, ever."""
-
-    run: Small
-    schema_hash: Digest
-    mode: Mode
-    learner: LearnerName
-    dimension: Annotated[int, Field(ge=1, le=1 << 20)]
-    heads: Heads
-    epsilon: Annotated[float, Field(gt=0, le=1000)]
-    delta: Annotated[float, Field(gt=0, lt=1)]
-    colluders: Annotated[int, Field(ge=1)]
-    rounds: Annotated[int, Field(ge=2, le=1000)]
-    max_attempts: Annotated[int, Field(ge=0, le=100)] = MAX_ATTEMPTS
-    timeout: Annotated[float, Field(gt=0)] = 600.0
-    local: LocalTerms | None = None
-
-    @model_validator(mode="after")
-    def _one_mode(self) -> Self:
-        check_mode(self.mode, self.learner, self.local, self.heads)
-        return self
 
 
 def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
@@ -80,8 +43,8 @@ def sum_sizes(
     return (first,) + (gradient,) * (rounds - 1)
 
 
-def run_sizes(terms: RunPlan | RoundConfig) -> tuple[int, ...]:
-    """:func:`sum_sizes` of a plan, or of a configuration made from it."""
+def run_sizes(terms: RunTerms) -> tuple[int, ...]:
+    """:func:`sum_sizes` of a run."""
     return sum_sizes(terms.learner, terms.dimension, terms.rounds, terms.heads, terms.local)
 
 
@@ -93,7 +56,7 @@ def packing(learner: str, index: int, members: int) -> Packing:
     return update_packing(members) if learner == "dp-sgd" and index > 0 else GAM
 
 
-def run_chunks(terms: RunPlan | RoundConfig, members: int) -> tuple[int, ...]:
+def run_chunks(terms: RunTerms, members: int) -> tuple[int, ...]:
     """Ciphertexts in each secure sum of a run."""
     return tuple(
         chunk_count(size, packing(terms.learner, index, members).fields)

@@ -1,4 +1,4 @@
-"""The release: one safetensors file, signed by more than half of the roster, checked before use.
+"""The release: one safetensors file, signed by a quorum of the roster, checked before use.
 
 It carries weights, code book, schema, opened sums, roster, model card and privacy statement, so that
 a member can recompute it and a reader can check it without asking anybody.
@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.roster import Roster, quorum
 from fedrepay.shared.trust.wire import ReleaseVote
 
 WEIGHT_TOLERANCE = 1e-9  # relative; eigh differs in the last bits between CPUs
@@ -95,6 +95,18 @@ class Release:
                 "The file is not a fedrepay release.", "Name the folder or file that `simulate` left."
             ) from error
 
+    @property
+    def colluders(self) -> int:
+        """c, as the statement has it: it decides how many must sign.
+
+        Raises:
+            ReleaseError: the statement has none.
+        """
+        said = self.statement.get("colluders")
+        if not isinstance(said, int) or isinstance(said, bool) or said < 1:
+            raise ReleaseError("The release does not say how many colluders it bears.", "Do not use it.")
+        return said
+
     def disagrees(self, other: "Release") -> str | None:
         """The first thing in which two releases differ, or None; weights to 1e-9 relative."""
         for name in ("number", "schema", "codebook", "roster", "card", "statement"):
@@ -154,14 +166,21 @@ def _weights(
     return np.concatenate([part.ravel() for part in parts])[None]
 
 
-def check_votes(release: bytes, run: int, roster: Roster, votes: Sequence[Signed]) -> int:
+def check_votes(release: bytes, run: int, roster: Roster, colluders: int, votes: Sequence[Signed]) -> int:
     """Count valid votes over these bytes.
+
+    Args:
+        release: the bytes.
+        run: number of the run, and so of the release.
+        roster: whose members vote.
+        colluders: c of the run: so many of those who vote may lie.
+        votes: as they came.
 
     Returns:
         the number of distinct members who signed.
 
     Raises:
-        ReleaseError: not more than half of the roster.
+        ReleaseError: fewer than the quorum of the roster.
     """
     wanted, seen = keys.digest(release), set()
     for signed in votes:
@@ -172,10 +191,10 @@ def check_votes(release: bytes, run: int, roster: Roster, votes: Sequence[Signed
             continue  # a vote that does not verify is no vote; the count decides
         if vote.release == wanted and vote.run == run:
             seen.add(name)
-    if len(seen) <= len(roster.names) // 2:
+    least = quorum(len(roster.names), colluders)
+    if len(seen) < least:
         raise ReleaseError(
-            f"{len(seen)} of {len(roster.names)} members' signatures over this release verify; "
-            "more than half must.",
+            f"{len(seen)} of {len(roster.names)} members' signatures over this release verify; {least} must.",
             "Do not use it. Pull the release again from a source you trust.",
         )
     return len(seen)

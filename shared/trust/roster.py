@@ -1,4 +1,4 @@
-"""Who is in the consortium: the roster, its hash, its twelve words, and what follows from it."""
+"""Who is in the consortium: the roster, its hash, its twelve words, the quorum, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -9,8 +9,10 @@ from pydantic import Field
 
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Wire
-from fedrepay.shared.trust.wire import MAX_MEMBERS, Key, Name
+
+_REMEDY = "Ask the operator for a correct roster and compare its twelve words again."
 
 
 class Entry(Wire):
@@ -19,40 +21,48 @@ class Entry(Wire):
     name: Name
     signing: Key
     sealing: Key
-    node: bytes = b""
+    node: Annotated[bytes, Field(max_length=1024)] = b""
 
 
 class Roster(Wire):
-    """A sorted list of members and the coordinator's signing key."""
+    """A sorted list of members and the coordinator's signing key, as people approved it.
 
+    Attributes:
+        number: of its proposal; numbers rise.
+        predecessor: hash of the roster before; zeros for the first.
+        members: sorted by name.
+        coordinator: its signing key.
+        released: number of the last release when this was proposed; 0 for none.
+        release: SHA-256 of that release's bytes; zeros for none.
+        nonces: one a member, in order: revealed after all of the above was fixed, so that nobody could choose keys for
+            the words (``enrolment``).
+    """
+
+    number: Small
+    predecessor: Digest
     members: Annotated[tuple[Entry, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
     coordinator: Key
-
-    @classmethod
-    def of(cls, members: Sequence[Entry], coordinator: bytes) -> "Roster":
-        """Sort and check.
-
-        Raises:
-            ProtocolError: a name or a key appears twice.
-        """
-        ordered = tuple(sorted(members, key=lambda entry: entry.name))
-        roster = cls(members=ordered, coordinator=coordinator)
-        roster.check()
-        return roster
+    released: Small
+    release: Digest
+    nonces: Annotated[tuple[Key, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
 
     def check(self) -> None:
-        """Names sorted and unique, keys unique.
+        """Names sorted and unique, signing keys unique, a nonce each.
+
+        A sealing key may be another's: both names stand in whatever is sealed, so the copier harms itself alone.
 
         Raises:
-            ProtocolError: otherwise.
+            ProtocolError: otherwise, naming who bears a name or key of another.
         """
+        seen: dict[bytes, str] = {self.coordinator: "the coordinator"}
+        for entry in self.members:
+            other = seen.setdefault(entry.signing, entry.name)
+            if other != entry.name:
+                raise ProtocolError(f"{entry.name} has the signing key of {other}.", _REMEDY)
         names = [entry.name for entry in self.members]
-        signing = {entry.signing for entry in self.members} | {self.coordinator}
-        sealing = {entry.sealing for entry in self.members}
-        if names != sorted(set(names)) or len(signing) != len(names) + 1 or len(sealing) != len(names):
+        if names != sorted(set(names)) or len(self.nonces) != len(names):
             raise ProtocolError(
-                "The roster names a member or a key twice, or is not sorted.",
-                "Ask the operator for a correct roster and compare its twelve words again.",
+                "The roster names a member twice, is not sorted, or lacks a member's nonce.", _REMEDY
             )
 
     @cached_property
@@ -68,7 +78,7 @@ class Roster(Wire):
         return self._hash
 
     def code(self) -> str:
-        """The roster code: 128 bits of the hash as 12 words of the BIP-39 list, with its check bits."""
+        """The roster code: 128 bits of the hash, nonces included, as 12 words of the BIP-39 list."""
         return str(Mnemonic("english").to_mnemonic(self.hash()[:16]))
 
     @cached_property
@@ -92,19 +102,23 @@ class Roster(Wire):
         chosen = self.names if names is None else tuple(names)
         return tuple(sorted(chosen, key=lambda name: keys.key_hash(self.entry(name).signing)))
 
-    def seeders(self, colluders: int) -> tuple[str, ...]:
-        """The c + 1 members of lowest key hash: one of them is honest, so the seed is unknown outside."""
-        return self.by_key_hash()[: colluders + 1]
-
 
 def default_colluders(members: int) -> int:
     """max(1, ⌈K/10⌉), but never so many that no two members stay honest."""
     return min(max(1, -(-members // 10)), max(1, members - 2))
 
 
-def minimum_cohort(members: int, colluders: int) -> int:
-    """max(c + 2, ⌊K/2⌋ + 1): more than half, so that two forks cannot both go on."""
-    return max(colluders + 2, members // 2 + 1)
+def quorum(members: int, colluders: int) -> int:
+    """max(c + 2, ⌊(K + c)/2⌋ + 1): smallest cohort, smallest present part of an epoch, votes of a release.
+
+    Two forks of this size share more than c members, so one that is honest stands in both and follows one of them.
+    More than half alone is not enough: K = 5, c = 1, {A, B, X} and {C, D, X}.
+
+    Args:
+        members: K, the roster whose words people approved last.
+        colluders: c.
+    """
+    return max(colluders + 2, (members + colluders) // 2 + 1)
 
 
 def check_size(members: int, colluders: int) -> None:

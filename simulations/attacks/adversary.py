@@ -18,13 +18,19 @@ def fork(world: World, folder: Path) -> World:
     twin.folder = folder
     twin.events, twin.replies = list(world.events), list(world.replies)
     twin.members = {name: twin.member(name) for name in twin.names}
+    twin.enrolment = copy.deepcopy(world.enrolment)
     twin.restart_coordinator()
     return twin
 
 
 def say(world: World, name: str, kind: str, shared: bytes, own: bytes = b"") -> Reply:
     """Send one message to one member, past the coordinator."""
-    return Reply.decode(world.members[name].handle(kind, shared, own))
+    return answer(world.members[name].handle(kind, shared, own))
+
+
+def answer(body: bytes) -> Reply:
+    """What a member's signed answer says."""
+    return Reply.decode(Signed.decode(body).body)
 
 
 def due(world: World, name: str) -> tuple[bytes, bytes]:

@@ -57,7 +57,7 @@ class Cohort:
     def keys(self, name: str, attempt: bytes) -> AttemptKeys:
         """What ``name`` seals with."""
         return AttemptKeys(
-            self.group, self.seed, attempt, name, _hash(name), self.pair_secrets(name, self.names)
+            self.group, self.seed, attempt, attempt, name, _hash(name), self.pair_secrets(name, self.names)
         )
 
     def pair_secrets(self, name: str, peers: Sequence[str]) -> dict[bytes, bytes]:

@@ -20,7 +20,7 @@ from fedrepay.client.store import MemberStore
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
-from fedrepay.shared.secure_sum.masking import attempt_context, pair_mask
+from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust import keys
@@ -185,13 +185,14 @@ def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str
     payload = told.uploads[attempt][victim].payload
     slots = group.decrypt(coefficients(payload, len(payload) // CHUNK_BYTES))
     secrets = {
-        keys.key_hash(epoch.hello(name).signing): keys.shared_secret(
+        epoch.key_hashes[name]: keys.shared_secret(
             X25519PrivateKey.from_private_bytes(each.mask), epoch.hello(victim).mask
         )
         for name, each in colluders.items()
     }
-    context = attempt_context(config.run, config.round, attempt, keys.digest(config.encode()))
-    return unmasked(slots, keys.key_hash(epoch.hello(victim).signing), secrets, context)
+    opened = Header.decode(told.uploads[attempt][victim].header.body).opened
+    context = mask_context(config.run, config.round, attempt, keys.digest(config.encode()), opened)
+    return unmasked(slots, epoch.key_hashes[victim], secrets, context)
 
 
 def _small(p: float) -> str:

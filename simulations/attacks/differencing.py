@@ -25,10 +25,11 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
-from fedrepay.shared.secure_sum.masking import attempt_context
+from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Header, Reply, RoundConfig, Upload
 from fedrepay.simulations.attacks import seen
 from fedrepay.simulations.attacks.adversary import opened
@@ -49,9 +50,9 @@ def drop_falsely(world: World, victim: str, round_: int) -> None:
         if round_ in world.coordinator.state.sums or ask.kind == "sign":  # a lost last sum ends the run
             return
         for target, (shared, own) in ask.parts.items():
-            reply: Reply | None = Reply.decode(world.members[target].handle(ask.kind, shared, own))
+            reply: Signed | None = Signed.decode(world.members[target].handle(ask.kind, shared, own))
             if reply is not None:
-                world.replies.append((ask.kind, target, reply))
+                world.replies.append((ask.kind, target, Reply.decode(reply.body)))
             away = ask.kind == "ping" or (
                 ask.kind == "round" and world.coordinator.state.attempts[-1].config.round == round_
             )
@@ -98,13 +99,19 @@ class Insider:
         for each in helpers:
             if each.name in set(config.cohort) - {name}:
                 hello = self._epoch.hello(each.name)
-                secrets[keys.key_hash(hello.signing)] = keys.shared_secret(each.mask, mine.mask)
-        left = unmasked(slots, keys.key_hash(mine.signing), secrets, _context(config))
+                secrets[self._epoch.key_hashes[hello.name]] = keys.shared_secret(each.mask, mine.mask)
+        left = unmasked(slots, self._epoch.key_hashes[name], secrets, _masked(config, upload))
         return GAM.unpack(left, 1, len(total.tags) * VALUES)
 
 
 def _context(config: RoundConfig) -> bytes:
     return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
+
+
+def _masked(config: RoundConfig, upload: Upload) -> bytes:
+    """What the masks of an upload are for: its header says which sums its member has opened."""
+    opened = Header.decode(upload.header.body).opened
+    return mask_context(config.run, config.round, config.attempt, keys.digest(config.encode()), opened)
 
 
 def _added(uploads: dict[str, Upload]) -> PublicSum:

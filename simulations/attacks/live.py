@@ -16,13 +16,14 @@ from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import MemberStore
 from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.state import Ask, Event
-from fedrepay.shared.errors import FedrepayError
+from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.plan import RunPlan
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, default_colluders
+from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import Reply
 
 SCHEMA = b"""
@@ -99,11 +100,57 @@ class World:
         self.key = Ed25519PrivateKey.generate()
         self.identities = {name: Identity.create(name) for name in self.names}
         self.members = {name: self.member(name) for name in self.names}
-        entries = [identity.entry() for identity in self.identities.values()]
-        self.code = Roster.of(entries, keys.public_bytes(self.key)).code()
-        for member in self.members.values():
-            member.approve_roster(self.code)
+        self.enrolment = self.new_enrolment()
+        self.enrol()
         self.coordinator = self.new_coordinator()
+
+    @property
+    def roster(self) -> Roster:
+        """The roster that everybody has signed."""
+        roster = self.enrolment.state.roster
+        if roster is None:
+            raise AssertionError("there is no roster")
+        return roster
+
+    def new_enrolment(self) -> Enrolment:
+        """A roster's making, by a coordinator that keeps what it had."""
+        nodes = [Node(name, name) for name in self.names]
+        return Enrolment(self.key, nodes, wanted=False, released=(0, bytes(32)))
+
+    def enrol(self, tamper: Tamper | None = None) -> None:
+        """Make the roster; people at the members compare words when they are shown, and approve them."""
+        while (ask := self.enrolment.ask()) is not None:
+            for target in ask.parts:
+                self._take_enrolment(self.enrolment.receive(ask, target, *self._answer(ask, target, tamper)))
+            try:
+                self._take_enrolment(self.enrolment.finish(ask))
+            except WordsError:
+                self.compare()
+
+    def _take_enrolment(self, events: list[Event]) -> None:
+        for event in events:
+            self.enrolment.state.apply(event)
+
+    def compare(self) -> None:
+        """People hear each other's words, and approve them only if all are the same.
+
+        Raises:
+            WordsError: they differ: somebody else is in somebody's roster.
+        """
+        shown = {name: member.shown_words() for name, member in self.members.items()}
+        if len({*shown.values()}) != 1:
+            raise WordsError("The words differ.", "Somebody else is in the roster.")
+        for name, member in self.members.items():
+            member.approve_roster(shown[name])
+
+    def _answer(self, ask: Ask, name: str, tamper: Tamper | None) -> tuple[Signed | None, str]:
+        shared, own = ask.parts[name]
+        sent = (shared, own) if tamper is None else tamper(ask.kind, name, shared, own)
+        if sent is None:
+            return None, "lost"
+        signed = Signed.decode(self.members[name].handle(ask.kind, *sent))
+        self.replies.append((ask.kind, name, Reply.decode(signed.body)))
+        return signed, ""
 
     def store(self, name: str) -> MemberStore:
         """A member's state: it outlives the process, not the machine."""
@@ -147,7 +194,7 @@ class World:
 
     def new_coordinator(self, run: int = 1) -> Coordinator:
         """A coordinator that has heard nothing yet."""
-        return Coordinator(self.plan(run), self.key, tuple(self.names))
+        return Coordinator(self.plan(run), self.key, self.roster, {name: name for name in self.names})
 
     def restart_coordinator(self) -> None:
         """As after a crash: a new process replays the stored events."""
@@ -163,14 +210,8 @@ class World:
 
     def deliver(self, ask: Ask, tamper: Tamper | None = None) -> None:
         """Send an ask to its members and take in their answers."""
-        for target, (shared, own) in ask.parts.items():
-            name = self.coordinator.node(target) if ask.kind != "hello" else target
-            sent = (shared, own) if tamper is None else tamper(ask.kind, name, shared, own)
-            reply = None
-            if sent is not None:
-                reply = Reply.decode(self.members[name].handle(ask.kind, *sent))
-                self.replies.append((ask.kind, name, reply))
-            self.take(self.coordinator.receive(ask, target, reply))
+        for name in ask.parts:
+            self.take(self.coordinator.receive(ask, name, *self._answer(ask, name, tamper)))
 
     def steps(self, tamper: Tamper | None = None) -> Iterator[Ask]:
         """One ask at a time, yielded before it is delivered."""

@@ -6,17 +6,9 @@ from pathlib import Path
 
 from fedrepay.shared.errors import DataError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import (
-    Closing,
-    ContextOffer,
-    Header,
-    Reply,
-    RoundConfig,
-    RoundRequest,
-    Sum,
-    Upload,
-)
+from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload
 
 
 @dataclass

@@ -18,8 +18,8 @@ from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
+from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import ContextOffer
 from fedrepay.simulations.attacks import seen
 from fedrepay.simulations.attacks.adversary import config_of, last_sum, opened, with_sum
 from fedrepay.simulations.attacks.base import Finding, Options, Row

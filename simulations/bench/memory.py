@@ -15,10 +15,11 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedrepay.server.app import serve
-from fedrepay.shared.errors import FedrepayError
+from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.bench.stages import shipped
 from fedrepay.simulations.consortium import Consortium
@@ -42,6 +43,10 @@ class PipeGrid:
     def get_node_ids(self) -> Iterable[int]:
         """The members' nodes."""
         return self._call("nodes", b"")  # type: ignore[no-any-return]
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """The same, with their names."""
+        return self._call("named", b"")  # type: ignore[no-any-return]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages; gives their ids."""
@@ -70,7 +75,7 @@ def coordinate(pipe: Connection, folder: Path) -> None:
     try:
         serve(PipeGrid(pipe), folder)  # type: ignore[arg-type]
     except FedrepayError as error:
-        pipe.send(("failed", str(error).encode()))
+        pipe.send(("words" if isinstance(error, WordsError) else "failed", str(error).encode()))
         raise
     pipe.send(("done", f"{before} {peak_memory()}".encode()))
 
@@ -88,6 +93,8 @@ def through_pipe(grid: InProcessGrid, context: Context) -> tuple[float, float]:
         what, given = here.recv()
         if what == "nodes":
             here.send(list(grid.get_node_ids()))
+        elif what == "named":
+            here.send(list(grid.get_nodes()))
         elif what == "push":
             here.send(*grid.push_messages([message_from_proto(ProtoMessage.FromString(given))]))
         elif what == "pull":
@@ -95,6 +102,8 @@ def through_pipe(grid: InProcessGrid, context: Context) -> tuple[float, float]:
             here.send(message_to_proto(reply).SerializeToString())
         else:
             process.join()
+            if what == "words":
+                raise WordsError(given.decode(), "People compare them.")
             if what == "failed":
                 raise RuntimeError(given.decode())
             start, peak = map(int, given.split())

@@ -103,4 +103,12 @@ def _nobody() -> Roster:
     entries = tuple(
         Entry(name=f"none{i}", signing=bytes([i] * 32), sealing=bytes([i] * 32)) for i in range(3)
     )
-    return Roster(members=entries, coordinator=bytes(32))
+    return Roster(
+        number=0,
+        predecessor=bytes(32),
+        members=entries,
+        coordinator=bytes([255] * 32),
+        released=0,
+        release=bytes(32),
+        nonces=(bytes(32),) * 3,
+    )

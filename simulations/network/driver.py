@@ -9,20 +9,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fedrepay.client.serving import setup
 from fedrepay.client.store import MemberStore
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.server.training import train
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, WordsError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import run_chunks
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import RoundConfig
-from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.consortium import Consortium, code_of, compare
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.operator import Operator
 from fedrepay.simulations.network.processes import Processes
@@ -66,7 +63,13 @@ class NetworkConsortium(Consortium):
 
     def train(self, network: Network) -> None:
         """Carry the run in a network that is up."""
-        train(network.control, self.folder.coordinator, len(self.parties), self.watch)
+        folder, members = self.folder.coordinator, len(self.parties)
+        try:
+            train(network.control, folder, members, self.watch)
+        except WordsError:
+            compare({name: self.store(name) for name in network.sites})
+            train(network.control, folder, members, self.watch)
+        self.roster_code = code_of(self.store(next(iter(network.sites))))
         self._down = sum(seen.bytes_sent for seen in network.control.runs().values())
 
     def traffic(self) -> dict[str, float]:
@@ -107,7 +110,7 @@ class NetworkConsortium(Consortium):
             )
         if self.drops:
             raise ArgumentError("--drop does not go with --engine flower.", "Leave one of the two out.")
-        key = load_key(self.folder.coordinator)
+        load_key(self.folder.coordinator)
         store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
         if store.plan() is None:
             store.begin(self.plan)
@@ -119,10 +122,7 @@ class NetworkConsortium(Consortium):
             }
             for party in self.parties:
                 sites[party.name].prepare(self.book, party.train, self.limits())
-            entries = [setup.identity(site.folder).entry() for site in sites.values()]
-            self.roster_code = Roster.of(entries, keys.public_bytes(key)).code()
             for site in sites.values():
-                self.store(site.name).remember(approved_code=self.roster_code.encode())
                 site.serve(None if self.model is None else self.model.name)
             with closing(operator.start()) as control:
                 for site in sites.values():

@@ -14,9 +14,9 @@ from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
 from fedrepay.shared.trust.message import M, Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import EpochStart, Hello, Introduction
 from support.adversary import opened, say
 from support.world import World
 

@@ -11,8 +11,9 @@ from fedrepay.client.he import GroupContext
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Confirmation, ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Confirmation, ContextClosing, ContextOffer, RoundRequest
+from fedrepay.shared.trust.wire import RoundRequest
 from support.adversary import due, fork, say
 from support.world import World
 

@@ -10,8 +10,8 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Acceptance, Acceptances, ContextClosing, Envelope, Envelopes
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Acceptance, Acceptances, ContextClosing, Envelope, Envelopes
 from support.adversary import due, fork, say
 from support.world import World
 

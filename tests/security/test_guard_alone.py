@@ -8,7 +8,8 @@ import pytest
 from fedrepay.client import guard
 from fedrepay.client.guard import Held
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms
+from fedrepay.shared.trust.terms import LocalTerms
+from fedrepay.shared.trust.wire import Attempt, Header
 from support.guard_view import (
     ALL,
     CONFIG,

@@ -15,8 +15,8 @@ from fedrepay.client.he import GroupContext
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ciphertext, tag
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
+from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import ContextOffer
 from support.adversary import config_of, due, fork, last_sum, opened, say, trace, upload_of, with_sum
 from support.world import World
 

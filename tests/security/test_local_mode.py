@@ -17,7 +17,8 @@ from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import LocalTerms, Reply, RoundConfig, RoundRequest
+from fedrepay.shared.trust.terms import LocalTerms
+from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
 

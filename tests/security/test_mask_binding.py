@@ -17,8 +17,9 @@ from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Hello
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Header, Hello, Reply, Upload
+from fedrepay.shared.trust.wire import Header, Reply, Upload
 from support.adversary import upload_of, with_config
 from support.world import World, rows
 

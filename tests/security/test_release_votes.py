@@ -9,8 +9,9 @@ from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.server.state import Ask
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Attempt, Closing, EpochStart, Reply, Sum, Written
+from fedrepay.shared.trust.wire import Attempt, Closing, Reply, Sum, Written
 from support.adversary import say
 from support.world import World
 

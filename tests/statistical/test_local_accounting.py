@@ -23,7 +23,8 @@ from fedrepay.shared.privacy.subsampled import (
     steps_mechanism,
     whole_run,
 )
-from fedrepay.shared.trust.wire import SMALLEST_MULTIPLIER, LocalTerms
+from fedrepay.shared.trust.fields import SMALLEST_MULTIPLIER
+from fedrepay.shared.trust.terms import LocalTerms
 
 DELTA = 1e-5
 POINTS = [

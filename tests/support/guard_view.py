@@ -14,7 +14,8 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Attempt, Header, LocalTerms, RoundConfig, Sum
+from fedrepay.shared.trust.terms import LocalTerms
+from fedrepay.shared.trust.wire import Attempt, Header, RoundConfig, Sum
 
 PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
 ALL = tuple(PEOPLE)

@@ -9,9 +9,8 @@ from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.subsampled import calibrate
-from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.shared.trust.wire import LocalTerms
+from fedrepay.shared.trust.terms import LocalTerms, RunPlan
 from support.world import World, rows
 
 model = cache(load)

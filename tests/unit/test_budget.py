@@ -19,7 +19,8 @@ from fedrepay.shared.privacy.accounting import (
     target_mu,
 )
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS
-from fedrepay.shared.trust.wire import LocalTerms, RoundConfig
+from fedrepay.shared.trust.terms import LocalTerms
+from fedrepay.shared.trust.wire import RoundConfig
 from support.eight_members import CONFIG, HISTORY, changed
 from support.tiny_book import tiny_book
 

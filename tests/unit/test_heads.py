@@ -22,9 +22,9 @@ from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.schema.codebook import CodeBook, build
 from fedrepay.shared.schema.model import MOST_HEADS, parse_schema
+from fedrepay.shared.trust.fields import Heads
 from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Heads
 from support import heads
 from support.invariants import opened_sums
 from support.schemas import OUTCOME, column, schema

@@ -28,9 +28,10 @@ from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Introduction, Ping, Reply
+from fedrepay.shared.trust.wire import Ping, Reply
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.members import MemberSite

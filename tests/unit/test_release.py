@@ -14,10 +14,11 @@ from fedrepay.client import closing
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import Refusal, ReleaseError
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Acceptance
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Acceptance, ReleaseVote
+from fedrepay.shared.trust.wire import ReleaseVote
 
 PEOPLE = [Identity.create(name) for name in ("ada", "bob", "cyd", "dan")]
 COORDINATOR = Ed25519PrivateKey.generate()

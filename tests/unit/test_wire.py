@@ -13,8 +13,8 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys, message, wire
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Entry, Roster
+from fedrepay.shared.trust.terms import RunPlan
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))

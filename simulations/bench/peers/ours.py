@@ -78,7 +78,8 @@ def through_grid(noise: str) -> Measured:
         )
 
     bodies: list[bytes] = []
-    grid = InProcessGrid(app, [str(place) for place in range(MEMBERS)], lambda each: bodies.append(each.body))
+    places = [str(place) for place in range(MEMBERS)]
+    grid = InProcessGrid(app, places, places, lambda each: bodies.append(each.body))
 
     def update(weights: Tensor) -> Tensor:
         shared = weights.numpy().tobytes()

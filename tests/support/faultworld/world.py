@@ -20,8 +20,8 @@ from fedrepay.server.store import WRITES as COORDINATOR_WRITES
 from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.plan import RunPlan
 from fedrepay.shared.trust.roster import Roster, default_colluders
+from fedrepay.shared.trust.terms import RunPlan
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
 from support.faultworld.faults import COMMIT, LATE, Faults, Killed

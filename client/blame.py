@@ -1,0 +1,76 @@
+"""Whose upload does not fit its tag: what a member that holds the seed can see of single ciphertexts. Pure.
+
+Masks hide each of them still, and nothing is decrypted. What is judged is signed by the member it names: its header
+holds a hash of the very ciphertext and the tag, so nobody can put a wrong one under another's name. Wrong masks under
+right tags fit; like any poison they cannot be told from right ones (protocol.md, *One round*, 5).
+"""
+
+from collections.abc import Callable
+from hashlib import sha256
+
+from fedrepay.shared.errors import Code, ProtocolError, Refusal
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.wire import Evidence, Header, RoundConfig
+
+COORDINATOR = "coordinator"
+"""In a verdict: it added what it should have refused, signed two configurations, or shows something else now."""
+
+
+def suspects(
+    epoch: Epoch,
+    seed: bytes,
+    context_id: bytes,
+    context: Callable[[RoundConfig], bytes],
+    evidence: Evidence,
+) -> tuple[str, ...]:
+    """Who is at fault for a failed sum, sorted; empty if every ciphertext shown fits.
+
+    Args:
+        epoch: roster and who is present.
+        seed: the group seed.
+        context_id: of the epoch's BFV context.
+        context: what an attempt's tags are bound to.
+        evidence: as the coordinator shows it.
+
+    Raises:
+        ProtocolError: its configuration is not the coordinator's.
+        Refusal: code ``epoch``: of another run or epoch, or not of its cohort.
+    """
+    config = evidence.config.verified(epoch.roster.coordinator, RoundConfig)
+    shown = (len(evidence.headers), len(evidence.payloads))
+    if (config.run, config.epoch) != (epoch.run, epoch.id) or shown != (len(config.cohort),) * 2:
+        raise Refusal(Code.EPOCH, "The evidence is of another run or epoch, or not of its attempt's cohort.")
+    found = set()
+    for name, signed, payload in zip(config.cohort, evidence.headers, evidence.payloads, strict=True):
+        try:
+            header = signed.verified(epoch.roster.entry(name).signing, Header)
+        except ProtocolError:
+            found.add(COORDINATOR)  # it says that it added this
+            continue
+        facts = (header.run, header.epoch, header.round, header.attempt, header.name)
+        wanted = (config.run, config.epoch, config.round, config.attempt, name)
+        if facts != wanted or header.config != evidence.config.digest():
+            found.add(
+                COORDINATOR
+            )  # it took what names another attempt, or signed two configurations for this one
+        elif payload and sha256(payload).digest() != _hash(header, evidence.chunk):
+            found.add(COORDINATOR)
+        elif header.context_id != context_id or (
+            payload and not _fits(seed, context(config), header, evidence.chunk, payload)
+        ):
+            found.add(name)
+    return tuple(sorted(found))
+
+
+def _hash(header: Header, chunk: int) -> bytes:
+    return header.chunks[chunk] if chunk < min(len(header.chunks), len(header.tags)) else b""
+
+
+def _fits(seed: bytes, context: bytes, header: Header, chunk: int, payload: bytes) -> bool:
+    try:
+        (numbers,) = coefficients(payload, 1)
+    except ProtocolError:
+        return False  # signed by its sender, and no ciphertext at all
+    return tag.chunk_fits(seed, context, [header.name], chunk, numbers, header.tags[chunk])

@@ -1,0 +1,173 @@
+"""How a roster comes about: call, joinings, a frozen proposal, revealed nonces, approvals, a certificate.
+
+Twelve words over keys alone would be worth 2⁶⁴ only: a coordinator that adds ghosts to *two* rosters chooses their keys
+until the words agree. So each member commits to a fresh nonce, reveals it once, to one whole list of entries and
+commitments, and the words cover the nonces: when they are drawn, nothing is left to choose. protocol.md, *Epochs,
+roster, keys*, 1; docs/adr/0019.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
+from fedrepay.shared.trust.message import Signed, Wire
+from fedrepay.shared.trust.roster import Entry, Roster
+
+FIRST = bytes(32)
+"""The predecessor of a first roster."""
+FAR = 1000
+"""How far above its own a member lets a coordinator's number be: nobody can name the last one."""
+_REMEDY = "Start a new proposal."
+
+
+class Call(Wire):
+    """Coordinator → all: who wants to be in a roster?"""
+
+    number: Annotated[int, Field(ge=1, lt=2**31)]
+    coordinator: Key
+    predecessor: Digest
+    released: Small
+    release: Digest
+
+
+class Joining(Wire):
+    """Member → coordinator: my long-term keys, and a commitment to a nonce; signed with the key it names."""
+
+    call: Digest
+    entry: Entry
+    commitment: Digest
+
+
+class Proposal(Wire):
+    """Coordinator → all who joined: everybody's joining, sorted by name; who reveals its nonce?"""
+
+    call: Signed
+    joinings: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
+
+
+class Revealed(Wire):
+    """Member: the nonce behind my commitment, for this proposal and no other."""
+
+    proposal: Digest
+    name: Name
+    nonce: Key
+
+
+class Reveals(Wire):
+    """Coordinator → all: the proposal and everybody's nonce; do your people approve the words?"""
+
+    proposal: Annotated[bytes, Field(max_length=4 << 20)]
+    revealed: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
+
+
+class Approval(Wire):
+    """Member: people here compared the words of this roster, and I take part in it."""
+
+    roster: Digest
+    name: Name
+
+
+class Certificate(Wire):
+    """Coordinator → all: everybody of this roster, and of the one before, approved it."""
+
+    roster: Annotated[bytes, Field(max_length=4 << 20)]
+    approvals: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=2 * MAX_MEMBERS)]
+
+
+def commitment(nonce: bytes, name: str) -> bytes:
+    """SHA-256 over a fresh 32-byte nonce and the name of who drew it (32 bytes)."""
+    return keys.digest(b"roster nonce", name.encode(), nonce)
+
+
+def joined(signed: Signed, call: bytes) -> Joining:
+    """A joining, signed with the very key it names.
+
+    Args:
+        signed: as it came.
+        call: digest of the signed call it must answer.
+
+    Raises:
+        ProtocolError: another signature, another call, or a sealing key that is of no use.
+    """
+    joining = signed.verified(Joining.decode(signed.body).entry.signing, Joining)
+    if joining.call != call:
+        raise ProtocolError(f"The joining of {joining.entry.name} answers another call.", _REMEDY)
+    keys.check_exchange(joining.entry.sealing, f"The sealing key of {joining.entry.name}")
+    return joining
+
+
+def checked(proposal: bytes) -> tuple[Call, list[Joining]]:
+    """A proposal whose every signature holds, with each name and signing key once, sorted by name.
+
+    Raises:
+        ProtocolError: otherwise, naming whose joining it is.
+    """
+    message = Proposal.decode_once(proposal)
+    call = message.call.verified(Call.decode(message.call.body).coordinator, Call)
+    joinings = [joined(each, message.call.digest()) for each in message.joinings]
+    names = [each.entry.name for each in joinings]
+    if names != sorted(set(names)):
+        raise ProtocolError("The proposal names a member twice, or is not sorted.", _REMEDY)
+    return call, joinings
+
+
+def roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
+    """The roster that a proposal and its revealed nonces make.
+
+    Raises:
+        ProtocolError: a signature, a nonce that is not the one committed to, a name or a key twice, a member too few.
+    """
+    (call, joinings), wanted = checked(proposal), keys.digest(proposal)
+    if len(revealed) != len(joinings):
+        raise ProtocolError("Not every member of the proposal has revealed its nonce.", _REMEDY)
+    nonces = []
+    for joining, signed in zip(joinings, revealed, strict=True):
+        said = signed.verified(joining.entry.signing, Revealed)
+        name = joining.entry.name
+        if (said.proposal, said.name) != (wanted, name):
+            raise ProtocolError(f"{name} revealed its nonce to another proposal.", _REMEDY)
+        if commitment(said.nonce, name) != joining.commitment:
+            raise ProtocolError(f"{name} revealed another nonce than it had committed to.", _REMEDY)
+        nonces.append(said.nonce)
+    roster = Roster(
+        number=call.number,
+        predecessor=call.predecessor,
+        members=tuple(each.entry for each in joinings),
+        coordinator=call.coordinator,
+        released=call.released,
+        release=call.release,
+        nonces=tuple(nonces),
+    )
+    roster.check()
+    return roster
+
+
+def check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[Signed]) -> None:
+    """Everybody of the roster, and of the one before, has signed it.
+
+    Raises:
+        ProtocolError: one is missing, doubled, from outside, or of another roster.
+    """
+    waiting = _signers(roster, before)
+    for signed in approvals:
+        name = Approval.decode(signed.body).name
+        signing = waiting.pop(name, None)
+        if signing is None:
+            raise ProtocolError(f"An approval by {name!r} is doubled or from outside.", _REMEDY)
+        if signed.verified(signing, Approval).roster != roster.hash():
+            raise ProtocolError(f"{name} approved another roster.", _REMEDY)
+    if waiting:
+        raise ProtocolError(f"No approval by {', '.join(sorted(waiting))}.", _REMEDY)
+
+
+def _signers(roster: Roster, before: Roster | None) -> dict[str, bytes]:
+    signers: Mapping[str, bytes] = {} if before is None else {e.name: e.signing for e in before.members}
+    wanted = {entry.name: entry.signing for entry in roster.members}
+    for name, signing in signers.items():
+        if wanted.setdefault(name, signing) != signing:
+            raise ProtocolError(f"The key of {name} changed without its own signature.", _REMEDY)
+    return wanted
