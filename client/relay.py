@@ -19,7 +19,7 @@ class Handler(Protocol):
     """A member's door."""
 
     def __call__(self, kind: str, shared: bytes, own: bytes) -> bytes:
-        """Answer one message; the answer is an encoded ``Reply``."""
+        """Answer one message; the answer is an encoded, signed ``Reply``."""
         ...
 
 

@@ -15,8 +15,11 @@ from fedrepay.client.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.trust.keys import digest
 
-_REMEMBERED = ("approved_code", "blocked", "confirmed")
-_ANSWERED = ("hello", "introduce", "seed", "context", "confirm", "write", "close", "votes")
+_REMEMBERED = ("approved_code", "shown", "blocked", "confirmed")
+_ANSWERED = (
+    *("propose", "reveal", "approve", "certify", "terms"),
+    *("hello", "introduce", "seed", "context", "confirm", "write", "close", "votes"),
+)
 WRITES = (
     "create",
     *(f"remember {fact}" for fact in _REMEMBERED),

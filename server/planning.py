@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedrepay.server.state import State
+from fedrepay.server.state import Event, State
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema.codebook import CodeBook
@@ -53,7 +53,7 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
         if (state.done or state.attempts) and not wishes.again:
             raise ArgumentError(
                 f"Run {last.run} is {'done' if state.done else 'abandoned'}. Another run costs every customer its ε again.",
-                "Say --new-run if that is meant; `fedrepay member budget` tells a member what its year has left.",
+                "Say --new-run if that is meant: every member is asked for its terms first, and says no where its year is spent.",
             )
     terms = wishes.terms
     facts = _of_options(book, wishes) if terms is None else _of_terms(book, wishes, terms)
@@ -78,6 +78,24 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
         ) from error
     store.begin(plan)
     return plan, False
+
+
+def abandon(folder: Path) -> int:
+    """Give the newest run up, and say which it was.
+
+    Raises:
+        ArgumentError: there is none, or it is over.
+    """
+    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    plan, state = store.plan(), State()
+    for event in [] if plan is None else store.events(plan.run):
+        state.apply(event)
+    if plan is None or state.over:
+        raise ArgumentError(
+            "There is no unfinished run to abandon.", "`fedrepay coordinator train` starts one."
+        )
+    store.append(plan.run, [Event("abandoned", "", b"")])
+    return plan.run
 
 
 def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:

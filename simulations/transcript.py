@@ -8,7 +8,10 @@ from pathlib import Path
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.grid import Exchange
 
-CEREMONY = ("hello", "introduce", "seed", "context", "confirm")
+CEREMONY = (
+    *("propose", "reveal", "approve", "certify", "terms"),
+    *("hello", "introduce", "seed", "context", "confirm"),
+)
 README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
 ciphertexts, tags, the public encryption context, sealed envelopes, sizes.
 `messages.jsonl` lists the messages in order; `blobs/` holds their bytes by SHA-256.

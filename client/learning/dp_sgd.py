@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.privacy.entropy import Entropy
     from fedrepay.shared.schema.codebook import CodeBook
-    from fedrepay.shared.trust.terms import LocalTerms
+    from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
 MOMENTUM = 0.9
 RANGE_DEVIATIONS = 6.0

@@ -31,9 +31,19 @@ _FRONT = (
     "The SuperLink behind it stays on loopback, since its port also takes orders from anybody.\n\n"
     "\b\nfedrepay coordinator front --folder coordinator --host 0.0.0.0 --port 443"
 )
+_ABANDON = (
+    "Give the unfinished run up: where its epoch has ended (a changed sum, a restored member), or nobody wants it.\n\n"
+    "What it has spent stays in every ledger and statement. Members forget its secrets when the next run calls. "
+    "docs/refusals.md says which refusal needs this.\n\n"
+    "\b\nfedrepay coordinator abandon --folder coordinator"
+)
 _TRAIN = (
     "Start a run over the network, or carry an interrupted one on; its progress is shown until it is done.\n\n"
-    "An unfinished run goes on whatever the options say. Ctrl-C leaves it where it is.\n\n"
+    "The first time, members make a roster: people at the members compare its twelve words by telephone and approve "
+    "them; then the same command goes on. Every member is asked for the run's terms before anything is spent, and one "
+    "no ends it there. A run needs a quorum of the roster, not everybody.\n\n"
+    "An unfinished run goes on whatever the options say. Ctrl-C leaves it where it is. After a run that is done, "
+    "--new-run starts another, which costs every customer its ε again.\n\n"
     "\b\nfedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --epsilon 1\n"
     "fedrepay coordinator train --folder coordinator --schema consortium.toml --members 8 --mode local --terms net.toml"
 )
@@ -119,6 +129,19 @@ def front(
     fleet_front.run(application, host, port, folder / certificates.CERTIFICATE, folder / certificates.KEY)
 
 
+@app.command(help=_ABANDON)
+def abandon(
+    folder: Folder,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Abandon a run; the help text stands in ``_ABANDON``."""
+    from fedrepay.server.planning import abandon as give_up
+
+    if not yes:
+        typer.confirm("What this run has spent stays spent. Abandon it?", abort=True)
+    typer.echo(f"Run {give_up(folder)} is abandoned. `fedrepay coordinator train --new-run` starts the next.")
+
+
 @app.command(help=_TRAIN)
 def train(
     folder: Folder,
@@ -148,6 +171,19 @@ def train(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Secure sums; default 5.", show_default=False)] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a member has for an answer.")] = 600.0,
+    new_run: Annotated[
+        bool, typer.Option("--new-run", help="Start another run after one that is done or abandoned.")
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave this member out of the run; absence is no revocation (repeatable)."),
+    ] = None,
+    new_roster: Annotated[
+        bool,
+        typer.Option(
+            "--new-roster", help="Make a new roster of the nodes that are online; people compare words."
+        ),
+    ] = False,
 ) -> None:
     """Start or carry on a run; the help text stands in ``_TRAIN``."""
     from rich.console import Console
@@ -161,15 +197,20 @@ def train(
 
     console = Console(stderr=True)
     stated = None if terms is None else local_run.read(terms)
-    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout, stated)
+    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run)
     plan, resumed = next_run(folder, codebook.load(schema), members, wishes)
-    console.print(f"Run {plan.run}{' goes on' if resumed else ''}.", highlight=False)
+    console.print(
+        f"Run {plan.run}{' goes on' if resumed else ''}: mode {plan.mode}, ε = {plan.epsilon:g} and δ = {plan.delta:g} "
+        f"for every customer, {plan.rounds} sums, {plan.colluders} colluders.",
+        highlight=False,
+    )
     try:
         seen = carry(
             Control(superlink, folder / AUTHORITY),
             folder,
             members,
             lambda event: console.print(f"{event.kind} {event.name}".strip(), highlight=False, markup=False),
+            **_options(without or [], new_roster=new_roster),
         )
     except KeyboardInterrupt:
         console.print("Stopped looking. Nothing is lost: the same command goes on.")
@@ -177,3 +218,9 @@ def train(
     console.print(
         f"Done. Sent {seen.bytes_sent:,} and received {seen.bytes_received:,} bytes.", highlight=False
     )
+
+
+def _options(without: list[str], *, new_roster: bool) -> dict[str, str | int]:
+    """What the bundle's configuration carries of these."""
+    named: dict[str, str | int] = {"without": " ".join(without)} if without else {}
+    return named | ({"new-roster": True} if new_roster else {})

@@ -24,6 +24,7 @@ from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.wire import Header
 from fedrepay.simulations.attacks import seen
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.cohort import Cohort

@@ -9,6 +9,7 @@ from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.simulations.attacks.adversary import answer
 
 
 @dataclass
@@ -51,7 +52,7 @@ def read(folder: Path) -> Seen:
                 (folder / "blobs" / message[part]).read_bytes() if message[part] else b""
                 for part in ("shared", "reply")
             )
-            _take(seen, message["kind"], message["member"], shared, Reply.decode(reply) if reply else None)
+            _take(seen, message["kind"], message["member"], shared, answer(reply) if reply else None)
     except OSError as error:
         raise DataError(
             f"{folder} is no transcript: {error.strerror} ({error.filename}).",

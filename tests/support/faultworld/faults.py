@@ -71,7 +71,7 @@ class Faults:
         self.target = TARGETS[self.seed % len(TARGETS)]
         if self.target[1] in NEEDS and not forced:
             self.rates |= NEEDS[self.target[1]]
-        self.begin = self.dice.choice((0, 15, 25, 30, 35, 40, 45, 55, 70))  # messages that pass unharmed
+        self.begin = self.dice.choice((0, 15, 30, 45, 60, 65, 70, 75, 85, 95))  # messages that pass unharmed
         self.most = self.dice.randrange(6, 50)
         self.wait = self.dice.choice(
             (0, 0, 1, 2, 5)

@@ -174,7 +174,7 @@ class Watch:
 
     def answered(self, name: str, kind: str, body: bytes) -> Reply:
         """What left a member in answer to a message."""
-        reply = Reply.decode(body)
+        reply = Reply.decode(Signed.decode(body).body)
         seen = self.seen[name]
         if reply.code == "internal":
             raise Violation(f"{name} met an error that nobody foresaw, in {kind!r}")
@@ -252,7 +252,8 @@ class Watch:
         if roster.names != self.names:
             raise Violation("a release of another roster")
         try:
-            trust_release.check_votes(body, number, roster, Votes.decode(votes).signed)
+            colluders = Release.decode(body).colluders
+            trust_release.check_votes(body, number, roster, colluders, Votes.decode(votes).signed)
         except FedrepayError as error:
             raise Violation(f"{name} stored a release without its votes: {error}") from error
         if self.releases.setdefault(number, digest) != digest:

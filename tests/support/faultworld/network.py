@@ -8,11 +8,10 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fedrepay.server.app import Answer
-from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.app import Answer, Machine
 from fedrepay.server.state import Ask
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.message import Signed
 from support.faultworld.faults import Faults
 
 USUAL = 1.0  # seconds a message takes
@@ -51,13 +50,13 @@ class Network:
     _sent: list[Packet] = field(default_factory=list)
     _count: int = 0
 
-    def exchange(self, coordinator: Coordinator, ask: Ask, timeout: float) -> Iterator[Answer]:
+    def exchange(self, machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
         """Send an ask; what comes back within ``timeout``, and who did not answer."""
         deadline, waiting = self.now + timeout, {}
         for target, (shared, own) in ask.parts.items():
             self._count += 1
             waiting[self._count] = target
-            self._send(Packet(self._count, coordinator.node(target), ask.kind, shared, own), timeout)
+            self._send(Packet(self._count, machine.node(target), ask.kind, shared, own), timeout)
         while waiting and self._queue and self._queue[0][0] <= deadline:
             self.now, _, packet = heapq.heappop(self._queue)
             self.step()
@@ -134,9 +133,9 @@ class Network:
         self._count += 1
         heapq.heappush(self._queue, (self.now + delay, self._count, packet))
 
-    def _parse(self, body: bytes) -> tuple[Reply | None, str]:
+    def _parse(self, body: bytes) -> tuple[Signed | None, str]:
         try:
-            return Reply.decode(body), ""
+            return Signed.decode(body), ""
         except ProtocolError as error:
             return None, error.cause
 

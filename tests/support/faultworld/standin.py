@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from fedrepay.client import epoch as client_epoch
-from fedrepay.client import member as client_member
+from fedrepay.client import rounds as client_rounds
 from fedrepay.client import session as client_session
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.contribution import Rows, prepare
@@ -173,7 +173,7 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
         patch.setattr(Session, "learner", basis)
         patch.setattr(Session, "_open", opening)
         patch.setattr(client_session, "open_sum", opened)
-        patch.setattr(client_member, "add_noise", noisy)
+        patch.setattr(client_rounds, "add_noise", noisy)
         patch.setattr(keys, "verify", _verify)
         patch.setattr(client_epoch, "probe_vector", _probe)
         patch.setattr(accounting, "gdp_mu", _mu)

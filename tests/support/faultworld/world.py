@@ -15,12 +15,13 @@ from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
 from fedrepay.client.store import WRITES as MEMBER_WRITES
 from fedrepay.server.app import carry
+from fedrepay.server.enrolment import Node
 from fedrepay.server.state import Event
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
-from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError
+from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError, WordsError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.roster import Roster, default_colluders
+from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.terms import RunPlan
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
@@ -85,7 +86,7 @@ class FaultWorld:
         self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
         self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
         self.faults = Faults(seed, limit, rates)
-        self.release_stage = (6 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
+        self.release_stage = (18 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
         self.book = standin.book()
@@ -99,9 +100,8 @@ class FaultWorld:
             )
             for name in self.names
         }
-        entries = [identity.entry() for identity in self.identities.values()]
         public = keys.public_bytes(self.key)
-        self.code = Roster.of(entries, public).code()
+        self.nodes = [Node(name, name) for name in self.names]
         self.network = Network(
             self.faults,
             self.handle,
@@ -149,11 +149,22 @@ class FaultWorld:
                     lambda: self.clock(name),
                     entropy,
                 )
-                if not store.fact("approved_code"):
-                    member.approve_roster(self.code)
                 self.members[name] = member
             except (Killed, StorageError) as error:
                 self.trace.append(("died at the start", name, type(error).__name__))
+
+    def compare(self) -> None:
+        """People are shown words, hear that all are the same, and approve them; a member may die of it."""
+        shown = {name: self.stores[name].fact("shown") for name in self.names}
+        if None in shown.values() or len({*shown.values()}) != 1:
+            return  # somebody was not asked yet, or an older proposal is on somebody's screen
+        for name in self.names:
+            try:
+                self.members[name].approve_roster((shown[name] or b"").decode())
+            except Killed:
+                self._die(name)
+            except StorageError as error:
+                self.trace.append(("not approved", name, type(error).__name__))
 
     def clock(self, name: str) -> float:
         """A member's own clock."""
@@ -265,7 +276,7 @@ class FaultWorld:
         return self.outcome
 
     def _operate(self) -> None:
-        resumes, calm_runs, fresh = 0, 0, True
+        resumes, calm_runs, fresh, again = 0, 0, True, False
         while True:
             out = self.outcome
             out.lives += 1
@@ -283,15 +294,21 @@ class FaultWorld:
                     fresh, resumes = False, 0
                     calm_runs += self.faults.calm
                     out.runs += 1
-                carry(store, self.key, self.names, self.network.exchange)
+                carry(store, self.key, self.nodes, self.network.exchange, again=again)
+                again = False
             except Killed:
                 self.trace.append(("coordinator dies",))
                 if self._restore_coordinator:
                     self._restore_coordinator = False
                     self._restore("coordinator")
                     self.watch.forked |= set(range(1, self.run_number + 1))
+            except WordsError as error:
+                self._stopped(error)
+                self.compare()
+                again = False
             except (CohortError, ProtocolError, StorageError) as error:
                 self._stopped(error)
+                again = "roster:" in error.cause
                 resumes += 1
                 fresh = resumes > RESUMES
                 if calm_runs > RUNS:
