@@ -86,7 +86,7 @@ class Enrolment:
         proposal = Proposal.decode_once(shared)
         mine = self._store.fact("joining")
         if mine is None or Signed.decode(mine) not in proposal.joinings:
-            raise Refusal(Code.ROSTER, "The proposal does not hold this member's own joining.")
+            raise Refusal(Code.VOID, "The proposal does not hold this member's own, newest joining.")
         self._check_predecessor(call)
         nonce = self._nonces.get(proposal.call.digest())
         if nonce is None:
@@ -100,15 +100,17 @@ class Enrolment:
         return answer, {"revealed": keys.digest(shared)}
 
     def _check_predecessor(self, call: Call) -> None:
-        """The proposal follows the roster this member takes part in, and tells of the release it holds."""
+        """The proposal follows the roster this member takes part in, and tells of the release it holds.
+
+        One that takes part in none yet joins whatever its people approve.
+        """
         roster = held(self._store)
-        before = enrolment.FIRST if roster is None else roster.hash()
-        if call.predecessor != before:
+        if roster is not None and call.predecessor != roster.hash():
             raise Refusal(
                 Code.ROSTER,
                 "The proposal does not follow the roster that this member takes part in.",
                 "If the coordinator has lost its database, see docs/refusals.md, roster.",
-                before,
+                roster.hash(),
             )
         released = self._store.release()
         if released is not None and call.released <= released[0]:
@@ -122,7 +124,7 @@ class Enrolment:
         """Sign the roster, if its words are the ones that people approved here."""
         message = Reveals.decode_once(shared)
         if self._store.fact("revealed") != keys.digest(message.proposal):
-            raise Refusal(Code.ROSTER, "This member gave its nonce to another proposal.")
+            raise Refusal(Code.VOID, "This member has not revealed its nonce to this proposal.")
         roster = enrolment.roster_of(message.proposal, message.revealed)
         signed = self._store.fact("signed")
         if signed is not None and Roster.decode(signed).number >= roster.number:
@@ -160,7 +162,11 @@ class Enrolment:
             raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
         roster.check()
         enrolment.check_approvals(roster, before, message.approvals)
-        return b"", {"roster": message.roster, "signed": message.roster}
+        return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
+
+    def certificate(self) -> bytes:
+        """What proves the roster this member takes part in, for a coordinator that has lost it; empty before one."""
+        return self._store.fact("certificate") or b""
 
 
 def _named(roster: Roster) -> str:

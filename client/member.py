@@ -123,6 +123,8 @@ class Member:
         if kind not in _ONCE:
             if kind == "ping":
                 return {}
+            if kind == "held":
+                return {"body": self._enrolment.certificate()}
             raise Refusal(Code.EPOCH, "A message of unknown kind.")
         digest = asked(kind, shared, own)
         stored = self._store.fact(f"reply:{kind}")

@@ -45,7 +45,6 @@ class Enrolled:
     roster: Roster | None = None
     certificate: Certificate | None = None
     seats: dict[str, str] = field(default_factory=dict)  # member → node, of ``roster``
-    certified: set[str] = field(default_factory=set)
     call: Signed | None = None
     joinings: dict[str, Signed] = field(default_factory=dict)  # by node
     proposal: bytes = b""
@@ -53,6 +52,7 @@ class Enrolled:
     approvals: dict[str, Signed] = field(default_factory=dict)  # by node
     highest: int = 0  # number of a proposal that any member has answered, so far as we know
     before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
+    seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
 
     def apply(self, event: Event) -> None:
         """Take in one event.
@@ -82,10 +82,10 @@ class Enrolled:
         elif kind == "roster":
             self.certificate = Certificate.decode(body)
             self.roster, self.call = Roster.decode(self.certificate.roster), None
-            self.seats = {self.member(node): node for node in self.joinings}
-            self.certified, self.before = set(), {}
-        elif kind == "certified":
-            self.certified.add(name)
+            self.seats = self.seated or {self.member(node): node for node in self.joinings}
+            self.before, self.seated = {}, {}
+        elif kind == "seat":
+            self.seated[body.decode()] = name
         else:
             raise ValueError(kind)
 
@@ -115,16 +115,25 @@ class Enrolment:
         self._away: dict[str, str] = {}
         self._void = ""
         self._begun = 0
+        self._made = False
+        self._asked_held = False
+        self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
+        self._certified: set[str] = set()
 
     def node(self, target: str) -> str:
         """The node of a target of an ask: asks are to nodes."""
         return target
 
     def ask(self) -> Ask | None:
-        """What to send next; None when there is a roster, and everybody of it who is there holds it."""
+        """What to send next; None when there is a roster, and everybody of it who is there was given it.
+
+        It is given anew by every process: a member whose store was set back has forgotten it.
+        """
         state = self.state
+        if not self._asked_held and (state.roster is None or self._wanted):
+            return Ask("held", dict.fromkeys(self._nodes, (b"", b"")))
         if state.call is None:
-            if state.roster is None or (self._wanted and self._begun == 0):
+            if state.roster is None or (self._wanted and not self._made):
                 return Ask("call", {})
             return self._certify()
         if state.proposal and not set(state.joinings) <= set(self._nodes):
@@ -149,7 +158,7 @@ class Enrolment:
         lacking = [
             node
             for name, node in state.seats.items()
-            if name not in state.certified and node in self._nodes and node not in self._away
+            if name not in self._certified and node in self._nodes and node not in self._away
         ]
         body = state.certificate.encode()
         return Ask("certify", dict.fromkeys(lacking, (body, b""))) if lacking else None
@@ -161,6 +170,10 @@ class Enrolment:
             return []
         try:
             reply = Reply.decode(signed.body)
+            if ask.kind == "held":
+                if reply.kind == "ok":
+                    self._held[node] = (signed, Certificate.decode(reply.body) if reply.body else None)
+                return []
             name = self._check_sender(ask, node, signed, reply)
             if reply.kind == "refused":
                 return self._refused(ask, node, reply)
@@ -205,7 +218,8 @@ class Enrolment:
     def _take(self, ask: Ask, node: str, name: str, body: bytes) -> list[Event]:
         state = self.state
         if ask.kind == "certify":
-            return [Event("certified", name, b"")]
+            self._certified.add(name)
+            return []
         signed = Signed.decode(body)
         assert state.call is not None  # noqa: S101 - it was asked for
         if ask.kind == "propose":
@@ -258,15 +272,20 @@ class Enrolment:
             return []
         if ask.kind == "void":
             return [Event("void", "", b"")]
+        if ask.kind == "held":
+            self._asked_held = True
+            return self._given_back(ask)
         answered = {
             "propose": state.joinings,
             "reveal": state.revealed,
             "approve": state.approvals,
         }[ask.kind]
         missing = [node for node in ask.parts if node not in answered]
-        if missing and self._void and self._begun < AGAIN:
-            self._void, self._away = "", {}
-            return [Event("void", "", b"")]
+        if missing and self._void:
+            self._void = ""
+            if self._begun < AGAIN:
+                self._away = {}
+                return [Event("void", "", b"")]
         if missing:
             raise self._stopped(ask, missing)
         if ask.kind == "propose":
@@ -276,8 +295,38 @@ class Enrolment:
         if ask.kind == "approve":
             ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
             made = Certificate(roster=self._proposed().encode(), approvals=ordered)
+            self._made, self._away = True, {}
             return [Event("roster", "", made.encode())]
         return []
+
+    def _given_back(self, ask: Ask) -> list[Event]:
+        """A later roster of ours that a member holds and this database has lost; its certificate proves it."""
+        best = self.state.certificate
+        number = 0 if self.state.roster is None else self.state.roster.number
+        for _, certificate in self._held.values():
+            if certificate is None:
+                continue
+            try:
+                roster = Roster.decode(certificate.roster)
+                roster.check()
+                enrolment.check_approvals(roster, None, certificate.approvals)
+            except ProtocolError:
+                continue  # it proves nothing
+            if roster.coordinator == keys.public_bytes(self._key) and roster.number > number:
+                best, number = certificate, roster.number
+        if best is None or best is self.state.certificate:
+            return []
+        roster, seats = Roster.decode(best.roster), []
+        for node, (signed, _) in self._held.items():
+            try:
+                said = signed.verified(roster.entry(Reply.decode(signed.body).name).signing, Reply)
+            except ProtocolError:
+                continue
+            known = self._nodes[node].name in ("", said.name)
+            if known and said.asked == asked("held", *ask.parts[node]):
+                seats.append(Event("seat", node, said.name.encode()))
+        self._made = True
+        return [*seats, Event("roster", "", best.encode())]
 
     def _call(self) -> list[Event]:
         """A new call, with a number above every one that was answered so far."""
