@@ -80,6 +80,7 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         "parameters": config.heads * config.dimension if config.local is None else config.local.parameters,
         **local,
         "members": len(session.epoch.roster.names),
+        "simulated": getattr(config, "simulated", False),
         "cohorts": [list(each.cohort) for each in config.history if each.completed],
         "rounds": sum(each.completed for each in config.history),
         "attempts": len(config.history),

@@ -18,6 +18,7 @@ from fedrepay.client import tables
 from fedrepay.shared.errors import StorageError
 
 T = TypeVar("T")
+FILE = "member.sqlite"
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
 )
@@ -56,7 +57,7 @@ class Database:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
             (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            path = folder / "member.sqlite"
+            path = folder / FILE
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             path.chmod(0o600)
         except OSError as error:

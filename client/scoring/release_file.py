@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedrepay.client.scoring.trust import CONSORTIUM, SIMULATED, Trust, simulated
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
@@ -15,24 +16,32 @@ RELEASE, VOTES = "release.safetensors", "votes.msgpack"
 
 @dataclass(frozen=True)
 class Checked:
-    """A release whose signatures verify."""
+    """A release whose signatures verify, of a roster that is believed; ``origin`` goes into whatever is made with it."""
 
     release: Release
     book: CodeBook
     hash: str
     signatures: int
 
+    @property
+    def origin(self) -> str:
+        """``consortium``, or ``SIMULATED`` where no institution has signed."""
+        return SIMULATED if simulated(self.release) else CONSORTIUM
 
-def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
+
+def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | None = None) -> Checked:
     """Read a release and check it.
 
     Args:
         path: the folder, or the file in it.
         unprotected: accept a release without a privacy guarantee.
         torch: accept a release of local mode, whose weights are a torch module's.
+        trust: what is known here of its roster; without it only a release marked as simulated is accepted.
 
     Raises:
-        ReleaseError: missing, damaged, not signed by more than half of its roster, not private, or of local mode.
+        ReleaseError: missing, damaged, not signed by more than half of its roster, of a roster that nothing here knows,
+            not private, or of local mode.
+        ArgumentError, StorageError: the words or the member's folder that ``trust`` names cannot be used.
     """
     folder = path if path.is_dir() else path.parent
     try:
@@ -46,6 +55,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
     if votes.run != release.number:
         raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
     signatures = check_votes(data, release.number, release.roster, votes.signed)
+    (trust or Trust()).check(release)
     not_private = release.statement.get("not_private")
     if not_private and not unprotected:
         raise ReleaseError(
