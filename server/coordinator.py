@@ -14,6 +14,7 @@ from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import RunPlan, is_over, run_chunks
@@ -167,7 +168,7 @@ class Coordinator:
         """One answer (None: lost, with the reason); wrong answers count as lost."""
         if reply is None or reply.kind == "refused":
             code = "" if reply is None else reply.code
-            cause = reason if reply is None else f"{reply.code}: {reply.cause}"
+            cause = printable(reason if reply is None else f"{reply.code}: {reply.cause}")
             if code in FATAL:
                 raise ProtocolError(
                     f"{name} ended the epoch ({cause}).",

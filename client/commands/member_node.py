@@ -109,7 +109,7 @@ def serve(
 
     from fedrepay.client.serving import door, journal, setup
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    journal.to_screen()
     log = logging.getLogger("fedrepay.member")
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(

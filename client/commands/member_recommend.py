@@ -105,6 +105,7 @@ def recommend(
 def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_json: bool) -> None:
     from fedrepay.client.plans.files.recommend import decide_one
     from fedrepay.client.plans.words.explain import explain
+    from fedrepay.shared.text import printable
 
     batch, today = decide_one(job, loaded, account, batch_id)
     found = explain(loaded.engine, batch, today=today, versions=loaded.hashes)
@@ -113,7 +114,8 @@ def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_js
 
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
-        typer.echo("\n".join(found.lines(loaded.engine.settings.language)))
+        lines = found.lines(loaded.engine.settings.language)  # cells of the file are among them
+        typer.echo("\n".join(printable(line, None, keep="\n") for line in lines))
 
 
 def _day(text: str | None) -> date | None:
@@ -131,9 +133,9 @@ def _warn(console: "Console", loaded: "Loaded") -> None:
     made = loaded.checked.release
     if loaded.checked.origin == SIMULATED:
         console.print(f"[bold red]{WARNING}[/]")
-    not_private = made.statement.get("not_private")
-    if not_private:
-        console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {not_private}[/]")
+    if loaded.checked.not_private:
+        words = f"THIS RELEASE IS NOT PRIVATE: {loaded.checked.not_private}"
+        console.print(words, style="bold red", markup=False)
     console.print(
         f"Release {made.number} signed by {loaded.checked.signatures} of {len(made.roster.names)} members."
     )

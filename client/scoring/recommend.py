@@ -107,7 +107,7 @@ def score_file(
         signatures=checked.signatures,
         members=len(made.roster.names),
         roster_code=made.roster.code(),
-        not_private=made.statement.get("not_private"),
+        not_private=checked.not_private,
         origin=checked.origin,
     )
 

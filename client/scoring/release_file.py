@@ -7,6 +7,7 @@ from fedrepay.client.scoring.trust import CONSORTIUM, SIMULATED, Trust, simulate
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.wire import Votes
@@ -27,6 +28,12 @@ class Checked:
     def origin(self) -> str:
         """``consortium``, or ``SIMULATED`` where no institution has signed."""
         return SIMULATED if simulated(self.release) else CONSORTIUM
+
+    @property
+    def not_private(self) -> str | None:
+        """Why the release claims no privacy, in its own words made printable; None where it does claim it."""
+        why = self.release.statement.get("not_private")
+        return printable(str(why)) if why else None
 
 
 def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | None = None) -> Checked:
@@ -56,19 +63,19 @@ def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | N
         raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
     signatures = check_votes(data, release.number, release.roster, votes.signed)
     (trust or Trust()).check(release)
-    not_private = release.statement.get("not_private")
-    if not_private and not unprotected:
-        raise ReleaseError(
-            f"The release is not private: {not_private}",
-            "Use a release of a protected run; --unprotected accepts this one, for tests.",
-        )
     book = codebook.from_bytes(release.schema, release.codebook)
     local = release.card.get("local")
     if local and not torch:
         raise ReleaseError(
-            f"This release holds a torch module ({local['model']}); plans need the additive model.",
+            f"This release holds a torch module ({printable(local['model'])}); plans need the additive model.",
             "Score accounts with it by `fedrepay recommend`.",
         )
     if not local and release.weights.shape != (book.heads, book.dimension):
         raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")
-    return Checked(release, book, keys.digest(data).hex(), signatures)
+    checked = Checked(release, book, keys.digest(data).hex(), signatures)
+    if checked.not_private and not unprotected:
+        raise ReleaseError(
+            f"The release is not private: {checked.not_private}",
+            "Use a release of a protected run; --unprotected accepts this one, for tests.",
+        )
+    return checked
