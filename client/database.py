@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from fedrepay.client import tables
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.private import private_file, private_folder
 
 T = TypeVar("T")
 FILE, JOURNAL = "member.sqlite", "member.sqlite-journal"
@@ -63,12 +64,10 @@ class Database:
         self._version = 0
         self._durable = durable
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
+            private_folder(folder)
             (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
             path = folder / FILE
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
+            private_file(path)
         except OSError as error:
             raise StorageError(
                 f"The state folder {folder} cannot be written: {error.strerror}.",
