@@ -15,6 +15,7 @@ import pytest
 from fedrepay.client import database
 from fedrepay.client.database import FILE, JOURNAL
 from fedrepay.client.store import MemberStore
+from fedrepay.shared.errors import StorageError
 
 SMALL, LARGE = os.urandom(32), os.urandom(150_000)
 """An epoch's keys; its context, which fills many pages of its own."""
@@ -22,6 +23,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fedrepay.client.store import MemberStore
+from fedrepay.shared.errors import StorageError
 
 def kill(point, moment):
     if (point, moment) == ("store_release", sys.argv[2]):
@@ -170,7 +172,7 @@ def test_a_journal_that_another_process_needs_is_left_alone(
     with transaction(store.folder) as other:
         journal = (store.folder / JOURNAL).read_bytes()
         assert journal
-        with pytest.raises(database.StorageError, match="locked"):
+        with pytest.raises(StorageError, match="locked"):
             store._wipe()
         assert (store.folder / JOURNAL).read_bytes() == journal
         other.execute("ROLLBACK")
@@ -189,7 +191,7 @@ def test_a_journal_that_cannot_be_overwritten_is_said(
 
     real: Callable[..., None] = database._overwrite
     monkeypatch.setattr(database, "_overwrite", full)
-    with pytest.raises(database.StorageError, match="still holds what was deleted"):
+    with pytest.raises(StorageError, match="still holds what was deleted"):
         forget(store)
     monkeypatch.setattr(database, "_overwrite", real)
     again = MemberStore(store.folder, lambda: 0.0)
