@@ -23,7 +23,6 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from fedrepay.client.store import MemberStore
-from fedrepay.shared.errors import StorageError
 
 def kill(point, moment):
     if (point, moment) == ("store_release", sys.argv[2]):
