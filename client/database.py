@@ -1,6 +1,13 @@
 """A member's SQLite file: who may read it, how it is opened, and every write one transaction that is told of.
 
 The folder is 0700, the file 0600, and the folder is marked ``CACHEDIR.TAG``: epoch secrets must stay out of backups.
+
+**What is deleted is overwritten.** SQLite copies each page into its rollback journal before it changes it, and
+``secure_delete`` overwrites pages, not the journal: unlinked or emptied, its blocks would keep the secrets that were
+deleted. So the journal stays (``PERSIST``) and is overwritten with zeros, then cut to nothing, after every transaction and
+when the store is opened, under SQLite's exclusive lock, when no transaction needs it. SQLite's other files of pages
+(statement journals) stay in memory. This reaches what the file system calls the file's blocks: a disk that moves blocks
+(flash), a file system that copies on write, and snapshots may keep older ones. https://www.sqlite.org/tempfiles.html
 """
 
 import os
@@ -16,8 +23,11 @@ from sqlalchemy.pool import NullPool
 
 from fedrepay.client import tables
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.private import private_file, private_folder
 
 T = TypeVar("T")
+FILE, JOURNAL = "member.sqlite", "member.sqlite-journal"
+_BLOCK = bytes(1 << 20)
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# fedrepay: epoch secrets; keep out of backups.\n"
 )
@@ -52,13 +62,12 @@ class Database:
         self._writes = writes
         self._connection: sa.Connection | None = None
         self._version = 0
+        self._durable = durable
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
+            private_folder(folder)
             (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            path = folder / "member.sqlite"
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
+            path = folder / FILE
+            private_file(path)
         except OSError as error:
             raise StorageError(
                 f"The state folder {folder} cannot be written: {error.strerror}.",
@@ -91,6 +100,24 @@ class Database:
         self._version += 1
         self._guarded(watched)
         self._writes(point, "committed")
+        self._wipe()
+
+    def _wipe(self) -> None:
+        """Overwrite the journal of transactions that have ended, also of a process that was killed."""
+        journal = self.folder / JOURNAL
+
+        def alone(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN EXCLUSIVE")
+            _overwrite(journal, durable=self._durable)
+
+        try:
+            if journal.exists() and journal.stat().st_size:
+                self._guarded(alone)
+        except OSError as error:
+            raise StorageError(
+                f"{journal} still holds what was deleted and cannot be overwritten: {error.strerror}.",
+                "Mend the disk or the permissions, then run the same command again: it overwrites it first.",
+            ) from error
 
     def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
         with self._typed():
@@ -136,5 +163,18 @@ def _engine(path: Path, *, durable: bool) -> sa.Engine:
 
 def _pragmas(connection: Any, *, durable: bool) -> None:
     synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
-    for pragma in ("journal_mode=DELETE", synchronous, "secure_delete=ON", "busy_timeout=5000"):
+    kept = ("journal_mode=PERSIST", "secure_delete=ON", "temp_store=MEMORY")
+    for pragma in ("busy_timeout=5000", *kept, synchronous):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _overwrite(path: Path, *, durable: bool) -> None:
+    """Zeros over every byte of a file, on the disk before it is cut to nothing."""
+    with path.open("r+b") as file:
+        left = path.stat().st_size
+        while left > 0:
+            left -= file.write(_BLOCK[:left])
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+        os.ftruncate(file.fileno(), 0)

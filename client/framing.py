@@ -4,6 +4,7 @@ A request is ``fpq1``, three lengths (kind, shared, own; unsigned, 2 + 8 + 8 byt
 a reply is ``fpr1``, one length (8 bytes) and the bytes. One exchange a connection.
 """
 
+import re
 import socket
 import struct
 from time import monotonic
@@ -13,6 +14,7 @@ from fedrepay.shared.errors import ProtocolError
 
 MAX_KIND = 32  # bytes of a kind's name
 MAX_REPLY = MAX_SHARED
+_KIND = re.compile(rb"[A-Za-z0-9_.-]+")  # nothing that a log could take for another line
 _REQUEST = struct.Struct(">4sHQQ")
 _REPLY = struct.Struct(">4sQ")
 _ASKS, _ANSWERS = b"fpq1", b"fpr1"
@@ -26,8 +28,9 @@ def request(kind: str, shared: bytes, own: bytes) -> list[bytes]:
     Raises:
         ProtocolError: a part is larger than a member takes.
     """
-    name = kind.encode()
+    name = kind.encode(errors="replace")
     _check(len(name), len(shared), len(own))
+    _plain(name)
     return [_REQUEST.pack(_ASKS, len(name), len(shared), len(own)), name, shared, own]
 
 
@@ -72,8 +75,7 @@ def receive_request(connection: socket.socket, seconds: float) -> tuple[str, byt
         raise ProtocolError("What came over the socket is not a fedrepay request.", _REMEDY)
     _check(kind, shared, own)
     name = _read(connection, kind, deadline, seconds)
-    if not name.isascii():
-        raise ProtocolError("A message's kind is not a plain word.", _REMEDY)
+    _plain(name)
     return (
         name.decode("ascii"),
         _read(connection, shared, deadline, seconds),
@@ -131,6 +133,11 @@ def _check(kind: int, shared: int, own: int) -> None:
     _bounded("kind", kind, MAX_KIND)
     _bounded("shared part", shared, MAX_SHARED)
     _bounded("own part", own, MAX_OWN)
+
+
+def _plain(kind: bytes) -> None:
+    if _KIND.fullmatch(kind) is None:
+        raise ProtocolError("A message's kind is not a plain word.", _REMEDY)
 
 
 def _bounded(part: str, length: int, limit: int) -> None:

@@ -18,6 +18,9 @@ from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
 from fedrepay.shared.secure_sum.packing import GAM, Packing
 
+MAX_CONTEXT = 1 << 18
+"""Bytes of a context that TenSEAL may parse: both keys raw are 196,608, and its parameters some hundred."""
+
 
 class GroupContext:
     """The BFV keys of one epoch: to encrypt, and where the secret key is there, to decrypt."""
@@ -171,6 +174,12 @@ def _serialise(context: ts.Context, *, secret: bool) -> bytes:
 
 
 def _load(serialised: bytes) -> ts.Context:
+    """Give bytes of another member to a native parser, once they have a size that such a context can have."""
+    if len(serialised) > MAX_CONTEXT:
+        raise ProtocolError(
+            f"An encryption context of {len(serialised)} bytes passes the limit of {MAX_CONTEXT}.",
+            "It is not parsed. Start a new epoch, and ask whoever made it.",
+        )
     try:
         return ts.context_from(serialised)
     except (RuntimeError, ValueError) as error:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedrepay.client import node_key
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import Entry
 
@@ -42,6 +43,7 @@ class Identity:
         path = folder / "identity.key"
         try:
             raw = path.read_bytes()
+            private_file(path)
             if len(raw) != 96:
                 raise ValueError(len(raw))
             return cls(
@@ -66,7 +68,7 @@ class Identity:
         path = folder / "identity.key"
         partial = path.with_suffix(".partial")
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(folder)
             partial.unlink(missing_ok=True)  # of a process that was killed here
             with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 file.write(self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local)

@@ -97,12 +97,12 @@ class Member:
             self._rounds.end_epoch(refusal)
             reply = {"code": refusal.code, "cause": refusal.cause, "body": refusal.proof}
         except BudgetError as error:
-            log.warning("%s: %s", printable(kind), error)
+            log.warning("%s: %s", printable(kind), printable(str(error)))
             reply = {"code": Code.BUDGET, "cause": _AT_HOME}
         except ProtocolError as error:
             reply = {"code": Code.MESSAGE, "cause": error.cause}
         except FedrepayError as error:
-            log.warning("%s: %s", printable(kind), error)
+            log.warning("%s: %s", printable(kind), printable(str(error)))
             code = Code.STORE if isinstance(error, StorageError) else Code.INTERNAL
             reply = {"code": code, "cause": _AT_HOME}
         except Exception:

@@ -22,6 +22,7 @@ from fedrepay.shared.errors import Code, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import (
@@ -91,7 +92,7 @@ class Rounds:
             if self._ended is not None and not self._store.fact("blocked"):
                 self._store.remember(blocked=self._ended[1].encode())
         except FedrepayError as error:
-            log.warning("%s: %s", refusal.code, error)
+            log.warning("%s: %s", refusal.code, printable(str(error)))
 
     def _state(self) -> EpochState:
         stored = self._store.fact("epoch")

@@ -25,6 +25,7 @@ from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.state import Ask, Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
 from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
 
 Answer = tuple[str, Signed | None, str]
@@ -206,7 +207,7 @@ def _go(
     def take(events: list[Event]) -> None:
         store.append(run, events)
         for event in events:
-            log.info("%s %s", event.kind, event.name)
+            log.info("%s %s", printable(event.kind), printable(event.name))
             apply(event)
 
     while (ask := machine.ask()) is not None:
@@ -246,7 +247,7 @@ def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterato
 
 def _parse(message: Message) -> tuple[Signed | None, str]:
     if message.has_error():
-        return None, str(message.error.reason or f"Flower error {message.error.code}")
+        return None, printable(message.error.reason or f"Flower error {message.error.code}")
     record = message.content.config_records.get(RECORD)
     body = None if record is None else record.get("body")
     if not isinstance(body, bytes):

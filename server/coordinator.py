@@ -14,6 +14,7 @@ from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError, TermsError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
@@ -222,7 +223,7 @@ class Coordinator:
             if reply is not None and (reply.name, reply.asked) != (name, asked(ask.kind, *ask.parts[name])):
                 raise ProtocolError(f"The answer of {name} is to another message.", "It does not count.")
             if reply is None:
-                return [self._lost(ask, name, reason)]
+                return [self._lost(ask, name, printable(reason))]
             return (
                 self._refused(ask, name, reply) if reply.kind == "refused" else self._take(ask, name, reply)
             )
@@ -249,7 +250,7 @@ class Coordinator:
         return [Event("answer:" + ask.kind, name, reply.body)]
 
     def _refused(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
-        cause = f"{reply.code}: {reply.cause}"
+        cause = printable(f"{reply.code}: {reply.cause}")
         if ask.kind == "terms":
             if reply.code in NO:
                 return [Event("declined", name, cause.encode())]

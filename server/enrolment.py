@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.state import Ask, Event
 from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment, keys
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
@@ -166,7 +167,7 @@ class Enrolment:
     def receive(self, ask: Ask, node: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
         """One node's answer; what is not its member's own counts as none."""
         if signed is None:
-            self._away[node] = reason
+            self._away[node] = printable(reason)
             return []
         try:
             reply = Reply.decode(signed.body)
@@ -203,7 +204,7 @@ class Enrolment:
         return name
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
-        self._away[node] = f"{reply.code}: {reply.cause}"
+        self._away[node] = printable(f"{reply.code}: {reply.cause}")
         if reply.code == "number":
             self._void = "number"
             near = min(int.from_bytes(reply.body[:4], "big"), self.state.highest + enrolment.FAR)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.state import Event
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import ReleaseVote, Written
 
@@ -65,6 +66,7 @@ class CoordinatorStore:
     ) -> None:
         self._writes = writes
         self._engine = sa.create_engine(url)
+        _private(self._engine.url)
         if not durable:
             sa.event.listen(self._engine, "connect", _not_durable)
         self._write("create", _meta.create_all)
@@ -137,6 +139,19 @@ class CoordinatorStore:
             return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
 
 
+def _private(url: sa.URL) -> None:
+    """Make or close a SQLite file: who takes part and when is not for other users of the machine."""
+    if url.get_backend_name() != "sqlite" or (url.database or ":").startswith((":", "file:")):
+        return
+    try:
+        private_file(Path(str(url.database)))
+    except OSError as error:
+        raise StorageError(
+            f"The coordinator's database {url.database} cannot be written: {error.strerror}.",
+            "Free the disk or mend the permissions, then run the same command again.",
+        ) from error
+
+
 def _not_durable(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
@@ -178,7 +193,7 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
     """
     path = folder / "coordinator.key"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
         if not path.exists():
             partial = path.with_suffix(".partial")  # a process killed here leaves no half a key
             with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
@@ -186,6 +201,7 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+        private_file(path)
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StorageError(

@@ -26,16 +26,21 @@ Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each
 from enum import StrEnum
 from typing import ClassVar
 
+from fedrepay.shared.text import printable
+
 
 class FedrepayError(Exception):
-    """Base of all typed errors: ``cause`` says what happened, ``remedy`` what to do."""
+    """Base of all typed errors: ``cause`` says what happened, ``remedy`` what to do.
+
+    Both end on screens and in logs and may quote what came from outside, so nothing in them commands a terminal.
+    """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.remedy = remedy
+        self.cause = printable(cause, None, keep="\n")
+        self.remedy = printable(remedy, None, keep="\n")
+        super().__init__(self.cause)
 
     def __str__(self) -> str:
         return f"{self.cause} {self.remedy}"

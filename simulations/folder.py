@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.private import private_folder
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ class Folder:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can open, or leave it where it is; raises StorageError."""
+    """Make a folder that only its owner can open, or close it to others; raises StorageError."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
 

@@ -76,6 +76,7 @@ def _show(console: "Console", report: "Report") -> None:
     from rich.text import Text
 
     from fedrepay.client.data.check import examples
+    from fedrepay.shared.text import printable
 
     if report.groups:
         table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)
@@ -85,8 +86,8 @@ def _show(console: "Console", report: "Report") -> None:
             table.add_row(
                 Text(Path(group.file).name),
                 Text("\n".join("all" if row is None else str(row) for row, _ in shown)),
-                Text(group.column),
-                Text("\n".join(value for _, value in shown)),
+                Text(printable(group.column)),
+                Text("\n".join(printable(value) for _, value in shown)),
                 Text(group.bound),
                 Text("" if group.rows is None else f"{group.count:,}"),
                 mark,

@@ -67,18 +67,11 @@ def approve_roster(
     """Approve a roster; the help text stands in ``_APPROVE``."""
     import time
 
-    from mnemonic import Mnemonic
-
+    from fedrepay.client import roster_code
     from fedrepay.client.serving import setup
     from fedrepay.client.store import MemberStore
-    from fedrepay.shared.errors import ArgumentError
 
-    code = " ".join(" ".join(words).lower().split())
-    if len(code.split()) != 12 or not Mnemonic("english").check(code):
-        raise ArgumentError(
-            "These are not twelve words of a roster code: a word is misspelt or missing.",
-            "`member serve` shows them; compare them with the other members by telephone.",
-        )
+    code = roster_code.parse(" ".join(words))
     setup.identity(folder)
     MemberStore(folder, time.time).remember(approved_code=code.encode())
     typer.echo("Approved. The next run with this roster may begin.")
@@ -116,7 +109,7 @@ def serve(
 
     from fedrepay.client.serving import door, journal, setup
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    journal.to_screen()
     log = logging.getLogger("fedrepay.member")
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedrepay.client.commands.recommend import Member, RosterCode
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,8 +23,11 @@ _HELP = (
     "each with reasons; or a token plan, dormancy, a referral or a human. Writes one row per account and rank "
     "(docs/plans.md explains each column), rows with a wrong cell to OUT.rejects, and the facts that rules used to "
     "OUT.facts.parquet, which only you may read. The same batch id with the same inputs is written once.\n\n"
+    "A release needs --member, your own state folder, or --roster-code, the twelve words that your institution compared: "
+    "anybody can make a roster and sign with it. One of `fedrepay simulate` needs neither; whatever is made with it says "
+    "SIMULATED, letters too.\n\n"
     "\b\n"
-    "fedrepay member recommend --release runs/first/release --accounts accounts.csv \\\n"
+    "fedrepay member recommend --release release --member member --accounts accounts.csv \\\n"
     "  --catalogue catalogue.toml --settings settings.toml --batch-id 2026-01-31 --out plans.parquet\n"
     "fedrepay member recommend … --explain ACCOUNT"
 )
@@ -58,6 +63,8 @@ def recommend(
         bool, typer.Option("--verifying", help="Work out what verifying stated incomes would bring.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    member: Member = None,
+    roster_code: RosterCode = None,
     unprotected: Annotated[
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
     ] = False,
@@ -66,13 +73,24 @@ def recommend(
     from rich.console import Console
 
     from fedrepay.client.plans.files.recommend import Job, load, recommend_file
+    from fedrepay.client.scoring.trust import Trust
     from fedrepay.shared.errors import ArgumentError
 
     if (out is None) == (explain is None):
         raise ArgumentError("Give --out FILE or --explain ACCOUNT, one of the two.", "See --help.")
     if out is not None and not batch_id:
         raise ArgumentError("--out needs --batch-id TEXT.", "Name the batch, say by its date.")
-    job = Job(release, accounts, catalogue, mapping, settings, _day(today), unprotected, own)
+    job = Job(
+        release,
+        accounts,
+        catalogue,
+        mapping,
+        settings,
+        _day(today),
+        unprotected,
+        own,
+        Trust(member, roster_code),
+    )
     console = Console(stderr=True)
     loaded = load(job)
     _warn(console, loaded)
@@ -87,6 +105,7 @@ def recommend(
 def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_json: bool) -> None:
     from fedrepay.client.plans.files.recommend import decide_one
     from fedrepay.client.plans.words.explain import explain
+    from fedrepay.shared.text import printable
 
     batch, today = decide_one(job, loaded, account, batch_id)
     found = explain(loaded.engine, batch, today=today, versions=loaded.hashes)
@@ -95,7 +114,8 @@ def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_js
 
         typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     else:
-        typer.echo("\n".join(found.lines(loaded.engine.settings.language)))
+        lines = found.lines(loaded.engine.settings.language)  # cells of the file are among them
+        typer.echo("\n".join(printable(line, None, keep="\n") for line in lines))
 
 
 def _day(text: str | None) -> date | None:
@@ -108,14 +128,18 @@ def _day(text: str | None) -> date | None:
 
 
 def _warn(console: "Console", loaded: "Loaded") -> None:
+    from fedrepay.client.scoring.trust import SIMULATED, WARNING
+
     made = loaded.checked.release
-    not_private = made.statement.get("not_private")
-    if not_private:
-        console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {not_private}[/]")
+    if loaded.checked.origin == SIMULATED:
+        console.print(f"[bold red]{WARNING}[/]")
+    if loaded.checked.not_private:
+        words = f"THIS RELEASE IS NOT PRIVATE: {loaded.checked.not_private}"
+        console.print(words, style="bold red", markup=False)
     console.print(
         f"Release {made.number} signed by {loaded.checked.signatures} of {len(made.roster.names)} members."
     )
-    console.print(f"Roster code, to compare: [bold]{made.roster.code()}[/]")
+    console.print(f"Roster code: [bold]{made.roster.code()}[/]")
     packs = loaded.engine.packs
     if packs:
         shown = ", ".join(f"{pack.id} {pack.version}" for pack in packs)

@@ -11,10 +11,25 @@ _HELP = (
     "four reasons, release number and hash. Rows that `member check-data` would refuse go to OUT.rejects. "
     "A release in local mode is a torch module, which gives no reasons: those columns stay empty. "
     "A release of several outcomes recommends plans instead: `fedrepay member recommend`.\n\n"
-    "The signatures are checked against the roster inside the release; compare the twelve words printed "
-    "with the ones your institution approved.\n\n"
-    "fedrepay recommend --release runs/first/release --accounts accounts.csv --out scores.csv"
+    "Anybody can make a roster and sign with it, so a release needs --member, your own state folder, or --roster-code, "
+    "the twelve words that your institution compared. One of `fedrepay simulate` needs neither; whatever is made with it "
+    "says SIMULATED.\n\n"
+    "fedrepay recommend --release release --member member --accounts accounts.csv --out scores.csv"
 )
+Member = Annotated[
+    Path | None,
+    typer.Option(
+        help="This member's own state folder: the release must be of the roster it takes part in.",
+        show_default=False,
+    ),
+]
+RosterCode = Annotated[
+    str | None,
+    typer.Option(
+        help="The twelve words of the roster, in quotes, as people compared them: the release must be of that roster.",
+        show_default=False,
+    ),
+]
 app = typer.Typer()
 
 
@@ -28,6 +43,8 @@ def recommend(
     mapping: Annotated[
         Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
     ] = None,
+    member: Member = None,
+    roster_code: RosterCode = None,
     unprotected: Annotated[
         bool, typer.Option("--unprotected", help="Use a release that is not private. For tests only.")
     ] = False,
@@ -43,13 +60,24 @@ def recommend(
     from rich.console import Console
 
     from fedrepay.client.scoring.recommend import score_file
+    from fedrepay.client.scoring.trust import SIMULATED, WARNING, Trust
 
     console = Console(stderr=True)
-    result = score_file(release, accounts, mapping, out, unprotected=unprotected, model=model)
+    result = score_file(
+        release,
+        accounts,
+        mapping,
+        out,
+        unprotected=unprotected,
+        model=model,
+        trust=Trust(member, roster_code),
+    )
+    if result.origin == SIMULATED:
+        console.print(f"[bold red]{WARNING}[/]")
     if result.not_private:
-        console.print(f"[bold red]THIS RELEASE IS NOT PRIVATE: {result.not_private}[/]")
+        console.print(f"THIS RELEASE IS NOT PRIVATE: {result.not_private}", style="bold red", markup=False)
     console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")
-    console.print(f"Roster code, to compare: [bold]{result.roster_code}[/]")
+    console.print(f"Roster code: [bold]{result.roster_code}[/]")
     console.print(f"{result.rows} rows written to {out}; {result.rejected} rejected.")
     if result.findings:
         console.print(f"[yellow]Why: {out}.rejects[/]")

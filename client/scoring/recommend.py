@@ -11,6 +11,7 @@ import numpy as np
 from fedrepay.client.data.table import Finding, load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
+from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError, StorageError
 
 
@@ -26,6 +27,7 @@ class Scored:
     members: int
     roster_code: str
     not_private: str | None
+    origin: str
 
 
 def score_file(
@@ -36,6 +38,7 @@ def score_file(
     *,
     unprotected: bool,
     model: str | None = None,
+    trust: Trust | None = None,
 ) -> Scored:
     """Score and write; see ``fedrepay recommend --help``.
 
@@ -52,7 +55,7 @@ def score_file(
         raise ArgumentError(
             f"--out {out} would overwrite one of the files it is made from.", "Choose another."
         )
-    checked = release_file.load(release, unprotected=unprotected, torch=True)
+    checked = release_file.load(release, unprotected=unprotected, torch=True, trust=trust)
     book, made = checked.book, checked.release
     local = made.card.get("local")
     if model is not None and not local:
@@ -93,6 +96,7 @@ def score_file(
         ]
     columns["release"] = [made.number] * len(likely)
     columns["release_hash"] = [checked.hash] * len(likely)
+    columns["origin"] = [checked.origin] * len(likely)
     write_columns(columns, out)
     write_rejects(refused, out)
     return Scored(
@@ -103,7 +107,8 @@ def score_file(
         signatures=checked.signatures,
         members=len(made.roster.names),
         roster_code=made.roster.code(),
-        not_private=made.statement.get("not_private"),
+        not_private=checked.not_private,
+        origin=checked.origin,
     )
 
 

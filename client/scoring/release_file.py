@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedrepay.client.scoring.trust import CONSORTIUM, SIMULATED, Trust, simulated
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.text import printable
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.wire import Votes
@@ -15,24 +17,38 @@ RELEASE, VOTES = "release.safetensors", "votes.msgpack"
 
 @dataclass(frozen=True)
 class Checked:
-    """A release whose signatures verify."""
+    """A release whose signatures verify, of a roster that is believed; ``origin`` goes into whatever is made with it."""
 
     release: Release
     book: CodeBook
     hash: str
     signatures: int
 
+    @property
+    def origin(self) -> str:
+        """``consortium``, or ``SIMULATED`` where no institution has signed."""
+        return SIMULATED if simulated(self.release) else CONSORTIUM
 
-def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
+    @property
+    def not_private(self) -> str | None:
+        """Why the release claims no privacy, in its own words made printable; None where it does claim it."""
+        why = self.release.statement.get("not_private")
+        return printable(str(why)) if why else None
+
+
+def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | None = None) -> Checked:
     """Read a release and check it.
 
     Args:
         path: the folder, or the file in it.
         unprotected: accept a release without a privacy guarantee.
         torch: accept a release of local mode, whose weights are a torch module's.
+        trust: what is known here of its roster; without it only a release marked as simulated is accepted.
 
     Raises:
-        ReleaseError: missing, damaged, not signed by a quorum of its roster, not private, or of local mode.
+        ReleaseError: missing, damaged, not signed by a quorum of its roster, of a roster that nothing here knows,
+            not private, or of local mode.
+        ArgumentError, StorageError: the words or the member's folder that ``trust`` names cannot be used.
     """
     folder = path if path.is_dir() else path.parent
     try:
@@ -46,19 +62,20 @@ def load(path: Path, *, unprotected: bool, torch: bool = False) -> Checked:
     if votes.run != release.number:
         raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
     signatures = check_votes(data, release.number, release.roster, release.colluders, votes.signed)
-    not_private = release.statement.get("not_private")
-    if not_private and not unprotected:
-        raise ReleaseError(
-            f"The release is not private: {not_private}",
-            "Use a release of a protected run; --unprotected accepts this one, for tests.",
-        )
+    (trust or Trust()).check(release)
     book = codebook.from_bytes(release.schema, release.codebook)
     local = release.card.get("local")
     if local and not torch:
         raise ReleaseError(
-            f"This release holds a torch module ({local['model']}); plans need the additive model.",
+            f"This release holds a torch module ({printable(local['model'])}); plans need the additive model.",
             "Score accounts with it by `fedrepay recommend`.",
         )
     if not local and release.weights.shape != (book.heads, book.dimension):
         raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")
-    return Checked(release, book, keys.digest(data).hex(), signatures)
+    checked = Checked(release, book, keys.digest(data).hex(), signatures)
+    if checked.not_private and not unprotected:
+        raise ReleaseError(
+            f"The release is not private: {checked.not_private}",
+            "Use a release of a protected run; --unprotected accepts this one, for tests.",
+        )
+    return checked

@@ -18,6 +18,7 @@ from typing import Self
 from fedrepay.client import framing
 from fedrepay.client.relay import DOOR_SECONDS, Handler
 from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
+from fedrepay.shared.text import printable
 
 SOCKET = "member.sock"
 WAITING = 16  # callers that may queue while a message is answered
@@ -116,7 +117,7 @@ class Door:
             body = self._handler(kind, shared, own)
             framing.send(connection, framing.reply(body), self._seconds)
         except ProtocolError as error:
-            log.warning("A caller at %s: %s", self.path, error)
+            log.warning("A caller at %s: %s", self.path, printable(str(error)))
 
 
 def _make_way(path: Path) -> None:

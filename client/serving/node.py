@@ -29,7 +29,8 @@ from typing import Any
 
 from fedrepay.client import node_key, relay
 from fedrepay.client.serving import bundle
-from fedrepay.shared.errors import ArgumentError, NetworkError
+from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
+from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.bundle import CLIENT_APP
 
 HOME, SECRET = "flower", "flower/superexec.secret"
@@ -72,18 +73,25 @@ class Node:
 
         Raises:
             ArgumentError: no key, no certificates.
+            StorageError: the folder cannot be written, or is another user's.
             NetworkError: the SuperNode or the executor ended; Flower's log above says why.
         """
         for path in (self.folder / node_key.PRIVATE, self.certificates):
             if not path.is_file():
                 raise ArgumentError(f"{path} is not there.", "`fedrepay member init` makes the node's keys.")
         home = self.folder.resolve() / HOME
-        home.mkdir(exist_ok=True, mode=0o700)
         secret = secrets.token_bytes(32)
-        with os.fdopen(
-            os.open(self.folder / SECRET, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb"
-        ) as file:
-            file.write(secret.hex().encode())
+        try:
+            private_folder(self.folder)
+            private_file(self.folder / node_key.PRIVATE)
+            private_folder(home)
+            private_file(self.folder / SECRET)
+            (self.folder / SECRET).write_bytes(secret.hex().encode())
+        except OSError as error:
+            raise StorageError(
+                f"The node's folder {self.folder} cannot be written: {error.strerror}.",
+                "Check rights and disk.",
+            ) from error
         os.environ.update(SETTINGS | {"FLWR_HOME": str(home)})
         replaced = _Replaced(self.check, self.app)
         address = f"127.0.0.1:{self.port}"

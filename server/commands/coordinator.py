@@ -193,6 +193,7 @@ def train(
     from fedrepay.server.planning import Wishes, next_run
     from fedrepay.server.training import train as carry
     from fedrepay.shared.schema import codebook
+    from fedrepay.shared.text import printable
     from fedrepay.shared.trust import local_run
 
     console = Console(stderr=True)
@@ -209,7 +210,9 @@ def train(
             Control(superlink, folder / AUTHORITY),
             folder,
             members,
-            lambda event: console.print(f"{event.kind} {event.name}".strip(), highlight=False, markup=False),
+            lambda event: console.print(
+                printable(f"{event.kind} {event.name}".strip()), highlight=False, markup=False
+            ),
             **_options(without or [], new_roster=new_roster),
         )
     except KeyboardInterrupt:

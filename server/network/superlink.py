@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedrepay.server.network import certificates
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
+from fedrepay.shared.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +158,8 @@ class Control:
         answer = self._call(self._client.StartRun, request)
         if not answer.HasField("run_id"):
             raise NetworkError(
-                f"The SuperLink started no run: {answer.note or 'no reason given'}.", "See its log."
+                f"The SuperLink started no run: {printable(answer.note) or 'no reason given'}.",
+                "See its log.",
             )
         return int(answer.run_id)
 
@@ -186,7 +188,8 @@ class Control:
             return call(request)
         except httpx.HTTPStatusError as error:
             raise NetworkError(
-                f"The SuperLink at {self._address} refuses: {error.response.text[:300]}.", "See its log."
+                f"The SuperLink at {self._address} refuses: {printable(error.response.text, 300)}.",
+                "See its log.",
             ) from error
         except httpx.HTTPError as error:
             raise NetworkError(

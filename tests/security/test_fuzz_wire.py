@@ -18,6 +18,7 @@ import pytest
 
 from fedrepay.client import framing
 from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.trust import Trust
 from fedrepay.server.state import Ask, Event
 from fedrepay.shared.errors import FedrepayError, ProtocolError, ReleaseError
 from fedrepay.shared.trust import keys, wire
@@ -316,24 +317,25 @@ def test_no_mutant_of_an_introduction_is_another_epoch(run: Stages) -> None:
 def test_no_mutant_of_a_release_is_used(run: Stages, tmp_path: Path) -> None:
     """Not of its bytes, not of its JSON, not of its votes beyond those that are needed."""
     (tmp_path / release_file.VOTES).write_bytes(run.votes)
+    known = Trust(words=Release.decode(run.release).roster.code())
     for mutant in (m for _, m in fuzz_release(run.release, FILES)):
         with suppress(ReleaseError):
             Release.decode(mutant)
         (tmp_path / release_file.RELEASE).write_bytes(mutant)
         with pytest.raises(FedrepayError):
-            release_file.load(tmp_path, unprotected=False)
+            release_file.load(tmp_path, unprotected=False, trust=known)
     (tmp_path / release_file.RELEASE).write_bytes(run.release)
     votes = Votes.decode(run.votes)
     two = votes.model_copy(update={"signed": votes.signed[:2]}).encode()
     for _, mutant in fuzz.mutants(5, FILES, [two]):
         (tmp_path / release_file.VOTES).write_bytes(mutant)
         try:
-            release_file.load(tmp_path, unprotected=False)
+            release_file.load(tmp_path, unprotected=False, trust=known)
         except ReleaseError:
             continue
         assert harmless("votes", (two, b""), (mutant, b""))
     (tmp_path / release_file.VOTES).write_bytes(two)
-    assert release_file.load(tmp_path, unprotected=False).signatures == 2
+    assert release_file.load(tmp_path, unprotected=False, trust=known).signatures == 2
 
 
 def fuzz_release(data: bytes, count: int) -> Iterator[tuple[bytes, bytes]]:

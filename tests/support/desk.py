@@ -8,8 +8,10 @@ import duckdb
 import numpy as np
 
 from fedrepay.client.plans.files.recommend import Job
+from fedrepay.client.scoring.release_file import RELEASE
 from support.command import Result, fedrepay
 from support.market_accounts import Columns
+from support.market_release import compared, roster_words
 
 ACCOUNTS = 200
 CATALOGUE = """
@@ -55,6 +57,7 @@ class Desk:
             "catalogue": self.folder / "mine.toml",
             **changed,
         }
+        given.setdefault("trust", compared(given["release"]))
         return Job(**given)
 
     def recommend(
@@ -69,6 +72,8 @@ class Desk:
             "today": "2026-01-05",
             **changed,
         }
+        if (given["release"] / RELEASE).exists():  # type: ignore[operator]
+            given.setdefault("roster-code", roster_words(given["release"]))  # type: ignore[arg-type]
         named = [each for name, value in given.items() if value is not None for each in (f"--{name}", value)]
         return fedrepay("member", "recommend", *named, *options)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedrepay.client.identity import Identity
 from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
@@ -28,7 +29,19 @@ def market_weights(book: CodeBook, seed: int = 0) -> NDArray[np.float64]:
     return weights
 
 
-def write_release(folder: Path, book: CodeBook | None = None, *, not_private: str | None = None) -> CodeBook:
+def roster_words(folder: Path) -> str:
+    """What people at the members of this release's roster would read to each other by telephone."""
+    return Release.decode((folder / release_file.RELEASE).read_bytes()).roster.code()
+
+
+def compared(folder: Path) -> Trust:
+    """What a person knows who has compared the roster of the release in this folder."""
+    return Trust(words=roster_words(folder))
+
+
+def write_release(
+    folder: Path, book: CodeBook | None = None, *, not_private: str | None = None, simulated: bool = False
+) -> CodeBook:
     """Write ``release.safetensors`` and ``votes.msgpack``; returns the book."""
     book = book or market_book()
     people = [Identity.create(name) for name in ("ada", "bob", "cyd")]
@@ -41,7 +54,11 @@ def write_release(folder: Path, book: CodeBook | None = None, *, not_private: st
         schema=book.schema_bytes,
         codebook=book.codebook_bytes,
         roster=roster,
-        card={"learner": "dp-gd", "heads": [each.name for each in book.schema.outcomes]},
+        card={
+            "learner": "dp-gd",
+            "heads": [each.name for each in book.schema.outcomes],
+            "simulated": simulated,
+        },
         statement=statement,
     )
     data = made.encode()

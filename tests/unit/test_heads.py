@@ -27,6 +27,7 @@ from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
 from support import heads
 from support.invariants import opened_sums
+from support.market_release import compared
 from support.schemas import OUTCOME, column, schema
 from support.small_run import SmallRun, check_error
 from support.tiny_book import tiny_book
@@ -309,11 +310,11 @@ def files(world: World, folder: Path) -> Path:
 
 
 def test_recommend_sends_several_heads_to_member_recommend(world: World, tmp_path: Path) -> None:
-    assert load(files(world, tmp_path), unprotected=True).book.heads == 2
+    assert load(files(world, tmp_path), unprotected=True, trust=compared(tmp_path)).book.heads == 2
     accounts, out = tmp_path / "accounts.csv", tmp_path / "scores.csv"
     accounts.write_text("id,x,z\nk,1,a\n")
     with pytest.raises(ReleaseError) as caught:
-        score_file(files(world, tmp_path), accounts, None, out, unprotected=True)
+        score_file(files(world, tmp_path), accounts, None, out, unprotected=True, trust=compared(tmp_path))
     assert "2 outcomes: y, kept" in caught.value.cause
     assert "fedrepay member recommend" in caught.value.remedy
     assert not out.exists()

@@ -115,7 +115,7 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
             for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
         }
     assert found == {
-        "journal_mode": "delete",
+        "journal_mode": "persist",
         "synchronous": synchronous,
         "secure_delete": 1,
         "busy_timeout": 5000,

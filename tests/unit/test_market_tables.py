@@ -15,7 +15,7 @@ from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans import outcomes
 from fedrepay.simulations.market import lenders, people, records, tables
 from fedrepay.simulations.market.records import Records
-from support.market_release import write_release
+from support.market_release import compared, write_release
 
 Pairs = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
 STYLES = (0, 1, 2)
@@ -122,6 +122,7 @@ def test_new_accounts_are_recommended_for_under_the_uk_packs(place: int, tmp_pat
         catalogue=records.CATALOGUE,
         mapping=file.with_name(tables.MAPPING),
         settings=settings,
+        trust=compared(tmp_path / "release"),
     )
     loaded = load(job)
     try:

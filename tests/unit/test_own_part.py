@@ -7,7 +7,7 @@ import numpy as np
 
 from fedrepay.client.plans.files.recommend import Job, load, recommend_file
 from fedrepay.simulations.market import lenders, people, records, tables
-from support.market_release import write_release
+from support.market_release import compared, write_release
 
 COLUMNS = "account, rank, p_first, p_kept"
 
@@ -25,7 +25,8 @@ def job(folder: Path, own: Path | None) -> Job:
         drawn = people.draw(who.book, 60, np.random.default_rng(7))
         tables.write_accounts(drawn, who.name, place)
     table = next(each for each in place.iterdir() if each.name != tables.MAPPING)
-    return Job(folder / "release", table, records.CATALOGUE, place / tables.MAPPING, own=own)
+    known = compared(folder / "release")
+    return Job(folder / "release", table, records.CATALOGUE, place / tables.MAPPING, own=own, trust=known)
 
 
 def written(given: Job, out: Path) -> tuple[list[tuple[object, ...]], set[object]]:

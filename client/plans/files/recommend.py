@@ -24,6 +24,7 @@ from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.recommend import rejects_of, write_rejects
 from fedrepay.client.scoring.release_file import Checked
 from fedrepay.client.scoring.score import Reasons
+from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
@@ -73,6 +74,7 @@ class Job:
     today: date | None = None
     unprotected: bool = False
     own: Path | None = None  # mapping of the member's past offers
+    trust: Trust = field(default_factory=Trust)  # what is known of the release's roster
 
     @property
     def files(self) -> list[Path]:
@@ -92,7 +94,7 @@ def load(job: Job) -> Loaded:
         CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong.
         MappingError, DataError: the member's past offers cannot be used.
     """
-    checked = release_file.load(job.release, unprotected=job.unprotected)
+    checked = release_file.load(job.release, unprotected=job.unprotected, trust=job.trust)
     catalogue, catalogue_hash = load_catalogue(job.catalogue)
     settings, settings_hash = load_settings(job.settings)
     packs = load_packs(settings, job.settings)
@@ -107,6 +109,7 @@ def load(job: Job) -> Loaded:
     part, hashes["own_hash"] = None, ""
     if job.own is not None:
         part, hashes["own_hash"] = _own_part(job.own, checked)
+    hashes["origin"] = checked.origin
     engine = Engine(
         checked.book, checked.release.weights, catalogue, settings, packs, part, _averages(checked)
     )

@@ -20,6 +20,7 @@ from fedrepay.client.plans.words.explain_words import lines
 from fedrepay.client.plans.words.letter import Sender, letter
 from fedrepay.client.plans.words.reasons import CODES, NAMES, counterfactual
 from fedrepay.client.plans.words.reasons import NONE as NO_REASON
+from fedrepay.client.scoring.trust import SIMULATED
 from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, schedule, written
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.masks import RuleRef
@@ -62,7 +63,7 @@ def explain(
         engine: that decided.
         batch: what it decided.
         today: days since 1970-01-01; first dates count from it.
-        versions: names and hashes of what the decision was made from.
+        versions: names and hashes of what the decision was made from; its ``origin`` marks a simulated model's letter.
         row: which account of the batch.
         sender: who signs the letter.
     """
@@ -97,6 +98,7 @@ def explain(
         "counterfactual": _counterfactual(engine, batch, row, arms, plans, today),
         "why_not": _why_not(batch, row, arms),
         "versions": dict(versions),
+        "simulated": versions.get("origin") == SIMULATED,
     }
     text = letter(
         decision.name,
@@ -109,6 +111,7 @@ def explain(
         due=due,
         income_known=known,
         stopped=bool(judged.stop[row]),
+        simulated=content["simulated"],
     )
     return Explanation(content, text)
 

@@ -15,7 +15,8 @@ def lines(content: Json, letter: str | None, language: str) -> list[str]:
     def title(key: str) -> str:
         return f"\n{say(language, 'explain', key)}"
 
-    found = [*_head(content, language), title("facts")]
+    mark = [say(language, "letter", "simulated")] if content["simulated"] else []
+    found = [*mark, *_head(content, language), title("facts")]
     found += [f"  {name}: {_fact(name, content, language)}" for name in content["facts"]]
     found += ["", _bound(content, language), ""]
     for place, plan in enumerate(content["plans"], start=1):

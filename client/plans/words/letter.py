@@ -33,6 +33,7 @@ def letter(
     due: int = -1,
     income_known: bool = True,
     stopped: bool = False,
+    simulated: bool = False,
 ) -> str | None:
     """The letter that goes with a decision; None where there is none to write.
 
@@ -47,6 +48,7 @@ def letter(
         due: minutes since 1970-01-01 by when a person gets in touch, for HUMAN.
         income_known: without an income form, REFER asks for it.
         stopped: collection is stopped, so nobody is written to, whoever looks at the case.
+        simulated: a simulated model decided: the letter begins and ends by saying that it must not be sent.
     """
     if decision == "NONE" or stopped:
         return None
@@ -64,13 +66,14 @@ def letter(
         parts += [_plan(plan, place, today, language, currency) for place, plan in shown]
         parts.append(say(language, "letter", "choose"))
     advisers = sender.place if sender.place in messages()["advisers"] else "other"
+    mark = [say(language, "letter", "simulated")] if simulated else []
     parts += [
         say(language, "letter", "rights_human" if decision == "HUMAN" else "rights"),
         say(language, "letter", "advice", advisers=say(language, "advisers", advisers)),
         say(language, "letter", "close"),
         say(language, "letter", "sender", name=sender.name, phone=sender.phone),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*mark, *parts, *mark]) + "\n"
 
 
 def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> str:
