@@ -33,7 +33,8 @@ def local_terms(
         float, typer.Option(min=1e-6, max=1000, help="ε of one customer for the whole release.")
     ] = 1.0,
     delta: Annotated[
-        float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
+        float | None,
+        typer.Option(help="δ; default min(1e-5, 1/(10·members_max·n_max)).", show_default=False),
     ] = None,
     rounds: Annotated[
         int | None,

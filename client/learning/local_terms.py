@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.privacy.subsampled import calibrate
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
@@ -79,13 +79,7 @@ def local_run(
         raise ArgumentError(
             f"The schema has {book.heads} outcomes; local mode takes one.", "Use another schema."
         )
-    bound = largest_delta(book.schema.public)
-    delta = min(1e-5, bound) if delta is None else delta
-    if not 0 < delta <= bound:
-        raise ArgumentError(
-            f"--delta {delta:g} is outside 0 … 1/(10·n_max) = {bound:g}.",
-            "δ must stay below the chance of naming one customer.",
-        )
+    delta = chosen_delta(delta, book.schema.public)
     rounds = rounds or default_rounds("dp-sgd")
     terms = local_terms(model, wishes, epsilon, delta, rounds, MAX_ATTEMPTS)
     grid(terms.clip, terms.parameters, book.schema.public.n_max)

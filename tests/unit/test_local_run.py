@@ -135,7 +135,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"delta": 1e-6}, {}, "--delta stands in the terms"),
         ({"rounds": 4}, {}, "--rounds stands in the terms"),
         ({}, {"schema_hash": bytes(32)}, "another schema"),
-        ({}, {"delta": 0.5}, "delta = 0.5 in the terms passes"),
+        ({}, {"delta": 0.5}, "delta in the terms: 0.5 is outside"),
         ({}, {"epsilon": 0.0}, "epsilon = 0.0"),
         ({}, {"rounds": 1}, "rounds = 1"),
     ],
@@ -169,7 +169,7 @@ def test_a_delta_that_every_member_would_refuse_is_not_stated(
     small: tuple[Path, CodeBook], delta: float
 ) -> None:
     book = small[1]
-    with pytest.raises(ArgumentError, match=r"--delta .* is outside 0 … 1/\(10·n_max\)"):
+    with pytest.raises(ArgumentError, match=r"--delta .* is outside 0 … 1/\(10·members_max·n_max\)"):
         made(book, model("logistic", book.dimension), Training(), 1.0, delta, None)
 
 
