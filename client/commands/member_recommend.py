@@ -108,6 +108,8 @@ def _day(text: str | None) -> date | None:
 
 
 def _warn(console: "Console", loaded: "Loaded") -> None:
+    from fedrepay.shared.privacy.statement import headline
+
     made = loaded.checked.release
     not_private = made.statement.get("not_private")
     if not_private:
@@ -115,6 +117,7 @@ def _warn(console: "Console", loaded: "Loaded") -> None:
     console.print(
         f"Release {made.number} signed by {loaded.checked.signatures} of {len(made.roster.names)} members."
     )
+    console.print(f"Privacy: {headline(made.statement)}.", markup=False)
     console.print(f"Roster code, to compare: [bold]{made.roster.code()}[/]")
     packs = loaded.engine.packs
     if packs:

@@ -12,6 +12,7 @@ from fedrepay.client.data.table import Finding, load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError, StorageError
+from fedrepay.shared.privacy.statement import headline
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Scored:
     members: int
     roster_code: str
     not_private: str | None
+    privacy: str
 
 
 def score_file(
@@ -104,6 +106,7 @@ def score_file(
         members=len(made.roster.names),
         roster_code=made.roster.code(),
         not_private=made.statement.get("not_private"),
+        privacy=headline(made.statement),
     )
 
 
