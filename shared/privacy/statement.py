@@ -122,11 +122,12 @@ def headline(said: Mapping[str, Any]) -> str:
         return "none"
     several = said.get("epsilon_by_memberships", {})
     others = [f"{_shown(several.get(str(number)))} of a person at {number}" for number in HEADLINE]
-    return f"ε = {said['epsilon']:g} of a {said['unit']} at one member, {', '.join(others)}; δ = {said['delta']:.3g}"
+    one = f"ε = {said['epsilon']:g} of a {said.get('unit', 'customer')} at one member"
+    return f"{one}, {', '.join(others)}; δ = {_shown(said.get('delta'))}"
 
 
-def _shown(epsilon: float | None) -> str:
-    return "none" if epsilon is None else f"{_up(epsilon, 3):g}"
+def _shown(bound: float | None) -> str:
+    return "none" if bound is None else f"{_up(bound, 3):g}"
 
 
 def _with_year(year: Sequence[YearBefore], run: float | None, delta: float) -> dict[str, Any]:
