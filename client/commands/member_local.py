@@ -72,8 +72,10 @@ def local_terms(
     wishes = terms.Wishes(sampling_rate, local_steps, clip, learning_rate)
     run = terms.local_run(book, held, wishes, epsilon, delta, rounds)
     local_run.write(run, out)
+    two, three = terms.at_several(run)
     typer.echo(
         f"{model}: {held.parameters:,} numbers, hash {held.hash.hex()}.\n"
         f"Noise multiplier {run.local.noise_multiplier:g} for ε = {epsilon:g}, δ = {run.delta:g}, {run.rounds} sums of "
-        f"{run.local.local_steps} steps at q = {run.local.sampling_rate:g}.\nWritten to {out}: give it to the operator."
+        f"{run.local.local_steps} steps at q = {run.local.sampling_rate:g}.\n"
+        f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}.\nWritten to {out}: give it to the operator."
     )

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.privacy.delta import chosen_delta
-from fedrepay.shared.privacy.subsampled import calibrate
+from fedrepay.shared.privacy.statement import HEADLINE
+from fedrepay.shared.privacy.subsampled import calibrate, count_mechanism, steps_mechanism, whole_run
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.plan import MAX_ATTEMPTS, default_rounds
@@ -64,6 +66,16 @@ def local_terms(
         learning_rate=wishes.learning_rate or choice.learning_rate / steps,
         noise_multiplier=calibrate(epsilon, delta, rate, steps, rounds, max_attempts, model.parameters),
     )
+
+
+def at_several(run: LocalRun) -> tuple[float, ...]:
+    """ε of a person at two and at three members, every extra attempt included; each member adds noise of its own."""
+    count = count_mechanism(run.epsilon, run.delta, 1)
+    steps = steps_mechanism(
+        run.local.noise_multiplier, run.local.sampling_rate, run.local.local_steps, 1, run.local.parameters
+    )
+    whole = whole_run(count, steps, run.rounds, run.max_attempts)
+    return tuple(composed_epsilon(whole, run.delta, memberships=number) for number in HEADLINE)
 
 
 def local_run(

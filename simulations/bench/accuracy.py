@@ -24,7 +24,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations import baselines, figures
 from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
-from fedrepay.simulations.bench.page import curve, table
+from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.measure import labels, raw
@@ -249,7 +249,7 @@ def run() -> str:
     intro = (
         f"UCI default of credit card clients, {len(SPLITS)} splits (`numpy.random.default_rng(s).permutation`, first "
         f"fifth for testing, s = 0 … 4) × {len(SEEDS)} seeds of noise, δ = {delta(parts[0].book):.3g}, d = {parts[0].book.dimension}, "
-        f"{ROUNDS} secure sums, no demographic columns. Rows without ε are without privacy. Each gap is to LightGBM "
+        f"{ROUNDS} secure sums, no demographic columns. {at_several(1.0, delta(parts[0].book))}. Rows without ε are without privacy. Each gap is to LightGBM "
         f"on the same splits; the two rows on other splits use those of `simulate --seed 0 … {len(others) - 1}`. Peers see the same "
         "training rows in one pool, so no member's noise adds to theirs; DP-EBM's bounds of columns count as public."
     )

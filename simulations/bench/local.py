@@ -31,7 +31,7 @@ from fedrepay.simulations.bench.accuracy import (
     score,
     tables,
 )
-from fedrepay.simulations.bench.page import curve, table
+from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.measure import labels
 from fedrepay.simulations.split import split_members
 
@@ -149,7 +149,7 @@ def run() -> str:
     terms = local_terms(models["logistic"], Wishes(), 1.0, delta_, default_rounds("dp-sgd"), ATTEMPTS)
     intro = (
         f"UCI default of credit card clients, the first {len(SPLITS)} splits of the accuracy benchmark × 1 seed of noise, "
-        f"δ = {delta_:.3g}, rows dealt to members at random. Cells: mean AUC ± sd between splits (and the difference to "
+        f"δ = {delta_:.3g}, rows dealt to members at random; with shared noise {at_several(1.0, delta_)}. Cells: mean AUC ± sd between splits (and the difference to "
         f"the baseline, the same additive model pooled without privacy: {over_splits([[value] for value in pooled])}). "
         f"`local` takes the defaults of `simulate`: {default_rounds('dp-sgd')} sums, {terms.local_steps} steps between "
         f"two of them, q = {terms.sampling_rate:g}."

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from fedrepay.client import budget
 from fedrepay.client.learning.local_terms import Wishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.privacy import subsampled
+from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run
@@ -58,6 +61,11 @@ def test_what_a_member_writes_starts_the_run_that_simulate_starts(
     assert f"hash {held.hash.hex()}" in done.out
     assert plan.local is not None
     assert f"Noise multiplier {plan.local.noise_multiplier:g} for ε = 2" in done.out
+    count, steps = budget.local_mechanisms(plan, plan.local, 5)
+    whole = subsampled.whole_run(count, steps, plan.rounds, plan.max_attempts)
+    two, three = (composed_epsilon(whole, plan.delta, memberships=each) for each in (2, 3))
+    assert 2 < two < three
+    assert f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}." in done.out
     assert not resumed
 
 
