@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
+from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.accounting import Charged, Mechanism, composed_epsilon
 
 ADJACENCY = "add or remove one customer at one member"
@@ -43,6 +44,9 @@ class YearBefore:
         delta: the member's yearly δ.
         runs: in which they were.
         attempts: how many, whatever became of them.
+
+    Raises:
+        ProtocolError: a figure that no ledger gives; it may come from another member.
     """
 
     name: str
@@ -50,6 +54,15 @@ class YearBefore:
     delta: float
     runs: int
     attempts: int
+
+    def __post_init__(self) -> None:
+        """Refuse what would make the statement depend on the order of members, or say less than nothing."""
+        known = self.epsilon is None or (math.isfinite(self.epsilon) and self.epsilon >= 0)
+        if not (known and 0 < self.delta < 1 and 0 <= self.runs <= self.attempts):
+            raise ProtocolError(
+                f"What {self.name} stated of its year is no ledger's: {self}.",
+                "Start the run without that member.",
+            )
 
     @classmethod
     def of(cls, name: str, epsilon: float, delta: float, *, runs: int, attempts: int) -> Self:

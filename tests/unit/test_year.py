@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fedrepay.client.budget import as_event
 from fedrepay.client.tables import LedgerEntry
 from fedrepay.client.year import YEAR, of_year, year_before
+from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.accounting import Charged, Mechanism, SampledSteps, composed_epsilon
 from fedrepay.shared.privacy.statement import HEADLINE, Charge, YearBefore, headline, statement
 
@@ -183,6 +184,22 @@ def test_the_headline_has_one_two_and_three_members_beside_each_other() -> None:
     assert headline({"not_private": "x"}) == "none"
     wide = made | {"epsilon_by_memberships": {"2": None}}
     assert "none of a person at 2, none of a person at 3" in headline(wide)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "runs", "attempts"),
+    [
+        *((bad, 1e-8, 1, 1) for bad in (math.nan, math.inf, -0.1)),
+        *((0.5, bad, 1, 1) for bad in (0.0, 1.0, math.nan)),
+        *((0.5, 1e-8, -1, 1), (0.5, 1e-8, 2, 1)),
+    ],
+)
+def test_a_year_that_no_ledger_gives_is_refused(
+    epsilon: float, delta: float, runs: int, attempts: int
+) -> None:
+    with pytest.raises(ProtocolError, match="What m3 stated of its year"):
+        YearBefore("m3", epsilon, delta, runs, attempts)
+    assert YearBefore("m3", 0.0, 0.5, 1, 1).attempts == YearBefore("m3", None, 1e-8, 1, 1).attempts == 1
 
 
 def test_an_infinite_figure_is_stated_as_none() -> None:
