@@ -11,13 +11,13 @@ from typing import Any
 from fedrepay.client.learning.contribution import largest_entry
 from fedrepay.client.limits import Limits
 from fedrepay.client.tables import LedgerEntry
+from fedrepay.client.year import of_year
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (
     Charged,
     SampledSteps,
     Segment,
-    charged_of,
     check_width,
     composed_epsilon,
     most_draws,
@@ -29,7 +29,6 @@ from fedrepay.shared.schema.codebook import PLAIN_MODULUS, CodeBook
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
 
-YEAR = 365 * 86400.0  # seconds
 Event = tuple[dict[str, Any], ...]
 
 
@@ -172,13 +171,8 @@ def judge(
             f"This would bring the run's ε to {epsilon:.6g}, above {terms.epsilon:g}.",
             "The run's own budget is spent; start a new run.",
         )
-    year = tuple(
-        charged_of(facts)
-        for entry in ledger
-        if entry.at > now - YEAR and entry.status in ("reserved", "rolled-back")
-        for facts in entry.event
-    )
-    limits.check_year(composed_epsilon(year + new, limits.delta_per_year))
+    delta = limits.year_delta(book.schema.public)
+    limits.check_year(composed_epsilon(of_year(ledger, now) + new, delta), delta)
 
 
 def _check_noise(new: tuple[Charged, ...], book: CodeBook) -> None:

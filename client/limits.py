@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
+from fedrepay.shared.privacy.delta import LARGEST, chosen_delta, largest_delta, usual_delta
 from fedrepay.shared.schema.columns import Public
 from fedrepay.shared.trust.roster import default_colluders, quorum
 from fedrepay.shared.trust.terms import RunTerms
@@ -21,7 +22,9 @@ class Limits(BaseModel):
     minimum_cohort: Annotated[int, Field(ge=3)] = 5  # 3 or 4 needs an explicit setting
     epsilon_per_release: Annotated[float, Field(gt=0)] = 1.0
     epsilon_per_year: Annotated[float, Field(gt=0)] = 4.0
-    delta_per_year: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    delta_per_year: Annotated[float, Field(gt=0, lt=1)] | None = (
+        None  # None: min(1e-5, 1/(10·members_max·n_max))
+    )
     delta_per_release: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     max_attempts: Annotated[int, Field(ge=0)] = 3
     minimum_colluders: Annotated[int, Field(ge=1)] | None = None  # None: max(1, ⌈K/10⌉) of the roster
@@ -47,7 +50,12 @@ class Limits(BaseModel):
                 )
         else:
             _at_most("epsilon", terms.epsilon, self.epsilon_per_release)
-            _at_most("delta", terms.delta, min(self.delta_per_release, largest_delta(public)))
+            bound = largest_delta(public)
+            _at_most("delta", terms.delta, min(self.delta_per_release, bound))
+            if self.delta_per_year is not None and self.delta_per_year > bound:
+                raise Refusal(
+                    "limits", f"delta_per_year = {self.delta_per_year:g} passes {LARGEST} = {bound:g}."
+                )
             least = self.minimum_colluders or default_colluders(roster_size)
             if terms.colluders < least:
                 raise Refusal("limits", f"colluders = {terms.colluders} is below this member's {least}.")
@@ -70,28 +78,40 @@ class Limits(BaseModel):
         if len(config.cohort) < needed:
             raise Refusal("limits", f"A cohort of {len(config.cohort)} is below this member's {needed}.")
 
-    def check_year(self, epsilon: float) -> None:
+    def year_delta(self, public: Public) -> float:
+        """δ at which the year's attempts are composed: this member's own, else min(1e-5, the schema's bound)."""
+        return usual_delta(public) if self.delta_per_year is None else self.delta_per_year
+
+    def check_year(self, epsilon: float, delta: float) -> None:
         """Refuse an attempt that would pass the yearly budget.
 
+        Args:
+            epsilon: composed ε of the year, this attempt included.
+            delta: the δ it was composed at (:meth:`year_delta`).
+
         Raises:
-            BudgetError: the composed ε of the year, this attempt included, passes the limit.
+            BudgetError: it passes the limit.
         """
         if epsilon > self.epsilon_per_year:
             raise BudgetError(
                 f"This attempt would bring the year's ε to {epsilon:.4g}; the limit is "
-                f"{self.epsilon_per_year:.4g} at δ = {self.delta_per_year:g}.",
+                f"{self.epsilon_per_year:.4g} at δ = {delta:g}.",
                 "The budget is spent. Wait until older releases are a year old, or raise the limit on purpose.",
             )
 
 
-def load(path: Path) -> Limits:
+def load(path: Path, public: Public) -> Limits:
     """Limits from a TOML file.
+
+    Args:
+        path: the file.
+        public: the schema's public bounds, which cap the year's δ.
 
     Raises:
         ArgumentError: it cannot be read, or a line in it is unknown or out of bounds.
     """
     try:
-        return Limits(**tomllib.loads(path.read_text(encoding="utf-8")))
+        made = Limits(**tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check --limits.") from error
     except ValidationError as error:
@@ -105,11 +125,8 @@ def load(path: Path) -> Limits:
         raise ArgumentError(
             f"{path} is no TOML: {error}.", "`fedrepay member serve --help` shows it."
         ) from error
-
-
-def largest_delta(public: Public) -> float:
-    """1/(10·n_max): δ must stay below the chance of naming one customer."""
-    return 1 / (10 * public.n_max)
+    chosen_delta(made.delta_per_year, public, f"{path}: delta_per_year =")
+    return made
 
 
 def _at_most(name: str, value: float, limit: float) -> None:

@@ -208,6 +208,7 @@ class Rounds:
             config.attempt,
             status,
             event,
+            window=rows.window,
             **{
                 f"snapshot:{config.run}": snapshot,
                 "counter": session.counter_bytes(config.attempt),
@@ -237,7 +238,7 @@ class Rounds:
         made = Signed.make(self._identity.signing, header)
         body = Upload(header=made, payload=payload).encode()
         upload = StoredUpload(config.round, config.attempt, signed.digest(), body, made.encode())
-        self._store.submit(config.run, upload, event, "committed")
+        self._store.submit(config.run, upload, event, "committed", window=rows.window)
         return body
 
     # --- the release ---

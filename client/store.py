@@ -59,14 +59,17 @@ class MemberStore(Database):
         )
         head = bytes(32)
         for r in rows:
-            head = _link(head, (r.at, r.run, r.round, r.attempt, r.status), r.event)
+            head = _link(head, (r.at, r.run, r.round, r.attempt, r.status), r.event, r.window)
             if head != r.hash:
                 raise StorageError(
                     f"Entry {r.seq} of the privacy ledger in {self.folder} was changed after it was written.",
                     "What was spent is no longer known. Restore the folder, then start a new epoch.",
                 )
         return tuple(
-            LedgerEntry(r.at, r.run, r.round, r.attempt, r.status, tuple(json.loads(r.event))) for r in rows
+            LedgerEntry(
+                r.at, r.run, r.round, r.attempt, r.status, tuple(json.loads(r.event)), bytes(r.window)
+            )
+            for r in rows
         )
 
     def ledger_head(self) -> bytes:
@@ -85,10 +88,12 @@ class MemberStore(Database):
         attempt: int,
         status: str,
         event: tuple[dict[str, Any], ...],
+        *,
+        window: bytes = b"",
         **facts: bytes,
     ) -> None:
         """Append to the ledger and write facts, durably, before anything it pays for happens."""
-        entry = LedgerEntry(self._clock(), run, round_, attempt, status, event)
+        entry = LedgerEntry(self._clock(), run, round_, attempt, status, event, window)
 
         def work(connection: sa.Connection) -> None:
             _append(connection, entry)
@@ -98,9 +103,17 @@ class MemberStore(Database):
 
     # --- uploads and openings ---
 
-    def submit(self, run: int, upload: StoredUpload, event: tuple[dict[str, Any], ...], status: str) -> None:
+    def submit(
+        self,
+        run: int,
+        upload: StoredUpload,
+        event: tuple[dict[str, Any], ...],
+        status: str,
+        *,
+        window: bytes = b"",
+    ) -> None:
         """Store the bytes that will be sent and commit their charge, in one transaction."""
-        entry = LedgerEntry(self._clock(), run, upload.round, upload.attempt, status, event)
+        entry = LedgerEntry(self._clock(), run, upload.round, upload.attempt, status, event, window)
 
         def work(connection: sa.Connection) -> None:
             _append(connection, entry)
@@ -228,11 +241,12 @@ def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
             attempt=entry.attempt,
             status=entry.status,
             event=event,
-            hash=_link(_head(connection), facts, event),
+            window=entry.window,
+            hash=_link(_head(connection), facts, event, entry.window),
         )
     )
 
 
-def _link(previous: bytes, facts: tuple[Any, ...], event: str) -> bytes:
+def _link(previous: bytes, facts: tuple[Any, ...], event: str, window: bytes) -> bytes:
     """The hash of a ledger entry: of the entry before and of all that stands in this one."""
-    return digest(previous, json.dumps(facts).encode(), event.encode())
+    return digest(previous, json.dumps(facts).encode(), event.encode(), window)

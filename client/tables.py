@@ -22,6 +22,7 @@ LEDGER = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("event", sa.Text, nullable=False),
+    sa.Column("window", sa.LargeBinary, nullable=False),
     sa.Column("hash", sa.LargeBinary, nullable=False),
 )
 UPLOADS = sa.Table(
@@ -55,7 +56,10 @@ RELEASES = sa.Table(
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One line of the ledger; ``event`` holds the mechanisms, never an ε."""
+    """One line of the ledger; ``event`` holds the mechanisms, never an ε.
+
+    ``window`` says, in UTF-8, whose rows the attempt was made of (``client/snapshot.py``); empty: not known, so everybody's.
+    """
 
     at: float  # seconds since 1970, UTC
     run: int
@@ -63,6 +67,7 @@ class LedgerEntry:
     attempt: int
     status: str  # reserved | committed | unprotected | rolled-back
     event: tuple[dict[str, Any], ...]
+    window: bytes = b""
 
 
 @dataclass(frozen=True)

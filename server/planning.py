@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from fedrepay.server.state import Event, State
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.plan import default_learner, default_rounds
@@ -105,16 +106,10 @@ def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:
             "A member makes that file with `fedrepay member local-terms`.",
         )
     learner = default_learner(book.dimension)
-    bound = _largest_delta(book)
-    delta = min(1e-5, bound) if wishes.delta is None else wishes.delta
-    if delta > bound:
-        raise ArgumentError(
-            f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.", "Every member would refuse: leave it out."
-        )
     return {
         "learner": learner,
         "epsilon": 1.0 if wishes.epsilon is None else wishes.epsilon,
-        "delta": delta,
+        "delta": chosen_delta(wishes.delta, book.schema.public),
         "rounds": wishes.rounds or default_rounds(learner),
     }
 
@@ -136,21 +131,11 @@ def _of_terms(book: CodeBook, wishes: Wishes, terms: LocalRun) -> dict[str, Any]
         raise ArgumentError(
             f"The schema has {book.heads} outcomes; local mode takes one.", "Leave --mode and --terms out."
         )
-    if terms.delta > _largest_delta(book):
-        raise ArgumentError(
-            f"delta = {terms.delta:g} in the terms passes 1/(10·n_max) = {_largest_delta(book):g}.",
-            "Every member would refuse: make the terms again.",
-        )
     return {
         "learner": "dp-sgd",
         "epsilon": terms.epsilon,
-        "delta": terms.delta,
+        "delta": chosen_delta(terms.delta, book.schema.public, "delta in the terms:"),
         "rounds": terms.rounds,
         "max_attempts": terms.max_attempts,
         "local": terms.local,
     }
-
-
-def _largest_delta(book: CodeBook) -> float:
-    """1/(10·n_max): δ must stay below the chance of naming one customer; members check it again."""
-    return 1 / (10 * book.schema.public.n_max)

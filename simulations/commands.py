@@ -83,7 +83,8 @@ def simulate(
     ] = None,
     epsilon: Annotated[float, typer.Option(help="ε of one customer for the whole release.")] = 1.0,
     delta: Annotated[
-        float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
+        float | None,
+        typer.Option(help="δ; default min(1e-5, 1/(10·members_max·n_max)).", show_default=False),
     ] = None,
     colluders: Annotated[
         int | None,

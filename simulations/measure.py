@@ -19,6 +19,7 @@ from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.prepare import Prepared
 from fedrepay.simulations.run_figures import (
+    TELLS_ROWS,
     completed_mechanisms,
     curves,
     export_release,
@@ -34,6 +35,7 @@ OUTSIDE = [
     "calibration",
     "fairness",
     "the attack's comparison with the truth",
+    *TELLS_ROWS,
 ]
 
 

@@ -10,9 +10,9 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.local_terms import Wishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
-from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.plan import default_learner, default_rounds
@@ -75,17 +75,11 @@ def make_plan(
         model: the torch module of a run in local mode.
 
     Raises:
-        ArgumentError: δ is too large for the schema's public n_max, or ε too small to be kept.
+        ArgumentError: δ is too large for the schema's public bounds, or ε too small to be kept.
         BudgetError: ε is so large that a share of noise is too narrow to prove.
     """
     learner = default_learner(book.dimension) if model is None else "dp-sgd"
-    bound = largest_delta(book.schema.public)
-    delta = min(1e-5, bound) if arguments.delta is None else arguments.delta
-    if delta > bound:
-        raise ArgumentError(
-            f"--delta {delta:g} passes 1/(10·n_max) = {bound:g}.",
-            "δ must stay below the chance of naming one customer.",
-        )
+    delta = chosen_delta(arguments.delta, book.schema.public)
     rounds = arguments.rounds or default_rounds(learner)
     local = None
     if model is not None and isinstance(arguments, Arguments):

@@ -15,6 +15,7 @@ from rich.progress import (
 from rich.table import Table
 
 from fedrepay.server.state import Event
+from fedrepay.shared.privacy.statement import headline
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.grid import Exchange
 
@@ -119,9 +120,7 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
         _market(metrics["market"]) if "market" in metrics else _rows(metrics["auc"])
     ).items():
         table.add_row(label, shown)
-    epsilon = "none" if privacy["epsilon"] is None else f"{privacy['epsilon']:g}"
-    delta = "none" if privacy["delta"] is None else f"{privacy['delta']:g}"
-    table.add_row("ε, δ (one customer)", f"{epsilon}, {delta}")
+    table.add_row("Privacy", headline(privacy))
     table.add_row(
         "Members, secure sums, attempts", f"{metrics['members']}, {metrics['rounds']}, {metrics['attempts']}"
     )

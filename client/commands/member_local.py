@@ -33,7 +33,8 @@ def local_terms(
         float, typer.Option(min=1e-6, max=1000, help="ε of one customer for the whole release.")
     ] = 1.0,
     delta: Annotated[
-        float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
+        float | None,
+        typer.Option(help="δ; default min(1e-5, 1/(10·members_max·n_max)).", show_default=False),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -71,8 +72,10 @@ def local_terms(
     wishes = terms.Wishes(sampling_rate, local_steps, clip, learning_rate)
     run = terms.local_run(book, held, wishes, epsilon, delta, rounds)
     local_run.write(run, out)
+    two, three = terms.at_several(run)
     typer.echo(
         f"{model}: {held.parameters:,} numbers, hash {held.hash.hex()}.\n"
         f"Noise multiplier {run.local.noise_multiplier:g} for ε = {epsilon:g}, δ = {run.delta:g}, {run.rounds} sums of "
-        f"{run.local.local_steps} steps at q = {run.local.sampling_rate:g}.\nWritten to {out}: give it to the operator."
+        f"{run.local.local_steps} steps at q = {run.local.sampling_rate:g}.\n"
+        f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}.\nWritten to {out}: give it to the operator."
     )

@@ -33,7 +33,7 @@ _SERVE = (
     "minimum_cohort = 5         # 3 or 4 needs this line\n"
     "epsilon_per_release = 1.0\n"
     "epsilon_per_year = 4.0\n"
-    "delta_per_year = 1e-5\n"
+    "delta_per_year = 1e-8      # at most 1/(10·members_max·n_max); default min(1e-5, that)\n"
     "allow_unprotected = false  # true takes part in runs without noise\n\n"
     "\b\n"
     "fedrepay member serve --folder member --schema consortium.toml --data accounts.csv --mapping mine.toml"

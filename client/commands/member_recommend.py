@@ -129,6 +129,7 @@ def _day(text: str | None) -> date | None:
 
 def _warn(console: "Console", loaded: "Loaded") -> None:
     from fedrepay.client.scoring.trust import SIMULATED, WARNING
+    from fedrepay.shared.privacy.statement import headline
 
     made = loaded.checked.release
     if loaded.checked.origin == SIMULATED:
@@ -139,6 +140,7 @@ def _warn(console: "Console", loaded: "Loaded") -> None:
     console.print(
         f"Release {made.number} signed by {loaded.checked.signatures} of {len(made.roster.names)} members."
     )
+    console.print(f"Privacy: {headline(made.statement)}.", markup=False)
     console.print(f"Roster code: [bold]{made.roster.code()}[/]")
     packs = loaded.engine.packs
     if packs:

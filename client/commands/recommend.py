@@ -77,6 +77,7 @@ def recommend(
     if result.not_private:
         console.print(f"THIS RELEASE IS NOT PRIVATE: {result.not_private}", style="bold red", markup=False)
     console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")
+    console.print(f"Privacy: {result.privacy}.", markup=False)
     console.print(f"Roster code: [bold]{result.roster_code}[/]")
     console.print(f"{result.rows} rows written to {out}; {result.rejected} rejected.")
     if result.findings:

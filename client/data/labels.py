@@ -46,7 +46,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Derived:
-    """Labels by name, (n,) in {−1, 0, 1}, of the offers that ``offers`` numbers 0 … n − 1.
+    """Labels by name, (n,) in {−1, 0, 1}, and days of offering, (n,), of the offers that ``offers`` numbers 0 … n − 1.
 
     ``labels`` is empty if a table cannot be used at all. ``spoiled`` (n,) are offers with a refused row in one of
     the tables; ``groups`` says why.
@@ -55,6 +55,7 @@ class Derived:
     offers: dict[str, int]
     labels: dict[str, npt.NDArray[np.int8]]
     spoiled: Flags
+    offered_on: Ints
     groups: tuple[Group, ...]
 
 
@@ -92,7 +93,7 @@ def read(connection: "DuckDBPyConnection", given: Outcomes, sources: Mapping[str
         index, offers, spoiled = _offers(table) if table.usable else ({}, None, np.zeros(0, bool))
         usable = table.usable
     if offers is None or not usable:
-        return Derived({}, {}, spoiled, tuple(groups))
+        return Derived({}, {}, spoiled, np.zeros(0, np.int64), tuple(groups))
     with ledger.opened(connection, "payments", given.payments, sources, _COLUMNS["payments"]) as table:
         payments = _payments(table, index, spoiled) if table.usable else None
         groups, usable = [*groups, *table.groups], table.usable
@@ -105,10 +106,10 @@ def read(connection: "DuckDBPyConnection", given: Outcomes, sources: Mapping[str
                 reprofiles = _reprofiles(table, index, offers, spoiled)
             groups, usable = [*groups, *table.groups], usable and table.usable
     if payments is None or not usable:
-        return Derived({}, {}, spoiled, tuple(groups))
+        return Derived({}, {}, spoiled, np.zeros(0, np.int64), tuple(groups))
     found = outcomes.derive(offers, payments, reprofiles, given.as_of)
     labels = {"first_paid": found.first_paid, "kept_90": found.kept_90}
-    return Derived(index, labels, spoiled, tuple(groups))
+    return Derived(index, labels, spoiled, offers.offered_on, tuple(groups))
 
 
 def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Flags]:
@@ -254,6 +255,14 @@ def join(
         label = np.where(found >= 0, derived.labels[name][found], -1)
         reader.columns[name] = np.where(label >= 0, label, np.nan)
     return _leave_out(reader, schema)
+
+
+def offered_on(derived: Derived, offers: Objects | None) -> Ints | None:
+    """Each row's day of offering, (n,), −1 where its offer is not known; None if no row has one."""
+    if offers is None or not derived.labels:
+        return None
+    found = _coded(offers, derived.offers)
+    return np.where(found >= 0, derived.offered_on[found], -1)
 
 
 def _leave_out(reader: Reader, schema: Schema) -> int:

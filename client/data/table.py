@@ -34,7 +34,9 @@ class Table:
 
     ``codes`` is (n, blocks − 1); ``outcomes`` (n, H) 0 or 1 as the schema writes them, or −1 outside a
     head's population; ``customers`` text; ``propensity`` in (0, 1]; ``audit`` the labels of audit columns; ``extra`` columns asked for by name,
-    as text; ``source_rows`` 1-based rows of the file; ``values`` the canonical columns behind the codes.
+    as text; ``source_rows`` 1-based rows of the file; ``values`` the canonical columns behind the codes. Where labels
+    come from dated payments, ``offered_on`` is each row's day of offering and ``as_of`` the last day of payments known,
+    both in days since 1970-01-01; else None.
     """
 
     codes: npt.NDArray[np.uint16]
@@ -45,6 +47,8 @@ class Table:
     extra: dict[str, Objects]
     source_rows: npt.NDArray[np.int64]
     values: dict[str, Values]
+    offered_on: npt.NDArray[np.int64] | None = None
+    as_of: int | None = None
 
     def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Table":
         """The chosen rows, in the order of ``index``."""
@@ -58,6 +62,7 @@ class Table:
             extra={name: each[index] for name, each in self.extra.items()},
             source_rows=self.source_rows[index],
             values={name: each[index] for name, each in self.values.items()},
+            offered_on=None if self.offered_on is None else self.offered_on[index],
         )
 
 
@@ -131,7 +136,11 @@ def read_table(
     texts = {name: each for name, each in kept.items() if each is not None}
     if len(texts) < len(kept) or not _complete(schema, reader, wanted):
         return _nothing(schema, need_outcome=need_outcome), findings
-    return _table(schema, reader, texts, need_outcome=need_outcome), findings
+    table = _table(schema, reader, texts, need_outcome=need_outcome)
+    days = labels.offered_on(derived, kept[OFFER]) if derived else None
+    if dated and days is not None:
+        table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
+    return table, findings
 
 
 def _needed(column: Column, need_outcome: bool) -> bool:  # noqa: FBT001

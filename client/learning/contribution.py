@@ -40,6 +40,7 @@ class Rows:
         weights: â in units of 2⁻ᵇ, whole numbers as float64, shape (n,).
         customers: how many distinct customers the rows belong to.
         owners: which customer each row belongs to, 0 … customers − 1, shape (n,).
+        window: whose rows these are, as the ledger keeps it, UTF-8 (``client/snapshot.py``).
     """
 
     book: CodeBook
@@ -48,6 +49,7 @@ class Rows:
     weights: NDArray[np.float64]
     customers: int
     owners: NDArray[np.int64]
+    window: bytes = b""
 
 
 def from_table(book: CodeBook, table: Table) -> Rows:

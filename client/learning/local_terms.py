@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.limits import largest_delta
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.shared.privacy.subsampled import calibrate
+from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.privacy.delta import chosen_delta
+from fedrepay.shared.privacy.statement import HEADLINE
+from fedrepay.shared.privacy.subsampled import calibrate, count_mechanism, steps_mechanism, whole_run
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.plan import default_rounds
@@ -66,6 +68,16 @@ def local_terms(
     )
 
 
+def at_several(run: LocalRun) -> tuple[float, ...]:
+    """ε of a person at two and at three members, every extra attempt included; each member adds noise of its own."""
+    count = count_mechanism(run.epsilon, run.delta, 1)
+    steps = steps_mechanism(
+        run.local.noise_multiplier, run.local.sampling_rate, run.local.local_steps, 1, run.local.parameters
+    )
+    whole = whole_run(count, steps, run.rounds, run.max_attempts)
+    return tuple(composed_epsilon(whole, run.delta, memberships=number) for number in HEADLINE)
+
+
 def local_run(
     book: CodeBook, model: TorchModel, wishes: Wishes, epsilon: float, delta: float | None, rounds: int | None
 ) -> LocalRun:
@@ -79,13 +91,7 @@ def local_run(
         raise ArgumentError(
             f"The schema has {book.heads} outcomes; local mode takes one.", "Use another schema."
         )
-    bound = largest_delta(book.schema.public)
-    delta = min(1e-5, bound) if delta is None else delta
-    if not 0 < delta <= bound:
-        raise ArgumentError(
-            f"--delta {delta:g} is outside 0 … 1/(10·n_max) = {bound:g}.",
-            "δ must stay below the chance of naming one customer.",
-        )
+    delta = chosen_delta(delta, book.schema.public)
     rounds = rounds or default_rounds("dp-sgd")
     terms = local_terms(model, wishes, epsilon, delta, rounds, MAX_ATTEMPTS)
     grid(terms.clip, terms.parameters, book.schema.public.n_max)

@@ -13,6 +13,7 @@ from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError, StorageError
+from fedrepay.shared.privacy.statement import headline
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Scored:
     roster_code: str
     not_private: str | None
     origin: str
+    privacy: str
 
 
 def score_file(
@@ -109,6 +111,7 @@ def score_file(
         roster_code=made.roster.code(),
         not_private=checked.not_private,
         origin=checked.origin,
+        privacy=headline(made.statement),
     )
 
 

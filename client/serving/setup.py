@@ -101,7 +101,7 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
 
     mine = identity(folder)
     book = codebook.load(sources.schema)
-    limits = Limits() if sources.limits is None else load(sources.limits)
+    limits = Limits() if sources.limits is None else load(sources.limits, book.schema.public)
     frozen = snapshot(book, _rows(book, sources), mine.local)
     store = MemberStore(folder, time.time)
     held = None if sources.model is None else registry.load(sources.model, book.dimension)

@@ -155,7 +155,8 @@ def train(
         typer.Option(help="ε of one customer for the whole release; default 1.", show_default=False),
     ] = None,
     delta: Annotated[
-        float | None, typer.Option(help="δ; default min(1e-5, 1/(10·n_max)).", show_default=False)
+        float | None,
+        typer.Option(help="δ; default min(1e-5, 1/(10·members_max·n_max)).", show_default=False),
     ] = None,
     colluders: Annotated[int | None, typer.Option(help="Default max(1, ⌈K/10⌉).", show_default=False)] = None,
     mode: Annotated[

@@ -30,9 +30,9 @@ PLAIN_MODULUS = ring.PLAIN_MODULI[46]
 WORST_NOISE = 8192
 """σ_total/Δ of one sum in the worst setting that R leaves room for.
 
-ε = 0.1 and δ = 1e-5 give μ = 0.0325; one of 100 equal sums has μ/10; c = K − 2 at K = 256 members makes
-the total √(K/(K − c)) = 11.3 times the honest part; half of μ² lost to void attempts is another √2:
-1.41·11.3/0.00325 = 4,920. A run beyond that is refused by its own check of the range (accounting).
+ε = 0.1 and δ = 1/(10·256·10,000) = 3.9e-8 give μ = 0.0231; one of 100 equal sums has μ/10; c = K − 2 at K = 256
+members makes the total √(K/(K − c)) = 11.3 times the honest part; half of μ² lost to void attempts is another √2:
+1.41·11.3/0.00231 = 6,910. A run beyond that is refused by its own check of the range (accounting).
 """
 OVERFLOW_SIGMAS = 11
 """Noise of 11σ: overflow probability below 2⁻⁷⁰."""

@@ -67,7 +67,7 @@ name = "canary"
 version = 1
 title = "Canary"
 [public]
-n_max = 1000
+n_max = 500
 members_max = 16
 prior = 0.3
 one_row_per_customer = true

@@ -31,7 +31,7 @@ name = "tiny"
 version = 1
 title = "Two features"
 [public]
-n_max = 1000
+n_max = 500
 members_max = 16
 prior = 0.3
 one_row_per_customer = true

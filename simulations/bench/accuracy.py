@@ -18,18 +18,19 @@ from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.scoring.score import probability
+from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations import baselines, figures
 from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
-from fedrepay.simulations.bench.page import curve, table
+from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.measure import labels, raw
 from fedrepay.simulations.split import split_members, split_test
 
-SPLITS, SEEDS, ROUNDS, ATTEMPTS, DELTA = (0, 1, 2, 3, 4), (1, 2, 3), 5, 3, 1e-5
+SPLITS, SEEDS, ROUNDS, ATTEMPTS = (0, 1, 2, 3, 4), (1, 2, 3), 5, 3
 OTHER_SPLITS = range(10)
 MEMBERS, COLLUDERS = 50, 5
 COHORTS = ((3, 1), (5, 1), (5, 3), (8, 1), (8, 6))
@@ -49,6 +50,11 @@ class Part:
     lightgbm: float
     lightgbm_raw: float
     pooled: float
+
+
+def delta(book: CodeBook) -> float:
+    """δ of a run that nobody asked another of."""
+    return usual_delta(book.schema.public)
 
 
 def score(truth: npt.NDArray[np.generic], predicted: Floats) -> float:
@@ -123,7 +129,7 @@ def federated(given: Part, epsilon: float | None, members: int, colluders: int, 
     sums = clear.together(learner, given.rows)
     mechanisms: clear.Charged = ((),) * ROUNDS
     if epsilon is not None:
-        terms = {"epsilon": epsilon, "delta": DELTA}
+        terms = {"epsilon": epsilon, "delta": delta(given.book)}
         mechanisms = clear.planned(
             learner, **terms, members=members, colluders=colluders, max_attempts=ATTEMPTS
         )
@@ -148,7 +154,13 @@ def pooled_peers(given: Part) -> dict[str, list[float]]:
     both = np.concatenate([arrays["raw"], arrays["test_raw"]])
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "split.npz"
-        np.savez(path, allow_pickle=False, bounds=np.stack([both.min(0), both.max(0)]), **arrays)
+        np.savez(
+            path,
+            allow_pickle=False,
+            bounds=np.stack([both.min(0), both.max(0)]),
+            delta=delta(given.book),
+            **arrays,
+        )
         found: dict[str, list[float]] = measured("pooled", str(path))["auc"]
     return found
 
@@ -236,8 +248,8 @@ def run() -> str:
     )
     intro = (
         f"UCI default of credit card clients, {len(SPLITS)} splits (`numpy.random.default_rng(s).permutation`, first "
-        f"fifth for testing, s = 0 … 4) × {len(SEEDS)} seeds of noise, δ = {DELTA:g}, d = {parts[0].book.dimension}, "
-        f"{ROUNDS} secure sums, no demographic columns. Rows without ε are without privacy. Each gap is to LightGBM "
+        f"fifth for testing, s = 0 … 4) × {len(SEEDS)} seeds of noise, δ = {delta(parts[0].book):.3g}, d = {parts[0].book.dimension}, "
+        f"{ROUNDS} secure sums, no demographic columns. {at_several(1.0, delta(parts[0].book))}. Rows without ε are without privacy. Each gap is to LightGBM "
         f"on the same splits; the two rows on other splits use those of `simulate --seed 0 … {len(others) - 1}`. Peers see the same "
         "training rows in one pool, so no member's noise adds to theirs; DP-EBM's bounds of columns count as public."
     )

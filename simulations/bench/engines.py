@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from fedrepay.client.learning import make_learner
 from fedrepay.client.snapshot import snapshot
+from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.consortium import Consortium, Party
@@ -23,7 +24,7 @@ from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import prepare
 
 FAITHFUL, BATCHED = (20, 200, 1000), (20, 200, 1000, 10_000)
-EPSILON, DELTA, ROUNDS, ATTEMPTS = 1.0, 1e-5, 5, 3
+EPSILON, ROUNDS, ATTEMPTS = 1.0, 5, 3
 
 
 class Clock:
@@ -71,7 +72,7 @@ def batched(members: int) -> tuple[float, float]:
     mechanisms = clear.planned(
         learner,
         epsilon=EPSILON,
-        delta=DELTA,
+        delta=usual_delta(prepared.book.schema.public),
         members=members,
         colluders=-(-members // 10),
         max_attempts=ATTEMPTS,

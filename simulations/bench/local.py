@@ -23,15 +23,15 @@ from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.simulations.bench.accuracy import (
     ATTEMPTS,
-    DELTA,
     Part,
     additive,
+    delta,
     federated,
     over_splits,
     score,
     tables,
 )
-from fedrepay.simulations.bench.page import curve, table
+from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.measure import labels
 from fedrepay.simulations.split import split_members
 
@@ -70,21 +70,21 @@ def _members(book: CodeBook, train: Table, members: int, seed: int) -> tuple[Row
 def local(given: Split, model: TorchModel, epsilon: float, members: int) -> float:
     """AUC of one run in local mode with the defaults of ``simulate``."""
     book, rounds = given.part.book, default_rounds("dp-sgd")
-    terms = local_terms(model, Wishes(), epsilon, DELTA, rounds, ATTEMPTS)
+    terms = local_terms(model, Wishes(), epsilon, delta(book), rounds, ATTEMPTS)
     learners = [
         dp_sgd.DPSGD(
             book,
             rounds,
             terms,
             epsilon,
-            DELTA,
+            delta(book),
             members,
             model,
             SeededEntropy(_stream(given, member, epsilon)),
         )
         for member in range(members)
     ]
-    count = count_mechanism(epsilon, DELTA, members)
+    count = count_mechanism(epsilon, delta(book), members)
     steps = steps_mechanism(
         terms.noise_multiplier, terms.sampling_rate, terms.local_steps, members, terms.parameters
     )
@@ -113,6 +113,7 @@ def run() -> str:
     lines: list[tuple[str, ...]] = []
     pictured: dict[str, dict[float, float]] = {}
     pooled = [each.part.pooled for each in splits]
+    delta_ = delta(splits[0].part.book)
 
     def add(label: str, by_epsilon: dict[float, list[float]]) -> None:
         cells = [
@@ -145,10 +146,10 @@ def run() -> str:
     )
     levels = {"pooled, no privacy": float(np.mean(pooled))}
     name = curve("local", "AUC against ε, noise shared by the members or each member's own", pictured, levels)
-    terms = local_terms(models["logistic"], Wishes(), 1.0, DELTA, default_rounds("dp-sgd"), ATTEMPTS)
+    terms = local_terms(models["logistic"], Wishes(), 1.0, delta_, default_rounds("dp-sgd"), ATTEMPTS)
     intro = (
         f"UCI default of credit card clients, the first {len(SPLITS)} splits of the accuracy benchmark × 1 seed of noise, "
-        f"δ = {DELTA:g}, rows dealt to members at random. Cells: mean AUC ± sd between splits (and the difference to "
+        f"δ = {delta_:.3g}, rows dealt to members at random; with shared noise {at_several(1.0, delta_)}. Cells: mean AUC ± sd between splits (and the difference to "
         f"the baseline, the same additive model pooled without privacy: {over_splits([[value] for value in pooled])}). "
         f"`local` takes the defaults of `simulate`: {default_rounds('dp-sgd')} sums, {terms.local_steps} steps between "
         f"two of them, q = {terms.sampling_rate:g}."

@@ -19,7 +19,7 @@ from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.simulations import figures
 from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.bench import market_tables as tables_of
-from fedrepay.simulations.bench.page import table
+from fedrepay.simulations.bench.page import at_several, table
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.market import evaluate, lenders, models, records, study
 from fedrepay.simulations.market.lenders import PRESETS, Preset
@@ -68,8 +68,9 @@ def _intro() -> str:
     return (
         "Simulated debt market (docs/market.md): nothing here is evidence about real debtors. 20 lenders (8 × 400, 6 × "
         f"1,500, 4 × 5,000, 2 × 12,000 offers), seeds {', '.join(map(str, SEEDS))} (the first {FEWER} where a market is neither mixed nor complement), {ACCOUNTS} new accounts a lender, "
-        f"ε = {EPSILON:g}, δ = {models.DELTA:g}, c = {COLLUDERS}, d = {records.book().dimension} parameters a head, default "
-        "settings. Value = present value ÷ balance per eligible account, 24 months of no-plan cash included; uplift = "
+        f"ε = {EPSILON:g}, δ = {models.delta():.3g}, c = {COLLUDERS}, d = {records.book().dimension} parameters a head, default "
+        f"settings; {at_several(EPSILON, models.delta())}. "
+        "Value = present value ÷ balance per eligible account, 24 months of no-plan cash included; uplift = "
         "value − no-plan value. (a) own policy until now, (a′) the same among affordable plans, (b) the same optimiser with "
         "the better of two own models by own cross-validation, without privacy (baseline), (b°) with the own expert ridge at the "
         "λ that was worth most on seeds 0 and 1, as the ridge of (c) was chosen, (c) with the released private "

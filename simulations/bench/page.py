@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedrepay.shared.privacy.accounting import gdp_epsilon, gdp_mu
+from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.simulations.folder import write_atomically
 from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
 
@@ -51,6 +53,13 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         *("| " + " | ".join(map(str, row)) + " |" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def at_several(epsilon: float, delta: float) -> str:
+    """ε of a person at two and three members where members share the noise, as it stands beside ε of one."""
+    mu = gdp_mu(epsilon, delta)
+    two, three = (gdp_epsilon(number * mu, delta) for number in HEADLINE)
+    return f"ε = {epsilon:g} of a customer at one member is {two:.2f} of a person at two members, {three:.2f} at three"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
 from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study
 from fedrepay.simulations.plan_run import check_parties
 from fedrepay.simulations.run_figures import (
+    TELLS_ROWS,
     completed_mechanisms,
     curves,
     export_release,
@@ -28,7 +29,7 @@ from fedrepay.simulations.run_figures import (
 )
 
 LEAST_OFFERS = 60
-OUTSIDE = ["market", "the attack's comparison with the truth"]
+OUTSIDE = ["market", "the attack's comparison with the truth", *TELLS_ROWS]
 WAYS = ("own", "own_affordable", "alone", "shared", "shared_own", "perfect", "oracle")
 
 

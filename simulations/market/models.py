@@ -18,6 +18,7 @@ from fedrepay.client.scoring.score import block_effects
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
+from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema.bins import Values
 from fedrepay.simulations import baselines
@@ -27,7 +28,7 @@ from fedrepay.simulations.market.truth import Outcome
 
 Floats = npt.NDArray[np.float64]
 Heads = tuple[Floats, Floats]
-ROUNDS, ATTEMPTS, DELTA = 5, 3, 5e-6
+ROUNDS, ATTEMPTS = 5, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,11 @@ def sigmoid(score: Floats) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(score / 2)))
 
 
+def delta() -> float:
+    """δ of a run that nobody asked another of."""
+    return usual_delta(book().schema.public)
+
+
 def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> Additive:
     """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
 
@@ -160,7 +166,7 @@ def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed:
         opened = np.sum([learner.contribution(index, state, each) for each in rows], axis=0)
         mechanisms: tuple[Mechanism, ...] = ()
         if epsilon is not None:
-            mu = target_mu(epsilon, DELTA, most_draws(sums, len(rows), ATTEMPTS))
+            mu = target_mu(epsilon, delta(), most_draws(sums, len(rows), ATTEMPTS))
             mechanisms = plan_attempt(mu, sums, range(index), index, len(rows), colluders)
         for member in range(len(rows)):
             opened = add_noise(

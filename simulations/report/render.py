@@ -4,6 +4,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.simulations.report import charts, words, words_market
 from fedrepay.simulations.report.page_market import market_page
 from fedrepay.simulations.report.page_rows import rows_page
@@ -43,7 +44,8 @@ def _run(metrics: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     return {
         "m": metrics,
         "d": details,
-        "p": metrics["privacy"],
+        "p": {"year": None} | metrics["privacy"],
+        "several": HEADLINE,
         "banners": words.banners(metrics),
         "seconds_per_member": seconds.get("consortium", sum(seconds.values())) / metrics["members"],
         "stages": charts.bars(

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from fedrepay.shared.privacy.statement import HEADLINE
+
 SMALL_COHORT = 5
+_NUMBERS = {2: "two", 3: "three"}
 NONE = "–"
 
 
@@ -158,16 +161,23 @@ def protection(metrics: dict[str, Any]) -> str:
         return "No customer is protected by noise in this run."
     if privacy["mode"] == "local":
         return (
-            f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g} by its own institution's noise, "
-            "whoever else shares what they know."
+            f"Every {privacy['unit']} of one member is protected at ε = {privacy['epsilon']:g} ({_several(privacy)}) by "
+            "its own institution's noise, whoever else shares what they know."
         )
     several = (
         f"up to {privacy['colluders']} members share" if privacy["colluders"] > 1 else "one member shares"
     )
     return (
-        f"Every {privacy['unit']} is protected at ε = {privacy['epsilon']:g}, also if {several} "
-        "everything with the coordinator."
+        f"Every {privacy['unit']} of one member is protected at ε = {privacy['epsilon']:g} ({_several(privacy)}), also "
+        f"if {several} everything with the coordinator."
     )
+
+
+def _several(privacy: dict[str, Any]) -> str:
+    """ε of a person at more members than one, as it stands beside ε wherever that is a headline."""
+    found = privacy["epsilon_by_memberships"]
+    said = [f"{_NUMBERS[number]} members at {general(found[str(number)])}" for number in HEADLINE]
+    return f"a person at {', at '.join(said)}"
 
 
 def retries(metrics: dict[str, Any]) -> str:

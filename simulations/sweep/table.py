@@ -21,6 +21,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "gain_uplift": ("market", "gain", "uplift"),
     "affordable": ("market", "affordable_share"),
     "epsilon_claimed": ("privacy", "epsilon"),
+    "epsilon_at_2_members": ("privacy", "epsilon_by_memberships", "2"),
+    "epsilon_at_3_members": ("privacy", "epsilon_by_memberships", "3"),
     "seconds": ("seconds", "consortium"),
 }
 """Name in the table → where it stands in metrics.json (docs/metrics.md)."""

@@ -22,6 +22,7 @@ from fedrepay.client.scoring.release_file import load
 from fedrepay.client.scoring.score import probability
 from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.privacy.statement import headline
 from fedrepay.simulations import transcript
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.measure import labels
@@ -78,7 +79,7 @@ def test_the_documented_figures_are_there(finished: Path) -> None:
     assert metrics["privacy"]["epsilon"] == 4
     assert metrics["privacy"]["epsilon_spent"] <= 4
     assert (metrics["rounds"], metrics["attempts"]) == (3, 3)
-    assert "auc" in metrics["outside_the_guarantee"]
+    assert {"auc", "seconds", "peak_rss_mb"} <= set(metrics["outside_the_guarantee"])
 
 
 def test_uploads_are_counted_in_bytes_that_left(finished: Path) -> None:
@@ -129,6 +130,8 @@ def test_recommend_ranks_every_account_and_gives_reasons(shop: Shop, finished: P
     assert [(row["row"], row["column"], row["value"]) for row in rejects] == [("3", "stage", "unheard")]
     code = json.loads((finished / "metrics.json").read_text())["roster_code"]
     assert code in " ".join(done.stderr.split())
+    privacy = json.loads((finished / "metrics.json").read_text())["privacy"]
+    assert headline(privacy) in " ".join(done.stderr.split()), "ε at one, two and three members"
 
 
 def test_scores_are_the_release_s_own(shop: Shop, finished: Path) -> None:

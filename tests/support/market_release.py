@@ -1,6 +1,7 @@
 """A signed release over the debt market's schema, without a run."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,7 +47,9 @@ def write_release(
     book = book or market_book()
     people = [Identity.create(name) for name in ("ada", "bob", "cyd")]
     roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
-    statement = {"epsilon": 1.0} if not_private is None else {"not_private": not_private}
+    statement: dict[str, Any] = {"epsilon": 1.0, "unit": "customer", "delta": 1e-7}
+    statement |= {"epsilon_by_memberships": {"1": 1.0, "2": 2.0972, "3": 3.2501}}
+    statement = statement if not_private is None else {"not_private": not_private}
     made = Release(
         number=3,
         weights=market_weights(book),

@@ -113,7 +113,12 @@ def metrics(mode: str = "distributed", **changes: Any) -> dict[str, Any]:
         **found,
         "arguments": arguments,
         "settings": Settings().model_dump(mode="json"),
-        "outside_the_guarantee": ["market", "the attack's comparison with the truth"],
+        "outside_the_guarantee": [
+            "market",
+            "the attack's comparison with the truth",
+            "seconds",
+            "peak_rss_mb",
+        ],
     }
 
 

@@ -13,7 +13,7 @@ name = "shop"
 version = 1
 title = "Accounts of a shop"
 [public]
-n_max = 1000
+n_max = 500
 members_max = 16
 prior = 0.4
 [[columns]]

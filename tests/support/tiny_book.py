@@ -88,7 +88,7 @@ def tiny_book(
         blocks.append(TinyBlock(f"f{i}", "feature", (f"f{i}",), tuple(map(str, places)), matrix))
     one = np.array([[int(64 * length)]], dtype=np.int32)
     blocks.append(TinyBlock("intercept", "intercept", (), ("",), one))
-    public = SimpleNamespace(n_max=10_000, p_floor=p_floor, ridge_factor=8.0, curvature=0.12)
+    public = SimpleNamespace(n_max=10_000, members_max=8, p_floor=p_floor, ridge_factor=8.0, curvature=0.12)
     schema = SimpleNamespace(public=public, priors=(0.2,) * len(head_weights))
     scales = tuple(int(residual_scale * weight) for weight in head_weights)
     book = TinyBook(schema, tuple(blocks), 64, weight_bits, residual_scale, scales)

@@ -26,6 +26,7 @@ from support.tiny_book import tiny_book
 
 NOW = 2e9
 BOOK = tiny_book()
+YEAR_DELTA = 1 / (10 * 8 * 10_000)  # the cap of its schema
 SUMS = ((Segment(45, 3000, 0.4),), (Segment(9, 1 << 20, 0.3),), (Segment(9, 1 << 20, 0.3),))
 LOCAL = LocalTerms(
     model="mlp",
@@ -162,7 +163,7 @@ def test_a_runs_epsilon_is_a_bound_on_all_that_was_spent() -> None:
 
 
 def test_a_year_counts_what_was_reserved_or_rolled_back_within_it() -> None:
-    two = composed_epsilon((QUIET, QUIET), 1e-5)
+    two = composed_epsilon((QUIET, QUIET), YEAR_DELTA)
     just = Limits(epsilon_per_release=10.0, epsilon_per_year=two)
     less = Limits(epsilon_per_release=10.0, epsilon_per_year=math.nextafter(two, 0))
     year = 365 * 86400
@@ -183,7 +184,7 @@ def test_a_year_counts_what_was_reserved_or_rolled_back_within_it() -> None:
 
 def test_the_years_own_numbers_are_told() -> None:
     said = gated(limits=Limits(epsilon_per_release=10.0, epsilon_per_year=1e-3))
-    assert "the limit is 0.001 at δ = 1e-05" in said
+    assert "the limit is 0.001 at δ = 1.25e-06" in said
 
 
 # --- local mode: the whole run at every attempt ---
@@ -220,7 +221,7 @@ def test_in_local_mode_no_more_is_charged_than_was_judged() -> None:
 def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
     config = in_local_mode(max_attempts=1, epsilon=50.0)
     _, steps = budget.local_mechanisms(config, LOCAL, 7)
-    alone = composed_epsilon(budget.planned(config, LOCAL, 7), 1e-5)
+    alone = composed_epsilon(budget.planned(config, LOCAL, 7), YEAR_DELTA)
     just = Limits(epsilon_per_release=60.0, epsilon_per_year=alone)
     assert gated(config, new=(steps,), limits=just) == ""
     assert gated(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""

@@ -9,9 +9,10 @@ from fedrepay.cli import app
 from fedrepay.client.data.findings import Findings
 from fedrepay.client.data.mapping import load_mapping
 from fedrepay.client.data.table import Table
+from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema.codebook import build
-from support.dated_files import ACCOUNTS, CASH, CHANGES, DEALS, MAPPING, SCHEMA, read
+from support.dated_files import ACCOUNTS, BOOK, CASH, CHANGES, DEALS, MAPPING, SCHEMA, read
 from support.outcomes_oracle import days
 
 
@@ -39,6 +40,24 @@ def test_labels_come_from_three_files_of_own_column_names(tmp_path: Path) -> Non
     assert table.customers.tolist() == ["k1", "k2", "k3", "k1"]
     assert table.codes.shape == (4, 1)
     assert table.source_rows.tolist() == [1, 2, 3, 5]
+
+
+def test_the_ledgers_window_is_of_the_rows_whose_labels_have_matured(tmp_path: Path) -> None:
+    """An offer too young for a label is in no sum and in no window; rows to score have none."""
+    other_day = [row.replace("A5,2026-01-01", "A5,2025-12-30") for row in DEALS]
+    table, _ = read(tmp_path, deals=other_day)
+    assert table.offered_on is not None
+    offered = dict(
+        zip(table.extra["offer_id"], table.offered_on.astype("datetime64[D]").astype(str), strict=True)
+    )
+    assert offered["A1"] == "2026-01-01"
+    assert offered["A5"] == "2025-12-30"
+    assert "A4" not in offered, "offered on 2026-04-20"
+    rows, digest = snapshot(BOOK, table, b"k")
+    said = f"offers 2025-12-30 to 2026-01-01, payments to 2026-04-30; snapshot {digest.hex()}"
+    assert rows.window.decode() == said
+    scored, _ = read(tmp_path, need_outcome=False)
+    assert (scored.offered_on, scored.as_of) == (None, None)
 
 
 def test_without_the_reprofiling_the_plan_is_broken(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ COLUMNS = {
         ("attempt", "INTEGER", 1, 0),
         ("status", "TEXT", 1, 0),
         ("event", "TEXT", 1, 0),
+        ("window", "BLOB", 1, 0),
         ("hash", "BLOB", 1, 0),
     ],
     "uploads": [
@@ -182,24 +183,23 @@ EVENT: tuple[dict[str, Any], ...] = ({"variance": 2.5, "size": 3}, {"size": 1, "
 
 def filled(store: MemberStore) -> None:
     """Charges and uploads of two runs, not in the order of their numbers."""
-    store.charge(2, 5, 6, "reserved", EVENT, counter=b"a")
+    store.charge(2, 5, 6, "reserved", EVENT, window=b"all customers", counter=b"a")
     store.charge(1, 0, 0, "reserved", (), counter=b"b", confirmed=b"c")
     for run, round_, attempt in ((1, 1, 2), (1, 0, 0), (1, 0, 1), (2, 0, 0)):
         name = f"{run}{round_}{attempt}".encode()
-        store.submit(
-            run, StoredUpload(round_, attempt, b"c" + name, b"u" + name, b"h" + name), EVENT[:1], "committed"
-        )
+        upload = StoredUpload(round_, attempt, b"c" + name, b"u" + name, b"h" + name)
+        store.submit(run, upload, EVENT[:1], "committed", window=b"w" * attempt)
 
 
 def test_entries_come_back_in_the_order_they_were_written(store: MemberStore) -> None:
     assert store.ledger() == ()
     filled(store)
     assert store.ledger() == (
-        LedgerEntry(1000.5, 2, 5, 6, "reserved", EVENT),
+        LedgerEntry(1000.5, 2, 5, 6, "reserved", EVENT, b"all customers"),
         LedgerEntry(1001.5, 1, 0, 0, "reserved", ()),
-        LedgerEntry(1002.5, 1, 1, 2, "committed", EVENT[:1]),
+        LedgerEntry(1002.5, 1, 1, 2, "committed", EVENT[:1], b"ww"),
         LedgerEntry(1003.5, 1, 0, 0, "committed", EVENT[:1]),
-        LedgerEntry(1004.5, 1, 0, 1, "committed", EVENT[:1]),
+        LedgerEntry(1004.5, 1, 0, 1, "committed", EVENT[:1], b"w"),
         LedgerEntry(1005.5, 2, 0, 0, "committed", EVENT[:1]),
     )
     assert (store.fact("counter"), store.fact("confirmed")) == (b"b", b"c")
@@ -208,11 +208,11 @@ def test_entries_come_back_in_the_order_they_were_written(store: MemberStore) ->
 def test_each_entrys_hash_is_of_the_one_before_and_of_all_it_says(store: MemberStore) -> None:
     filled(store)
     head, heads = bytes(32), [bytes(32)]
-    for seq, at, run, round_, attempt, status, event, found in raw(
+    for seq, at, run, round_, attempt, status, event, window, found in raw(
         store, "SELECT * FROM ledger ORDER BY seq"
     ):
         assert event == json.dumps(json.loads(event), sort_keys=True)
-        parts = (head, json.dumps([at, run, round_, attempt, status]).encode(), event.encode())
+        parts = (head, json.dumps([at, run, round_, attempt, status]).encode(), event.encode(), window)
         state = sha256()
         for part in parts:
             state.update(len(part).to_bytes(8, "big") + part)

@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_limits_unless_a_member_sets_them() -> None:
         "minimum_cohort": 5,
         "epsilon_per_release": 1.0,
         "epsilon_per_year": 4.0,
-        "delta_per_year": 1e-5,
+        "delta_per_year": None,
         "delta_per_release": 1e-5,
         "max_attempts": 3,
         "minimum_colluders": None,
@@ -46,7 +46,7 @@ def test_limits_unless_a_member_sets_them() -> None:
         ("minimum_cohort", [3], [2]),
         ("epsilon_per_release", [1e-9, 1e9], [0.0, -1.0]),
         ("epsilon_per_year", [1e-9, 1e9], [0.0, -1.0]),
-        ("delta_per_year", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
+        ("delta_per_year", [1e-9, 0.9999, None], [0.0, -1.0, 1.0]),
         ("delta_per_release", [1e-9, 0.9999], [0.0, -1.0, 1.0]),
         ("max_attempts", [0], [-1]),
         ("minimum_colluders", [1, None], [0]),
@@ -104,15 +104,28 @@ def test_a_large_roster_asks_for_more_colluders() -> None:
 def test_the_schema_bounds_members_and_delta() -> None:
     assert checked(CONFIG, Limits(), members_max=8) == ""
     assert "members = 8 passes" in checked(CONFIG, Limits(), members_max=7)
-    assert limits.largest_delta(cast("Any", public(n_max=1000))) == 1e-4
-    assert checked(CONFIG, Limits(), n_max=100_000) == ""  # 1/(10·n_max) is δ itself
-    assert "delta = 1e-06 passes" in checked(CONFIG, Limits(), n_max=100_001)
+    assert checked(CONFIG, Limits(), n_max=5_000) == ""  # 1/(10·20·5,000) is δ itself
+    for wider in ({"n_max": 5_001}, {"n_max": 5_000, "members_max": 21}):
+        assert CONFIG.delta <= 1 / (10 * wider["n_max"]), (
+            "control: the bound without the members would pass it"
+        )
+        assert "delta = 1e-06 passes" in checked(CONFIG, Limits(), **wider)
+
+
+def test_the_years_delta_has_the_same_bound() -> None:
+    assert checked(CONFIG, Limits(delta_per_year=5e-6), n_max=1_000) == ""
+    for wider in ({"n_max": 1_001}, {"members_max": 21}):
+        found = checked(CONFIG, Limits(delta_per_year=5e-6), **wider)
+        assert "delta_per_year = 5e-06 passes 1/(10·members_max·n_max) = 4." in found
+    assert Limits().year_delta(public(n_max=10)) == 1e-5
+    assert Limits().year_delta(public(n_max=10_000)) == 1 / (10 * 20 * 10_000)
+    assert Limits(delta_per_year=1e-9).year_delta(public()) == 1e-9
 
 
 def test_the_years_limit_is_the_last_that_passes() -> None:
-    Limits().check_year(4.0)
-    with pytest.raises(BudgetError, match="the limit is 4 at"):
-        Limits().check_year(math.nextafter(4.0, 5))
+    Limits().check_year(4.0, 1e-5)
+    with pytest.raises(BudgetError, match="the limit is 4 at δ = 1e-05"):
+        Limits().check_year(math.nextafter(4.0, 5), 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +134,10 @@ def test_the_years_limit_is_the_last_that_passes() -> None:
         ("minimum_cohort = 2", "minimum_cohort"),
         ("minimum_cohort = 2\nmax_attempts = -1", "minimum_cohort = 2"),
         ("other = 1", "other"),
+        (
+            "delta_per_year = 5.1e-6",
+            r"delta_per_year = 5.1e-06 is outside 0 … 1/\(10·members_max·n_max\) = 5e-06",
+        ),
         ("=", "no TOML"),
         (None, "cannot be read"),
     ],
@@ -130,10 +147,12 @@ def test_a_file_of_limits_that_cannot_be_used_says_why(text: str | None, cause: 
     if text is not None:
         path.write_text(text)
     with pytest.raises(ArgumentError, match=cause) as caught:
-        limits.load(path)
+        limits.load(path, public())
     assert str(path) in caught.value.cause
 
 
 def test_a_file_of_limits_is_read(tmp_path: Path) -> None:
     (tmp_path / "limits.toml").write_text("minimum_cohort = 7\nallow_unprotected = true\n# größer\n", "utf-8")
-    assert limits.load(tmp_path / "limits.toml") == Limits(minimum_cohort=7, allow_unprotected=True)
+    assert limits.load(tmp_path / "limits.toml", public()) == Limits(minimum_cohort=7, allow_unprotected=True)
+    (tmp_path / "limits.toml").write_text("delta_per_year = 5e-6\n")
+    assert limits.load(tmp_path / "limits.toml", public()) == Limits(delta_per_year=5e-6), "the bound itself"

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from fedrepay.client import budget
 from fedrepay.client.learning.local_terms import Wishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.privacy import subsampled
+from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run
@@ -58,6 +61,11 @@ def test_what_a_member_writes_starts_the_run_that_simulate_starts(
     assert f"hash {held.hash.hex()}" in done.out
     assert plan.local is not None
     assert f"Noise multiplier {plan.local.noise_multiplier:g} for ε = 2" in done.out
+    count, steps = budget.local_mechanisms(plan, plan.local, 5)
+    whole = subsampled.whole_run(count, steps, plan.rounds, plan.max_attempts)
+    two, three = (composed_epsilon(whole, plan.delta, memberships=each) for each in (2, 3))
+    assert 2 < two < three
+    assert f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}." in done.out
     assert not resumed
 
 
@@ -135,7 +143,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ({"delta": 1e-6}, {}, "--delta stands in the terms"),
         ({"rounds": 4}, {}, "--rounds stands in the terms"),
         ({}, {"schema_hash": bytes(32)}, "another schema"),
-        ({}, {"delta": 0.5}, "delta = 0.5 in the terms passes"),
+        ({}, {"delta": 0.5}, "delta in the terms: 0.5 is outside"),
         ({}, {"epsilon": 0.0}, "epsilon = 0.0"),
         ({}, {"rounds": 1}, "rounds = 1"),
     ],
@@ -169,7 +177,7 @@ def test_a_delta_that_every_member_would_refuse_is_not_stated(
     small: tuple[Path, CodeBook], delta: float
 ) -> None:
     book = small[1]
-    with pytest.raises(ArgumentError, match=r"--delta .* is outside 0 … 1/\(10·n_max\)"):
+    with pytest.raises(ArgumentError, match=r"--delta .* is outside 0 … 1/\(10·members_max·n_max\)"):
         made(book, model("logistic", book.dimension), Training(), 1.0, delta, None)
 
 

@@ -44,7 +44,7 @@ def by_the_protocol() -> Iterator[tuple[Any, ...]]:
 
 
 def test_the_benchmark_runs_what_an_operator_would_start() -> None:
-    assert (PLAN.rounds, PLAN.max_attempts, PLAN.delta) == (models.ROUNDS, models.ATTEMPTS, models.DELTA)
+    assert (PLAN.rounds, PLAN.max_attempts, PLAN.delta) == (models.ROUNDS, models.ATTEMPTS, models.delta())
     assert (PLAN.learner, PLAN.epsilon, PLAN.colluders) == ("dp-newton", market.EPSILON, market.COLLUDERS)
 
 

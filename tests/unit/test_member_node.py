@@ -27,6 +27,7 @@ from fedrepay.client.serving import journal, node, setup
 from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.message import Signed
@@ -182,7 +183,7 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest
     assert served._limits == allowed
-    assert limits.load(folder / "m" / "limits.toml").minimum_cohort == 3
+    assert limits.load(folder / "m" / "limits.toml", prepared.book.schema.public).minimum_cohort == 3
 
 
 def serve(shop: Shop, folder: Path) -> "subprocess.Popen[str]":
@@ -255,12 +256,14 @@ def test_bad_rows_are_refused_before_anybody_is_served(shop: Shop, folder: Path)
         ("epsilon = 1", "epsilon"),
         ("minimum_cohort", "no TOML"),
         ('allow_unprotected = "perhaps"', "allow_unprotected"),
+        ("delta_per_year = 1.3e-5", "delta_per_year = 1.3e-05 is outside"),
     ],
 )
-def test_limits_out_of_bounds_or_unknown_are_named(folder: Path, text: str, words: str) -> None:
+def test_limits_out_of_bounds_or_unknown_are_named(shop: Shop, folder: Path, text: str, words: str) -> None:
+    public = codebook.load(shop.schema).schema.public
     (folder / "limits.toml").write_text(text)
     with pytest.raises(ArgumentError, match=words):
-        limits.load(folder / "limits.toml")
+        limits.load(folder / "limits.toml", public)
 
 
 # --- node and coordinator ---

@@ -56,10 +56,12 @@ def test_a_test_file_too_small_to_split_is_whole_and_no_members_own(shop: Shop, 
     assert [len(table.codes) for table in found.tests.values()] == [0] * 5
 
 
-def test_delta_follows_the_public_bound_on_customers(shop: Shop, ready: Prepared) -> None:
+def test_delta_follows_the_public_bound_on_customers_and_members(shop: Shop, ready: Prepared) -> None:
     assert make_plan(shop.arguments(), ready.book, len(ready.parties)).delta == 1e-5
-    with pytest.raises(ArgumentError, match="passes"):
-        make_plan(shop.arguments(delta=0.001), ready.book, len(ready.parties))
+    bound = 1 / (10 * 16 * 500)
+    assert make_plan(shop.arguments(delta=bound), ready.book, len(ready.parties)).delta == bound
+    with pytest.raises(ArgumentError, match=r"is outside 0 … 1/\(10·members_max·n_max\) = 1.25e-05"):
+        make_plan(shop.arguments(delta=1.26e-5), ready.book, len(ready.parties))
 
 
 def test_noise_that_would_wrap_or_that_members_would_refuse_is_refused_before_anybody_starts(

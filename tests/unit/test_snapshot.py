@@ -87,5 +87,32 @@ def test_rows_dealt_to_other_customers_are_other_rows_though_no_additive_sum_cha
     assert before[1] != after[1]
 
 
+def dated(days: list[int] | None, as_of: int | None = 19_900) -> Table:
+    return replace(table(), offered_on=None if days is None else np.array(days), as_of=as_of)
+
+
+def test_the_window_for_the_ledger_names_the_days_of_the_rows_or_all_customers() -> None:
+    """Days since 1970 of the offers, the last day of payments, and the keyed hash of the rows themselves."""
+    rows, digest = snapshot(BOOK, dated([19_800, 19_723, 19_753, 19_800, 19_790, 19_783]), KEY)
+    assert (
+        rows.window.decode()
+        == f"offers 2024-01-01 to 2024-03-18, payments to 2024-06-26; snapshot {digest.hex()}"
+    )
+    for undated in (table(), dated(None), dated([], None)):
+        assert snapshot(BOOK, undated, KEY)[0].window == f"all customers; snapshot {digest.hex()}".encode()
+    fewer, _ = snapshot(BOOK, dated([1, 2, 3, 4, 5, 6]).take(np.array([2, 4])), KEY)
+    assert fewer.window.startswith(b"offers 1970-01-04 to 1970-01-06, "), "of the rows taken, no others"
+
+
+def test_a_window_cannot_be_guessed_from_a_head_of_the_ledger() -> None:
+    """Heads leave the member: two members with the same rows and days write different windows."""
+    days = [19_800] * 6
+    assert snapshot(BOOK, dated(days), KEY)[0].window != snapshot(BOOK, dated(days), b"l" * 32)[0].window
+    bare = [
+        each[0].window.split(b";")[0] for each in (snapshot(BOOK, dated(days), k) for k in (KEY, b"l" * 32))
+    ]
+    assert bare[0] == bare[1], "control: the days alone are the same at both"
+
+
 def test_the_hash_is_keyed() -> None:
     assert snapshot(BOOK, table(), KEY)[1] != snapshot(BOOK, table(), b"l" * 32)[1]

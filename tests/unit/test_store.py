@@ -20,7 +20,7 @@ from fedrepay.shared.errors import StorageError
 from fedrepay.shared.trust.wire import Reply
 from support.world import World
 
-COLUMNS = ("at", "run", "round", "attempt", "status", "event", "hash")
+COLUMNS = ("at", "run", "round", "attempt", "status", "event", "window", "hash")
 UPLOAD = StoredUpload(0, 0, b"config", b"upload", b"header")
 
 
@@ -40,7 +40,8 @@ def store(tmp_path: Path) -> MemberStore:
     """Three entries in the ledger."""
     made = opened(tmp_path / "m0")
     for attempt in range(3):
-        made.charge(1, 0, attempt, "reserved", ({"variance": 2.5, "size": 3},), counter=bytes([attempt]))
+        event = ({"variance": 2.5, "size": 3},)
+        made.charge(1, 0, attempt, "reserved", event, window=b"all customers", counter=bytes([attempt]))
     return made
 
 
@@ -97,6 +98,18 @@ def test_every_column_of_the_ledger_is_in_the_chain(store: MemberStore) -> None:
     with raw(store.folder) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(ledger)")]
     assert columns == ["seq", *COLUMNS]  # seq only orders
+
+
+def test_a_window_written_for_none_is_seen_and_so_is_one_taken_out(tmp_path: Path) -> None:
+    """Empty is a window too: everybody's. Neither can be made of the other."""
+    for written, forged in ((b"", b"offers 2024-01-01 to 2024-01-31"), (b"all customers", b"")):
+        made = opened(tmp_path / forged.hex()[:8])
+        made.charge(1, 0, 0, "reserved", (), window=written)
+        assert made.ledger()[0].window == written, "control: as it was written it is read"
+        with raw(made.folder) as connection:
+            connection.execute("UPDATE ledger SET window = ?", (forged,))
+        with pytest.raises(StorageError, match="Entry 1 of the privacy ledger"):
+            made.ledger()
 
 
 def test_a_member_with_a_changed_ledger_contributes_nothing(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ RUNNING = RunSeen("running", "", "", 0, 0)
 def planned(tmp_path: Path) -> CoordinatorStore:
     book = codebook.build(schema(column("a"), n_max=1000).encode())
     plan, resumed = next_run(tmp_path, book, 3, Wishes())
-    assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1e-5, False)
+    assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1 / (10 * 256 * 1000), False)
     assert next_run(tmp_path, book, 9, Wishes(2.0, mode="none")) == (plan, True)
     return CoordinatorStore(f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
 
@@ -229,7 +229,7 @@ def test_there_must_be_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
-        (Wishes(delta=0.01), "passes 1/"),
+        (Wishes(delta=0.01), r"--delta 0.01 is outside 0 … 1/\(10·members_max·n_max\)"),
         (Wishes(colluders=2), "colluders = 2"),
         (Wishes(mode="open"), "mode"),
         (Wishes(mode="local"), "--mode local needs --terms"),

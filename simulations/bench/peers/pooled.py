@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-SEEDS, EPSILON, DELTA = (1, 2, 3), 1.0, 1e-5
+SEEDS, EPSILON = (1, 2, 3), 1.0
 EPOCHS, BATCH, RATE, CLIP = 10, 2_048, 16.0, 1.0
 """Opacus': the rate was chosen among 1, 4, 16 and 64 on a validation part of the training rows of split 0."""
 Floats = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ def run(path: str) -> Scores:
 
     Args:
         path: a NumPy archive with ``raw``, ``bins`` and ``labels`` of the training rows, the same with ``test_`` before,
-            and ``bounds`` (2, raw columns), which count as public.
+            ``bounds`` (2, raw columns), which count as public, and ``delta``, one number.
     """
     with np.load(Path(path), allow_pickle=False) as given:
         data = {name: given[name] for name in given.files}
@@ -52,7 +52,7 @@ def dp_ebm(data: dict[str, Floats], seed: int) -> Floats:
     low, high = data["bounds"]
     bounds = dict(enumerate(zip(low.tolist(), high.tolist(), strict=True)))
     model = DPExplainableBoostingClassifier(
-        epsilon=EPSILON, delta=DELTA, privacy_bounds=bounds, random_state=seed, n_jobs=1
+        epsilon=EPSILON, delta=float(data["delta"]), privacy_bounds=bounds, random_state=seed, n_jobs=1
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the classes 0 and 1 are taken as public
@@ -73,7 +73,7 @@ def opacus(data: dict[str, Floats], seed: int) -> Floats:
         optimizer=torch.optim.SGD(network.parameters(), lr=RATE),
         data_loader=DataLoader(TensorDataset(rows, labels), batch_size=BATCH),
         target_epsilon=EPSILON,
-        target_delta=DELTA,
+        target_delta=float(data["delta"]),
         epochs=EPOCHS,
         max_grad_norm=CLIP,
     )

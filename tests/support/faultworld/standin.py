@@ -42,7 +42,7 @@ name = "basis"
 version = 1
 title = "One wide feature: room for a 1 of its own in every attempt of every member"
 [public]
-n_max = 1000
+n_max = 500
 members_max = 16
 prior = 0.3
 one_row_per_customer = true

@@ -212,3 +212,13 @@ def test_a_mapping_in_another_currency_is_refused(desk: Desk) -> None:
     assert "offers plans in GBP" in result.err
     mapping.write_text('currency = "GBP"\nsql = """SELECT * FROM data"""\n')
     assert desk.recommend(mapping=mapping).code == 0
+
+
+def test_recommend_prints_the_releases_own_statement(desk: Desk) -> None:
+    result = desk.recommend()
+    assert result.code == 0, result.err
+    said = " ".join(result.err.split())
+    assert (
+        "Privacy: ε = 1 of a customer at one member, 2.1 of a person at 2, 3.26 of a person at 3; δ = 1e-07."
+        in said
+    )
