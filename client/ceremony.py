@@ -12,7 +12,7 @@ from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.handshake import Acceptances, ContextClosing, EpochStart
+from fedrepay.shared.trust.handshake import Acceptances, ContextClosing, Declared, EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Offer
 
@@ -61,7 +61,7 @@ class Ceremony:
                 return "This member has accepted another introduction of this epoch."
         return f"This member has answered another {kind!r} of this epoch."
 
-    def hello(self, shared: bytes) -> Answer:
+    def hello(self, shared: bytes, declared: Declared) -> Answer:
         """Answer a call for an epoch with fresh keys, if its terms are those that this member said yes to."""
         signed, roster = Signed.decode(shared), enrolment.current(self._store)
         start = signed.verified(roster.coordinator, EpochStart)
@@ -82,7 +82,7 @@ class Ceremony:
             start.colluders,
         ):
             raise Refusal(Code.EPOCH, "This member has not said yes to the terms of this run.")
-        state, answer = epoch.hello(self._identity, signed, start, self._entropy)
+        state, answer = epoch.hello(self._identity, signed, start, declared, self._entropy)
         forget = dict.fromkeys((f"reply:{kind}" for kind in STEPS), b"")
         return answer.encode(), {"epoch": state.encode(), "blocked": b"", "last_start": shared, **forget}
 

@@ -11,9 +11,10 @@ from fedrepay.client.learning import monotone
 from fedrepay.client.session import Session
 from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
 from fedrepay.shared.privacy.entropy import Entropy
-from fedrepay.shared.privacy.statement import Charge, statement
+from fedrepay.shared.privacy.statement import Charge, YearBefore, statement
 from fedrepay.shared.trust import keys, release
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.handshake import Year
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Votes
@@ -44,8 +45,20 @@ def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
             cohort=len(session.epoch.present),
             unit="customer" if customers else "row",
             seeded=not private,
-        ),
+            year=[_year(name, hello.declared.year) for name, hello in session.epoch.hellos.items()],
+        )
+        | {"mapping_overrides": _overrides(session.epoch)},
     )
+
+
+def _year(name: str, said: Year) -> YearBefore:
+    return YearBefore(name, said.epsilon, said.delta, said.runs, said.attempts)
+
+
+def _overrides(epoch: Epoch) -> dict[str, str]:
+    """Members whose mapping's checks were overridden, and the hash of what was signed for it."""
+    said = {name: hello.declared.override.hex() for name, hello in epoch.hellos.items()}
+    return {name: digest for name, digest in said.items() if digest}
 
 
 def _weights(session: Session, config: RoundConfig) -> npt.NDArray[np.float64]:

@@ -22,6 +22,7 @@ from fedrepay.shared.trust.handshake import (
     Acceptance,
     Confirmation,
     ContextOffer,
+    Declared,
     Envelope,
     Envelopes,
     EpochStart,
@@ -58,7 +59,7 @@ class EpochState(Wire):
 
 
 def hello(
-    identity: Identity, signed: Signed, start: EpochStart, entropy: Entropy
+    identity: Identity, signed: Signed, start: EpochStart, declared: Declared, entropy: Entropy
 ) -> tuple[EpochState, Signed]:
     """Answer a run's call for an epoch with fresh keys and a commitment to a fresh contribution."""
     envelope, mask = (X25519PrivateKey.from_private_bytes(entropy.draw(32)) for _ in range(2))
@@ -77,6 +78,7 @@ def hello(
         envelope=keys.public_bytes(envelope),
         mask=keys.public_bytes(mask),
         commitment=seed_commitment(state.contribution, identity.name),
+        declared=declared,
     )
     return state, Signed.make(identity.signing, message)
 

@@ -55,6 +55,7 @@ class Member:
         entropy: noise, keys and nonces; anything but OS entropy makes every release ``not_private``.
         observe: told how long each stage took, in seconds.
         model: the torch module this member trains in local mode, as its own configuration names it.
+        override: SHA-256 of the signed override of the checks of this member's mapping; empty where they hold.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Member:
         entropy: Entropy | None = None,
         observe: Callable[[str, float], None] = lambda _stage, _seconds: None,
         model: TorchModel | None = None,
+        override: bytes = b"",
     ) -> None:
         self._identity = identity
         self._store = store
@@ -76,7 +78,9 @@ class Member:
         self._enrolment = Enrolment(identity, store, self._entropy)
         self._consent = Consent(store, book, limits, model, self._entropy)
         self._ceremony = Ceremony(identity, store, self._entropy)
-        self._rounds = Rounds(identity, store, book, rows, limits, clock, self._entropy, observe, model)
+        self._rounds = Rounds(
+            identity, store, book, rows, limits, clock, self._entropy, observe, model, override
+        )
 
     def approve_roster(self, code: str) -> None:
         """The twelve words that people at the members compared out of band."""
@@ -159,6 +163,6 @@ class Member:
         return steps[kind](shared)
 
     def _hello(self, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
-        answer = self._ceremony.hello(shared)
+        answer = self._ceremony.hello(shared, self._rounds.declared())
         self._rounds.forget()
         return answer

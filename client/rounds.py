@@ -18,12 +18,14 @@ from fedrepay.client.seal import add_noise, seal
 from fedrepay.client.session import Session
 from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import StoredUpload
+from fedrepay.client.year import year_before
 from fedrepay.shared.errors import Code, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import Declared, Year
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import (
     Attempt,
@@ -57,6 +59,7 @@ class Rounds:
         entropy: Entropy,
         observe: Callable[[str, float], None],
         model: TorchModel | None,
+        override: bytes,
     ) -> None:
         self._identity = identity
         self._store = store
@@ -67,10 +70,18 @@ class Rounds:
         self._entropy = entropy
         self._observe = observe
         self._model = model
+        self._override = override
         self._session: Session | None = None
         self._ended: tuple[bytes, str] | None = (
             None  # the epoch (by this member's nonce) and why, also unstored
         )
+
+    def declared(self) -> Declared:
+        """What this member says of itself in the hello of an epoch, for the statement."""
+        delta = self._limits.year_delta(self._book.schema.public)
+        said = year_before(self._identity.name, self._store.ledger(), delta, self._clock())
+        year = Year(epsilon=said.epsilon, delta=said.delta, runs=said.runs, attempts=said.attempts)
+        return Declared(year=year, override=self._override)
 
     def forget(self) -> None:
         """Another epoch begins, or this one is over."""
@@ -200,7 +211,7 @@ class Rounds:
                 Code.SNAPSHOT, "The data changed since the run began.", "Restore the run's snapshot."
             )
         attempt_keys = session.attempt_keys(config)  # a peer's unusable key must not cost budget
-        event = budget.as_event(new)
+        event, window = budget.as_event(new), self._window(rows)
         status = "unprotected" if config.mode == "none" else "reserved"
         self._store.charge(
             config.run,
@@ -208,7 +219,7 @@ class Rounds:
             config.attempt,
             status,
             event,
-            window=rows.window,
+            window=window,
             **{
                 f"snapshot:{config.run}": snapshot,
                 "counter": session.counter_bytes(config.attempt),
@@ -238,8 +249,14 @@ class Rounds:
         made = Signed.make(self._identity.signing, header)
         body = Upload(header=made, payload=payload).encode()
         upload = StoredUpload(config.round, config.attempt, signed.digest(), body, made.encode())
-        self._store.submit(config.run, upload, event, "committed", window=rows.window)
+        self._store.submit(config.run, upload, event, "committed", window=window)
         return body
+
+    def _window(self, rows: Rows) -> bytes:
+        """Whose customers an attempt is charged for, and whether the mapping that made their rows was overridden."""
+        return rows.window + (
+            b"; mapping overridden " + self._override.hex().encode() if self._override else b""
+        )
 
     # --- the release ---
 

@@ -5,7 +5,7 @@ before is stopped, and a new one goes on from the last event.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +35,7 @@ def train(
     members: int,
     observe: Callable[[Event], None] = lambda _event: None,
     sleep: Callable[[float], None] = time.sleep,
-    **options: str | int,
+    options: Mapping[str, str | int] | None = None,
 ) -> RunSeen:
     """Carry the newest run of the coordinator's store to its end over the network.
 
@@ -62,7 +62,7 @@ def train(
             control.stop(number)
     shown = store.last()
     config: dict[str, str | int] = {"coordinator-folder": str(folder.resolve()), "members": members}
-    number = control.start(bundle.build(), config | options)
+    number = control.start(bundle.build(), config | dict(options or {}))
     looks = 0
     while True:
         seen = control.runs(number)[number]

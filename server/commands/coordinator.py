@@ -214,7 +214,7 @@ def train(
             lambda event: console.print(
                 printable(f"{event.kind} {event.name}".strip()), highlight=False, markup=False
             ),
-            **_options(without or [], new_roster=new_roster),
+            options=_options(without or [], new_roster=new_roster),
         )
     except KeyboardInterrupt:
         console.print("Stopped looking. Nothing is lost: the same command goes on.")

@@ -22,8 +22,36 @@ class EpochStart(Wire):
     terms: Digest
 
 
+class Year(Wire):
+    """What a member states of its ledger's last 365 days, before the run (``YearBefore`` in the statement).
+
+    Attributes:
+        epsilon: composed over all attempts; None where none is finite.
+        delta: at which.
+        runs: in which the attempts were.
+        attempts: whatever became of them.
+    """
+
+    epsilon: Annotated[float, Field(ge=0, le=1e9)] | None
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    runs: Small
+    attempts: Small
+
+
+class Declared(Wire):
+    """What a member tells all others of itself before a run, to stand in the statement.
+
+    Attributes:
+        year: of its ledger.
+        override: SHA-256 of its signed override of the checks of its mapping; empty where they hold.
+    """
+
+    year: Year
+    override: Annotated[bytes, Field(max_length=32)] = b""
+
+
 class Hello(Wire):
-    """Member → coordinator: this epoch's fresh keys, and a commitment to what it may contribute to the seed."""
+    """Member → coordinator: this epoch's fresh keys, a commitment to what it may contribute to the seed, its year."""
 
     start: Digest
     name: Name
@@ -31,6 +59,7 @@ class Hello(Wire):
     envelope: Key
     mask: Key
     commitment: Digest
+    declared: Declared
 
 
 class Introduction(Wire):
