@@ -66,7 +66,7 @@ def test_the_honest_configuration_passes_and_is_given() -> None:
         ({"colluders": 1}, "epoch: The round names another number of colluders"),
         ({"colluders": 3}, "epoch: The round names another number of colluders"),
         ({"schema_hash": OTHER}, "schema"),
-        ({"dimension": 8}, "schema"),
+        ({"dimension": 3}, "schema"),
         ({"heads": 2}, "schema"),
         ({"cohort": ("m0", "m1", "m2")}, "roster: A cohort of 3"),
         ({"cohort": ("m1", "m0", "m2", "m3")}, "roster: The cohort is not a sorted part"),
@@ -281,4 +281,5 @@ def test_a_run_ends_with_its_last_sum_or_the_loss_of_it(fields: dict[str, Any], 
 
 
 def test_sizes_of_the_sums() -> None:
-    assert guard.sizes(CONFIG) == (45, 9, 9, 9)
+    d = CONFIG.dimension
+    assert guard.sizes(CONFIG) == (d * (d + 1) // 2, d, d, d)
