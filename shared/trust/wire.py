@@ -196,7 +196,7 @@ class Header(Wire):
     attempt: Small
     name: Name
     payload: Digest
-    tags: tuple[Tag, ...]
+    tags: Annotated[tuple[Tag, ...], Field(max_length=1 << 14)]  # one a ciphertext
     opened: Digest
     ledger: Digest
 
@@ -216,7 +216,7 @@ class Sum(Wire):
     config: Signed
     headers: tuple[Signed, ...]
     payload: bytes
-    tags: tuple[Tag, ...]
+    tags: Annotated[tuple[Tag, ...], Field(max_length=1 << 14)]  # one a ciphertext
 
 
 class Ping(Wire):
