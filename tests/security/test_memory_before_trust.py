@@ -7,11 +7,16 @@ bombs with the walk off, and lists that collect an error an item.
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
+from fedrepay.shared.errors import ReleaseError
+from fedrepay.shared.trust import release
 from support.expanding import BOMBS, RATIO, kinds
 
 TESTS = Path(__file__).parents[1]
@@ -59,3 +64,44 @@ def test_a_list_of_wrong_numbers_is_given_up_at_the_first() -> None:
     assert all_of_them["refused"]
     assert 4 * stopped["ratio"] < all_of_them["ratio"]
     assert all_of_them["ratio"] > RATIO
+
+
+# --- a release, which a member gets before anybody's vote ---
+
+WEIGHTS = {"weights": np.zeros((1, 1))}
+HEADERS = {
+    "lists": save(WEIGHTS, {"fedrepay": '{"card":[' + "[]," * 500_000 + "[]]}"}),
+    "maps": save(WEIGHTS, {"fedrepay": '{"card":[' + "{}," * 500_000 + "{}]}"}),
+    "numbers": save(WEIGHTS, {"fedrepay": '{"card":[' + "1.5," * 500_000 + "1]}"}),
+    "tensors": save({f"{i}": np.zeros(0) for i in range(30_000)}),
+}
+
+
+def expansion(data: bytes) -> float:
+    """The memory that reading these bytes as a release takes, over their size."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReleaseError):
+            release.Release.decode(data)
+        return tracemalloc.get_traced_memory()[1] / len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_release_s_header_does_not_expand(header: str) -> None:
+    assert expansion(HEADERS[header]) <= RATIO
+
+
+@pytest.mark.parametrize("header", ["lists", "maps", "numbers"])
+def test_control_without_a_bound_on_its_values_it_does(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "MAX_FACTS", 1 << 40)
+    assert expansion(HEADERS[header]) > RATIO
+
+
+def test_escaped_brackets_are_counted_too() -> None:
+    escaped = save(WEIGHTS, {"fedrepay": "@" * 100_000}).replace(b"@", b"\\u007b")
+    length = (len(escaped) - 16).to_bytes(8, "little")
+    with pytest.raises(ReleaseError) as refused:
+        release.Release.decode(length + escaped[8:])
+    assert "too many facts" in str(refused.value.__cause__)
