@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from fedrepay.server.network.gate import BACKLOG, Address, Gate, Loop
@@ -42,6 +42,7 @@ CALLS = (
     "confirm-message-received",
 )
 """Everything a registered SuperNode calls; registering is the operator's, and does not pass."""
+ACTIVATE = "activate-node"
 OBJECT, REPLIES = "push-object", "push-messages"
 """What carries contents, and what announces them: names, hashes and a reason where there is no answer."""
 MAX_BODY = 264 << 20  # bytes of an object: the largest message of the protocol, and Flower's frame around it
@@ -54,6 +55,12 @@ SECONDS = (
 )
 BODY_SECONDS = 600.0  # for a whole body
 _HEADER = "flwr-"
+_STRANGER = {
+    "code": 2004,
+    "detail": "Failed to activate SuperNode.",
+    "extra": "The front knows no such key, or the clocks differ: ask the operator to register the node.",
+}
+"""As Flower refuses a node that begins; at a 401 its SuperNode would end without a word."""
 
 
 def application(
@@ -86,12 +93,16 @@ def application(
         call, headers = path.removeprefix(FLEET), _carried(request.headers.items())
         key = nodes.caller(headers)
         if key is None:
-            return _refusal("no registered node's signature", 401)
+            return (
+                JSONResponse(_STRANGER, 412)
+                if call == ACTIVATE
+                else PlainTextResponse(_STRANGER["extra"], 401)
+            )
         if not known(request.scope["client"], key):
-            return _refusal("too many connections of one node", 503)
+            return PlainTextResponse("too many connections of one node", 503)
         most = max_body if call == OBJECT else min(MAX_SMALL, max_body)
         if not _within(request.headers.get("content-length", "0"), most):
-            return _refusal(f"more than {most} bytes", 413)
+            return PlainTextResponse(f"more than {most} bytes", 413)
         body = bytearray()
         try:
             async with asyncio.timeout(body_seconds):
@@ -99,14 +110,14 @@ def application(
                     body += block
                     held += len(block)
                     if len(body) > most:
-                        return _refusal(f"more than {most} bytes", 413)
+                        return PlainTextResponse(f"more than {most} bytes", 413)
                     if held > max_held:
-                        return _refusal("too much at once", 503)
+                        return PlainTextResponse("too much at once", 503)
             if call == REPLIES and not _own(bytes(body)):
-                return _refusal("a reply in another node's name", 403)
+                return PlainTextResponse("a reply in another node's name", 403)
             answer = await client.post(path, content=bytes(body), headers=headers)
         except TimeoutError:
-            return _refusal("the body takes too long", 408)
+            return PlainTextResponse("the body takes too long", 408)
         except httpx.TimeoutException:
             return PlainTextResponse("the SuperLink takes too long", 504)
         except httpx.HTTPError:
@@ -123,11 +134,6 @@ def application(
     routes = [Route(f"{FLEET}{call}", forward, methods=["POST"]) for call in CALLS]
     # whatever else is asked, and another method on a known path, is 404
     return Starlette(routes=[*routes, Mount("/", PlainTextResponse("not found", 404))], lifespan=life)
-
-
-def _refusal(text: str, status: int) -> Response:
-    """An answer before the whole body is there; the rest of it is not waited for."""
-    return PlainTextResponse(text, status, {"connection": "close"})
 
 
 def _own(body: bytes) -> bool:
@@ -157,13 +163,27 @@ def _within(said: str, limit: int) -> bool:
 
 
 def hurried(seconds: float = SECONDS) -> "type[H11Protocol]":
-    """HTTP as uvicorn speaks it, but without its endless wait for line and headers."""
+    """HTTP as uvicorn speaks it, but without its endless wait for line and headers, or for a body that was refused.
+
+    A refused body may go on coming for a moment (``MAX_SMALL`` bytes, unread): where the connection ends at once, its
+    caller's own system throws the answer away.
+    """
+    import h11  # noqa: PLC0415
     from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle  # noqa: PLC0415
 
     class Hurried(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._spare = MAX_SMALL
             self._look(None, first=True)
+
+        def data_received(self, data: bytes) -> None:
+            if (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY):
+                self._spare -= len(data)
+                if self._spare < 0:
+                    self.transport.close()
+                    return
+            super().data_received(data)
 
         def _look(self, last: RequestResponseCycle | None, *, first: bool = False) -> None:
             """Close if nothing was asked since the last look and nothing is under way."""

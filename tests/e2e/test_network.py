@@ -241,7 +241,8 @@ def strangers_are_refused(strangers: dict[str, "subprocess.Popen[str]"]) -> None
         assert process.returncode == NetworkError.exit_code, said[name]
         assert "The member's SuperNode ended by itself" in " ".join(said[name].split())
         assert "Failed to initialize the connection to the SuperLink" in said[name]
-    assert "401 Unauthorized" in said["stranger"]
+    assert "[code: 2004] Failed to activate SuperNode" in said["stranger"]
+    assert "The front knows no such key" in said["stranger"]
     assert "CERTIFICATE_VERIFY_FAILED" in said["careful"]
 
 

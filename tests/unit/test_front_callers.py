@@ -20,6 +20,7 @@ from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
 from flwr.proto.node_pb2 import Node as FlowerNode
 from flwr.supercore import constant as flower_names
+from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -116,10 +117,14 @@ def spoilt() -> dict[str, dict[str, str]]:
 
 
 def answered(
-    port: int, headers: dict[str, str], call: str = "push-object", promised: int = 100
+    port: int,
+    headers: dict[str, str],
+    call: str = "push-object",
+    promised: int = 100,
+    caller: socket.socket | None = None,
 ) -> socket.socket:
-    """A connection on which a whole head was sent and nothing of the body it promises."""
-    caller = socket.create_connection(("127.0.0.1", port), timeout=20)
+    """A connection (a new one, if none is given) on which a whole head was sent, but no byte of its body."""
+    caller = caller or socket.create_connection(("127.0.0.1", port), timeout=20)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST {PATH}{call} HTTP/1.1\r\nhost: a\r\ncontent-length: {promised}\r\n{lines}\r\n"
     caller.sendall(head.encode("latin-1"))
@@ -132,11 +137,32 @@ def test_who_is_no_registered_node_is_refused_before_a_byte_of_its_body(
 ) -> None:
     headers = STRANGER.headers() if case == "unregistered" else spoilt()[case]
     with answered(port, headers) as caller:
-        got = caller.recv(1000)
-        assert got.startswith(b"HTTP/1.1 401")
-        while got:
-            got = caller.recv(1000)  # and the connection ends
+        assert caller.recv(1000).startswith(b"HTTP/1.1 401")
     assert seen == []
+
+
+def test_a_node_that_begins_is_told_in_flower_s_own_words(port: int, seen: list[str]) -> None:
+    with STRANGER.calling(f"http://127.0.0.1:{port}") as client:
+        refused = client.post(f"{PATH}activate-node", content=b"")
+    said = FlowerError.from_json(refused.text)
+    assert said is not None
+    assert (refused.status_code, said.code) == (412, ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED)
+    assert "ask the operator" in str(said.public_details)
+    assert seen == []
+
+
+def test_a_refused_body_is_let_come_for_a_moment(port: int, seen: list[str]) -> None:
+    """Else its caller would never read the refusal."""
+    with answered(port, STRANGER.headers()) as caller:
+        assert caller.recv(1000).startswith(b"HTTP/1.1 401")
+        caller.sendall(bytes(100))
+        with answered(port, ADA.headers(), promised=0, caller=caller):
+            assert caller.recv(1000).startswith(b"HTTP/1.1 418")
+    with answered(port, STRANGER.headers(), promised=1 << 30) as caller:
+        assert caller.recv(1000).startswith(b"HTTP/1.1 401")
+        with pytest.raises(ConnectionError):
+            caller.sendall(bytes(1 << 28))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("how", RIGHT.values(), ids=RIGHT)
