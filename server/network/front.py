@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -138,9 +140,6 @@ def application(
 
 def _own(body: bytes) -> bool:
     """Whether replies come from the node that sends them; the SuperLink checks that the sender has the key."""
-    from flwr.proto.fleet_pb2 import PushMessagesRequest  # noqa: PLC0415 - heavy
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
-
     try:
         request = PushMessagesRequest.FromString(body)
     except DecodeError:
