@@ -44,7 +44,7 @@ from support.guard_view import (
 def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
     shared: int, own: int, *, passes: bool
 ) -> None:
-    assert bool(refusal(lambda: guard.check_size(bytes(shared), bytes(own)))) is not passes
+    assert bool(refusal(lambda: guard.check_size("round", bytes(shared), bytes(own)))) is not passes
 
 
 # --- the configuration ---
