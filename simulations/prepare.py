@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data.table import Mapping, Table, load_mapping, read_table
+from fedrepay.client.data.contributed import read_contributed
+from fedrepay.client.data.table import Mapping, Table, load_mapping
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
@@ -67,14 +68,14 @@ def prepare(arguments: Arguments) -> Prepared:
 
 
 def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str, ...]) -> Table:
-    table, findings = read_table(book, path, mapping, need_outcome=True, extra=extra)
+    table, findings = read_contributed(book, path, mapping, extra=extra)
     for group in findings.groups:
-        if group.rows is None and group.column in extra:
+        if group.fatal and group.column in extra:
             raise ArgumentError(
                 f"--split column:{group.column}: in {path} it must be {group.bound}.",
                 "Name a column of the file, or one that the mapping's SELECT makes.",
             )
-    findings.raise_if_refused()
+    findings.raise_if_fatal()
     return table
 
 
