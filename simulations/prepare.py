@@ -68,7 +68,7 @@ def prepare(arguments: Arguments) -> Prepared:
 
 
 def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str, ...]) -> Table:
-    table, findings = read_contributed(book, path, mapping, extra=extra)
+    table, findings = read_contributed(book, path, mapping, extra=extra, draws=())  # a member's node draws
     for group in findings.groups:
         if group.fatal and group.column in extra:
             raise ArgumentError(

@@ -62,7 +62,9 @@ def check_data(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="The member's folder: its signed override of the mapping counts (`override-mapping`)."),
+        typer.Option(
+            help="The member's folder: its signed override of the mapping counts (`override-mapping`)."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:

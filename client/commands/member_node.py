@@ -30,7 +30,7 @@ _OVERRIDE = (
     "Mapping, reason and signature are written beside it (mine.override for mine.toml); their digest stands in your "
     "ledger, and in the statement and release that the others see.\n\n"
     "\b\n"
-    "fedrepay member override-mapping --folder member --mapping mine.toml --reason \"rates by branch are public\""
+    'fedrepay member override-mapping --folder member --mapping mine.toml --reason "rates by branch are public"'
 )
 _SERVE = (
     "Run the member's own process: keys, rows and privacy budget live here and nowhere else.\n\n"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedrepay.client.data import tree
-from fedrepay.client.data.functions import AGGREGATES, ORDERED, SCALARS, WINDOWS
+from fedrepay.client.data.functions import AGGREGATES, ORDERED, SCALARS, WINDOWS, words
 from fedrepay.client.data.mapping import ROW
 from fedrepay.client.data.tree import Node
 
-_PLACE = frozenset("class type alias query_location query_location_length".split())
+_PLACE = words("class type alias query_location query_location_length")
 _FIELDS = {
     "COLUMN_REF": "column_names",
     "CONSTANT": "literal value",
@@ -26,17 +26,15 @@ _FIELDS = {
         "offset_expr default_expr filter_expr ignore_nulls distinct exclude_clause arg_orders"
     ),
 }
-_KNOWN = {kind: _PLACE | frozenset(names.split()) for kind, names in _FIELDS.items()}
-_OPERATORS = frozenset(
-    """
+_KNOWN = {kind: _PLACE | words(names) for kind, names in _FIELDS.items()}
+_OPERATORS = words("""
     OPERATOR_NOT OPERATOR_IS_NULL OPERATOR_IS_NOT_NULL OPERATOR_COALESCE OPERATOR_NULLIF OPERATOR_TRY COMPARE_IN
     COMPARE_NOT_IN ARRAY_EXTRACT ARRAY_SLICE STRUCT_EXTRACT ARRAY_CONSTRUCTOR
-    """.split()
-)
-_TEXTS = frozenset("varchar text string".split())
+    """)
+_TEXTS = words("varchar text string")
 
 
-class Refused(Exception):  # noqa: N818 - what happened to the SELECT
+class Refused(Exception):
     """A SELECT is not let through; the message says why."""
 
 
@@ -151,7 +149,9 @@ def _walk(node: Node, scope: Scope, *, grouped: bool, public: bool) -> frozenset
         raise Refused(f"{kind.lower()} with `{more[0]}` is not allowed")
     if kind == "COLUMN_REF":
         if tree.names(node)[-1] == ROW:
-            raise Refused(f"{ROW} is a row's place in the file, no value: it may be passed through or order rows")
+            raise Refused(
+                f"{ROW} is a row's place in the file, no value: it may be passed through or order rows"
+            )
         return scope.find(node).sources
     inner = grouped
     if kind == "OPERATOR" and node["type"] not in _OPERATORS:
@@ -164,7 +164,11 @@ def _walk(node: Node, scope: Scope, *, grouped: bool, public: bool) -> frozenset
     found: frozenset[tuple[str, str]] = frozenset()
     for each in orders:
         found |= check(each["expression"], scope, grouped=inner, public=public, order=True).sources
-    rest = {name: part for name, part in node.items() if name not in ("class", "order_bys", "orders", "arg_orders")}
+    rest = {
+        name: part
+        for name, part in node.items()
+        if name not in ("class", "order_bys", "orders", "arg_orders")
+    }
     for part in tree.expressions(rest):
         found |= _walk(part, scope, grouped=inner, public=public)
     return found
@@ -189,10 +193,14 @@ def _function(node: Node, *, grouped: bool) -> bool:
 def _window(node: Node, scope: Scope, *, public: bool) -> None:
     name = tree.function(node)
     if scope.single:
-        raise Refused(f"{name} OVER looks at several rows, and the schema names no customer that they could share")
+        raise Refused(
+            f"{name} OVER looks at several rows, and the schema names no customer that they could share"
+        )
     if name not in WINDOWS | AGGREGATES | ORDERED:
         raise Refused(f"the window function {name} is not on the list (docs/mappings.md)")
     if name not in AGGREGATES and not node.get("orders"):
         raise Refused(f"{name} needs an ORDER BY, or it takes whichever row comes first")
     if not public and not any(groups_by(each, scope) for each in node.get("partitions", [])):
-        raise Refused(f"{name} OVER must be PARTITION BY a key (see `keys`; not of a LEFT JOIN's right side), or it reads all customers' rows")
+        raise Refused(
+            f"{name} OVER must be PARTITION BY a key (see `keys`; not of a LEFT JOIN's right side), or it reads all customers' rows"
+        )

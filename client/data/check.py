@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fedrepay.client.data.findings import Group
 from fedrepay.client.data.contributed import read_contributed
+from fedrepay.client.data.findings import Group
 from fedrepay.client.data.table import Findings, Mapping, Table
 from fedrepay.shared.schema.codebook import CodeBook
 
@@ -116,7 +116,9 @@ def check(
         MappingError: the SELECT fails.
         SchemaError: a derived column does not fit its inputs.
     """
-    table, findings = read_contributed(book, data, mapping, extra=(split,) if split else (), override=override)
+    table, findings = read_contributed(
+        book, data, mapping, extra=(split,) if split else (), override=override
+    )
     schema = book.schema
     names = list(dict.fromkeys(name for block in book.blocks for name in block.columns))
     unusable = {group.column for group in findings.groups if group.rows is None} | set(findings.absent)
@@ -174,8 +176,6 @@ def too_many(
         if count > most:
             whose = f"the member {member}" if split else "one member"
             more = "" if split else " (a file of several members: name their column with --split)"
-            bound = (
-                f"at most n_max = {most} customers of {whose}; here are {count} in {findings.rows_read} rows{more}"
-            )
+            bound = f"at most n_max = {most} customers of {whose}; here are {count} in {findings.rows_read} rows{more}"
             groups.append(Group(file, column, bound, "refuse"))
     return tuple(groups)

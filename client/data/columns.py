@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.files import quoted, sandbox
+from fedrepay.client.data.files import quoted
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.bins import Values
@@ -114,17 +114,25 @@ def _texts(found: npt.NDArray[np.generic]) -> npt.NDArray[np.object_]:
     return texts
 
 
-def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
+def derive(
+    connection: "DuckDBPyConnection", column: Column, columns: Mapping[str, Values], rows: int
+) -> Values:
     """Compute a derived column, (rows,): the checked text runs, one row at a time as it were.
 
     An error, infinity or NaN in one row makes that row's value missing and touches no other row.
+
+    Args:
+        connection: a sandbox, where no column of this name was derived before.
+        column: its declaration.
+        columns: what it may read.
+        rows: how many.
 
     Raises:
         SchemaError: the expression does not fit its columns' types.
     """
     sql = checked(column, columns)
-    with sandbox() as connection:
-        return Derivation(connection, [column], {column.name: sql}).run(columns, (rows,))[column.name]
+    made = Derivation(connection, [column], {column.name: sql}, f"v_{column.name}")
+    return made.run(columns, (rows,))[column.name]
 
 
 def checked(column: Column, columns: Collection[str]) -> str:

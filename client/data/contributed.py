@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedrepay.client.data import files, halves, owners, rowwise
+from fedrepay.client.data import files, halves, owners, rowwise, spellings
 from fedrepay.client.data.findings import Findings, Group
 from fedrepay.client.data.mapping import DATA, Mapping, UnreadableError
 from fedrepay.client.data.owners import Subsets
@@ -28,6 +28,7 @@ def read_contributed(
     *,
     extra: Sequence[str] = (),
     override: bytes = b"",
+    draws: Sequence[float] = halves.SHARES,
 ) -> tuple[Table, Findings]:
     """Read rows to learn from, and refuse those whose customers are not apart.
 
@@ -37,6 +38,7 @@ def read_contributed(
         mapping: None means that columns match by name.
         extra: columns outside the schema to keep as text.
         override: digest of the member's signed override of this mapping; what would refuse it is then only told.
+        draws: of the metamorphic check: the part of the customers on one side of each.
 
     Returns:
         the rows that can be used, and everything that is wrong at once; a fatal finding means not to use them.
@@ -56,7 +58,9 @@ def read_contributed(
         checked = rowwise.checked(
             connection, asked, columns, customer.name if customer else None, dated=bool(reading.given)
         )
-        refused = [Group(reading.file, f"(mapping: {each.place})", each.said, "refuse") for each in checked.faults]
+        refused = [
+            Group(reading.file, f"(mapping: {each.place})", each.said, "refuse") for each in checked.faults
+        ]
         if refused and not override:
             return _stopped(reading, connection, refused)
         own = [name for name in columns if name.lower() not in asked.public]
@@ -67,14 +71,15 @@ def read_contributed(
         subsets = Subsets(connection, split)
         table, findings, unreadable = _read(reading, connection, subsets, named)
         mixed = (
-            halves.mixed(book, table, subsets, lambda: reading.read(connection, ())[0], reading.file)
+            halves.mixed(book, table, subsets, lambda: reading.read(connection, ())[0], reading.file, draws)
             if len(table.codes)
             else ()
         )
         apart = [*refused, *split.shared, *mixed]
         if override:
             apart = [replace(each, kind="warn") for each in apart]
-        every = (*findings.groups, *dropped, *unreadable, *apart)
+        told = spellings.told(customer.name, table, reading.file) if customer else ()
+        every = (*findings.groups, *dropped, *unreadable, *told, *apart)
         return table, replace(findings, groups=(*every, *_too_few(reading, findings)))
 
 
@@ -146,5 +151,3 @@ def _too_few(reading: Reading, findings: Findings) -> list[Group]:
     if not findings.used and not any(each.fatal for each in findings.groups):
         return [Group(reading.file, "(rows)", "usable, at least one of them", "refuse")]
     return []
-
-

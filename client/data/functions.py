@@ -5,6 +5,12 @@ other rows (as ``stats`` has it). Aggregates and windows give the same value in 
 or say the order.
 """
 
+
+def words(text: str) -> frozenset[str]:
+    """A set of names written in a row."""
+    return frozenset(text.split())
+
+
 _ARITHMETIC = """
 + - * / // % ** ^ @ & | ~ << >> xor abs sign ceil ceiling floor round round_even trunc exp ln log log2 log10 sqrt cbrt
 pow power mod fmod fdiv greatest least even pi sin cos tan asin acos atan atan2 degrees radians isnan isinf isfinite
@@ -35,26 +41,22 @@ map_extract_value map_keys map_values element_at cardinality array_to_string ->>
 json_extract_path json_extract_path_text json_value json_array_length json_type json_valid json_exists
 """
 
-SCALARS = frozenset(f"{_ARITHMETIC} {_CONDITIONS} {_TEXT} {_DATES} {_NESTED}".split())
+SCALARS = words(f"{_ARITHMETIC} {_CONDITIONS} {_TEXT} {_DATES} {_NESTED}")
 
-AGGREGATES = frozenset(
-    """
+AGGREGATES = words("""
     count count_star count_if countif sum min max avg mean median mode product bool_and bool_or bit_and bit_or bit_xor
     stddev stddev_pop stddev_samp variance var_pop var_samp mad quantile quantile_cont quantile_disc kurtosis skewness
     entropy fsum kahan_sum sumkahan favg
-    """.split()
-)
+    """)
 """Of a group of one customer's rows."""
 
-ORDERED = frozenset(
-    """
+ORDERED = words("""
     first last any_value arbitrary arg_max arg_min argmax argmin max_by min_by list array_agg string_agg group_concat
     listagg
-    """.split()
-)
+    """)
 """Of a group too, with an ORDER BY inside: which of several rows they take must follow from the rows."""
 
-WINDOWS = frozenset("row_number rank dense_rank percent_rank cume_dist ntile".split()) | frozenset(
-    "lag lead first_value last_value first last nth_value fill".split()
+WINDOWS = words("row_number rank dense_rank percent_rank cume_dist ntile") | words(
+    "lag lead first_value last_value first last nth_value fill"
 )
 """Over a PARTITION BY key, with an ORDER BY."""

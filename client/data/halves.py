@@ -5,7 +5,7 @@ in two at random (OS entropy) and reads both parts alone: together they must giv
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,12 @@ Words = npt.NDArray[np.uint64]
 
 
 def mixed(
-    book: CodeBook, whole: Table, subsets: Subsets, read: Callable[[], Table], file: str
+    book: CodeBook,
+    whole: Table,
+    subsets: Subsets,
+    read: Callable[[], Table],
+    file: str,
+    draws: Sequence[float] = SHARES,
 ) -> tuple[Group, ...]:
     """Compare parts with the whole.
 
@@ -32,12 +37,13 @@ def mixed(
         subsets: chooses customers.
         read: reads the tables as they stand.
         file: named in findings.
+        draws: the part of the customers on one side of each draw.
 
     Returns:
         a refusal for the first draw in which a row changed with other customers' rows, or none.
     """
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
-    for share in SHARES:
+    for share in draws:
         chosen = rng.random(subsets.owners.count) < share
         parts = []
         for side in (chosen, ~chosen):
@@ -62,9 +68,7 @@ def _different(
     tables = [_columns(book, each, numbers) for each in (whole, *parts)]
     names = [name for name in tables[0] if all(name in each for each in tables[1:])]
     seeds = rng.integers(0, 2**63, len(names), dtype=np.uint64)
-    mixed = [
-        [_mix(each[name] ^ seed) for name, seed in zip(names, seeds, strict=True)] for each in tables
-    ]
+    mixed = [[_mix(each[name] ^ seed) for name, seed in zip(names, seeds, strict=True)] for each in tables]
     found = [np.sum(each, axis=0, dtype=np.uint64) for each in mixed]
     both = np.concatenate(found[1:])
     if np.array_equal(np.sort(found[0]), np.sort(both)):
@@ -83,8 +87,7 @@ def _different(
 
 def _columns(book: CodeBook, table: Table, numbers: dict[object, int]) -> dict[str, Words]:
     """All that a row brings, (n,) words each; text is numbered by ``numbers``."""
-    found: dict[str, npt.NDArray[np.generic]] = {}
-    found |= {name: each for name, each in table.values.items()}
+    found: dict[str, npt.NDArray[np.generic]] = dict(table.values)
     found |= {f"(code of {each.name})": table.codes[:, n] for n, each in enumerate(book.blocks[:-1])}
     if table.outcomes is not None:
         found |= {each.name: table.outcomes[:, n] for n, each in enumerate(book.schema.outcomes)}

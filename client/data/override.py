@@ -44,7 +44,8 @@ def sign(key: Ed25519PrivateKey, mapping: Path, digest: bytes, reason: str) -> O
     said = " ".join(reason.split())
     if not said or len(said) > LONGEST_REASON:
         raise ArgumentError(
-            f"--reason has {len(said)} characters; it must have 1 to {LONGEST_REASON}.", "Say why, in a sentence."
+            f"--reason has {len(said)} characters; it must have 1 to {LONGEST_REASON}.",
+            "Say why, in a sentence.",
         )
     signature = keys.sign(key, LABEL, _body(digest, said))
     text = {"mapping_sha256": digest.hex(), "reason": said, "signature": signature.hex()}
@@ -76,7 +77,9 @@ def load(public: bytes, mapping: Path, given: Mapping) -> Override | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MappingError(f"{source} is no override of a mapping: {type(error).__name__}.", remedy) from error
+        raise MappingError(
+            f"{source} is no override of a mapping: {type(error).__name__}.", remedy
+        ) from error
     if digest != given.digest:
         raise MappingError(f"{source} was signed for other bytes than {mapping.name} holds now.", remedy)
     try:

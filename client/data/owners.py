@@ -69,7 +69,9 @@ def without_keys(connection: "DuckDBPyConnection", given: Named, files: Mapping[
     groups = []
     for table, keys in given.items():
         for _, columns in keys:
-            empty = " AND ".join(f"trim(coalesce(CAST({quoted(each)} AS VARCHAR), '')) = ''" for each in columns)
+            empty = " AND ".join(
+                f"trim(coalesce(CAST({quoted(each)} AS VARCHAR), '')) = ''" for each in columns
+            )
             rows = [
                 row
                 for (row,) in connection.execute(
@@ -79,7 +81,9 @@ def without_keys(connection: "DuckDBPyConnection", given: Named, files: Mapping[
             if rows:
                 none = np.full(len(rows), None, dtype=object)
                 bound = "not empty: it is a key, and rows without it are not read"
-                groups.append(Group(files[table], columns[0], bound, "refuse", np.array(rows, np.int64), none))
+                groups.append(
+                    Group(files[table], columns[0], bound, "refuse", np.array(rows, np.int64), none)
+                )
                 connection.execute(f"DELETE FROM {quoted(table)} WHERE {empty}")
     return groups
 
@@ -129,7 +133,11 @@ def _text(columns: list[str]) -> str:
 
 
 def _shared(
-    connection: "DuckDBPyConnection", given: Named, files: Mapping[str, str], rows: dict[str, Ints], several: Ints
+    connection: "DuckDBPyConnection",
+    given: Named,
+    files: Mapping[str, str],
+    rows: dict[str, Ints],
+    several: Ints,
 ) -> list[Group]:
     """A finding for the first table that shows keys of several customers."""
     for table, keys in given.items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import columns, spellings, tolerant
+from fedrepay.client.data import columns, tolerant
 from fedrepay.client.data.columns import MAPPED, WrongTypeError
 from fedrepay.client.data.findings import Group, Kind
 from fedrepay.client.data.mapping import ROW
@@ -87,11 +87,11 @@ class Reader:
             skip = self.unread | encode.refused_rows(cells.findings, self.rows)
             self._settle(column, cells.values, cells.findings, skip)
 
-    def derive(self, column: Column, inputs: Collection[str]) -> None:
-        """Compute one derived column from the inputs before it; without all of them there is none."""
+    def derive(self, column: Column, inputs: Collection[str], sandbox: "DuckDBPyConnection") -> None:
+        """Compute one derived column from the inputs before it, in a sandbox; without all of them there is none."""
         if self.rows and all(name in self.columns for name in inputs):
             before = {name: self.columns[name] for name in inputs}
-            self._settle(column, columns.derive(column, before, self.rows), [], self.refused)
+            self._settle(column, columns.derive(sandbox, column, before, self.rows), [], self.refused)
 
     def _settle(
         self, column: Column, values: Values, found: list[encode.Finding], skip: encode.Flags
@@ -156,14 +156,3 @@ class Reader:
         if len(many):
             bound = f"a customer of at most {most} rows; with more, each row's weight is 0"
             self._add(customer.name, many, names[many], bound, "clip")
-
-    def check_spellings(self, schema: Schema) -> None:
-        """Tell of customers that are spelt in two ways."""
-        customer = schema.customer
-        if customer is None or customer.name not in self.columns:
-            return
-        names = np.asarray(self.columns[customer.name], dtype=object)
-        usable = np.flatnonzero(~self.refused)
-        rows = usable[spellings.alike(names[usable].tolist())]
-        if len(rows):
-            self._add(customer.name, rows, names[rows], spellings.BOUND, "warn")

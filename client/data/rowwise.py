@@ -13,29 +13,26 @@ from typing import TYPE_CHECKING
 from fedrepay.client.data import mapping as mappings
 from fedrepay.client.data import tree
 from fedrepay.client.data.allowed import Item, Refused, Scope, check, groups_by, key
+from fedrepay.client.data.functions import words
 from fedrepay.client.data.mapping import DATA, OFFER
 from fedrepay.client.data.tree import Node
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_SELECT = frozenset(
+_SELECT = words(
     "type modifiers cte_map select_list from_table where_clause group_expressions group_sets "
-    "aggregate_handling having qualify".split()
+    "aggregate_handling having qualify"
 )
-_TABLE = frozenset("type alias query_location query_location_length table_name qualified_name".split())
-_SUBQUERY = frozenset(
-    "type alias query_location query_location_length subquery column_name_alias qualified_name".split()
-)
-_VALUES = frozenset("type alias query_location query_location_length values".split())
-_JOIN = frozenset(
+_TABLE = words("type alias query_location query_location_length table_name qualified_name")
+_SUBQUERY = words("type alias query_location query_location_length subquery column_name_alias qualified_name")
+_VALUES = words("type alias query_location query_location_length values")
+_JOIN = words(
     "type query_location query_location_length left right condition join_type ref_type using_columns "
-    "is_implicit".split()
+    "is_implicit"
 )
-_STAR = frozenset(
-    "class type alias query_location query_location_length relation_name exclude_list replace_list".split()
-)
-_CTE = frozenset("materialized query_node".split())
+_STAR = words("class type alias query_location query_location_length relation_name exclude_list replace_list")
+_CTE = words("materialized query_node")
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,9 @@ def _outputs(
     item = out.columns[customer.lower()]
     kinds = {given.keys.kind(*source) for source in item.sources}
     if given.keys.customer and kinds != {"customer"}:
-        raise Refused(f"{customer} must be made of columns that `keys` calls customer keys, and of nothing else")
+        raise Refused(
+            f"{customer} must be made of columns that `keys` calls customer keys, and of nothing else"
+        )
     if not given.keys.customer and len({table for table, _ in item.sources}) != 1:
         raise Refused(f"{customer} must be made of columns of one table, or `keys` must name customer keys")
     return item.sources
@@ -135,13 +134,20 @@ class _Select:
     def query(self, node: Node | None, outer: Mapping[str, Relation]) -> Relation:
         """Check one query node; ``outer`` are the CTEs it may read."""
         if node is None or node.get("type") != "SELECT_NODE":
-            found = "what DuckDB cannot write as a tree (PIVOT and the like)" if node is None else node["type"]
-            words = {"SET_OPERATION_NODE": "UNION, INTERSECT or EXCEPT", "RECURSIVE_CTE_NODE": "WITH RECURSIVE"}
+            found = (
+                "what DuckDB cannot write as a tree (PIVOT and the like)" if node is None else node["type"]
+            )
+            words = {
+                "SET_OPERATION_NODE": "UNION, INTERSECT or EXCEPT",
+                "RECURSIVE_CTE_NODE": "WITH RECURSIVE",
+            }
             raise Refused(f"{words.get(found, found)} is not allowed")
         _only(node, _SELECT, "a SELECT")
         for modifier in node.get("modifiers", []):
             if modifier["type"] != "ORDER_MODIFIER":
-                raise Refused(f"{modifier['type'].removesuffix('_MODIFIER')} chooses among all customers' rows")
+                raise Refused(
+                    f"{modifier['type'].removesuffix('_MODIFIER')} chooses among all customers' rows"
+                )
         if node.get("aggregate_handling", "STANDARD_HANDLING") != "STANDARD_HANDLING":
             raise Refused("GROUP BY ALL is not allowed: name the key")
         known = dict(outer)
@@ -180,13 +186,17 @@ class _Select:
             columns[name] = made if name not in columns else Item(None, columns[name].sources | made.sources)
         return Relation("", columns, public)
 
-    def _groups(self, node: Node, plain: list[Node], stars: list[Node], scope: Scope, *, public: bool) -> bool:
+    def _groups(
+        self, node: Node, plain: list[Node], stars: list[Node], scope: Scope, *, public: bool
+    ) -> bool:
         """Whether rows are grouped, by a key."""
         given = node.get("group_expressions", [])
         if not given:
             return False
         if self._single:
-            raise Refused("GROUP BY puts rows together, and the schema names no customer that they could share")
+            raise Refused(
+                "GROUP BY puts rows together, and the schema names no customer that they could share"
+            )
         if node.get("group_sets") != [list(range(len(given)))]:
             raise Refused("GROUPING SETS, ROLLUP and CUBE make rows of all customers together")
         found = []
@@ -195,7 +205,11 @@ class _Select:
             if place.get("kind") == "INTEGER" and not stars and 1 <= int(place["text"]) <= len(plain):
                 each = plain[int(place["text"]) - 1]  # noqa: PLW2901 - GROUP BY 1
             elif each["class"] == "COLUMN_REF" and len(tree.names(each)) == 1:
-                _no_other_meaning(tree.names(each)[0], plain)
+                name = tree.names(each)[0]
+                if any(name in columns for columns in scope.relations.values()):
+                    _no_other_meaning(name, plain)
+                else:
+                    each = next((one for one in plain if tree.alias(one) == name), each)  # noqa: PLW2901
             check(each, scope, grouped=False, public=public)
             found.append(groups_by(each, scope))
         if not public and not any(found):
@@ -323,5 +337,3 @@ def _only(node: Node, known: Collection[str], what: str) -> None:
     more = sorted(set(node) - set(known))
     if more:
         raise Refused(f"{what} with `{more[0]}` is not allowed")
-
-

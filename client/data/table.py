@@ -146,9 +146,7 @@ class Reading:
 
     def _read(self, connection: "DuckDBPyConnection", groups: Sequence[Group]) -> tuple[Table, Findings]:
         schema, need_outcome, file = self.book.schema, self.need_outcome, self.file
-        wanted = [
-            each for each in schema.columns if each.derived is None and _needed(each, need_outcome)
-        ]
+        wanted = [each for each in schema.columns if each.derived is None and _needed(each, need_outcome)]
         dated = self.mapping.outcomes if self.mapping else None
         unasked = self._unasked()
         derived = (
@@ -165,18 +163,18 @@ class Reading:
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")
         inputs: list[str] = []
-        for column in schema.columns:
-            if column in asked:
-                reader.read(column)
-            elif column.derived is not None:
-                reader.derive(column, inputs)
-            inputs += [column.name] if column.is_input else []
+        with files.sandbox() as sandbox:
+            for column in schema.columns:
+                if column in asked:
+                    reader.read(column)
+                elif column.derived is not None:
+                    reader.derive(column, inputs, sandbox)
+                inputs += [column.name] if column.is_input else []
         kept = {name: reader.text(name) for name in extra}
         open_ = labels.join(reader, schema, self.given, derived, kept[OFFER]) if derived else 0
         if need_outcome:
             reader.check_outcomes(schema)
             reader.check_customers(schema, 1 << self.book.weight_bits)
-            reader.check_spellings(schema)
         findings = Findings(tuple(reader.groups), self.absent, reader.rows, open_)
         texts = {name: each for name, each in kept.items() if each is not None}
         if len(texts) < len(kept) or not _complete(schema, reader, wanted):

@@ -39,7 +39,9 @@ def is_of_a_cell(error: Exception) -> bool:
     """Whether a query failed on what a cell holds, not on what the query says."""
     import duckdb  # noqa: PLC0415 - heavy
 
-    return isinstance(error, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException))
+    return isinstance(
+        error, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
+    )
 
 
 def create(connection: "DuckDBPyConnection", sql: str) -> list[Unread]:
@@ -68,7 +70,8 @@ def create(connection: "DuckDBPyConnection", sql: str) -> list[Unread]:
         return []
     try:
         chosen = [
-            f"{quoted(each)}[1] AS {quoted(each)}" if each.lower() in wrapped else quoted(each) for each in columns
+            f"{quoted(each)}[1] AS {quoted(each)}" if each.lower() in wrapped else quoted(each)
+            for each in columns
         ]
         connection.execute(f"CREATE TABLE {MAPPED} AS SELECT {', '.join(chosen)} FROM {_TRIED}").fetchall()
         return list(_failed(connection, wrapped, where=_WHERE in _names(node)))
@@ -115,11 +118,17 @@ def _wrap(connection: "DuckDBPyConnection", node: Node) -> dict[str, str]:
     items, cells = [], []
     for each in node["select_list"]:
         name = tree.alias(each)
-        if each["class"] in ("COLUMN_REF", "CONSTANT", "STAR") or not name or (name in read and name not in known):
+        if (
+            each["class"] in ("COLUMN_REF", "CONSTANT", "STAR")
+            or not name
+            or (name in read and name not in known)
+        ):
             items.append(each)
             continue
         wrapped[name] = tree.text(connection, each)
-        items.append({**_tried({key: value for key, value in each.items() if key != "alias"}), "alias": each["alias"]})
+        items.append(
+            {**_tried({key: value for key, value in each.items() if key != "alias"}), "alias": each["alias"]}
+        )
         inner = next((one for one in tree.every(each) if one["class"] == "COLUMN_REF"), None)
         cells.append({**(inner or _null(connection)), "alias": f"_cell_{name}"})
     where = node.get("where_clause")

@@ -147,7 +147,9 @@ def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", b
             "`fedrepay member check-data` with the same files shows all of them.",
         )
     for group in groups:
-        _LOG.warning("%s: %s: %d rows %s; must be %s", group.file, group.column, group.count, group.effect, group.bound)
+        _LOG.warning(
+            "%s: %s: %d rows %s; must be %s", group.file, group.column, group.count, group.effect, group.bound
+        )
     _LOG.info(
         "%s: %d of %d rows are used; %d dropped by findings of their own, %d not matured.",
         *(file, len(table.codes), findings.rows_read, findings.dropped, findings.not_matured),
