@@ -147,6 +147,9 @@ def _show(console: "Console", report: "Report") -> None:
     if report.public_tables:
         told = f"Tables without any customer's data, by your word: {', '.join(report.public_tables)}."
         console.print(told, style="yellow", markup=False)
+    if report.alike:
+        told = f"{report.alike:,} rows are of customers whose ids differ only in spelling: each counts as a customer."
+        console.print(told, style="yellow", markup=False)
     if report.dropped:
         share = f"{report.dropped:,} of {report.rows:,}"
         console.print(f"Dropped by findings of their own: {share} rows.", style="yellow", markup=False)

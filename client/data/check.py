@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fedrepay.client.data import spellings
 from fedrepay.client.data.contributed import read_contributed
 from fedrepay.client.data.findings import Group
 from fedrepay.client.data.table import Findings, Mapping, Table
@@ -42,6 +43,11 @@ class Report:
     public_tables: tuple[str, ...]
     not_matured: int
     dropped: int
+
+    @property
+    def alike(self) -> int:
+        """Rows of customers that stand there in another spelling too."""
+        return sum(group.count for group in self.groups if group.bound == spellings.BOUND)
 
     @property
     def refused(self) -> bool:

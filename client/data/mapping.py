@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -173,15 +174,18 @@ class UnreadableError(MappingError):
     """A SELECT fails on a cell, where no single row of its output can be named."""
 
 
-def tables_of(sql: str) -> set[str]:
+@lru_cache(64)
+def tables_of(sql: str) -> frozenset[str]:
     """Names of the tables a SELECT reads, in lower case; empty if it cannot be parsed."""
     import sqlglot  # noqa: PLC0415 - heavy
     from sqlglot import exp  # noqa: PLC0415
 
     try:
-        return {table.name.lower() for table in sqlglot.parse_one(sql, read="duckdb").find_all(exp.Table)}
+        return frozenset(
+            each.name.lower() for each in sqlglot.parse_one(sql, read="duckdb").find_all(exp.Table)
+        )
     except sqlglot.errors.SqlglotError:
-        return set()
+        return frozenset()
 
 
 def _check_sql(sql: str, source: str) -> None:

@@ -91,7 +91,7 @@ class Reader:
         """Compute one derived column from the inputs before it, in a sandbox; without all of them there is none."""
         if self.rows and all(name in self.columns for name in inputs):
             before = {name: self.columns[name] for name in inputs}
-            self._settle(column, columns.derive(sandbox, column, before, self.rows), [], self.refused)
+            self._settle(column, columns.derive(column, before, self.rows, sandbox), [], self.refused)
 
     def _settle(
         self, column: Column, values: Values, found: list[encode.Finding], skip: encode.Flags
