@@ -70,10 +70,8 @@ def read_contributed(
         split = owners.owners(connection, keys, named)
         subsets = Subsets(connection, split)
         table, findings, unreadable = _read(reading, connection, subsets, named)
-        mixed = (
-            halves.mixed(book, table, subsets, lambda: reading.read(connection, ())[0], reading.file, draws)
-            if len(table.codes)
-            else ()
+        mixed = halves.mixed(
+            book, table, subsets, lambda: reading.read(connection, ())[0], reading.file, draws
         )
         apart = [*refused, *split.shared, *mixed]
         if override:
