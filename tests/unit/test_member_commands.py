@@ -114,6 +114,28 @@ def test_more_customers_than_the_public_bound_are_refused_before_any_run(tmp_pat
     assert "at most n_max = 2 customers of one member; here are 3" in result.out
 
 
+def test_a_pooled_file_is_checked_member_by_member(tmp_path: Path) -> None:
+    path = tmp_path / "few.toml"
+    path.write_text(schema(column("a"), n_max=2))
+    assert fedrepay("schema", "build", path).code == 0
+    (tmp_path / "rows.csv").write_text(
+        "who,late,a,town\n" + "".join(f"k{i},0,5,t{i % 3}\n" for i in range(6))
+    )
+    (tmp_path / "m.toml").write_text('extra = ["town"]\nsql = "SELECT who, late, a, town FROM data"\n')
+    options = ("--schema", path, "--data", tmp_path / "rows.csv", "--mapping", tmp_path / "m.toml")
+    whole = fedrepay("member", "check-data", *options)
+    assert whole.code == 4
+    assert "name their column with --split" in " ".join(whole.out.replace("│", " ").split())
+    assert fedrepay("member", "check-data", *options, "--split", "column:town").code == 0
+    (tmp_path / "rows.csv").write_text(
+        "who,late,a,town\n" + "".join(f"k{i},0,5,t{i // 3}\n" for i in range(6))
+    )
+    split = fedrepay("member", "check-data", *options, "--split", "column:town")
+    assert split.code == 4
+    assert "customers of the member t1" in " ".join(split.out.replace("│", " ").split())
+    assert fedrepay("member", "check-data", *options, "--split", "column:").code == 2
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
