@@ -141,9 +141,12 @@ def _too_few(reading: Reading, findings: Findings) -> list[Group]:
     if findings.used < 0:
         return []
     if findings.dropped > findings.used and findings.rows_read:
+        rows = [each for each in findings.groups if each.kind == "refuse" and each.rows is not None]
+        most = max(rows, key=lambda each: each.count, default=None)
+        why = "" if most is None else f", {most.count:,} since {most.column} must be {most.bound[:120]}"
         bound = (
-            f"mostly good rows: {findings.dropped:,} of {findings.rows_read:,} would be dropped; mend them, or "
-            "leave them out by a WHERE in the mapping"
+            f"mostly good rows: {findings.dropped:,} of {findings.rows_read:,} would be dropped{why}; mend them, "
+            "or leave them out by a WHERE in the mapping"
         )
         return [Group(reading.file, "(rows)", bound, "refuse")]
     if not findings.used and not any(each.fatal for each in findings.groups):

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fedrepay.client.data import contributed, rowwise
+from fedrepay.client.data import rowwise
 from fedrepay.client.data.contributed import read_contributed
 from fedrepay.client.data.findings import Group
 from fedrepay.client.data.mapping import Mapping
@@ -225,6 +225,11 @@ def test_an_override_turns_refusals_into_words(here: Path) -> None:
 
 def test_draws_come_from_the_system_s_entropy(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(contributed.halves.os, "urandom", lambda size: asked.append(size) or bytes(size))
+
+    def zeros(size: int) -> bytes:
+        asked.append(size)
+        return bytes(size)
+
+    monkeypatch.setattr("fedrepay.client.data.halves.os.urandom", zeros)
     read_contributed(BOOK, None, mapping(here, APART["plain"]), draws=(0.5,))
     assert asked == [16]

@@ -71,7 +71,7 @@ def test_more_rows_dropped_than_used_end_with_4(small: Path, tmp_path: Path) -> 
     data = rows(tmp_path, "k1,7,5,x", "k2,0,abc,x", "k3,0,5,x")
     result = fedrepay("member", "check-data", "--schema", small, "--data", data)
     assert result.code == 4
-    assert "2 of 3 would be dropped" in " ".join(result.out.replace("│", " ").split())
+    assert "2 of 3 would be dropped, 1 since" in " ".join(result.out.replace("│", " ").split())
     assert "Refused. Mend the rows or the mapping" in result.out
 
 
