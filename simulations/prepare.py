@@ -1,5 +1,6 @@
 """From files to members: read, hold out test customers, form the parties, plan the run."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Party
 from fedrepay.simulations.plan_run import check_parties
 from fedrepay.simulations.split import by_value, split_members, split_test
+
+_LOG = logging.getLogger("fedrepay.simulate")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str,
                 "Name a column of the file, or one that the mapping's SELECT makes.",
             )
     findings.raise_if_fatal()
+    if findings.dropped:
+        _LOG.warning(
+            "%s: %d of %d rows are dropped by findings of their own; `fedrepay member check-data` shows them.",
+            *(path, findings.dropped, findings.rows_read),
+        )
     return table
 
 

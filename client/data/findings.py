@@ -104,7 +104,9 @@ class Findings:
         Raises:
             DataError: the first findings as a table, and how many there are of each reason.
         """
-        self._raise([group for group in self.groups if group.fatal])
+        if any(group.fatal for group in self.groups):
+            refused = [group for group in self.groups if group.kind == "refuse"]
+            self._raise(sorted(refused, key=lambda group: not group.fatal))
 
     def raise_if_refused(self) -> None:
         """Stop on any refusal, also of a single row.
