@@ -7,14 +7,15 @@ not known here is refused, also fields of nodes that this module does not know.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedrepay.client.data import mapping as mappings
 from fedrepay.client.data import tree
-from fedrepay.client.data.allowed import Item, Refused, Scope, check, groups_by, key
+from fedrepay.client.data.allowed import Item, Refused, Scope, check, groups_by
 from fedrepay.client.data.functions import words
 from fedrepay.client.data.mapping import DATA, OFFER
+from fedrepay.client.data.relations import Relation, emptied, keyed, only
 from fedrepay.client.data.tree import Node
 
 if TYPE_CHECKING:
@@ -54,15 +55,6 @@ class Checked:
     faults: tuple[Fault, ...]
     customer: frozenset[tuple[str, str]] = frozenset()
     together: bool = False
-
-
-@dataclass(frozen=True)
-class Relation:
-    """What stands in a FROM: its name, its columns by lower-case name, whether it holds no customer's row."""
-
-    name: str
-    columns: Mapping[str, Item]
-    public: bool
 
 
 def checked(
@@ -142,7 +134,7 @@ class _Select:
                 "RECURSIVE_CTE_NODE": "WITH RECURSIVE",
             }
             raise Refused(f"{words.get(found, found)} is not allowed")
-        _only(node, _SELECT, "a SELECT")
+        only(node, _SELECT, "a SELECT")
         for modifier in node.get("modifiers", []):
             if modifier["type"] != "ORDER_MODIFIER":
                 raise Refused(
@@ -152,7 +144,7 @@ class _Select:
             raise Refused("GROUP BY ALL is not allowed: name the key")
         known = dict(outer)
         for entry in node.get("cte_map", {}).get("map", []):
-            _only(entry["value"], _CTE, "WITH")
+            only(entry["value"], _CTE, "WITH")
             name = entry["key"].lower()
             made = self.query(entry["value"]["query_node"], known)
             known[name] = Relation(name, made.columns, made.public)
@@ -220,7 +212,7 @@ class _Select:
         return True
 
     def _star(self, node: Node, relations: list[Relation], scope: Scope) -> list[tuple[str, Item]]:
-        _only(node, _STAR, "*")
+        only(node, _STAR, "*")
         wanted = str(node.get("relation_name", "")).lower()
         left_out = {str(each).lower() for each in node.get("exclude_list", [])}
         chosen = [each for each in relations if not wanted or each.name == wanted]
@@ -238,7 +230,7 @@ class _Select:
         if kind == "EMPTY":
             return [Relation("", {}, public=True)]
         if kind == "EXPRESSION_LIST":
-            _only(node, _VALUES, "VALUES")
+            only(node, _VALUES, "VALUES")
             for each in tree.expressions(node["values"]):
                 check(each, Scope({}, single=self._single), grouped=False, public=True)
             return [Relation(str(node.get("alias", "")).lower(), {}, public=True)]
@@ -249,7 +241,7 @@ class _Select:
         raise Refused(f"{words}{name} in FROM is not allowed: read the tables of the mapping")
 
     def _table(self, node: Node, known: Mapping[str, Relation]) -> Relation:
-        _only(node, _TABLE, f"the table {node.get('table_name')}")
+        only(node, _TABLE, f"the table {node.get('table_name')}")
         name = str(node["table_name"]).lower()
         called = str(node.get("alias") or name).lower()
         if len(node["qualified_name"]["path"]) > 1:
@@ -263,7 +255,7 @@ class _Select:
         return Relation(called, items, name in self._given.public)
 
     def _subquery(self, node: Node, known: Mapping[str, Relation]) -> Relation:
-        _only(node, _SUBQUERY, "a subquery in FROM")
+        only(node, _SUBQUERY, "a subquery in FROM")
         made = self.query(node["subquery"]["node"], known)
         again = [str(each).lower() for each in node.get("column_name_alias", [])]
         if again and not made.public:
@@ -276,7 +268,7 @@ class _Select:
         if how != "REGULAR" or kind not in ("INNER", "LEFT") or node.get("is_implicit"):
             words = "a comma or CROSS join" if how == "CROSS" else f"{kind if how == 'REGULAR' else how} JOIN"
             raise Refused(f"{words} is not allowed: JOIN or LEFT JOIN … ON an equality of keys")
-        _only(node, _JOIN, "JOIN")
+        only(node, _JOIN, "JOIN")
         if self._single:
             raise Refused("JOIN puts rows together, and the schema names no customer that they could share")
         left, right = self._from(node["left"], known), self._from(node["right"], known)
@@ -289,40 +281,12 @@ class _Select:
         known_to_all = all(each.public for each in right) or (
             kind == "INNER" and all(each.public for each in left)
         )
-        if not known_to_all and not _keyed(node, left, right, scope):
+        if not known_to_all and not keyed(node, left, right, scope):
             raise Refused(
                 "JOIN must hold an equality of two keys of the same kind, one of each side "
                 "(`keys` names them; a table without any customer's data can be declared in `public`)"
             )
-        return [*left, *(_emptied(each) if kind == "LEFT" else each for each in right)]
-
-
-def _emptied(right: Relation) -> Relation:
-    """The right side of a LEFT JOIN: where nothing fits its keys are empty, and many customers share that."""
-    columns = {name: replace(each, nullable=True) for name, each in right.columns.items()}
-    return replace(right, columns=columns)
-
-
-def _keyed(node: Node, left: list[Relation], right: list[Relation], scope: Scope) -> bool:
-    """Whether a join's condition demands that keys of the same kind are equal."""
-    owned = [[each for each in side if not each.public] for side in (left, right)]
-    for name in (str(each).lower() for each in node.get("using_columns", [])):
-        kinds = [{each.columns[name].kind for each in side if name in each.columns} for side in (left, right)]
-        if len(kinds[0]) == 1 and kinds[0] == kinds[1] and None not in kinds[0]:
-            return True
-    condition = node.get("condition", {})
-    parts = condition["children"] if condition.get("type") == "CONJUNCTION_AND" else [condition]
-    for each in parts:
-        if each.get("type") != "COMPARE_EQUAL":
-            continue
-        found = [key(each[side], scope) for side in ("left", "right")]
-        if found[0] is None or found[1] is None or found[0].kind != found[1].kind:
-            continue
-        tables = [scope.table(each[side]) for side in ("left", "right")]
-        for first, second in (tables, tables[::-1]):
-            if any(first == one.name for one in owned[0]) and any(second == one.name for one in owned[1]):
-                return True
-    return False
+        return [*left, *(emptied(each) if kind == "LEFT" else each for each in right)]
 
 
 def _no_other_meaning(name: str, plain: list[Node]) -> None:
@@ -330,10 +294,3 @@ def _no_other_meaning(name: str, plain: list[Node]) -> None:
     for each in plain:
         if tree.alias(each) == name and not (each["class"] == "COLUMN_REF" and tree.names(each)[-1] == name):
             raise Refused(f"GROUP BY {name} could mean a column or an expression called so: rename one")
-
-
-def _only(node: Node, known: Collection[str], what: str) -> None:
-    """Refuse fields of a node that are not known here."""
-    more = sorted(set(node) - set(known))
-    if more:
-        raise Refused(f"{what} with `{more[0]}` is not allowed")
