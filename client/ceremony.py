@@ -65,7 +65,7 @@ class Ceremony:
         """Answer a call for an epoch with fresh keys, if its terms are those that this member said yes to."""
         signed, roster = Signed.decode(shared), enrolment.current(self._store)
         start = signed.verified(roster.coordinator, EpochStart)
-        last = newest_run(self._store)
+        last = enrolment.newest_run(self._store)
         if start.run <= last:
             raise Refusal(Code.MONOTONE, f"Run {start.run} is not above run {last}.")
         if start.roster != roster.hash():
@@ -107,9 +107,3 @@ class Ceremony:
         seed = epoch.group_seed(self._identity, state, own)
         state, answer = epoch.confirm(self._identity, state, seed, message.offer)
         return answer.encode(), {"epoch": state.encode()}
-
-
-def newest_run(store: MemberStore) -> int:
-    """Number of the newest run whose call for an epoch this member has answered; 0 before the first."""
-    stored = store.fact("last_start")
-    return 0 if stored is None else EpochStart.decode(Signed.decode(stored).body).run

@@ -6,14 +6,17 @@ again, and the proposal is void. Everything that was signed is stored before it 
 
 from fedrepay.client.identity import Identity
 from fedrepay.client.store import MemberStore
-from fedrepay.shared.errors import Code, Refusal
+from fedrepay.shared.errors import ArgumentError, Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust import enrolment, keys
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 
 Answer = tuple[bytes, dict[str, bytes]]
+NEWCOMER = 1 << 20
+"""Number of the last release that a member joining a consortium believes: far from the last number there is."""
 _SHOWN = 20
 """Members of a roster named on one line."""
 
@@ -21,7 +24,40 @@ _SHOWN = 20
 def held(store: MemberStore) -> Roster | None:
     """The roster this member takes part in: everybody has signed it."""
     stored = store.fact("roster")
-    return None if stored is None else Roster.decode(stored)
+    return None if stored is None else Roster.decode_once(stored)
+
+
+def newest(store: MemberStore) -> int:
+    """Number of the newest roster that this member has signed, taken part in, or withdrawn from; 0 before the first."""
+    signed, roster = store.fact("signed"), held(store)
+    withdrawn = int.from_bytes(store.fact("withdrawn") or b"\x00", "big")
+    return max(
+        withdrawn,
+        0 if signed is None else Roster.decode_once(signed).number,
+        0 if roster is None else roster.number,
+    )
+
+
+def withdraw(store: MemberStore) -> int:
+    """Take a signature back from a roster that not everybody has signed; its number can never be used here again.
+
+    People do this at all members together, or not at all: some under the old roster and some under the new one are two
+    consortia.
+
+    Returns:
+        the number of the roster withdrawn from.
+
+    Raises:
+        ArgumentError: there is no such roster.
+    """
+    signed, roster = store.fact("signed"), held(store)
+    number = 0 if signed is None else Roster.decode_once(signed).number
+    if signed is None or (roster is not None and number <= roster.number):
+        raise ArgumentError(
+            "This member has signed no roster that waits for others.", "There is nothing to withdraw."
+        )
+    store.remember(withdrawn=number.to_bytes(4, "big"), signed=b"" if roster is None else roster.encode())
+    return number
 
 
 def current(store: MemberStore) -> Roster:
@@ -34,13 +70,20 @@ def current(store: MemberStore) -> Roster:
     if roster is None:
         raise Refusal(Code.ROSTER, "This member is in no roster yet.", "Enrol it first.")
     signed = store.fact("signed")
-    if signed is not None and Roster.decode(signed).number > roster.number:
+    if signed and Roster.decode_once(signed).number > roster.number:
         raise Refusal(
             Code.ROSTER,
             "This member has signed a later roster and takes no part under the one before.",
-            "Bring the members back that have not signed yet, and let the operator finish the roster.",
+            "Bring the members back that have not signed yet, and let the operator finish the roster; or withdraw, "
+            "all members together: `fedrepay member withdraw-roster`.",
         )
     return roster
+
+
+def newest_run(store: MemberStore) -> int:
+    """Number of the newest run whose call for an epoch this member has answered; 0 before the first."""
+    stored = store.fact("last_start")
+    return 0 if stored is None else EpochStart.decode(Signed.decode(stored).body).run
 
 
 class Enrolment:
@@ -57,12 +100,13 @@ class Enrolment:
         self._nonces: dict[bytes, bytes] = {}  # of the call answered last, by its digest
 
     def propose(self, shared: bytes) -> Answer:
-        """Join: long-term keys and a commitment to a fresh nonce, for calls of rising numbers."""
+        """Join: long-term keys and a commitment to a fresh nonce.
+
+        A number counts only once people have approved its roster: calls alone use none up.
+        """
         signed = Signed.decode(shared)
         call = signed.verified(Call.decode(signed.body).coordinator, Call)
-        last = int.from_bytes(self._store.fact("call") or b"\x00", "big")
-        roster = held(self._store)
-        base = max(last, 0 if roster is None else roster.number)
+        base = newest(self._store)
         if not base < call.number <= base + enrolment.FAR:
             raise Refusal(
                 Code.NUMBER,
@@ -78,7 +122,7 @@ class Enrolment:
             commitment=enrolment.commitment(nonce, self._identity.name),
         )
         answer = Signed.make(self._identity.signing, joining)
-        return answer.encode(), {"call": call.number.to_bytes(4, "big"), "joining": answer.encode()}
+        return answer.encode(), {"joining": answer.encode()}
 
     def reveal(self, shared: bytes) -> Answer:
         """Reveal the nonce, once, to one whole list of entries and commitments."""
@@ -112,6 +156,11 @@ class Enrolment:
                 "If the coordinator has lost its database, see docs/refusals.md, roster.",
                 roster.hash(),
             )
+        most = NEWCOMER if roster is None else newest_run(self._store) + enrolment.FAR
+        if call.released > most:
+            raise Refusal(
+                Code.ROSTER, f"The proposal names release {call.released}, too far above what there can be."
+            )
         released = self._store.release()
         if released is not None and call.released <= released[0]:
             known = (released[0], keys.digest(released[1]))
@@ -126,8 +175,7 @@ class Enrolment:
         if self._store.fact("revealed") != keys.digest(message.proposal):
             raise Refusal(Code.VOID, "This member has not revealed its nonce to this proposal.")
         roster = enrolment.roster_of(message.proposal, message.revealed)
-        signed = self._store.fact("signed")
-        if signed is not None and Roster.decode(signed).number >= roster.number:
+        if newest(self._store) >= roster.number:
             raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
         code = roster.code()
         if (self._store.fact("approved_code") or b"").decode() != code:
@@ -152,9 +200,10 @@ class Enrolment:
             return b"", {}
         roster = Roster.decode(message.roster)
         signed = self._store.fact("signed")
-        newest = 0 if signed is None else Roster.decode(signed).number
-        if roster.number < max(newest, 0 if before is None else before.number):
-            raise Refusal(Code.ROSTER, "This member has signed a later roster.")
+        if roster.number < newest(self._store) or (
+            roster.number == newest(self._store) and signed != message.roster
+        ):
+            raise Refusal(Code.ROSTER, "This member has signed a later roster, or withdrawn from this one.")
         if (
             self._identity.name not in roster.names
             or roster.entry(self._identity.name) != self._identity.entry()

@@ -137,6 +137,8 @@ class Member:
         answer = self._answer(kind, shared, own)
         if isinstance(answer, dict):
             return answer
+        if kind in ENROLLING:
+            self._rounds.forget()  # an epoch of an earlier roster ends
         body, facts = answer
         self._store.remember(**facts, **{f"reply:{kind}": digest + body})
         return {"body": body}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from fedrepay.client import budget, closing, guard
+from fedrepay.client import budget, closing, enrolment, guard
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.client.learning.contribution import Rows
@@ -119,8 +119,17 @@ class Rounds:
             raise Refusal(Code.ROLLBACK, f"This epoch ended at this member ({blocked}).")
 
     def _working(self) -> Session:
-        """The epoch's working memory, also of one that has ended: what was sent in it must still be charged."""
+        """The epoch's working memory, also of one that has ended: what was sent in it must still be charged.
+
+        Raises:
+            Refusal: there is no epoch, or this member takes part in a later roster, or has signed one.
+        """
         if self._session is None:
+            state = self._state()
+            if state.epoch().roster.hash() != enrolment.current(self._store).hash():
+                raise Refusal(
+                    Code.ROSTER, "The epoch is of an earlier roster than this member takes part in."
+                )
             self._session = Session(
                 self._identity.name,
                 self._store,
@@ -158,7 +167,9 @@ class Rounds:
     def resend(self, shared: bytes, _own: bytes) -> dict[str, Any]:
         """One ciphertext of an upload again, under its header: the bytes that were sent, also after the epoch's end."""
         message, session = Resend.decode(shared), self._working()
-        config = guard.check_config(session.view(), message.config)
+        config = message.config.verified(session.epoch.roster.coordinator, RoundConfig)
+        if (config.run, config.epoch) != (session.epoch.run, session.epoch.id):
+            raise Refusal(Code.EPOCH, "The attempt is another run's or epoch's.")
         stored = self._store.upload(config.run, config.round, config.attempt)
         if not stored or session.view().submitted[config.attempt][1] != message.config.digest():
             raise Refusal(Code.LOST_ATTEMPT, "This member holds no upload to that attempt any more.")

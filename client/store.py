@@ -182,7 +182,10 @@ class MemberStore(Database):
         )
 
     def store_opened(self, run: int, round_: int, values: bytes) -> None:
-        """Keep the opened integers; the bytes sent for that round are needed no more."""
+        """Keep the opened integers; the bytes sent for earlier rounds are needed no more.
+
+        Those of this round are: if another member's copy of the sum was changed, everybody shows its own again.
+        """
 
         def work(connection: sa.Connection) -> None:
             connection.execute(
@@ -192,7 +195,7 @@ class MemberStore(Database):
             )
             connection.execute(
                 sa.update(tables.UPLOADS)
-                .where(tables.UPLOADS.c.run == run, tables.UPLOADS.c.round <= round_)
+                .where(tables.UPLOADS.c.run == run, tables.UPLOADS.c.round < round_)
                 .values(upload=b"")
             )
 
@@ -207,6 +210,9 @@ class MemberStore(Database):
             connection.execute(sa.delete(tables.RELEASES).where(tables.RELEASES.c.number == number))
             connection.execute(sa.insert(tables.RELEASES).values(number=number, release=release, votes=votes))
             connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key.in_(forget)))
+            connection.execute(
+                sa.update(tables.UPLOADS).where(tables.UPLOADS.c.run == number).values(upload=b"")
+            )
 
         self._write("store_release", work)
 

@@ -5,7 +5,7 @@ coordinator that asks for something else later gets nothing.
 """
 
 from fedrepay.client import budget, enrolment, guard
-from fedrepay.client.ceremony import newest_run
+from fedrepay.client.enrolment import newest_run
 from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.torch_models.registry import TorchModel

@@ -296,6 +296,7 @@ class Enrolment:
         if ask.kind == "propose":
             ordered = tuple(state.joinings[node] for node in sorted(state.joinings, key=state.member))
             assert state.call is not None  # noqa: S101 - it was asked for
+            self._check_old_members({state.member(node) for node in state.joinings})
             return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
         if ask.kind == "approve":
             ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
@@ -350,6 +351,15 @@ class Enrolment:
             release=release,
         )
         return [Event("call", "", Signed.make(self._key, call).encode())]
+
+    def _check_old_members(self, joined: set[str]) -> None:
+        """Everybody of the roster before must sign the next: without that, a coordinator could leave people out."""
+        before = () if self.state.roster is None else self.state.roster.names
+        if lacking := sorted(set(before) - joined):
+            raise CohortError(
+                f"{', '.join(lacking)} of the roster before did not join: every member of it signs the next one.",
+                "Bring them back; a run needs a quorum of the roster only, so train without --new-roster meanwhile.",
+            )
 
     def _predecessor(self) -> bytes:
         """Hash of the roster before: the one that most say they hold, where this database has lost it."""

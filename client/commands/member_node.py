@@ -32,6 +32,12 @@ _OVERRIDE = (
     "\b\n"
     'fedrepay member override-mapping --folder member --mapping mine.toml --reason "rates by branch are public"'
 )
+_WITHDRAW = (
+    "Take this member's signature back from a new roster that somebody never signed; the roster before is in force again.\n\n"
+    "People at all members do it together, on one call, or nobody does: some under the old roster and some under the "
+    "new one would be two consortia. That roster's number can never be used here again.\n\n"
+    "\b\nfedrepay member withdraw-roster --folder member"
+)
 _SERVE = (
     "Run the member's own process: keys, rows and privacy budget live here and nowhere else.\n\n"
     "It answers one message at a time on a Unix socket that only this user can reach; `member node` relays to it. "
@@ -100,6 +106,20 @@ def override_mapping(
     made = override.sign(setup.identity(folder).signing, mapping, given.digest, reason)
     typer.echo(f"{override.path_of(mapping)}: signed. Digest {made.digest.hex()}")
     typer.echo("The other members will see this digest beside your name; be ready to show them the file.")
+
+
+@app.command("withdraw-roster", help=_WITHDRAW)
+def withdraw_roster(folder: Folder) -> None:
+    """Withdraw from a roster; the help text stands in ``_WITHDRAW``."""
+    import time
+
+    from fedrepay.client import enrolment
+    from fedrepay.client.serving import setup
+    from fedrepay.client.store import MemberStore
+
+    setup.identity(folder)
+    number = enrolment.withdraw(MemberStore(folder, time.time))
+    typer.echo(f"Withdrawn from roster {number}; the one before is in force here. Restart `member serve`.")
 
 
 @app.command(help=_SERVE)

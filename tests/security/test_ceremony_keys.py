@@ -53,12 +53,12 @@ def forged(world: World, signed: Signatures) -> Signatures:
 
 
 ACCEPTANCES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = {
-    "missing": ("roster", lambda _, s: s[:-1]),
-    "doubled": ("roster", lambda _, s: (*s, s[0])),
-    "from outside": ("roster", outsider),
-    "of another epoch": ("roster", other_epoch),
+    "missing": ("epoch", lambda _, s: s[:-1]),
+    "doubled": ("epoch", lambda _, s: (*s, s[0])),
+    "from outside": ("epoch", outsider),
+    "of another epoch": ("epoch", other_epoch),
     "forged": ("message", forged),
-    "all missing": ("roster", lambda _, _s: ()),
+    "all missing": ("epoch", lambda _, _s: ()),
 }
 
 
@@ -132,7 +132,7 @@ def renamed(world: World, _signed: Signatures) -> Signatures:
 
 ENVELOPES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = {
     "to another member": ("seed", to_another),
-    "to another member, addressed again": ("message", renamed),
+    "to another member, addressed again": ("seed", renamed),
     "signed again by the coordinator": ("message", resigned),
     "with the coordinator's contribution": ("message", own_contribution),
     "one missing": ("seed", lambda _, s: s[:-1]),
@@ -165,6 +165,27 @@ def test_envelopes_of_the_epoch_before_give_no_seed(ready: World) -> None:
     assert say(ready, "m0", "confirm", shared, old).code == "seed"
 
 
+def test_a_seeder_that_sends_members_different_contributions_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the maker looked guilty: its context does not open under another seed."""
+    shared, own = due(world, "m0")
+    seeder = Envelope.decode(Envelopes.decode(own).signed[0].body).sender
+    public = state_of(world, "m0").epoch()
+    envelope = Envelope.decode(Envelopes.decode(own).signed[0].body)
+    other = keys.hpke_seal(public.hello("m0").envelope, bytes(32), public.envelope_info(seeder, "m0"))
+    mine = Signed.make(world.identities[seeder].signing, envelope.model_copy(update={"sealed": other}))
+    changed = Envelopes(signed=(mine, *Envelopes.decode(own).signed[1:])).encode()
+    reply = say(world, "m0", "confirm", shared, changed)
+    assert (reply.code, reply.cause) == (
+        "seed",
+        f"{seeder} sent another contribution than its hello committed to.",
+    )
+    monkeypatch.setattr(epoch, "seed_commitment", lambda _sent, name: public.hello(name).commitment)
+    blamed = say(world, "m0", "confirm", shared, changed)  # control: the maker is named
+    assert (blamed.code, public.maker in blamed.cause) == ("context", True)
+
+
 def test_control_without_signatures_the_coordinator_puts_a_contribution_of_its_own_into_the_seed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,4 +194,6 @@ def test_control_without_signatures_the_coordinator_puts_a_contribution_of_its_o
     honest = epoch.group_seed(world.identities["m0"], state, own)
     changed = Envelopes(signed=own_contribution(world, Envelopes.decode(own).signed)).encode()
     monkeypatch.setattr(keys, "verify", lambda *_: None)
+    committed = state.epoch()
+    monkeypatch.setattr(epoch, "seed_commitment", lambda _sent, name: committed.hello(name).commitment)
     assert epoch.group_seed(world.identities["m0"], state, changed) != honest

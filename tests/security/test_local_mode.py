@@ -11,13 +11,15 @@ from fedrepay.client.learning.dp_sgd import DPSGD
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.limits import Limits
-from fedrepay.shared.errors import CohortError, ReleaseError
+from fedrepay.server.coordinator import Coordinator
+from fedrepay.shared.errors import ReleaseError, TermsError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.terms import LocalTerms
-from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest
+from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
+from support.adversary import say
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
 
@@ -76,7 +78,7 @@ def test_a_run_opens_exactly_the_sums_of_what_members_trained(
     assert found.weights.shape == (1, held.parameters)
     assert not np.array_equal(found.weights[0], held.initial)
     assert all(np.abs(values).max() <= update_limit(update_packing(world.size)) for at, values in made if at)
-    assert world.refusals() == []
+    assert {code for _, code in world.refusals()} == {"roster"}
     charged = [charged_of(facts) for entry in world.store("m0").ledger() for facts in entry.event]
     assert all(isinstance(each, SampledSteps) for each in charged)
     assert {entry.status for entry in world.store("m0").ledger()} == {"reserved", "committed"}
@@ -94,10 +96,17 @@ def test_the_statement_is_the_same_however_many_collude(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["mlp", None])
-def test_a_member_with_another_module_or_none_takes_no_part(odd: str | None, tmp_path: Path) -> None:
+def test_a_member_with_another_module_or_none_says_so_before_it_costs_and_the_others_train_without_it(
+    odd: str | None, tmp_path: Path
+) -> None:
     world = Unequal(tmp_path, odd=odd)
-    world.run()
+    world.expect_stop(TermsError)
     assert ("m0", "model") in world.refusals()
+    assert all(world.store(name).ledger() == () for name in world.names)
+    world.events.clear()
+    seats = {name: name for name in world.names if name != "m0"}
+    world.coordinator = Coordinator(world.plan(run=2), world.key, world.roster, seats)
+    world.run()
     assert [entry for entry in world.store("m0").ledger() if entry.event] == []
     assert release(world, "m1").card["cohorts"] == [["m1", "m2", "m3"]] * 3
 
@@ -107,11 +116,11 @@ def test_the_same_name_with_other_weights_is_refused(tmp_path: Path) -> None:
     own = world.local()
     foreign = own.model_copy(update={"model_hash": bytes(32)})
     refused = Asked(tmp_path / "foreign", asked=foreign)
-    refused.expect_stop(CohortError)
-    assert {code for _, code in refused.refusals()} == {"model"}
+    refused.expect_stop(TermsError)
+    assert {code for _, code in refused.refusals()} == {"roster", "model"}
     longer = Asked(tmp_path / "longer", asked=own.model_copy(update={"parameters": own.parameters + 1}))
-    longer.expect_stop(CohortError)
-    assert {code for _, code in longer.refusals()} == {"model"}
+    longer.expect_stop(TermsError)
+    assert {code for _, code in longer.refusals()} == {"roster", "model"}
 
 
 def test_a_name_on_the_wire_is_never_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +129,8 @@ def test_a_name_on_the_wire_is_never_imported(tmp_path: Path, monkeypatch: pytes
     world = LocalWorld(tmp_path / "own")
     named = world.local().model_copy(update={"model": f"{TRAP}:Steep"})
     asked = Asked(tmp_path / "asked", asked=named)
-    asked.expect_stop(CohortError)
-    assert {code for _, code in asked.refusals()} == {"model"}
+    asked.expect_stop(TermsError)
+    assert {code for _, code in asked.refusals()} == {"roster", "model"}
     assert TRAP not in sys.modules
     registry.load(f"{TRAP}:Steep", world.book.dimension)  # control: the trap springs where it is imported
     assert TRAP in sys.modules
@@ -135,19 +144,19 @@ def test_weaker_noise_or_more_steps_than_epsilon_allows_are_refused(tmp_path: Pa
     more = right.model_copy(update={"local_steps": right.local_steps + 1})
     for place, asked in (("weaker", weaker), ("more", more)):
         world = Asked(tmp_path / place, asked=asked)
-        world.expect_stop(CohortError)
-        assert {code for _, code in world.refusals()} == {"budget"}
+        world.expect_stop(TermsError)
+        assert {code for _, code in world.refusals()} == {"roster", "budget"}
         assert all(world.store(name).ledger() == () for name in world.names)
     stronger = Asked(tmp_path / "stronger", asked=right.model_copy(update={"noise_multiplier": 50.0}))
     stronger.run()
-    assert stronger.refusals() == []
+    assert {code for _, code in stronger.refusals()} == {"roster"}
 
 
 def test_a_year_that_cannot_bear_the_whole_run_is_refused_at_its_start(tmp_path: Path) -> None:
     limits = Limits(minimum_cohort=3, epsilon_per_release=4.0, epsilon_per_year=3.9)
     world = LocalWorld(tmp_path, limits=limits)
-    world.expect_stop(CohortError)
-    assert {code for _, code in world.refusals()} == {"budget"}
+    world.expect_stop(TermsError)
+    assert {code for _, code in world.refusals()} == {"roster", "budget"}
 
 
 @pytest.mark.parametrize(
@@ -191,8 +200,8 @@ def test_constants_refused_before_are_not_those_trained_with(
             weak = config.local.model_copy(update={"noise_multiplier": 0.5})
             signed = Signed.make(world.key, config.model_copy(update={"local": weak}))
             asked = request.model_copy(update={"config": signed})
-            refused = Reply.decode(world.members[name].handle(kind, asked.encode(), own))
-            assert (refused.kind, refused.code) == ("refused", "budget")
+            refused = say(world, name, kind, asked.encode(), own)
+            assert (refused.kind, refused.code) == ("refused", "epoch")
         return shared, own
 
     world.run(weaken_first)

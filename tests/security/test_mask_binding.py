@@ -19,8 +19,9 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Hello
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import Header, Reply, Upload
-from support.adversary import upload_of, with_config
+from support.adversary import say, speak, upload_of, with_config
 from support.world import World, rows
 
 READABLE = 1e9  # numbers near the truth; uniform ones mod t have a standard deviation of 2e13
@@ -51,18 +52,18 @@ def with_copied_mask_key(folder: Path) -> float:
     masks: dict[str, bytes] = {}
     while (ask := world.coordinator.ask()) is not None:
         parts = sorted(ask.parts.items(), key=lambda part: part[0] == colluder)  # its hello comes last
-        for target, (shared, own) in parts:
-            name = target if ask.kind == "hello" else world.coordinator.node(target)
-            reply = Reply.decode(world.members[name].handle(ask.kind, shared, own))
+        for name, (shared, own) in parts:
+            signed = Signed.decode(world.members[name].handle(ask.kind, shared, own))
+            reply = Reply.decode(signed.body)
             if ask.kind == "hello":
                 hello = Hello.decode(Signed.decode(reply.body).body)
                 masks[name] = hello.mask
                 if name == colluder:
                     forged = hello.model_copy(update={"mask": masks[copied]})
                     body = Signed.make(world.identities[name].signing, forged).encode()
-                    reply = Reply(kind="ok", body=body)
+                    signed = speak(world, name, ask, body=body)
             world.replies.append((ask.kind, name, reply))
-            world.take(world.coordinator.receive(ask, target, reply))
+            world.take(world.coordinator.receive(ask, name, signed))
         if ask.kind == "round":
             break
         world.take(world.coordinator.finish(ask))
@@ -82,13 +83,13 @@ def test_a_copied_mask_key_cancels_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def with_another_epsilon_for_one(folder: Path) -> float:
-    """m0 is told half the ε of the others; how far the sum of all uploads is from the truth."""
+    """m0 is told half the ε of the others, and had said yes to it; how far the sum of all uploads is from the truth."""
     world = World(folder, size=4)
     ask = world.until("round")
     total = PublicSum(1)
     for name, (shared, own) in ask.parts.items():
         told = with_config(world, shared, epsilon=world.epsilon / 2) if name == "m0" else shared
-        reply = Reply.decode(world.members[name].handle("round", told, own))
+        reply = say(world, name, "round", told, own)
         assert reply.kind == "ok", reply.cause
         upload = Upload.decode(reply.body)
         total.add(upload.payload, Header.decode(upload.header.body).tags)
@@ -96,6 +97,8 @@ def with_another_epsilon_for_one(folder: Path) -> float:
 
 
 def test_members_told_different_noise_share_no_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard refuses terms that the epoch does not name; here it is off, and the masks stand alone."""
+    monkeypatch.setattr(RunTerms, "terms_hash", lambda _config: bytes(32))
     assert with_another_epsilon_for_one(tmp_path / "bound") > READABLE
     bound = masking.attempt_context
 
@@ -103,6 +106,9 @@ def test_members_told_different_noise_share_no_masks(tmp_path: Path, monkeypatch
         return bound(run, round_, attempt, bytes(32))
 
     monkeypatch.setattr(session, "attempt_context", unbound)
+    monkeypatch.setattr(
+        session, "mask_context", lambda run, round_, attempt, *_: bound(run, round_, attempt, bytes(32))
+    )
     assert with_another_epsilon_for_one(tmp_path / "control") < READABLE
 
 
@@ -111,7 +117,7 @@ def test_a_refused_configuration_leaves_nothing_behind(tmp_path: Path) -> None:
     ask = world.until("round")
     shared, own = ask.parts["m1"]
     poison = with_config(world, shared, rounds=2, delta=1e-80)
-    assert Reply.decode(world.members["m1"].handle("round", poison, own)).kind == "refused"
+    assert say(world, "m1", "round", poison, own).kind == "refused"
     world.run()
     charged = [
         {(e.round, e.attempt): e.event for e in world.store(name).ledger() if e.status == "reserved"}

@@ -6,13 +6,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
+from fedrepay.client.rounds import Rounds
+from fedrepay.server import ceremony
 from fedrepay.server.state import Ask
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Closing, Reply, Sum, Written
-from support.adversary import say
+from support.adversary import say, speak
 from support.world import World
 
 
@@ -49,7 +50,7 @@ def test_a_member_signs_one_release_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert [reply.kind for reply in first] == ["ok"] * 4
     assert {reply.code for reply in second} == {"release"}
     assert opened == 2 * 4, "no further sum is opened after a vote"
-    monkeypatch.setattr(Member, "_voted", lambda _self, _run, release: {"candidate": release})
+    monkeypatch.setattr(Rounds, "_voted", lambda _self, _run, release: {"candidate": release})
     _, second, opened = two_releases(tmp_path / "control")
     assert [reply.kind for reply in second] == ["ok"] * 4
     assert opened == 3 * 4
@@ -57,13 +58,13 @@ def test_a_member_signs_one_release_a_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 def rubbish_from_the_first_writer(world: World, ask: Ask, seen: list[str]) -> None:
     for target, (shared, own) in ask.parts.items():
-        reply = Reply.decode(world.members[target].handle(ask.kind, shared, own))
+        reply = Signed.decode(world.members[target].handle(ask.kind, shared, own))
         if ask.kind == "write":
             seen.append(target)
             if len(seen) == 1:
-                written = Written.decode(reply.body)
+                written = Written.decode(Reply.decode(reply.body).body)
                 body = Written(sealed=b"rubbish", vote=written.vote).encode()
-                reply = Reply(kind="ok", body=body)
+                reply = speak(world, target, ask, body=body)
         world.take(world.coordinator.receive(ask, target, reply))
 
 
@@ -85,18 +86,37 @@ def test_a_stranger_s_call_for_an_epoch_changes_nothing(tmp_path: Path) -> None:
     world = World(tmp_path, size=4)
     world.until("round", 1)
     stranger = Ed25519PrivateKey.generate()
-    start = EpochStart(run=2**31 - 1, coordinator=keys.public_bytes(stranger), colluders=1)
-    assert say(world, "m0", "hello", Signed.make(stranger, start).encode()).code == "roster"
+    assert (
+        say(world, "m0", "hello", Signed.make(stranger, far_call(world, stranger)).encode()).code == "message"
+    )
     world.run()
     assert all(world.store(name).release() for name in world.names)
 
 
-def test_before_any_roster_a_stranger_s_call_does_not_burn_run_numbers(tmp_path: Path) -> None:
+def far_call(world: World, key: Ed25519PrivateKey) -> EpochStart:
+    """A call for the last run that there could be."""
+    return EpochStart(
+        run=2**31 - 1,
+        coordinator=keys.public_bytes(key),
+        colluders=1,
+        roster=world.roster.hash(),
+        terms=world.plan().terms_hash(),
+    )
+
+
+def test_nobody_can_name_the_last_run(tmp_path: Path) -> None:
+    """Not the coordinator itself: terms of a run far above are refused, and without a yes there is no hello."""
     world = World(tmp_path, size=4)
-    stranger = Ed25519PrivateKey.generate()
-    start = EpochStart(run=2**31 - 1, coordinator=keys.public_bytes(stranger), colluders=1)
+    far = world.plan(run=2**31 - 1)
+    offer = ceremony.offer(far, world.roster, world.key).encode()
+    near = ceremony.offer(world.plan(run=1000), world.roster, world.key).encode()
     for name in world.names:
-        assert say(world, name, "hello", Signed.make(stranger, start).encode()).kind == "ok"
+        assert say(world, name, "terms", offer).code == "run"
+        assert say(world, name, "terms", near).kind == "ok"
+        assert (
+            say(world, name, "hello", Signed.make(world.key, far_call(world, world.key)).encode()).code
+            == "epoch"
+        )
     world.run()
     assert all(world.store(name).release() for name in world.names)
 
@@ -113,8 +133,8 @@ def test_a_member_believes_neither_colluders_nor_delta(
 ) -> None:
     allowed = {"minimum_cohort": 3, "epsilon_per_release": 4.0, "epsilon_per_year": 5.0}
     world = World(tmp_path, size=4, limits=Limits.model_validate({**allowed, **limits}))
-    shared, own = world.until("round").parts["m0"]
-    reply = say(world, "m0", "round", shared, own)
+    shared, own = world.until("terms").parts["m0"]
+    reply = say(world, "m0", "terms", shared, own)
     assert reply.code == "limits"
     assert said in reply.cause
     assert world.store("m0").ledger() == ()

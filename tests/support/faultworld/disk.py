@@ -67,7 +67,7 @@ _TOUCHED = {
     "submit": ("ledger", "uploads"),
     "record_opening": ("openings",),
     "store_opened": ("openings", "uploads"),
-    "store_release": ("facts", "releases"),
+    "store_release": ("facts", "releases", "uploads"),
 }
 
 
