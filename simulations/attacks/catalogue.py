@@ -31,6 +31,7 @@ ATTACKS = {
     "differencing": Entry("B6", "call a member dropped, subtract two sums", ("transcript",)),
     "collude": Entry("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
     "reseal": Entry("B20", "have one key seal two secrets, subtract them"),
+    "isolate": Entry("B21", "lead members apart, read one of them"),
     "subtract": Entry("B18", "subtract one's own book from the opened sum", ("release",)),
     "inversion": Entry("B1", "compute records back from a gradient"),
     "membership": Entry("B4", "tell whether a customer was trained on", ("release",)),
