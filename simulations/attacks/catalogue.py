@@ -32,6 +32,7 @@ ATTACKS = {
     "collude": Entry("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
     "reseal": Entry("B20", "have one key seal two secrets, subtract them"),
     "isolate": Entry("B21", "lead members apart, read one of them"),
+    "fork": Entry("B22", "lead two halves to two releases of one run"),
     "subtract": Entry("B18", "subtract one's own book from the opened sum", ("release",)),
     "inversion": Entry("B1", "compute records back from a gradient"),
     "membership": Entry("B4", "tell whether a customer was trained on", ("release",)),
