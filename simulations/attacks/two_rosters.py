@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from fedrepay.client.enrolment import Enrolment
 from fedrepay.client.identity import Identity
@@ -79,15 +80,12 @@ def collide(left: Roster, at_left: bytes, right: Roster, at_right: bytes) -> Col
                 return Collision(seen[0][start], seen[1][start], 2 * tried - (1 - mine))
 
 
-def _around(roster: Roster, free: bytes) -> tuple["sha256", bytes]:  # type: ignore[valid-type]
-    """The hash begun up to the free bytes, and what follows them: the same hash as ``Roster.hash``."""
+def _around(roster: Roster, free: bytes) -> tuple[Any, bytes]:
+    """``Roster.hash`` begun up to the free bytes, and what follows them."""
     data = roster.encode()
     at = data.index(free)
-    state = sha256()
-    for part in (b"roster",):
-        state.update(len(part).to_bytes(8, "big") + part)
-    state.update(len(data).to_bytes(8, "big") + data[:at])
-    return state, data[at + 32 :]
+    state = sha256((6).to_bytes(8, "big") + b"roster" + len(data).to_bytes(8, "big") + data[:at])
+    return state, data[at + len(free) :]
 
 
 class Split:
