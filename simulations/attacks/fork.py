@@ -83,43 +83,54 @@ class Forked:
     releases: int
 
 
-def play(folder: Path, story: Story, cohorts: Sequence[Names]) -> Forked:
+def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = False) -> Forked:
     """Lead each cohort through a fork of its own; an honest member has one store, the colluder one for each.
 
     Args:
         folder: for the stores.
         story: what each fork's members are told.
         cohorts: who is in each.
+        over: whether the first fork waits after its first sum, and the second calls its own first attempt lost, so that
+            members of both are led over in its second.
     """
     world = World(folder / "world", MEMBERS, rounds=2)
     if story is two_introductions:
         world.deliver(world.until("hello"))
     else:
         world.until("ping")
-    refused: set[str] = set()
-    sums = []
+    heard, twins = len(world.replies), []
     for number, cohort in enumerate(cohorts):
         twin = fork(world, folder / f"fork-{number}")
         twin.members |= {name: world.members[name] for name in world.names if name != COLLUDER}
-        heard = len(twin.replies)
+        twins.append(twin)
         story(twin, cohort)
-        _carry(twin, cohort)
-        refused |= {
-            reply.code
-            for _, name, reply in twin.replies[heard:]
-            if reply.kind == "refused" and name != COLLUDER
-        }
-        sums.append(len(twin.coordinator.state.sums))
+    if over:
+        _carry(twins[0], cohorts[0], 1)
+        twins[1].take(twins[1].coordinator.finish(Ask("ping", {})))
+        twins[1].take([Event("void", "", b"")])
+        _carry(twins[1], cohorts[1])
+        _carry(twins[0], cohorts[0])
+    else:
+        for twin, cohort in zip(twins, cohorts, strict=True):
+            _carry(twin, cohort)
+    refused = {
+        reply.code
+        for twin in twins
+        for _, name, reply in twin.replies[heard:]
+        if reply.kind == "refused" and name != COLLUDER
+    }
     held = [world.store(name).release() for name in world.names if name != COLLUDER]
     return Forked(
-        tuple(sums), tuple(sorted(refused)), len({keys.digest(each[1]) for each in held if each is not None})
+        tuple(len(twin.coordinator.state.sums) for twin in twins),
+        tuple(sorted(refused)),
+        len({keys.digest(each[1]) for each in held if each is not None}),
     )
 
 
-def _carry(world: World, cohort: Names) -> None:
-    """Go on with this fork's members alone, until it is over or stopped."""
+def _carry(world: World, cohort: Names, sums: int | None = None) -> None:
+    """Go on with this fork's members alone, until it has so many sums, is over or is stopped."""
     with suppress(CohortError, ProtocolError):
-        while (ask := world.coordinator.ask()) is not None:
+        while len(world.coordinator.state.sums) != sums and (ask := world.coordinator.ask()) is not None:
             world.deliver(Ask(ask.kind, {name: part for name, part in ask.parts.items() if name in cohort}))
             world.take(world.coordinator.finish(ask))
 
@@ -136,6 +147,8 @@ def run(_options: Options) -> Finding:
                 ]
             with members_ask_for(more_than_half):
                 off[story] = play(folder / f"off-{story.__name__}", story, HALVES)
+        with members_ask_for(quorum):
+            over = play(folder / "over", two_configurations, LARGER, over=True)
     rows = []
     for story, what in (
         (two_configurations, "one attempt, two configurations"),
@@ -155,6 +168,7 @@ def run(_options: Options) -> Finding:
                 ", ".join(off[story].refusals) or "none",
             ),
         ]
+    rows.insert(2, Row("· the same, those two led over after a sum of the first", str(over.releases), "—"))
     return Finding(
         attack="fork",
         threat="B22",
@@ -164,7 +178,8 @@ def run(_options: Options) -> Finding:
         ),
         defence="the quorum is (K + c)/2, rounded down, plus 1; off, more than half.",
         rows=tuple(rows),
-        held=all(halves.releases == 0 and larger.releases <= 1 for halves, larger in on.values()),
+        held=all(halves.releases == 0 and larger.releases <= 1 for halves, larger in on.values())
+        and over.releases <= 1,
         bites=all(each.releases == 2 for each in off.values()),
         note="The coordinator may still choose which members one run is made of, and stop every run.",
     )

@@ -92,7 +92,15 @@ def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> N
     book = codebook.load(world.schema)
     weights = np.zeros((1, book.dimension))
     entries = [Identity.create(name).entry() for name in ("a", "b", "c")]
-    roster = Roster.of(entries, bytes(32))
+    roster = Roster(
+        number=1,
+        predecessor=bytes(32),
+        members=tuple(entries),
+        coordinator=bytes(32),
+        released=0,
+        release=bytes(32),
+        nonces=(bytes(32),) * 3,
+    )
     made = Release(1, weights, (), book.schema_bytes, book.codebook_bytes, roster, {}, {})
     write_atomically(folder.release / RELEASE, made.encode())
 

@@ -83,7 +83,7 @@ def test_one_run_has_one_release_and_with_more_than_half_it_has_two() -> None:
     assert (finding.held, finding.bites, finding.threat) == (True, True, "B22")
     for what in ("one attempt, two configurations", "one epoch, two introductions"):
         assert rows_of(finding)[f"{what}: releases of one run, two forks of 3 of 5"] == ("0", "2")
-    assert [row.on for row in finding.rows if row.what.startswith("· the same")] == ["1", "1"]
+    assert [row.on for row in finding.rows if row.what.startswith("· the same")] == ["1", "1", "1"]
 
 
 def test_two_forks_of_the_quorum_share_an_honest_member() -> None:
