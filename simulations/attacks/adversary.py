@@ -2,13 +2,14 @@
 
 import copy
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedrepay.server.state import Ask
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest, Sum, Upload
-from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.attacks.live import Tamper, World
 
 
 def fork(world: World, folder: Path) -> World:
@@ -26,6 +27,16 @@ def fork(world: World, folder: Path) -> World:
 def say(world: World, name: str, kind: str, shared: bytes, own: bytes = b"") -> Reply:
     """Send one message to one member, past the coordinator."""
     return answer(world.members[name].handle(kind, shared, own))
+
+
+def mislead(world: World, lie: Tamper) -> Iterator[Ask]:
+    """Carry a run on as :meth:`World.steps`, with a coordinator that itself sends what ``lie`` makes of its asks."""
+    while (ask := world.coordinator.ask()) is not None:
+        sent = {name: lie(ask.kind, name, *part) for name, part in ask.parts.items()}
+        told = Ask(ask.kind, {name: part for name, part in sent.items() if part is not None})
+        yield told
+        world.deliver(told)
+        world.take(world.coordinator.finish(told))
 
 
 def answer(body: bytes) -> Reply:

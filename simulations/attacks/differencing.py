@@ -15,7 +15,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fedrepay.client import budget, member
+from fedrepay.client import budget, rounds
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
 from fedrepay.client.learning import make_learner
@@ -244,7 +244,7 @@ def run(options: Options) -> Finding:
             attack(World(Path(folder) / f"{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
             for round_, name in tried
         ]
-        with switched(member, "add_noise", Keeping()):
+        with switched(rounds, "add_noise", Keeping()):
             off = [
                 attack(World(Path(folder) / f"kept-{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
                 for round_, name in controls

@@ -101,6 +101,10 @@ class World:
         self.identities = {name: Identity.create(name) for name in self.names}
         self.members = {name: self.member(name) for name in self.names}
         self.enrolment = self.new_enrolment()
+        self.begin()
+
+    def begin(self) -> None:
+        """The roster, and a coordinator for the run."""
         self.enrol()
         self.coordinator = self.new_coordinator()
 

@@ -5,7 +5,7 @@ another sum in its place. The tag is over the ciphertexts of exactly this attemp
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +21,7 @@ from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
 from fedrepay.simulations.attacks import seen
-from fedrepay.simulations.attacks.adversary import config_of, last_sum, opened, with_sum
+from fedrepay.simulations.attacks.adversary import config_of, last_sum, mislead, opened, with_sum
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.cohort import Cohort, Upload
 from fedrepay.simulations.attacks.live import World
@@ -169,11 +169,10 @@ def _shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tup
 def _split_view(folder: Path) -> tuple[int, str]:
     """A live consortium, one member of which gets another sum than the others: (different sums opened, what stops it)."""
     world = World(folder, rounds=3)  # headers that tell of the sum of round 0 come with the sum of round 1
-    try:
-        next(ask for ask in world.steps(_shift_to_the_victim(world)) if ask.kind == "write")
-        stop = "nothing"
-    except ProtocolError as error:
-        stop = error.cause
+    with suppress(ProtocolError):
+        next(ask for ask in mislead(world, _shift_to_the_victim(world)) if ask.kind == "write")
+    said = [(n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == ("round", "refused")]
+    stop = f"{said[0][0]} refuses: {said[0][1]}" if said else "nothing"
     return len({opened(world, name)[0] for name in world.names if opened(world, name)}), stop
 
 
@@ -203,7 +202,7 @@ def run(options: Options) -> Finding:
         Row("· what stops it", stopped, stopped_off),
         Row("· the same without the tag: the headers' HMAC alone", stopped_late, stopped_off),
     ]
-    held = on == (0, 0) and split_on <= 1 and stopped_late != "nothing"
+    held = on == (0, 0) and split_on <= 1 and "nothing" not in (stopped, stopped_late)
     bites = off[0] == len(sent) and off[1] >= 1 and (split_off, stopped_off) == (2, "nothing")
     if options.transcript is not None:
         told = seen.changed_sums(seen.read(options.transcript))

@@ -79,10 +79,9 @@ def test_changed_sums_are_not_decrypted_with_the_tag_and_all_are_without() -> No
     assert figures["changed sums that reach a secret key, of 10"] == ("0", "10")
     assert int(figures["changed sums opened to wrong numbers, unnoticed"][1]) >= 1
     assert figures["live, one member is told another sum: different sums opened"][1] == "2"
-    assert "tag" in figures["· what stops it"][0]
-    late, never = figures["· the same without the tag: the headers' HMAC alone"]
-    assert "headers" in late
-    assert never == "nothing"
+    assert figures["· what stops it"] == ("m0 refuses: tag", "nothing")
+    alone = figures["· the same without the tag: the headers' HMAC alone"]
+    assert alone == ("m0 refuses: headers", "nothing")
 
 
 def test_the_counter_counts_and_gives_the_method_back() -> None:

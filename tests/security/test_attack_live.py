@@ -9,7 +9,7 @@ import pytest
 
 from fedrepay.client.seal import add_noise
 from fedrepay.shared.errors import ArgumentError, DataError
-from fedrepay.simulations.attacks import collude, differencing, ghost, opened_market, seen, shift, subtract
+from fedrepay.simulations.attacks import collude, differencing, opened_market, seen, shift, subtract
 from fedrepay.simulations.attacks.base import Options
 from fedrepay.simulations.attacks.switch import switched
 from support.recorded import record
@@ -22,25 +22,6 @@ QUICK = Options(quick=True)
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return record(tmp_path_factory.mktemp("finished"))[0]
-
-
-# --- ghosts ---
-
-
-def test_a_roster_with_ghosts_gets_no_upload_and_without_the_code_an_update_is_read_alone() -> None:
-    finding = ghost.run(QUICK)
-    assert (finding.held, finding.bites) == (True, True)
-    figures = {row.what: (row.on, row.off) for row in finding.rows}
-    assert figures["honest members that upload to a cohort with ghosts"] == ("0", "1")
-    assert figures["their refusals"] == ("roster", "none")
-    assert figures["institutions whose update a ghost opens alone"] == ("0", "1")
-
-
-def test_a_ghost_draws_no_noise_and_has_keys_of_its_own() -> None:
-    from fedrepay.shared.privacy.noise import DiscreteGaussian
-
-    assert not DiscreteGaussian(9e6).sample(64, ghost.Silent()).any()
-    assert ghost.Silent().draw(32) != ghost.Silent().draw(32)
 
 
 # --- differencing ---

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.message import Signed
+from fedrepay.simulations.attacks.adversary import answer
 from fedrepay.simulations.attacks.live import World
 from fedrepay.simulations.grid import Exchange
 from fedrepay.simulations.transcript import Transcript
@@ -13,16 +14,11 @@ def record(folder: Path, *, stop_at: str = "") -> tuple[Path, World]:
     world = World(folder / "members", rounds=2)
     transcript = Transcript(folder / "transcript", dict(enumerate(world.names)))
     while (ask := world.coordinator.ask()) is not None and ask.kind != stop_at:
-        for target, (shared, own) in ask.parts.items():
-            name = world.coordinator.node(target) if ask.kind != "hello" else target
+        for name, (shared, own) in ask.parts.items():
             body = world.members[name].handle(ask.kind, shared, own)
-            transcript.record(
-                Exchange(
-                    world.names.index(name), ask.kind, shared, own, body, "", len(shared), len(body), 0.0
-                )
-            )
-            reply = Reply.decode(body)
-            world.replies.append((ask.kind, name, reply))
-            world.take(world.coordinator.receive(ask, target, reply))
+            index = world.names.index(name)
+            transcript.record(Exchange(index, ask.kind, shared, own, body, "", len(shared), len(body), 0.0))
+            world.replies.append((ask.kind, name, answer(body)))
+            world.take(world.coordinator.receive(ask, name, Signed.decode(body)))
         world.take(world.coordinator.finish(ask))
     return folder / "transcript", world
