@@ -12,7 +12,9 @@ DOCS = (
     "exit-codes",
     "market",
     "metrics",
+    "mappings",
     "plans",
+    "refusals",
     "rules",
     "sweeps",
     "threat-model",
@@ -53,3 +55,12 @@ def test_every_exit_code_has_a_section() -> None:
     }
     text = (ROOT / "docs/exit-codes.md").read_text()
     assert all(f"## {code}:" in text for code in codes)
+
+
+def test_every_refusal_has_a_row_that_says_who_may_be_at_fault_and_what_to_do() -> None:
+    from fedrepay.shared.errors import Code
+
+    rows = [line for line in (ROOT / "docs/refusals.md").read_text().splitlines() if line.startswith("| `")]
+    named = [row.split("`")[1] for row in rows]
+    assert sorted(named) == sorted(code.value for code in Code)
+    assert all(len(row.strip("|").split("|")) == 5 for row in rows)
