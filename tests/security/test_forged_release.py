@@ -18,13 +18,13 @@ from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from fedrepay.simulations.attacks.live import World
 from support.command import Result, fedrepay
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 from support.market_release import roster_words, write_release
+from support.rosters import roster_of
 
 NAMES = ("m0", "m1", "m2")
 MARK = "SIMULATED"
@@ -66,7 +66,7 @@ class Case:
     def forged(self, name: str, *, simulated: bool = False) -> Path:
         """An outsider's: the members' names, its own keys, the weights turned round."""
         people = [Identity.create(each) for each in NAMES]
-        roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
+        roster = roster_of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
         card = self.genuine.card | {"simulated": simulated}
         made = replace(self.genuine, weights=-self.genuine.weights, roster=roster, card=card)
         return signed(made, people, self.folder / name)

@@ -14,9 +14,9 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from support.market_accounts import market_book
+from support.rosters import roster_of
 
 
 def market_weights(book: CodeBook, seed: int = 0) -> NDArray[np.float64]:
@@ -46,7 +46,7 @@ def write_release(
     """Write ``release.safetensors`` and ``votes.msgpack``; returns the book."""
     book = book or market_book()
     people = [Identity.create(name) for name in ("ada", "bob", "cyd")]
-    roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
+    roster = roster_of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
     statement: dict[str, Any] = {"epsilon": 1.0, "unit": "customer", "delta": 1e-7}
     statement |= {"epsilon_by_memberships": {"1": 1.0, "2": 2.0972, "3": 3.2501}}
     statement = statement if not_private is None else {"not_private": not_private}
