@@ -23,7 +23,9 @@ def test_the_numbers_of_the_protocol(members: int, least: int) -> None:
 
 
 @given(sizes(1500))
-def test_two_of_that_size_share_more_than_c_members_and_no_smaller_size_is_enough(size: tuple[int, int]) -> None:
+def test_two_of_that_size_share_more_than_c_members_and_no_smaller_size_is_enough(
+    size: tuple[int, int],
+) -> None:
     members, colluders = size
     check_size(members, colluders)
     least = quorum(members, colluders)
@@ -33,9 +35,7 @@ def test_two_of_that_size_share_more_than_c_members_and_no_smaller_size_is_enoug
     assert smaller < colluders + 2 or 2 * smaller - members <= colluders, "the smallest such size"
 
 
-@pytest.mark.parametrize(
-    ("members", "colluders"), [(k, c) for k in range(3, 9) for c in range(1, k - 1)]
-)
+@pytest.mark.parametrize(("members", "colluders"), [(k, c) for k in range(3, 9) for c in range(1, k - 1)])
 def test_any_two_subsets_of_that_size_share_more_than_c_members(members: int, colluders: int) -> None:
     """By trying all of them."""
     every = [frozenset(each) for each in combinations(range(members), quorum(members, colluders))]

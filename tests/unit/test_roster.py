@@ -41,9 +41,7 @@ def test_the_words_come_back_with_the_bytes() -> None:
 def other_nonces() -> list[tuple[bytes, ...]]:
     """Each member's nonce in turn drawn anew: the words do not stand before the last of them is known."""
     fresh = bytes(range(32))
-    return [
-        (*ROSTER.nonces[:at], fresh, *ROSTER.nonces[at + 1 :]) for at in range(len(ROSTER.nonces))
-    ]
+    return [(*ROSTER.nonces[:at], fresh, *ROSTER.nonces[at + 1 :]) for at in range(len(ROSTER.nonces))]
 
 
 def test_everything_in_a_roster_changes_its_words() -> None:
