@@ -11,8 +11,10 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import MAX_CONTEXT, GroupContext
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import ContextClosing, ContextOffer, Reply
+from fedrepay.shared.trust.wire import Reply
+from fedrepay.simulations.attacks.adversary import answer
 from fedrepay.simulations.attacks.live import World
 
 
@@ -66,7 +68,7 @@ def answer_to_a_giant(folder: Path) -> Reply:
     giant = keys.seal_once(keys.derive(seed, "context"), bytes(2 << 20), offer.epoch)
     signed = Signed.make(world.identities[maker].signing, offer.model_copy(update={"sealed": giant}))
     planted = message.model_copy(update={"offer": signed}).encode()
-    return Reply.decode(world.members[name].handle("confirm", planted, own))
+    return answer(world.members[name].handle("confirm", planted, own))
 
 
 def test_a_context_beyond_its_size_is_refused_unparsed(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-
 from fedrepay.server.state import Event
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment, handshake, roster, terms, wire
@@ -16,8 +15,8 @@ from support.adversary import fork
 from support.world import Tamper, World
 
 if TYPE_CHECKING:
-    from fedrepay.server.enrolment import Enrolment
     from fedrepay.server.coordinator import Coordinator
+    from fedrepay.server.enrolment import Enrolment
     from fedrepay.server.state import Ask
 
 ENROLLING = ("propose", "reveal", "approve", "certify")
@@ -109,7 +108,11 @@ class Stages:
         disputed = self.disputed = Recorded(folder / "disputed")
         for ask in disputed.steps():
             self._keep(disputed, ask, folder, "resend", "blame")
-            if ask.kind == "ping" and disputed.coordinator.state.sums and not disputed.coordinator.state.failed:
+            if (
+                ask.kind == "ping"
+                and disputed.coordinator.state.sums
+                and not disputed.coordinator.state.failed
+            ):
                 change_sum(disputed)
             if ask.kind == "blame":
                 disputed.deliver(ask)
