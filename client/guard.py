@@ -19,7 +19,11 @@ from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import Header, RoundConfig, Sum
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
+MAX_LIST = 8 << 20  # of 1,500 entries, hellos, acceptances, approvals or votes
+MAX_PLAIN = 64 << 10
 MAX_OWN = 1 << 20
+_WITH_SUMS = frozenset({"round", "write", "close", "blame"})
+_WITH_LISTS = frozenset({"reveal", "approve", "certify", "introduce", "seed", "confirm", "resend", "votes"})
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ class View:
     model: Held | None = None  # the torch module this member's own configuration names
 
 
-def check_size(shared: bytes, own: bytes) -> None:
-    """Refuse before anything is parsed."""
-    if len(shared) > MAX_SHARED or len(own) > MAX_OWN:
+def check_size(kind: str, shared: bytes, own: bytes) -> None:
+    """Refuse before anything is parsed: sums are large, lists of members less, and all else is small."""
+    most = MAX_SHARED if kind in _WITH_SUMS else MAX_LIST if kind in _WITH_LISTS else MAX_PLAIN
+    if len(shared) > most or len(own) > MAX_OWN:
         raise Refusal("size", f"A message of {len(shared)} + {len(own)} bytes passes the limit.")
 
 

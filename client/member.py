@@ -93,7 +93,7 @@ class Member:
     def handle(self, kind: str, shared: bytes, own: bytes) -> bytes:
         """Answer one message: an encoded, signed ``Reply`` that names it; refusals are answers too."""
         try:
-            guard.check_size(shared, own)
+            guard.check_size(kind, shared, own)
             with self._store.connected():
                 reply = self._dispatch(kind, shared, own)
             self._rounds.rest()

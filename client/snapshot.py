@@ -10,13 +10,21 @@ from fedrepay.client.learning.contribution import Rows, from_table
 from fedrepay.shared.schema.codebook import CodeBook
 
 
-def snapshot(book: CodeBook, table: Table, key: bytes) -> tuple[Rows, bytes]:
-    """A member's contribution rows and the keyed hash of all that its sums depend on."""
+def snapshot(book: CodeBook, table: Table, key: bytes, override: bytes = b"") -> tuple[Rows, bytes]:
+    """A member's contribution rows and the keyed hash of all that its sums depend on.
+
+    Args:
+        book: the code book.
+        table: the rows.
+        key: the member's own secret.
+        override: digest of its override of the mapping's checks; the hash without one is as it ever was.
+    """
     rows = from_table(book, table)
     mac = hmac.new(key, digestmod="sha256")
     for part in (rows.codes, rows.outcomes, rows.weights, rows.owners):
         mac.update(part.nbytes.to_bytes(8, "big") + part.tobytes())
     mac.update(rows.customers.to_bytes(8, "big"))
+    mac.update(override)
     return replace(rows, window=_window(table, mac.digest())), mac.digest()
 
 

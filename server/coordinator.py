@@ -13,11 +13,11 @@ from fedrepay.server import ceremony, dispute, release
 from fedrepay.server.state import Ask, AttemptRecord, Event, State
 from fedrepay.server.verify import check_upload
 from fedrepay.shared.errors import CohortError, ProtocolError, TermsError
-from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
-from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.message import MAX_MESSAGE, Signed
 from fedrepay.shared.trust.plan import is_over, run_chunks
 from fedrepay.shared.trust.roster import Roster, check_size, quorum
 from fedrepay.shared.trust.terms import RunPlan
@@ -42,6 +42,8 @@ ENDING = {
 """Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
 GONE = frozenset({"epoch", "rollback", "tag", *ENDING})
 """Refusals after which a member is in this epoch no more: it comes back in the next."""
+ANSWER = 1 << 20
+"""Bytes of an answer without ciphertexts: a seeder's envelopes to 1,500 members, or a context and its test vector."""
 RETRY = "lost-attempt"
 """The member is there, this attempt of its is not."""
 
@@ -219,6 +221,8 @@ class Coordinator:
     def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
         """One answer (None: lost, with the reason); what the member has not signed, or is wrong, counts as lost."""
         try:
+            if signed is not None and len(signed.body) > self._longest(ask.kind):
+                raise ProtocolError(f"The answer of {name} has {len(signed.body)} bytes.", "It is not read.")
             reply = None if signed is None else signed.verified(self.roster.entry(name).signing, Reply)
             if reply is not None and (reply.name, reply.asked) != (name, asked(ask.kind, *ask.parts[name])):
                 raise ProtocolError(f"The answer of {name} is to another message.", "It does not count.")
@@ -229,6 +233,15 @@ class Coordinator:
             )
         except ProtocolError as error:
             return [self._lost(ask, name, error.cause)]
+
+    def _longest(self, kind: str) -> int:
+        """Bytes that an answer of this kind may have: nothing larger is read."""
+        if kind == "write":
+            return MAX_MESSAGE
+        if kind == "round" and self.state.attempts:
+            chunks = run_chunks(self.plan, len(self.roster.names))[self.state.attempts[-1].config.round]
+            return chunks * (CHUNK_BYTES + 64) + ANSWER
+        return ANSWER
 
     def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
         if reply.kind == "need":

@@ -20,6 +20,8 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Reply, asked
 
+LONGEST = 4 << 20
+"""Bytes of an answer: a certificate of 1,500 members."""
 AGAIN = 3
 """Proposals begun in one process before it gives up."""
 
@@ -170,6 +172,8 @@ class Enrolment:
             self._away[node] = printable(reason)
             return []
         try:
+            if len(signed.body) > LONGEST:
+                raise ProtocolError(f"An answer of {len(signed.body)} bytes.", "It is not read.")
             reply = Reply.decode(signed.body)
             if ask.kind == "held":
                 if reply.kind == "ok":

@@ -1,11 +1,13 @@
 """From files to members: read, hold out test customers, form the parties, plan the run."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data.table import Mapping, Table, load_mapping, read_table
+from fedrepay.client.data.contributed import read_contributed
+from fedrepay.client.data.table import Mapping, Table, load_mapping
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
@@ -13,6 +15,8 @@ from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.consortium import Party
 from fedrepay.simulations.plan_run import check_parties
 from fedrepay.simulations.split import by_value, split_members, split_test
+
+_LOG = logging.getLogger("fedrepay.simulate")
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,19 @@ def prepare(arguments: Arguments) -> Prepared:
 
 
 def _read(book: CodeBook, path: Path, mapping: Mapping | None, extra: tuple[str, ...]) -> Table:
-    table, findings = read_table(book, path, mapping, need_outcome=True, extra=extra)
+    table, findings = read_contributed(book, path, mapping, extra=extra, draws=())  # a member's node draws
     for group in findings.groups:
-        if group.rows is None and group.column in extra:
+        if group.fatal and group.column in extra:
             raise ArgumentError(
                 f"--split column:{group.column}: in {path} it must be {group.bound}.",
                 "Name a column of the file, or one that the mapping's SELECT makes.",
             )
-    findings.raise_if_refused()
+    findings.raise_if_fatal()
+    if findings.dropped:
+        _LOG.warning(
+            "%s: %d of %d rows are dropped by findings of their own; `fedrepay member check-data` shows them.",
+            *(path, findings.dropped, findings.rows_read),
+        )
     return table
 
 

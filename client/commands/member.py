@@ -21,13 +21,16 @@ app.add_typer(member_catalogue.app, name="catalogue")
 _REFUSED = 4
 _HELP = (
     "Check your own rows against the schema: everything wrong at once, before any run.\n\n"
-    "Shows what would be refused or clipped (file, row, column, value, bound), how each column is encoded, "
-    "and which features you cover. Nothing leaves this machine. Exit code 4: refused.\n\n"
+    "Shows what would be refused, dropped or clipped (file, row, column, value, bound), how each column is encoded, "
+    "and which features you cover. A row that cannot be read is dropped and counted; the file is refused where all of "
+    "it is wrong, or where one customer's row could depend on another's. Nothing leaves this machine. "
+    "Exit code 4: refused.\n\n"
     "A mapping is a TOML file that turns your tables into the schema's columns:\n\n"
     "\b\n"
     'currency = "EUR"\n'
     'absent = \\["income"]   # features you do not have; the schema must allow it\n'
     'extra = \\["branch"]    # columns beside the schema\'s, for splits of a simulation\n'
+    'keys = {customer = \\["id"]}  # which columns of your tables name customers, accounts, offers\n'
     'sql = """SELECT _row, id AS customer, CAST(cents AS DOUBLE) / 100 AS balance FROM data"""\n'
     "\\[tables]              # more files, beside the mapping\n"
     'payments = "payments.parquet"\n\n'
@@ -51,16 +54,45 @@ def check_data(
     mapping: Annotated[
         Path | None, typer.Option(help="TOML with one SELECT; without it columns match by name.")
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="column:NAME, as in `simulate --split`: the file holds several members' rows, and n_max is each one's."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="The member's folder: its signed override of the mapping counts (`override-mapping`)."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Check a member's file; the help text stands in ``_HELP``."""
     from rich.console import Console
 
+    from fedrepay.client.data import override
     from fedrepay.client.data.check import check
     from fedrepay.client.data.table import load_mapping
+    from fedrepay.client.serving import setup
+    from fedrepay.shared.errors import ArgumentError
     from fedrepay.shared.schema import codebook
+    from fedrepay.shared.trust import keys
 
-    report = check(codebook.load(schema), data, None if mapping is None else load_mapping(mapping))
+    if split is not None and not split.removeprefix("column:"):
+        raise ArgumentError("--split names no column.", "Give --split column:NAME.")
+    mapped = None if mapping is None else load_mapping(mapping)
+    digest = b""
+    if mapped is not None and mapping is not None and folder is not None:
+        signed = override.load(keys.public_bytes(setup.identity(folder).signing), mapping, mapped)
+        digest = b"" if signed is None else signed.digest
+    report = check(
+        codebook.load(schema),
+        data,
+        mapped,
+        override=digest,
+        split=None if split is None else split.removeprefix("column:"),
+    )
     if as_json:
         import json
 
@@ -81,7 +113,7 @@ def _show(console: "Console", report: "Report") -> None:
     if report.groups:
         table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)
         for group in report.groups:
-            mark = Text("refused", "bold red") if group.kind == "refuse" else Text("clipped", "yellow")
+            mark = Text(group.effect, "bold red" if group.fatal else "yellow")
             shown = examples(group) or [(None, "")]
             table.add_row(
                 Text(Path(group.file).name),
@@ -113,12 +145,15 @@ def _show(console: "Console", report: "Report") -> None:
         console.print(f"Declared absent: {', '.join(report.absent)}.", style="yellow", markup=False)
     if report.currency:
         console.print(f"Currency of your amounts: {report.currency}.", markup=False)
-    if report.mixes_rows:
-        console.print(
-            "Your mapping aggregates or limits rows. The privacy guarantee holds only if every row it makes "
-            "depends on the rows of one customer.",
-            style="yellow",
-        )
+    if report.public_tables:
+        told = f"Tables without any customer's data, by your word: {', '.join(report.public_tables)}."
+        console.print(told, style="yellow", markup=False)
+    if report.alike:
+        told = f"{report.alike:,} rows are of customers whose ids differ only in spelling: each counts as a customer."
+        console.print(told, style="yellow", markup=False)
+    if report.dropped:
+        share = f"{report.dropped:,} of {report.rows:,}"
+        console.print(f"Dropped by findings of their own: {share} rows.", style="yellow", markup=False)
     if report.refused:
         console.print("[bold red]Refused.[/] Mend the rows or the mapping, then check again.")
     else:

@@ -24,6 +24,14 @@ _APPROVE = (
     "approved here. Differing words mean that somebody else is in the roster.\n\n"
     "\b\nfedrepay member approve-roster --folder member zoo abandon … (twelve words)"
 )
+_OVERRIDE = (
+    "Sign a mapping that `check-data` refuses because one customer's row may depend on another's.\n\n"
+    "The privacy guarantee then rests on your word for these very bytes of the mapping: a change of the file voids it. "
+    "Mapping, reason and signature are written beside it (mine.override for mine.toml); their digest stands in your "
+    "ledger, and in the statement and release that the others see.\n\n"
+    "\b\n"
+    'fedrepay member override-mapping --folder member --mapping mine.toml --reason "rates by branch are public"'
+)
 _SERVE = (
     "Run the member's own process: keys, rows and privacy budget live here and nowhere else.\n\n"
     "It answers one message at a time on a Unix socket that only this user can reach; `member node` relays to it. "
@@ -75,6 +83,23 @@ def approve_roster(
     setup.identity(folder)
     MemberStore(folder, time.time).remember(approved_code=code.encode())
     typer.echo("Approved. The next run with this roster may begin.")
+
+
+@app.command("override-mapping", help=_OVERRIDE)
+def override_mapping(
+    folder: Folder,
+    mapping: Annotated[Path, typer.Option(help="The mapping that the checks refuse.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why it may be used all the same.", show_default=False)],
+) -> None:
+    """Sign a mapping; the help text stands in ``_OVERRIDE``."""
+    from fedrepay.client.data import override
+    from fedrepay.client.data.mapping import load_mapping
+    from fedrepay.client.serving import setup
+
+    given = load_mapping(mapping)
+    made = override.sign(setup.identity(folder).signing, mapping, given.digest, reason)
+    typer.echo(f"{override.path_of(mapping)}: signed. Digest {made.digest.hex()}")
+    typer.echo("The other members will see this digest beside your name; be ready to show them the file.")
 
 
 @app.command(help=_SERVE)

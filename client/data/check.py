@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fedrepay.client.data import spellings
+from fedrepay.client.data.contributed import read_contributed
 from fedrepay.client.data.findings import Group
-from fedrepay.client.data.table import Findings, Mapping, Table, read_table
+from fedrepay.client.data.table import Findings, Mapping, Table
 from fedrepay.shared.schema.codebook import CodeBook
 
 EXAMPLES = 5
@@ -38,13 +40,19 @@ class Report:
     covered: tuple[str, ...]
     absent: tuple[str, ...]
     currency: str | None
-    mixes_rows: bool
+    public_tables: tuple[str, ...]
     not_matured: int
+    dropped: int
+
+    @property
+    def alike(self) -> int:
+        """Rows of customers that stand there in another spelling too."""
+        return sum(group.count for group in self.groups if group.bound == spellings.BOUND)
 
     @property
     def refused(self) -> bool:
         """Whether the file cannot take part as it is."""
-        return any(group.kind == "refuse" for group in self.groups)
+        return any(group.fatal for group in self.groups)
 
     def as_json(self) -> dict[str, Any]:
         """The same, for machines."""
@@ -60,6 +68,7 @@ class Report:
                     "file": group.file,
                     "column": group.column,
                     "kind": group.kind,
+                    "effect": group.effect,
                     "must_be": group.bound,
                     "count": group.count,
                     "examples": [{"row": row, "value": value} for row, value in examples(group)],
@@ -77,8 +86,9 @@ class Report:
             "covered": list(self.covered),
             "absent": list(self.absent),
             "currency": self.currency,
-            "mapping_mixes_rows": self.mixes_rows,
+            "public_tables": list(self.public_tables),
             "not_matured": self.not_matured,
+            "dropped": self.dropped,
         }
 
 
@@ -91,14 +101,30 @@ def examples(group: Group) -> list[tuple[int | None, str]]:
     return [(each.row, "missing" if each.value is None else str(each.value)) for each in shown]
 
 
-def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
+def check(
+    book: CodeBook,
+    data: Path | None,
+    mapping: Mapping | None,
+    *,
+    override: bytes = b"",
+    split: str | None = None,
+) -> Report:
     """Read a member's file as a run would, and report on it.
+
+    Args:
+        book: schema and code book.
+        data: the table ``data``.
+        mapping: None means that columns match by name.
+        override: digest of the member's signed override of this mapping.
+        split: the column that names the member of each row, where the file holds several members'.
 
     Raises:
         MappingError: the SELECT fails.
         SchemaError: a derived column does not fit its inputs.
     """
-    table, findings = read_table(book, data, mapping, need_outcome=True)
+    table, findings = read_contributed(
+        book, data, mapping, extra=(split,) if split else (), override=override
+    )
     schema = book.schema
     names = list(dict.fromkeys(name for block in book.blocks for name in block.columns))
     unusable = {group.column for group in findings.groups if group.rows is None} | set(findings.absent)
@@ -110,7 +136,7 @@ def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
         usable=len(table.codes),
         customers=customers(table),
         unit="one row is one customer (the schema names no customer)" if one_row else "the customer",
-        groups=(*findings.groups, *too_many(book, table, findings, str(first))),
+        groups=(*findings.groups, *too_many(book, table, findings, str(first), split)),
         encodings=tuple(
             Encoding(
                 block.name,
@@ -123,8 +149,9 @@ def check(book: CodeBook, data: Path | None, mapping: Mapping | None) -> Report:
         covered=tuple(name for name in names if name not in unusable),
         absent=findings.absent,
         currency=mapping.currency if mapping else None,
-        mixes_rows=mapping.mixes_rows if mapping else False,
+        public_tables=mapping.public if mapping else (),
         not_matured=findings.not_matured,
+        dropped=findings.dropped,
     )
 
 
@@ -133,12 +160,28 @@ def customers(table: Table) -> int:
     return len(set(table.customers.tolist()))
 
 
-def too_many(book: CodeBook, table: Table, findings: Findings, file: str) -> tuple[Group, ...]:
-    """A refusal if one member brings more customers than the public n_max (checked before it joins)."""
+def too_many(
+    book: CodeBook, table: Table, findings: Findings, file: str, split: str | None = None
+) -> tuple[Group, ...]:
+    """A refusal if one member brings more customers than the public n_max (checked before it joins).
+
+    Args:
+        book: says n_max.
+        table: the rows.
+        findings: of the same reading.
+        file: named in the finding.
+        split: the column of the member's name, if the rows are several members'.
+    """
     most = book.schema.public.n_max
-    count = customers(table)
-    if count <= most:
-        return ()
     column = book.schema.customer.name if book.schema.customer else "(rows)"
-    bound = f"at most n_max = {most} customers of one member; here are {count} in {findings.rows_read} rows"
-    return (Group(file, column, bound, "refuse"),)
+    found = {**table.values, **table.extra}.get(split or "")
+    members = np.full(len(table.codes), "", object) if found is None else found
+    groups = []
+    for member in sorted(set(members.astype(str).tolist())):
+        count = customers(table.take(members.astype(str) == member))
+        if count > most:
+            whose = f"the member {member}" if split else "one member"
+            more = "" if split else " (a file of several members: name their column with --split)"
+            bound = f"at most n_max = {most} customers of {whose}; here are {count} in {findings.rows_read} rows{more}"
+            groups.append(Group(file, column, bound, "refuse"))
+    return tuple(groups)

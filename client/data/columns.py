@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,24 +115,44 @@ def _texts(found: npt.NDArray[np.generic]) -> npt.NDArray[np.object_]:
     return texts
 
 
-def derive(column: Column, columns: Mapping[str, Values], rows: int) -> Values:
+def derive(
+    column: Column,
+    columns: Mapping[str, Values],
+    rows: int,
+    connection: "DuckDBPyConnection | None" = None,
+) -> Values:
     """Compute a derived column, (rows,): the checked text runs, one row at a time as it were.
 
     An error, infinity or NaN in one row makes that row's value missing and touches no other row.
+
+    Args:
+        column: its declaration.
+        columns: what it may read.
+        rows: how many.
+        connection: a sandbox, where no column of this name was derived before; None opens one.
 
     Raises:
         SchemaError: the expression does not fit its columns' types.
     """
     sql = checked(column, columns)
-    with sandbox() as connection:
-        return Derivation(connection, [column], {column.name: sql}).run(columns, (rows,))[column.name]
+    if connection is None:
+        with sandbox() as own:
+            return derive(column, columns, rows, own)
+    made = Derivation(connection, [column], {column.name: sql}, f"v_{column.name}")
+    return made.run(columns, (rows,))[column.name]
 
 
 def checked(column: Column, columns: Collection[str]) -> str:
     """The SQL of a derived column over so many columns, checked."""
     assert column.derived is not None  # noqa: S101 - callers ask first
     of = "VARCHAR" if column.type == "category" else "DOUBLE"
-    return f"TRY(CAST(({expressions.checked(column.derived, columns)}) AS {of}))"
+    return f"TRY(CAST(({_checked(column.derived, frozenset(columns))}) AS {of}))"
+
+
+@lru_cache(256)
+def _checked(text: str, columns: frozenset[str]) -> str:
+    """Parsed once, however often a member's rows are read."""
+    return expressions.checked(text, columns)
 
 
 class Derivation:

@@ -13,6 +13,8 @@ from fedrepay.shared.errors import DataError
 FIRST = 20
 """Kinds of findings an error's text shows; `member check-data` shows the rest by column."""
 LONGEST_VALUE = 80
+Kind = Literal["refuse", "clip", "warn"]
+"""``refuse``: the row is not used, or where no rows are named the file; ``clip``: used with the nearest legal value."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Finding:
     column: str
     value: object
     bound: str
-    kind: Literal["refuse", "clip"]
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,20 @@ class Group:
     file: str
     column: str
     bound: str
-    kind: Literal["refuse", "clip"]
+    kind: Kind
     rows: npt.NDArray[np.int64] | None = None
     values: npt.NDArray[np.object_] | None = None
+
+    @property
+    def fatal(self) -> bool:
+        """Whether nothing of the file can be used; a refused row only drops itself."""
+        return self.kind == "refuse" and self.rows is None
+
+    @property
+    def effect(self) -> str:
+        """What follows, in a word: refused (the file), dropped, clipped, told."""
+        words = {"clip": "clipped", "warn": "told"}
+        return words.get(self.kind, "refused" if self.fatal else "dropped")
 
     @property
     def count(self) -> int:
@@ -57,6 +70,7 @@ class Group:
 class Findings:
     """All findings of one reading; ``absent`` are the columns that the mapping declares absent.
 
+    ``used`` are the rows of ``rows_read`` that are in the table, −1 where there is none.
     ``not_matured`` offers are left out without a finding: no label of theirs is known yet, or they were censored.
     """
 
@@ -64,6 +78,7 @@ class Findings:
     absent: tuple[str, ...] = ()
     rows_read: int = 0
     not_matured: int = 0
+    used: int = -1
 
     @cached_property
     def refused(self) -> list[Finding]:
@@ -78,13 +93,31 @@ class Findings:
     def _of(self, kind: str) -> list[Finding]:
         return [each for group in self.groups if group.kind == kind for each in group]
 
-    def raise_if_refused(self) -> None:
-        """Stop on any refusal.
+    @property
+    def dropped(self) -> int:
+        """Rows of the mapped table that a finding of their own leaves out."""
+        return self.rows_read - self.used - self.not_matured if self.used >= 0 else 0
+
+    def raise_if_fatal(self) -> None:
+        """Stop where the file as a whole cannot be used; rows that drop themselves stop nothing.
 
         Raises:
             DataError: the first findings as a table, and how many there are of each reason.
         """
-        groups = [group for group in self.groups if group.kind == "refuse"]
+        if any(group.fatal for group in self.groups):
+            refused = [group for group in self.groups if group.kind == "refuse"]
+            self._raise(sorted(refused, key=lambda group: not group.fatal))
+
+    def raise_if_refused(self) -> None:
+        """Stop on any refusal, also of a single row.
+
+        Raises:
+            DataError: the first findings as a table, and how many there are of each reason.
+        """
+        self._raise([group for group in self.groups if group.kind == "refuse"])
+
+    @staticmethod
+    def _raise(groups: list[Group]) -> None:
         if not groups:
             return
         total = sum(group.count for group in groups)

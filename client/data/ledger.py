@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.data import tolerant
 from fedrepay.client.data.columns import MAPPED, WrongTypeError
 from fedrepay.client.data.files import doubled, quoted
-from fedrepay.client.data.mapping import ROW, tables_of
+from fedrepay.client.data.mapping import ROW, UnreadableError, tables_of
 from fedrepay.client.data.reader import Reader
 from fedrepay.shared.errors import MappingError
 
@@ -147,11 +148,13 @@ def opened(
     try:
         relation = connection.sql(sql)
         twice = doubled(file, relation.columns)
-        relation = relation if not twice else connection.sql("SELECT 1 AS _none WHERE false")
-        relation.create(MAPPED)
+        if twice:
+            connection.sql("SELECT 1 AS _none WHERE false").create(MAPPED)
+        unread = tolerant.create(connection, sql) if not twice else []
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise MappingError(
+        kind = UnreadableError if tolerant.is_of_a_cell(error) else MappingError
+        raise kind(
             f"outcomes.{name}: the SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
             "Mend the SELECT. Cells of a CSV file are text; dates such as 2026-10-31 and whole amounts "
             "need no CAST.",
@@ -162,6 +165,7 @@ def opened(
             ledger.groups, ledger.usable = twice, False
         else:
             ledger.expect(columns)
+            ledger.unreadable(unread)
         yield ledger
     finally:
         connection.execute(f"DROP TABLE {MAPPED}")

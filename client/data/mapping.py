@@ -4,7 +4,8 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ OFFER = "offer_id"
 
 _EPOCH = date(1970, 1, 1)
 _Sql = Annotated[str, Field(min_length=1, max_length=100_000)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
 _TableName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
 
 
@@ -35,6 +37,14 @@ class _Outcomes(BaseModel):
     reprofiles: _Sql | None = None
 
 
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    customer: list[_Name] = []
+    account: list[_Name] = []
+    offer: list[_Name] = []
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,6 +55,8 @@ class _File(BaseModel):
     currency: str | None = None
     title: str | None = None
     outcomes: _Outcomes | None = None
+    keys: _Keys = _Keys()
+    public: list[_TableName] = []
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,31 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """Names of key columns by kind, as ``column`` (in every table) or ``table.column``."""
+
+    customer: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
+    offer: tuple[str, ...] = ()
+
+    def kind(self, table: str, column: str) -> str | None:
+        """``customer``, ``account`` or ``offer``, if the table's column is such a key; names in any case."""
+        names = {column.lower(), f"{table}.{column}".lower()}
+        for kind, given in (("customer", self.customer), ("account", self.account), ("offer", self.offer)):
+            if any(each.lower() in names for each in given):
+                return kind
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.customer or self.account or self.offer)
+
+
+@dataclass(frozen=True)
 class Mapping:
     """How one member's tables become canonical columns.
 
+    ``keys`` say which columns of the tables name customers, accounts and offers, ``public`` which tables hold
+    nothing of any customer. ``digest`` is the SHA-256 of the file, empty where there was none.
     ``tables`` are files by table name, ``absent`` the features this member does not have, ``extra``
     columns kept beside the schema's (a simulation may split by them), ``currency`` what its amounts are
     in (told to people; the SELECT does the conversion). With ``outcomes``, labels come from dated payments.
@@ -81,16 +115,15 @@ class Mapping:
     extra: tuple[str, ...] = ()
     currency: str | None = None
     outcomes: Outcomes | None = None
+    keys: Keys = Keys()
+    public: tuple[str, ...] = ()
+    digest: bytes = b""
 
     @property
-    def mixes_rows(self) -> bool:
-        """Whether a SELECT aggregates, joins subqueries or limits rows.
-
-        The privacy guarantee needs every row to depend on its own customer only: such a mapping keeps it
-        only if it groups within one customer, which nobody but its author can see.
-        """
-        selects = self.outcomes.selects.values() if self.outcomes else ()
-        return any(_mixes_rows(sql) for sql in (self.sql, *selects))
+    def selects(self) -> dict[str, str]:
+        """All SELECTs by their names in the mapping."""
+        dated = self.outcomes.selects if self.outcomes else {}
+        return {"sql": self.sql, **{f"outcomes.{name}": sql for name, sql in dated.items()}}
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -101,7 +134,8 @@ def load_mapping(path: Path) -> Mapping:
     """
     remedy = 'A mapping is TOML with sql = """SELECT … FROM data"""; see `fedrepay member check-data --help`.'
     try:
-        content = tomllib.loads(path.read_bytes().decode())
+        raw = path.read_bytes()
+        content = tomllib.loads(raw.decode())
         given = _File.model_validate(content)
     except OSError as error:
         raise MappingError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
@@ -113,7 +147,18 @@ def load_mapping(path: Path) -> Mapping:
     _check_sql(given.sql, f"{path}: sql")
     tables = {name: path.parent / file for name, file in given.tables.items()}
     outcomes = _outcomes(given.outcomes, path)
-    return Mapping(given.sql, tables, tuple(given.absent), tuple(given.extra), given.currency, outcomes)
+    keys = Keys(tuple(given.keys.customer), tuple(given.keys.account), tuple(given.keys.offer))
+    return Mapping(
+        given.sql,
+        tables,
+        tuple(given.absent),
+        tuple(given.extra),
+        given.currency,
+        outcomes,
+        keys,
+        tuple(each.lower() for each in given.public),
+        sha256(raw).digest(),
+    )
 
 
 def _outcomes(given: _Outcomes | None, path: Path) -> Outcomes | None:
@@ -125,59 +170,22 @@ def _outcomes(given: _Outcomes | None, path: Path) -> Outcomes | None:
     return made
 
 
-def tables_of(sql: str) -> set[str]:
+class UnreadableError(MappingError):
+    """A SELECT fails on a cell, where no single row of its output can be named."""
+
+
+@lru_cache(64)
+def tables_of(sql: str) -> frozenset[str]:
     """Names of the tables a SELECT reads, in lower case; empty if it cannot be parsed."""
     import sqlglot  # noqa: PLC0415 - heavy
     from sqlglot import exp  # noqa: PLC0415
 
     try:
-        return {table.name.lower() for table in sqlglot.parse_one(sql, read="duckdb").find_all(exp.Table)}
+        return frozenset(
+            each.name.lower() for each in sqlglot.parse_one(sql, read="duckdb").find_all(exp.Table)
+        )
     except sqlglot.errors.SqlglotError:
-        return set()
-
-
-def _mixes_rows(sql: str) -> bool:
-    """Whether the SELECT's shape can let one row move another's values; what cannot be parsed counts."""
-    import sqlglot  # noqa: PLC0415 - heavy
-    from sqlglot import exp  # noqa: PLC0415
-
-    mixing = (
-        exp.AggFunc,
-        exp.Window,
-        exp.Distinct,
-        exp.Limit,
-        exp.Offset,
-        exp.Subquery,
-        exp.SetOperation,
-        exp.Group,
-        exp.TableSample,
-    )
-    try:
-        nodes = list(sqlglot.parse_one(sql, read="duckdb").walk())
-    except sqlglot.errors.SqlglotError:
-        return True
-    if any(isinstance(node, mixing) for node in nodes):
-        return True
-    nested = (each.parent for each in nodes if isinstance(each, exp.Select))
-    if any(parent is not None and not isinstance(parent, exp.CTE) for parent in nested):
-        return True
-    if any(isinstance(each, exp.Join) and each.method == "POSITIONAL" for each in nodes):
-        return True
-    read = [each.name.lower() for each in nodes if isinstance(each, exp.Table)]
-    unknown = {each.name.lower() for each in nodes if isinstance(each, exp.Anonymous)}
-    return len(set(read)) < len(read) or bool(unknown and unknown & _aggregates())
-
-
-@cache
-def _aggregates() -> frozenset[str]:
-    """DuckDB's own names of functions over many rows, beside those that sqlglot knows."""
-    import duckdb  # noqa: PLC0415 - heavy
-
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
-        ).fetchall()
-    return frozenset(str(name).lower() for (name,) in found)
+        return frozenset()
 
 
 def _check_sql(sql: str, source: str) -> None:

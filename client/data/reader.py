@@ -1,14 +1,14 @@
 """Reads one mapped table column by column and collects everything that is wrong with it."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import columns
+from fedrepay.client.data import columns, tolerant
 from fedrepay.client.data.columns import MAPPED, WrongTypeError
-from fedrepay.client.data.findings import Group
+from fedrepay.client.data.findings import Group, Kind
 from fedrepay.client.data.mapping import ROW
 from fedrepay.shared.schema import encode
 from fedrepay.shared.schema.bins import Values
@@ -32,6 +32,7 @@ class Reader:
         self.rows = int(counted[0]) if counted else 0
         self.source_rows = self._row_numbers()
         self.refused = np.zeros(self.rows, dtype=bool)
+        self.unread = np.zeros(self.rows, dtype=bool)
         self.columns: dict[str, Values] = {}
         self.groups: list[Group] = []
 
@@ -40,6 +41,12 @@ class Reader:
             return np.arange(1, self.rows + 1)
         found = self.connection.execute(f"SELECT {ROW} FROM {MAPPED}").fetchnumpy()[ROW]
         return np.asarray(np.ma.filled(found, 0), dtype=np.int64)
+
+    def unreadable(self, found: Sequence[tolerant.Unread]) -> None:
+        """Findings for rows in which an expression of the SELECT failed; nothing more is said of them."""
+        for each in found:
+            self.unread[each.rows] = True
+            self._add(each.column, each.rows, each.values, each.bound, "refuse")
 
     def whole(self, column: str, bound: str) -> None:
         """A finding about a whole column or file."""
@@ -77,13 +84,14 @@ class Reader:
             except WrongTypeError as error:
                 self.whole(column.name, str(error))
                 return
-            self._settle(column, cells.values, cells.findings, encode.refused_rows(cells.findings, self.rows))
+            skip = self.unread | encode.refused_rows(cells.findings, self.rows)
+            self._settle(column, cells.values, cells.findings, skip)
 
-    def derive(self, column: Column, inputs: Collection[str]) -> None:
-        """Compute one derived column from the inputs before it; without all of them there is none."""
+    def derive(self, column: Column, inputs: Collection[str], sandbox: "DuckDBPyConnection") -> None:
+        """Compute one derived column from the inputs before it, in a sandbox; without all of them there is none."""
         if self.rows and all(name in self.columns for name in inputs):
             before = {name: self.columns[name] for name in inputs}
-            self._settle(column, columns.derive(column, before, self.rows), [], self.refused)
+            self._settle(column, columns.derive(column, before, self.rows, sandbox), [], self.refused)
 
     def _settle(
         self, column: Column, values: Values, found: list[encode.Finding], skip: encode.Flags
@@ -99,7 +107,7 @@ class Reader:
         rows: npt.NDArray[np.int64],
         values: Objects,
         bound: str,
-        kind: Literal["refuse", "clip"],
+        kind: Kind,
     ) -> None:
         self.groups.append(Group(self.file, column, bound, kind, self.source_rows[rows], values))
         if kind == "refuse":
@@ -126,7 +134,7 @@ class Reader:
                 self._add(", ".join(names), rows, none, "at least one outcome known", "refuse")
 
     def check_customers(self, schema: Schema, most: int) -> None:
-        """One row a customer where the schema promises it; else show who has too many rows to count.
+        """One row a customer where the schema promises it (of several none is used); else show too many rows to count.
 
         Args:
             schema: names the customer column and the promise.
@@ -137,19 +145,12 @@ class Reader:
             return
         names = np.asarray(self.columns[customer.name], dtype=object)
         usable = np.flatnonzero(~self.refused)
-        _, first, inverse, counts = np.unique(
-            names[usable].astype(str), return_index=True, return_inverse=True, return_counts=True
-        )
+        _, inverse, counts = np.unique(names[usable].astype(str), return_inverse=True, return_counts=True)
         if schema.public.one_row_per_customer:
-            again = np.delete(usable, first)
+            again = usable[counts[inverse] > 1]  # all of them: which is the right one, the order must not say
             if len(again):
-                self._add(
-                    customer.name,
-                    again,
-                    names[again],
-                    "unique: the schema has one row per customer",
-                    "refuse",
-                )
+                bound = "unique: the schema has one row per customer, and none of several is used"
+                self._add(customer.name, again, names[again], bound, "refuse")
             return
         many = usable[counts[inverse] > most]
         if len(many):

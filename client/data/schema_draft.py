@@ -96,7 +96,9 @@ def _mapping(names: list[str], columns: list[tuple[str, str]]) -> str:
     sql = f"SELECT\n  {ROW},\n" + ",\n".join(pairs) + f"\nFROM {DATA}\n"
     plain = "'''" not in sql and sql.replace("\n", "").isprintable()
     text = f"'''\n{sql}'''" if plain else json.dumps(sql, ensure_ascii=False)
-    return f"# From your column names to the schema's.\nsql = {text}\n"
+    held = [b for a, (b, _) in zip(names, columns, strict=True) if a in _CUSTOMERS][:1]
+    keys = f"keys = {{customer = {json.dumps(held, ensure_ascii=False)}}}  # joins go by these (docs/mappings.md)\n"
+    return f"# From your column names to the schema's.\n{keys if held else ''}sql = {text}\n"
 
 
 _CONFIRM = "confirmed = false"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import files, labels
+from fedrepay.client.data import files, labels, tolerant
 from fedrepay.client.data.columns import MAPPED
 from fedrepay.client.data.findings import Finding, Findings, Group
-from fedrepay.client.data.mapping import DATA, OFFER, Mapping, load_mapping, without_columns
+from fedrepay.client.data.mapping import DATA, OFFER, Mapping, UnreadableError, load_mapping, without_columns
 from fedrepay.client.data.reader import Reader
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema import bins, encode
@@ -94,53 +94,109 @@ def read_table(
         SchemaError: a derived column does not fit its inputs.
         ArgumentError: neither data nor a mapping with tables.
     """
-    schema = book.schema
-    sources = {**(mapping.tables if mapping else {}), **({DATA: data} if data else {})}
-    wanted = [column for column in schema.columns if column.derived is None and _needed(column, need_outcome)]
-    absent = _absent(schema, mapping)
-    promised = mapping.extra if mapping else ()
-    dated = mapping.outcomes if mapping else None
-    given = labels.derivable(schema, dated, absent) if need_outcome else ()
-    extra = (*extra, *(promised if need_outcome else ()), *((OFFER,) if given else ()))
-    extra = tuple(dict.fromkeys(extra))
-    unasked = {each.name for each in schema.columns if not _needed(each, need_outcome)}
-    unasked |= {OFFER} if dated else set()
-    unasked = {each.lower() for each in (*unasked, *promised)} - {
-        each.lower() for each in (*extra, *optional)
-    }
-    with files.opened(sources) as (connection, groups):
-        file = str(sources.get(DATA) or next(iter(sources.values())))
-        derived = labels.read(connection, dated, sources) if dated and given and not groups else None
-        found = [] if groups else _map(connection, mapping, file, unasked)
+    reading = Reading.of(book, data, mapping, need_outcome=need_outcome, extra=extra, optional=optional)
+    with files.opened(reading.sources) as (connection, groups):
+        return reading.read(connection, groups)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read from which files; ``read`` may be called again once the tables hold other rows."""
+
+    book: CodeBook
+    mapping: Mapping | None
+    sources: dict[str, Path]
+    need_outcome: bool
+    absent: tuple[str, ...]
+    given: tuple[str, ...]  # outcomes that dated payments give
+    extra: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        book: CodeBook,
+        data: Path | None,
+        mapping: Mapping | None,
+        *,
+        need_outcome: bool,
+        extra: Sequence[str] = (),
+        optional: Sequence[str] = (),
+    ) -> "Reading":
+        """As :func:`read_table` is asked."""
+        sources = {**(mapping.tables if mapping else {}), **({DATA: data} if data else {})}
+        absent = _absent(book.schema, mapping)
+        dated = mapping.outcomes if mapping else None
+        given = labels.derivable(book.schema, dated, absent) if need_outcome else ()
+        promised = mapping.extra if mapping and need_outcome else ()
+        extra = tuple(dict.fromkeys((*extra, *promised, *((OFFER,) if given else ()))))
+        return cls(book, mapping, sources, need_outcome, absent, given, extra, tuple(optional))
+
+    @property
+    def file(self) -> str:
+        """The file that findings name."""
+        return str(self.sources.get(DATA) or next(iter(self.sources.values())))
+
+    def read(self, connection: "DuckDBPyConnection", groups: Sequence[Group]) -> tuple[Table, Findings]:
+        """Map, check and encode the loaded tables; ``groups`` are findings about the files.
+
+        Raises:
+            MappingError: the SELECT fails.
+            SchemaError: a derived column does not fit its inputs.
+        """
+        try:
+            return self._read(connection, groups)
+        finally:
+            connection.execute(f"DROP TABLE IF EXISTS {MAPPED}").fetchall()
+
+    def _read(self, connection: "DuckDBPyConnection", groups: Sequence[Group]) -> tuple[Table, Findings]:
+        schema, need_outcome, file = self.book.schema, self.need_outcome, self.file
+        wanted = [each for each in schema.columns if each.derived is None and _needed(each, need_outcome)]
+        dated = self.mapping.outcomes if self.mapping else None
+        unasked = self._unasked()
+        derived = (
+            labels.read(connection, dated, self.sources) if dated and self.given and not groups else None
+        )
+        found, unread = ([], []) if groups else _map(connection, self.mapping, file, unasked)
         if groups or found:
-            return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), absent)
-        reader = Reader(connection, file, absent)
-        extra = (*extra, *(name for name in optional if name in reader.types))
-        asked = [column for column in wanted if column.name not in given]
+            return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), self.absent)
+        reader = Reader(connection, file, self.absent)
+        reader.unreadable(unread)
+        extra = (*self.extra, *(name for name in self.optional if name in reader.types))
+        asked = [column for column in wanted if column.name not in self.given]
         reader.check_names(schema, asked, extra, unasked)
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")
         inputs: list[str] = []
-        for column in schema.columns:
-            if column in asked:
-                reader.read(column)
-            elif column.derived is not None:
-                reader.derive(column, inputs)
-            inputs += [column.name] if column.is_input else []
+        with files.sandbox() as sandbox:
+            for column in schema.columns:
+                if column in asked:
+                    reader.read(column)
+                elif column.derived is not None:
+                    reader.derive(column, inputs, sandbox)
+                inputs += [column.name] if column.is_input else []
         kept = {name: reader.text(name) for name in extra}
-    open_ = labels.join(reader, schema, given, derived, kept[OFFER]) if derived else 0
-    if need_outcome:
-        reader.check_outcomes(schema)
-        reader.check_customers(schema, 1 << book.weight_bits)
-    findings = Findings(tuple(reader.groups), absent, reader.rows, open_)
-    texts = {name: each for name, each in kept.items() if each is not None}
-    if len(texts) < len(kept) or not _complete(schema, reader, wanted):
-        return _nothing(schema, need_outcome=need_outcome), findings
-    table = _table(schema, reader, texts, need_outcome=need_outcome)
-    days = labels.offered_on(derived, kept[OFFER]) if derived else None
-    if dated and days is not None:
-        table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
-    return table, findings
+        open_ = labels.join(reader, schema, self.given, derived, kept[OFFER]) if derived else 0
+        if need_outcome:
+            reader.check_outcomes(schema)
+            reader.check_customers(schema, 1 << self.book.weight_bits)
+        findings = Findings(tuple(reader.groups), self.absent, reader.rows, open_)
+        texts = {name: each for name, each in kept.items() if each is not None}
+        if len(texts) < len(kept) or not _complete(schema, reader, wanted):
+            return _nothing(schema, need_outcome=need_outcome), findings
+        table = _table(schema, reader, texts, need_outcome=need_outcome)
+        days = labels.offered_on(derived, kept[OFFER]) if derived else None
+        if dated and days is not None:
+            table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
+        return table, replace(findings, used=len(table.codes))
+
+    def _unasked(self) -> set[str]:
+        """Columns, in lower case, that the SELECT may make though nobody asks for them."""
+        mapping, need_outcome = self.mapping, self.need_outcome
+        names = {each.name for each in self.book.schema.columns if not _needed(each, need_outcome)}
+        names |= {OFFER} if mapping and mapping.outcomes else set()
+        names |= set(mapping.extra) if mapping else set()
+        return {each.lower() for each in names} - {each.lower() for each in (*self.extra, *self.optional)}
 
 
 def _needed(column: Column, need_outcome: bool) -> bool:  # noqa: FBT001
@@ -163,24 +219,26 @@ def _absent(schema: Schema, mapping: Mapping | None) -> tuple[str, ...]:
 
 def _map(
     connection: "DuckDBPyConnection", mapping: Mapping | None, file: str, unasked: Collection[str]
-) -> list[Group]:
-    """Run the SELECT into ``_mapped``, without columns nobody asks for; returns doubled names."""
+) -> tuple[list[Group], list[tolerant.Unread]]:
+    """Run the SELECT into ``_mapped``, without columns nobody asks for; returns doubled names and unread rows."""
     import duckdb  # noqa: PLC0415 - heavy
 
+    unread: list[tolerant.Unread] = []
     sql = without_columns(mapping.sql, unasked) if mapping else f"SELECT * FROM {DATA}"
     try:
         relation = connection.sql(sql)
         twice = files.doubled(file, relation.columns)
         if not twice:
-            relation.create(MAPPED)
+            unread = tolerant.create(connection, sql)
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise MappingError(
+        kind = UnreadableError if tolerant.is_of_a_cell(error) else MappingError
+        raise kind(
             f"The mapping's SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
             "Mend the SELECT. Cells of a CSV file are text: CAST(x AS DOUBLE) makes numbers of them, and "
             "TRY_CAST(x AS DOUBLE) a missing value of a bad cell.",
         ) from error
-    return twice
+    return twice, unread
 
 
 def _complete(schema: Schema, reader: Reader, wanted: list[Column]) -> bool:

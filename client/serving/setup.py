@@ -1,6 +1,7 @@
 """A member's folder on disk: its keys, what others must know of it, and the member that answers out of it."""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedrepay.client import node_key
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import Entry
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 ENTRY = "entry.json"
+_LOG = logging.getLogger("fedrepay.member")
 
 
 def create(name: str, folder: Path) -> Entry:
@@ -102,24 +105,57 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     mine = identity(folder)
     book = codebook.load(sources.schema)
     limits = Limits() if sources.limits is None else load(sources.limits, book.schema.public)
-    frozen = snapshot(book, _rows(book, sources), mine.local)
+    table, override = rows(book, sources, mine)
+    frozen = snapshot(book, table, mine.local, override)
     store = MemberStore(folder, time.time)
     held = None if sources.model is None else registry.load(sources.model, book.dimension)
-    return Member(mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held)
+    return Member(
+        mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held, override=override
+    )
 
 
-def _rows(book: "CodeBook", sources: Sources) -> "Table":
-    from fedrepay.client.data.check import too_many  # noqa: PLC0415 - heavy
-    from fedrepay.client.data.table import load_mapping, read_table  # noqa: PLC0415
+def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", bytes]:
+    """The rows that a member contributes, and the digest of its override of its mapping's checks.
+
+    Args:
+        book: schema and code book.
+        sources: the files.
+        mine: whose override counts.
+
+    Returns:
+        the rows, and 32 bytes for the ledger, the statement and the release; empty where nothing was overridden.
+
+    Raises:
+        DataError: the file as a whole is refused; a row that drops itself is logged and counted.
+        MappingError: the mapping or its override cannot be used.
+    """
+    from fedrepay.client.data import override  # noqa: PLC0415 - heavy
+    from fedrepay.client.data.check import too_many  # noqa: PLC0415
+    from fedrepay.client.data.contributed import read_contributed  # noqa: PLC0415
+    from fedrepay.client.data.table import load_mapping  # noqa: PLC0415
 
     mapping = None if sources.mapping is None else load_mapping(sources.mapping)
-    table, findings = read_table(book, sources.data, mapping, need_outcome=True)
+    signed = None
+    if mapping is not None and sources.mapping is not None:
+        signed = override.load(keys.public_bytes(mine.signing), sources.mapping, mapping)
+    digest = b"" if signed is None else signed.digest
+    table, findings = read_contributed(book, sources.data, mapping, override=digest)
     file = str(sources.data or sources.mapping)
     groups = (*findings.groups, *too_many(book, table, findings, file))
-    refused = [group for group in groups if group.kind == "refuse"]
+    refused = [group for group in groups if group.fatal]
     if refused:
         raise DataError(
             f"{file}: {refused[0].column} must be {refused[0].bound}; {len(refused)} kinds of findings are refused.",
             "`fedrepay member check-data` with the same files shows all of them.",
         )
-    return table
+    for group in groups:
+        _LOG.warning(
+            "%s: %s: %d rows %s; must be %s", group.file, group.column, group.count, group.effect, group.bound
+        )
+    _LOG.info(
+        "%s: %d of %d rows are used; %d dropped by findings of their own, %d not matured.",
+        *(file, len(table.codes), findings.rows_read, findings.dropped, findings.not_matured),
+    )
+    if signed is not None:
+        _LOG.warning("The mapping's checks are overridden (%s): %s", digest.hex(), signed.reason)
+    return table, digest

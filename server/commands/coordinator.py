@@ -23,7 +23,8 @@ _INIT = (
 )
 _REGISTER = (
     "Let a member's node in, by the node.pub that `fedrepay member init` made. A key is registered once, for ever: "
-    "Flower takes no key again that was taken away.\n\n"
+    "Flower takes no key again that was taken away. The front reads it in FOLDER/nodes: remove it there, and the node "
+    "is shut out at once.\n\n"
     "\b\nfedrepay coordinator register bank-a bank-a/node.pub --folder coordinator"
 )
 _FRONT = (
@@ -94,6 +95,7 @@ def register(
     superlink: SuperLink = _ADDRESS,
 ) -> None:
     """Let a node in; the help text stands in ``_REGISTER``."""
+    from fedrepay.server.network import nodes
     from fedrepay.server.network.certificates import AUTHORITY
     from fedrepay.server.network.superlink import Control
     from fedrepay.shared.errors import ArgumentError
@@ -104,7 +106,7 @@ def register(
         raise ArgumentError(
             f"{key} cannot be read: {error.strerror}.", "Name the member's node.pub."
         ) from error
-    node = Control(superlink, folder / AUTHORITY).register(public, name)
+    node = nodes.register(folder, Control(superlink, folder / AUTHORITY), public, name)
     typer.echo(f"{name} is node {node}.")
 
 
@@ -114,7 +116,7 @@ def front(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8443,
     superlink: SuperLink = _ADDRESS,
-    max_body: Annotated[int, typer.Option(min=1, help="Largest body of a request, in MB.")] = 264,
+    max_body: Annotated[int, typer.Option(min=1, help="Largest object that a node may send, in MB.")] = 264,
 ) -> None:
     """Run the front; the help text stands in ``_FRONT``."""
     from fedrepay.server.network import certificates
@@ -124,9 +126,9 @@ def front(
     authority = folder / certificates.AUTHORITY
     if not authority.is_file():
         raise ArgumentError(f"{authority} is not there.", "`fedrepay coordinator init` makes it.")
-    application = fleet_front.application(f"https://{superlink}", authority, max_body << 20)
+    tls = (authority, folder / certificates.CERTIFICATE, folder / certificates.KEY)
     typer.echo(f"The front: https://{host}:{port}, before the SuperLink at {superlink}.")
-    fleet_front.run(application, host, port, folder / certificates.CERTIFICATE, folder / certificates.KEY)
+    fleet_front.run(f"https://{superlink}", folder, host, port, tls, max_body << 20)
 
 
 @app.command(help=_ABANDON)

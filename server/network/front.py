@@ -3,20 +3,29 @@
 The SuperLink serves ``/v1/control``, ``/v1/runtime`` and ``/docs`` beside ``/v1/fleet`` on the same port, and
 guards only the last by node keys (measured, Flower 1.41): with nothing but the public certificate anybody could
 start runs there. So it listens on loopback, and members reach this.
+
+Who sends is known before a byte of the body is read (``nodes.py``), connections of strangers are few (``gate.py``),
+and a node's replies must bear its own name: the SuperLink would store them under any other node's.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
+
+from fedrepay.server.network.gate import BACKLOG, Address, Gate, Loop
+from fedrepay.server.network.nodes import Nodes
+from fedrepay.shared.errors import NetworkError
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -35,31 +44,46 @@ CALLS = (
     "confirm-message-received",
 )
 """Everything a registered SuperNode calls; registering is the operator's, and does not pass."""
-MAX_BODY = 264 << 20  # bytes: the largest message of the protocol, and Flower's frame around it
-MAX_HELD = 2 << 30  # bytes of all bodies at once, which nobody has signed yet; what passes it gets 503
-AT_ONCE = 256  # connections; requests on more of them get 503
+ACTIVATE = "activate-node"
+OBJECT, REPLIES = "push-object", "push-messages"
+"""What carries contents, and what announces them: names, hashes and a reason where there is no answer."""
+MAX_BODY = 264 << 20  # bytes of an object: the largest message of the protocol, and Flower's frame around it
+MAX_SMALL = (
+    256 << 10
+)  # bytes of every other call; one takes some hundred, and reading it takes fifty times as many
+MAX_HELD = 2 << 30  # bytes of all bodies at once; what passes it gets 503
 SECONDS = (
     60.0  # for the SuperLink's answer, and for a caller to come out with a whole request line and headers
 )
 BODY_SECONDS = 600.0  # for a whole body
 _HEADER = "flwr-"
+_STRANGER = {
+    "code": 2004,
+    "detail": "Failed to activate SuperNode.",
+    "extra": "The front knows no such key, or the clocks differ: ask the operator to register the node.",
+}
+"""As Flower refuses a node that begins; at a 401 its SuperNode would end without a word."""
 
 
 def application(
     superlink: str,
     certificates: Path,
+    nodes: Nodes,
     max_body: int = MAX_BODY,
     max_held: int = MAX_HELD,
     body_seconds: float = BODY_SECONDS,
+    known: Callable[[Address, bytes], bool] = lambda _peer, _key: True,
 ) -> Starlette:
     """The front as an ASGI application.
 
     Args:
         superlink: the SuperLink's https address on loopback.
         certificates: PEM file of the authority that signed its certificate.
-        max_body: bytes of a request's body.
+        nodes: who may call.
+        max_body: bytes of an object.
         max_held: bytes of all bodies at once.
         body_seconds: how long a body may take to come.
+        known: told which node speaks on which connection; False if that is one too many.
     """
     trusted = ssl.create_default_context(cafile=str(certificates))
     client = httpx.AsyncClient(base_url=superlink, verify=trusted, timeout=SECONDS, trust_env=False)
@@ -67,23 +91,33 @@ def application(
 
     async def forward(request: Request) -> Response:
         nonlocal held
+        path: str = request.scope["path"]  # as it was matched; request.url is made from the caller's Host too
+        call, headers = path.removeprefix(FLEET), _carried(request.headers.items())
+        key = nodes.caller(headers)
+        if key is None:
+            return (
+                JSONResponse(_STRANGER, 412)
+                if call == ACTIVATE
+                else PlainTextResponse(_STRANGER["extra"], 401)
+            )
+        if not known(request.scope["client"], key):
+            return PlainTextResponse("too many connections of one node", 503)
+        most = max_body if call == OBJECT else min(MAX_SMALL, max_body)
+        if not _within(request.headers.get("content-length", "0"), most):
+            return PlainTextResponse(f"more than {most} bytes", 413)
         body = bytearray()
         try:
             async with asyncio.timeout(body_seconds):
-                if not _within(request.headers.get("content-length", "0"), max_body):
-                    return PlainTextResponse(f"more than {max_body} bytes", 413)
                 async for block in request.stream():
                     body += block
                     held += len(block)
-                    if len(body) > max_body:
-                        return PlainTextResponse(f"more than {max_body} bytes", 413)
+                    if len(body) > most:
+                        return PlainTextResponse(f"more than {most} bytes", 413)
                     if held > max_held:
                         return PlainTextResponse("too much at once", 503)
-            answer = await client.post(
-                request.scope["path"],  # as it was matched; request.url is made from the caller's Host too
-                content=bytes(body),
-                headers=_carried(request.headers.items()),
-            )
+            if call == REPLIES and not _own(bytes(body)):
+                return PlainTextResponse("a reply in another node's name", 403)
+            answer = await client.post(path, content=bytes(body), headers=headers)
         except TimeoutError:
             return PlainTextResponse("the body takes too long", 408)
         except httpx.TimeoutException:
@@ -104,10 +138,19 @@ def application(
     return Starlette(routes=[*routes, Mount("/", PlainTextResponse("not found", 404))], lifespan=life)
 
 
+def _own(body: bytes) -> bool:
+    """Whether replies come from the node that sends them; the SuperLink checks that the sender has the key."""
+    try:
+        request = PushMessagesRequest.FromString(body)
+    except DecodeError:
+        return False
+    return all(each.metadata.src_node_id == request.node.node_id for each in request.messages_list)
+
+
 def _carried(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Content type and Flower's own headers; nothing else passes in either direction."""
     return {
-        name: value
+        name.lower(): value
         for name, value in headers
         if name.lower() == "content-type" or name.lower().startswith(_HEADER)
     }
@@ -119,13 +162,27 @@ def _within(said: str, limit: int) -> bool:
 
 
 def hurried(seconds: float = SECONDS) -> "type[H11Protocol]":
-    """HTTP as uvicorn speaks it, but without its endless wait for line and headers: such callers fill ``AT_ONCE``."""
+    """HTTP as uvicorn speaks it, but without its endless wait for line and headers, or for a body that was refused.
+
+    A refused body may go on coming for a moment (``MAX_SMALL`` bytes, unread): where the connection ends at once, its
+    caller's own system throws the answer away.
+    """
+    import h11  # noqa: PLC0415
     from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle  # noqa: PLC0415
 
     class Hurried(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            self._spare = MAX_SMALL
             self._look(None, first=True)
+
+        def data_received(self, data: bytes) -> None:
+            if (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY):
+                self._spare -= len(data)
+                if self._spare < 0:
+                    self.transport.close()
+                    return
+            super().data_received(data)
 
         def _look(self, last: RequestResponseCycle | None, *, first: bool = False) -> None:
             """Close if nothing was asked since the last look and nothing is under way."""
@@ -140,21 +197,45 @@ def hurried(seconds: float = SECONDS) -> "type[H11Protocol]":
     return Hurried
 
 
-def run(application_: Starlette, host: str, port: int, certificate: Path, key: Path) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+def run(
+    superlink: str, folder: Path, host: str, port: int, tls: tuple[Path, Path, Path], max_body: int = MAX_BODY
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        superlink: its https address on loopback.
+        folder: the coordinator's, where the nodes' keys are.
+        host: address to listen at.
+        port: port to listen at.
+        tls: the authority's certificate, the front's, and the key of that.
+        max_body: bytes of an object.
+
+    Raises:
+        NetworkError: the address is not to be had.
+    """
     import uvicorn  # noqa: PLC0415 - the application itself is tested without it
 
-    uvicorn.run(
-        application_,
-        host=host,
-        port=port,
+    authority, certificate, key = tls
+    try:
+        gate = Gate(host, port)
+    except OSError as error:
+        raise NetworkError(
+            f"The front cannot listen at {host}:{port}: {error.strerror}.",
+            "Choose another port, or stop what has it.",
+        ) from error
+    config = uvicorn.Config(
+        application(superlink, authority, Nodes(folder), max_body, known=gate.known),
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         http=hurried(),
-        limit_concurrency=AT_ONCE,
+        loop=f"{Loop.__module__}:{Loop.__qualname__}",
+        backlog=BACKLOG,
+        proxy_headers=False,  # a caller is who it is
         ws="none",
         timeout_keep_alive=30,
         server_header=False,
         access_log=False,
         log_level="warning",
     )
+    with gate, suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[gate])

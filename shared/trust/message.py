@@ -5,19 +5,39 @@ A receiver verifies the signature over the bytes it got and only then parses the
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Self, TypeVar
+from functools import partial
+from typing import Annotated, Any, Self, TypeVar
 
 import msgpack
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys
+from fedrepay.shared.trust import keys, shape
 from fedrepay.shared.trust.remembered import Remembered
 
 MAX_MESSAGE = 256 << 20  # bytes
 Signature = Annotated[bytes, Field(min_length=64, max_length=64)]
 M = TypeVar("M", bound="Wire")
+
+
+def _fail_fast(schema: object) -> None:
+    """Set pydantic's own switch on every list within a schema."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "tuple":
+            schema["fail_fast"] = True
+        for part in schema.values():
+            _fail_fast(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _fail_fast(part)
+
+
+def _build(kinds: Mapping[tuple[str, ...], type[BaseModel]], fields: dict[str, object]) -> object:
+    """The message that a map is, as soon as it is read; its fields, where only what holds it can tell which."""
+    kind = kinds.get(tuple(fields))
+    return fields if kind is None else kind.__pydantic_validator__.validate_python(fields)
 
 
 class Wire(BaseModel):
@@ -34,22 +54,31 @@ class Wire(BaseModel):
     def decode(cls, data: bytes) -> Self:
         """Parse bytes whose origin has been verified, or that prove themselves inside.
 
+        Nothing is built from bytes that have not the message's shape (``shape.py``), and what is built is built
+        from the inside, so that no message is in memory twice.
+
         Raises:
-            ProtocolError: not such a message, or past a limit.
+            ProtocolError: not such a message, not its one encoding, or past a limit.
         """
         if len(data) > MAX_MESSAGE:
             raise ProtocolError(
                 f"A message of {len(data)} bytes passes the limit of {MAX_MESSAGE}.", "Refuse it."
             )
         try:
-            message = cls.model_validate(msgpack.unpackb(data, strict_map_key=True, use_list=False))
-            if message.encode() != data:
-                raise ValueError("not canonical")
-            return message
-        except (ValidationError, ValueError, msgpack.exceptions.UnpackException, TypeError) as error:
+            shape.check(cls, data)
+            found = msgpack.unpackb(data, object_hook=partial(_build, shape.nested(cls)), use_list=False)
+            return found if isinstance(found, cls) else cls.model_validate(found)
+        except ValueError as error:  # a misfit, no UTF-8, or pydantic's
             raise ProtocolError(
                 f"Bytes are not a {cls.__name__} message.", "Both sides need the same version of fedrepay."
             ) from error
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A list is given up at its first bad item; else each of a million would have an error of its own."""
+        made = handler(source)
+        _fail_fast(made)
+        return made
 
     @classmethod
     def decode_once(cls, data: bytes) -> Self:

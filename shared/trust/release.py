@@ -22,6 +22,9 @@ from fedrepay.shared.trust.roster import Roster, quorum
 from fedrepay.shared.trust.wire import ReleaseVote
 
 WEIGHT_TOLERANCE = 1e-9  # relative; eigh differs in the last bits between CPUs
+MAX_HEADER = 4 << 20  # bytes of safetensors' header: names, shapes, card and statement
+MAX_FACTS = 1 << 16
+"""Values in a header: of JSON, two bytes a value can take eighty in memory, and nobody has voted for it yet."""
 _HEADER = 8  # bytes of safetensors' length field
 _MODULE = "module."  # before the names of a torch module's parameters
 _TENSORS = ("weights", "schema", "codebook", "roster")  # and the sums
@@ -69,9 +72,9 @@ class Release:
             ReleaseError: not a release.
         """
         try:
+            header = _header(data)
             tensors = load(data)
-            length = int.from_bytes(data[:_HEADER], "little")
-            facts = _facts(json.loads(data[_HEADER : _HEADER + length])["__metadata__"])
+            facts = _facts(json.loads(header)["__metadata__"])
             layout = _layout(facts["card"])
             others = {*_TENSORS, *(f"{_MODULE}{name}" for name, _ in layout or ())} - (
                 {"weights"} if layout else set()
@@ -123,8 +126,23 @@ class Release:
         return "weights" if far or not np.isfinite(other.weights).all() else None
 
 
+def _header(data: bytes) -> bytes:
+    """The header, if reading it stays cheap; brackets and commas bound how many values it holds."""
+    length = int.from_bytes(data[:_HEADER], "little")
+    header = data[_HEADER : _HEADER + min(length, MAX_HEADER)]
+    if length != len(header) or _values(header) > MAX_FACTS:
+        raise ValueError("too much of a header")
+    return header
+
+
+def _values(text: bytes) -> int:
+    return sum(text.count(mark) for mark in b",[{")
+
+
 def _facts(metadata: dict[str, str]) -> dict[str, Any]:
     """The plain facts: nothing else, of these types, in one spelling; else members would sign what none computed."""
+    if _values(metadata["fedrepay"].encode()) > MAX_FACTS:  # an escaped bracket is none in the header
+        raise ValueError("too many facts")
     facts = json.loads(metadata["fedrepay"])
     types = {name: type(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
     if len(metadata) != 1 or types != {"number": int, "card": dict, "statement": dict}:

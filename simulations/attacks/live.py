@@ -121,7 +121,7 @@ class World:
         """Make the roster; people at the members compare words when they are shown, and approve them."""
         while (ask := self.enrolment.ask()) is not None:
             for target in ask.parts:
-                self._take_enrolment(self.enrolment.receive(ask, target, *self._answer(ask, target, tamper)))
+                self._take_enrolment(self.enrolment.receive(*self._answer(ask, target, tamper)))
             try:
                 self._take_enrolment(self.enrolment.finish(ask))
             except WordsError:
@@ -143,14 +143,14 @@ class World:
         for name, member in self.members.items():
             member.approve_roster(shown[name])
 
-    def _answer(self, ask: Ask, name: str, tamper: Tamper | None) -> tuple[Signed | None, str]:
-        shared, own = ask.parts[name]
-        sent = (shared, own) if tamper is None else tamper(ask.kind, name, shared, own)
+    def _answer(self, ask: Ask, name: str, tamper: Tamper | None) -> tuple[Ask, str, Signed | None, str]:
+        """What was asked in the end (whoever tampers knows what it sent), of whom, the answer, or why there is none."""
+        sent = ask.parts[name] if tamper is None else tamper(ask.kind, name, *ask.parts[name])
         if sent is None:
-            return None, "lost"
+            return ask, name, None, "lost"
         signed = Signed.decode(self.members[name].handle(ask.kind, *sent))
         self.replies.append((ask.kind, name, Reply.decode(signed.body)))
-        return signed, ""
+        return Ask(ask.kind, {**ask.parts, name: sent}), name, signed, ""
 
     def store(self, name: str) -> MemberStore:
         """A member's state: it outlives the process, not the machine."""
@@ -211,7 +211,7 @@ class World:
     def deliver(self, ask: Ask, tamper: Tamper | None = None) -> None:
         """Send an ask to its members and take in their answers."""
         for name in ask.parts:
-            self.take(self.coordinator.receive(ask, name, *self._answer(ask, name, tamper)))
+            self.take(self.coordinator.receive(*self._answer(ask, name, tamper)))
 
     def steps(self, tamper: Tamper | None = None) -> Iterator[Ask]:
         """One ask at a time, yielded before it is delivered."""

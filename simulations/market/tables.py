@@ -4,6 +4,7 @@ Three styles, by the lender's number: CSV in pounds, Parquet in pence, semicolon
 Beside the tables stands the lender's mapping, so that reading them goes the whole way of a real member.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from fedrepay.simulations.market.styles import STYLES, TYPES, Style
 
 Raw = dict[str, npt.NDArray[np.generic]]
 MAPPING = "mapping.toml"
+KEYS = ("customer", "account", "offer")
+"""Columns of ours that are keys."""
 
 _FACTS = {
     "jurisdiction": "word",
@@ -198,8 +201,10 @@ def _mapping(style: Style, files: Mapping[str, str]) -> str:
         *paid,
     ]
     tables = "\n".join(f'{style.tables[name]} = "{file}"' for name, file in files.items())
+    kinds = {kind: json.dumps(style.columns.get(kind, kind), ensure_ascii=False) for kind in KEYS}
+    keys = ", ".join(f"{kind} = [{name}]" for kind, name in kinds.items())
     return (
-        f'currency = "GBP"\nsql = """\n{_select(columns)}\n{joined}"""\n\n[tables]\n{tables}\n\n[outcomes]\n'
+        f'currency = "GBP"\nkeys = {{{keys}}}\nsql = """\n{_select(columns)}\n{joined}"""\n\n[tables]\n{tables}\n\n[outcomes]\n'
         f"as_of = {np.datetime64(AS_OF, 'D')}\n"
         f'offers = """\n{_select(offers)}\nFROM {names["offers"]} o"""\n'
         f'payments = """\n{_select(paid)}\nFROM {names["payments"]} p"""\n'

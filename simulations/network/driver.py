@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fedrepay.client.store import MemberStore
+from fedrepay.server.network import nodes
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore, load_key
@@ -126,6 +127,7 @@ class NetworkConsortium(Consortium):
                 site.serve(None if self.model is None else self.model.name)
             with closing(operator.start()) as control:
                 for site in sites.values():
+                    nodes.add(operator.folder, site.public_key, site.name)
                     _register(control, site, self.store(site.name))
                     site.relay(operator)
                 processes.until(

@@ -25,7 +25,7 @@ from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.serving import setup
 from fedrepay.server import training
 from fedrepay.server.bundle import build
-from fedrepay.server.network import certificates, superlink
+from fedrepay.server.network import certificates, nodes, superlink
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore
@@ -242,6 +242,7 @@ def strangers_are_refused(strangers: dict[str, "subprocess.Popen[str]"]) -> None
         assert "The member's SuperNode ended by itself" in " ".join(said[name].split())
         assert "Failed to initialize the connection to the SuperLink" in said[name]
     assert "[code: 2004] Failed to activate SuperNode" in said["stranger"]
+    assert "The front knows no such key" in said["stranger"]
     assert "CERTIFICATE_VERIFY_FAILED" in said["careful"]
 
 
@@ -348,8 +349,8 @@ def manifest(project: bytes) -> str:
 def stock_supernode(up: Up, place: Path) -> Running:
     """Flower's own SuperNode as it comes, with a registered key."""
     node_key.create(place)
-    up.network.control.register((place / node_key.PUBLIC).read_bytes(), "stock")
     operator = up.network.operator
+    nodes.register(operator.folder, up.network.control, (place / node_key.PUBLIC).read_bytes(), "stock")
     command = [
         Path(sys.executable).with_name("flower-supernode"),
         *("--superlink", operator.address, "--root-certificates", operator.authority),

@@ -14,7 +14,6 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.simulations.arguments import Arguments, facts_of
 from fedrepay.simulations.attacks.base import Finding, Options
 from fedrepay.simulations.attacks.membership import Game, Result, by_loss, most_auc, most_hits
@@ -22,6 +21,7 @@ from fedrepay.simulations.attacks.membership import run as infer
 from fedrepay.simulations.attacks.release_folder import read_release
 from fedrepay.simulations.folder import Folder, write_atomically
 from fedrepay.simulations.prepare import prepare
+from support.adversary import roster_of
 from support.small_run import ROWS, SmallRun
 
 
@@ -92,7 +92,7 @@ def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> N
     book = codebook.load(world.schema)
     weights = np.zeros((1, book.dimension))
     entries = [Identity.create(name).entry() for name in ("a", "b", "c")]
-    roster = Roster.of(entries, bytes(32))
+    roster = roster_of(entries, bytes(32))
     made = Release(1, weights, (), book.schema_bytes, book.codebook_bytes, roster, {}, {})
     write_atomically(folder.release / RELEASE, made.encode())
 

@@ -8,7 +8,6 @@ import pytest
 from fedrepay.client import epoch
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
-from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Acceptance, Acceptances, ContextClosing, Envelope, Envelopes
 from fedrepay.shared.trust.message import Signed
@@ -58,7 +57,7 @@ ACCEPTANCES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = 
     "doubled": ("roster", lambda _, s: (*s, s[0])),
     "from outside": ("roster", outsider),
     "of another epoch": ("roster", other_epoch),
-    "forged": (ProtocolError.__name__, forged),
+    "forged": ("message", forged),
     "all missing": ("roster", lambda _, _s: ()),
 }
 
@@ -133,9 +132,9 @@ def renamed(world: World, _signed: Signatures) -> Signatures:
 
 ENVELOPES: dict[str, tuple[str, Callable[[World, Signatures], Signatures]]] = {
     "to another member": ("seed", to_another),
-    "to another member, addressed again": (ProtocolError.__name__, renamed),
-    "signed again by the coordinator": (ProtocolError.__name__, resigned),
-    "with the coordinator's contribution": (ProtocolError.__name__, own_contribution),
+    "to another member, addressed again": ("message", renamed),
+    "signed again by the coordinator": ("message", resigned),
+    "with the coordinator's contribution": ("message", own_contribution),
     "one missing": ("seed", lambda _, s: s[:-1]),
     "all missing": ("seed", lambda _, _s: ()),
     "one doubled": ("seed", lambda _, s: (*s, s[0])),

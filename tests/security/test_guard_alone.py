@@ -20,6 +20,7 @@ from support.guard_view import (
     OTHER,
     PEOPLE,
     VIEW,
+    agreed,
     changed,
     header,
     listed,
@@ -43,7 +44,7 @@ from support.guard_view import (
 def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
     shared: int, own: int, *, passes: bool
 ) -> None:
-    assert bool(refusal(lambda: guard.check_size(bytes(shared), bytes(own)))) is not passes
+    assert bool(refusal(lambda: guard.check_size("round", bytes(shared), bytes(own)))) is not passes
 
 
 # --- the configuration ---
@@ -51,8 +52,7 @@ def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
 
 def test_the_honest_configuration_passes_and_is_given() -> None:
     assert guard.check_config(VIEW, signed(CONFIG)) == CONFIG
-    assert not told(replace(VIEW, terms=None))
-    assert told(replace(VIEW, terms=OTHER)).startswith("epoch: The run's constants")
+    assert told(agreed(VIEW, epsilon=2.0)).startswith("epoch: The run's terms")
     forged = Signed.make(PEOPLE["m1"].signing, CONFIG)
     assert refusal(lambda: guard.check_config(VIEW, forged)) == "signature"
 
@@ -66,18 +66,18 @@ def test_the_honest_configuration_passes_and_is_given() -> None:
         ({"colluders": 1}, "epoch: The round names another number of colluders"),
         ({"colluders": 3}, "epoch: The round names another number of colluders"),
         ({"schema_hash": OTHER}, "schema"),
-        ({"dimension": 8}, "schema"),
+        ({"dimension": 3}, "schema"),
         ({"heads": 2}, "schema"),
         ({"cohort": ("m0", "m1", "m2")}, "roster: A cohort of 3"),
-        ({"cohort": ("m1", "m0", "m2", "m3")}, "roster: The cohort is not a sorted subset"),
-        ({"cohort": ("m0", "m0", "m1", "m2", "m3")}, "roster: The cohort is not a sorted subset"),
-        ({"cohort": ("m0", "m1", "m2", "m9")}, "roster: The cohort is not a sorted subset"),
-        ({"cohort": (*ALL, "m9")}, "roster: The cohort is not a sorted subset"),
+        ({"cohort": ("m1", "m0", "m2", "m3")}, "roster: The cohort is not a sorted part"),
+        ({"cohort": ("m0", "m0", "m1", "m2", "m3")}, "roster: The cohort is not a sorted part"),
+        ({"cohort": ("m0", "m1", "m2", "m9")}, "roster: The cohort is not a sorted part"),
+        ({"cohort": (*ALL, "m9")}, "roster: The cohort is not a sorted part"),
         ({"cohort": ALL}, ""),
     ],
 )
 def test_whose_round_it_is_and_who_is_in_it(fields: dict[str, Any], cause: str) -> None:
-    found = told(**fields)
+    found = told(agreed(VIEW, **fields), **fields)
     assert found.startswith(cause)
     assert bool(found) == bool(cause)
 
@@ -94,10 +94,10 @@ def test_every_constant_of_a_run_is_among_its_terms() -> None:
         local,
         *({**local, "local": changed(LOCAL, **{name: value})} for name, value in LOCAL_OTHERS.items()),
     ]
-    found = {guard.terms(changed(CONFIG, **each)) for each in others} | {guard.terms(CONFIG)}
+    found = {changed(CONFIG, **each).terms_hash() for each in others} | {CONFIG.terms_hash()}
     assert len(found) == 1 + len(others)
     assert set(LOCAL_OTHERS) == set(LocalTerms.model_fields)
-    assert guard.terms(changed(CONFIG, attempt=9, timeout=1.0, cohort=ALL)) == guard.terms(CONFIG)
+    assert changed(CONFIG, attempt=9, cohort=ALL).terms_hash() == CONFIG.terms_hash()
 
 
 LOCAL_OTHERS: dict[str, object] = {
@@ -123,8 +123,8 @@ LOCAL_OTHERS: dict[str, object] = {
     ],
 )
 def test_a_torch_module_is_the_one_that_this_member_names(held: Held | None, cause: str) -> None:
-    view = replace(VIEW, model=held, terms=None)
-    found = told(view, mode="local", learner="dp-sgd", local=LOCAL)
+    view, local = replace(VIEW, model=held), {"mode": "local", "learner": "dp-sgd", "local": LOCAL}
+    found = told(agreed(view, **local), **local)
     assert found.startswith(cause)
     assert bool(found) == bool(cause)
     assert not told(view)  # no module is asked for in the other modes
@@ -190,18 +190,17 @@ def test_opened_sums_stand_in_the_list_as_completed(
 
 
 def test_as_many_attempts_are_lost_as_the_run_allows_and_no_more() -> None:
-    view = replace(VIEW, terms=None)
-    assert not told(view, max_attempts=1)
-    assert "More attempts were lost" in told(view, max_attempts=0)
-    assert not told(view, max_attempts=2)
+    said = {most: told(agreed(VIEW, max_attempts=most), max_attempts=most) for most in (0, 1, 2)}
+    assert "More attempts were lost" in said[0]
+    assert not said[1] + said[2]
 
 
 def test_no_more_sums_are_listed_than_the_run_has() -> None:
-    view = replace(VIEW, terms=None)
-    assert not told(view, rounds=2)  # two of two: the run is over
+    assert not told(agreed(VIEW, rounds=2), rounds=2)  # two of two: the run is over
     three = (*HISTORY, Attempt(round=2, attempt=3, cohort=ALL, completed=True))
-    assert "do not follow" in told(view, rounds=2, history=three, round=3, attempt=4)
-    assert not told(view, rounds=3, history=three, round=3, attempt=4)
+    late = {"history": three, "round": 3, "attempt": 4}
+    assert "do not follow" in told(agreed(VIEW, rounds=2), rounds=2, **late)
+    assert not told(agreed(VIEW, rounds=3), rounds=3, **late)
 
 
 # --- attempts only rise ---
@@ -243,7 +242,7 @@ def test_a_header_that_the_store_knows_proves_nothing() -> None:
     ("view", "fields"),
     [
         ({}, {"attempt": 3}),
-        ({}, {"payload": OTHER}),
+        ({}, {"chunks": (OTHER, ID)}),
         ({"ledger": frozenset({OTHER})}, {}),
         ({"submitted": {}}, {}),
         ({"submitted": {2: (1, MINE.digest(), ID)}}, {}),
@@ -282,4 +281,5 @@ def test_a_run_ends_with_its_last_sum_or_the_loss_of_it(fields: dict[str, Any], 
 
 
 def test_sizes_of_the_sums() -> None:
-    assert guard.sizes(CONFIG) == (45, 9, 9, 9)
+    d = CONFIG.dimension
+    assert guard.sizes(CONFIG) == (d * (d + 1) // 2, d, d, d)

@@ -299,7 +299,7 @@ def test_the_veto_over_a_release_cannot_be_passed_by_changing_the_run_between_at
 def test_control_with_changing_constants_both_attempts_are_answered(
     fresh: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "terms", lambda _config: bytes(32))
+    monkeypatch.setattr(RoundConfig, "terms_hash", lambda _config: fresh.coordinator.epoch.terms)
     shared, own = due(fresh, "m0")
     assert say(fresh, "m0", "round", shared, own).kind == "ok"
     lost = (Attempt(round=0, attempt=0, cohort=ALL, completed=False),)

@@ -8,7 +8,8 @@ import pytest
 from fedrepay.client import budget
 from fedrepay.client.limits import Limits
 from fedrepay.client.member import Member
-from fedrepay.shared.errors import CohortError
+from fedrepay.client.terms import Consent
+from fedrepay.shared.errors import CohortError, TermsError
 from fedrepay.shared.trust.wire import Closing, RoundRequest
 from support.adversary import say, trace, with_config
 from support.world import World, rows
@@ -25,11 +26,21 @@ WIDE: dict[str, Any] = {
 def run(folder: Path, mode: str = "distributed", **narrow: object) -> World:
     """A whole run of members with these limits, or as far as it comes."""
     world = World(folder, mode=mode, limits=Limits.model_validate({**WIDE, **narrow}))
+    world.replies.clear()
     try:
         world.run()
-    except CohortError:
+    except (CohortError, TermsError):
         assert not world.coordinator.state.done
     return world
+
+
+def without_the_question(patch: pytest.MonkeyPatch) -> None:
+    """Members say yes to any terms: the guard and the ledger stand alone, as against a coordinator that lies later."""
+
+    def yes(consent: Consent, shared: bytes, _now: float) -> tuple[bytes, dict[str, bytes]]:
+        return b"", {"offer": shared}
+
+    patch.setattr(Consent, "answer", yes)
 
 
 def uploads(world: World) -> int:
@@ -47,11 +58,18 @@ def uploads(world: World) -> int:
         ("none", {"minimum_cohort": 5}),
     ],
 )
-def test_a_run_past_a_members_limits_gets_nothing(mode: str, narrow: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_past_a_members_limits_gets_nothing(
+    mode: str, narrow: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, asked: bool
+) -> None:
+    """Refused when the terms are offered, before any key is made; and again by the guard, if they were not."""
+    if not asked:
+        without_the_question(monkeypatch)
     world = run(tmp_path, mode=mode, **narrow)
     assert set(world.refusals()) == {(name, "limits") for name in world.names}
     assert (uploads(world), world.openings()) == (0, 0)
     assert all(world.store(name).ledger() == () for name in world.names)
+    assert bool(world.store("m0").fact("epoch")) is not asked
 
 
 @pytest.mark.parametrize("mode", ["distributed", "none"])
@@ -62,8 +80,23 @@ def test_control_with_wider_limits_the_same_run_ends_with_a_release(mode: str, t
     assert uploads(world) == 3 * world.size
 
 
-def test_a_year_whose_budget_is_too_small_stops_before_it_is_passed(tmp_path: Path) -> None:
+def test_a_year_whose_budget_is_too_small_is_told_before_it_costs(tmp_path: Path) -> None:
+    """One member's year is too small for the whole run: its no, with the limit, ends it; nothing is reserved anywhere."""
+    world = World(tmp_path, limits=Limits.model_validate(WIDE))
+    small = Limits.model_validate({**WIDE, "epsilon_per_year": 3.0})
+    world.limits = small
+    world.members["m1"] = world.member("m1")
+    error = world.expect_stop(TermsError)
+    assert "m1: budget: This attempt would bring the year's ε to" in error.cause
+    assert all(world.store(name).ledger() == () for name in world.names)
+    assert all(world.store(name).fact("epoch") is None for name in world.names)
+
+
+def test_a_year_whose_budget_is_too_small_stops_before_it_is_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first sums fit into the year; the one that would pass it is refused by everybody."""
+    without_the_question(monkeypatch)
     world = run(tmp_path, epsilon_per_year=3.0)
     assert {code for _, code in world.refusals()} == {"budget"}
     assert world.size <= uploads(world) < 3 * world.size
@@ -79,7 +112,7 @@ def test_a_spent_year_gives_the_next_run_nothing(tmp_path: Path) -> None:
     world.events.clear()
     world.replies.clear()
     world.coordinator = world.new_coordinator(run=2)
-    world.expect_stop(CohortError)
+    world.expect_stop(TermsError)
     assert set(world.refusals()) == {(name, "budget") for name in world.names}
     assert {name: world.store(name).ledger() for name in world.names} == before
     assert world.openings() == 0
@@ -89,7 +122,7 @@ def test_control_without_the_gate_a_spent_year_is_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = run(tmp_path, epsilon_per_year=4.001)
-    monkeypatch.setattr(budget, "gate", lambda *_: None)
+    monkeypatch.setattr(budget, "judge", lambda *_: None)
     world.events.clear()
     world.coordinator = world.new_coordinator(run=2)
     world.run()

@@ -139,7 +139,7 @@ def test_different_sums_to_two_members_stop_at_the_next_headers(
     monkeypatch.setattr(tag, "verify", lambda *_: True)
     world = World(tmp_path)
     world.expect_stop(ProtocolError, shift_to_the_victim(world))
-    assert world.refusals() == [(VICTIM, "headers")]
+    assert {code for _, code in world.refusals()[-len(world.names) :]} == {"headers"}
     assert {name: len(opened(world, name)) for name in world.names} == dict.fromkeys(world.names, 1)
 
 
@@ -149,6 +149,7 @@ def test_control_without_the_hmac_of_opened_sums_the_members_train_different_mod
     monkeypatch.setattr(tag, "verify", lambda *_: True)
     monkeypatch.setattr(session.Session, "opened_mac", lambda _self: bytes(32))
     world = World(tmp_path)
+    world.replies.clear()
     next(ask for ask in world.steps(shift_to_the_victim(world)) if ask.kind == "write")
     assert world.refusals() == []
     assert world.openings() == 2 * len(world.names)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client import guard
 from fedrepay.client.learning.dp_sgd import DPSGD
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.learning.torch_models.registry import TorchModel
@@ -167,7 +166,7 @@ def test_constants_of_local_mode_cannot_change_in_a_run(change: dict[str, float]
     config = world.coordinator.state.attempts[-1].config
     assert config.local is not None
     other = config.model_copy(update={"local": config.local.model_copy(update=change)})
-    assert guard.terms(other) != guard.terms(config)
+    assert other.terms_hash() != config.terms_hash()
 
 
 def test_constants_refused_before_are_not_those_trained_with(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fedrepay.client.data import files
-from fedrepay.client.data.mapping import load_mapping
 from fedrepay.client.data.table import read_table
 from fedrepay.shared.schema import codebook
 from support.schemas import column, schema
@@ -65,35 +64,3 @@ def test_control_types_guessed_from_a_whole_column_let_one_row_move_the_others(
     monkeypatch.setattr("fedrepay.client.data.columns.WHOLE", "^()$")
     before, after = read(tmp_path, ""), read(tmp_path, "one-more,0,n/a,5\n")
     assert not np.array_equal(before[1], after[1])
-
-
-@pytest.mark.parametrize(
-    ("sql", "noted"),
-    [
-        ("SELECT who, late, a, grade FROM data", False),
-        ("SELECT who, late, count(*) OVER () AS a, grade FROM data", True),
-        (
-            "SELECT who, max(late) AS late, sum(TRY_CAST(a AS DOUBLE)) AS a, grade FROM data GROUP BY 1, 4",
-            True,
-        ),
-        ("SELECT DISTINCT who, late, a, grade FROM data", True),
-        ("SELECT who, late, a, grade FROM data LIMIT 3", True),
-        ("SELECT who, late, (SELECT max(a) FROM data) AS a, grade FROM data", True),
-        ("SELECT d.who, d.late, p.a, d.grade FROM data d JOIN p ON d.who = p.who", False),
-        ("WITH d AS (SELECT * FROM data) SELECT who, late, a, grade FROM d", False),
-        ("SELECT who, late, upper(a) AS a, grade FROM data ORDER BY who", False),
-        ("SELECT * FROM data WHERE EXISTS (SELECT 1 FROM p WHERE p.a > data.a)", True),
-        ("SELECT * FROM data WHERE a > ALL (SELECT a FROM p)", True),
-        ("SELECT who, late, a, grade FROM data EXCEPT SELECT who, late, a, grade FROM p", True),
-        ("SELECT who, late, a, grade FROM data INTERSECT SELECT who, late, a, grade FROM p", True),
-        ("SELECT d.who, d.late, e.a, d.grade FROM data d JOIN data e ON d.a > e.a", True),
-        ("WITH e AS (SELECT a FROM data) SELECT d.who, d.late, e.a, d.grade FROM data d, e", True),
-        ("SELECT d.who, d.late, p.a, d.grade FROM data d POSITIONAL JOIN p", True),
-        ("SELECT who, late, a, grade FROM data USING SAMPLE 10%", True),
-        ("SELECT product(a) AS a FROM data", True),
-    ],
-)
-def test_a_mapping_that_mixes_rows_is_known(tmp_path: Path, sql: str, *, noted: bool) -> None:
-    path = tmp_path / "m.toml"
-    path.write_text(f'sql = "{sql}"')
-    assert load_mapping(path).mixes_rows is noted

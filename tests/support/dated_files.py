@@ -17,6 +17,7 @@ SCHEMA = HEAD.format(n_max=1000, public="") + CUSTOMER + OUTCOMES + column("bala
 BOOK = build(SCHEMA.encode())
 
 MAPPING = '''
+keys = {{customer = ["Client No"], offer = ["Ref"]}}
 sql = """SELECT _row, "Ref" AS offer_id, "Client No" AS who, CAST("Saldo" AS DOUBLE) / 100 AS balance FROM accounts"""
 [tables]
 accounts = "accounts.csv"

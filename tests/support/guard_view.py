@@ -1,6 +1,7 @@
 """Everything that a guard's decision is made of, without ceremony, ciphertexts or a store."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,20 +10,22 @@ from fedrepay.client import guard
 from fedrepay.client.guard import View
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import ProtocolError, Refusal
+from fedrepay.shared.schema import codebook
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import Attempt, Header, RoundConfig, Sum
+from support.adversary import roster_of
+from support.world import SCHEMA
 
 PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
 ALL = tuple(PEOPLE)
 KEY = Ed25519PrivateKey.generate()
-ROSTER = Roster.of([each.entry() for each in PEOPLE.values()], keys.public_bytes(KEY))
+ROSTER = roster_of([each.entry() for each in PEOPLE.values()], keys.public_bytes(KEY))
 ID, OTHER = bytes(range(32)), bytes(32)
-EPOCH = Epoch(run=7, colluders=2, roster=ROSTER, hellos={}, nonce=ID, id=ID)
+BOOK = codebook.build(SCHEMA)
 FOUR = ALL[:4]  # c + 2 = 4 of five is the least
 HISTORY = (
     Attempt(round=0, attempt=0, cohort=ALL, completed=True),
@@ -37,17 +40,27 @@ CONFIG = RoundConfig(
     attempt=3,
     cohort=FOUR,
     history=HISTORY,
-    schema_hash=ID,
+    schema_hash=BOOK.schema_hash,
     mode="distributed",
     learner="dp-newton",
-    dimension=9,
-    heads=1,
+    dimension=BOOK.dimension,
+    heads=BOOK.heads,
     epsilon=1.0,
     delta=1e-5,
     colluders=2,
     rounds=4,
     max_attempts=1,
     timeout=60.0,
+)
+EPOCH = Epoch(
+    run=7,
+    colluders=2,
+    roster=ROSTER,
+    start=ID,
+    terms=CONFIG.terms_hash(),
+    hellos=dict.fromkeys(ALL),  # type: ignore[arg-type]  # the guard looks at who is there alone
+    nonce=ID,
+    id=ID,
 )
 LOCAL = LocalTerms(
     model="mlp",
@@ -80,7 +93,7 @@ def header(of: str, **fields: object) -> Signed:
         round=1,
         attempt=2,
         name=of,
-        payload=ID,
+        chunks=(ID, ID),
         tags=TAGS[of],
         opened=ID,
         ledger=ID,
@@ -106,9 +119,7 @@ VIEW = View(
     name="m0",
     epoch=EPOCH,
     context_id=ID,
-    schema_hash=ID,
-    dimension=9,
-    heads=1,
+    book=BOOK,
     counter=2,
     charged=frozenset({(0, 0), (1, 1), (1, 2)}),
     ledger=frozenset({ID}),
@@ -116,7 +127,6 @@ VIEW = View(
     opened=((0, ID),),
     opening=None,
     opened_mac=ID,
-    terms=guard.terms(CONFIG),
 )
 
 
@@ -129,6 +139,12 @@ def refusal(work: Callable[[], object]) -> str:
     except ProtocolError:
         return "signature"
     return ""
+
+
+def agreed(view: View, **fields: object) -> View:
+    """The same, of a member that said yes to the terms with other fields."""
+    terms = changed(CONFIG, **fields).terms_hash()
+    return replace(view, epoch=replace(view.epoch, terms=terms))
 
 
 def told(view: View = VIEW, **fields: object) -> str:

@@ -3,23 +3,24 @@
 import select
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from fedrepay.server.network import certificates, front
+from fedrepay.server.network.nodes import Nodes
+from support.nodes import Node
+from support.serving import served
 
 
 @dataclass
@@ -47,23 +48,17 @@ class Upstream:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("front")
     certificates.create(made, ["consortium.example"])
+    NODE.join(made)
     return made
 
 
-@contextmanager
-def served(app: Starlette, **options: object) -> Iterator[int]:
-    """The application on a port of its own."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", **options))  # type: ignore[arg-type]
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.02)
-        yield listener.getsockname()[1]
-        server.should_exit = server.force_exit = True
-        thread.join(20)
+NODE = Node("bank-a")
+
+
+def before(superlink: int, folder: Path, **limits: Any) -> Starlette:
+    """The front of that folder, before a SuperLink on that port."""
+    authority = folder / certificates.AUTHORITY
+    return front.application(f"https://127.0.0.1:{superlink}", authority, Nodes(folder), **limits)
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +72,17 @@ def upstream(folder: Path) -> Iterator[Upstream]:
 
 
 @contextmanager
-def fronted(superlink: int, authority: Path) -> Iterator[httpx.Client]:
-    app = front.application(f"https://127.0.0.1:{superlink}", authority, max_body=1000)
-    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as made:
+def fronted(superlink: int, folder: Path) -> Iterator[httpx.Client]:
+    with (
+        served(before(superlink, folder, max_body=1000)) as port,
+        NODE.calling(f"http://127.0.0.1:{port}") as made,
+    ):
         yield made
 
 
 @pytest.fixture(scope="module")
 def running(folder: Path, upstream: Upstream) -> Iterator[httpx.Client]:
-    with fronted(upstream.port, folder / certificates.AUTHORITY) as made:
+    with fronted(upstream.port, folder) as made:
         yield made
 
 
@@ -100,8 +97,7 @@ def test_a_node_s_call_goes_through_with_its_own_headers_alone(
 ) -> None:
     headers = {
         "content-type": "application/protobuf",
-        "flwr-signature": "s",
-        "FLWR-Public-Key": "k",
+        "FLWR-Other": "k",
         "authorization": "Bearer x",
         "cookie": "a=b",
         "x-forwarded-for": "10.0.0.1",
@@ -110,7 +106,8 @@ def test_a_node_s_call_goes_through_with_its_own_headers_alone(
     ((path, body, seen),) = upstream.seen
     assert (path, body) == ("/v1/fleet/pull-messages", b"\x00body")
     assert seen["content-type"] == "application/protobuf"
-    assert (seen["flwr-signature"], seen["flwr-public-key"]) == ("s", "k")
+    assert seen["flwr-other"] == "k"
+    assert {"flwr-public-key", "flwr-signature", "flwr-timestamp"} <= set(seen)
     assert not {"authorization", "cookie", "x-forwarded-for"} & set(seen)
     assert (answer.status_code, answer.content) == (418, b"answer")
     assert answer.headers["content-type"] == "application/x-protobuf"
@@ -175,11 +172,12 @@ def test_a_superlink_that_is_down_or_not_ours_gives_502(
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        with fronted(free.getsockname()[1], folder / certificates.AUTHORITY) as client:
+        with fronted(free.getsockname()[1], folder) as client:
             assert client.post("/v1/fleet/get-run", content=b"").status_code == 502
     upstream.seen.clear()
     certificates.create(tmp_path, [])
-    with fronted(upstream.port, tmp_path / certificates.AUTHORITY) as client:
+    NODE.join(tmp_path)
+    with fronted(upstream.port, tmp_path) as client:
         assert client.post("/v1/fleet/get-run", content=b"").status_code == 502
     assert upstream.seen == []
 
@@ -192,11 +190,13 @@ def test_a_host_header_moves_no_path(client: httpx.Client, upstream: Upstream, h
 
 def raw(port: int, sent: bytes) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    connection.sendall(sent)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in NODE.headers().items())
+    connection.sendall(sent.replace(b"@\r\n", lines.encode()))
     return connection
 
 
-HEAD = b"POST /v1/fleet/get-run HTTP/1.1\r\nhost: a\r\n"
+HEAD = b"POST /v1/fleet/get-run HTTP/1.1\r\nhost: a\r\n@\r\n"
+"""With a place for a node's headers, which are signed when they are sent."""
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ HEAD = b"POST /v1/fleet/get-run HTTP/1.1\r\nhost: a\r\n"
 )
 def test_requests_within_requests_reach_nothing_else(folder: Path, upstream: Upstream, sent: bytes) -> None:
     upstream.seen.clear()
-    app = front.application(f"https://127.0.0.1:{upstream.port}", folder / certificates.AUTHORITY)
+    app = before(upstream.port, folder)
     with served(app, http=front.hurried()) as port, raw(port, sent) as caller:
         while caller.recv(1000):
             pass
@@ -222,8 +222,7 @@ def test_requests_within_requests_reach_nothing_else(folder: Path, upstream: Ups
 
 def test_a_body_that_does_not_come_is_given_up(folder: Path, upstream: Upstream) -> None:
     upstream.seen.clear()
-    superlink = f"https://127.0.0.1:{upstream.port}"
-    app = front.application(superlink, folder / certificates.AUTHORITY, body_seconds=0.2)
+    app = before(upstream.port, folder, body_seconds=0.2)
     with served(app) as port, raw(port, HEAD + b"content-length: 2\r\n\r\nx") as caller:
         assert caller.recv(100).startswith(b"HTTP/1.1 408")
     assert upstream.seen == []
@@ -238,10 +237,9 @@ def its_bytes_are_there(slow: socket.socket, client: httpx.Client) -> bool:
 
 
 def test_all_bodies_at_once_have_a_limit_and_give_their_room_back(folder: Path, upstream: Upstream) -> None:
-    superlink = f"https://127.0.0.1:{upstream.port}"
-    app = front.application(superlink, folder / certificates.AUTHORITY, max_held=1000)
+    app = before(upstream.port, folder, max_held=1000)
     head = HEAD + b"content-length: 800\r\nconnection: close\r\n\r\n"
-    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with served(app) as port, NODE.calling(f"http://127.0.0.1:{port}") as client:
         assert client.post("/v1/fleet/get-run", content=bytes(900)).status_code == 418
         done = False
         while not done:
@@ -258,7 +256,7 @@ def test_a_caller_that_never_ends_its_headers_is_closed(
     folder: Path, upstream: Upstream, sent: bytes
 ) -> None:
     def waited_for(seconds: float) -> bool:
-        app = front.application(f"https://127.0.0.1:{upstream.port}", folder / certificates.AUTHORITY)
+        app = before(upstream.port, folder)
         with served(app, http=front.hurried(seconds)) as port, raw(port, sent) as caller:
             caller.settimeout(1 if seconds > 20 else 20)
             try:
@@ -286,6 +284,7 @@ def test_an_expired_certificate_is_refused_on_both_sides_of_the_front(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, old: bool
 ) -> None:
     certificates.create(tmp_path, []) if not old else expired(tmp_path, monkeypatch)
+    NODE.join(tmp_path)
     keys = {
         "ssl_certfile": str(tmp_path / certificates.CERTIFICATE),
         "ssl_keyfile": str(tmp_path / certificates.KEY),
@@ -294,11 +293,11 @@ def test_an_expired_certificate_is_refused_on_both_sides_of_the_front(
     link = Starlette(routes=[Route("/{path:path}", seen.answer, methods=["POST"])])
     trusted = ssl.create_default_context(cafile=str(tmp_path / certificates.AUTHORITY))
     with served(link, **keys) as seen.port:
-        with fronted(seen.port, tmp_path / certificates.AUTHORITY) as client:
+        with fronted(seen.port, tmp_path) as client:
             assert client.post("/v1/fleet/get-run", content=b"").status_code == (502 if old else 418)
-        app = front.application(f"https://127.0.0.1:{seen.port}", tmp_path / certificates.AUTHORITY)
-        with served(app, **keys) as port, httpx.Client(verify=trusted, timeout=30) as node:
-            asked = f"https://127.0.0.1:{port}/v1/fleet/get-run"
+        app = before(seen.port, tmp_path)
+        with served(app, **keys) as port, NODE.calling(f"https://127.0.0.1:{port}", verify=trusted) as node:
+            asked = "/v1/fleet/get-run"
             if old:
                 with pytest.raises(httpx.ConnectError, match="certificate has expired"):
                     node.post(asked, content=b"")

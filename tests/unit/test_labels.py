@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedrepay.cli import app
+from fedrepay.client.data.contributed import read_contributed
 from fedrepay.client.data.findings import Findings
 from fedrepay.client.data.mapping import load_mapping
 from fedrepay.client.data.table import Table
@@ -276,15 +277,28 @@ def test_rows_to_score_need_no_payments(tmp_path: Path) -> None:
     assert len(table.codes) == 5
 
 
-def test_an_aggregating_payments_select_is_told(tmp_path: Path) -> None:
+def test_an_aggregating_payments_select_is_refused(tmp_path: Path) -> None:
     mapping = MAPPING.format(as_of="2026-04-30")
     read(tmp_path, mapping=mapping)
     plain = load_mapping(tmp_path / "mine.toml")
-    assert not plain.mixes_rows
     assert plain.outcomes is not None
     assert plain.outcomes.as_of == days("2026-04-30")
+    assert not [each for each in read_contributed(BOOK, None, plain)[1].groups if each.fatal]
     (tmp_path / "mine.toml").write_text(mapping.replace("cents AS amount", "max(cents) OVER () AS amount"))
-    assert load_mapping(tmp_path / "mine.toml").mixes_rows
+    _, findings = read_contributed(BOOK, None, load_mapping(tmp_path / "mine.toml"))
+    (refused,) = [each for each in findings.groups if each.fatal]
+    assert refused.column == "(mapping: outcomes.payments)"
+    assert "max OVER must be PARTITION BY a key" in refused.bound
+
+
+def test_payments_that_name_their_offer_by_no_key_are_refused(tmp_path: Path) -> None:
+    mapping = MAPPING.format(as_of="2026-04-30").replace(
+        '"Ref" AS offer_id, "Booking"', 'lower("Ref") AS offer_id, "Booking"'
+    )
+    read(tmp_path, mapping=mapping)
+    _, findings = read_contributed(BOOK, None, load_mapping(tmp_path / "mine.toml"))
+    (refused,) = [each for each in findings.groups if each.fatal]
+    assert refused.bound == "offer_id must be a column that `keys` calls an offer key, as it stands"
 
 
 def test_check_data_says_how_many_offers_have_not_matured(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fedrepay.client.data.contributed import read_contributed
 from fedrepay.client.data.labels import LABELS
 from fedrepay.client.data.table import Table, load_mapping, read_table
 from fedrepay.client.plans.files.recommend import Job, load, recommend_file
@@ -59,6 +60,16 @@ def test_the_way_through_files_gives_the_same_rows(
     assert expected.outcomes is not None
     assert set(np.unique(expected.outcomes)) >= {0, 1}
     assert same(read(made), expected)
+
+
+@pytest.mark.parametrize("place", STYLES)
+def test_a_lender_s_mapping_keeps_customers_apart(
+    place: int, past: dict[int, Records], tmp_path: Path
+) -> None:
+    path = tables.write(past[place], f"m{place + 1:02d}", tmp_path / "lender")
+    table, findings = read_contributed(records.book(), None, load_mapping(path), draws=(0.5,))
+    assert not findings.refused
+    assert len(table.codes) >= 400
 
 
 @pytest.mark.parametrize("place", STYLES)

@@ -47,20 +47,31 @@ def test_good_data_are_accepted_and_their_encoding_shown(small: Path, tmp_path: 
     assert "Accepted." in result.out
 
 
-def test_refused_data_end_with_4_and_a_table_of_everything(small: Path, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_read_are_dropped_told_in_a_table_and_counted(
+    small: Path, tmp_path: Path
+) -> None:
     result = fedrepay(
         "member", "check-data", "--schema", small, "--data", rows(tmp_path, "k1,7,abc,z", "k2,0,5,x")
     )
-    assert result.code == 4
+    assert result.code == 0, result.err
     for column_, value, bound in (
         ("late", "7.0", "0 to 1"),
         ("a", "abc", "a number"),
         ("c", "z", "one of x, y"),
     ):
-        assert re.search(rf"rows.csv +│ 1 +│ {column_} +│ {value} +│ {bound} +│ 1 +│ refused", result.out), (
+        assert re.search(rf"rows.csv +│ 1 +│ {column_} +│ {value} +│ {bound} +│ 1 +│ dropped", result.out), (
             result.out
         )
     assert "1 of 2 rows can be used" in result.out
+    assert "Dropped by findings of their own: 1 of 2 rows." in result.out
+    assert "Accepted." in result.out
+
+
+def test_more_rows_dropped_than_used_end_with_4(small: Path, tmp_path: Path) -> None:
+    data = rows(tmp_path, "k1,7,5,x", "k2,0,abc,x", "k3,0,5,x")
+    result = fedrepay("member", "check-data", "--schema", small, "--data", data)
+    assert result.code == 4
+    assert "2 of 3 would be dropped, 1 since" in " ".join(result.out.replace("│", " ").split())
     assert "Refused. Mend the rows or the mapping" in result.out
 
 
@@ -69,9 +80,10 @@ def test_json_says_the_same_for_machines(small: Path, tmp_path: Path) -> None:
     result = fedrepay("member", "check-data", "--schema", small, "--data", data, "--json")
     report = json.loads(result.out)
     assert (result.code, report["refused"], report["rows"], report["usable"]) == (4, True, 10, 1)
-    (finding,) = report["findings"]
+    finding, most = report["findings"]
+    assert (most["column"], most["effect"], report["dropped"]) == ("(rows)", "refused", 9)
     assert (finding["file"], finding["column"], finding["must_be"]) == (str(data), "a", "a number")
-    assert (finding["kind"], finding["count"]) == ("refuse", 9)
+    assert (finding["kind"], finding["effect"], finding["count"]) == ("refuse", "dropped", 9)
     assert finding["examples"] == [{"row": row, "value": "abc"} for row in range(1, 6)]
     assert report["encoding"][1] == {"block": "c", "kind": "feature", "bins": {"x": 1, "y": 0, "missing": 0}}
 
@@ -100,6 +112,28 @@ def test_more_customers_than_the_public_bound_are_refused_before_any_run(tmp_pat
     result = fedrepay("member", "check-data", "--schema", path, "--data", data)
     assert result.code == 4
     assert "at most n_max = 2 customers of one member; here are 3" in result.out
+
+
+def test_a_pooled_file_is_checked_member_by_member(tmp_path: Path) -> None:
+    path = tmp_path / "few.toml"
+    path.write_text(schema(column("a"), n_max=2))
+    assert fedrepay("schema", "build", path).code == 0
+    (tmp_path / "rows.csv").write_text(
+        "who,late,a,town\n" + "".join(f"k{i},0,5,t{i % 3}\n" for i in range(6))
+    )
+    (tmp_path / "m.toml").write_text('extra = ["town"]\nsql = "SELECT who, late, a, town FROM data"\n')
+    options = ("--schema", path, "--data", tmp_path / "rows.csv", "--mapping", tmp_path / "m.toml")
+    whole = fedrepay("member", "check-data", *options)
+    assert whole.code == 4
+    assert "name their column with --split" in " ".join(whole.out.replace("│", " ").split())
+    assert fedrepay("member", "check-data", *options, "--split", "column:town").code == 0
+    (tmp_path / "rows.csv").write_text(
+        "who,late,a,town\n" + "".join(f"k{i},0,5,t{i // 3}\n" for i in range(6))
+    )
+    split = fedrepay("member", "check-data", *options, "--split", "column:town")
+    assert split.code == 4
+    assert "customers of the member t1" in " ".join(split.out.replace("│", " ").split())
+    assert fedrepay("member", "check-data", *options, "--split", "column:").code == 2
 
 
 @pytest.mark.parametrize(

@@ -237,14 +237,16 @@ def test_a_killed_serve_is_started_again_and_ends_on_sigterm(shop: Shop, folder:
         assert process.wait(60) == 0
 
 
-def test_bad_rows_are_refused_before_anybody_is_served(shop: Shop, folder: Path) -> None:
+def test_a_file_of_mostly_bad_rows_is_refused_before_anybody_is_served(shop: Shop, folder: Path) -> None:
     setup.create("a", folder / "a")
     lines = shop.data.read_text().splitlines()
     bad = folder / "bad.csv"
-    bad.write_text("\n".join([*lines[:50], lines[50].replace(lines[50].split(";")[3], "unheard")]) + "\n")
+    unheard = [each.replace(each.split(";")[3], "unheard") for each in lines[20:51]]
+    bad.write_text("\n".join([*lines[:20], *unheard]) + "\n")
     options = ("--folder", folder / "a", "--schema", shop.schema, "--data", bad, "--mapping", shop.mapping)
     done = fedrepay("member", "serve", *options)
     assert done.code == 4
+    assert "31 of 50 would be dropped" in " ".join(done.err.split())
     assert "check-data" in done.err
     assert not (folder / "a" / "member.sock").exists()
 
