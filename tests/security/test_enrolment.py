@@ -21,8 +21,8 @@ from fedrepay.shared.trust.enrolment import FAR, FIRST, Approval, Joining, Propo
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Entry, Roster
 from fedrepay.shared.trust.wire import Reply, asked
+from support.adversary import roster_of
 from support.company import NAMES, Company, certificate
-from support.rosters import roster_of
 from support.world import World
 
 LOW_ORDER = bytes(32)

@@ -20,11 +20,11 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from fedrepay.simulations.attacks.live import World
+from support.adversary import roster_of
 from support.command import Result, fedrepay
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 from support.market_release import roster_words, write_release
-from support.rosters import roster_of
 
 NAMES = ("m0", "m1", "m2")
 MARK = "SIMULATED"

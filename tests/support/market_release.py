@@ -15,8 +15,8 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
+from support.adversary import roster_of
 from support.market_accounts import market_book
-from support.rosters import roster_of
 
 
 def market_weights(book: CodeBook, seed: int = 0) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.attacks.live import World
 from fedrepay.simulations.grid import Exchange
@@ -14,15 +15,13 @@ def record(folder: Path, *, stop_at: str = "") -> tuple[Path, World]:
     transcript = Transcript(folder / "transcript", dict(enumerate(world.names)))
     while (ask := world.coordinator.ask()) is not None and ask.kind != stop_at:
         for target, (shared, own) in ask.parts.items():
-            name = world.coordinator.node(target) if ask.kind != "hello" else target
-            body = world.members[name].handle(ask.kind, shared, own)
+            body = world.members[target].handle(ask.kind, shared, own)
+            node = world.names.index(target)
             transcript.record(
-                Exchange(
-                    world.names.index(name), ask.kind, shared, own, body, "", len(shared), len(body), 0.0
-                )
+                Exchange(node, ask.kind, shared, own, body, "", len(shared), len(body), 0.0)
             )
-            reply = Reply.decode(body)
-            world.replies.append((ask.kind, name, reply))
-            world.take(world.coordinator.receive(ask, target, reply))
+            signed = Signed.decode(body)
+            world.replies.append((ask.kind, target, Reply.decode(signed.body)))
+            world.take(world.coordinator.receive(ask, target, signed))
         world.take(world.coordinator.finish(ask))
     return folder / "transcript", world

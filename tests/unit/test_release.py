@@ -18,7 +18,7 @@ from fedrepay.shared.trust.handshake import Acceptance
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.wire import ReleaseVote
-from support.rosters import roster_of
+from support.adversary import roster_of
 
 PEOPLE = [Identity.create(name) for name in ("ada", "bob", "cyd", "dan")]
 COORDINATOR = Ed25519PrivateKey.generate()
@@ -138,7 +138,7 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
         ("number", replace(RELEASE, number=8)),
         ("schema", replace(RELEASE, schema=b"other")),
         ("codebook", replace(RELEASE, codebook=b"other")),
-        ("roster", replace(RELEASE, roster=roster_of(ROSTER.members[:3], ROSTER.coordinator))),
+        ("roster", replace(RELEASE, roster=roster_of(list(ROSTER.members[:3]), ROSTER.coordinator))),
         ("card", replace(RELEASE, card={})),
         ("statement", replace(RELEASE, statement={"epsilon": 0.5})),
         ("sums", replace(RELEASE, sums=RELEASE.sums[:1])),

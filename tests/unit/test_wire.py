@@ -15,7 +15,7 @@ from fedrepay.shared.trust import enrolment, fields, handshake, keys, message, t
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry
 from fedrepay.shared.trust.terms import RunPlan
-from support.rosters import roster_of
+from support.adversary import roster_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
@@ -111,7 +111,7 @@ MESSAGES: list[Wire] = [
     enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3),
     wire.Written(sealed=b"s", vote=SIGNED),
     ENTRIES[0],
-    roster_of(ENTRIES, ID),
+    roster_of(list(ENTRIES), ID),
     CONFIG.terms(),
     RunPlan(
         run=1,
