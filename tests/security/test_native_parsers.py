@@ -54,8 +54,11 @@ def test_in_a_whole_run_it_gets_the_makers_context_and_own_headers(
     assert headers <= {GroupContext.from_secret(state.context_secret)._header}
 
 
+GIANT = 1 << 19
+
+
 def answer_to_a_giant(folder: Path) -> Reply:
-    """The maker signs and seals a context of two megabytes."""
+    """The maker signs and seals a context that its message has room for (1 MB), and the limit has not."""
     world = World(folder, size=3)
     ask = world.until("confirm")
     maker = world.coordinator.epoch.maker
@@ -65,7 +68,7 @@ def answer_to_a_giant(folder: Path) -> Reply:
     offer = ContextOffer.decode(message.offer.body)
     state = EpochState.decode(world.store(maker).fact("epoch") or b"")
     seed = epoch.group_seed(world.identities[maker], state, ask.parts[maker][1])
-    giant = keys.seal_once(keys.derive(seed, "context"), bytes(2 << 20), offer.epoch)
+    giant = keys.seal_once(keys.derive(seed, "context"), bytes(GIANT), offer.epoch)
     signed = Signed.make(world.identities[maker].signing, offer.model_copy(update={"sealed": giant}))
     planted = message.model_copy(update={"offer": signed}).encode()
     return answer(world.members[name].handle("confirm", planted, own))
@@ -83,7 +86,7 @@ def test_control_without_the_limit_tenseal_parses_it(
 ) -> None:
     monkeypatch.setattr(he, "MAX_CONTEXT", 1 << 30)
     assert answer_to_a_giant(tmp_path).kind == "refused", "by TenSEAL itself"
-    assert ("context", bytes(2 << 20)) in parsed
+    assert ("context", bytes(GIANT)) in parsed
 
 
 def test_the_limit_leaves_room_for_both_keys_raw() -> None:

@@ -49,7 +49,7 @@ def write_release(
     roster = roster_of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
     statement: dict[str, Any] = {"epsilon": 1.0, "unit": "customer", "delta": 1e-7}
     statement |= {"epsilon_by_memberships": {"1": 1.0, "2": 2.0972, "3": 3.2501}}
-    statement = statement if not_private is None else {"not_private": not_private}
+    statement = (statement if not_private is None else {"not_private": not_private}) | {"colluders": 1}
     made = Release(
         number=3,
         weights=market_weights(book),

@@ -17,9 +17,7 @@ def record(folder: Path, *, stop_at: str = "") -> tuple[Path, World]:
         for target, (shared, own) in ask.parts.items():
             body = world.members[target].handle(ask.kind, shared, own)
             node = world.names.index(target)
-            transcript.record(
-                Exchange(node, ask.kind, shared, own, body, "", len(shared), len(body), 0.0)
-            )
+            transcript.record(Exchange(node, ask.kind, shared, own, body, "", len(shared), len(body), 0.0))
             signed = Signed.decode(body)
             world.replies.append((ask.kind, target, Reply.decode(signed.body)))
             world.take(world.coordinator.receive(ask, target, signed))

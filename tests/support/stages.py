@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedrepay.server.state import Event
+from fedrepay.server.state import Ask, Event
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment, handshake, roster, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
@@ -17,7 +17,6 @@ from support.world import Tamper, World
 if TYPE_CHECKING:
     from fedrepay.server.coordinator import Coordinator
     from fedrepay.server.enrolment import Enrolment
-    from fedrepay.server.state import Ask
 
 ENROLLING = ("propose", "reveal", "approve", "certify")
 PARTS = {
@@ -40,20 +39,20 @@ class Recorded(World):
 
     size: int = 3
     rounds: int = 2
-    early: dict[str, "tuple[World, Ask]"] = field(default_factory=dict)
+    early: dict[str, tuple[World, Ask]] = field(default_factory=dict)
     said: list[tuple[str, bytes]] = field(default_factory=list)
     parts: set[bytes] = field(default_factory=set)
 
-    def _answer(self, ask: "Ask", name: str, tamper: Tamper | None) -> tuple[Signed | None, str]:
+    def _answer(self, ask: Ask, name: str, tamper: Tamper | None) -> tuple[Ask, str, Signed | None, str]:
         sent = ask.parts[name] if tamper is None else tamper(ask.kind, name, *ask.parts[name])
         if sent is None:
-            return None, "lost"
+            return ask, name, None, "lost"
         body = self.members[name].handle(ask.kind, *sent)
         self.said.append((ask.kind, body))
         self.parts |= {*ask.parts[name], *sent}
         signed = Signed.decode(body)
         self.replies.append((ask.kind, name, Reply.decode(signed.body)))
-        return signed, ""
+        return Ask(ask.kind, {**ask.parts, name: sent}), name, signed, ""
 
     def enrol(self, tamper: Tamper | None = None) -> None:
         """As every world; people have compared the words before the step that is kept."""
@@ -62,7 +61,7 @@ class Recorded(World):
                 folder = self.folder.with_name(f"{self.folder.name}-{ask.kind}")
                 self.early.setdefault(ask.kind, (before_roster(self, folder), ask))
             for target in ask.parts:
-                self._take_enrolment(self.enrolment.receive(ask, target, *self._answer(ask, target, tamper)))
+                self._take_enrolment(self.enrolment.receive(*self._answer(ask, target, tamper)))
             try:
                 self._take_enrolment(self.enrolment.finish(ask))
             except WordsError:
@@ -133,7 +132,7 @@ class Stages:
         assert stored is not None
         _, self.release, self.votes = stored
 
-    def _keep(self, world: World, ask: "Ask", folder: Path, *only: str) -> None:
+    def _keep(self, world: World, ask: Ask, folder: Path, *only: str) -> None:
         if not ask.parts or ask.kind not in (only or PARTS):
             return
         if ask.kind != "round" or world.coordinator.state.sums:
