@@ -74,9 +74,9 @@ def everywhere(run: Stages, planted: list[bytes], folder: Path) -> int:
         member = world.members[name]
         shared, own = ask.parts[name]
         bomb = planted[0]
-        asked = [(each, own) for each in fuzz.with_bytes(shared, planted)] if shared else []
-        asked += [(shared, each) for each in fuzz.with_bytes(own, planted)] if own else []
-        for message in (*asked, (bomb, own), (shared, bomb)):
+        sent = [(each, own) for each in fuzz.with_bytes(shared, planted)] if shared else []
+        sent += [(shared, each) for each in fuzz.with_bytes(own, planted)] if own else []
+        for message in (*sent, (bomb, own), (shared, bomb)):
             assert answer(member.handle(kind, *message)).code != "internal"
             tried += 1
         for body in (bomb, *fuzz.with_bytes(run.answers[kind], planted)):

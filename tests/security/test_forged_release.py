@@ -22,6 +22,7 @@ from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from fedrepay.simulations.attacks.live import World
 from support.adversary import roster_of
 from support.command import Result, fedrepay
+from support.company import Company
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 from support.market_release import roster_words, write_release
@@ -164,7 +165,8 @@ def test_a_folder_that_knows_no_roster_is_no_help(case: Case, tmp_path: Path) ->
     with pytest.raises(ReleaseError, match="no state folder"):
         load(case.own, member=tmp_path)
     assert list(tmp_path.iterdir()) == [], "nothing is made there"
-    fresh = World(tmp_path, size=3, rounds=2)
+    fresh = Company(tmp_path)
+    fresh.proposal(fresh.call(1))
     with pytest.raises(ReleaseError, match="taken part in no run"):
         load(case.own, member=tmp_path / "m0")
     assert fresh.store("m0").fact("roster") is None

@@ -306,6 +306,9 @@ class AnyBytes(bytes):
     def __eq__(self, other: object) -> bool:
         return True
 
+    def __ne__(self, other: object) -> bool:
+        return False
+
     __hash__ = bytes.__hash__
 
 
