@@ -23,7 +23,7 @@ from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.attacks.adversary import answer
 from support import fuzz
 from support.adversary import fork

@@ -459,9 +459,9 @@ def test_a_member_that_leaves_between_two_runs_stops_nobody(company: Company) ->
     machine = company.enrolment(wanted=True)
     machine.state.seated = {name: name for name in NAMES}
     machine.state.apply(Event("roster", "", kept.encode()))
-    ask = company.until(machine, "approve")
+    waiting = company.until(machine, "approve")
     with pytest.raises(WordsError):
-        company.deliver(machine, ask)
+        company.deliver(machine, waiting)
     for name in company.names:
         company.members[name].approve_roster(company.members[name].shown_words())
     while (ask := machine.ask()) is not None:

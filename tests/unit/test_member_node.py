@@ -179,11 +179,11 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
         mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
     )
     served = setup.member(folder / "m", sources, lambda *_: None)
-    rows, digest = served._rows()
+    rows, digest = served._rounds._rows()
     expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest
-    assert served._limits == allowed
+    assert served._rounds._limits == allowed
     assert limits.load(folder / "m" / "limits.toml", prepared.book.schema.public).minimum_cohort == 3
 
 
