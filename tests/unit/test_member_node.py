@@ -326,7 +326,7 @@ def test_train_without_a_superlink_says_so_and_keeps_its_plan(shop: Shop, folder
     assert done.code == 10
     assert "No SuperLink answers at 127.0.0.1:9" in " ".join(done.err.split())
     again = fedrepay("coordinator", "train", *options)
-    assert "Run 1 goes on." in again.err
+    assert "Run 1 goes on: mode distributed, ε = 1 and δ = 1e-05" in again.err
 
 
 def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
