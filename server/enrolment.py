@@ -53,6 +53,7 @@ class Enrolled:
     proposal: bytes = b""
     revealed: dict[str, Signed] = field(default_factory=dict)  # by node
     approvals: dict[str, Signed] = field(default_factory=dict)  # by node
+    called: int = 0  # number of the newest call
     before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
     seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
 
@@ -66,6 +67,7 @@ class Enrolled:
         if kind == "call":
             self.call, self.proposal = Signed.decode(body), b""
             self.joinings, self.revealed, self.approvals = {}, {}, {}
+            self.called = Call.decode(self.call.body).number
         elif kind == "joining":
             self.joinings[name] = Signed.decode(body)
         elif kind == "proposal":
@@ -342,7 +344,7 @@ class Enrolment:
             )
         number, release = self._released
         call = Call(
-            number=self._believed() + 1,
+            number=self._next(),
             coordinator=keys.public_bytes(self._key),
             predecessor=self._predecessor(),
             released=number,
@@ -358,6 +360,11 @@ class Enrolment:
         except ProtocolError:
             return said, False
         return proven, True
+
+    def _next(self) -> int:
+        """A number that no member has signed; another one than the last, whose nonces are void or given."""
+        base = self._believed()
+        return self.state.called + 1 if base <= self.state.called < base + enrolment.FAR else base + 1
 
     def _believed(self) -> int:
         """The highest number in use: ours, what our own signature proves, and what more say than may lie."""

@@ -122,7 +122,9 @@ class Haunted(World):
         for name in roster.names:
             signer = self.identities[self.ghosts[0] if name in self.honest else name]
             approvals.append(Signed.make(signer.signing, Approval(roster=roster.hash(), name=name)))
-        body = Certificate(roster=roster.encode(), approvals=tuple(approvals)).encode()
+        ours = Signed.make(self.key, Approval(roster=roster.hash(), name="coordinator"))
+        made = Certificate(roster=roster.encode(), approvals=tuple(approvals), coordinator=ours)
+        body = made.encode()
         for name in self.names:
             self.replies.append(("certify", name, say(self, name, "certify", body)))
         state.apply(Event("roster", "", body))

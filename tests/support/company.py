@@ -14,7 +14,7 @@ from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.state import Ask
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust import enrolment, keys
-from fedrepay.shared.trust.enrolment import FIRST, Call, Certificate, Joining, Proposal, Reveals
+from fedrepay.shared.trust.enrolment import FIRST, Approval, Call, Certificate, Joining, Proposal, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Reply
@@ -102,7 +102,7 @@ class Company:
     def certificate(self, call: Signed, names: Sequence[str] = ()) -> Certificate:
         """Of a roster that these make, not given to anybody yet."""
         reveals = self.reveals(self.proposal(call, names), names)
-        return certificate(reveals, self.approvals(reveals, names))
+        return certificate(reveals, self.approvals(reveals, names), self.key)
 
     def enrolled(self, number: int = 1) -> Roster:
         """The first roster, held by all."""
@@ -135,11 +135,12 @@ class Company:
         raise AssertionError(f"{kind} is not asked")
 
 
-def certificate(reveals: bytes, approvals: Sequence[Signed]) -> Certificate:
+def certificate(reveals: bytes, approvals: Sequence[Signed], key: Ed25519PrivateKey) -> Certificate:
     """What the coordinator makes of everybody's approval."""
     message = Reveals.decode(reveals)
     roster = enrolment.roster_of(message.proposal, message.revealed)
-    return Certificate(roster=roster.encode(), approvals=tuple(approvals))
+    ours = Signed.make(key, Approval(roster=roster.hash(), name="coordinator"))
+    return Certificate(roster=roster.encode(), approvals=tuple(approvals), coordinator=ours)
 
 
 def joining_of(signed: Signed) -> Joining:

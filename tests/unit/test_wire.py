@@ -108,7 +108,7 @@ MESSAGES: list[Wire] = [
     enrolment.Revealed(proposal=ID, name="a", nonce=ID),
     enrolment.Reveals(proposal=b"p", revealed=(SIGNED,) * 3),
     enrolment.Approval(roster=ID, name="a"),
-    enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3),
+    enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3, coordinator=SIGNED),
     wire.Written(sealed=b"s", vote=SIGNED),
     ENTRIES[0],
     roster_of(list(ENTRIES), ID),
