@@ -12,10 +12,8 @@ from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Evidence, Header, RoundConfig
-
-COORDINATOR = "coordinator"
-"""In a verdict: it added what it should have refused, signed two configurations, or shows something else now."""
 
 
 def suspects(
@@ -26,6 +24,8 @@ def suspects(
     evidence: Evidence,
 ) -> tuple[str, ...]:
     """Who is at fault for a failed sum, sorted; empty if every ciphertext shown fits.
+
+    The coordinator is, where it added what it should have refused, signed two configurations, or shows something else now.
 
     Args:
         epoch: roster and who is present.

@@ -73,6 +73,7 @@ class Coordinator:
         self._failed: set[str] = set()  # members lost in the open attempt
         self._needs: dict[str, int] = {}  # how often a member asked for older sums
         self._silent: dict[str, str] = {}  # who gave no good answer in this stage, and why
+        self._told_runs: dict[str, int] = {}  # of another coordinator's, that members have answered
         self._writers_failed: set[str] = set()
         self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
         self._epoch: Epoch | None = None
@@ -268,8 +269,7 @@ class Coordinator:
             if reply.code in NO:
                 return [Event("declined", name, cause.encode())]
             if reply.code == "run" and reply.body:
-                proven = Signed.decode(reply.body).verified(self.roster.coordinator, EpochStart)
-                return [Event("floor", name, str(proven.run).encode())]
+                return self._run_in_use(name, Signed.decode(reply.body), cause)
         if reply.code == "tag" and ask.kind in ("round", "write", "close") and self.state.sums:
             return [*self._dispute.begin(self.state, name, reply.body), self._lost(ask, name, cause)]
         if reply.code != RETRY:
@@ -277,6 +277,16 @@ class Coordinator:
         if reply.code in ENDING:
             return [Event("complaint", name, cause.encode()), self._lost(ask, name, cause)]
         return [self._lost(ask, name, cause, away=reply.code != RETRY or ask.kind != "round")]
+
+    def _run_in_use(self, name: str, start: Signed, cause: str) -> list[Event]:
+        """A member has answered a call for a later run: ours proves it; another coordinator's counts with others' beside."""
+        try:
+            return [
+                Event("floor", name, str(start.verified(self.roster.coordinator, EpochStart).run).encode())
+            ]
+        except ProtocolError:
+            self._told_runs[name] = EpochStart.decode(start.body).run
+            return [self._lost(Ask("terms", {}), name, cause)]
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
@@ -338,6 +348,9 @@ class Coordinator:
         """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""
         state = self.state
         here = state.answers.get(kind, {})
+        told = sorted(self._told_runs.values(), reverse=True)[self.plan.colluders :]
+        if kind == "terms" and told and told[0] >= self.plan.run:
+            return [Event("floor", "", str(told[0]).encode())]
         if kind == "terms" and (state.declined or state.floor >= self.plan.run):
             return []
         if len(here) < self.quorum:

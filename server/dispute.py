@@ -26,8 +26,10 @@ class Dispute:
 
     def begin(self, state: State, name: str, chunk: bytes) -> list[Event]:
         """A member says that the newest sum was changed, and at which ciphertext: each is heard once a run."""
-        if name in state.disputes or state.failed is not None:
+        if name in state.disputes:
             return []
+        if state.failed is not None:
+            return [Event("disputed", name, b"")]
         attempt = state.sums[len(state.sums) - 1].attempt
         at = min(int.from_bytes(chunk[:4], "big"), MAX_CHUNKS)
         return [Event("failed", name, f"{attempt} {at}".encode())]
@@ -76,9 +78,10 @@ class Dispute:
         return [Event("verdict", name, reply.body)]
 
     def finish(self, state: State, colluders: int, kind: str) -> list[Event]:
-        """Who is found at fault by more members than may lie; else the complaint is dismissed.
+        """Who is found at fault by more members than may lie; else, of a few who complain, the complaint is dismissed.
 
-        Those who did not send their ciphertext again are told of, and found at fault by nobody.
+        A sum that was changed for everybody is refused by everybody. Those who did not send their ciphertext again are told
+        of, and found at fault by nobody.
         """
         if kind == "resend":
             return []
@@ -90,7 +93,7 @@ class Dispute:
         if named:
             text = f"{', '.join(named)}: found at fault by {max(voices.values())} of {len(state.verdicts)} verdicts"
             return [Event("ended", "", f"the upload does not fit its tag ({text}).".encode())]
-        if silent or len(state.disputes) > colluders:
+        if len(state.disputes) > colluders:
             return [Event("ended", "", _undecided(state, silent).encode())]
         return [Event("dismissed", "", b"")]
 

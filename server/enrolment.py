@@ -17,7 +17,7 @@ from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment, keys
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster, default_colluders
+from fedrepay.shared.trust.roster import COORDINATOR, Roster, default_colluders
 from fedrepay.shared.trust.wire import Reply, asked
 
 LONGEST = 4 << 20
@@ -245,6 +245,8 @@ class Enrolment:
     def _check_joining(self, node: Node, joining: Joining) -> None:
         """Name and node are the registered ones, and nobody else has taken them: whoever takes another's is named."""
         entry = joining.entry
+        if entry.name == COORDINATOR:
+            raise ProtocolError(f"Node {node.id} says it is the coordinator.", "Give it a name of its own.")
         if (node.name and entry.name != node.name) or (node.key and entry.node != node.key):
             raise ProtocolError(
                 f"Node {node.id}, registered as {node.name!r}, says it is {entry.name!r} with another node's key.",
@@ -301,7 +303,7 @@ class Enrolment:
         if ask.kind == "approve":
             ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
             roster = self._proposed()
-            ours = Signed.make(self._key, Approval(roster=roster.hash(), name="coordinator"))
+            ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
             made = Certificate(roster=roster.encode(), approvals=ordered, coordinator=ours)
             self._made, self._away = True, {}
             return [Event("roster", "", made.encode())]

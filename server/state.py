@@ -110,6 +110,8 @@ class State:
         elif kind == "failed":
             self.failed, self.verdicts = (int(body.split()[0]), int(body.split()[1])), {}
             self.disputes.add(name)
+        elif kind == "disputed":
+            self.disputes.add(name)
         elif kind == "complaint":
             self.complaints[name] = body.decode()
         elif kind == "verdict":

@@ -40,7 +40,7 @@ _EVENTS = (
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
-    *("failed", "verdict", "dismissed", "complaint", "ended", "abandoned"),
+    *("failed", "disputed", "verdict", "dismissed", "complaint", "ended", "abandoned"),
     *("closing", "written", "unwritten", "vote", "stored", "done"),
 )
 WRITES = ("create", "begin", *(f"append {kind}" for kind in _EVENTS))

@@ -137,11 +137,14 @@ def abandon(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Abandon a run; the help text stands in ``_ABANDON``."""
+    from fedrepay.server.app import alone
     from fedrepay.server.planning import abandon as give_up
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True)
-    typer.echo(f"Run {give_up(folder)} is abandoned. `fedrepay coordinator train --new-run` starts the next.")
+    with alone(folder, 1.0):  # no ServerApp carries it at this moment
+        number = give_up(folder)
+    typer.echo(f"Run {number} is abandoned. `fedrepay coordinator train --new-run` starts the next.")
 
 
 @app.command(help=_TRAIN)

@@ -137,7 +137,7 @@ def greeted(signed: Signed, start: bytes, roster: Roster) -> Hello:
     if hello.start != start:
         raise ProtocolError(f"The hello of {name} answers another call for an epoch.", "Start a new epoch.")
     year = hello.declared.year
-    if year.runs > year.attempts:
+    if year.runs > year.attempts or len(hello.declared.override) not in (0, 32):
         raise ProtocolError(f"What {name} states of its year is no ledger's.", "Leave it out of the run.")
     keys.check_exchange(hello.mask, f"The mask key of {name}")
     keys.check_exchange(hello.envelope, f"The envelope key of {name}")

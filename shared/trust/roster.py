@@ -12,6 +12,8 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Wire
 
+COORDINATOR = "coordinator"
+"""In the place of a member's name, where the coordinator is meant: no member may bear it."""
 _REMEDY = "Ask the operator for a correct roster and compare its twelve words again."
 
 
@@ -60,6 +62,8 @@ class Roster(Wire):
             if other != entry.name:
                 raise ProtocolError(f"{entry.name} has the signing key of {other}.", _REMEDY)
         names = [entry.name for entry in self.members]
+        if COORDINATOR in names:
+            raise ProtocolError(f"A member is called {COORDINATOR!r}.", "Give it another name.")
         if names != sorted(set(names)) or len(self.nonces) != len(names):
             raise ProtocolError(
                 "The roster names a member twice, is not sorted, or lacks a member's nonce.", _REMEDY
