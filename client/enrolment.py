@@ -166,7 +166,10 @@ class Enrolment:
             known = (released[0], keys.digest(released[1]))
             if (call.released, call.release) != known:
                 raise Refusal(
-                    Code.ROSTER, "The proposal tells of another last release than this member holds."
+                    Code.ROSTER,
+                    "The proposal tells of another last release than this member holds.",
+                    "The operator's next proposal tells of the one that most members hold.",
+                    known[0].to_bytes(4, "big") + known[1],
                 )
 
     def approve(self, shared: bytes) -> Answer:

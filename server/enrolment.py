@@ -22,6 +22,8 @@ from fedrepay.shared.trust.wire import Reply, asked
 
 LONGEST = 4 << 20
 """Bytes of an answer: a certificate of 1,500 members."""
+_RELEASE = 4 + 32
+"""Bytes of a release's number and hash."""
 AGAIN = 3
 """Proposals begun in one process before it gives up."""
 
@@ -117,6 +119,9 @@ class Enrolment:
         self._void = ""
         self._begun = 0
         self._made = False
+        self._releases: dict[
+            str, tuple[int, bytes]
+        ] = {}  # node → the last release it holds, where we know another
         self._told: dict[
             str, tuple[int, bool]
         ] = {}  # node → number it has signed already; whether that is proven
@@ -216,6 +221,9 @@ class Enrolment:
         if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
             self._void = "before"
             return [Event("before", node, reply.body)]
+        if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == _RELEASE:
+            self._void = "release"
+            self._releases[node] = (int.from_bytes(reply.body[:4], "big"), reply.body[4:])
         if reply.code == "void":
             self._void = "void"
         return []
@@ -345,6 +353,8 @@ class Enrolment:
                 "Start the members' nodes; the same command goes on.",
             )
         number, release = self._released
+        if self._releases:
+            number, release = Counter(self._releases.values()).most_common(1)[0][0]
         call = Call(
             number=self._next(),
             coordinator=keys.public_bytes(self._key),
