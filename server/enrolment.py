@@ -24,7 +24,7 @@ LONGEST = 4 << 20
 """Bytes of an answer: a certificate of 1,500 members."""
 _RELEASE = 4 + 32
 """Bytes of a release's number and hash."""
-AGAIN = 3
+AGAIN = 8
 """Proposals begun in one process before it gives up."""
 
 
