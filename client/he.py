@@ -268,6 +268,6 @@ def open_sum(
             Code.CANARY,
             "The sum decrypts to wrong numbers: a mask was wrong under a right tag, or encryption noise is exhausted. "
             "Nobody can tell whose.",
-            "The epoch ends at this member: leave out half of the members in turn, or revoke.",
+            "The epoch ends at this member: leave out as many members at a time as the quorum allows, in turn, or revoke.",
         )
     return packing.unpack(slots, len(members), n_values)

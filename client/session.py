@@ -163,7 +163,7 @@ class Session:
         """Open what is lacking, in order; returns the first round still lacking, or None."""
         for completed in sums:
             done = len(self.view().opened)
-            if completed.round == done:
+            if completed.round == done < config.round:
                 self._open(config, completed)
             elif completed.round > done:
                 break

@@ -180,7 +180,7 @@ def carry(
     rosters = enrolment.state
     assert rosters.roster is not None  # noqa: S101 - it goes on to the end or raises
     online = {node.id for node in nodes}
-    seats = {n: node for n, node in rosters.seats.items() if node in online and n not in without}
+    seats = {n: node for n, node in enrolment.seats().items() if node in online and n not in without}
     while True:
         plan = store.plan()
         if plan is None:

@@ -17,7 +17,7 @@ from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
-from fedrepay.shared.trust.message import MAX_MESSAGE, Signed
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import is_over, run_chunks
 from fedrepay.shared.trust.roster import Roster, check_size, quorum
 from fedrepay.shared.trust.terms import RunPlan
@@ -35,13 +35,17 @@ from fedrepay.shared.trust.wire import (
 NO = frozenset({"limits", "budget", "schema", "model", "snapshot"})
 """Refusals that are a member's no to the terms of a run."""
 ENDING = {
-    "canary": "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: "
-    "leave out half of the members in turn (--without), or revoke",
+    "canary": "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "
+    "out as many members at a time as the quorum allows (--without), in turn, or make a roster of half of them",
     "headers": "the signed headers do not fit together: the message says whose",
 }
 """Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
 GONE = frozenset({"epoch", "rollback", "tag", *ENDING})
 """Refusals after which a member is in this epoch no more: it comes back in the next."""
+TWICE = 2
+"""So often a member may lose an attempt of a run before it is left out of the next ones, while a quorum is left."""
+LARGEST_RELEASE = 128 << 20
+"""Bytes of a sealed release: members must be able to take it beside the sums."""
 ANSWER = 1 << 20
 """Bytes of an answer without ciphertexts: a seeder's envelopes to 1,500 members, or a context and its test vector."""
 RETRY = "lost-attempt"
@@ -238,7 +242,7 @@ class Coordinator:
     def _longest(self, kind: str) -> int:
         """Bytes that an answer of this kind may have: nothing larger is read."""
         if kind == "write":
-            return MAX_MESSAGE
+            return LARGEST_RELEASE
         if kind == "round" and self.state.attempts:
             chunks = run_chunks(self.plan, len(self.roster.names))[self.state.attempts[-1].config.round]
             return chunks * (CHUNK_BYTES + 64) + ANSWER
@@ -280,13 +284,13 @@ class Coordinator:
 
     def _run_in_use(self, name: str, start: Signed, cause: str) -> list[Event]:
         """A member has answered a call for a later run: ours proves it; another coordinator's counts with others' beside."""
+        lost = [self._lost(Ask("terms", {}), name, cause)]
         try:
-            return [
-                Event("floor", name, str(start.verified(self.roster.coordinator, EpochStart).run).encode())
-            ]
+            proven = start.verified(self.roster.coordinator, EpochStart).run
         except ProtocolError:
             self._told_runs[name] = EpochStart.decode(start.body).run
-            return [self._lost(Ask("terms", {}), name, cause)]
+            return lost
+        return lost if proven < self.plan.run else [Event("floor", name, str(proven).encode())]
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
@@ -340,7 +344,8 @@ class Coordinator:
         if missing:
             raise CohortError(
                 f"The ceremony ({ask.kind}) lacks {len(missing)} of those who are present: {self._why(missing)}.",
-                "Bring them back and run again; or `fedrepay coordinator abandon`, and train --without them.",
+                "Bring them back and run again; or `fedrepay coordinator abandon`, and train --new-run --without whoever "
+                "the reasons name.",
             )
         return []
 
@@ -375,6 +380,8 @@ class Coordinator:
     def _open_attempt(self) -> list[Event]:
         state, plan = self.state, self.plan
         cohort = tuple(name for name in self.epoch.present if name not in state.away)
+        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
+        cohort = reliable if len(reliable) >= self.quorum else cohort
         round_ = len(state.sums)
         if len(cohort) < self.quorum:
             raise CohortError(
@@ -386,13 +393,17 @@ class Coordinator:
         voids = sum(record.status == "void" for record in state.attempts)
         if voids > plan.max_attempts:
             raise CohortError(
-                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run"
-                f"{self._why_away()}.",
-                "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, and start a new run "
-                "when members are stable.",
+                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run. Lost by: "
+                f"{self._losers()}{self._why_away()}.",
+                "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
+                "--without whoever lost most while the quorum holds.",
             )
         self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
         return [Event("attempt", "", self._config(round_, cohort).encode())]
+
+    def _losers(self) -> str:
+        worst = sorted(self.state.losses.items(), key=lambda each: (-each[1], each[0]))
+        return ", ".join(f"{name} ({count})" for name, count in worst[:5])
 
     def _close_attempt(self) -> list[Event]:
         record = self.state.attempts[-1]
@@ -400,7 +411,7 @@ class Coordinator:
         if cohort - set(self._fresh) - self._failed:
             return []  # somebody needs older sums: it is asked again
         if self._failed or self._sum is None:
-            return [Event("void", "", b"")]
+            return [Event("void", "", " ".join(sorted(self._failed)).encode())]
         completed = Sum(
             round=record.config.round,
             attempt=record.config.attempt,

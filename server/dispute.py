@@ -11,7 +11,6 @@ from fedrepay.server.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.fields import MAX_CHUNKS
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Header, Reply, Resend, Sum, Upload, Verdict
 
@@ -30,9 +29,9 @@ class Dispute:
             return []
         if state.failed is not None:
             return [Event("disputed", name, b"")]
-        attempt = state.sums[len(state.sums) - 1].attempt
-        at = min(int.from_bytes(chunk[:4], "big"), MAX_CHUNKS)
-        return [Event("failed", name, f"{attempt} {at}".encode())]
+        newest = state.sums[len(state.sums) - 1]
+        at = int.from_bytes(chunk[:4], "big")
+        return [Event("failed", name, f"{newest.attempt} {at if at < len(newest.tags) else 0}".encode())]
 
     def ask(self, state: State, epoch: Epoch) -> Ask:
         """The ciphertexts that are lacking, then everybody's verdict."""
@@ -101,7 +100,10 @@ class Dispute:
 def _undecided(state: State, silent: list[str]) -> str:
     who = ", ".join(sorted(state.disputes))
     if silent:
-        return f"{who}: the sum was changed; {', '.join(silent)} did not send the ciphertext again, so nobody can tell."
+        return (
+            f"{who} say that the sum was changed. {', '.join(silent)} did not send the ciphertext again, so nobody can "
+            f"tell whose it is: leave out {silent[0]} first."
+        )
     return (
         f"{who}: the sum was changed, more than may lie, and every upload fits its tag: the coordinator's database or "
         "line has changed the sum."

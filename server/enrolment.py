@@ -142,9 +142,10 @@ class Enrolment:
         if not self._asked_held and (state.roster is None or self._wanted):
             return Ask("held", dict.fromkeys(self._nodes, (b"", b"")))
         if state.call is None:
-            if state.roster is None or (self._wanted and not self._made):
+            given = None if state.roster is None else self._certify()
+            if given is None and (state.roster is None or (self._wanted and not self._made)):
                 return Ask("call", {})
-            return self._certify()
+            return given
         if state.proposal and not set(state.joinings) <= set(self._nodes):
             return Ask("void", {})  # of nodes that are not there: another proposal, of those who are
         if not state.proposal:
@@ -157,6 +158,14 @@ class Enrolment:
         ).encode()
         return self._to("approve", state.approvals, reveals)
 
+    def seats(self) -> dict[str, str]:
+        """Member → node, of the roster: as it was made, else by the name under which the operator registered the node."""
+        roster = self.state.roster
+        if roster is None:
+            return {}
+        registered = {node.name: node.id for node in self._nodes.values() if node.name in roster.names}
+        return registered | self.state.seats
+
     def _to(self, kind: str, answered: Mapping[str, Signed], shared: bytes) -> Ask:
         nodes = self.state.joinings if kind != "propose" else self._nodes
         return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})
@@ -166,7 +175,7 @@ class Enrolment:
         assert state.certificate is not None  # noqa: S101 - there is a roster
         lacking = [
             node
-            for name, node in state.seats.items()
+            for name, node in self.seats().items()
             if name not in self._certified and node in self._nodes and node not in self._away
         ]
         body = state.certificate.encode()
@@ -198,7 +207,7 @@ class Enrolment:
         state = self.state
         if ask.kind == "certify":
             assert state.roster is not None  # noqa: S101
-            name = next(name for name, seat in state.seats.items() if seat == node)
+            name = next(name for name, seat in self.seats().items() if seat == node)
             key = state.roster.entry(name).signing
         elif ask.kind == "propose":
             if reply.kind == "refused":
@@ -313,7 +322,7 @@ class Enrolment:
             roster = self._proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
             made = Certificate(roster=roster.encode(), approvals=ordered, coordinator=ours)
-            self._made, self._away = True, {}
+            self._made, self._away, self._certified = True, {}, set()
             return [Event("roster", "", made.encode())]
         return []
 
@@ -341,7 +350,7 @@ class Enrolment:
             known = self._nodes[node].name in ("", said.name)
             if known and said.asked == asked("held", *ask.parts[node]):
                 seats.append(Event("seat", node, said.name.encode()))
-        self._made = True
+        self._certified = set()
         return [*seats, Event("roster", "", best.encode())]
 
     def _call(self) -> list[Event]:

@@ -6,7 +6,7 @@
 from collections.abc import Collection
 
 from fedrepay.server.state import Ask, Event, State
-from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
@@ -79,10 +79,18 @@ def finish(state: State, closed: Ask, plan: RunPlan, roster: Roster) -> list[Eve
     """
     votes, names = len(state.votes), roster.names
     waiting = set(closed.parts) - set(state.votes) - set(state.away)  # they need older sums
-    refused = [name for name in closed.parts if state.away.get(name, "").startswith("release:")]
-    if votes == 1 and refused and not waiting:
+    codes = {code.value for code in Code}
+    refused = [name for name in closed.parts if state.away.get(name, "").partition(":")[0] in codes]
+    if votes == 1 and len(refused) > plan.colluders and not waiting:
         return [Event("unwritten", next(iter(state.votes)), b"")]
     least = quorum(len(names), plan.colluders)
+    if votes < least and len(refused) > plan.colluders and not waiting:
+        writer = next(iter(state.votes))
+        raise CohortError(
+            f"{', '.join(refused[:5])} refuse the release that {writer} wrote, and {votes} of {len(names)} have signed it; "
+            f"{least} must.",
+            f"`fedrepay coordinator abandon`, then train --new-run --without {writer}: whoever writes it must seal it to all.",
+        )
     if votes < least and not waiting:
         raise CohortError(
             f"Only {votes} of {len(names)} members signed the release; {least} must.",

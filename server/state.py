@@ -47,6 +47,7 @@ class State:
     headers: dict[str, Signed] = field(default_factory=dict)  # newest signed header of a member
     known: dict[str, int] = field(default_factory=dict)  # first sum a member may lack
     away: dict[str, str] = field(default_factory=dict)  # name → reason
+    losses: dict[str, int] = field(default_factory=dict)  # name → attempts of the run that it lost
     failed: tuple[int, int] | None = None  # attempt and ciphertext of a sum that a member says was changed
     disputes: set[str] = field(default_factory=set)  # who said so, of any sum
     complaints: dict[str, str] = field(
@@ -94,6 +95,8 @@ class State:
             self.attempts.append(AttemptRecord(signed, RoundConfig.decode(signed.body), "open"))
         elif kind == "void":
             self._settle("void")
+            for lost in body.decode().split():
+                self.losses[lost] = self.losses.get(lost, 0) + 1
         elif kind == "sum":
             completed = Sum.decode(body)
             self.sums[completed.round] = completed
