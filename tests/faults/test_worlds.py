@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from fedrepay.client import guard, session, tables
 from fedrepay.client import store as client_store
 from fedrepay.client.he import GroupContext
-from fedrepay.client.member import Member
+from fedrepay.client.rounds import Rounds
 from fedrepay.server.app import Answer
 from fedrepay.server.coordinator import Coordinator
 from fedrepay.server.state import Ask
@@ -146,27 +146,27 @@ def without_the_charge_for_what_was_lost(patch: Patch) -> None:
 
 
 def without_the_end_of_an_epoch(patch: Patch) -> None:
-    patch.setattr(Member, "_end_epoch", lambda *_: None)
+    patch.setattr(Rounds, "end_epoch", lambda *_: None)
 
 
 def with_openings_that_a_message_can_undo(patch: Patch) -> None:
     """A member that believes the coordinator's list more than its own record of what it has opened."""
-    answer = Member._round
+    answer = Rounds.round
 
-    def believing(member: Member, shared: bytes, own: bytes) -> object:
+    def believing(rounds: Rounds, shared: bytes, own: bytes) -> object:
         try:
             config = RoundConfig.decode(RoundRequest.decode(shared).config.body)
         except ProtocolError:
-            return answer(member, shared, own)
+            return answer(rounds, shared, own)
         done = [each.attempt for each in config.history if each.completed]
         rows = tables.OPENINGS.c
         undo = sa.delete(tables.OPENINGS).where(rows.run == config.run, rows.attempt.not_in(done))
-        store = cast("FaultStore", member._store)
+        store = cast("FaultStore", rounds._store)
         store._guarded(lambda c: c.execute(undo))
         store.forget()
-        return answer(member, shared, own)
+        return answer(rounds, shared, own)
 
-    patch.setattr(Member, "_round", believing)
+    patch.setattr(Rounds, "round", believing)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from support.faultworld.faults import COMMIT, LATE, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
 from support.faultworld.network import Network
 from support.faultworld.standin import installed, place
+from support.recorder import Recorder, recording
 
 DAY = 86400.0
 EPSILON, DELTA = 4.0, 1e-5
@@ -117,6 +118,7 @@ class FaultWorld:
         self.members: dict[str, Member] = {}
         self.watch = Watch(self.names, self.stores.__getitem__, public, place)
         self.outcome = Outcome(seed, Counter(), self.faults.killed, self.faults.reached)
+        self.recorder: Recorder | None = None
         self.run_number = 0
         self.backups = 0.02  # of the coordinator, beside the others', a step
         self._restore_coordinator = False
@@ -262,7 +264,10 @@ class FaultWorld:
         logging.disable(logging.CRITICAL)
         entropy = SeededEntropy(self._bytes("stand-in"))
         try:
-            with installed(self.watch, entropy, bfv=self.bfv):
+            with (
+                installed(self.watch, entropy, bfv=self.bfv),
+                recording(self.watch.again) as self.recorder,
+            ):
                 for name in self.names:
                     self.bring_up(name)
                 self._operate()
