@@ -92,7 +92,8 @@ def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
     monkeypatch.setattr(world.network, "exchange", twice)
     world.faults.most = 0
     outcome = world.play()
-    assert (outcome.stops, outcome.refusals, outcome.runs) == ({}, {}, outcome.releases)
+    assert (outcome.stops, outcome.runs) == ({"WordsError": 1}, outcome.releases)
+    assert outcome.refusals == {"roster": len(world.names)}  # before the words were approved
 
 
 @pytest.mark.parametrize("seed", [1667, 1814])
@@ -185,7 +186,7 @@ class Control:
 
     def world(self, seed: int) -> FaultWorld:
         world = FaultWorld(seed, rates=self.rates, bfv=False, mode="none")
-        world.faults.begin, world.faults.most = 0, self.most
+        world.faults.begin, world.faults.most = world.enrolled, self.most
         if self.late:
             world.faults.begin = world.release_stage
             world.backups = 1.0

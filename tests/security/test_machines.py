@@ -135,7 +135,7 @@ class Attacked(RuleBasedStateMachine):
         self._patches = [unencrypted(), recording()]
         for each in self._patches:
             each.__enter__()
-        self.table = Table(Consortium(Path(self._folder.name) / "c", SIZE))
+        self.table = Table(Consortium(Path(self._folder.name) / "c", SIZE, quick=True))
 
     def teardown(self) -> None:
         for each in reversed(self._patches):

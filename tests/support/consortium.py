@@ -34,6 +34,7 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.attacks.live import SCHEMA, rows
 from support.faultworld import standin
+from support.faultworld.disk import Disk, FaultStore
 
 ASKS = 400  # of one command: more, and it never comes to an end
 RUN_EPSILON = 4.0
@@ -109,6 +110,7 @@ class Consortium:
     year: float = 1000.0
     registered: bool = True
     first: tuple[str, ...] = ()  # whose keys have the lowest hashes, in order
+    quick: bool = False  # stores in memory, one consortium at a time
     asks: list[Ask] = field(default_factory=list)
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -128,6 +130,11 @@ class Consortium:
         self.operator = self.folder / "coordinator"
         self.operator.mkdir(parents=True)
         self.members: dict[str, Member] = {}
+        self._memory: dict[str, MemberStore] = {}
+        if self.quick:
+            for name in self.names:
+                disk = Disk(name)
+                self._memory[name] = FaultStore(disk, lambda: 1.8e9, lambda _point, _moment: None)
         for name in self.names:
             self.restart(name)
         for name in self.names:
@@ -138,6 +145,8 @@ class Consortium:
 
     def store(self, name: str) -> MemberStore:
         """A member's state."""
+        if name in self._memory:
+            return self._memory[name]
         return MemberStore(self.folder / name, lambda: 1.8e9, durable=False)
 
     def restart(self, name: str) -> None:

@@ -87,7 +87,8 @@ class FaultWorld:
         self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
         self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
         self.faults = Faults(seed, limit, rates)
-        self.release_stage = (18 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
+        self.enrolled = 14 * size  # deliveries before the roster stands, if nothing fails
+        self.release_stage = (22 + 2 * self.rounds) * size + 6
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
         self.book = standin.book()
