@@ -224,7 +224,7 @@ CONTROLS = (
         with_openings_that_a_message_can_undo,
         {"coordinator restored": 0.3},
         "opened two sums",
-        30,
+        60,
         most=2,
         late=True,
         dies=("store_opened", "committed"),

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from fedrepay.client import epoch as client_epoch
 from fedrepay.client import guard
 from fedrepay.client.ceremony import Answer, Ceremony
 from fedrepay.client.enrolment import Enrolment as MemberEnrolment
-from fedrepay.client.rounds import Rounds
 from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.dispute import Dispute
 from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Ask, Event
@@ -158,7 +157,7 @@ class Attacked(RuleBasedStateMachine):
 class Members(Attacked):
     """Honest members against the coordinator and EVIL."""
 
-    @initialize(steps=st.integers(0, 22))
+    @initialize(steps=st.integers(0, 28))
     def so_far(self, steps: int) -> None:
         self.honest_steps(steps)
 
@@ -214,7 +213,7 @@ class Members(Attacked):
 class Coordinators(Attacked):
     """The coordinator against EVIL: it names nobody else, and never breaks."""
 
-    @initialize(steps=st.integers(0, 22))
+    @initialize(steps=st.integers(0, 28))
     def so_far(self, steps: int) -> None:
         self.honest_steps(steps)
 
@@ -242,6 +241,8 @@ class Coordinators(Attacked):
     def _lie(self, dice: random.Random, name: str, message: Message, answer: bytes) -> bytes | None:
         key = self.table.home.identities[name].signing
         how = dice.choice(("silent", "changed", "changed", "changed", "refused", "garbage"))
+        if message[0] == "blame":
+            how = "changed"
         if how == "silent":
             return None
         if how == "garbage":
@@ -250,6 +251,8 @@ class Coordinators(Attacked):
         if how == "refused":
             codes = ("tag", "headers", "canary", "lost-attempt", "run", "number", "roster", "void", "release")
             bodies = (b"", bytes(4), bytes(32), dice.randbytes(4), *(m[1] for m in self.table.pool[:ENOUGH]))
+            if message[0] in ("round", "write", "close"):
+                codes, bodies = (*codes, "tag", "tag", "tag"), (*bodies[:3], bytes(4))
             changes = {"code": dice.choice(codes), "cause": "a lie", "body": dice.choice(bodies)}
             said = Reply(kind="refused", name=name, asked=said.asked, **changes)
             return Signed.make(key, said).encode()
@@ -257,7 +260,8 @@ class Coordinators(Attacked):
         return rewriter.bytes_of(Signed, answer)
 
 
-def search(machine: type[Attacked], examples: int, steps: int) -> None:
+def search(machine: type[Attacked], examples: int, steps: int, *, shrink: bool = True) -> None:
+    phases = (Phase.generate, Phase.shrink) if shrink else (Phase.generate,)
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -265,6 +269,8 @@ def search(machine: type[Attacked], examples: int, steps: int) -> None:
             stateful_step_count=steps,
             deadline=None,
             derandomize=True,
+            phases=phases,
+            database=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
         ),
@@ -272,8 +278,60 @@ def search(machine: type[Attacked], examples: int, steps: int) -> None:
 
 
 def test_an_honest_member_holds_against_the_coordinator_and_one_member() -> None:
-    search(Members, 25, 12)
+    search(Members, 30, 8)
 
 
 def test_the_coordinator_holds_against_one_member() -> None:
-    search(Coordinators, 25, 8)
+    search(Coordinators, 30, 5)
+
+
+# --- controls: with one defence off, the machines find out ---
+
+
+def with_steps_answered_twice(patch: Patch) -> None:
+    def answer(self: Ceremony, kind: str, shared: bytes, own: bytes) -> Answer:
+        if kind in ("introduce", "seed"):
+            return self._introduce(shared) if kind == "introduce" else self._seed(shared)
+        return self._context(own) if kind == "context" else self._confirm(shared, own)
+
+    patch.setattr(Ceremony, "answer", answer)
+
+
+def with_a_nonce_for_every_list(patch: Patch) -> None:
+    reveal = MemberEnrolment.reveal
+
+    def again(self: MemberEnrolment, shared: bytes) -> Answer:
+        kept = dict(self._nonces)
+        try:
+            return reveal(self, shared)
+        finally:
+            self._nonces = kept
+
+    patch.setattr(MemberEnrolment, "reveal", again)
+
+
+def without_the_monotone_counter(patch: Patch) -> None:
+    patch.setattr(guard, "check_monotone", lambda *_: None)
+
+
+def with_one_voice_enough(patch: Patch) -> None:
+    finish = Dispute.finish
+    patch.setattr(Dispute, "finish", lambda self, state, _c, kind: finish(self, state, 0, kind))
+
+
+@pytest.mark.parametrize(
+    ("broken", "machine", "found"),
+    [
+        (with_steps_answered_twice, Members, "in two ways|one sealing key"),
+        (with_a_nonce_for_every_list, Members, "'reveal' in two ways"),
+        (without_the_monotone_counter, Members, "twice|in two ways"),
+        (with_one_voice_enough, Coordinators, "found at fault"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_control_with_a_defence_off_the_machines_find_out(
+    monkeypatch: Patch, broken: Callable[[Patch], None], machine: type[Attacked], found: str
+) -> None:
+    broken(monkeypatch)
+    with pytest.raises(Violation, match=found):
+        search(machine, 150, 8, shrink=False)

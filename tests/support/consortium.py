@@ -131,10 +131,10 @@ class Consortium:
         self.operator.mkdir(parents=True)
         self.members: dict[str, Member] = {}
         self._memory: dict[str, MemberStore] = {}
+        self._disks: dict[str, Disk] = {}
         if self.quick:
             for name in self.names:
-                disk = Disk(name)
-                self._memory[name] = FaultStore(disk, lambda: 1.8e9, lambda _point, _moment: None)
+                self.lose(name)
         for name in self.names:
             self.restart(name)
         for name in self.names:
@@ -156,6 +156,25 @@ class Consortium:
         self.members[name] = Member(
             self.identities[name], self.store(name), self.book, lambda: data, limits, lambda: 1.8e9
         )
+
+    def lose(self, name: str) -> None:
+        """A member's state is gone, its keys are not (``quick`` only)."""
+        self._disks[name] = Disk(name)
+        self._memory[name] = FaultStore(self._disks[name], lambda: 1.8e9, lambda _point, _moment: None)
+        if name in self.members:
+            self.restart(name)
+
+    def backup(self, name: str) -> bytes:
+        """A copy of a member's disk."""
+        return self._disks[name].connection.serialize()
+
+    def restore(self, name: str, copy: bytes) -> None:
+        """A member comes up from such a copy."""
+        disk = self._disks[name]
+        disk.copies = [copy]
+        disk.restore(0)
+        self._memory[name] = FaultStore(disk, lambda: 1.8e9, lambda _point, _moment: None)
+        self.restart(name)
 
     def honest(self) -> list[str]:
         """Whose node is as it was made."""
@@ -254,7 +273,7 @@ class Consortium:
 
 @dataclass
 class Policy:
-    """An operator that knows nothing but what errors print: cause, remedy, and names in them.
+    """An operator that knows nothing but what errors print: cause, remedy, and the names in them.
 
     Args:
         consortium: whose.
@@ -262,54 +281,59 @@ class Policy:
     """
 
     consortium: Consortium
-    steps: int = 14
+    steps: int = 16
     said: list[str] = field(default_factory=list)
     without: tuple[str, ...] = ()
+    tried: set[str] = field(default_factory=set)
 
-    def release(self, *, new_roster: bool = False) -> int:
+    def release(self, *, new_run: bool = False, new_roster: bool = False) -> int:
         """Do what the errors say until a run is done; its number.
 
         Raises:
             AssertionError: no remedy leads anywhere.
         """
-        home, new_run, last = self.consortium, False, ""
+        home = self.consortium
         for _ in range(self.steps):
             try:
                 return home.train(new_run=new_run, without=self.without, new_roster=new_roster)
             except ArgumentError as error:
-                self.said.append(str(error))
                 assert "--new-run" in error.remedy, error
                 new_run = True
                 continue
             except FedrepayError as error:
-                text = f"{error.cause} {error.remedy}"
-                self.said.append(text)
-            again, last = text == last, text
+                cause, remedy = error.cause, error.remedy
+            again = cause in self.said[-1:]
+            self.said.append(cause)
             new_run = False
-            if "approve" in text and home.approve():
+            if "approve-roster" in remedy and home.approve():
                 new_roster = False
-                continue
-            if "--new-roster" in text:
-                new_roster = True
-            if not self._act(text, again=again):
-                break
-        raise AssertionError("no remedy led to a release:\n" + "\n".join(self.said))
-
-    def _act(self, text: str, *, again: bool) -> bool:
-        """One remedy; False where the text names none that was not tried."""
-        home = self.consortium
-        named = tuple(name for name in home.names if re.search(rf"\b{name}\b", text))
-        if "stop the node" in text and again and named:
-            home.stopped |= {named[0]}
-            return True
-        if "abandon" in text:
-            plan = home.database.plan()
-            if plan is not None and not home.state().over and (again or "has ended" in text):
+            elif "abandon" in remedy and (again or "has ended" in cause or "same command" not in remedy):
                 home.abandon()
-                if "--without" in text and len(named) == 1:
-                    self.without = tuple(sorted({*self.without, *named}))
-            return True
-        return not again
+                self._leave_out(cause)
+            elif "stop the node" in remedy and again:
+                home.stopped |= set(accused(cause)[:1])
+            elif again and self.said[-3:] == [cause] * 3:
+                break  # the remedy has been followed, and followed again
+        raise AssertionError("no remedy led to a release:\n" + "\n".join(self.said[-4:]))
+
+    def _leave_out(self, cause: str) -> None:
+        """--without whom the error accuses; where it says that nobody can tell, one after the other."""
+        if "nobody can tell whose" in cause:
+            self.tried |= set(self.without)
+            left = [name for name in self.consortium.names if name not in self.tried]
+            assert left, "everybody was left out in turn"
+            self.without = (left[0],)
+        elif named := accused(cause):
+            self.without = tuple(sorted({*self.without, named[0]}))
 
 
-Do = Callable[[Consortium], None]
+def accused(cause: str) -> list[str]:
+    """Members that an error accuses: whom verdicts find at fault, whom more than one name (c = 1), else who is silent."""
+    found = re.search(r"its tag \(([^:]*):", cause)
+    if found is not None:
+        return re.findall(r"m\d+", found[1])
+    votes: Counter[str] = Counter()
+    said = re.findall(r"(m\d+)(?:: | says )([^;]*)", cause)
+    for speaker, text in said:
+        votes.update(set(re.findall(r"m\d+", text)) - {speaker})
+    return [name for name, count in votes.most_common() if count > 1] or [speaker for speaker, _ in said]

@@ -1,6 +1,6 @@
 """What must hold of an honest member after every message, whoever sent it: seen from outside and in its store."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +141,11 @@ class Honest:
             if number < self.low.get(what, 0):
                 raise Violation(f"{self.name}: the number of its {what} fell")
         self.low = now
+        computed = Counter(
+            (e.run, e.round, e.attempt) for e in store.ledger() if e.status in ("reserved", "unprotected")
+        )
+        if twice := [each for each, times in computed.items() if times > 1]:
+            raise Violation(f"{self.name} computed {twice} twice")
         if now["run"]:
             for opening in store.openings(now["run"]):
                 if self.sums.setdefault((now["run"], opening.round), opening.sum) != opening.sum:

@@ -149,7 +149,7 @@ class Rewriter:
     def _tuple(self, field: str, value: tuple[Any, ...]) -> tuple[Any, ...]:
         dice = self._dice
         if not value:
-            return value
+            return (dice.choice(self._names),) if field == "suspects" else value
         at = dice.randrange(len(value))
         how = dice.choice(("inside", "inside", "drop", "twice", "swap", "last"))
         if how == "drop":
