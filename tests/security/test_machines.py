@@ -125,7 +125,9 @@ class Table:
 
 
 class Attacked(RuleBasedStateMachine):
-    """The side both machines share: a table, and the stand-ins."""
+    """The side both machines share: a table, and the stand-ins; ``stage``: how far things are when an attack begins."""
+
+    stage = (0, 28)
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,9 +159,10 @@ class Attacked(RuleBasedStateMachine):
 class Members(Attacked):
     """Honest members against the coordinator and EVIL."""
 
-    @initialize(steps=st.integers(0, 28))
-    def so_far(self, steps: int) -> None:
-        self.honest_steps(steps)
+    @initialize(share=st.integers(0, 28))
+    def so_far(self, share: int) -> None:
+        first, last = self.stage
+        self.honest_steps(first + share * (last - first) // 28)
 
     @rule(steps=st.integers(1, 4))
     def go_on(self, steps: int) -> None:
@@ -213,9 +216,10 @@ class Members(Attacked):
 class Coordinators(Attacked):
     """The coordinator against EVIL: it names nobody else, and never breaks."""
 
-    @initialize(steps=st.integers(0, 28))
-    def so_far(self, steps: int) -> None:
-        self.honest_steps(steps)
+    @initialize(share=st.integers(0, 28))
+    def so_far(self, share: int) -> None:
+        first, last = self.stage
+        self.honest_steps(first + share * (last - first) // 28)
 
     @rule(dice=st.randoms(use_true_random=False), steps=st.integers(1, 6), often=st.sampled_from([0.3, 1.0]))
     def lied_to(self, dice: random.Random, steps: int, often: float) -> None:
@@ -320,18 +324,23 @@ def with_one_voice_enough(patch: Patch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "machine", "found"),
+    ("broken", "machine", "stage", "found"),
     [
-        (with_steps_answered_twice, Members, "in two ways|one sealing key"),
-        (with_a_nonce_for_every_list, Members, "'reveal' in two ways"),
-        (without_the_monotone_counter, Members, "twice|in two ways"),
-        (with_one_voice_enough, Coordinators, "found at fault"),
+        (with_steps_answered_twice, Members, (10, 18), "in two ways|one sealing key"),
+        (with_a_nonce_for_every_list, Members, (2, 5), "'reveal' in two ways"),
+        (without_the_monotone_counter, Members, (18, 24), "twice|in two ways"),
+        (with_one_voice_enough, Coordinators, (18, 22), "found at fault"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_control_with_a_defence_off_the_machines_find_out(
-    monkeypatch: Patch, broken: Callable[[Patch], None], machine: type[Attacked], found: str
+    monkeypatch: Patch,
+    broken: Callable[[Patch], None],
+    machine: type[Attacked],
+    stage: tuple[int, int],
+    found: str,
 ) -> None:
     broken(monkeypatch)
+    monkeypatch.setattr(machine, "stage", stage)
     with pytest.raises(Violation, match=found):
         search(machine, 150, 8, shrink=False)

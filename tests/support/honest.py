@@ -97,7 +97,9 @@ class Honest:
         elif kind == "round":
             self._uploaded(reply)
         elif kind in ("write", "close"):
-            signed = Written.decode(reply.body).vote if self._written(reply.body) else Signed.decode(reply.body)
+            signed = (
+                Written.decode(reply.body).vote if self._written(reply.body) else Signed.decode(reply.body)
+            )
             vote = ReleaseVote.decode(signed.body)
             self._once("a run's release", vote.run, vote.release)
         elif kind == "blame":

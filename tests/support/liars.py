@@ -98,7 +98,9 @@ class WrongMask(Mind):
     def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
         apply = client_seal.apply_masks
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(client_seal, "apply_masks", lambda *a: (apply(*a) + np.uint64(1)) % np.uint64(a[-1]))
+            patch.setattr(
+                client_seal, "apply_masks", lambda *a: (apply(*a) + np.uint64(1)) % np.uint64(a[-1])
+            )
             return self.honest(kind, shared, own)
 
 

@@ -129,16 +129,13 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         finally:
             recorder.end()
 
-    def masked(
-        slots: Numbers, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int
-    ) -> Numbers:
+    def masked(slots: Numbers, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> Numbers:
         recorder.masking(slots)
         return apply(slots, mine, peers, context, t)
 
     def tagged(seed: bytes, context: bytes, chunks: Numbers, member: str) -> Sequence[int]:
         recorder.tagging(chunks)
         return tags(seed, context, chunks, member)
-
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "ChaCha20Poly1305", Watched)
