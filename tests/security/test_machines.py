@@ -29,10 +29,9 @@ from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Ask, Event
 from fedrepay.server.store import load_key
 from fedrepay.shared.errors import FedrepayError, WordsError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
-from support.consortium import Consortium, Mind, unencrypted
+from support.consortium import Consortium, unencrypted
 from support.faultworld.invariants import Violation
 from support.honest import Honest
 from support.recorder import recording

@@ -19,7 +19,7 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Envelopes
 from fedrepay.shared.trust.wire import RoundConfig
-from support.adversary import due, say, with_config
+from support.adversary import say, with_config
 from support.consortium import unencrypted
 from support.recorder import Reused, recording
 from support.world import World
@@ -142,7 +142,7 @@ def test_control_without_both_the_recorder_finds_out_masks_used_twice(
 ) -> None:
     without_the_monotone_counter(monkeypatch)
     without_the_configuration_in_contexts(monkeypatch)
-    with recording(), unencrypted(), pytest.raises(Reused, match="canary|mask|pad"):
+    with recording(), unencrypted(), pytest.raises(Reused, match=r"canary|mask|pad"):
         two_configurations(tmp_path)
 
 

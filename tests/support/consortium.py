@@ -6,7 +6,7 @@ of a member. Encryption is the fault worlds' stand-in, unless asked for: the rem
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -297,7 +297,8 @@ class Policy:
             try:
                 return home.train(new_run=new_run, without=self.without, new_roster=new_roster)
             except ArgumentError as error:
-                assert "--new-run" in error.remedy, error
+                if "--new-run" not in error.remedy:
+                    raise
                 new_run = True
                 continue
             except FedrepayError as error:
