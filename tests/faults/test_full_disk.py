@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.member import Member
+from fedrepay.client.rounds import Rounds
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import Refusal, StorageError
 from support.adversary import due, last_sum, opened, say, with_sum
@@ -64,15 +64,16 @@ def test_a_failed_tag_ends_the_epoch_also_where_the_store_cannot_be_read(
     world.until("round", 1)
     store = BusyStore(tmp_path / "m0", lambda: 1.8e9)
     monkeypatch.setattr(world.members["m0"], "_store", store)
+    monkeypatch.setattr(world.members["m0"]._rounds, "_store", store)
     honest, own = due(world, "m0")
-    end = Member._end_epoch
+    end = Rounds.end_epoch
 
-    def while_busy(member: Member, refusal: Refusal) -> None:
+    def while_busy(rounds: Rounds, refusal: Refusal) -> None:
         store.busy = True
-        end(member, refusal)
+        end(rounds, refusal)
         store.busy = False
 
-    monkeypatch.setattr(Member, "_end_epoch", while_busy)
+    monkeypatch.setattr(Rounds, "end_epoch", while_busy)
     payload = last_sum(honest).payload
     changed = with_sum(honest, {"payload": bytes([payload[0] ^ 1]) + payload[1:]})
     assert say(world, "m0", "round", changed, own).code == "tag"

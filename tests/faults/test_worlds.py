@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from fedrepay.client import guard, session, tables
 from fedrepay.client import store as client_store
 from fedrepay.client.he import GroupContext
-from fedrepay.client.member import Member
+from fedrepay.client.rounds import Rounds
 from fedrepay.server.app import Answer
 from fedrepay.server.coordinator import Coordinator
 from fedrepay.server.state import Ask
@@ -92,7 +92,8 @@ def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
     monkeypatch.setattr(world.network, "exchange", twice)
     world.faults.most = 0
     outcome = world.play()
-    assert (outcome.stops, outcome.refusals, outcome.runs) == ({}, {}, outcome.releases)
+    assert (outcome.stops, outcome.runs) == ({"WordsError": 1}, outcome.releases)
+    assert outcome.refusals == {"roster": len(world.names)}  # before the words were approved
 
 
 @pytest.mark.parametrize("seed", [1667, 1814])
@@ -146,27 +147,27 @@ def without_the_charge_for_what_was_lost(patch: Patch) -> None:
 
 
 def without_the_end_of_an_epoch(patch: Patch) -> None:
-    patch.setattr(Member, "_end_epoch", lambda *_: None)
+    patch.setattr(Rounds, "end_epoch", lambda *_: None)
 
 
 def with_openings_that_a_message_can_undo(patch: Patch) -> None:
     """A member that believes the coordinator's list more than its own record of what it has opened."""
-    answer = Member._round
+    answer = Rounds.round
 
-    def believing(member: Member, shared: bytes, own: bytes) -> object:
+    def believing(rounds: Rounds, shared: bytes, own: bytes) -> object:
         try:
             config = RoundConfig.decode(RoundRequest.decode(shared).config.body)
         except ProtocolError:
-            return answer(member, shared, own)
+            return answer(rounds, shared, own)
         done = [each.attempt for each in config.history if each.completed]
         rows = tables.OPENINGS.c
         undo = sa.delete(tables.OPENINGS).where(rows.run == config.run, rows.attempt.not_in(done))
-        store = cast("FaultStore", member._store)
+        store = cast("FaultStore", rounds._store)
         store._guarded(lambda c: c.execute(undo))
         store.forget()
-        return answer(member, shared, own)
+        return answer(rounds, shared, own)
 
-    patch.setattr(Member, "_round", believing)
+    patch.setattr(Rounds, "round", believing)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Control:
 
     def world(self, seed: int) -> FaultWorld:
         world = FaultWorld(seed, rates=self.rates, bfv=False, mode="none")
-        world.faults.begin, world.faults.most = 0, self.most
+        world.faults.begin, world.faults.most = world.enrolled, self.most
         if self.late:
             world.faults.begin = world.release_stage
             world.backups = 1.0
@@ -223,7 +224,7 @@ CONTROLS = (
         with_openings_that_a_message_can_undo,
         {"coordinator restored": 0.3},
         "opened two sums",
-        30,
+        60,
         most=2,
         late=True,
         dies=("store_opened", "committed"),

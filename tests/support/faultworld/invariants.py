@@ -68,6 +68,7 @@ class Seen:
     noise: dict[Attempt, npt.NDArray[np.int64]] = field(default_factory=dict)
     opened: dict[tuple[bytes, int], set[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(set))
     forgotten: set[Attempt] = field(default_factory=set)
+    unknown: set[Attempt] = field(default_factory=set)  # computed, and its restored store does not know
     counter: dict[bytes, int] = field(default_factory=dict)
     release: tuple[int, bytes] | None = None
     ended: bytes | None = None  # the epoch it has refused for good
@@ -119,6 +120,11 @@ class Watch:
         assert self._last is not None
         name, key = self._last
         self.seen[name].noise[key] = noise
+
+    def again(self, name: str) -> bool:
+        """Whether what this member computes now is what its restored store has forgotten: see `twice`."""
+        assert self._last is not None
+        return self._last[0] == name and self._last[1] in self.seen[name].unknown
 
     def opened(self, values: npt.NDArray[np.int64]) -> None:
         """A member has decrypted a sum: it must be exactly what its cohort signed and sent."""
@@ -225,6 +231,7 @@ class Watch:
         if not due <= self._charges(name):
             raise Violation(f"{name} found its store set back and did not charge what it had sent")
         seen.forgotten -= due
+        seen.unknown -= due
 
     def after(self, name: str) -> None:
         """What a member's store must say after a step."""
@@ -268,6 +275,7 @@ class Watch:
         seen.forgotten = set(seen.left) - charges
         for key in set(seen.computed) - charges:
             del seen.computed[key]  # of these it does not know; see `twice`
+            seen.unknown.add(key)
         held = {
             (self._epoch_id(store), opening.round)
             for opening in self._openings(store)

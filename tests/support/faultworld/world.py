@@ -29,6 +29,7 @@ from support.faultworld.faults import COMMIT, LATE, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
 from support.faultworld.network import Network
 from support.faultworld.standin import installed, place
+from support.recorder import Recorder, recording
 
 DAY = 86400.0
 EPSILON, DELTA = 4.0, 1e-5
@@ -86,7 +87,8 @@ class FaultWorld:
         self.learner = "dp-newton" if noisy else dice.choice(("dp-newton", "dp-gd"))
         self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
         self.faults = Faults(seed, limit, rates)
-        self.release_stage = (18 + 2 * self.rounds) * size + 6  # deliveries before it, if nothing fails
+        self.enrolled = 14 * size  # deliveries before the roster stands, if nothing fails
+        self.release_stage = (22 + 2 * self.rounds) * size + 6
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
         self.book = standin.book()
@@ -117,6 +119,7 @@ class FaultWorld:
         self.members: dict[str, Member] = {}
         self.watch = Watch(self.names, self.stores.__getitem__, public, place)
         self.outcome = Outcome(seed, Counter(), self.faults.killed, self.faults.reached)
+        self.recorder: Recorder | None = None
         self.run_number = 0
         self.backups = 0.02  # of the coordinator, beside the others', a step
         self._restore_coordinator = False
@@ -262,7 +265,10 @@ class FaultWorld:
         logging.disable(logging.CRITICAL)
         entropy = SeededEntropy(self._bytes("stand-in"))
         try:
-            with installed(self.watch, entropy, bfv=self.bfv):
+            with (
+                installed(self.watch, entropy, bfv=self.bfv),
+                recording(self.watch.again) as self.recorder,
+            ):
                 for name in self.names:
                     self.bring_up(name)
                 self._operate()

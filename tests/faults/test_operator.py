@@ -1,0 +1,334 @@
+"""From whatever state: what the errors print leads the honest to a release (B24).
+
+The operator is ``support.consortium.Policy``: it reads causes and remedies, and knows nothing else. One of five members
+lies, in one way a test; those marked as failing are dead ends that stand in the issue tracker.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.identity import Identity
+from fedrepay.server.store import load_key
+from fedrepay.shared.errors import CohortError, FedrepayError
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.enrolment import Approval, Certificate
+from fedrepay.shared.trust.handshake import Confirmation, ContextOffer, EpochStart
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import SealedRelease, Written
+from support import liars
+from support.consortium import Consortium, Mind, Policy, unencrypted
+
+EVIL = "m4"
+HONEST = {"m0", "m1", "m2", "m3"}
+
+
+@pytest.fixture(autouse=True)
+def cipher() -> Iterator[ExitStack]:
+    """The stand-in; closed, it is real BFV."""
+    with ExitStack() as stack:
+        stack.enter_context(unencrypted())
+        yield stack
+
+
+def consortium(folder: Path, mind: Mind | None = None, *, maker: bool = False) -> Consortium:
+    minds = {} if mind is None else {EVIL: mind}
+    return Consortium(folder / "c", minds=minds, first=(EVIL,) if maker else (), quick=True)
+
+
+def goes_on(home: Consortium, *, new_run: bool = False) -> Policy:
+    """The operator comes to a release of all who are honest, and all that was sent is paid."""
+    policy = Policy(home)
+    run = policy.release(new_run=new_run)
+    assert home.holders(run) >= set(home.honest())
+    home.check_paid()
+    return policy
+
+
+def zeros(*fields: str) -> Callable[[object], dict[str, object]]:
+    return lambda message: {name: bytes(len(getattr(message, name))) for name in fields}
+
+
+LIARS: dict[str, tuple[Callable[[], Mind], bool, str]] = {
+    "honest": (Mind, False, ""),
+    "silent": (liars.Silent, False, ""),
+    "a mask key of low order": (lambda: liars.Hello(mask=bytes(32)), False, ""),
+    "an envelope key of low order": (lambda: liars.Hello(envelope=bytes(32)), False, ""),
+    "copied keys": (liars.Hello, False, ""),
+    "wrong tags": (liars.WrongTag, False, f"{EVIL}: found at fault by"),
+    "a context that does not open": (
+        lambda: liars.Changed("context", ContextOffer, zeros("sealed")),
+        True,
+        f"The context that {EVIL} made",
+    ),
+    "another public key": (lambda: liars.Changed("context", ContextOffer, zeros("public")), True, EVIL),
+    "a wrong test vector": (lambda: liars.Changed("context", ContextOffer, zeros("test")), True, EVIL),
+    "a wrong confirmation": (
+        lambda: liars.Changed("confirm", Confirmation, zeros("mac")),
+        False,
+        f"{EVIL} confirmed another context",
+    ),
+    "refuses a context": (lambda: liars.Refusing("confirm", "context"), False, f"{EVIL}: context"),
+    "refuses headers": (lambda: liars.Refusing("round", "headers", skip=1), False, ""),
+    "says canary": (lambda: liars.Refusing("round", "canary", skip=1), False, ""),
+    "refuses a release": (lambda: liars.Refusing("close", "release"), False, ""),
+}
+
+
+@pytest.mark.parametrize("liar", LIARS)
+def test_with_one_liar_the_honest_come_to_a_release(tmp_path: Path, liar: str) -> None:
+    make, maker, named = LIARS[liar]
+    policy = goes_on(consortium(tmp_path, make(), maker=maker))
+    assert any(named in said for said in policy.said)
+    assert set(policy.without) <= {EVIL}
+
+
+def test_wrong_masks_under_right_tags_cannot_be_attributed_and_leaving_out_in_turn_helps(
+    tmp_path: Path,
+) -> None:
+    policy = goes_on(consortium(tmp_path, liars.WrongMask()))
+    assert any("nobody can tell whose: leave out" in said for said in policy.said)
+    assert policy.without == (EVIL,)
+
+
+def test_a_maker_whose_t_has_48_bits_is_named(tmp_path: Path, cipher: ExitStack) -> None:
+    cipher.close()
+    policy = goes_on(consortium(tmp_path, liars.Narrow(), maker=True))
+    assert any(f"{EVIL} made a context with t of 48 bits" in said for said in policy.said)
+    assert policy.without == (EVIL,)
+
+
+def test_who_takes_anothers_name_is_named_and_its_node_stopped(tmp_path: Path) -> None:
+    home = consortium(tmp_path, liars.Squatter())
+    policy = goes_on(home)
+    assert any(f"registered as '{EVIL}', says it is 'm1'" in said for said in policy.said)
+    assert home.stopped == {EVIL}
+
+
+# --- what was lost ---
+
+
+def test_an_abandoned_run_is_followed_by_another(tmp_path: Path) -> None:
+    home = consortium(tmp_path, liars.WrongTag())
+    policy = goes_on(home)
+    assert home.database.plan().run == 2  # type: ignore[union-attr]
+    assert policy.without == (EVIL,)
+    policy.release(new_run=True)
+    home.check_paid()
+
+
+def test_a_lost_coordinator_database_strands_nobody(tmp_path: Path) -> None:
+    home = consortium(tmp_path)
+    goes_on(home)
+    goes_on(home, new_run=True)
+    (home.operator / "coordinator.sqlite").unlink()
+    goes_on(home)
+    assert home.database.plan().run == 3  # type: ignore[union-attr]
+
+
+def test_a_lost_member_store_comes_back_under_its_keys(tmp_path: Path) -> None:
+    home = consortium(tmp_path)
+    goes_on(home)
+    home.lose("m2")
+    goes_on(home, new_run=True)
+
+
+def test_a_member_set_back_inside_a_run_takes_part_in_the_next(tmp_path: Path) -> None:
+    home = consortium(tmp_path)
+
+    class SetBack(Mind):
+        """Its disk is restored from a backup after its first upload."""
+
+        old: bytes | None = None
+        done = False
+
+        def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+            if kind == "round" and self.old is None:
+                self.old = home.backup(self.name)
+            elif kind == "round" and not self.done:
+                self.done = True
+                assert self.old is not None
+                home.restore(self.name, self.old)
+            return self.honest(kind, shared, own)
+
+    mind = home.minds["m2"] = SetBack()
+    mind.home, mind.name = home, "m2"
+    goes_on(home)
+    assert mind.done
+    assert home.refusals["m2", "rollback"] >= 1
+    goes_on(home, new_run=True)
+    assert home.holders(2) == {*home.names}
+
+
+# --- dead ends ---
+
+dead_end = pytest.mark.xfail(strict=True, raises=(AssertionError, FedrepayError))
+
+
+class PartlySealed(Mind):
+    """As writer it seals the release to some members only."""
+
+    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        body = self.honest(kind, shared, own)
+        if kind != "write" or self.said(body).kind != "ok":
+            return body
+        written = Written.decode(self.said(body).body)
+        sealed = SealedRelease.decode(written.sealed)
+        wrapped = tuple((n, bytes(80) if n in ("m1", "m2") else key) for n, key in sealed.wrapped)
+        sealed = sealed.model_copy(update={"wrapped": wrapped})
+        return self.reply(
+            kind, shared, own, body=written.model_copy(update={"sealed": sealed.encode()}).encode()
+        )
+
+
+class Old(Mind):
+    """It shows an old call for an epoch as proof that the run's number is too low."""
+
+    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        last = self.home.store(self.name).fact("last_start") or b""
+        body = self.honest(kind, shared, own)
+        if kind != "terms" or not last:
+            return body
+        assert EpochStart.decode(Signed.decode(last).body).run
+        return self.refuse(kind, shared, own, "run", last)
+
+
+@dead_end
+@pytest.mark.parametrize("chunk", [0, 9999])
+def test_a_false_complaint_about_a_tag_harms_its_complainer_alone(tmp_path: Path, chunk: int) -> None:
+    """Who has opened the sum has no bytes to send again: all are called silent, and the epoch ends."""
+    liar = liars.Refusing("round", "tag", chunk.to_bytes(4, "big"), times=1, skip=1)
+    home = consortium(tmp_path, liar)
+    policy = goes_on(home)
+    assert not any("has ended" in said for said in policy.said)
+    assert home.database.plan().run == 1  # type: ignore[union-attr]
+
+
+@dead_end
+def test_wrong_tags_that_are_not_shown_again_are_their_senders(tmp_path: Path) -> None:
+    policy = goes_on(consortium(tmp_path, liars.WrongTag(resends=False)))
+    assert policy.without == (EVIL,)
+
+
+@dead_end
+def test_an_old_proof_of_a_runs_number_is_no_answer(tmp_path: Path) -> None:
+    """The terms are asked for ever."""
+    home = consortium(tmp_path, Old())
+    goes_on(home)
+    goes_on(home, new_run=True)
+
+
+@dead_end
+def test_nobody_can_use_up_the_numbers_of_proposals(tmp_path: Path) -> None:
+    high = (2**31 - 1).to_bytes(4, "big")
+    goes_on(consortium(tmp_path, liars.Refusing("propose", "number", high, times=3)))
+
+
+@dead_end
+@pytest.mark.parametrize(
+    "liar", [lambda: liars.Refusing("round", "lost-attempt"), lambda: liars.Mute("round"), liars.Unsigned]
+)
+def test_who_loses_every_attempt_is_named(tmp_path: Path, liar: Callable[[], Mind]) -> None:
+    """It answers the ping each time, and each attempt costs everybody: the error names nobody."""
+    policy = goes_on(consortium(tmp_path, liar()))
+    assert policy.without == (EVIL,)
+
+
+@dead_end
+def test_a_writer_that_seals_to_some_is_named(tmp_path: Path) -> None:
+    policy = goes_on(consortium(tmp_path, PartlySealed(), maker=True))
+    assert policy.without == (EVIL,)
+
+
+@dead_end
+def test_a_coordinator_database_lost_after_the_first_run_strands_nobody(tmp_path: Path) -> None:
+    """The offer's bytes are those of before: the stored yes is given again, and no proof of the number."""
+    home = consortium(tmp_path)
+    goes_on(home)
+    (home.operator / "coordinator.sqlite").unlink()
+    goes_on(home)
+
+
+class Ghosts(Mind):
+    """It shows a roster of its own making, signed by all who are in it, in the place of one that was lost."""
+
+    number = 100
+
+    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        if kind != "held":
+            return self.honest(kind, shared, own)
+        self.number += 1
+        people = [self.home.identities[self.name], Identity.create("s1"), Identity.create("s2")]
+        roster = Roster(
+            number=self.number,
+            predecessor=bytes(32),
+            members=tuple(each.entry() for each in people),
+            coordinator=keys.public_bytes(load_key(self.home.operator)),
+            released=0,
+            release=bytes(32),
+            nonces=(bytes(32),) * 3,
+        )
+        signed = (Signed.make(e.signing, Approval(roster=roster.hash(), name=e.name)) for e in people)
+        certificate = Certificate(roster=roster.encode(), approvals=tuple(signed))
+        return self.reply(kind, shared, own, body=certificate.encode())
+
+
+@dead_end
+def test_a_roster_of_ghosts_is_not_given_back(tmp_path: Path) -> None:
+    """The coordinator takes any certificate that is signed by whoever stands in it."""
+    goes_on(consortium(tmp_path, Ghosts()))
+
+
+@dead_end
+def test_who_is_silent_when_a_roster_is_given_back_keeps_its_seat(tmp_path: Path) -> None:
+    """Seeds 300 and 420 of the fault worlds: it is `not there` for ever."""
+    home = consortium(tmp_path)
+    goes_on(home)
+    goes_on(home, new_run=True)
+    (home.operator / "coordinator.sqlite").unlink()
+    mind = home.minds["m2"] = liars.Refusing("held", "busy", times=1)
+    mind.home, mind.name = home, "m2"
+    goes_on(home)
+    home.stopped = {"m0"}
+    goes_on(home, new_run=True)
+
+
+@dead_end
+def test_a_member_set_back_to_an_older_roster_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    """It was not given the roster it has forgotten before it was asked to follow it."""
+    home = consortium(tmp_path)
+    goes_on(home)
+    old = home.backup("m2")
+    Policy(home).release(new_run=True, new_roster=True)
+    home.restore("m2", old)
+    Policy(home).release(new_run=True, new_roster=True)
+
+
+@dead_end
+def test_a_new_roster_without_a_member_of_the_one_before_is_not_begun(tmp_path: Path) -> None:
+    """Everybody signs it, nobody can take part in it, and those who signed take part in none."""
+    home = consortium(tmp_path)
+    goes_on(home)
+    home.stopped = {EVIL}
+    with pytest.raises(CohortError):
+        home.train(new_run=True, new_roster=True)
+    home.approve()
+    home.train()
+
+
+@dead_end
+def test_a_member_that_signs_no_new_roster_does_not_end_the_old_one(tmp_path: Path) -> None:
+    home = consortium(tmp_path)
+    goes_on(home)
+    mind = home.minds[EVIL] = liars.Mute("approve")
+    mind.home, mind.name = home, EVIL
+    with pytest.raises(CohortError):
+        home.train(new_run=True, new_roster=True)
+    home.approve()
+    with pytest.raises(CohortError):
+        home.train()
+    home.stopped = {EVIL}
+    goes_on(home)

@@ -1,0 +1,146 @@
+"""Sees every stream that a member's secrets make, and what each of them hides: one stream, one thing, ever.
+
+A stream is a sealing key with its nonce, a pair's mask as added to one's own upload, a pad as added to one's own tag, a
+canary in one's own slots. They are taken where they are derived, so a derivation that forgets what tells two uses apart
+is found out by the second use. Verification derives others' pads and its own anew: they hide nothing, and do not count.
+HPKE draws a fresh key each time and is left out.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fedrepay.client import rounds as client_rounds
+from fedrepay.client import seal as client_seal
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.trust import keys
+from support.faultworld.invariants import Violation
+
+Numbers = npt.NDArray[np.uint64]
+
+
+class Reused(Violation):
+    """One stream has met two different things; no handler of the product may swallow it."""
+
+
+def _digest(numbers: Numbers) -> bytes:
+    return keys.digest(str(numbers.shape).encode(), np.ascontiguousarray(numbers).tobytes())
+
+
+class Recorder:
+    """What each stream has met.
+
+    Args:
+        excused: whether what the member of this name seals now is what its restored store has forgotten.
+    """
+
+    def __init__(self, excused: Callable[[str], bool] = lambda _name: False) -> None:
+        self._excused = excused
+        self._met: dict[tuple[str, str, bytes], bytes] = {}
+        self.seen: Counter[str] = Counter()
+        self.excuses = 0
+        self._name = ""  # whose upload is being sealed
+        self._canaries: list[bytes] = []  # of the upload being made, before its slots are complete
+        self._hides: Callable[[str], bytes] | None = None  # label → what the stream derived now will hide
+
+    def meets(self, what: str, name: str, stream: bytes, hidden: bytes) -> None:
+        """A stream of one member hides something.
+
+        Raises:
+            Reused: and something else before.
+        """
+        self.seen[what] += 1
+        before = self._met.setdefault((what, name, stream), hidden)
+        if before == hidden:
+            return
+        if not self._excused(name):
+            raise Reused(f"{name or 'somebody'}: one {what} for two things")
+        self.excuses += 1
+
+    # --- where streams are made ---
+
+    def derived(self, label: str, key: bytes) -> None:
+        """A key came out of HKDF."""
+        if label == "canary" and self._name:
+            self._canaries.append(key)
+        elif label in ("mask", "pad") and self._hides is not None:
+            self.meets(label, self._name, key, self._hides(label))
+
+    def masking(self, slots: Numbers) -> None:
+        """From here, masks go over these slots, whose canaries are complete."""
+        whole = _digest(slots)
+        for key, row in zip(self._canaries, slots, strict=True):
+            self.meets("canary", self._name, key, _digest(row))
+        self._canaries = []
+        self._hides = lambda label: whole if label == "mask" else b""
+
+    def tagging(self, chunks: Numbers) -> None:
+        """From here, pads go over these ciphertexts' tags, in order."""
+        each = iter(chunks)
+        self._hides = lambda _label: _digest(next(each))
+
+    def begin(self, name: str) -> None:
+        """A member seals."""
+        self._name, self._canaries, self._hides = name, [], None
+
+    def end(self) -> None:
+        """It is sealed, or was not."""
+        self.begin("")
+
+    def sealing(self, key: bytes, nonce: bytes, plaintext: bytes, info: bytes) -> None:
+        """An AEAD seals: whoever it is, the key is one."""
+        self.meets("sealing key", "", key + nonce, keys.digest(plaintext, info))
+
+
+@contextmanager
+def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[Recorder]:
+    """Record every member of this process; :class:`Reused` is raised where a stream is used twice."""
+    recorder = Recorder(excused)
+    derive, aead = keys.derive, keys.ChaCha20Poly1305
+    seal, apply, tags = client_seal.seal, client_seal.apply_masks, tag.tags
+
+    class Watched:
+        """In the place of the AEAD."""
+
+        def __init__(self, key: bytes) -> None:
+            self._key, self._aead = key, aead(key)
+
+        def encrypt(self, nonce: bytes, plaintext: bytes, info: bytes) -> bytes:
+            recorder.sealing(self._key, nonce, plaintext, info)
+            return self._aead.encrypt(nonce, plaintext, info)
+
+        def decrypt(self, nonce: bytes, sealed: bytes, info: bytes) -> bytes:
+            return self._aead.decrypt(nonce, sealed, info)
+
+    def deriving(secret: bytes, label: str, info: bytes = b"") -> bytes:
+        key = derive(secret, label, info)
+        recorder.derived(label, key)
+        return key
+
+    def sealed(values: Any, attempt: Any, *rest: Any, **named: Any) -> Any:
+        recorder.begin(attempt.name)
+        try:
+            return seal(values, attempt, *rest, **named)
+        finally:
+            recorder.end()
+
+    def masked(slots: Numbers, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> Numbers:
+        recorder.masking(slots)
+        return apply(slots, mine, peers, context, t)
+
+    def tagged(seed: bytes, context: bytes, chunks: Numbers, member: str) -> Sequence[int]:
+        recorder.tagging(chunks)
+        return tags(seed, context, chunks, member)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "ChaCha20Poly1305", Watched)
+        patch.setattr(keys, "derive", deriving)
+        patch.setattr(client_rounds, "seal", sealed)
+        patch.setattr(client_seal, "apply_masks", masked)
+        patch.setattr(tag, "tags", tagged)
+        yield recorder
