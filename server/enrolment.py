@@ -148,6 +148,8 @@ class Enrolment:
             return given
         if state.proposal and not set(state.joinings) <= set(self._nodes):
             return Ask("void", {})  # of nodes that are not there: another proposal, of those who are
+        if state.roster is not None and not self._wanted and not state.approvals:
+            return Ask("void", {})  # nobody has signed it, and nobody wants it any more
         if not state.proposal:
             return self._to("propose", state.joinings, state.call.encode())
         if len(state.revealed) < len(state.joinings):

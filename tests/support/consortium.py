@@ -310,16 +310,19 @@ class Policy:
                 new_roster = False
             elif "abandon" in remedy and (again or "has ended" in cause or "same command" not in remedy):
                 home.abandon()
-                self._leave_out(cause)
+                self._leave_out(cause, remedy)
             elif "stop the node" in remedy and again:
                 home.stopped |= set(accused(cause)[:1])
             elif again and self.said[-3:] == [cause] * 3:
                 break  # the remedy has been followed, and followed again
         raise AssertionError("no remedy led to a release:\n" + "\n".join(self.said[-4:]))
 
-    def _leave_out(self, cause: str) -> None:
-        """--without whom the error accuses; where it says that nobody can tell, one after the other."""
-        if "nobody can tell whose" in cause:
+    def _leave_out(self, cause: str, remedy: str) -> None:
+        """--without whom the remedy or the error names; where it says that nobody can tell, one after the other."""
+        told = re.search(r"--without (m\d+)", remedy)
+        if told is not None:
+            self.without = tuple(sorted({*self.without, told[1]}))
+        elif "nobody can tell whose" in cause:
             self.tried |= set(self.without)
             left = [name for name in self.consortium.names if name not in self.tried]
             assert left, "everybody was left out in turn"
