@@ -319,7 +319,7 @@ def test_a_member_that_signs_no_new_roster_does_not_end_the_old_one(tmp_path: Pa
         home.train(new_run=True, new_roster=True)
     home.approve()
     with pytest.raises(CohortError):
-        home.train()
+        home.train(new_roster=True)
     home.stopped = {EVIL}
     with pytest.raises(CohortError, match="signed a later roster"):
         home.train()
