@@ -24,6 +24,7 @@ from fedrepay.server.app import serve
 from fedrepay.server.state import Ask, Event, State
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.grid import InProcessGrid
 from support.invariants import check, decryptions, opened_sums, plain_sums
@@ -274,14 +275,15 @@ def _serve_until_done(world: World, folder: Path) -> int:
     def door(name: str) -> relay.Handler:
         def handle(kind: str, shared: bytes, own: bytes) -> bytes:
             answer = world.members[name].handle(kind, shared, own)
-            world.replies.append((kind, name, Reply.decode(answer)))
+            world.replies.append((kind, name, Reply.decode(Signed.decode(answer).body)))
             return answer
 
         return handle
 
     for name in world.names:
         relay.register(f"local:{name}", door(name))
-    grid = InProcessGrid(client_app, [f"local:{name}" for name in world.names], lambda _exchange: None)
+    addresses = [f"local:{name}" for name in world.names]
+    grid = InProcessGrid(client_app, world.names, addresses, lambda _exchange: None)
     lives = 0
     try:
         while True:

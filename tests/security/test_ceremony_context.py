@@ -11,6 +11,7 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
 from fedrepay.client.identity import Identity
 from fedrepay.shared.errors import CohortError, FedrepayError
+from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Confirmation, ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
@@ -98,7 +99,7 @@ def test_a_context_with_another_modulus_is_refused_by_members_and_names_its_make
     world = World(tmp_path)
     error = world.expect_stop(CohortError)
     assert f"{world.coordinator.epoch.maker} made a context with t of 48 bits" in error.cause
-    monkeypatch.setattr(epoch, "GAM", replace(epoch.GAM, t_bits=48))  # control: nobody looks at t
+    monkeypatch.setattr(epoch, "GAM", replace(GAM, t_bits=48))  # control: nobody looks at t
     world = World(tmp_path / "control")
     stopped = world.expect_stop(FedrepayError)
     assert "48 bits" not in stopped.cause

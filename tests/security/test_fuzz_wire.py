@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from fedrepay.client import blame, framing
-from fedrepay.client.blame import COORDINATOR
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.server.state import Ask, Event
@@ -28,6 +27,7 @@ from fedrepay.shared.trust.enrolment import Certificate
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Votes
 from fedrepay.simulations.attacks.adversary import answer
 from support import fuzz

@@ -250,11 +250,25 @@ class Coordinators(Attacked):
             return dice.randbytes(dice.choice((0, 40, 200)))
         said = Reply.decode(Signed.decode(answer).body)
         if how == "refused":
-            codes = ("tag", "headers", "canary", "lost-attempt", "run", "number", "roster", "void", "release")
+            codes: tuple[str, ...] = (
+                "tag",
+                "headers",
+                "canary",
+                "lost-attempt",
+                "run",
+                "number",
+                "roster",
+                "void",
+                "release",
+            )
             bodies = (b"", bytes(4), bytes(32), dice.randbytes(4), *(m[1] for m in self.table.pool[:ENOUGH]))
             if message[0] in ("round", "write", "close"):
                 codes, bodies = (*codes, "tag", "tag", "tag"), (*bodies[:3], bytes(4))
-            changes = {"code": dice.choice(codes), "cause": "a lie", "body": dice.choice(bodies)}
+            changes: dict[str, Any] = {
+                "code": dice.choice(codes),
+                "cause": "a lie",
+                "body": dice.choice(bodies),
+            }
             said = Reply(kind="refused", name=name, asked=said.asked, **changes)
             return Signed.make(key, said).encode()
         rewriter = Rewriter(dice, [key], self.table.home.names)
@@ -279,11 +293,11 @@ def search(machine: type[Attacked], examples: int, steps: int, *, shrink: bool =
 
 
 def test_an_honest_member_holds_against_the_coordinator_and_one_member() -> None:
-    search(Members, 30, 8)
+    search(Members, 10, 8)
 
 
 def test_the_coordinator_holds_against_one_member() -> None:
-    search(Coordinators, 30, 5)
+    search(Coordinators, 10, 5)
 
 
 # --- controls: with one defence off, the machines find out ---

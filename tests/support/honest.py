@@ -4,8 +4,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedrepay.client.ceremony import newest_run
-from fedrepay.client.enrolment import held
+from fedrepay.client.enrolment import held, newest_run
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.identity import Identity
 from fedrepay.client.member import Member
@@ -97,10 +96,8 @@ class Honest:
         elif kind == "round":
             self._uploaded(reply)
         elif kind in ("write", "close"):
-            signed = (
-                Written.decode(reply.body).vote if self._written(reply.body) else Signed.decode(reply.body)
-            )
-            vote = ReleaseVote.decode(signed.body)
+            cast = Written.decode(reply.body).vote if self._written(reply.body) else Signed.decode(reply.body)
+            vote = ReleaseVote.decode(cast.body)
             self._once("a run's release", vote.run, vote.release)
         elif kind == "blame":
             verdict = Verdict.decode(Signed.decode(reply.body).body)

@@ -101,8 +101,8 @@ class Recorder:
 def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[Recorder]:
     """Record every member of this process; :class:`Reused` is raised where a stream is used twice."""
     recorder = Recorder(excused)
-    derive, aead = keys.derive, keys.ChaCha20Poly1305
-    seal, apply, tags = client_seal.seal, client_seal.apply_masks, tag.tags
+    derive, aead = keys.derive, vars(keys)["ChaCha20Poly1305"]
+    seal, apply, tags = client_seal.seal, vars(client_seal)["apply_masks"], tag.tags
 
     class Watched:
         """In the place of the AEAD."""
