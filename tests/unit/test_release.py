@@ -1,4 +1,4 @@
-"""The release: its bytes, what makes two differ, and that more than half must have signed it."""
+"""The release: its bytes, what makes two differ, and that a quorum must have signed it."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -17,12 +17,12 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Acceptance
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release, check_votes
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import ReleaseVote
+from support.adversary import roster_of
 
 PEOPLE = [Identity.create(name) for name in ("ada", "bob", "cyd", "dan")]
 COORDINATOR = Ed25519PrivateKey.generate()
-ROSTER = Roster.of([each.entry() for each in PEOPLE], keys.public_bytes(COORDINATOR))
+ROSTER = roster_of([each.entry() for each in PEOPLE], keys.public_bytes(COORDINATOR))
 RELEASE = Release(
     number=7,
     weights=np.array([[0.5, -2.0, 0.0], [1.0, 0.0, 0.25]]),
@@ -42,8 +42,8 @@ def vote(who: Identity | Ed25519PrivateKey, name: str = "", run: int = 7, data: 
     return Signed.make(key, ReleaseVote(run=run, name=said, release=keys.digest(data)))
 
 
-def counted(*votes: Signed) -> int:
-    return check_votes(BYTES, 7, ROSTER, votes)
+def counted(*votes: Signed, colluders: int = 1) -> int:
+    return check_votes(BYTES, 7, ROSTER, colluders, votes)
 
 
 # --- bytes ---
@@ -126,7 +126,7 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
         with suppress(ReleaseError):
             Release.decode(changed)
         with pytest.raises(ReleaseError):
-            check_votes(changed, 7, ROSTER, votes)
+            check_votes(changed, 7, ROSTER, 1, votes)
 
 
 # --- what two members compare ---
@@ -138,7 +138,7 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
         ("number", replace(RELEASE, number=8)),
         ("schema", replace(RELEASE, schema=b"other")),
         ("codebook", replace(RELEASE, codebook=b"other")),
-        ("roster", replace(RELEASE, roster=Roster.of(ROSTER.members[:3], ROSTER.coordinator))),
+        ("roster", replace(RELEASE, roster=roster_of(list(ROSTER.members[:3]), ROSTER.coordinator))),
         ("card", replace(RELEASE, card={})),
         ("statement", replace(RELEASE, statement={"epsilon": 0.5})),
         ("sums", replace(RELEASE, sums=RELEASE.sums[:1])),
@@ -163,8 +163,12 @@ def test_weights_may_differ_in_their_last_bits() -> None:
 # --- votes ---
 
 
-def test_more_than_half_of_the_roster_must_have_signed() -> None:
+def test_a_quorum_of_the_roster_must_have_signed() -> None:
+    """How many that is: tests/unit/test_quorum.py."""
     assert counted(*(vote(each) for each in PEOPLE[:3])) == 3
+    assert counted(*(vote(each) for each in PEOPLE), colluders=2) == 4
+    with pytest.raises(ReleaseError, match="4 must"):
+        counted(*(vote(each) for each in PEOPLE[:3]), colluders=2)
     for few in (PEOPLE[:2], PEOPLE[:1], []):
         with pytest.raises(ReleaseError):
             counted(*(vote(each) for each in few))

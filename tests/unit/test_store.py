@@ -17,7 +17,7 @@ from fedrepay.client.store import MemberStore
 from fedrepay.client.tables import Opening, StoredUpload
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.simulations.attacks.adversary import answer
 from support.world import World
 
 COLUMNS = ("at", "run", "round", "attempt", "status", "event", "window", "hash")
@@ -116,8 +116,8 @@ def test_a_member_with_a_changed_ledger_contributes_nothing(tmp_path: Path) -> N
     world = World(tmp_path, size=3)
     ask = world.until("round", 1)
     change(tmp_path / "m0", 1, "event")
-    reply = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
-    assert (reply.kind, reply.code) == ("refused", "StorageError")
+    reply = answer(world.members["m0"].handle("round", *ask.parts["m0"]))
+    assert (reply.kind, reply.code) == ("refused", "store")
     assert len(world.store("m0").uploads(1)) == 1
 
 
@@ -158,13 +158,13 @@ def test_two_processes_on_one_store_send_one_upload_for_an_attempt(
 
     def overtaken(store: MemberStore, *args: Any, **facts: Any) -> None:
         monkeypatch.setattr(MemberStore, "charge", charge)
-        replies.append(Reply.decode(second.handle("round", *ask.parts["m0"])))  # the whole of it, just now
+        replies.append(answer(second.handle("round", *ask.parts["m0"])))  # the whole of it, just now
         charge(store, *args, **facts)
 
     monkeypatch.setattr(MemberStore, "charge", overtaken)
-    replies.append(Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"])))
+    replies.append(answer(world.members["m0"].handle("round", *ask.parts["m0"])))
     assert [reply.kind for reply in replies] == ["ok", "refused"]
-    repeated = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
+    repeated = answer(world.members["m0"].handle("round", *ask.parts["m0"]))
     assert repeated.body == replies[0].body
     assert len([e for e in world.store("m0").ledger() if e.status == "unprotected"]) == 2  # spent ≥ released
 
@@ -264,8 +264,8 @@ def test_a_member_whose_disk_is_full_sends_nothing_and_goes_on_when_it_is_freed(
     world = World(tmp_path, size=3, mode="none")
     ask = world.until("round")
     fill_the_disk(world.members["m0"]._store)
-    reply = Reply.decode(world.members["m0"].handle("round", *ask.parts["m0"]))
-    assert (reply.kind, reply.code) == ("refused", "StorageError")
+    reply = answer(world.members["m0"].handle("round", *ask.parts["m0"]))
+    assert (reply.kind, reply.code) == ("refused", "store")
     assert "disk is full" in caplog.text
     assert str(tmp_path) not in reply.cause, "what the member's machine looks like stays at home"
     world.members["m0"] = world.member("m0")
