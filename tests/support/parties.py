@@ -77,9 +77,9 @@ GREETINGS: Mapping[str, tuple[EpochState, Signed]] = {
 }
 
 
-def hello(name: str, **fields: object) -> Signed:
+def hello(of: str, /, **fields: object) -> Signed:
     """A member's hello with other fields."""
-    return by(name, changed(Hello.decode(GREETINGS[name][1].body), **fields))
+    return by(of, changed(Hello.decode(GREETINGS[of][1].body), **fields))
 
 
 def introduction(names: Iterable[str] = ALL, **fields: object) -> Introduction:
@@ -104,7 +104,7 @@ CONFIG = RoundConfig(
 SIGNED = told(CONFIG)
 
 
-def header(name: str, **fields: object) -> Header:
+def header(of: str, /, **fields: object) -> Header:
     """Of an upload in the attempt of ``CONFIG``."""
     made = Header(
         run=7,
@@ -113,7 +113,7 @@ def header(name: str, **fields: object) -> Header:
         config=SIGNED.digest(),
         round=2,
         attempt=3,
-        name=name,
+        name=of,
         chunks=(SEED, SEED),
         tags=(1, 2),
         opened=SEED,
