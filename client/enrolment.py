@@ -112,7 +112,7 @@ class Enrolment:
                 Code.NUMBER,
                 f"Proposal {call.number} is not among the {enrolment.FAR} above {base}.",
                 "The operator's next proposal takes a number above.",
-                base.to_bytes(4, "big"),
+                base.to_bytes(4, "big") + (self._store.fact("signed_call") or b""),
             )
         nonce = self._entropy.draw(32)
         self._nonces = {signed.digest(): nonce}
@@ -187,7 +187,8 @@ class Enrolment:
                 "Differing words mean that somebody else is in the roster.",
             )
         answer = Signed.make(self._identity.signing, Approval(roster=roster.hash(), name=self._identity.name))
-        return answer.encode(), {"signed": roster.encode()}
+        call = Proposal.decode_once(message.proposal).call.encode()
+        return answer.encode(), {"signed": roster.encode(), "signed_call": call}
 
     def certify(self, shared: bytes) -> Answer:
         """Take part in a roster that everybody has signed, this member among them.
@@ -198,7 +199,7 @@ class Enrolment:
         before = held(self._store)
         if before is not None and before.encode() == message.roster:
             return b"", {}
-        roster = Roster.decode(message.roster)
+        roster = enrolment.certified(message, before)
         signed = self._store.fact("signed")
         if roster.number < newest(self._store) or (
             roster.number == newest(self._store) and signed != message.roster
@@ -209,8 +210,6 @@ class Enrolment:
             or roster.entry(self._identity.name) != self._identity.entry()
         ):
             raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
-        roster.check()
-        enrolment.check_approvals(roster, before, message.approvals)
         return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
 
     def certificate(self) -> bytes:

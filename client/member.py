@@ -122,6 +122,8 @@ class Member:
 
     def _dispatch(self, kind: str, shared: bytes, own: bytes) -> dict[str, Any]:
         if kind in ("round", "resend", "blame"):
+            if own and kind != "round":
+                raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
             rounds = self._rounds
             return {"round": rounds.round, "resend": rounds.resend, "blame": rounds.blame}[kind](shared, own)
         if kind not in _ONCE:

@@ -17,7 +17,7 @@ from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment, keys
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.roster import Roster, default_colluders
 from fedrepay.shared.trust.wire import Reply, asked
 
 LONGEST = 4 << 20
@@ -53,7 +53,6 @@ class Enrolled:
     proposal: bytes = b""
     revealed: dict[str, Signed] = field(default_factory=dict)  # by node
     approvals: dict[str, Signed] = field(default_factory=dict)  # by node
-    highest: int = 0  # number of a proposal that any member has answered, so far as we know
     before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
     seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
 
@@ -67,7 +66,6 @@ class Enrolled:
         if kind == "call":
             self.call, self.proposal = Signed.decode(body), b""
             self.joinings, self.revealed, self.approvals = {}, {}, {}
-            self.highest = max(self.highest, Call.decode(self.call.body).number)
         elif kind == "joining":
             self.joinings[name] = Signed.decode(body)
         elif kind == "proposal":
@@ -76,8 +74,6 @@ class Enrolled:
             self.revealed[name] = Signed.decode(body)
         elif kind == "approval":
             self.approvals[name] = Signed.decode(body)
-        elif kind == "number":
-            self.highest = max(self.highest, int(body))
         elif kind == "before":
             self.before[name] = body
         elif kind == "void":
@@ -119,6 +115,9 @@ class Enrolment:
         self._void = ""
         self._begun = 0
         self._made = False
+        self._told: dict[
+            str, tuple[int, bool]
+        ] = {}  # node → number it has signed already; whether that is proven
         self._asked_held = False
         self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
         self._certified: set[str] = set()
@@ -211,8 +210,7 @@ class Enrolment:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
         if reply.code == "number":
             self._void = "number"
-            near = min(int.from_bytes(reply.body[:4], "big"), self.state.highest + enrolment.FAR)
-            return [Event("number", node, str(near).encode())]
+            self._told[node] = self._number(reply.body)
         if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
             self._void = "before"
             return [Event("before", node, reply.body)]
@@ -300,7 +298,9 @@ class Enrolment:
             return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
         if ask.kind == "approve":
             ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
-            made = Certificate(roster=self._proposed().encode(), approvals=ordered)
+            roster = self._proposed()
+            ours = Signed.make(self._key, Approval(roster=roster.hash(), name="coordinator"))
+            made = Certificate(roster=roster.encode(), approvals=ordered, coordinator=ours)
             self._made, self._away = True, {}
             return [Event("roster", "", made.encode())]
         return []
@@ -313,9 +313,7 @@ class Enrolment:
             if certificate is None:
                 continue
             try:
-                roster = Roster.decode(certificate.roster)
-                roster.check()
-                enrolment.check_approvals(roster, None, certificate.approvals)
+                roster = enrolment.certified(certificate, None)
             except ProtocolError:
                 continue  # it proves nothing
             if roster.coordinator == keys.public_bytes(self._key) and roster.number > number:
@@ -344,13 +342,30 @@ class Enrolment:
             )
         number, release = self._released
         call = Call(
-            number=self.state.highest + 1,
+            number=self._believed() + 1,
             coordinator=keys.public_bytes(self._key),
             predecessor=self._predecessor(),
             released=number,
             release=release,
         )
         return [Event("call", "", Signed.make(self._key, call).encode())]
+
+    def _number(self, body: bytes) -> tuple[int, bool]:
+        """What a member says it has signed, and whether a call that we signed proves it."""
+        said, call = int.from_bytes(body[:4], "big"), body[4:]
+        try:
+            proven = Signed.decode(call).verified(keys.public_bytes(self._key), Call).number
+        except ProtocolError:
+            return said, False
+        return proven, True
+
+    def _believed(self) -> int:
+        """The highest number in use: ours, what our own signature proves, and what more say than may lie."""
+        known = 0 if self.state.roster is None else self.state.roster.number
+        proven = [number for number, sure in self._told.values() if sure]
+        told = sorted((number for number, _ in self._told.values()), reverse=True)
+        shared = told[default_colluders(len(self._nodes)) :][:1]
+        return max(known, *proven, *shared, 0)
 
     def _check_old_members(self, joined: set[str]) -> None:
         """Everybody of the roster before must sign the next: without that, a coordinator could leave people out."""

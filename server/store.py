@@ -36,7 +36,7 @@ _events = sa.Table(
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 _EVENTS = (
-    *("call", "joining", "number", "before", "proposal", "revealed", "approval", "seat", "roster"),
+    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),

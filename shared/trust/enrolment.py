@@ -72,10 +72,15 @@ class Approval(Wire):
 
 
 class Certificate(Wire):
-    """Coordinator → all: everybody of this roster, and of the one before, approved it."""
+    """Coordinator → all: everybody of this roster, and of the one before, approved it, and the coordinator too.
+
+    Its own signature tells a coordinator that lost its database which roster was its: a member can sign for ghosts of
+    its own, and not for that.
+    """
 
     roster: Annotated[bytes, Field(max_length=4 << 20)]
     approvals: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=2 * MAX_MEMBERS)]
+    coordinator: Signed
 
 
 def commitment(nonce: bytes, name: str) -> bytes:
@@ -143,6 +148,20 @@ def roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
         nonces=tuple(nonces),
     )
     roster.check()
+    return roster
+
+
+def certified(certificate: Certificate, before: Roster | None) -> Roster:
+    """The roster of a certificate, once everybody has signed it who must: its members, those before, its coordinator.
+
+    Raises:
+        ProtocolError: a signature is missing, doubled, from outside, or of another roster.
+    """
+    roster = Roster.decode_once(certificate.roster)
+    roster.check()
+    check_approvals(roster, before, certificate.approvals)
+    if certificate.coordinator.verified(roster.coordinator, Approval).roster != roster.hash():
+        raise ProtocolError("The coordinator signed another roster.", _REMEDY)
     return roster
 
 

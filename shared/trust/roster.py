@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from mnemonic import Mnemonic
 from pydantic import Field
@@ -64,6 +64,13 @@ class Roster(Wire):
             raise ProtocolError(
                 "The roster names a member twice, is not sorted, or lacks a member's nonce.", _REMEDY
             )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was worked out of the fields before."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in ("_hash", "_by_name", "names"):
+            made.__dict__.pop(name, None)
+        return made
 
     @cached_property
     def _hash(self) -> bytes:

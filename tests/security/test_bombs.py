@@ -21,11 +21,13 @@ from fedrepay.client.scoring import release_file
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.wire import Reply, asked
+from fedrepay.simulations.attacks.adversary import answer
 from support import fuzz
 from support.adversary import fork
-from support.stages import PARTS, Stages, wire_kinds
+from support.stages import ENROLLING, PARTS, Stages, before_roster, machine, wire_kinds
 
 PROMISED = 1 << 40  # bytes that a header says will follow
 KINDS = ("pickle", "pickle 4", "npz", "torch", "zip", "safetensors", "safetensors header")
@@ -66,19 +68,23 @@ def everywhere(run: Stages, planted: list[bytes], folder: Path) -> int:
     """One of them in each field of each message, both ways, in turn; how many messages were handled."""
     tried = 0
     for kind in PARTS:
-        world, ask = fork(run.at[kind][0], folder / kind), run.at[kind][1]
+        stage, ask = run.at[kind]
+        world = (before_roster if kind in ENROLLING else fork)(stage, folder / kind)
         name = min(ask.parts)
-        member = world.members[world.coordinator.node(name) if kind != "hello" else name]
+        member = world.members[name]
         shared, own = ask.parts[name]
         bomb = planted[0]
-        asked = [(each, own) for each in fuzz.with_bytes(shared, planted)] if shared else []
-        asked += [(shared, each) for each in fuzz.with_bytes(own, planted)] if own else []
-        for message in (*asked, (bomb, own), (shared, bomb)):
-            assert Reply.decode(member.handle(kind, *message)).code != "internal"
+        sent = [(each, own) for each in fuzz.with_bytes(shared, planted)] if shared else []
+        sent += [(shared, each) for each in fuzz.with_bytes(own, planted)] if own else []
+        for message in (*sent, (bomb, own), (shared, bomb)):
+            assert answer(member.handle(kind, *message)).code != "internal"
             tried += 1
-        for answer in (Reply(kind="ok", body=bomb).encode(), *fuzz.with_bytes(run.answers[kind], planted)):
+        for body in (bomb, *fuzz.with_bytes(run.answers[kind], planted)):
+            said = Reply(kind="ok", name=name, asked=asked(kind, shared, own), body=body)
+            signed = Signed.make(world.identities[name].signing, said)
+            machine(world, kind).receive(ask, name, signed)
             with suppress(ProtocolError):
-                world.coordinator.receive(ask, name, Reply.decode(answer))
+                machine(world, kind).receive(ask, name, Signed.decode(body))
             tried += 1
     return tried
 

@@ -18,10 +18,11 @@ from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from fedrepay.simulations.attacks.live import World
+from support.adversary import roster_of
 from support.command import Result, fedrepay
+from support.company import Company
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 from support.market_release import roster_words, write_release
@@ -66,7 +67,7 @@ class Case:
     def forged(self, name: str, *, simulated: bool = False) -> Path:
         """An outsider's: the members' names, its own keys, the weights turned round."""
         people = [Identity.create(each) for each in NAMES]
-        roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
+        roster = roster_of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
         card = self.genuine.card | {"simulated": simulated}
         made = replace(self.genuine, weights=-self.genuine.weights, roster=roster, card=card)
         return signed(made, people, self.folder / name)
@@ -164,7 +165,8 @@ def test_a_folder_that_knows_no_roster_is_no_help(case: Case, tmp_path: Path) ->
     with pytest.raises(ReleaseError, match="no state folder"):
         load(case.own, member=tmp_path)
     assert list(tmp_path.iterdir()) == [], "nothing is made there"
-    fresh = World(tmp_path, size=3, rounds=2)
+    fresh = Company(tmp_path)
+    fresh.proposal(fresh.call(1))
     with pytest.raises(ReleaseError, match="taken part in no run"):
         load(case.own, member=tmp_path / "m0")
     assert fresh.store("m0").fact("roster") is None

@@ -11,8 +11,10 @@ from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import MAX_CONTEXT, GroupContext
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.handshake import ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import ContextClosing, ContextOffer, Reply
+from fedrepay.shared.trust.wire import Reply
+from fedrepay.simulations.attacks.adversary import answer
 from fedrepay.simulations.attacks.live import World
 
 
@@ -52,8 +54,11 @@ def test_in_a_whole_run_it_gets_the_makers_context_and_own_headers(
     assert headers <= {GroupContext.from_secret(state.context_secret)._header}
 
 
+GIANT = 1 << 19
+
+
 def answer_to_a_giant(folder: Path) -> Reply:
-    """The maker signs and seals a context of two megabytes."""
+    """The maker signs and seals a context that its message has room for (1 MB), and the limit has not."""
     world = World(folder, size=3)
     ask = world.until("confirm")
     maker = world.coordinator.epoch.maker
@@ -63,10 +68,11 @@ def answer_to_a_giant(folder: Path) -> Reply:
     offer = ContextOffer.decode(message.offer.body)
     state = EpochState.decode(world.store(maker).fact("epoch") or b"")
     seed = epoch.group_seed(world.identities[maker], state, ask.parts[maker][1])
-    giant = keys.seal_once(keys.derive(seed, "context"), bytes(2 << 20), offer.epoch)
+    key, bound = epoch._context_key(seed, state.epoch(), offer.public)
+    giant = keys.seal_once(key, bytes(GIANT), bound)
     signed = Signed.make(world.identities[maker].signing, offer.model_copy(update={"sealed": giant}))
     planted = message.model_copy(update={"offer": signed}).encode()
-    return Reply.decode(world.members[name].handle("confirm", planted, own))
+    return answer(world.members[name].handle("confirm", planted, own))
 
 
 def test_a_context_beyond_its_size_is_refused_unparsed(
@@ -81,7 +87,7 @@ def test_control_without_the_limit_tenseal_parses_it(
 ) -> None:
     monkeypatch.setattr(he, "MAX_CONTEXT", 1 << 30)
     assert answer_to_a_giant(tmp_path).kind == "refused", "by TenSEAL itself"
-    assert ("context", bytes(2 << 20)) in parsed
+    assert ("context", bytes(GIANT)) in parsed
 
 
 def test_the_limit_leaves_room_for_both_keys_raw() -> None:

@@ -17,7 +17,8 @@ from fedrepay.server import coordinator as coordinator_module
 from fedrepay.shared import errors
 from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError
 from fedrepay.shared.text import LONGEST, printable
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.attacks.live import World
 from support.command import fedrepay
 from support.desk import CATALOGUE, Desk, write_csv
@@ -66,7 +67,8 @@ def say_everything(world: World) -> None:
     """A stranger's kinds and bytes at a member, and what the member's own code logs of them."""
     handle = world.members["m0"].handle
     journal.noted(handle)(FORGED, b"", b"")
-    refused = Reply(kind="refused", code="budget", cause=FORGED).encode()
+    said = Reply(kind="refused", name="m0", asked=bytes(32), code="budget", cause=FORGED)
+    refused = Signed.make(world.identities["m0"].signing, said).encode()
     journal.noted(lambda *_: refused)("round", b"", b"")
     log = logging.getLogger("fedrepay.client.member")
     log.warning("%s: %s", FORGED, FedrepayError("cause", FORGED))
@@ -127,9 +129,16 @@ def stopped_by_a_reply(folder: Path) -> CohortError:
     """What the operator reads when a member refuses in words of its own."""
     world = World(folder, size=3)
     ask = world.until("introduce")
-    reply = Reply(kind="refused", code="roster", cause=FORGED + "y" * 100_000)
-    for target in ask.parts:
-        world.take(world.coordinator.receive(ask, target, reply))
+    for target, parts in ask.parts.items():
+        reply = Reply(
+            kind="refused",
+            name=target,
+            asked=asked(ask.kind, *parts),
+            code="roster",
+            cause=FORGED + "y" * (4000 - len(FORGED)),
+        )
+        signed = Signed.make(world.identities[target].signing, reply)
+        world.take(world.coordinator.receive(ask, target, signed))
     with pytest.raises(CohortError) as caught:
         world.coordinator.finish(ask)
     return caught.value

@@ -14,8 +14,8 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
+from support.adversary import roster_of
 from support.market_accounts import market_book
 
 
@@ -46,10 +46,10 @@ def write_release(
     """Write ``release.safetensors`` and ``votes.msgpack``; returns the book."""
     book = book or market_book()
     people = [Identity.create(name) for name in ("ada", "bob", "cyd")]
-    roster = Roster.of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
+    roster = roster_of([each.entry() for each in people], keys.public_bytes(Ed25519PrivateKey.generate()))
     statement: dict[str, Any] = {"epsilon": 1.0, "unit": "customer", "delta": 1e-7}
     statement |= {"epsilon_by_memberships": {"1": 1.0, "2": 2.0972, "3": 3.2501}}
-    statement = statement if not_private is None else {"not_private": not_private}
+    statement = (statement if not_private is None else {"not_private": not_private}) | {"colluders": 1}
     made = Release(
         number=3,
         weights=market_weights(book),

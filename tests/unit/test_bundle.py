@@ -16,7 +16,7 @@ import tomli_w
 from fedrepay.client.serving import bundle
 from fedrepay.server.bundle import build
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust.bundle import PROJECT
+from fedrepay.shared.trust.bundle import PROJECT, VERSION
 
 CODE = b"print('here')\n"
 
@@ -131,7 +131,7 @@ def test_a_file_that_the_manifest_does_not_name_is_refused_too() -> None:
         changed("tool", "flwr", "app", "config", "more", value=1),
         changed("tool", "flwr", "app", "config", "members", value=False),
         changed("project", "dependencies", value=["evil"]),
-        changed("project", "version", value="2.0.0"),
+        changed("project", "version", value="1.0.0"),
         changed("project", "name", value="other"),
         changed("build-system", "requires", value=["evil"]),
         b"",
@@ -218,7 +218,7 @@ def test_a_folder_that_the_superlink_names_beside_our_bundle_is_not_loaded(
         changed("tool", "flwr", "app", "components", "clientapp", value="strange_app:app")
     )
     (folder / "strange_app.py").write_text("from flwr.clientapp import ClientApp\napp = ClientApp()\n")
-    version = f"1.0.0.{hashlib.sha256(ours).hexdigest()[:8]}/../../../shared/app"
+    version = f"{VERSION}.{hashlib.sha256(ours).hexdigest()[:8]}/../../../shared/app"
     named = ("fedrepay/fedrepay-bundle", version, "12345678")
 
     theirs.install_from_fab(ours, skip_prompt=True)

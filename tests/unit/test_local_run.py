@@ -57,7 +57,8 @@ def test_what_a_member_writes_starts_the_run_that_simulate_starts(
     asked = Arguments(
         mode="local", epsilon=2.0, rounds=4, sampling_rate=0.25, local_steps=3, clip=0.5, members=5
     )
-    assert plan == make_plan(asked, book, 5, held)
+    assert not plan.simulated, "what `simulate` starts says in its terms that its members are made up"
+    assert plan.model_copy(update={"simulated": True}) == make_plan(asked, book, 5, held)
     assert f"hash {held.hash.hex()}" in done.out
     assert plan.local is not None
     assert f"Noise multiplier {plan.local.noise_multiplier:g} for ε = 2" in done.out

@@ -22,16 +22,12 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from fedrepay.client import limits, node_key, relay
-from fedrepay.client.identity import Identity
 from fedrepay.client.serving import journal, node, setup
 from fedrepay.client.snapshot import snapshot
 from fedrepay.client.store import MemberStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Ping, Reply
 from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.folder import Folder
@@ -40,7 +36,9 @@ from fedrepay.simulations.network.processes import Processes
 from fedrepay.simulations.plan_run import make_plan
 from fedrepay.simulations.prepare import Prepared, prepare
 from support import shop as shops
+from support.adversary import answer
 from support.command import fedrepay
+from support.company import Company
 from support.shop import Shop
 
 
@@ -143,20 +141,23 @@ def test_misspelt_words_approve_nothing(folder: Path, words: list[str]) -> None:
     assert MemberStore(folder / "a", lambda: 0.0).fact("approved_code") is None
 
 
-def test_the_log_shows_the_words_of_a_roster_that_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
-    identities = [Identity.create(name) for name in ("a", "b", "c")]
-    roster = Roster.of([each.entry() for each in identities], keys.public_bytes(Identity.create("x").signing))
-    start = Signed.make(identities[0].signing, Ping(run=1, round=0))
-    body = Introduction(roster=roster.encode(), start=start, hellos=()).encode()
-    refused = Reply(kind="refused", code="roster", cause="not approved").encode()
+NOT_APPROVED = "This institution has not approved the words of the roster"
+
+
+def test_the_log_shows_what_became_of_a_message_and_the_words_of_a_roster(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    company = Company(tmp_path)
+    reveals = company.reveals(company.proposal(company.call(1)))
+    handle = journal.noted(company.members["m0"].handle)
     with caplog.at_level(logging.INFO):
-        assert journal.noted(lambda *_: refused)("introduce", body, b"") == refused
-        assert roster.code() in caplog.text
+        handle("approve", reveals, b"")
+        assert f"approve: refused (roster): {NOT_APPROVED} of m0, m1, m2, m3: " in caplog.text
+        assert company.members["m0"].shown_words() in caplog.text
         caplog.clear()
-        assert journal.noted(lambda *_: refused)("introduce", b"garbage", b"") == refused
-        assert "cannot be read" in caplog.text
-        caplog.clear()
-        journal.noted(lambda *_: Reply(kind="ok", body=b"secret").encode())("seed", b"", b"")
+        said = Reply(kind="ok", name="m0", asked=bytes(32), body=b"secret")
+        signed = Signed.make(company.identities["m0"].signing, said).encode()
+        assert journal.noted(lambda *_: signed)("seed", b"", b"") == signed
     assert "seed: ok, 6 bytes" in caplog.text
     assert "secret" not in caplog.text
 
@@ -178,11 +179,11 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
         mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
     )
     served = setup.member(folder / "m", sources, lambda *_: None)
-    rows, digest = served._rows()
+    rows, digest = served._rounds._rows()
     expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest
-    assert served._limits == allowed
+    assert served._rounds._limits == allowed
     assert limits.load(folder / "m" / "limits.toml", prepared.book.schema.public).minimum_cohort == 3
 
 
@@ -211,9 +212,10 @@ def test_serve_answers_one_process_a_folder_and_ends_cleanly_on_ctrl_c(shop: Sho
         until_serving(process)
         socket = folder / "a" / "member.sock"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-        answer = Reply.decode(relay.deliver(f"unix:{socket}", "ping", Ping(run=1, round=0).encode(), b""))
-        assert answer.kind == "ok"
-        refused = Reply.decode(relay.deliver(f"unix:{socket}", "round", b"garbage", b""))
+        ping = Ping(run=1, round=0).encode()
+        pong = answer(relay.deliver(f"unix:{socket}", "ping", ping, b""))
+        assert pong.kind == "ok"
+        refused = answer(relay.deliver(f"unix:{socket}", "round", b"garbage", b""))
         assert refused.kind == "refused"
         second = fedrepay("member", "serve", "--folder", folder / "a", "--schema", shop.schema)
         assert second.code == ArgumentError.exit_code
@@ -324,7 +326,7 @@ def test_train_without_a_superlink_says_so_and_keeps_its_plan(shop: Shop, folder
     assert done.code == 10
     assert "No SuperLink answers at 127.0.0.1:9" in " ".join(done.err.split())
     again = fedrepay("coordinator", "train", *options)
-    assert "Run 1 goes on." in again.err
+    assert "Run 1 goes on: mode distributed, ε = 1 and δ = 1e-05" in again.err
 
 
 def test_a_reply_that_waits_is_pushed_without_another_message() -> None:

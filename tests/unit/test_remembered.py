@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys, message, wire
+from fedrepay.shared.trust import handshake, keys, message
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.remembered import EXPANSION, OVERHEAD, Remembered
 from fedrepay.shared.trust.wire import Ping
@@ -46,7 +46,7 @@ def test_other_bytes_another_key_or_another_kind_are_verified_anew_and_refused(c
             (changed, public, Ping),
             (forged, public, Ping),
             (signed, keys.public_bytes(other), Ping),
-            (signed, public, wire.EpochStart),
+            (signed, public, handshake.EpochStart),
         ):
             with pytest.raises(ProtocolError):
                 asked.verified(under, kind)
@@ -57,7 +57,7 @@ def test_a_message_is_parsed_once_for_its_kind() -> None:
     data = Ping(run=7, round=1).encode()
     assert Ping.decode_once(data) is Ping.decode_once(bytes(bytearray(data)))
     with pytest.raises(ProtocolError):
-        wire.Confirmation.decode_once(data)
+        handshake.Confirmation.decode_once(data)
 
 
 def test_what_is_kept_is_bounded_in_bytes_and_the_oldest_goes_first() -> None:

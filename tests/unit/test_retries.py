@@ -1,4 +1,4 @@
-"""A member that is lost: a new charged attempt, down to the minimum cohort, then a clear stop."""
+"""A member that is lost: a new charged attempt, down to the quorum, then a clear stop."""
 
 import shutil
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import member as member_module
+from fedrepay.client import rounds as rounds_module
 from fedrepay.client.epoch import EpochState
 from fedrepay.client.he import GroupContext
 from fedrepay.client.learning import make_learner
@@ -21,7 +21,8 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.plan import LEARNERS, is_over, sum_sizes
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import Ping, Reply, RoundConfig, RoundRequest, Upload
+from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
+from fedrepay.simulations.attacks.adversary import answer
 from support.invariants import answers, check, opened_sums, plain_sums, spent
 from support.world import Tamper, World
 
@@ -78,7 +79,7 @@ def retried(tmp_path_factory: pytest.TempPathFactory) -> Retried:
 
     world = World(tmp_path_factory.mktemp("retried"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(member_module, "add_noise", noted)
+        patch.setattr(rounds_module, "add_noise", noted)
         world.run(losing("m3", rounds=(1,)))
     return Retried(world, drawn)
 
@@ -151,10 +152,10 @@ def test_a_retry_of_the_same_cohort_has_fresh_masks(tmp_path: Path, monkeypatch:
     assert np.all(masked[0] < GAM.t)
 
 
-# --- down to the minimum cohort ---
+# --- down to the quorum ---
 
 
-def test_a_run_goes_on_without_the_lost_down_to_the_minimum_cohort(tmp_path: Path) -> None:
+def test_a_run_goes_on_without_the_lost_down_to_the_quorum(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run(losing("m3", rounds=(1, 2)))
     assert attempts(world)[2:] == [(1, "completed", 3), (2, "completed", 3)]
@@ -163,13 +164,13 @@ def test_a_run_goes_on_without_the_lost_down_to_the_minimum_cohort(tmp_path: Pat
     check(world, world.coordinator.state)
 
 
-def test_below_the_minimum_cohort_a_run_stops_names_who_is_missing_and_resumes_with_them(
+def test_below_the_quorum_a_run_stops_names_who_is_missing_and_resumes_with_them(
     tmp_path: Path,
 ) -> None:
     world = World(tmp_path)
     error = world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,)))
     assert "2 members are left" in error.cause
-    assert "minimum cohort is 3" in error.cause
+    assert "quorum is 3" in error.cause
     assert "m2" in error.cause
     assert "m3" in error.cause
     assert "Bring members back" in error.remedy
@@ -284,8 +285,8 @@ def test_a_message_that_arrives_after_its_attempt_was_given_up_is_refused_and_no
         return sent
 
     next(ask for ask in world.steps(keep) if ask.kind == "sign")
-    answer = Reply.decode(world.members["m3"].handle("round", *late[0]))
-    assert (answer.kind, answer.code) == ("refused", "history")
+    late_answer = answer(world.members["m3"].handle("round", *late[0]))
+    assert (late_answer.kind, late_answer.code) == ("refused", "history")
     assert charged(world, "m3") == [(0, 0), (2, 3)]
 
 

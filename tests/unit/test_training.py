@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
 
 from fedrepay.server import app, training
+from fedrepay.server.enrolment import Node
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Ask, Event
-from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, CohortError, NetworkError, ProtocolError
+from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.shared.errors import (
+    ArgumentError,
+    FedrepayError,
+    NetworkError,
+    ProtocolError,
+    TermsError,
+    WordsError,
+)
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.grid import InProcessGrid
+from support.company import Company
 from support.schemas import column, schema
 
 
@@ -43,11 +56,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+REPLY = Signed.make(
+    Ed25519PrivateKey.generate(), Reply(kind="ok", name="a", asked=asked("ping", b"", b""))
+).encode()
+
+
 class SlowGrid(InProcessGrid):
     """Answers of two nodes, each after so many looks."""
 
     def __init__(self, looks: dict[int, int]) -> None:
-        super().__init__(lambda *_: None, ["local:a", "local:b"], lambda _exchange: None)  # type: ignore[arg-type]
+        super().__init__(lambda *_: None, ["a", "b"], ["local:a", "local:b"], lambda _exchange: None)  # type: ignore[arg-type]
         self.looks, self.sent, self.pulls = looks, {}, 0  # type: dict[int, int], dict[str, Message], int
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -61,7 +79,7 @@ class SlowGrid(InProcessGrid):
         for identity in message_ids:
             asked = self.sent[identity]
             if self.looks[asked.metadata.dst_node_id] <= self.pulls:
-                record = ConfigRecord({"body": Reply(kind="ok").encode()})
+                record = ConfigRecord({"body": REPLY})
                 replies.append(Message(RecordDict({"fedrepay": record}), reply_to=asked))
         return replies
 
@@ -69,7 +87,7 @@ class SlowGrid(InProcessGrid):
         raise AssertionError("Flower's own loop sleeps 3 s between two looks")
 
 
-def asking(grid: SlowGrid, timeout: float = 600.0) -> list[tuple[str, Reply | None, str]]:
+def asking(grid: SlowGrid, timeout: float = 600.0) -> list[tuple[str, Signed | None, str]]:
     class Coordinator:
         def node(self, name: str) -> str:
             return name
@@ -98,24 +116,52 @@ def test_nobody_is_waited_for_longer_than_the_time_out(clock: Clock) -> None:
     assert clock.now <= 6.0
 
 
-def test_nodes_are_waited_for_and_strangers_stop_the_run(clock: Clock) -> None:
-    counts = iter([1, 1, 2, 3])
+def grid_of(*counts: int) -> Any:
+    """At each look so many nodes, the newest first; the last number stays."""
+
+    left = list(counts)
 
     class Grid:
-        def get_node_ids(self) -> list[int]:
-            return list(range(next(counts)))
+        def get_nodes(self) -> list[NodeInfo]:
+            here = left.pop(0) if len(left) > 1 else left[0]
+            return [NodeInfo(node_id=n, name=f"m{n}") for n in reversed(range(here))]
 
-    grid: Any = Grid()
-    assert app._nodes(grid, 3, 60.0) == ("0", "1", "2")
+    return Grid()
+
+
+def test_nodes_are_waited_for(clock: Clock) -> None:
+    found = app._nodes(grid_of(1, 1, 2, 3), 3, 60.0)
+    assert found == tuple(Node(str(n), f"m{n}") for n in range(3))
     assert clock.pauses == [0.2, 0.3, 0.45]
-    counts = iter([4])
-    with pytest.raises(CohortError, match="4 nodes are online where 3"):
-        app._nodes(grid, 3, 60.0)
-    counts = iter([2] * 1000)
-    with pytest.raises(CohortError, match="2 nodes are online where 3"):
-        app._nodes(grid, 3, 60.0)
-    counts = iter([0])
-    assert app._nodes(grid, 0, 60.0) == ()
+
+
+def test_a_run_goes_on_with_those_who_are_there_and_with_nobody_waited_for_at_once(clock: Clock) -> None:
+    """A quorum is enough, and absence no revocation: who is too few is the coordinator's to say."""
+    assert len(app._nodes(grid_of(2), 3, 60.0)) == 2
+    assert 60.0 <= clock.now <= 61.0, "no longer than the run's time-out"
+    assert len(app._nodes(grid_of(4), 3, 60.0)) == 4, "one more than is waited for is no stranger yet"
+    before = clock.now
+    assert app._nodes(grid_of(0), 0, 60.0) == ()
+    assert clock.now == before
+
+
+def test_a_nodes_key_is_known_as_its_members_entry_has_it() -> None:
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert app._der(pem) == public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert app._der(b"") == b"", "a simulated node has none"
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", Reply(kind="ok", name="a", asked=bytes(32)).encode()])
+def test_an_answer_that_is_not_signed_is_none(body: bytes) -> None:
+    asked_ = Message(RecordDict(), dst_node_id=2, message_type="query")
+    asked_.metadata.__dict__["_message_id"] = "1"
+    record = RecordDict({"fedrepay": ConfigRecord({"body": body})})
+    signed, reason = app._parse(Message(record, reply_to=asked_))
+    assert signed is None
+    assert reason
+    record = RecordDict({"fedrepay": ConfigRecord({"body": REPLY})})
+    assert app._parse(Message(record, reply_to=asked_)) == (Signed.decode(REPLY), ""), "control"
 
 
 HOLD = """
@@ -202,6 +248,59 @@ def test_train_stops_what_carried_the_run_before_and_shows_what_happens(
     ((bundle, config),) = link.started
     assert config == {"coordinator-folder": str(tmp_path.resolve()), "members": 3}
     assert b".py" not in bundle
+
+
+def test_options_go_into_the_flower_runs_configuration(planned: CoordinatorStore, tmp_path: Path) -> None:
+    def last() -> RunSeen:
+        planned.append(1, [Event("done", "", b"")])
+        return RunSeen("finished", "completed", "", 0, 0)
+
+    link = Link([last])
+    training.train(link, tmp_path, 3, sleep=lambda _: None, options={"without": "m1 m2", "new-roster": True})
+    ((_, config),) = link.started
+    assert config == {
+        "coordinator-folder": str(tmp_path.resolve()),
+        "members": 3,
+        "without": "m1 m2",
+        "new-roster": True,
+    }
+
+
+def ended(tmp_path: Path) -> Exception:
+    link = Link([lambda: RunSeen("finished", "failed", "its own words", 0, 0)])
+    with pytest.raises(FedrepayError, match="its own words") as stopped:
+        training.train(link, tmp_path, 3, sleep=lambda _: None)
+    return stopped.value
+
+
+def test_a_no_to_the_terms_has_its_own_exit_code(planned: CoordinatorStore, tmp_path: Path) -> None:
+    planned.append(1, [Event("declined", "m1", b"limits: too much")])
+    error = ended(tmp_path)
+    assert type(error) is TermsError
+    assert "Nothing was spent" in str(error)
+
+
+def test_words_that_wait_for_people_have_theirs(planned: CoordinatorStore, tmp_path: Path) -> None:
+    """Told from the events of the roster alone: everybody has revealed, and the words are not approved."""
+    company = Company(tmp_path / "members")
+    machine = company.enrolment()
+    events: list[Event] = []
+    apply = machine.state.apply
+
+    def noted(event: Event) -> None:
+        events.append(event)
+        apply(event)
+
+    machine.state.apply = noted  # type: ignore[method-assign]
+    company.until(machine, "reveal")
+    planned.append(ROSTERS, list(events))
+    assert type(ended(tmp_path)) is ProtocolError, "control: not all have revealed"
+    before = len(events)
+    company.until(machine, "approve")
+    planned.append(ROSTERS, events[before:])
+    error = ended(tmp_path)
+    assert type(error) is WordsError
+    assert "telephone" in str(error)
 
 
 def test_a_flower_run_that_ends_before_the_run_is_done_is_an_error_in_its_own_words(

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from fedrepay.client.epoch import EpochState
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys, message, wire
+from fedrepay.shared.trust import enrolment, fields, handshake, keys, message, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.roster import Entry, Roster
+from fedrepay.shared.trust.roster import Entry
 from fedrepay.shared.trust.terms import RunPlan
+from support.adversary import roster_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
@@ -41,7 +42,7 @@ CONFIG = wire.RoundConfig(
     max_attempts=3,
     timeout=60.0,
 )
-LOCAL = wire.LocalTerms(
+LOCAL = terms.LocalTerms(
     model="mlp",
     model_hash=ID,
     parameters=400,
@@ -52,7 +53,10 @@ LOCAL = wire.LocalTerms(
     noise_multiplier=11.11,
 )
 SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, 2**60 - 1))
+YEAR = handshake.Year(epsilon=2.5, delta=1e-7, runs=1, attempts=4)
+DECLARED = handshake.Declared(year=YEAR, override=ID)
 ENTRIES = tuple(Entry(name=n, signing=n.encode() * 32, sealing=n.encode() * 32) for n in "abc")
+CALL = enrolment.Call(number=1, coordinator=ID, predecessor=ID, released=0, release=ID)
 
 MESSAGES: list[Wire] = [
     SIGNED,
@@ -62,16 +66,18 @@ MESSAGES: list[Wire] = [
     CONFIG.model_copy(update={"mode": "local", "learner": "dp-sgd", "heads": 1, "local": LOCAL}),
     LOCAL,
     SUM,
-    wire.EpochStart(run=1, coordinator=ID, colluders=1),
-    wire.Hello(run=1, name="a", signing=ID, sealing=ID, node=b"", nonce=ID, envelope=ID, mask=ID),
-    wire.Introduction(roster=b"r", start=SIGNED, hellos=(SIGNED, SIGNED)),
-    wire.Acceptance(roster_hash=ID, epoch=ID, name="a"),
-    wire.Acceptances(signed=(SIGNED,)),
-    wire.Envelope(epoch_nonce=ID, roster_hash=ID, sender="a", recipient="b", sealed=b"s"),
-    wire.Envelopes(signed=()),
-    wire.ContextOffer(epoch=ID, public=b"p", sealed=b"s", test=b"t"),
-    wire.ContextClosing(acceptances=(SIGNED,), offer=SIGNED),
-    wire.Confirmation(epoch=ID, name="a", mac=ID),
+    handshake.EpochStart(run=1, coordinator=ID, colluders=1, roster=ID, terms=ID),
+    YEAR,
+    DECLARED,
+    handshake.Hello(start=ID, name="a", nonce=ID, envelope=ID, mask=ID, commitment=ID, declared=DECLARED),
+    handshake.Introduction(roster=b"r", start=SIGNED, hellos=(SIGNED, SIGNED)),
+    handshake.Acceptance(roster_hash=ID, epoch=ID, name="a"),
+    handshake.Acceptances(signed=(SIGNED,)),
+    handshake.Envelope(epoch_nonce=ID, roster_hash=ID, sender="a", recipient="b", sealed=b"s"),
+    handshake.Envelopes(signed=()),
+    handshake.ContextOffer(epoch=ID, public=b"p", sealed=b"s", test=b"t"),
+    handshake.ContextClosing(acceptances=(SIGNED,), offer=SIGNED),
+    handshake.Confirmation(epoch=ID, name="a", mac=ID),
     wire.Header(
         run=1,
         epoch=ID,
@@ -80,7 +86,7 @@ MESSAGES: list[Wire] = [
         round=0,
         attempt=0,
         name="a",
-        payload=ID,
+        chunks=(ID,),
         tags=(1,),
         opened=ID,
         ledger=ID,
@@ -91,10 +97,22 @@ MESSAGES: list[Wire] = [
     wire.SealedRelease(number=1, payload=b"p", wrapped=(("a", b"k"),)),
     wire.ReleaseVote(run=1, name="a", release=ID),
     wire.Votes(run=1, signed=(SIGNED,)),
-    wire.Reply(kind="refused", code="tag", cause="Σ"),
+    wire.Reply(kind="refused", name="a", asked=ID, code="tag", cause="Σ"),
+    wire.Offer(run=1, roster=ID, terms=CONFIG.terms()),
+    wire.Resend(config=SIGNED, chunk=3),
+    wire.Evidence(config=SIGNED, headers=(SIGNED,), chunk=3, payloads=(b"c", b"")),
+    wire.Verdict(config=ID, name="a", suspects=("b", "coordinator")),
+    CALL,
+    enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID),
+    enrolment.Proposal(call=SIGNED, joinings=(SIGNED,) * 3),
+    enrolment.Revealed(proposal=ID, name="a", nonce=ID),
+    enrolment.Reveals(proposal=b"p", revealed=(SIGNED,) * 3),
+    enrolment.Approval(roster=ID, name="a"),
+    enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3),
     wire.Written(sealed=b"s", vote=SIGNED),
     ENTRIES[0],
-    Roster.of(ENTRIES, ID),
+    roster_of(list(ENTRIES), ID),
+    CONFIG.terms(),
     RunPlan(
         run=1,
         schema_hash=ID,
@@ -181,7 +199,7 @@ def test_there_is_one_encoding_of_a_message(message: Wire) -> None:
         {"cohort": ("../a",)},
         {"cohort": ("a\n",)},
         {"cohort": ("a" * 64,)},
-        {"cohort": ("a",) * (wire.MAX_MEMBERS + 1)},
+        {"cohort": ("a",) * (fields.MAX_MEMBERS + 1)},
         {"cohort": "abc"},
         {"mode": "plain"},
         {"learner": "eval"},
