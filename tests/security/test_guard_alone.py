@@ -64,7 +64,7 @@ def test_a_message_may_be_as_long_as_its_kind_can_be(kind: str) -> None:
 
 
 def test_of_a_module_the_guard_knows_name_hash_and_size() -> None:
-    module = cast("TorchModel", SimpleNamespace(name="mlp", hash=ID, parameters=40))
+    module: Any = SimpleNamespace(name="mlp", hash=ID, parameters=40)
     assert guard.held(module) == guard.Held(name="mlp", hash=ID, parameters=40)
     assert guard.held(None) is None
 
