@@ -234,7 +234,9 @@ def test_a_vote_is_over_these_very_bytes() -> None:
 
 def votes(run: int = 7, names: tuple[str, ...] = FOUR, **fields: Any) -> Votes:
     said = {"run": 7, "release": keys.digest(b"made")} | fields
-    return Votes(run=run, signed=tuple(by(name, ReleaseVote(name=name, **said)) for name in names))
+    return Votes(
+        run=run, signed=tuple(by(name, ReleaseVote.model_validate({"name": name} | said)) for name in names)
+    )
 
 
 def test_a_quorum_of_the_roster_over_these_bytes_is_needed() -> None:

@@ -158,7 +158,7 @@ def test_those_of_the_roster_before_approve_too_under_their_old_keys() -> None:
 class Facts(dict[str, bytes]):
     """A store that remembers, and nothing else."""
 
-    def __init__(self, released: tuple[int, bytes, bytes] | None = None, **facts: bytes) -> None:
+    def __init__(self, released: tuple[int, bytes, bytes] | None = None, /, **facts: bytes) -> None:
         super().__init__(facts)
         self.released = released
 
@@ -172,7 +172,7 @@ class Facts(dict[str, bytes]):
         return self.released
 
 
-def store(released: tuple[int, bytes, bytes] | None = None, **facts: bytes) -> Any:
+def store(released: tuple[int, bytes, bytes] | None = None, /, **facts: bytes) -> Any:
     return Facts(released, **facts)
 
 
