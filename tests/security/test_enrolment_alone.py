@@ -152,6 +152,27 @@ def test_those_of_the_roster_before_approve_too_under_their_old_keys() -> None:
         enrolment.certified(certificate(changed(LATER, members=(*LATER.members[:4], other))), ROSTER)
 
 
+def fits(message: Any, **fields: Any) -> bool:
+    """Whether a message may have these fields."""
+    try:
+        type(message).model_validate(dict(message) | fields)
+    except ValueError:
+        return False
+    return True
+
+
+def test_numbers_and_lists_have_their_bounds() -> None:
+    assert [fits(CALL, number=each) for each in (0, 1, 2**31 - 1, 2**31)] == [False, True, True, False]
+    joinings, said = tuple(JOININGS.values()), REVEALS.revealed
+    assert [fits(Proposal.decode(PROPOSAL), joinings=joinings[:n]) for n in (2, 3)] == [False, True]
+    assert [fits(REVEALS, revealed=said[:n]) for n in (2, 3)] == [False, True]
+    assert [fits(REVEALS, proposal=bytes(n)) for n in (4 << 20, (4 << 20) + 1)] == [True, False]
+    made = certificate()
+    assert [fits(made, approvals=approvals()[:n]) for n in (2, 3)] == [False, True]
+    assert [fits(made, roster=bytes(n)) for n in (4 << 20, (4 << 20) + 1)] == [True, False]
+    assert [fits(made, approvals=approvals()[:1] * n) for n in (3000, 3001)] == [True, False]
+
+
 # --- a member's side ---
 
 

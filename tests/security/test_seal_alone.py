@@ -191,6 +191,7 @@ def test_keys_come_back_from_their_bytes(t_bits: int) -> None:
     assert GroupContext.from_secret(made.secret_bytes()) is whole, "members of one process share it"
     slots = np.array([[0, 1, made.t // 2, made.t // 2 + 1, made.t - 1] * 819 + [7]], dtype=np.uint64)
     assert np.array_equal(whole.decrypt(public.encrypt(slots)), slots)
+    assert whole.decrypt(public.encrypt(slots)).dtype == np.uint64
     with pytest.raises(ProtocolError, match="no secret key"):
         public.decrypt(made.encrypt(slots))
 
