@@ -384,7 +384,7 @@ def test_the_maker_s_context_is_sealed_under_seed_epoch_and_what_it_publishes(it
         ceremony.offer_context(PEOPLE[ORDER[1]], it.states[ORDER[1]], it.seed)
 
 
-def confirm(it: Stood, state: EpochState | None = None, **fields: Any) -> tuple[EpochState, Signed]:
+def confirm(it: Stood, state: EpochState | None = None, /, **fields: Any) -> tuple[EpochState, Signed]:
     offer = by(EPOCH.maker, changed(it.made, **fields))
     return ceremony.confirm(PEOPLE["m0"], state or it.states["m0"], it.seed, offer)
 

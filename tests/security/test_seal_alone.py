@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pytest
 import tenseal as ts
 
-from fedrepay.client import he
 from fedrepay.client.he import GroupContext, open_sum, verify_sum
 from fedrepay.client.seal import AttemptKeys, add_noise, seal
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
@@ -213,7 +212,7 @@ def test_bytes_of_another_size_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -
         parsed.append(len(data))
         raise ValueError(len(data))
 
-    monkeypatch.setattr(he.ts, "context_from", parse)
+    monkeypatch.setattr(ts, "context_from", parse)
     with pytest.raises(ProtocolError, match="cannot be read"):
         GroupContext.from_public(bytes(262_144))
     with pytest.raises(ProtocolError, match="passes the limit"):
@@ -244,7 +243,7 @@ def test_another_form_of_tenseals_ciphertexts_is_noticed(monkeypatch: pytest.Mon
         def serialize(self) -> bytes:
             return self.forms.pop(0)
 
-    monkeypatch.setattr(he.ts, "bfv_vector", Written)
+    monkeypatch.setattr(ts, "bfv_vector", Written)
     for forms in (
         [wire, wire],
         [header + wire, header + wire + b"x"],
