@@ -12,6 +12,7 @@ from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.trust import enrolment, keys
 from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import default_colluders, quorum
 from support.joining import (
     CALL,
     CALLED,
@@ -171,6 +172,29 @@ def test_numbers_and_lists_have_their_bounds() -> None:
     assert [fits(made, approvals=approvals()[:n]) for n in (2, 3)] == [False, True]
     assert [fits(made, roster=bytes(n)) for n in (4 << 20, (4 << 20) + 1)] == [True, False]
     assert [fits(made, approvals=approvals()[:1] * n) for n in (3000, 3001)] == [True, False]
+
+
+def test_an_entry_and_a_roster_have_their_bounds() -> None:
+    assert [fits(entry("m0"), node=bytes(n)) for n in (1024, 1025)] == [True, False]
+    assert [fits(ROSTER, nonces=ROSTER.nonces[:n], members=ROSTER.members[:3]) for n in (2, 3)] == [
+        False,
+        True,
+    ]
+
+
+def test_a_copy_of_a_roster_is_shallow_unless_a_deep_one_is_asked_for() -> None:
+    assert ROSTER.model_copy().members is ROSTER.members
+    assert ROSTER.model_copy(deep=True).members[0] is not ROSTER.members[0]
+
+
+def test_by_default_somebody_always_colludes_and_two_never_do() -> None:
+    assert default_colluders(0) == 1
+    assert all(1 <= default_colluders(members) <= members - 2 for members in range(3, 1501))
+
+
+def test_more_colluders_than_leave_two_honest_have_no_quorum() -> None:
+    assert quorum(3, 2) == 4
+    assert quorum(4, 3) == 5
 
 
 # --- a member's side ---

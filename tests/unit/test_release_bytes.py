@@ -58,7 +58,8 @@ def test_a_module_s_weights_lie_under_its_parameters_names() -> None:
 def test_a_module_is_what_its_card_says() -> None:
     refused(replace(TORCH, card=local([["first", [1, 2]], ["second", [1]]])))
     refused(replace(TORCH, card=local([["first", [2, 1]]])))
-    refused(replace(TORCH, card=local([])), **{"module.first": None, "module.second": None})
+    bare = {"module.first": None, "module.second": None, "weights": RELEASE.weights}
+    refused(replace(TORCH, card=local([])), **bare)
     refused(replace(TORCH, card=local(LAYOUT, model=1)))
     refused(replace(TORCH, card=local(LAYOUT, model_hash=None)))
     refused(TORCH, **{"module.first": np.zeros((2, 1), dtype=np.float32)})
