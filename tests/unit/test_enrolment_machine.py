@@ -179,6 +179,16 @@ def test_an_answer_is_its_member_s_own_and_to_this_message(kind: str) -> None:
     assert isinstance(stopped.value, WordsError) == (kind == "approve")
 
 
+def test_an_answer_longer_than_any_can_be_is_not_read() -> None:
+    made = machine(held=False)
+    ask = made.ask()
+    assert ask is not None
+    most = (4 << 20) - len(answer(ask, "nm0", bytes(1 << 16)).body) + (1 << 16)
+    for size, cause in ((most, "not a Certificate"), (most + 1, "An answer of 4194305 bytes")):
+        give(made, ask, "nm0", answer(ask, "nm0", bytes(size)))
+        assert cause in made._away["nm0"]
+
+
 @pytest.mark.parametrize(
     ("who", "fields"),
     [
