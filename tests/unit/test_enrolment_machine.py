@@ -26,7 +26,8 @@ def machine(nodes: Sequence[Node] | None = None, *, wanted: bool = False, held: 
     """After everybody has said that it holds no roster, unless told otherwise."""
     each = [Node(node, name) for node, name in NODES.items()] if nodes is None else nodes
     made = Enrolment(KEY, each, wanted=wanted, released=RELEASED)
-    made._asked_held = held
+    if held:
+        made._asked_held = True
     return made
 
 
@@ -341,8 +342,14 @@ def test_a_roster_that_is_there_is_only_given_out_unless_another_is_wanted() -> 
     ask = made.ask()
     assert ask is not None
     assert ask.kind == "certify"
-    wanted = machine(wanted=True)
+    wanted = machine(wanted=True, held=False)
     given(wanted, ROSTER)
+    ask = wanted.ask()
+    assert ask is not None
+    assert ask.kind == "held", "a later one may have been lost"
+    for node in ask.parts:
+        give(wanted, ask, node, honest(ask, node))
+    assert close(wanted, ask) == []
     until(wanted, "propose")
     assert (called(wanted).number, called(wanted).predecessor) == (4, ROSTER.hash())
     until(wanted, "certify")
