@@ -19,6 +19,8 @@ from support.parties import ALL, KEY, OTHER, PEOPLE, SEED, STRANGER, changed, to
 
 NODES = {f"n{name}": name for name in reversed(ALL)}  # in another order than their members
 NODE = {name: node for node, name in NODES.items()}
+MIRRORED = {"z": "m0", "y": "m1", "x": "m2"}  # nodes whose order is not their members'
+WHO = NODES | MIRRORED
 RELEASED = (5, SEED)
 
 
@@ -33,7 +35,7 @@ def machine(nodes: Sequence[Node] | None = None, *, wanted: bool = False, held: 
 
 def answer(ask: Ask, node: str, body: bytes = b"", who: Identity | None = None, **fields: Any) -> Signed:
     """Of the member at a node, signed by it."""
-    identity = who or PEOPLE[NODES[node]]
+    identity = who or PEOPLE[WHO[node]]
     said = {"kind": "ok", "name": identity.name, "asked": asked(ask.kind, *ask.parts[node]), "body": body}
     return Signed.make(identity.signing, Reply.model_validate(said | fields))
 
@@ -43,7 +45,7 @@ def refusal(ask: Ask, node: str, code: str, body: bytes = b"") -> Signed:
 
 
 def joins(ask: Ask, at: str, who: Identity | None = None, /, **fields: Any) -> Signed:
-    identity = who or PEOPLE[NODES[at]]
+    identity = who or PEOPLE[WHO[at]]
     call = Signed.decode(ask.parts[at][0]).digest()
     entry = changed(identity.entry(), **fields)
     commitment = enrolment.commitment(NONCES.get(identity.name, OTHER), identity.name)
@@ -54,7 +56,7 @@ def joins(ask: Ask, at: str, who: Identity | None = None, /, **fields: Any) -> S
 
 def honest(ask: Ask, node: str) -> Signed:
     """What an honest member answers, its people's approval included."""
-    name, shared = NODES[node], ask.parts[node][0]
+    name, shared = WHO[node], ask.parts[node][0]
     if ask.kind == "propose":
         return joins(ask, node)
     if ask.kind == "reveal":
@@ -147,6 +149,14 @@ def test_who_has_answered_is_not_asked_again(kind: str) -> None:
     again = made.ask()
     assert again is not None
     assert (again.kind, set(again.parts)) == (kind, {"nm1", "nm2", "nm4"})
+
+
+def test_the_order_is_the_members_whatever_their_nodes_are_called() -> None:
+    made = machine([Node(node, name) for node, name in MIRRORED.items()])
+    until(made, "certify")
+    assert made.state.roster is not None
+    assert made.state.roster.names == ("m0", "m1", "m2")
+    assert made.state.seats == {name: node for node, name in MIRRORED.items()}
 
 
 def test_no_consortium_is_of_two() -> None:
