@@ -145,6 +145,7 @@ def test_what_nobody_followed_is_forgotten_and_its_writer_writes_no_more() -> No
 )
 def test_a_run_is_over_when_it_is_done_abandoned_or_declined(told_of: Event, *, over: bool) -> None:
     assert not State().over
+    assert State().floor == 0
     assert state(told_of).over == over
 
 
