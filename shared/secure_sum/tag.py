@@ -102,7 +102,7 @@ def verify(
         chunks: (chunks, 8192) summed coefficients below q.
         summed_tags: the sums of the members' tags mod q.
     """
-    if len(summed_tags) != len(chunks) or not all(0 <= tag < Q for tag in summed_tags):
+    if len(summed_tags) != len(chunks):
         return False
     fits = [
         chunk_fits(seed, context, members, index, chunk, summed)

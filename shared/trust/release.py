@@ -76,7 +76,7 @@ class Release:
             tensors = load(data)
             facts = _facts(json.loads(header)["__metadata__"])
             layout = _layout(facts["card"])
-            others = {*_TENSORS, *(f"{_MODULE}{name}" for name, _ in layout or ())} - (
+            others = {*_TENSORS, *(f"{_MODULE}{name}" for name, _ in layout)} - (
                 {"weights"} if layout else set()
             )
             names = [f"sum_{i:04d}" for i in range(len(tensors) - len(others))]

@@ -115,8 +115,8 @@ class Roster(Wire):
 
 
 def default_colluders(members: int) -> int:
-    """max(1, ⌈K/10⌉), but never so many that no two members stay honest."""
-    return min(max(1, -(-members // 10)), max(1, members - 2))
+    """max(1, ⌈K/10⌉): of three members or more, two stay honest."""
+    return max(1, -(-members // 10))
 
 
 def quorum(members: int, colluders: int) -> int:

@@ -228,7 +228,7 @@ def hunt(pending: list[tuple[Suite, Any]], jobs: int, scratch: Path, importers: 
 def main() -> int:
     """Copy, measure, hunt, compare with what is explained; 0 only if all agrees."""
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--only", default="", help="names of targets, by commas")
+    arguments.add_argument("--only", default="", help="names of targets, by commas; slow ones must be named")
     arguments.add_argument(
         "--again", action="store_true", help="only the mutants that survived the last time"
     )
@@ -255,7 +255,8 @@ def main() -> int:
         reasons = {(each["file"], each["where"], each["change"]): each["reason"] for each in explained}
         before = {tuple(each) for each in json.loads(last.read_text())} if asked.again else set()
         pending: list[tuple[Suite, Any]] = []
-        for name in asked.only.split(",") if asked.only else targets:
+        quick = [name for name, target in targets.items() if not target.get("slow")]
+        for name in asked.only.split(",") if asked.only else quick:
             files, tests = targets[name]["files"], targets[name]["tests"]
             made = [m for file in files for m in mutants(file, Path(file).read_text())]
             made = [m for m in made if not asked.again or m.key in before]

@@ -1,6 +1,7 @@
 """The guard's decisions one by one, without ceremony, ciphertexts or a store: each check, and what is just allowed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,28 @@ def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
     shared: int, own: int, *, passes: bool
 ) -> None:
     assert bool(refusal(lambda: guard.check_size("round", bytes(shared), bytes(own)))) is not passes
+
+
+LISTS = ("reveal", "approve", "certify", "introduce", "seed", "confirm", "resend", "votes")
+LIMITS = (
+    dict.fromkeys(("round", "write", "close", "blame"), 256 << 20)
+    | dict.fromkeys(LISTS, 8 << 20)
+    | dict.fromkeys(("held", "propose", "terms", "hello", "context", "ping", "never heard of"), 64 << 10)
+)
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_message_may_be_as_long_as_its_kind_can_be(kind: str) -> None:
+    """Zeros are not written to memory before they are read, so a large message costs nothing here."""
+    most = LIMITS[kind]
+    assert not refusal(lambda: guard.check_size(kind, bytes(most), b""))
+    assert refusal(lambda: guard.check_size(kind, bytes(most + 1), b""))
+
+
+def test_of_a_module_the_guard_knows_name_hash_and_size() -> None:
+    module: Any = SimpleNamespace(name="mlp", hash=ID, parameters=40)
+    assert guard.held(module) == guard.Held(name="mlp", hash=ID, parameters=40)
+    assert guard.held(None) is None
 
 
 # --- the configuration ---

@@ -83,6 +83,8 @@ def test_the_honest_sum_passes_and_gives_its_configuration() -> None:
         (headed(1, opened=OTHER), "m1 holds another context"),
         (headed(1, tags=(1,)), "header of m1 has the wrong number of tags"),
         (headed(1, tags=(1, 2, 3)), "header of m1 has the wrong number of tags"),
+        (headed(1, chunks=(ID,)), "header of m1 has the wrong number of tags"),
+        (headed(1, chunks=(ID, ID, ID)), "header of m1 has the wrong number of tags"),
         (headed(0, ledger=OTHER), "not the one it sent"),
         (headed(1, ledger=OTHER), ""),  # another member's ledger is its own matter
         (headed(1, tags=(TAGS["m1"][0] - 1, TAGS["m1"][1])), "summed tags"),

@@ -1,0 +1,458 @@
+"""The facts of an epoch, and every step of its beginning at a member: what is checked, and what is answered."""
+
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fedrepay.client import epoch as ceremony
+from fedrepay.client.epoch import EpochState
+from fedrepay.client.he import GroupContext
+from fedrepay.shared.errors import ProtocolError, Refusal
+from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.trust import keys
+from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, greeted, probe_vector, seed_commitment
+from fedrepay.shared.trust.handshake import (
+    Acceptance,
+    Confirmation,
+    Declared,
+    Envelope,
+    Envelopes,
+    Hello,
+    Introduction,
+    Year,
+)
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import Roster
+from support.parties import (
+    ALL,
+    CALL,
+    EPOCH,
+    FOUR,
+    GREETINGS,
+    KEY,
+    ORDER,
+    OTHER,
+    PEOPLE,
+    ROSTER,
+    SEED,
+    START,
+    STRANGER,
+    YEAR,
+    by,
+    changed,
+    hello,
+    introduction,
+    told,
+)
+from support.stood import BODY, Stood, stood
+
+HELLOS = {name: Hello.decode(signed.body) for name, (_, signed) in GREETINGS.items()}
+SIGNED = introduction().hellos
+
+
+@pytest.fixture(scope="module")
+def it() -> Stood:
+    return stood()
+
+
+def with_hellos(*hellos: Signed) -> Introduction:
+    return introduction(hellos=hellos)
+
+
+def called(start: Signed, names: tuple[str, ...] = ALL, roster: Roster = ROSTER) -> Introduction:
+    """An introduction to another call, which everybody of these has answered."""
+    hellos = tuple(hello(name, start=start.digest()) for name in names)
+    return Introduction(roster=roster.encode(), start=start, hellos=hellos)
+
+
+# --- the public facts ---
+
+
+def test_an_epoch_is_what_its_introduction_says() -> None:
+    assert (EPOCH.run, EPOCH.colluders, EPOCH.roster) == (7, 1, ROSTER)
+    assert (EPOCH.start, EPOCH.terms, EPOCH.hellos) == (START.digest(), CALL.terms, HELLOS)
+    assert EPOCH.nonce == keys.digest(b"epoch nonce", *sorted(each.nonce for each in HELLOS.values()))
+    said = keys.digest(*(each.encode() for each in SIGNED))
+    assert EPOCH.id == keys.digest(b"epoch", ROSTER.hash(), EPOCH.nonce, START.digest(), said)
+    assert Epoch.decode(BODY) == EPOCH
+
+
+def test_who_is_present_makes_the_seed_and_the_context() -> None:
+    order = sorted(ALL, key=lambda name: sha256(ROSTER.entry(name).signing).digest())
+    assert EPOCH.present == ALL
+    assert EPOCH.seeders == tuple(order[:2])
+    assert EPOCH.maker == order[0]
+    assert EPOCH.key_hashes == {name: sha256(ROSTER.entry(name).signing).digest() for name in ALL}
+    rest = tuple(sorted(order[1:]))
+    without = Epoch.of(introduction(rest))
+    assert (without.present, without.seeders, without.maker) == (rest, tuple(order[1:3]), order[1])
+    with pytest.raises(ProtocolError, match="not present"):
+        without.hello(order[0])
+
+
+def test_an_envelope_is_bound_to_epoch_roster_and_both_names() -> None:
+    wanted = keys.digest(b"envelope", EPOCH.nonce, ROSTER.hash(), b"m0", b"m1")
+    assert EPOCH.envelope_info("m0", "m1") == wanted
+
+
+@pytest.mark.parametrize("colluders", [0, 4])
+def test_colluders_that_leave_no_two_honest_are_no_epoch(colluders: int) -> None:
+    with pytest.raises(ProtocolError, match="colluders do not fit"):
+        Epoch.of(called(told(changed(CALL, colluders=colluders))))
+
+
+def test_as_many_colluders_as_leave_two_honest_are() -> None:
+    assert Epoch.of(called(told(changed(CALL, colluders=3)))).colluders == 3
+
+
+def test_the_roster_itself_is_checked() -> None:
+    """Two members of one key are one person."""
+    doubled = changed(ROSTER.entry("m1"), signing=ROSTER.entry("m0").signing)
+    entries = (ROSTER.entry("m0"), doubled, *ROSTER.members[2:])
+    roster = Roster.model_construct(**{**dict(ROSTER), "members": entries})
+    start = told(changed(CALL, roster=roster.hash()))
+    made = called(start, ("m0", "m2", "m3", "m4"), roster)
+    with pytest.raises(ProtocolError, match="signing key"):
+        Epoch.of(made)
+
+
+def test_a_call_is_the_coordinator_s_and_for_this_roster() -> None:
+    with pytest.raises(ProtocolError, match="does not verify"):
+        Epoch.of(called(by("m0", CALL)))
+    with pytest.raises(ProtocolError, match="another roster"):
+        Epoch.of(called(told(changed(CALL, roster=OTHER))))
+
+
+@pytest.mark.parametrize(
+    "hellos",
+    [SIGNED[::-1], (*SIGNED, SIGNED[-1]), (SIGNED[0], *SIGNED), SIGNED[:3], ()],
+    ids=["unsorted", "doubled last", "doubled first", "one too few", "none"],
+)
+def test_hellos_are_of_a_quorum_in_order_and_once_each(hellos: tuple[Signed, ...]) -> None:
+    with pytest.raises(ProtocolError, match="The hellos are not"):
+        Epoch.of(with_hellos(*hellos))
+
+
+def test_a_quorum_is_enough() -> None:
+    assert Epoch.of(introduction(FOUR)).present == FOUR
+
+
+# --- a hello ---
+
+
+def greet(signed: Signed) -> Hello:
+    return greeted(signed, START.digest(), ROSTER)
+
+
+def declared(runs: int, attempts: int) -> Declared:
+    return Declared(year=Year(epsilon=1.0, delta=1e-5, runs=runs, attempts=attempts))
+
+
+def test_a_member_s_hello_to_this_call_is_taken() -> None:
+    assert greet(hello("m1")) == HELLOS["m1"]
+    assert greet(hello("m1", declared=declared(3, 3))).declared.year.runs == 3
+
+
+@pytest.mark.parametrize(
+    ("signed", "cause"),
+    [
+        (hello("m1", start=OTHER), "another call"),
+        (hello("m1", declared=declared(4, 3)), "no ledger's"),
+        (hello("m1", mask=bytes(32)), "The mask key of m1 is of low order"),
+        (hello("m1", envelope=bytes(32)), "The envelope key of m1 is of low order"),
+        (hello("m1", name="m2"), "does not verify"),
+        (hello("m1", name="m9"), "not in the roster"),
+        (told(HELLOS["m1"]), "does not verify"),
+    ],
+    ids=["call", "year", "mask", "envelope", "another's name", "no member", "coordinator"],
+)
+def test_other_hellos_are_not(signed: Signed, cause: str) -> None:
+    with pytest.raises(ProtocolError, match=cause):
+        greet(signed)
+    others = [each for each in SIGNED if each != SIGNED[1]]
+    with pytest.raises(ProtocolError):
+        Epoch.of(with_hellos(others[0], signed, *others[1:]))
+
+
+def test_a_hello_shows_the_public_halves_of_fresh_keys_and_a_commitment() -> None:
+    state, signed = ceremony.hello(PEOPLE["m1"], START, CALL, YEAR, SeededEntropy(b"a"))
+    said = signed.verified(ROSTER.entry("m1").signing, Hello)
+    drawn = (state.nonce, state.envelope, state.mask, state.contribution)
+    assert len(set(drawn)) == 4
+    assert (state.run, state.start) == (7, START)
+    assert said == Hello(
+        start=START.digest(),
+        name="m1",
+        nonce=state.nonce,
+        envelope=keys.public_bytes(X25519PrivateKey.from_private_bytes(state.envelope)),
+        mask=keys.public_bytes(X25519PrivateKey.from_private_bytes(state.mask)),
+        commitment=keys.digest(b"seed contribution", b"m1", state.contribution),
+        declared=YEAR,
+    )
+    assert ceremony.hello(PEOPLE["m1"], START, CALL, YEAR, SeededEntropy(b"b"))[0].nonce != state.nonce
+
+
+# --- derived from the seed ---
+
+
+def test_what_is_derived_from_the_seed_stays_what_it_is() -> None:
+    """Members of two versions must agree on each."""
+    assert seed_commitment(SEED, "m0") == keys.digest(b"seed contribution", b"m0", SEED)
+    assert confirmation_mac(SEED, OTHER, EPOCH.id, "m0") == keys.derive(
+        SEED, "confirm", OTHER + EPOCH.id + b"m0"
+    )
+    probe = probe_vector(SEED, OTHER)
+    assert probe.shape == (1, 4096)
+    assert int(probe.max()) < 1 << 32
+    parts = (keys.derive(SEED, "test-vector", OTHER + n.to_bytes(2, "big")) for n in range(512))
+    assert np.array_equal(probe.ravel(), np.frombuffer(b"".join(parts), "<u4"))
+
+
+# --- the introduction ---
+
+
+def introduced(
+    state: EpochState = GREETINGS["m0"][0], body: bytes = BODY, roster: Roster = ROSTER
+) -> tuple[EpochState, Signed]:
+    return ceremony.introduce(PEOPLE["m0"], state, body, roster)
+
+
+def test_a_member_accepts_the_introduction_that_holds_its_own_hello() -> None:
+    state, signed = introduced()
+    assert state == changed(GREETINGS["m0"][0], introduction=BODY)
+    assert state.epoch() == EPOCH
+    said = signed.verified(ROSTER.entry("m0").signing, Acceptance)
+    assert said == Acceptance(roster_hash=ROSTER.hash(), epoch=EPOCH.id, name="m0")
+
+
+def test_there_is_no_epoch_before_the_introduction() -> None:
+    with pytest.raises(Refusal, match="not been told"):
+        GREETINGS["m0"][0].epoch()
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "cause"),
+    [
+        ({"state": changed(GREETINGS["m0"][0], start=told(changed(CALL, run=8)))}, "epoch", "another call"),
+        ({"roster": changed(ROSTER, released=1)}, "roster", "another roster"),
+        ({"body": introduction(ALL[1:]).encode()}, "roster", "own hello"),
+        ({"body": with_hellos(hello("m0", nonce=OTHER), *SIGNED[1:]).encode()}, "roster", "own hello"),
+    ],
+    ids=["call", "roster", "left out", "another hello"],
+)
+def test_another_introduction_is_refused(case: dict[str, Any], code: str, cause: str) -> None:
+    with pytest.raises(Refusal, match=cause) as refused:
+        introduced(**case)
+    assert refused.value.code == code
+
+
+def test_who_signed_two_hellos_for_one_call_is_named() -> None:
+    other = Epoch.of(with_hellos(SIGNED[0], hello("m1", nonce=OTHER), *SIGNED[2:]))
+    assert ceremony.two_introductions(EPOCH, other).startswith("m1 signed two hellos")
+    assert ceremony.two_introductions(EPOCH, Epoch.of(introduction(FOUR))).startswith("The coordinator")
+    later = Epoch.of(called(told(changed(CALL, run=8))))
+    assert ceremony.two_introductions(EPOCH, later).startswith("The coordinator")
+
+
+# --- acceptances ---
+
+
+def replaced(signed: dict[str, Signed], **others: Signed) -> tuple[Signed, ...]:
+    return tuple((signed | others).values())
+
+
+def test_everybody_s_acceptance_is_enough_and_no_less(it: Stood) -> None:
+    ceremony.check_acceptances(EPOCH, tuple(it.acceptances.values()))
+    ceremony.check_acceptances(EPOCH, tuple(it.acceptances.values())[::-1])
+    with pytest.raises(Refusal, match="No acceptance by m0"):
+        ceremony.check_acceptances(EPOCH, tuple(it.acceptances.values())[1:])
+
+
+def acceptance(signer: str = "m1", **fields: Any) -> Signed:
+    said = {"roster_hash": ROSTER.hash(), "epoch": EPOCH.id, "name": "m1"} | fields
+    return by(signer, Acceptance.model_validate(said))
+
+
+@pytest.mark.parametrize(
+    ("signed", "cause"),
+    [
+        (acceptance(roster_hash=OTHER), "accepted another epoch"),
+        (acceptance(epoch=OTHER), "accepted another epoch"),
+        (acceptance("m0", name="m0"), "doubled or from outside"),
+        (
+            Signed.make(STRANGER.signing, Acceptance(roster_hash=ROSTER.hash(), epoch=EPOCH.id, name="m9")),
+            "outside",
+        ),
+    ],
+    ids=["roster", "epoch", "doubled", "outside"],
+)
+def test_another_acceptance_is_refused(signed: Signed, cause: str, it: Stood) -> None:
+    with pytest.raises(Refusal, match=cause):
+        ceremony.check_acceptances(EPOCH, replaced(it.acceptances, m1=signed))
+
+
+def test_an_acceptance_is_its_member_s(it: Stood) -> None:
+    with pytest.raises(ProtocolError, match="does not verify"):
+        ceremony.check_acceptances(EPOCH, replaced(it.acceptances, m1=acceptance("m2")))
+
+
+# --- the seed ---
+
+
+def test_only_seeders_send_and_to_everybody_the_same(it: Stood) -> None:
+    for seeder, sent in it.envelopes.items():
+        for name, signed in zip(ALL, sent.signed, strict=True):
+            said = signed.verified(ROSTER.entry(seeder).signing, Envelope)
+            facts = (said.epoch_nonce, said.roster_hash, said.sender, said.recipient)
+            assert facts == (EPOCH.nonce, ROSTER.hash(), seeder, name)
+            key = X25519PrivateKey.from_private_bytes(it.states[name].envelope)
+            opened = keys.hpke_open(key, said.sealed, EPOCH.envelope_info(seeder, name))
+            assert opened == it.states[seeder].contribution
+    other = ORDER[2]
+    with pytest.raises(Refusal, match="not among the seeders"):
+        ceremony.envelopes(PEOPLE[other], it.states[other])
+
+
+def test_all_derive_one_seed_from_the_contributions_and_the_roster(it: Stood) -> None:
+    sent = sorted(it.states[name].contribution for name in EPOCH.seeders)
+    wanted = keys.derive(b"".join(sent) + ROSTER.hash(), "group-seed", EPOCH.id)
+    for name in ALL:
+        assert ceremony.group_seed(PEOPLE[name], it.states[name], it.received(name)) == wanted
+
+
+def resealed(it: Stood, signer: str = "", sent: bytes = b"", **fields: Any) -> tuple[Signed, ...]:
+    """m0's envelopes, the first seeder's with other fields or contents."""
+    first, second = Envelopes.decode(it.received("m0")).signed
+    said = changed(Envelope.decode(first.body), **fields)
+    if sent:
+        info = EPOCH.envelope_info(EPOCH.seeders[0], "m0")
+        said = changed(said, sealed=keys.hpke_seal(HELLOS["m0"].envelope, sent, info))
+    return by(signer or EPOCH.seeders[0], said), second
+
+
+def seeded(it: Stood, *signed: Signed) -> bytes:
+    return ceremony.group_seed(PEOPLE["m0"], it.states["m0"], Envelopes(signed=signed).encode())
+
+
+@pytest.mark.parametrize("fields", [{"epoch_nonce": OTHER}, {"roster_hash": OTHER}, {"recipient": "m1"}])
+def test_an_envelope_for_another_epoch_or_member_is_refused(fields: dict[str, Any], it: Stood) -> None:
+    with pytest.raises(Refusal, match="another epoch or member"):
+        seeded(it, *resealed(it, **fields))
+
+
+def test_envelopes_are_one_of_each_seeder_and_of_nobody_else(it: Stood) -> None:
+    first, second = resealed(it)
+    assert seeded(it, second, first) == it.seed
+    with pytest.raises(Refusal, match="is missing"):
+        seeded(it, first)
+    with pytest.raises(Refusal, match="sent two"):
+        seeded(it, first, second, first)
+    other = ORDER[2]
+    with pytest.raises(Refusal, match="no seeder"):
+        seeded(it, *resealed(it, other, sender=other), first)
+    with pytest.raises(ProtocolError, match="does not verify"):
+        seeded(it, *resealed(it, other))
+
+
+def test_a_seeder_sends_what_it_committed_to_and_what_opens(it: Stood) -> None:
+    with pytest.raises(Refusal, match="another contribution"):
+        seeded(it, *resealed(it, sent=OTHER))
+    with pytest.raises(Refusal, match="does not open"):
+        seeded(it, *resealed(it, sealed=b"rubbish"))
+
+
+# --- the context ---
+
+
+def sealing(seed: bytes, public: bytes) -> tuple[bytes, bytes]:
+    """Key and associated data of the sealed context."""
+    bound = keys.digest(EPOCH.id, sha256(public).digest())
+    return keys.derive(seed, "context", bound), bound
+
+
+def test_the_maker_s_context_is_sealed_under_seed_epoch_and_what_it_publishes(it: Stood) -> None:
+    made = it.made
+    key, bound = sealing(it.seed, made.public)
+    group = GroupContext.from_secret(keys.open_once(key, made.sealed, bound))
+    assert (made.epoch, made.public, group.t_bits) == (EPOCH.id, group.public_bytes(), 46)
+    assert np.array_equal(group.decrypt(coefficients(made.test, 1)), probe_vector(it.seed, EPOCH.id))
+    with pytest.raises(Refusal, match="does not make"):
+        ceremony.offer_context(PEOPLE[ORDER[1]], it.states[ORDER[1]], it.seed)
+
+
+def confirm(it: Stood, state: EpochState | None = None, /, **fields: Any) -> tuple[EpochState, Signed]:
+    offer = by(EPOCH.maker, changed(it.made, **fields))
+    return ceremony.confirm(PEOPLE["m0"], state or it.states["m0"], it.seed, offer)
+
+
+def test_a_member_confirms_what_it_could_open(it: Stood) -> None:
+    state, signed = confirm(it)
+    assert (state.seed, state.context_public) == (it.seed, it.made.public)
+    key, bound = sealing(it.seed, it.made.public)
+    assert state.context_secret == keys.open_once(key, it.made.sealed, bound)
+    said = signed.verified(ROSTER.entry("m0").signing, Confirmation)
+    mac = confirmation_mac(it.seed, sha256(it.made.public).digest(), ROSTER.hash(), "m0")
+    assert said == Confirmation(epoch=EPOCH.id, name="m0", mac=mac)
+    assert confirm(it, state)[0] == state
+
+
+def remade(it: Stood, t_bits: int = 46, sealed: GroupContext | None = None) -> dict[str, bytes]:
+    """Another context by the maker, its secret half of yet another if so asked."""
+    group = GroupContext.create(t_bits)
+    key, bound = sealing(it.seed, group.public_bytes())
+    test = group.encrypt(probe_vector(it.seed, EPOCH.id)) if sealed is None else np.zeros((1, 8192), "<u8")
+    secret = (sealed or group).secret_bytes()
+    return {
+        "public": group.public_bytes(),
+        "sealed": keys.seal_once(key, secret, bound),
+        "test": test.astype("<u8").tobytes(),
+    }
+
+
+def test_contexts_that_are_of_no_use_are_refused(it: Stood) -> None:
+    with pytest.raises(Refusal, match="another epoch"):
+        confirm(it, epoch=OTHER)
+    with pytest.raises(Refusal, match="confirmed another context"):
+        confirm(it, confirm(it)[0], **remade(it))
+    with pytest.raises(Refusal, match="of no use"):
+        confirm(it, sealed=b"rubbish")
+    with pytest.raises(Refusal, match="t of 48 bits"):
+        confirm(it, **remade(it, 48))
+    with pytest.raises(Refusal, match="another context than it published"):
+        confirm(it, **remade(it, sealed=GroupContext.create()))
+    with pytest.raises(Refusal, match="test vector"):
+        confirm(it, test=bytes(len(it.made.test)))
+    with pytest.raises(Refusal, match="of no use"):
+        confirm(it, test=it.made.test[8:])
+    with pytest.raises(ProtocolError, match="does not verify"):
+        ceremony.confirm(PEOPLE["m0"], it.states["m0"], it.seed, by(ORDER[1], it.made))
+
+
+def confirmed(it: Stood, **others: Signed) -> None:
+    context_id = sha256(it.made.public).digest()
+    ceremony.check_confirmations(EPOCH, it.seed, context_id, replaced(it.confirmations, **others))
+
+
+def test_everybody_s_confirmation_is_enough_and_no_less(it: Stood) -> None:
+    confirmed(it)
+    context_id = sha256(it.made.public).digest()
+    few = tuple(it.confirmations.values())[1:]
+    with pytest.raises(Refusal, match="No confirmation by m0"):
+        ceremony.check_confirmations(EPOCH, it.seed, context_id, few)
+
+
+def test_another_confirmation_is_refused(it: Stood) -> None:
+    mine = Confirmation.decode(it.confirmations["m1"].body)
+    for fields in ({"epoch": OTHER}, {"mac": OTHER}):
+        with pytest.raises(Refusal, match="m1 confirmed another context"):
+            confirmed(it, m1=by("m1", changed(mine, **fields)))
+    with pytest.raises(Refusal, match="doubled or from outside"):
+        confirmed(it, m1=it.confirmations["m0"])
+    with pytest.raises(Refusal, match="doubled or from outside"):
+        confirmed(it, m1=Signed.make(STRANGER.signing, changed(mine, name="m9")))
+    with pytest.raises(ProtocolError, match="does not verify"):
+        confirmed(it, m1=Signed.make(KEY, mine))

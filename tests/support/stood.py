@@ -1,0 +1,51 @@
+"""An epoch of the five members of ``parties``, played through at every member: seed, context, confirmations."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from fedrepay.client import epoch as ceremony
+from fedrepay.client.epoch import EpochState
+from fedrepay.shared.trust.handshake import ContextOffer, Envelopes
+from fedrepay.shared.trust.message import Signed
+from support.parties import ALL, EPOCH, GREETINGS, PEOPLE, ROSTER, introduction
+
+BODY = introduction().encode()
+
+
+@dataclass(frozen=True)
+class Stood:
+    """Everybody's state and answers, by name."""
+
+    states: dict[str, EpochState]
+    acceptances: dict[str, Signed]
+    envelopes: dict[str, Envelopes]  # of each seeder, to all
+    seed: bytes
+    offer: Signed
+    confirmed: dict[str, EpochState]
+    confirmations: dict[str, Signed]
+
+    def received(self, name: str) -> bytes:
+        """Every seeder's envelope for one member."""
+        at = ALL.index(name)
+        return Envelopes(signed=tuple(each.signed[at] for each in self.envelopes.values())).encode()
+
+    @property
+    def made(self) -> ContextOffer:
+        """The maker's context."""
+        return ContextOffer.decode(self.offer.body)
+
+
+@cache
+def stood() -> Stood:
+    """The same one for all tests of a process: BFV keys take a while."""
+    states, acceptances = {}, {}
+    for name in ALL:
+        states[name], acceptances[name] = ceremony.introduce(PEOPLE[name], GREETINGS[name][0], BODY, ROSTER)
+    sent = {name: ceremony.envelopes(PEOPLE[name], states[name]) for name in EPOCH.seeders}
+    begun = Stood(states, acceptances, sent, b"", acceptances["m0"], {}, {})
+    seed = ceremony.group_seed(PEOPLE["m0"], states["m0"], begun.received("m0"))
+    offer = ceremony.offer_context(PEOPLE[EPOCH.maker], states[EPOCH.maker], seed)
+    confirmed, confirmations = {}, {}
+    for name in ALL:
+        confirmed[name], confirmations[name] = ceremony.confirm(PEOPLE[name], states[name], seed, offer)
+    return Stood(states, acceptances, sent, seed, offer, confirmed, confirmations)
