@@ -21,8 +21,8 @@ check: .venv/ready  ## style, types, import rules
 unit: .venv/ready  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal -q
 
-mutants: .venv/ready  ## does a test fail for every mutant of guard, ledger, budget, masks, tags and accounting?
-	$(BIN)/python -m tests.mutation
+mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays, masks, proves and judges? ONLY=names takes some targets
+	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))
 
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))

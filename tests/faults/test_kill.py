@@ -27,12 +27,13 @@ from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.grid import InProcessGrid
+from support.adversary import answer
 from support.invariants import check, decryptions, opened_sums, plain_sums
 from support.world import Tamper, World
 
 METHODS = ("remember", "charge", "submit", "record_opening", "store_opened", "store_release")
 ROUND = ("charge", "submit", "record_opening", "store_opened")
-CEREMONY = ("hello", "introduce", "seed", "context", "confirm", "confirmed")
+CEREMONY = ("terms", "hello", "introduce", "seed", "context", "confirm", "confirmed")
 WRITES = (
     *(f"remember {fact}" for fact in CEREMONY),
     *(f"{method} {round_}" for round_ in range(3) for method in ROUND),
@@ -213,12 +214,12 @@ def test_control_a_store_that_keeps_neither_counter_nor_upload_answers_in_two_wa
 ) -> None:
     charge = MemberStore.charge
     monkeypatch.setattr(MemberStore, "charge", lambda store, *args, **_facts: charge(store, *args))
-    monkeypatch.setattr(MemberStore, "submit", lambda *_: None)
+    monkeypatch.setattr(MemberStore, "submit", lambda *_, **__: None)
     world = World(tmp_path, size=3, mode="none")
     ask = world.until("round")
     for _ in range(2):
         for name, sent in ask.parts.items():
-            world.replies.append((ask.kind, name, Reply.decode(world.members[name].handle(ask.kind, *sent))))
+            world.replies.append((ask.kind, name, answer(world.members[name].handle(ask.kind, *sent))))
         restart(world)  # the coordinator too: no header comes back that would give the store away
     with pytest.raises(AssertionError, match="in two ways"):
         check(world, world.coordinator.state)
@@ -227,7 +228,17 @@ def test_control_a_store_that_keeps_neither_counter_nor_upload_answers_in_two_wa
 # --- the coordinator ---
 
 EVENTS = {
-    *("answer:hello", "answer:introduce", "answer:seed", "answer:context", "answer:confirm"),
+    *(
+        "seat",
+        "roster",
+        "answer:terms",
+        "answer:hello",
+        "introduction",
+        "answer:introduce",
+        "answer:seed",
+        "answer:context",
+        "answer:confirm",
+    ),
     *("attempt", "header", "sum", "closing", "written", "vote", "stored", "done"),
 }
 

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client.blame import COORDINATOR, suspects
+from fedrepay.client.blame import suspects
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Evidence, Header, RoundConfig
 from support.parties import CONFIG, EPOCH, FOUR, OTHER, SEED, SIGNED, by, changed, header, told
 

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from fedrepay.client.ceremony import Answer, Ceremony
-from fedrepay.client.enrolment import Enrolment as MemberEnrolment
 from fedrepay.server.coordinator import Coordinator
 from fedrepay.server.enrolment import Enrolment, Node
 from fedrepay.server.planning import Wishes, next_run
@@ -312,24 +311,10 @@ def with_steps_answered_twice(patch: Patch) -> None:
     patch.setattr(Ceremony, "answer", answer)
 
 
-def with_a_nonce_for_every_list(patch: Patch) -> None:
-    reveal = MemberEnrolment.reveal
-
-    def again(self: MemberEnrolment, shared: bytes) -> Answer:
-        kept = dict(self._nonces)
-        try:
-            return reveal(self, shared)
-        finally:
-            self._nonces = kept
-
-    patch.setattr(MemberEnrolment, "reveal", again)
-
-
 @pytest.mark.parametrize(
     ("broken", "machine", "stage", "found"),
     [
         (with_steps_answered_twice, Members, (10, 18), "in two ways|one sealing key"),
-        (with_a_nonce_for_every_list, Members, (2, 5), "'reveal' in two ways"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )

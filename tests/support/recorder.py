@@ -112,10 +112,10 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
 
         def encrypt(self, nonce: bytes, plaintext: bytes, info: bytes) -> bytes:
             recorder.sealing(self._key, nonce, plaintext, info)
-            return self._aead.encrypt(nonce, plaintext, info)
+            return bytes(self._aead.encrypt(nonce, plaintext, info))
 
         def decrypt(self, nonce: bytes, sealed: bytes, info: bytes) -> bytes:
-            return self._aead.decrypt(nonce, sealed, info)
+            return bytes(self._aead.decrypt(nonce, sealed, info))
 
     def deriving(secret: bytes, label: str, info: bytes = b"") -> bytes:
         key = derive(secret, label, info)
@@ -131,7 +131,8 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
 
     def masked(slots: Numbers, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> Numbers:
         recorder.masking(slots)
-        return apply(slots, mine, peers, context, t)
+        made: Numbers = apply(slots, mine, peers, context, t)
+        return made
 
     def tagged(seed: bytes, context: bytes, chunks: Numbers, member: str) -> Sequence[int]:
         recorder.tagging(chunks)

@@ -9,7 +9,6 @@ from fedrepay.server.dispute import Dispute
 from fedrepay.server.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
-from fedrepay.shared.trust.fields import MAX_CHUNKS
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Reply, Resend, Sum, Upload, Verdict
 from support.parties import ALL, EPOCH, FOUR, OTHER, SIGNED, by, header
@@ -22,7 +21,12 @@ HEADERS = tuple(
 
 def total(round_: int, attempt: int) -> Sum:
     return Sum(
-        round=round_, attempt=attempt, config=SIGNED, headers=HEADERS, payload=bytes([attempt]), tags=(1,)
+        round=round_,
+        attempt=attempt,
+        config=SIGNED,
+        headers=HEADERS,
+        payload=bytes([attempt]),
+        tags=(1, 2, 3),
     )
 
 
@@ -42,11 +46,12 @@ def state(**fields: Any) -> State:
     [
         ((1).to_bytes(4, "big"), 1),
         ((1).to_bytes(4, "big") + b"\x05", 1),
-        ((MAX_CHUNKS - 1).to_bytes(4, "big"), MAX_CHUNKS - 1),
-        (b"\xff" * 4, MAX_CHUNKS),
+        ((2).to_bytes(4, "big"), 2),
+        ((3).to_bytes(4, "big"), 0),
+        (b"\xff" * 4, 0),
         (b"", 0),
     ],
-    ids=["one", "more bytes", "the last", "beyond", "none"],
+    ids=["one", "more bytes", "the last", "beyond", "far beyond", "none"],
 )
 def test_a_complaint_names_the_newest_sum_and_a_ciphertext(chunk: bytes, at: int) -> None:
     free = state(failed=None, disputes=set())
@@ -55,7 +60,7 @@ def test_a_complaint_names_the_newest_sum_and_a_ciphertext(chunk: bytes, at: int
 
 def test_each_is_heard_once_a_run_and_one_at_a_time() -> None:
     assert Dispute().begin(state(failed=None), "m4", bytes(4)) == []
-    assert Dispute().begin(state(), "m1", bytes(4)) == []
+    assert Dispute().begin(state(), "m1", bytes(4)) == [Event("disputed", "m1", b"")]
     assert len(Dispute().begin(state(failed=None), "m1", bytes(4))) == 1
 
 
@@ -174,9 +179,14 @@ def test_as_many_as_may_lie_find_nobody_at_fault() -> None:
 
 
 def test_a_ciphertext_that_was_not_sent_again_leaves_it_undecided() -> None:
-    (event,) = ended(heard("m2", "m3"), dict.fromkeys(ALL, ()))
+    (event,) = ended(heard("m2", "m3"), dict.fromkeys(ALL, ()), disputes={"m4", "m0"})
     assert (event.kind, event.name) == ("ended", "")
-    assert event.body.startswith(b"m4: the sum was changed; m2, m3 did not send")
+    assert event.body.startswith(b"m0, m4 say that the sum was changed. m2, m3 did not send")
+
+
+def test_one_complaint_that_nobody_shares_is_dismissed_whoever_is_silent() -> None:
+    (event,) = ended(heard("m2", "m3"), dict.fromkeys(ALL, ()))
+    assert event.kind == "dismissed"
 
 
 def test_more_complaints_than_may_lie_end_the_epoch_though_everything_fits() -> None:

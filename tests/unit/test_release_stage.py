@@ -172,8 +172,23 @@ def finished(votes: tuple[str, ...], away: dict[str, str]) -> list[Event]:
 
 
 def test_what_only_its_writer_signed_is_thrown_away() -> None:
-    away = {"m1": "release: it differs", "m2": "no answer", "m3": "no answer", "m4": "no answer"}
+    """By more than may lie; a refusal for whatever reason is one, silence is none."""
+    away = dict.fromkeys(ALL[1 : 2 + PLAN.colluders], "release: it differs")
+    away |= dict.fromkeys(ALL[2 + PLAN.colluders :], "no answer")
     assert finished(("m0",), away) == [Event("unwritten", "m0", b"")]
+    away["m1"] = "size: too long"
+    assert finished(("m0",), away) == [Event("unwritten", "m0", b"")]
+    away["m1"] = "no answer"
+    with pytest.raises(CohortError):
+        finished(("m0",), away)
+
+
+def test_a_writer_whose_release_some_cannot_open_is_named() -> None:
+    away = dict.fromkeys(ALL[-1 - PLAN.colluders :], "release: it is not sealed to this member")
+    votes = tuple(name for name in ALL if name not in away)
+    with pytest.raises(CohortError, match="refuse the release that m0 wrote") as stopped:
+        finished(votes, away)
+    assert "--without m0" in stopped.value.remedy
 
 
 def test_nothing_is_thrown_away_while_a_member_may_still_sign() -> None:
