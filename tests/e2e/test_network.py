@@ -29,11 +29,11 @@ from fedrepay.server.network import certificates, nodes, superlink
 from fedrepay.server.planning import Wishes, next_run
 from fedrepay.server.state import Event
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import NetworkError
+from fedrepay.shared.errors import NetworkError, WordsError
 from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.bundle import PROJECT
 from fedrepay.shared.trust.release import Release
-from fedrepay.simulations.consortium import Consortium
+from fedrepay.simulations.consortium import Consortium, compare
 from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.operator import FEDREPAY
@@ -105,6 +105,9 @@ def test_the_same_apps_on_flowers_own_engine(tmp_path_factory: pytest.TempPathFa
 
 def the_run_survives_its_server_app(up: Up) -> None:
     control = up.network.control
+    with pytest.raises(WordsError, match="have not approved the roster's words"):
+        training.train(control, up.folder, 3)
+    compare({name: up.consortium.store(name) for name in up.network.sites})
     first = control.start(build(), {"coordinator-folder": str(up.folder.resolve()), "members": 3})
     up.until("the first sum is complete", lambda: any(event.kind == "sum" for event in up.events()))
     (pid,) = server_apps(up.folder)

@@ -226,6 +226,7 @@ def faulty(stopped: str) -> dict[str, object]:
         **dict.fromkeys(Header.model_fields, bytes(32)),
         **dict.fromkeys(("run", "round", "attempt"), 1),
         "name": "a",
+        "chunks": (),
         "tags": tuple(2**63 + i for i in range(1 << 14)),
     }
     data = _packed(fields)

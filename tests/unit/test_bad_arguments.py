@@ -85,7 +85,7 @@ def test_options_that_cannot_be_met_leave_no_folder(
         ("--accounts 20001", 2, "--accounts 20001 is outside"),
         ("--members 2", 2, "2 members is outside 3 …"),
         ("--members 65", 2, "--members 65 is outside 3 … 64 for a market"),
-        ("--members 3 --drop m02@0", 2, "minimum cohort is 3"),
+        ("--members 3 --drop m02@0", 2, "quorum is 3"),
         ("--members 3 --drop m04@1", 2, "--drop m04@1: there is no such member.*m01 … m03"),
         ("--epsilon 1e-9", 2, "--epsilon 1e-09 .*Ask for a larger ε"),
         ("--epsilon 900", 7, "BudgetError: .*smaller epsilon"),
@@ -218,5 +218,5 @@ def test_one_class_in_the_whole_training_or_test_part_stops_the_run(small: Small
 def test_drops_below_the_minimum_cohort_are_refused_before_anybody_starts(small: SmallRun) -> None:
     result = small.simulate("--members", 3, "--rounds", 2, "--drop", "m02@0")
     assert result.code == 2, result.err
-    assert "minimum cohort is 3" in result.err
+    assert "quorum is 3" in result.err
     assert not small.out.exists()

@@ -28,7 +28,7 @@ from fedrepay.simulations.run_figures import export_release
 from support import shop as shops
 from support.shop import Shop
 
-HELLO_BYTES = 4 * 32  # what a member draws for its hello, before any noise
+DRAWN = (1 + 4) * 32  # bytes a member draws for its joining and its hello, before any noise
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tupl
     where.make({})
     faithful = Consortium(where, prepared.book, prepared.parties, plan)
     faithful.run()
-    streams = [entropy_of(party.name, HELLO_BYTES) for party in prepared.parties]
+    streams = [entropy_of(party.name, DRAWN) for party in prepared.parties]
     batched = BatchedConsortium(
         Folder(folder / "batched"),
         prepared.book,

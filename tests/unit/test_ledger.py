@@ -275,14 +275,22 @@ def test_openings_of_a_run_in_the_order_of_rounds(store: MemberStore) -> None:
     assert [each.values for each in store.openings(1)] == [b"values", b""]
 
 
-def test_an_opened_round_forgets_what_was_sent_up_to_it_in_its_run(store: MemberStore) -> None:
+def test_an_opened_round_forgets_what_was_sent_before_it_in_its_run(store: MemberStore) -> None:
     filled(store)
     store.store_opened(1, 0, b"values")
-    assert [store.upload(1, 0, 0), store.upload(1, 0, 1), store.upload(1, 1, 2)] == [b"", b"", b"u112"]
+    kept = [b"u100", b"u101", b"u112"]
+    assert [
+        store.upload(1, 0, 0),
+        store.upload(1, 0, 1),
+        store.upload(1, 1, 2),
+    ] == kept  # may be asked for again
     assert store.upload(2, 0, 0) == b"u200"
     store.store_opened(1, 1, b"values")
+    assert [store.upload(1, 0, 0), store.upload(1, 0, 1), store.upload(1, 1, 2)] == [b"", b"", b"u112"]
+    store.store_release(1, b"release", b"votes", forget=())
     assert store.upload(1, 1, 2) == b""
     assert len(store.uploads(1)) == 3
+    assert store.upload(2, 0, 0) == b"u200"
 
 
 # --- releases ---
@@ -331,7 +339,7 @@ def test_each_write_is_told_of_inside_its_transaction_and_after(store: MemberSto
 
 
 def test_points_of_writing_are_these() -> None:
-    assert len(WRITES) == len(set(WRITES)) == 19
+    assert len(WRITES) == len(set(WRITES)) == 25
     assert {*(name.split()[0] for name in WRITES)} == {
         *("create", "remember", "charge", "submit", "record_opening", "store_opened", "store_release")
     }

@@ -37,6 +37,7 @@ def test_limits_unless_a_member_sets_them() -> None:
         "max_attempts": 3,
         "minimum_colluders": None,
         "allow_unprotected": False,
+        "allow_simulated": False,
     }
 
 
@@ -75,15 +76,30 @@ def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
         ({"colluders": 2}, {"minimum_colluders": 3}, "colluders = 2 is below this member's 3"),
         ({"colluders": 2}, {"minimum_colluders": 2}, ""),
         ({"colluders": 1}, {}, ""),
-        ({"cohort": NAMES[:4]}, {}, "A cohort of 4 is below this member's 5"),
-        ({"cohort": NAMES[:5]}, {}, ""),
+        ({"cohort": NAMES[:4], "colluders": 1}, {}, "A cohort of 4 is below this member's 5"),
+        ({"cohort": NAMES[:5], "colluders": 1}, {}, ""),
         ({"cohort": NAMES[:6]}, {"minimum_cohort": 7}, "below this member's 7"),
-        ({"cohort": NAMES[:4], "colluders": 1}, {"minimum_cohort": 3}, "below this member's 5"),  # ⌊8/2⌋ + 1
-        ({"cohort": NAMES[:5], "colluders": 4}, {"minimum_cohort": 3}, "below this member's 6"),  # c + 2
+        (
+            {"cohort": NAMES[:4], "colluders": 1},
+            {"minimum_cohort": 3},
+            "below this member's 5",
+        ),  # ⌊(8 + 1)/2⌋ + 1
+        (
+            {"cohort": NAMES[:6], "colluders": 5},
+            {"minimum_cohort": 3},
+            "below this member's 7",
+        ),  # ⌊(8 + 5)/2⌋ + 1
         ({"mode": "none", "epsilon": 99.0, "delta": 0.5}, {"allow_unprotected": True}, ""),
         ({"mode": "none"}, {}, "adds no noise"),
         ({"mode": "none", "max_attempts": 4}, {"allow_unprotected": True}, "max_attempts = 4"),
-        ({"mode": "none", "cohort": NAMES[:4]}, {"allow_unprotected": True}, "below this member's 5"),
+        (
+            {"mode": "none", "cohort": NAMES[:4], "colluders": 1},
+            {"allow_unprotected": True},
+            "below this member's 5",
+        ),
+        ({"simulated": True}, {}, "marked as a simulation"),
+        ({"simulated": True}, {"allow_simulated": True}, ""),
+        ({"colluders": 1}, {"minimum_cohort": 9}, "A roster of 8 is below this member's minimum_cohort = 9"),
     ],
 )
 def test_a_round_past_a_limit_is_refused(config: dict[str, Any], made: dict[str, Any], cause: str) -> None:

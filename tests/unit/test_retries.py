@@ -184,13 +184,25 @@ def test_below_the_quorum_a_run_stops_names_who_is_missing_and_resumes_with_them
 
 def test_attempts_are_capped_over_the_whole_run(tmp_path: Path) -> None:
     world = World(tmp_path)
-    error = world.expect_stop(CohortError, losing("m3", rounds=(1,), deaf=False))
+    error = world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,), deaf=False))
+    assert "Lost by: m2 (4), m3 (4)" in error.cause
     allowed = world.plan().max_attempts
     assert f"{allowed + 1} attempts were lost, {allowed} extra" in error.cause
     assert [status for _, status, _ in attempts(world)] == ["completed"] + ["void"] * (allowed + 1)
     assert len(charged(world, "m0")) == allowed + 2
     assert composed_epsilon(spent(world, "m0"), 1e-5) < world.epsilon
     assert all(world.store(name).release() is None for name in world.names)
+
+
+def test_who_loses_an_attempt_twice_is_left_out_of_the_next_while_a_quorum_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.run(losing("m3", rounds=(1,), deaf=False))
+    assert world.coordinator.state.losses == {"m3": 2}
+    assert [len(cohort) for _, _, cohort in cohorts(world)] == [4, 4, 4, 3, 3]
+
+
+def cohorts(world: World) -> list[tuple[int, str, tuple[str, ...]]]:
+    return [(r.config.round, r.status, r.config.cohort) for r in world.coordinator.state.attempts]
 
 
 # --- the last sum ---

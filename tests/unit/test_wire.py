@@ -146,7 +146,8 @@ def packed(message: Wire, **changes: Any) -> bytes:
 
 def test_every_kind_of_message_is_tried_here() -> None:
     def below(kind: type[Wire]) -> set[type[Wire]]:
-        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+        ours = (each for each in kind.__subclasses__() if each.__module__.startswith("fedrepay."))
+        return {kind}.union(*(below(each) for each in ours))
 
     assert below(Wire) - {Wire} == set(KINDS)
 
