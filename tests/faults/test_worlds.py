@@ -11,23 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import sqlalchemy as sa
 
-from fedrepay.client import guard, session, tables
+from fedrepay.client import guard, session
 from fedrepay.client import store as client_store
 from fedrepay.client.he import GroupContext
 from fedrepay.client.rounds import Rounds
 from fedrepay.server.app import Answer
 from fedrepay.server.coordinator import Coordinator
 from fedrepay.server.state import Ask
-from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import coefficients
-from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
 from support.faultworld.disk import FaultStore
 from support.faultworld.invariants import Violation
 from support.faultworld.replay import Failure, play, shrunk
@@ -150,26 +146,6 @@ def without_the_end_of_an_epoch(patch: Patch) -> None:
     patch.setattr(Rounds, "end_epoch", lambda *_: None)
 
 
-def with_openings_that_a_message_can_undo(patch: Patch) -> None:
-    """A member that believes the coordinator's list more than its own record of what it has opened."""
-    answer = Rounds.round
-
-    def believing(rounds: Rounds, shared: bytes, own: bytes) -> object:
-        try:
-            config = RoundConfig.decode(RoundRequest.decode(shared).config.body)
-        except ProtocolError:
-            return answer(rounds, shared, own)
-        done = [each.attempt for each in config.history if each.completed]
-        rows = tables.OPENINGS.c
-        undo = sa.delete(tables.OPENINGS).where(rows.run == config.run, rows.attempt.not_in(done))
-        store = cast("FaultStore", rounds._store)
-        store._guarded(lambda c: c.execute(undo))
-        store.forget()
-        return answer(rounds, shared, own)
-
-    patch.setattr(Rounds, "round", believing)
-
-
 @dataclass(frozen=True)
 class Control:
     """A defence switched off, the faults that need it, and how soon the worlds must notice."""
@@ -220,15 +196,6 @@ CONTROLS = (
     ),
     Control(without_the_check_for_a_rollback, {"member restored": 0.05}, "older than what it has sent", 30),
     Control(without_the_charge_for_what_was_lost, {"member restored": 0.05}, "did not charge", 30),
-    Control(
-        with_openings_that_a_message_can_undo,
-        {"coordinator restored": 0.3},
-        "opened two sums",
-        60,
-        most=2,
-        late=True,
-        dies=("store_opened", "committed"),
-    ),
 )
 
 
