@@ -181,7 +181,7 @@ def a_torch_module_is_trained_by_the_terms_that_a_member_states(up: Up) -> None:
     )
     path = consortium.folder.path / "terms.toml"
     local_run.write(stated, path)
-    wishes = Wishes(mode="local", terms=local_run.read(path))
+    wishes = Wishes(mode="local", terms=local_run.read(path), again=True)
     plan, resumed = next_run(up.folder, book, 3, wishes)
     assert (plan.run, plan.local, resumed) == (2, stated.local, False)
     assert training.train(up.network.control, up.folder, 3).outcome == "completed"

@@ -35,8 +35,12 @@ NEEDS: dict[str, dict[str, float]] = {
 """Write points that are reached only after other faults."""
 LATE = {"append unwritten"}
 """Write points that are reached only if nothing fails before the release is written."""
-UNREACHED = {("coordinator", "append need", moment) for moment in MOMENTS}
-"""A member says ``need`` where the coordinator takes it to be further than it is: after no honest history."""
+_OF_LIARS = ("declined", "complaint", "ended", "abandoned")
+UNREACHED = {
+    ("coordinator", f"append {event}", moment) for event in ("need", *_OF_LIARS) for moment in MOMENTS
+}
+"""A member says ``need`` where the coordinator takes it to be further than it is: after no honest history. Nobody here
+says no to terms or lies of a sum, and the operator starts a new run without abandoning: ``test_operator`` has those."""
 
 
 class Killed(BaseException):
