@@ -110,7 +110,7 @@ def run(options: Options) -> Finding:
         and (asked.alike, asked.second, asked.restarted) == (0, 0, 0),
         bites=off.alone and alike.alone and chosen is not None and careless.second == two_rosters.SIZE,
         note=(
-            "Proposals are numbered below 2^31, so that no more than 2^62 pairs of rosters exist: a chance of 2^-66 for twelve "
+            "Each try costs a live answer of an honest member on either side: 2^31 of them a side leave a chance of 2^-66 for twelve "
             "words. Nobody else may speak for an institution in the call: people must know whom they hear."
         ),
     )
