@@ -123,7 +123,7 @@ def serve(
         without: members left out of the run's epoch; absence is no revocation.
         again: make a new roster of the nodes that are there.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}", durable=durable)
+    store = CoordinatorStore.in_folder(folder, durable=durable)
     plan = store.plan()
     begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
     nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)

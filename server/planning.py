@@ -43,12 +43,10 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
     Raises:
         ArgumentError: an option is out of bounds; every member checks budget and noise again for itself.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    store = CoordinatorStore.in_folder(folder)
     last = store.plan()
     if last is not None:
-        state = State()
-        for event in store.events(last.run):
-            state.apply(event)
+        state = State.replayed(store.events(last.run))
         if not state.over:
             return last, True
         if (state.done or state.attempts) and not wishes.again:
@@ -81,17 +79,14 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tupl
     return plan, False
 
 
-def abandon(folder: Path) -> int:
+def abandon(store: CoordinatorStore) -> int:
     """Give the newest run up, and say which it was.
 
     Raises:
         ArgumentError: there is none, or it is over.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
-    plan, state = store.plan(), State()
-    for event in [] if plan is None else store.events(plan.run):
-        state.apply(event)
-    if plan is None or state.over:
+    plan = store.plan()
+    if plan is None or State.replayed(store.events(plan.run)).over:
         raise ArgumentError(
             "There is no unfinished run to abandon.", "`fedrepay coordinator train` starts one."
         )

@@ -1,6 +1,6 @@
 """The coordinator's state: what the events of a run have said, and how each changes it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedrepay.shared.trust.handshake import Introduction
@@ -62,6 +62,14 @@ class State:
     bad_writers: set[str] = field(default_factory=set)  # members refused what they wrote
     stored: set[str] = field(default_factory=set)
     done: bool = False
+
+    @classmethod
+    def replayed(cls, events: Iterable[Event]) -> "State":
+        """The state that these events lead to."""
+        state = cls()
+        for event in events:
+            state.apply(event)
+        return state
 
     @property
     def over(self) -> bool:

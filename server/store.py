@@ -71,6 +71,11 @@ class CoordinatorStore:
             sa.event.listen(self._engine, "connect", _not_durable)
         self._write("create", _meta.create_all)
 
+    @classmethod
+    def in_folder(cls, folder: Path, *, durable: bool = True) -> "CoordinatorStore":
+        """The store of a coordinator's folder."""
+        return cls(f"sqlite:///{folder / 'coordinator.sqlite'}", durable=durable)
+
     def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
         with self._guarded() as connection:
             work(connection)
@@ -115,11 +120,11 @@ class CoordinatorStore:
         return int(done), ReleaseVote.decode(Written.decode(votes[-1]).vote.body).release
 
     def append(self, run: int, events: list[Event]) -> None:
-        """Store events in order, in one transaction, before they are acted on."""
+        """Store events in order, in one transaction, before they are acted on; the first names the point of writing."""
         if not events:
             return
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
-        self._write(f"append {events[-1].kind}", lambda c: c.execute(sa.insert(_events), rows))
+        self._write(f"append {events[0].kind}", lambda c: c.execute(sa.insert(_events), rows))
 
     def last(self) -> int:
         """Number of the newest event of all; 0 before the first."""

@@ -54,7 +54,7 @@ def train(
         TermsError: a member says no to the terms.
         ProtocolError: the ServerApp stopped, with its own words; the run resumes, unless they say otherwise.
     """
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    store = CoordinatorStore.in_folder(folder)
     if store.plan() is None:
         raise ArgumentError("The coordinator's store holds no run.", "Plan one first.")
     for number, seen in control.runs().items():

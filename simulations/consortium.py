@@ -83,7 +83,7 @@ class Consortium:
         names = [party.name for party in self.parties]
         identities = {name: self._identity(name) for name in names}
         load_key(self.folder.coordinator)
-        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        store = CoordinatorStore.in_folder(self.folder.coordinator)
         if store.plan() is None:
             store.begin(self.plan)
         members = _Members(self, identities)

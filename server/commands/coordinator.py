@@ -139,11 +139,12 @@ def abandon(
     """Abandon a run; the help text stands in ``_ABANDON``."""
     from fedrepay.server.app import alone
     from fedrepay.server.planning import abandon as give_up
+    from fedrepay.server.store import CoordinatorStore
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True)
     with alone(folder, 1.0):  # no ServerApp carries it at this moment
-        number = give_up(folder)
+        number = give_up(CoordinatorStore.in_folder(folder))
     typer.echo(f"Run {number} is abandoned. `fedrepay coordinator train --new-run` starts the next.")
 
 

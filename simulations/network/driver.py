@@ -78,7 +78,7 @@ class NetworkConsortium(Consortium):
         up = ceremony = release = 0
         plan, members = self.plan, len(self.parties)
         chunks = run_chunks(plan, members)
-        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        store = CoordinatorStore.in_folder(self.folder.coordinator)
         round_ = 0
         for event in store.events(plan.run):
             if event.kind == "attempt":
@@ -112,7 +112,7 @@ class NetworkConsortium(Consortium):
         if self.drops:
             raise ArgumentError("--drop does not go with --engine flower.", "Leave one of the two out.")
         load_key(self.folder.coordinator)
-        store = CoordinatorStore(f"sqlite:///{self.folder.coordinator / 'coordinator.sqlite'}")
+        store = CoordinatorStore.in_folder(self.folder.coordinator)
         if store.plan() is None:
             store.begin(self.plan)
         with Processes(self.folder.path / LOGS) as processes:

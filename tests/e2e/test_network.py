@@ -59,7 +59,7 @@ class Up:
         return self.consortium.folder.coordinator
 
     def events(self) -> list[Event]:
-        store = CoordinatorStore(f"sqlite:///{self.folder / 'coordinator.sqlite'}")
+        store = CoordinatorStore.in_folder(self.folder)
         return store.events(self.consortium.plan.run)
 
     def until(self, what: str, ready: Callable[[], bool]) -> None:

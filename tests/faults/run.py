@@ -12,7 +12,7 @@ from itertools import count
 from multiprocessing import get_context
 from time import monotonic
 
-from support.faultworld.faults import KINDS, TARGETS, UNREACHED
+from support.faultworld.faults import KINDS, TARGETS
 from support.faultworld.replay import Failure, play, played, shrunk, story
 from support.faultworld.world import FaultWorld, Outcome
 
@@ -79,7 +79,7 @@ def _one(seed: int, limit: int | None) -> int:
 def missed(outcomes: list[Outcome]) -> list[tuple[str, str, str]]:
     """Write points at which nobody died."""
     died = {target for outcome in outcomes for target in outcome.killed}
-    return [target for target in TARGETS if target not in died | UNREACHED]
+    return [target for target in TARGETS if target not in died]
 
 
 def summary(outcomes: list[Outcome]) -> str:

@@ -251,7 +251,7 @@ def test_the_coordinator_killed_at_every_event_carries_the_run_to_exact_sums_and
     folder = tmp_path / "coordinator"
     folder.mkdir()
     (folder / "coordinator.key").write_bytes(world.key.private_bytes_raw())
-    store = CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    store = CoordinatorStore.in_folder(folder)
     store.begin(world.plan())
     append = CoordinatorStore.append
     killed: set[tuple[str, int, tuple[tuple[str, str], ...]]] = set()

@@ -50,7 +50,7 @@ def open_to_others(folder: Path) -> list[str]:
 def coordinator_init(folder: Path) -> None:
     done = fedrepay("coordinator", "init", "--folder", folder)
     assert done.code == 0, done.err
-    CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    CoordinatorStore.in_folder(folder)
 
 
 def member_init(folder: Path) -> None:
@@ -75,11 +75,11 @@ def member_store(folder: Path) -> None:
 
 def coordinators_old_files(folder: Path) -> None:
     load_key(folder)
-    CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    CoordinatorStore.in_folder(folder)
     for name in ("", "coordinator.sqlite", "coordinator.key"):
         (folder / name).chmod(0o755)
     load_key(folder)
-    CoordinatorStore(f"sqlite:///{folder / 'coordinator.sqlite'}")
+    CoordinatorStore.in_folder(folder)
 
 
 def member_node(folder: Path) -> None:

@@ -195,7 +195,7 @@ class Consortium:
     @property
     def database(self) -> CoordinatorStore:
         """The coordinator's."""
-        return CoordinatorStore(f"sqlite:///{self.operator / 'coordinator.sqlite'}", durable=False)
+        return CoordinatorStore.in_folder(self.operator, durable=False)
 
     def nodes(self) -> tuple[Node, ...]:
         """Who is online."""
@@ -244,15 +244,13 @@ class Consortium:
 
     def abandon(self) -> None:
         """``fedrepay coordinator abandon``."""
-        planning.abandon(self.operator)
+        planning.abandon(self.database)
 
     def state(self) -> State:
         """What the events of the newest run say."""
-        plan, state = self.database.plan(), State()
+        plan = self.database.plan()
         assert plan is not None
-        for event in self.database.events(plan.run):
-            state.apply(event)
-        return state
+        return State.replayed(self.database.events(plan.run))
 
     # --- what must hold ---
 

@@ -160,7 +160,7 @@ def test_terms_that_cannot_be_start_nothing(
     asked = replace(Wishes(mode="local", terms=run.model_copy(update=changed)), **wishes)
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, small[1], 5, asked)
-    assert CoordinatorStore(f"sqlite:///{tmp_path / 'coordinator.sqlite'}").plan() is None
+    assert CoordinatorStore.in_folder(tmp_path).plan() is None
 
 
 def test_several_outcomes_have_no_local_mode(run: LocalRun, tmp_path: Path) -> None:

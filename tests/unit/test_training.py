@@ -221,7 +221,7 @@ def planned(tmp_path: Path) -> CoordinatorStore:
     plan, resumed = next_run(tmp_path, book, 3, Wishes())
     assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1 / (10 * 256 * 1000), False)
     assert next_run(tmp_path, book, 9, Wishes(2.0, mode="none")) == (plan, True)
-    return CoordinatorStore(f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
+    return CoordinatorStore.in_folder(tmp_path)
 
 
 def test_train_stops_what_carried_the_run_before_and_shows_what_happens(
@@ -339,4 +339,4 @@ def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: Wishes, word
     book = codebook.build(schema(column("a"), n_max=1000).encode())
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, book, 3, wishes)
-    assert CoordinatorStore(f"sqlite:///{tmp_path / 'coordinator.sqlite'}").plan() is None
+    assert CoordinatorStore.in_folder(tmp_path).plan() is None

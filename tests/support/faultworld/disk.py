@@ -50,6 +50,11 @@ class Disk:
         if len(self.copies) > keep:
             del self.copies[1]
 
+    def lose(self) -> None:
+        """An empty disk, and no copies."""
+        self.copies.clear()
+        self._insert(None)
+
     def restore(self, which: int) -> None:
         """The disk as it was when that copy was made; copies made since are kept."""
         self._insert(self.copies[which])

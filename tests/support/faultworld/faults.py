@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from fedrepay.client.store import WRITES as MEMBER_WRITES
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
+from fedrepay.shared.errors import Code
+from support.faultworld.lies import ANYTHING, HABITS, NEED
 
 COMMIT, COMMITTED = MOMENTS = ("commit", "committed")
 WIRE = (
@@ -15,9 +17,12 @@ WIRE = (
     "stray reply",
 )
 PROCESS = ("member killed", "member disk full", "coordinator killed", "coordinator disk full")
-STATE = ("member restored", "coordinator restored", "clock jumped")
-KINDS = (*WIRE, *PROCESS, *STATE)
-OFTEN = {"stray reply": 20.0, **dict.fromkeys(PROCESS, 0.4), **dict.fromkeys(STATE, 0.5)}
+STATE = ("member restored", "coordinator restored", "coordinator lost", "clock jumped")
+LIES = ("member lies",)
+KINDS = (*WIRE, *PROCESS, *STATE, *LIES)
+OFTEN = {"stray reply": 20.0, **dict.fromkeys(PROCESS, 0.4), **dict.fromkeys((*STATE, *LIES), 0.5)} | {
+    "coordinator lost": 0.1
+}
 """Rates beside the others': what is asked at every write is met often, what needs a late answer seldom."""
 TARGETS = tuple(
     (who, point, moment)
@@ -29,18 +34,36 @@ TARGETS = tuple(
 NEEDS: dict[str, dict[str, float]] = {
     "remember blocked": {"request flipped": 0.1, "member restored": 0.1},
     "charge rolled-back": {"member restored": 0.2},
-    "append retry": {"request repeated": 0.2, "member killed": 0.1},
-    "append unwritten": {"reply flipped": 0.6},
+    "append before": {"coordinator lost": 0.03},
+    "append seat": {"coordinator lost": 0.03},
+    "append floor": {"coordinator restored": 0.03},
+    "append retry": {"member killed": 0.1, "coordinator killed": 0.1},
+    "append unwritten": {"member lies": 0.8},
+    **{
+        f"append {event}": {"member lies": 0.1}
+        for event in ("declined", "need", "failed", "verdict", "dismissed", "abandoned")
+    },
+    **{f"append {event}": {"member lies": 0.3} for event in ("disputed", "complaint", "ended")},
 }
 """Write points that are reached only after other faults."""
+HABIT = {
+    "append declined": ANYTHING,
+    "append need": NEED,
+    "append complaint": Code.CANARY,
+    "append unwritten": Code.RELEASE,
+    **{f"append {event}": Code.TAG for event in ("failed", "disputed", "verdict", "dismissed", "ended")},
+}
+"""What liars must say for a write point to be reached."""
+OF_ROUNDS = {
+    *("remember blocked", "charge rolled-back"),
+    *(
+        f"append {event}"
+        for event in ("need", "retry", "failed", "disputed", "verdict", "dismissed", "complaint", "ended")
+    ),
+}
+"""Write points that are reached only if nothing fails before the first sum is asked for."""
 LATE = {"append unwritten"}
 """Write points that are reached only if nothing fails before the release is written."""
-_OF_LIARS = ("declined", "complaint", "ended", "abandoned")
-UNREACHED = {
-    ("coordinator", f"append {event}", moment) for event in ("need", *_OF_LIARS) for moment in MOMENTS
-}
-"""A member says ``need`` where the coordinator takes it to be further than it is: after no honest history. Nobody here
-says no to terms or lies of a sum, and the operator starts a new run without abandoning: ``test_operator`` has those."""
 
 
 class Killed(BaseException):
@@ -74,12 +97,15 @@ class Faults:
             self.rates = {kind: rate * OFTEN.get(kind, 1.0) for kind, rate in drawn.items() if kind in on}
         self.target = TARGETS[self.seed % len(TARGETS)]
         if self.target[1] in NEEDS and not forced:
+            rare = self.target[1] in HABIT  # what else goes wrong would mostly end the run before
+            self.rates = {kind: rate * (0.2 if rare else 1.0) for kind, rate in self.rates.items()}
             self.rates |= NEEDS[self.target[1]]
         self.begin = self.dice.choice((0, 15, 30, 45, 60, 65, 70, 75, 85, 95))  # messages that pass unharmed
         self.most = self.dice.randrange(6, 50)
         self.wait = self.dice.choice(
             (0, 0, 1, 2, 5)
         )  # times the target is passed before the process dies there
+        self.habit = HABIT.get(self.target[1], self.dice.choice(HABITS))
         self.steps = 0
 
     def happens(self, kind: str) -> bool:

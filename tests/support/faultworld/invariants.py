@@ -48,6 +48,14 @@ def _listed(kind: str, shared: bytes) -> frozenset[tuple[int, int]]:
     return frozenset({(config.round, config.attempt), *((e.round, e.attempt) for e in config.history)})
 
 
+def _signed(message: Signed, public: bytes) -> bool:
+    try:
+        message.verified(public, RoundConfig)
+    except ProtocolError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Sent:
     """One upload that left a member."""
@@ -81,7 +89,7 @@ class Watch:
     Args:
         names: the members, sorted.
         store: a member's store as it is now.
-        coordinator: the coordinator's public key.
+        coordinator: the coordinator's public key; ``coordinators`` holds also those that came after it.
         place: where a member's 1 stands.
     """
 
@@ -92,7 +100,8 @@ class Watch:
         coordinator: bytes,
         place: Callable[[int, tuple[str, ...], str], int],
     ) -> None:
-        self.names, self._store, self._coordinator, self._place = names, store, coordinator, place
+        self.names, self._store, self._place = names, store, place
+        self.coordinators = [coordinator]
         self.seen = {name: Seen() for name in names}
         self.opening: tuple[str, tuple[bytes, tuple[str, ...]], Sum] | None = None
         self.forked: set[int] = set()  # runs in which the coordinator was set back
@@ -130,7 +139,9 @@ class Watch:
         """A member has decrypted a sum: it must be exactly what its cohort signed and sent."""
         assert self.opening is not None
         name, (epoch, roster), completed = self.opening
-        made = completed.config.verified(self._coordinator, RoundConfig)
+        made = RoundConfig.decode(completed.config.body)
+        if not any(_signed(completed.config, key) for key in self.coordinators):
+            raise Violation(f"{name} opened a sum of no coordinator")
         seen, attempt = self.seen[name], (made.run, made.epoch, made.round, made.attempt)
         if seen.ended == epoch:
             raise Violation(f"{name} opens a sum in an epoch it had ended")

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,17 +17,26 @@ from fedrepay.client.member import Member
 from fedrepay.client.store import WRITES as MEMBER_WRITES
 from fedrepay.server.app import carry
 from fedrepay.server.enrolment import Node
-from fedrepay.server.state import Event
+from fedrepay.server.planning import abandon
+from fedrepay.server.state import Event, State
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
-from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError, StorageError, WordsError
+from fedrepay.shared.errors import (
+    CohortError,
+    FedrepayError,
+    ProtocolError,
+    StorageError,
+    TermsError,
+    WordsError,
+)
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.terms import RunPlan
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
-from support.faultworld.faults import COMMIT, LATE, Faults, Killed
+from support.faultworld.faults import COMMIT, LATE, OF_ROUNDS, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
+from support.faultworld.lies import OF_SUMS, lie
 from support.faultworld.network import Network
 from support.faultworld.standin import installed, place
 from support.recorder import Recorder, recording
@@ -89,6 +99,8 @@ class FaultWorld:
         self.faults = Faults(seed, limit, rates)
         self.enrolled = 14 * size  # deliveries before the roster stands, if nothing fails
         self.release_stage = (22 + 2 * self.rounds) * size + 6
+        if self.faults.target[1] in OF_ROUNDS:
+            self.faults.begin = self.release_stage - 2 * self.rounds * size
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
         self.book = standin.book()
@@ -122,7 +134,7 @@ class FaultWorld:
         self.recorder: Recorder | None = None
         self.run_number = 0
         self.backups = 0.02  # of the coordinator, beside the others', a step
-        self._restore_coordinator = False
+        self._worst: Callable[[], None] | None = None  # what befalls the coordinator when it is dead
 
     def _bytes(self, label: str) -> bytes:
         return sha256(f"{self.seed} {label}".encode()).digest()
@@ -177,6 +189,11 @@ class FaultWorld:
         """Give a member one message, and check everything that must hold after it."""
         if self.network.now < self.down[name]:
             return None
+        faults = self.faults
+        if (not faults.habit or kind in OF_SUMS) and faults.happens("member lies"):
+            said, body = lie(faults.dice, faults.habit, self.identities[name], self.names, kind, shared, own)
+            self.trace.append(("lies", name, kind, said))
+            return body
         watch = self.watch
         watch.before(name, kind, shared, own)
         try:
@@ -245,7 +262,10 @@ class FaultWorld:
             self.watch.restored(name)
             self.watch.after(name)
         if self.disks["coordinator"].copies and faults.happens("coordinator restored"):
-            self._restore_coordinator = True
+            self._worst = partial(self._restore, "coordinator")
+            raise Killed
+        if faults.happens("coordinator lost"):
+            self._worst = self._lose_coordinator
             raise Killed
 
     def _restore(self, name: str) -> None:
@@ -253,6 +273,15 @@ class FaultWorld:
         which = max(self.faults.dice.randrange(len(disk.copies)) for _ in range(2))  # the newer, more often
         disk.restore(which)
         self.trace.append(("restored", name, which))
+
+    def _lose_coordinator(self) -> None:
+        """Its database is gone; or its key as well, and another coordinator takes its place."""
+        self.disks["coordinator"].lose()
+        with_key = self.faults.dice.random() < 0.5
+        self.trace.append(("lost", "coordinator", "key" if with_key else "database"))
+        if with_key:
+            self.key = Ed25519PrivateKey.from_private_bytes(self._bytes(f"coordinator {len(self.trace)}"))
+            self.watch.coordinators.append(keys.public_bytes(self.key))
 
     # --- the operator ---
 
@@ -294,6 +323,9 @@ class FaultWorld:
                     self.disks["coordinator"], self._hook("coordinator", "coordinator")
                 )
                 plan = store.plan()
+                self.run_number = max(self.run_number, 0 if plan is None else plan.run)
+                if plan is not None and fresh and not State.replayed(store.events(plan.run)).over:
+                    abandon(store)
                 if fresh or plan is None:
                     plan = self.plan(1 if plan is None else plan.run + 1)
                     store.begin(plan)
@@ -304,15 +336,14 @@ class FaultWorld:
                 again = False
             except Killed:
                 self.trace.append(("coordinator dies",))
-                if self._restore_coordinator:
-                    self._restore_coordinator = False
-                    self._restore("coordinator")
+                if self._worst is not None:
+                    self._worst()
+                    self._worst = None
                     self.watch.forked |= set(range(1, self.run_number + 1))
             except WordsError as error:
                 self._stopped(error)
-                self.compare()
-                again = False
-            except (CohortError, ProtocolError, StorageError) as error:
+                self.compare()  # then the same command once more
+            except (CohortError, ProtocolError, StorageError, TermsError) as error:
                 self._stopped(error)
                 again = "roster:" in error.cause
                 resumes += 1
