@@ -127,6 +127,7 @@ class Enrolment:
         ] = {}  # node → number it has signed already; whether that is proven
         self._asked_held = False
         self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
+        self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
         self._certified: set[str] = set()
 
     def node(self, target: str) -> str:
@@ -141,6 +142,8 @@ class Enrolment:
         state = self.state
         if not self._asked_held and (state.roster is None or self._wanted):
             return Ask("held", dict.fromkeys(self._nodes, (b"", b"")))
+        if self._later:
+            return Ask("certify", {node: (body, b"") for node, body in self._later.items()})
         if state.call is None:
             given = None if state.roster is None else self._certify()
             if given is None and (state.roster is None or (self._wanted and not self._made)):
@@ -196,6 +199,8 @@ class Enrolment:
                 if reply.kind == "ok":
                     self._held[node] = (signed, Certificate.decode(reply.body) if reply.body else None)
                 return []
+            if self._later:
+                return []  # whether it took the later roster shows in what it signs next
             name = self._check_sender(ask, node, signed, reply)
             if reply.kind == "refused":
                 return self._refused(ask, node, reply)
@@ -295,12 +300,15 @@ class Enrolment:
         if ask.kind == "call":
             return self._call()
         if ask.kind == "certify":
+            self._later = {}
             return []
         if ask.kind == "void":
             return [Event("void", "", b"")]
         if ask.kind == "held":
             self._asked_held = True
-            return self._given_back(ask)
+            events = self._given_back(ask)
+            self._later = {} if events else self._unknown_to()  # ours is given to everybody
+            return events
         answered = {
             "propose": state.joinings,
             "reveal": state.revealed,
@@ -354,6 +362,28 @@ class Enrolment:
                 seats.append(Event("seat", node, said.name.encode()))
         self._certified = set()
         return [*seats, Event("roster", "", best.encode())]
+
+    def _unknown_to(self) -> dict[str, bytes]:
+        """Node → certificate of a later roster than it holds, whose proof another gave: its store was set back.
+
+        Also of a coordinator that is gone: nobody else could prove it. Everybody of the roster that the node holds has
+        signed it, so no member can make one up.
+        """
+        held = [certificate for _, certificate in self._held.values() if certificate is not None]
+        later: dict[str, bytes] = {}
+        for node, (_, own) in self._held.items():
+            newest = 0
+            for certificate in (
+                held if own is not None else ()
+            ):  # who is in none joins what its people approve
+                try:
+                    before = Roster.decode(own.roster)
+                    roster = enrolment.certified(certificate, before)
+                except ProtocolError:
+                    continue  # it proves nothing to this node
+                if roster.number > max(newest, before.number):
+                    newest, later[node] = roster.number, certificate.encode()
+        return later
 
     def _call(self) -> list[Event]:
         """A new call, with a number above every one that was answered so far."""

@@ -1,12 +1,15 @@
 """A coordinator that lost its database, or its key: the consortium goes on by commands that are documented."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrepay.client.enrolment import held
 from fedrepay.client.limits import Limits
 from fedrepay.server.coordinator import Coordinator
+from fedrepay.server.enrolment import Enrolment
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
@@ -48,6 +51,31 @@ def test_a_lost_key_is_another_coordinator_whose_words_people_compare(tmp_path: 
     world.enrol()
     assert world.roster.code() != code
     assert carried(world, 1) == 2
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_member_set_back_before_the_roster_of_a_coordinator_that_is_gone_is_given_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """m0 holds the first roster, the others the second, and the keys of both coordinators are lost."""
+    world = World(tmp_path, limits=WIDE)
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    world.key = Ed25519PrivateKey.generate()
+    world.enrolment = world.new_enrolment()
+    world.enrol()
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+    world.key = Ed25519PrivateKey.generate()
+    world.enrolment = world.new_enrolment()
+    if not given:
+        monkeypatch.setattr(Enrolment, "_unknown_to", lambda _: {})
+        with pytest.raises(CohortError, match="does not follow the roster"):
+            world.enrol()
+        return
+    world.enrol()
+    assert {world.roster.hash()} == {held(world.store(name)).hash() for name in world.names}  # type: ignore[union-attr]
+    assert carried(world, 1) == 1
 
 
 def lie(world: World, run: int) -> Coordinator:
