@@ -55,7 +55,7 @@ def test_a_lost_key_is_another_coordinator_whose_words_people_compare(tmp_path: 
 
 @pytest.mark.parametrize("given", [True, False])
 def test_a_member_set_back_before_the_roster_of_a_coordinator_that_is_gone_is_given_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, given: bool
 ) -> None:
     """m0 holds the first roster, the others the second, and the keys of both coordinators are lost."""
     world = World(tmp_path, limits=WIDE)
