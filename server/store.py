@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server.state import Event
+from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.terms import RunPlan

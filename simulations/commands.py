@@ -157,9 +157,9 @@ def simulate(
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.simulations.case_of import arguments_of
-    from fedrepay.simulations.folder import Folder
-    from fedrepay.simulations.screen import Screen, summary
+    from fedrepay.simulations.run.case_of import arguments_of
+    from fedrepay.simulations.run.folder import Folder
+    from fedrepay.simulations.run.screen import Screen, summary
     from fedrepay.simulations.simulate import run
 
     missing = [name for name in _NEEDED if find_spec(name) is None]

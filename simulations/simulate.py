@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.simulations.arguments import Arguments, MarketArguments, facts_of
-from fedrepay.simulations.consortium import Consortium, Party
-from fedrepay.simulations.folder import Folder, write_atomically
-from fedrepay.simulations.plan_run import make_plan, model_of, planned_drops
-from fedrepay.simulations.screen import Screen
+from fedrepay.simulations.run.arguments import Arguments, MarketArguments, facts_of
+from fedrepay.simulations.run.consortium import Consortium, Party
+from fedrepay.simulations.run.folder import Folder, write_atomically
+from fedrepay.simulations.run.plan_run import make_plan, model_of, planned_drops
+from fedrepay.simulations.run.screen import Screen
 
 T = TypeVar("T")
 Measured = tuple[dict[str, Any], dict[str, Any]]
@@ -43,8 +43,8 @@ def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) 
 
 def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     """A table of rows with one outcome."""
-    from fedrepay.simulations.measure import measure  # noqa: PLC0415 - each case loads its own
-    from fedrepay.simulations.prepare import prepare  # noqa: PLC0415
+    from fedrepay.simulations.rows.measure import measure  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.rows.prepare import prepare  # noqa: PLC0415
 
     model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read
     prepared = work.timed("read and split", lambda: prepare(arguments))

@@ -10,7 +10,7 @@ from fedrepay.client.commands import member_catalogue, member_local, member_node
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedrepay.client.data.check import Report
+    from fedrepay.client.data.checking.check import Report
 
 app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
 app.add_typer(member_node.app)
@@ -71,13 +71,13 @@ def check_data(
     """Check a member's file; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.data import override
-    from fedrepay.client.data.check import check
-    from fedrepay.client.data.table import load_mapping
-    from fedrepay.client.serving import setup
+    from fedrepay.client.data.checking.check import check
+    from fedrepay.client.data.mappings import override
+    from fedrepay.client.data.reading.table import load_mapping
+    from fedrepay.client.node import setup
+    from fedrepay.shared import keys
     from fedrepay.shared.errors import ArgumentError
     from fedrepay.shared.schema import codebook
-    from fedrepay.shared.trust import keys
 
     if split is not None and not split.removeprefix("column:"):
         raise ArgumentError("--split names no column.", "Give --split column:NAME.")
@@ -107,7 +107,7 @@ def _show(console: "Console", report: "Report") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fedrepay.client.data.check import examples
+    from fedrepay.client.data.checking.check import examples
     from fedrepay.shared.text import printable
 
     if report.groups:

@@ -11,10 +11,10 @@ app = typer.Typer(no_args_is_help=True, help="The plans you may offer (docs/plan
 @app.command("init", help="Write an example catalogue to start from.")
 def init(path: Annotated[Path, typer.Argument(help="Where to; an existing file is left alone.")]) -> None:
     """Write the example."""
-    from fedrepay.client.plans import files
+    from fedrepay.client.plans import batch_io
     from fedrepay.shared.errors import ArgumentError, StorageError
 
-    text = Path(files.__file__).with_name("example_catalogue.toml").read_text()
+    text = Path(batch_io.__file__).with_name("example_catalogue.toml").read_text()
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -67,7 +67,7 @@ def init(
     folder: Annotated[Path, typer.Option(help="A new folder for the keys.", show_default=False)],
 ) -> None:
     """Make a member's folder; the help text stands in ``_INIT``."""
-    from fedrepay.client.serving import setup
+    from fedrepay.client.node import setup
 
     entry = setup.create(name, folder)
     typer.echo(f"{folder / setup.ENTRY}: {entry.name}, signing key {entry.signing.hex()}")
@@ -81,9 +81,9 @@ def approve_roster(
     """Approve a roster; the help text stands in ``_APPROVE``."""
     import time
 
-    from fedrepay.client import roster_code
-    from fedrepay.client.serving import setup
-    from fedrepay.client.store import MemberStore
+    from fedrepay.client.node import setup
+    from fedrepay.client.protocol import roster_code
+    from fedrepay.client.store.member_store import MemberStore
 
     code = roster_code.parse(" ".join(words))
     setup.identity(folder)
@@ -98,9 +98,9 @@ def override_mapping(
     reason: Annotated[str, typer.Option(help="Why it may be used all the same.", show_default=False)],
 ) -> None:
     """Sign a mapping; the help text stands in ``_OVERRIDE``."""
-    from fedrepay.client.data import override
-    from fedrepay.client.data.mapping import load_mapping
-    from fedrepay.client.serving import setup
+    from fedrepay.client.data.mappings import override
+    from fedrepay.client.data.mappings.mapping import load_mapping
+    from fedrepay.client.node import setup
 
     given = load_mapping(mapping)
     made = override.sign(setup.identity(folder).signing, mapping, given.digest, reason)
@@ -113,9 +113,9 @@ def withdraw_roster(folder: Folder) -> None:
     """Withdraw from a roster; the help text stands in ``_WITHDRAW``."""
     import time
 
-    from fedrepay.client import enrolment
-    from fedrepay.client.serving import setup
-    from fedrepay.client.store import MemberStore
+    from fedrepay.client.node import setup
+    from fedrepay.client.protocol import enrolment
+    from fedrepay.client.store.member_store import MemberStore
 
     setup.identity(folder)
     number = enrolment.withdraw(MemberStore(folder, time.time))
@@ -152,7 +152,7 @@ def serve(
 
     from threadpoolctl import threadpool_limits
 
-    from fedrepay.client.serving import door, journal, setup
+    from fedrepay.client.node import door, journal, setup
 
     journal.to_screen()
     log = logging.getLogger("fedrepay.member")
@@ -182,7 +182,7 @@ def node(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the node's own API, on loopback.")] = 9094,
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""
-    from fedrepay.client.serving import door
-    from fedrepay.client.serving.node import Node
+    from fedrepay.client.node import door
+    from fedrepay.client.node.supernode import Node
 
     Node(folder, superlink, certificates, socket or folder / door.SOCKET, port).run()

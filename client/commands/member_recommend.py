@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedrepay.client.plans.files.recommend import Job, Loaded, Progress, Recommended
+    from fedrepay.client.plans.batch_io.recommend import Job, Loaded, Progress, Recommended
 
 app = typer.Typer()
 _HELP = (
@@ -72,7 +72,7 @@ def recommend(
     """Recommend plans; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.plans.files.recommend import Job, load, recommend_file
+    from fedrepay.client.plans.batch_io.recommend import Job, load, recommend_file
     from fedrepay.client.scoring.trust import Trust
     from fedrepay.shared.errors import ArgumentError
 
@@ -103,8 +103,8 @@ def recommend(
 
 
 def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_json: bool) -> None:
-    from fedrepay.client.plans.files.recommend import decide_one
-    from fedrepay.client.plans.words.explain import explain
+    from fedrepay.client.plans.batch_io.recommend import decide_one
+    from fedrepay.client.plans.explaining.explain import explain
     from fedrepay.shared.text import printable
 
     batch, today = decide_one(job, loaded, account, batch_id)

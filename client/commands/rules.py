@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedrepay.client.plans.files.rules_diff import Diff
+    from fedrepay.client.plans.batch_io.rules_diff import Diff
     from fedrepay.shared.rules.pack import Pack
 
 _GROUP = (
@@ -182,7 +182,7 @@ def diff(
     import json
     from dataclasses import asdict
 
-    from fedrepay.client.plans.files.rules_diff import compare
+    from fedrepay.client.plans.batch_io.rules_diff import compare
     from fedrepay.shared.rules.pack import DISCLAIMER
 
     before, after = _load(old), _load(new)
@@ -246,7 +246,7 @@ def _write(found: "Diff", out: Path) -> None:
     import os
     from dataclasses import asdict, fields
 
-    from fedrepay.client.plans.files.rules_diff import Touched
+    from fedrepay.client.plans.batch_io.rules_diff import Touched
     from fedrepay.client.scoring.recommend import write_columns
 
     rows = [asdict(each) for each in found.touched]
@@ -259,7 +259,7 @@ def _write(found: "Diff", out: Path) -> None:
 
 
 def _refuse_out(out: Path, decisions: Path) -> None:
-    from fedrepay.client.plans.files.rules_diff import facts_of
+    from fedrepay.client.plans.batch_io.rules_diff import facts_of
     from fedrepay.shared.errors import ArgumentError
 
     if out.suffix not in (".csv", ".parquet"):

@@ -44,7 +44,7 @@ def init(
     out: Annotated[Path | None, typer.Option(help="Where to write; default NAME.toml beside FILE.")] = None,
 ) -> None:
     """Draft a schema; the help text stands in ``_INIT``."""
-    from fedrepay.client.data.schema_draft import draft
+    from fedrepay.client.data.reading.schema_draft import draft
     from fedrepay.shared.errors import ArgumentError, StorageError
 
     target = out or file.with_suffix(".toml")

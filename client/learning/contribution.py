@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedrepay.client.data.table import Table
+    from fedrepay.client.data.reading.table import Table
     from fedrepay.shared.schema.codebook import CodeBook
 
 _CHUNK = 4096  # rows expanded at a time
@@ -40,7 +40,7 @@ class Rows:
         weights: â in units of 2⁻ᵇ, whole numbers as float64, shape (n,).
         customers: how many distinct customers the rows belong to.
         owners: which customer each row belongs to, 0 … customers − 1, shape (n,).
-        window: whose rows these are, as the ledger keeps it, UTF-8 (``client/snapshot.py``).
+        window: whose rows these are, as the ledger keeps it, UTF-8 (``client/protocol/snapshot.py``).
     """
 
     book: CodeBook

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from fedrepay.client.data.table import Finding, load_mapping, read_table
+from fedrepay.client.data.reading.table import Finding, load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability
 from fedrepay.client.scoring.trust import Trust

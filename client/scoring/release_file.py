@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrepay.client.scoring.trust import CONSORTIUM, SIMULATED, Trust, simulated
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.text import printable
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.release import Release, check_votes
 from fedrepay.shared.trust.wire import Votes
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrepay.client import roster_code
+from fedrepay.client.protocol import roster_code
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import Roster
@@ -65,8 +65,8 @@ def simulated(release: Release) -> bool:
 
 
 def _known(folder: Path) -> Roster:
-    from fedrepay.client.database import FILE  # noqa: PLC0415 - only a member has the database's library
-    from fedrepay.client.store import MemberStore  # noqa: PLC0415
+    from fedrepay.client.store.database import FILE  # noqa: PLC0415 - only a member has the database's library
+    from fedrepay.client.store.member_store import MemberStore  # noqa: PLC0415
 
     if not (folder / FILE).is_file():
         raise ReleaseError(

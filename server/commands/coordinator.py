@@ -68,8 +68,8 @@ def init(
 
     from fedrepay.server.network import certificates, superlink
     from fedrepay.server.store import load_key
+    from fedrepay.shared import keys
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.shared.trust import keys
 
     if (folder / certificates.AUTHORITY).exists():
         raise ArgumentError(f"{folder} holds a coordinator already.", "Choose another --folder.")
@@ -137,8 +137,8 @@ def abandon(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Abandon a run; the help text stands in ``_ABANDON``."""
-    from fedrepay.server.app import alone
-    from fedrepay.server.planning import abandon as give_up
+    from fedrepay.server.network.app import alone
+    from fedrepay.server.network.planning import abandon as give_up
     from fedrepay.server.store import CoordinatorStore
 
     if not yes:
@@ -196,9 +196,9 @@ def train(
     from rich.console import Console
 
     from fedrepay.server.network.certificates import AUTHORITY
+    from fedrepay.server.network.planning import Wishes, next_run
     from fedrepay.server.network.superlink import Control
-    from fedrepay.server.planning import Wishes, next_run
-    from fedrepay.server.training import train as carry
+    from fedrepay.server.network.training import train as carry
     from fedrepay.shared.schema import codebook
     from fedrepay.shared.text import printable
     from fedrepay.shared.trust import local_run

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.files import Part
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
-from fedrepay.shared.schema.columns import Part
 
 MOST_ARMS = 500
 """Candidates of one account."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.shared.privacy.accounting import SampledSteps, composed_epsilon, gdp_mu
-from fedrepay.shared.trust.fields import SMALLEST_MULTIPLIER
+from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
 
 SENSITIVITY = 1 << 20
 """Δ of a step, grid units: fine enough that rounding a sum costs √parameters of it."""

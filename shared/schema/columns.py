@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from fedrepay.shared.files import Part
 from fedrepay.shared.schema.expressions import LONGEST
 
 MOST_BINS = 4096
@@ -19,12 +20,6 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^×\x00-\x1f]+$")]
-
-
-class Part(BaseModel):
-    """Frozen, strict, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Public(Part):

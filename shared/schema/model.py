@@ -12,9 +12,10 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.files import Part
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.schema import expressions
-from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name, Part, Public, check_edges
+from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name, Public, check_edges
 
 __all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema", "read_bytes"]
 

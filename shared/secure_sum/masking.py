@@ -9,10 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.stream import uniform
-from fedrepay.shared.trust import keys
 
 
 def attempt_context(run: int, round_number: int, attempt: int, config_hash: bytes) -> bytes:

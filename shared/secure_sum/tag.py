@@ -12,10 +12,10 @@ from hmac import compare_digest
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared import keys
+from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 from fedrepay.shared.secure_sum.stream import uniform
-from fedrepay.shared.trust import keys
-from fedrepay.shared.trust.remembered import Remembered
 
 _LIMB_BITS = 20
 _SHIFTS = np.array([[0], [_LIMB_BITS], [2 * _LIMB_BITS]], dtype=np.uint64)

@@ -5,8 +5,8 @@ Raise ``VERSION`` when names or keys change: a member refuses every other bundle
 
 from typing import Any
 
-SERVER_APP = "fedrepay.server.app:app"
-CLIENT_APP = "fedrepay.client.app:app"
+SERVER_APP = "fedrepay.server.network.app:app"
+CLIENT_APP = "fedrepay.client.node.app:app"
 PUBLISHER, NAME, VERSION = "fedrepay", "fedrepay-bundle", "2.0.0"
 PROJECT_FILE, MANIFEST = "pyproject.toml", ".info/CONTENT"
 FILES = frozenset({PROJECT_FILE, MANIFEST})

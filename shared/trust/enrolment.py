@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry, Roster

@@ -6,11 +6,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys
+from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.remembered import Remembered
 from fedrepay.shared.trust.roster import Roster, quorum
 
 TEST_SLOTS = 4096

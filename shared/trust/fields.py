@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 MAX_MEMBERS = 1500
-SMALLEST_MULTIPLIER = 0.1
-"""Of local mode's noise: less is not worth the name, and the accountant's table of its losses grows beyond memory."""
 MAX_CHUNKS = 1 << 14
 """Ciphertexts of one sum: 1 GB a member, above the largest module."""
 Key = Annotated[bytes, Field(min_length=32, max_length=32)]

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import keys, shape
-from fedrepay.shared.trust.remembered import Remembered
+from fedrepay.shared.remembered import Remembered
+from fedrepay.shared.trust import shape
 
 MAX_MESSAGE = 256 << 20  # bytes
 Signature = Annotated[bytes, Field(min_length=64, max_length=64)]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, ReleaseError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
 from fedrepay.shared.trust.wire import ReleaseVote

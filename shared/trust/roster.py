@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 from mnemonic import Mnemonic
 from pydantic import Field
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Wire
 

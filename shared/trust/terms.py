@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from fedrepay.shared.trust import keys
+from fedrepay.shared import keys
+from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
 from fedrepay.shared.trust.fields import (
-    SMALLEST_MULTIPLIER,
     Digest,
     Heads,
     LearnerName,

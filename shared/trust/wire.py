@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedrepay.shared.trust import keys
+from fedrepay.shared import keys
 from fedrepay.shared.trust.fields import (
     MAX_MEMBERS,
     Digest,

@@ -40,17 +40,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.learning.contribution import Rows
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.tools.cohort import Cohort
 
 EPSILON, DELTA = 1.0, 1e-5
 MEMBERS, COLLUDERS = 5, 1

@@ -24,9 +24,9 @@ from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
-from fedrepay.simulations.attacks.ntt import Numbers, Transform
-from fedrepay.simulations.attacks.uniform import TOO_RARE, p_value
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.attacks.tools.ntt import Numbers, Transform
+from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
 
 MEMBERS = 5
 SCALE = 2.0**40
@@ -51,7 +51,7 @@ class _Peers:
     """A consortium under one CKKS key, as peers provision it; the server's context holds no key."""
 
     def __init__(self, degree: int, bits: tuple[int, ...]) -> None:
-        # by name: the attacked engine is no part of the product, where only client/he.py has TenSEAL
+        # by name: the attacked engine is no part of the product, where only client/crypto/he.py has TenSEAL
         self.ts = import_module("tenseal")
         self.degree, self.bits = degree, bits
         self.keys = self.ts.context(

@@ -13,23 +13,23 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fedrepay.client import seal
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
-from fedrepay.client.store import MemberStore
+from fedrepay.client.crypto import seal
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared import keys
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
 from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.wire import Header
-from fedrepay.simulations.attacks import seen
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
-from fedrepay.simulations.attacks.switch import switched
-from fedrepay.simulations.attacks.uniform import TOO_RARE, p_value
+from fedrepay.simulations.attacks.tools import seen
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
 
 N_VALUES = 4 * VALUES
 SHARE = 100.0  # standard deviation of one member's share of noise, grid units

@@ -15,11 +15,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fedrepay.client import budget, rounds
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
-from fedrepay.client.seal import add_noise
+from fedrepay.client.protocol import rounds
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.veto import budget
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
@@ -28,16 +30,15 @@ from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Header, Reply, RoundConfig, Upload
-from fedrepay.simulations.attacks import seen
-from fedrepay.simulations.attacks.adversary import opened
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.collude import unmasked
-from fedrepay.simulations.attacks.live import World, rows
-from fedrepay.simulations.attacks.switch import switched
-from fedrepay.simulations.attacks.uniform import as_wide_as_stated
+from fedrepay.simulations.attacks.tools import seen
+from fedrepay.simulations.attacks.tools.adversary import opened
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.attacks.tools.uniform import as_wide_as_stated
+from fedrepay.simulations.run.world import World, rows
 
 MEMBERS = 4
 ROUNDS = 3

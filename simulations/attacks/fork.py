@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrepay.client import guard, limits
-from fedrepay.server import ceremony, coordinator
-from fedrepay.server import release as closing
-from fedrepay.server.state import Ask, Event
+from fedrepay.client.protocol import guard
+from fedrepay.client.veto import limits
+from fedrepay.server.protocol import ceremony, coordinator
+from fedrepay.server.protocol import release as closing
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, ProtocolError
-from fedrepay.shared.trust import epoch, keys, release
+from fedrepay.shared.trust import epoch, release
 from fedrepay.shared.trust.roster import quorum
-from fedrepay.simulations.attacks.adversary import fork
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.live import World
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools.adversary import fork
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.run.world import World
 
 MEMBERS = 5
 COLLUDER = "m4"

@@ -10,13 +10,13 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrepay.client.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import Enrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.simulations.attacks import two_rosters
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.haunted import Haunted, Read, Telephone
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools import two_rosters
+from fedrepay.simulations.attacks.tools.haunted import Haunted, Read, Telephone
+from fedrepay.simulations.attacks.tools.switch import switched
 
 HONEST = ("m0", "m1", "m2", "m3")
 GHOSTS = 5

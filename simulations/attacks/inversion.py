@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrepay.client.data.table import Table, load_mapping, read_table
+from fedrepay.client.crypto.seal import add_noise
+from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
@@ -38,9 +38,9 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 
 EPSILON, DELTA, MAX_ATTEMPTS = 1.0, 1e-5, 3
 COHORTS = (3, 5, 8)

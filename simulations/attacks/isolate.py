@@ -16,24 +16,24 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
-from fedrepay.client import guard, session
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.learning import make_learner
+from fedrepay.client.protocol import guard, session
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.masking import attempt_context, mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Sum, Upload
-from fedrepay.simulations.attacks.adversary import last_sum, say
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.live import World, rows
-from fedrepay.simulations.attacks.switch import switched
-from fedrepay.simulations.attacks.uniform import TOO_RARE, as_wide_as_stated, p_value
+from fedrepay.simulations.attacks.tools.adversary import last_sum, say
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, as_wide_as_stated, p_value
+from fedrepay.simulations.run.world import World, rows
 
 MEMBERS = 5
 VICTIM, COLLUDER = "m0", "m3"

@@ -21,23 +21,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.crypto.seal import add_noise
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.score import probability
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations import baselines, figures
-from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.attacks import canary
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
-from fedrepay.simulations.attacks.release_folder import read_release
-from fedrepay.simulations.measure import labels
-from fedrepay.simulations.prepare import Prepared, prepare
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.attacks.tools.release_folder import read_release
+from fedrepay.simulations.rows import baselines, figures
+from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.prepare import Prepared, prepare
+from fedrepay.simulations.run.arguments import Arguments
 
 EPSILON, DELTA, MAX_ATTEMPTS, ROUNDS = 1.0, 1e-5, 3, 5
 MEMBERS, COLLUDERS = 5, 1

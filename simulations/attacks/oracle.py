@@ -12,17 +12,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.client.crypto.he import GroupContext, open_sum
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES, Q
-from fedrepay.simulations.attacks.adversary import due, last_sum, say, with_sum
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
-from fedrepay.simulations.attacks.live import World
 from fedrepay.simulations.attacks.shift import added, chunks_of, counted_decryptions
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools.adversary import due, last_sum, say, with_sum
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.run.world import World
 
 BUDGET = Q // (2 * GAM.t)
 """Noise below this decrypts rightly."""

@@ -17,20 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.crypto.seal import add_noise
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.score import probability
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.simulations import baselines, figures
-from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
-from fedrepay.simulations.measure import labels
-from fedrepay.simulations.prepare import Prepared, prepare
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.rows import baselines, figures
+from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.prepare import Prepared, prepare
+from fedrepay.simulations.run.arguments import Arguments
 
 MEMBERS, COLLUDERS, ROUNDS = 10, 1, 5
 EPSILON, DELTA, MAX_ATTEMPTS = 1.0, 1e-5, 3

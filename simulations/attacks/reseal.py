@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrepay.client import ceremony, epoch
-from fedrepay.client.epoch import EpochState
-from fedrepay.shared.trust import keys
+from fedrepay.client.protocol import ceremony, epoch
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import ContextOffer, Envelopes
 from fedrepay.shared.trust.message import Signed
-from fedrepay.simulations.attacks.adversary import fork, say
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.live import World
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools.adversary import fork, say
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.run.world import World
 
 ASKS, ASKS_QUICK = 200, 60
 MAGIC = bytes.fromhex("5ea110040302")

@@ -12,20 +12,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from fedrepay.client import session
-from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.client.protocol import session
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.simulations.attacks import seen
-from fedrepay.simulations.attacks.adversary import config_of, last_sum, mislead, opened, with_sum
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort, Upload
-from fedrepay.simulations.attacks.live import World
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools import seen
+from fedrepay.simulations.attacks.tools.adversary import config_of, last_sum, mislead, opened, with_sum
+from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.run.world import World
 
 Chunks = NDArray[np.uint64]
 Sent = tuple[bytes, list[int]]

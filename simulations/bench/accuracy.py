@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table, load_mapping, read_table
+from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.scoring.score import probability
@@ -22,13 +22,13 @@ from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations import baselines, figures
-from fedrepay.simulations.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.engines import clear
-from fedrepay.simulations.measure import labels, raw
-from fedrepay.simulations.split import split_members, split_test
+from fedrepay.simulations.rows import baselines, figures
+from fedrepay.simulations.rows.measure import labels, raw
+from fedrepay.simulations.rows.split import split_members, split_test
+from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 
 SPLITS, SEEDS, ROUNDS, ATTEMPTS = (0, 1, 2, 3, 4), (1, 2, 3), 5, 3
 OTHER_SPLITS = range(10)

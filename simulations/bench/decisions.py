@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans import files
+from fedrepay.client.plans import batch_io
+from fedrepay.client.plans.batch_io import output
+from fedrepay.client.plans.batch_io.batch_files import parts
 from fedrepay.client.plans.deciding.engine import Accounts, Engine
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.files import output
-from fedrepay.client.plans.files.batch_files import parts
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
 from fedrepay.shared.schema import codebook
@@ -27,7 +27,7 @@ from fedrepay.simulations.market import people
 ACCOUNTS, SINGLE, REPEATS, TODAY = 20_000, 1_000, 3, 20_500
 PACKS = ("uk-fca", "uk-breathing-space", "uk-adm")
 SCHEMA = Path(people.__file__).with_name("debt_market.toml")
-CATALOGUE = Path(files.__file__).with_name("example_catalogue.toml")
+CATALOGUE = Path(batch_io.__file__).with_name("example_catalogue.toml")
 FACTS = {"dispute": 0.0, "adviser_engaged": 0.0, "moratorium_day": -1.0, "mental_health_crisis_day": -1.0}
 FACTS |= dict.fromkeys(("health_data", "time_barred", "deceased", "insolvent", "contact_refused"), 0.0)
 FACTS |= {

@@ -12,16 +12,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fedrepay.client.learning import make_learner
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.privacy.delta import usual_delta
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA_MANY, Arguments
 from fedrepay.simulations.bench.page import table
-from fedrepay.simulations.consortium import Consortium, Party
 from fedrepay.simulations.engines import clear
-from fedrepay.simulations.folder import Folder
-from fedrepay.simulations.grid import Exchange
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA_MANY, Arguments
+from fedrepay.simulations.run.consortium import Consortium, Party
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.grid import Exchange
+from fedrepay.simulations.run.plan_run import make_plan
 
 FAITHFUL, BATCHED = (20, 200, 1000), (20, 200, 1000, 10_000)
 EPSILON, ROUNDS, ATTEMPTS = 1.0, 5, 3

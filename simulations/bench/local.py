@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import dp_sgd
 from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.learning.local_terms import Wishes, local_terms
@@ -32,8 +32,8 @@ from fedrepay.simulations.bench.accuracy import (
     tables,
 )
 from fedrepay.simulations.bench.page import at_several, curve, table
-from fedrepay.simulations.measure import labels
-from fedrepay.simulations.split import split_members
+from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.split import split_members
 
 SPLITS = (0, 1, 2)
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)

@@ -16,14 +16,14 @@ import numpy as np
 from rich.console import Console
 
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.simulations import figures
-from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.bench import market_tables as tables_of
 from fedrepay.simulations.bench.page import at_several, table
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.market import evaluate, lenders, models, records, study
 from fedrepay.simulations.market.lenders import PRESETS, Preset
-from fedrepay.simulations.screen import Screen
+from fedrepay.simulations.rows import figures
+from fedrepay.simulations.run.arguments import MarketArguments
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
 
 SEEDS = (11, 12, 13, 14, 15)

@@ -18,15 +18,15 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedrepay.server.app import serve
+from fedrepay.server.network.app import serve
 from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.bench.stages import shipped
-from fedrepay.simulations.consortium import Consortium
-from fedrepay.simulations.folder import Folder
-from fedrepay.simulations.grid import InProcessGrid
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.consortium import Consortium
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.grid import InProcessGrid
+from fedrepay.simulations.run.plan_run import make_plan
 
 COUNTS = (10, 40, 160)
 

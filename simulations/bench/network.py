@@ -14,20 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client import node_key
-from fedrepay.server.bundle import build
+from fedrepay.client.crypto import node_key
 from fedrepay.server.network import superlink
-from fedrepay.server.state import Event
+from fedrepay.server.network.bundle import build
+from fedrepay.server.protocol.state import Event
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust.plan import run_chunks
-from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.bench.page import table
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.processes import free_ports
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.arguments import Arguments
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.plan_run import make_plan
 
 MEMBERS, ROUNDS = 3, 8
 LATE = 900.0  # seconds
@@ -36,7 +36,7 @@ _APPS = "fedrepay.simulations.bench.network_fedavg"
 _STAGE = re.compile(r"INFO (.+): ([0-9.]+) s$", re.MULTILINE)
 _OPEN_NODE = f"""
 import pathlib, sys
-from fedrepay.client.serving.node import Node
+from fedrepay.client.node.supernode import Node
 folder, address, authority, port = sys.argv[1:]
 socket = pathlib.Path(folder) / "member.sock"
 where = (pathlib.Path(folder), address, pathlib.Path(authority), socket, int(port))
@@ -154,6 +154,6 @@ def _page(timed: Mapping[str, Sequence[float]], stages: Mapping[str, float], siz
         "coarse. Of a round, a member's own work is:\n\n"
         f"{table(('Stage', 'ms a member and round'), spent)}\n\n"
         "The rest is Flower's: waiting for the SuperNode's next look, its object store, and a process a message. Our "
-        "nodes look ten times as often and fork a warm process (`client/serving/node.py`); a message of ours is 3 "
+        "nodes look ten times as often and fork a warm process (`client/node/supernode.py`); a message of ours is 3 "
         "objects of that store where FedAvg's is 6, each a request at every hop."
     )

@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from fedrepay.server.app import POLL_FIRST, POLL_LAST
+from fedrepay.server.network.app import POLL_FIRST, POLL_LAST
 
 client = ClientApp()
 server = ServerApp()

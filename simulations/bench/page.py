@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fedrepay.shared.privacy.accounting import gdp_epsilon, gdp_mu
 from fedrepay.shared.privacy.statement import HEADLINE
-from fedrepay.simulations.folder import write_atomically
 from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
+from fedrepay.simulations.run.folder import write_atomically
 
 PAGE = Path("docs/benchmarks.md")
 _HEAD = """# Benchmarks

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.client.crypto.he import GroupContext, open_sum
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
@@ -85,7 +85,7 @@ class _Theirs:
     """One client and the server under CKKS."""
 
     def __init__(self) -> None:
-        # by name: this comparison's engine is no part of the product, where only client/he.py has TenSEAL
+        # by name: this comparison's engine is no part of the product, where only client/crypto/he.py has TenSEAL
         self.ts = import_module("tenseal")
         self.keys = self.ts.context(
             self.ts.SCHEME_TYPE.CKKS,

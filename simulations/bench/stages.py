@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from fedrepay.simulations.arguments import Arguments
 from fedrepay.simulations.bench.page import table
-from fedrepay.simulations.folder import Folder
-from fedrepay.simulations.screen import Screen
+from fedrepay.simulations.run.arguments import Arguments
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
 
 MEMBERS = 20

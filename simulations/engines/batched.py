@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fedrepay.client.learning import make_learner, monotone
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.statement import Charge, statement
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import Entry, Roster
-from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.engines import clear
+from fedrepay.simulations.run.consortium import Consortium
 
 NO_PROTOCOL = "no protocol ran (--engine batched)"
 """Why such a run claims nothing, as metrics and report say it."""

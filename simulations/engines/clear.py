@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.learning.contribution import Rows
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian

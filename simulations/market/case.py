@@ -7,18 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fedrepay.client.data.table import Table, load_mapping, read_table
+from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
 from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.arguments import MarketArguments
-from fedrepay.simulations.consortium import Consortium, Party
-from fedrepay.simulations.folder import Folder, make_private
 from fedrepay.simulations.market import evaluate, models, records, tables
 from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
 from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study
-from fedrepay.simulations.plan_run import check_parties
-from fedrepay.simulations.run_figures import (
+from fedrepay.simulations.rows.run_figures import (
     TELLS_ROWS,
     completed_mechanisms,
     curves,
@@ -27,6 +23,10 @@ from fedrepay.simulations.run_figures import (
     run_arguments,
     run_figures,
 )
+from fedrepay.simulations.run.arguments import MarketArguments
+from fedrepay.simulations.run.consortium import Consortium, Party
+from fedrepay.simulations.run.folder import Folder, make_private
+from fedrepay.simulations.run.plan_run import check_parties
 
 LEAST_OFFERS = 60
 OUTSIDE = ["market", "the attack's comparison with the truth", *TELLS_ROWS]

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable

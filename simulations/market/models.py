@@ -11,20 +11,20 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.crypto.seal import add_noise
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import contribution, make_learner, monotone
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder
 from fedrepay.client.scoring.score import block_effects
-from fedrepay.client.seal import add_noise
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema.bins import Values
-from fedrepay.simulations import baselines
 from fedrepay.simulations.market.people import Accounts
 from fedrepay.simulations.market.records import book, catalogue
 from fedrepay.simulations.market.truth import Outcome
+from fedrepay.simulations.rows import baselines
 
 Floats = npt.NDArray[np.float64]
 Heads = tuple[Floats, Floats]

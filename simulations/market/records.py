@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data import columns as sql
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading import columns as sql
+from fedrepay.client.data.reading.table import Table
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, load_catalogue
 from fedrepay.shared.plans.due import due_dates

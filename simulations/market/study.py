@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.plans.deciding.settings import CLASSES, Settings
 from fedrepay.simulations.market import evaluate, models
 from fedrepay.simulations.market.evaluate import Ground

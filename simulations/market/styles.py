@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedrepay.client.data.files import quoted
+from fedrepay.client.data.reading.files import quoted
 from fedrepay.shared.plans.kinds import FREQUENCIES, KINDS
 from fedrepay.shared.rules.facts import DEBT_TYPES, DRIVERS
 from fedrepay.simulations.market.people import ERRORS, PRODUCTS, STAGES

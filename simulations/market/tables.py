@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.files import quoted
+from fedrepay.client.data.reading.files import quoted
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans.kinds import FREQUENCIES
 from fedrepay.shared.rules.facts import DRIVERS

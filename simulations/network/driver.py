@@ -9,21 +9,21 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fedrepay.client.store import MemberStore
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server.network import nodes
 from fedrepay.server.network.superlink import Control
-from fedrepay.server.state import Event
+from fedrepay.server.network.training import train
+from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import CoordinatorStore, load_key
-from fedrepay.server.training import train
 from fedrepay.shared.errors import ArgumentError, WordsError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import run_chunks
 from fedrepay.shared.trust.wire import RoundConfig
-from fedrepay.simulations.consortium import Consortium, code_of, compare
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.operator import Operator
 from fedrepay.simulations.network.processes import Processes
+from fedrepay.simulations.run.consortium import Consortium, code_of, compare
 
 LOGS = "logs"
 REGISTERED = "registered"

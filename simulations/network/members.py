@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data.table import Table
-from fedrepay.client.limits import Limits
+from fedrepay.client.data.reading.table import Table
+from fedrepay.client.node import setup
+from fedrepay.client.node.door import SOCKET
 from fedrepay.client.scoring.recommend import write_columns
-from fedrepay.client.serving import setup
-from fedrepay.client.serving.door import SOCKET
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.folder import write_atomically
 from fedrepay.simulations.network.operator import FEDREPAY, Operator
 from fedrepay.simulations.network.processes import Processes, Running, free_ports
+from fedrepay.simulations.run.folder import write_atomically
 
 ROWS, MAPPING, LIMITS, SCHEMA = "rows.parquet", "rows.mapping.toml", "limits.toml", "schema.toml"
 

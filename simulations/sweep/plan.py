@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.arguments import Arguments, MarketArguments
-from fedrepay.simulations.case_of import SHIPPED_NAME, arguments_of
+from fedrepay.simulations.run.arguments import Arguments, MarketArguments
+from fedrepay.simulations.run.case_of import SHIPPED_NAME, arguments_of
 
 ROWS = {
     "schema": str,

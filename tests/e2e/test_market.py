@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.data.table import load_mapping, read_table
+from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.learning import make_learner, monotone
 from fedrepay.client.learning.contribution import gradient, gram
-from fedrepay.client.plans.files.batch_files import facts_of
+from fedrepay.client.plans.batch_io.batch_files import facts_of
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.scoring.release_file import load
-from fedrepay.client.snapshot import snapshot
-from fedrepay.client.store import MemberStore
-from fedrepay.client.tables import Opening
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.store.tables import Opening
 from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.codebook import CodeBook

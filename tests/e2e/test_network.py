@@ -19,27 +19,26 @@ import httpx
 import pytest
 import tomli_w
 
-from fedrepay.client import node_key
+from fedrepay.client.crypto import node_key
 from fedrepay.client.learning import local_terms
 from fedrepay.client.learning.torch_models import registry
-from fedrepay.client.serving import setup
-from fedrepay.server import training
-from fedrepay.server.bundle import build
-from fedrepay.server.network import certificates, nodes, superlink
-from fedrepay.server.planning import Wishes, next_run
-from fedrepay.server.state import Event
+from fedrepay.client.node import setup
+from fedrepay.server.network import certificates, nodes, superlink, training
+from fedrepay.server.network.bundle import build
+from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import NetworkError, WordsError
 from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.bundle import PROJECT
 from fedrepay.shared.trust.release import Release
-from fedrepay.simulations.consortium import Consortium, compare
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.operator import FEDREPAY
 from fedrepay.simulations.network.processes import Running, free_ports
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.consortium import Consortium, compare
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.plan_run import make_plan
 from support import shop as shops
 
 ROUNDS = 3
@@ -286,7 +285,7 @@ def answer(message, context):
 
 
 def a_bundle_with_code_is_refused(up: Up, base: Path) -> None:
-    """``fedrepay/client/app.py`` beside a project file that names it, to our three nodes and a stock SuperNode."""
+    """``fedrepay/client/node/app.py`` beside a project file that names it, to our three nodes and a stock SuperNode."""
     import json
 
     place, control = base / "code", up.network.control
@@ -304,7 +303,7 @@ def a_bundle_with_code_is_refused(up: Up, base: Path) -> None:
     assert (place / "flower" / "apps").is_dir(), "at the stock node it was"
     for reason in said.values():
         assert "Bundle refused: it holds 6 files" in reason
-        assert "fedrepay/client/app.py" in reason
+        assert "fedrepay/client/node/app.py" in reason
     for site in up.network.sites.values():
         assert not (site.folder / "flower" / "apps").exists(), "no bundle is ever unpacked, not even ours"
     stock.end()
@@ -321,7 +320,7 @@ def with_code(place: Path) -> bytes:
     project = {**PROJECT, "tool": {"flwr": {"app": dict(PROJECT["tool"]["flwr"]["app"])}}}
     project["tool"]["flwr"]["app"]["components"] = {
         "serverapp": "attack_server:app",
-        "clientapp": "fedrepay.client.app:app",
+        "clientapp": "fedrepay.client.node.app:app",
     }
     header = f"PLACE = {str(place)!r}\n"
     out = BytesIO(build())
@@ -330,7 +329,7 @@ def with_code(place: Path) -> bytes:
         "attack_server.py": header + SERVER,
         "fedrepay/__init__.py": "",
         "fedrepay/client/__init__.py": "",
-        "fedrepay/client/app.py": header + CLIENT,
+        "fedrepay/client/node/app.py": header + CLIENT,
     }
     made = BytesIO()
     with zipfile.ZipFile(made, "w") as archive:

@@ -18,16 +18,16 @@ import pytest
 from rich.console import Console
 
 from fedrepay.client.learning.contribution import gram
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.scoring.release_file import load
 from fedrepay.client.scoring.score import probability
-from fedrepay.client.snapshot import snapshot
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.privacy.statement import headline
-from fedrepay.simulations import transcript
-from fedrepay.simulations.folder import Folder
-from fedrepay.simulations.measure import labels
-from fedrepay.simulations.prepare import prepare
-from fedrepay.simulations.screen import Screen
+from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run import transcript
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.simulate import run
 from support import shop as shops
 from support.shop import Shop
@@ -230,7 +230,7 @@ def test_two_processes_do_not_share_a_folder(shop: Shop, tmp_path: Path) -> None
 HOLD = """
 import sys, pathlib
 from fedrepay.simulations import transcript
-from fedrepay.simulations.folder import Folder
+from fedrepay.simulations.run.folder import Folder
 with Folder(pathlib.Path(sys.argv[1])).held(): pass
 """
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.rounds import Rounds
-from fedrepay.client.store import MemberStore
+from fedrepay.client.protocol.rounds import Rounds
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import Refusal, StorageError
 from support.adversary import due, last_sum, opened, say, with_sum
 from support.faultworld.disk import full

@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from fedrepay.client import relay
-from fedrepay.client.app import app as client_app
-from fedrepay.client.store import MemberStore
-from fedrepay.server.app import serve
-from fedrepay.server.state import Ask, Event, State
+from fedrepay.client.node import relay
+from fedrepay.client.node.app import app as client_app
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.server.network.app import serve
+from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.trust import keys
+from fedrepay.shared import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
-from fedrepay.simulations.grid import InProcessGrid
+from fedrepay.simulations.run.grid import InProcessGrid
 from support.adversary import answer
 from support.invariants import check, decryptions, opened_sums, plain_sums
 from support.world import Tamper, World

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client import enrolment
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import enrolment
 from fedrepay.server.store import load_key
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.enrolment import Approval, Certificate
 from fedrepay.shared.trust.handshake import Confirmation, ContextOffer, EpochStart
 from fedrepay.shared.trust.message import Signed

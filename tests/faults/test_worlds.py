@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import guard, session
-from fedrepay.client import store as client_store
-from fedrepay.client.he import GroupContext
-from fedrepay.client.rounds import Rounds
-from fedrepay.server.app import Answer
-from fedrepay.server.coordinator import Coordinator
-from fedrepay.server.state import Ask
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol import guard, session
+from fedrepay.client.protocol.rounds import Rounds
+from fedrepay.client.store import member_store as client_store
+from fedrepay.server.network.app import Answer
+from fedrepay.server.protocol.coordinator import Coordinator
+from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from support.faultworld.disk import FaultStore
 from support.faultworld.invariants import Violation

@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 HERE = Path("tests/mutation")
 FOLDERS = ("client", "server", "shared", "simulations", "src", "tests", "docs")
 HEAVY = (
-    *("scipy.stats", "dp_accounting.pld", "hypothesis", "pytest", "fedrepay.client.member"),
-    *("fedrepay.client.limits", "fedrepay.server.coordinator", "fedrepay.server.store"),
+    *("scipy.stats", "dp_accounting.pld", "hypothesis", "pytest", "fedrepay.client.protocol.member"),
+    *("fedrepay.client.veto.limits", "fedrepay.server.protocol.coordinator", "fedrepay.server.store"),
 )
 MEMORY = 8 << 30  # bytes a mutant may take
 PLAIN = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
@@ -58,7 +58,7 @@ class Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     @staticmethod
     def name_of(file: str) -> str:
-        """``client/guard.py`` → ``fedrepay.client.guard``."""
+        """``client/protocol/guard.py`` → ``fedrepay.client.protocol.guard``."""
         return "fedrepay." + file.removesuffix(".py").replace("/", ".")
 
     def find_spec(self, fullname: str, *_: object) -> importlib.machinery.ModuleSpec | None:

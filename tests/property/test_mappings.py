@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.data.contributed import read_contributed
-from fedrepay.client.data.table import read_table
+from fedrepay.client.data.checking.contributed import read_contributed
+from fedrepay.client.data.reading.table import read_table
 from support.mixing import BOOK, MORE, mapping, others
 
 CELLS = st.sampled_from(["", "0", "7", "15", "55", "none", "1e3", "-4"])

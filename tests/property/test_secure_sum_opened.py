@@ -7,7 +7,7 @@ import tenseal as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.he import open_sum
+from fedrepay.client.crypto.he import open_sum
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum

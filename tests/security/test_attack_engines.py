@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
 from fedrepay.simulations.attacks import ckks, collude, oracle, shift
 from fedrepay.simulations.attacks.base import Finding, Options
-from fedrepay.simulations.attacks.ntt import Transform
-from fedrepay.simulations.attacks.switch import switched
-from fedrepay.simulations.attacks.uniform import as_wide_as_stated, p_value
+from fedrepay.simulations.attacks.tools.ntt import Transform
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.attacks.tools.uniform import as_wide_as_stated, p_value
 
 QUICK = Options(quick=True)
 

@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 
-from fedrepay.client import seal
+from fedrepay.client.crypto import seal
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.attacks import inversion
 from fedrepay.simulations.attacks.base import Finding, Options, Row
-from fedrepay.simulations.attacks.cohort import Cohort
 from fedrepay.simulations.attacks.inversion import COHORTS, unmasked
 from fedrepay.simulations.attacks.inversion import run as invert
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools.cohort import Cohort
+from fedrepay.simulations.attacks.tools.switch import switched
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client.seal import add_noise
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.shared.errors import ArgumentError, DataError
-from fedrepay.simulations.attacks import collude, differencing, opened_market, seen, shift, subtract
+from fedrepay.simulations.attacks import collude, differencing, shift, subtract
 from fedrepay.simulations.attacks.base import Options
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools import opened_market, seen
+from fedrepay.simulations.attacks.tools.switch import switched
 from support.recorded import record
 from support.small_run import SmallRun
 from support.world import World
@@ -81,8 +82,8 @@ def test_colluders_of_a_run_that_is_still_going_on_read_uniform_numbers(tmp_path
 
 
 def test_control_all_other_members_of_that_run_read_the_update(tmp_path: Path) -> None:
-    from fedrepay.client.epoch import EpochState
     from fedrepay.client.learning import contribution
+    from fedrepay.client.protocol.epoch import EpochState
     from fedrepay.shared.secure_sum.packing import GAM
     from support.world import rows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.release_file import RELEASE
@@ -14,13 +14,13 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.release import Release
-from fedrepay.simulations.arguments import Arguments, facts_of
 from fedrepay.simulations.attacks.base import Finding, Options
 from fedrepay.simulations.attacks.membership import Game, Result, by_loss, most_auc, most_hits
 from fedrepay.simulations.attacks.membership import run as infer
-from fedrepay.simulations.attacks.release_folder import read_release
-from fedrepay.simulations.folder import Folder, write_atomically
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.attacks.tools.release_folder import read_release
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.arguments import Arguments, facts_of
+from fedrepay.simulations.run.folder import Folder, write_atomically
 from support.adversary import roster_of
 from support.small_run import ROWS, SmallRun
 

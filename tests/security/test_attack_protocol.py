@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.enrolment import Enrolment
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol.enrolment import Enrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.roster import Roster, quorum
-from fedrepay.simulations.attacks import fork, ghost, isolate, reseal, two_rosters
+from fedrepay.simulations.attacks import fork, ghost, isolate, reseal
 from fedrepay.simulations.attacks.base import Finding, Options
-from fedrepay.simulations.attacks.haunted import Silent, Telephone
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools import two_rosters
+from fedrepay.simulations.attacks.tools.haunted import Silent, Telephone
+from fedrepay.simulations.attacks.tools.switch import switched
 from support.world import World
 
 QUICK = Options(quick=True)

@@ -7,8 +7,8 @@ import pytest
 
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import SeededEntropy
-from fedrepay.simulations.attacks import subtract
-from fedrepay.simulations.attacks.reader import Reader
+from fedrepay.simulations.rows import coalitions
+from fedrepay.simulations.rows.gram import Reader
 from support.tiny_book import tiny_book
 
 BINS = (4, 3, 5)
@@ -37,7 +37,7 @@ def run(count: int, share: float, colluders: int = 1, target: str | None = None)
     contributions = {name: gram(codes) for name, codes in members(count).items()}
     noise = np.random.default_rng(0).normal(0, np.sqrt(count * share), len(UPPER[0])).astype(np.int64)
     opened = np.sum(list(contributions.values()), axis=0) + noise
-    return subtract.attack(BOOK, opened, contributions, share, colluders, target, SeededEntropy(b"attack"))
+    return coalitions.read(BOOK, opened, contributions, share, colluders, target, SeededEntropy(b"attack"))
 
 
 def full(upper: np.ndarray) -> np.ndarray:
@@ -99,17 +99,17 @@ def test_three_members() -> None:
 def test_the_opened_sum_must_belong_to_the_contributions() -> None:
     contributions = {name: gram(codes) for name, codes in members(4).items()}
     opened = np.sum(list(contributions.values()), axis=0)
-    subtract.attack(BOOK, opened, contributions, 0.0, 1)
+    coalitions.read(BOOK, opened, contributions, 0.0, 1)
     with pytest.raises(ArgumentError, match="not the sum"):
-        subtract.attack(BOOK, opened + 1, contributions, 0.0, 1)
+        coalitions.read(BOOK, opened + 1, contributions, 0.0, 1)
     with pytest.raises(ArgumentError, match="not one of"):
-        subtract.attack(BOOK, opened, contributions, 0.0, 1, target="m99")
+        coalitions.read(BOOK, opened, contributions, 0.0, 1, target="m99")
 
 
 def test_a_member_without_rows_is_no_error() -> None:
     contributions = {name: gram(codes) for name, codes in members(4).items()}
     contributions["zz"] = np.zeros_like(contributions["m00"])
     opened = np.sum(list(contributions.values()), axis=0)
-    row = subtract.attack(BOOK, opened, contributions, 0.0, 1)["rows"][-1]
+    row = coalitions.read(BOOK, opened, contributions, 0.0, 1)["rows"][-1]
     assert row["relative_error"] is None
     assert row["true_customers"] == 0

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client.blame import suspects
+from fedrepay.client.protocol.blame import suspects
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client import closing
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol import closing
 from fedrepay.client.scoring import release_file
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.secure_sum import ciphertext
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import Reply, asked
-from fedrepay.simulations.attacks.adversary import answer
+from fedrepay.simulations.attacks.tools.adversary import answer
 from support import fuzz
 from support.adversary import fork
 from support.stages import ENROLLING, PARTS, Stages, before_roster, machine, wire_kinds

@@ -11,11 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client import epoch
-from fedrepay.client.limits import Limits
-from fedrepay.server import ceremony
+from fedrepay.client.protocol import epoch
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.protocol import ceremony
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
 from fedrepay.shared.trust.message import M, Signed

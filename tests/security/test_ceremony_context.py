@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client import epoch
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import epoch
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Confirmation, ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import RoundRequest

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client import epoch
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.identity import Identity
-from fedrepay.shared.trust import keys
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import epoch
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.trust.handshake import Acceptance, Acceptances, ContextClosing, Envelope, Envelopes
 from fedrepay.shared.trust.message import Signed
 from support.adversary import due, fork, say

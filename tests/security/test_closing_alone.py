@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client import closing
 from fedrepay.client.learning import monotone
+from fedrepay.client.protocol import closing
+from fedrepay.shared import keys
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.privacy.statement import Charge, YearBefore, statement
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Declared, Year
 from fedrepay.shared.trust.release import Release

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import database
-from fedrepay.client.database import FILE, JOURNAL
-from fedrepay.client.store import MemberStore
+from fedrepay.client.store import database
+from fedrepay.client.store.database import FILE, JOURNAL
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import StorageError
 
 SMALL, LARGE = os.urandom(32), os.urandom(150_000)
@@ -22,7 +22,7 @@ SMALL, LARGE = os.urandom(32), os.urandom(150_000)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fedrepay.client.store import MemberStore
+from fedrepay.client.store.member_store import MemberStore
 
 def kill(point, moment):
     if (point, moment) == ("store_release", sys.argv[2]):

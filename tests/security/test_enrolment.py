@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client import enrolment as client_enrolment
-from fedrepay.client.identity import Identity
-from fedrepay.client.member import Member
-from fedrepay.server import enrolment as server_enrolment
-from fedrepay.server.enrolment import Enrolment
-from fedrepay.server.state import Ask, Event
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import enrolment as client_enrolment
+from fedrepay.client.protocol.member import Member
+from fedrepay.server.protocol import enrolment as server_enrolment
+from fedrepay.server.protocol.enrolment import Enrolment
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, CohortError, ProtocolError, WordsError
-from fedrepay.shared.trust import enrolment, keys
+from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import FAR, FIRST, Approval, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Entry, Roster

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import enrolment as at_member
-from fedrepay.client.enrolment import Enrolment
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import enrolment as at_member
+from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import OsEntropy
-from fedrepay.shared.trust import enrolment, keys
+from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import default_colluders, quorum

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client import epoch as ceremony
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol import epoch as ceremony
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.secure_sum.ciphertext import coefficients
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, greeted, probe_vector, seed_commitment
 from fedrepay.shared.trust.handshake import (
     Acceptance,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrepay.client.data.columns import derive
-from fedrepay.client.data.files import opened, sandbox
+from fedrepay.client.data.reading.columns import derive
+from fedrepay.client.data.reading.files import opened, sandbox
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema.columns import Column
 from fedrepay.shared.schema.expressions import checked

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ReleaseError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
-from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.run.world import World
 from support.adversary import roster_of
 from support.command import Result, fedrepay
 from support.company import Company

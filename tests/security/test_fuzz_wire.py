@@ -17,19 +17,21 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import blame, framing
+from fedrepay.client.node import framing
+from fedrepay.client.protocol import blame
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
-from fedrepay.server.state import Ask, Event
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError, ProtocolError, ReleaseError
-from fedrepay.shared.trust import handshake, keys, terms, wire
+from fedrepay.shared.trust import handshake, terms, wire
 from fedrepay.shared.trust.enrolment import Certificate
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Votes
-from fedrepay.simulations.attacks.adversary import answer
+from fedrepay.simulations.attacks.tools.adversary import answer
 from support import fuzz
 from support.adversary import fork
 from support.stages import ENROLLING, PARTS, Stages, before_roster, come_up, machine, wire_kinds

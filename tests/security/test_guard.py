@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client import guard
+from fedrepay.client.protocol import guard
+from fedrepay.shared import keys
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Sum
 from support.adversary import config_of, due, fork, last_sum, opened, say, trace, with_config, with_sum

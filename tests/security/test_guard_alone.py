@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import guard
-from fedrepay.client.guard import Held
+from fedrepay.client.protocol import guard
+from fedrepay.client.protocol.guard import Held
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import Attempt, Header

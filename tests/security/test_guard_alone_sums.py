@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import guard
-from fedrepay.client.guard import View
+from fedrepay.client.protocol import guard
+from fedrepay.client.protocol.guard import View
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import RoundConfig
 from support.guard_view import (

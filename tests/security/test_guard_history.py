@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client import guard, session
-from fedrepay.client.store import MemberStore
+from fedrepay.client.protocol import guard, session
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.trust.wire import Attempt, RoundConfig, RoundRequest
 from support.adversary import config_of, due, fork, opened, say, trace, with_config
 from support.world import World

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import budget
-from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
-from fedrepay.client.terms import Consent
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.protocol.terms import Consent
+from fedrepay.client.veto import budget
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import CohortError, TermsError
 from fedrepay.shared.trust.wire import Closing, RoundRequest
 from support.adversary import say, trace, with_config

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import session
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol import session
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ciphertext, tag
 from fedrepay.shared.secure_sum.ring import SLOTS, Q

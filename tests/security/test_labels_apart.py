@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning.contribution import from_table, gradient, gram
 from support.dated_files import ACCOUNTS, BOOK, CASH, CHANGES, DEALS, MAPPING, read
 

@@ -10,8 +10,8 @@ import pytest
 from fedrepay.client.learning.dp_sgd import DPSGD
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.limits import Limits
-from fedrepay.server.coordinator import Coordinator
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.shared.errors import ReleaseError, TermsError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.enrolment import held
-from fedrepay.client.limits import Limits
-from fedrepay.server.coordinator import Coordinator
-from fedrepay.server.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import held
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.protocol.coordinator import Coordinator
+from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from fedrepay.client.ceremony import Answer, Ceremony
-from fedrepay.server.coordinator import Coordinator
-from fedrepay.server.enrolment import Enrolment, Node
-from fedrepay.server.planning import Wishes, next_run
-from fedrepay.server.state import Ask, Event
+from fedrepay.client.protocol.ceremony import Answer, Ceremony
+from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.protocol.coordinator import Coordinator
+from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import load_key
 from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.shared.trust.message import Signed

@@ -5,10 +5,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from fedrepay.client.data import rowwise
-from fedrepay.client.data.contributed import read_contributed
-from fedrepay.client.data.findings import Group
-from fedrepay.client.data.mapping import Mapping
+from fedrepay.client.data.checking.contributed import read_contributed
+from fedrepay.client.data.mappings import rowwise
+from fedrepay.client.data.mappings.mapping import Mapping
+from fedrepay.client.data.reading.findings import Group
 from fedrepay.shared.errors import MappingError
 from support.mixing import BOOK, KEYS, files, mapping, moved, others, unchecked
 
@@ -230,6 +230,6 @@ def test_draws_come_from_the_system_s_entropy(here: Path, monkeypatch: pytest.Mo
         asked.append(size)
         return bytes(size)
 
-    monkeypatch.setattr("fedrepay.client.data.halves.os.urandom", zeros)
+    monkeypatch.setattr("fedrepay.client.data.checking.halves.os.urandom", zeros)
     read_contributed(BOOK, None, mapping(here, APART["plain"]), draws=(0.5,))
     assert asked == [16]

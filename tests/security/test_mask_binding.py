@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import session
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.learning import contribution
+from fedrepay.client.protocol import session
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Hello
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import RunTerms

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import tenseal as ts
 
-from fedrepay.client import epoch, he
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import MAX_CONTEXT, GroupContext
+from fedrepay.client.crypto import he
+from fedrepay.client.crypto.he import MAX_CONTEXT, GroupContext
+from fedrepay.client.protocol import epoch
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import ContextClosing, ContextOffer
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply
-from fedrepay.simulations.attacks.adversary import answer
-from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.attacks.tools.adversary import answer
+from fedrepay.simulations.run.world import World
 
 
 @pytest.fixture

@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrepay.client import framing
-from fedrepay.client.serving import journal
-from fedrepay.server import coordinator as coordinator_module
+from fedrepay.client.node import framing, journal
+from fedrepay.server.protocol import coordinator as coordinator_module
 from fedrepay.shared import errors
 from fedrepay.shared.errors import CohortError, FedrepayError, ProtocolError
 from fedrepay.shared.text import LONGEST, printable
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, asked
-from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.run.world import World
 from support.command import fedrepay
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
@@ -70,7 +69,7 @@ def say_everything(world: World) -> None:
     said = Reply(kind="refused", name="m0", asked=bytes(32), code="budget", cause=FORGED)
     refused = Signed.make(world.identities["m0"].signing, said).encode()
     journal.noted(lambda *_: refused)("round", b"", b"")
-    log = logging.getLogger("fedrepay.client.member")
+    log = logging.getLogger("fedrepay.client.protocol.member")
     log.warning("%s: %s", FORGED, FedrepayError("cause", FORGED))
     try:
         raise ValueError(FORGED)

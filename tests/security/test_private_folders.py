@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.identity import Identity
-from fedrepay.client.serving import node, setup
-from fedrepay.client.store import MemberStore
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.node import setup, supernode
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared import private
 from fedrepay.shared.errors import StorageError
-from fedrepay.simulations.folder import Folder, make_private
+from fedrepay.simulations.run.folder import Folder, make_private
 from support.command import fedrepay
 
 PUBLIC = {"ca.pem", "server.pem", "entry.json", "node.pub", "CACHEDIR.TAG"}
@@ -84,14 +84,14 @@ def coordinators_old_files(folder: Path) -> None:
 
 def member_node(folder: Path) -> None:
     setup.create("a", folder)
-    (folder / node.HOME).mkdir()
-    (folder / node.SECRET).write_text("of an earlier start")
-    for name in ("", node.HOME, node.SECRET, "node.key"):
+    (folder / supernode.HOME).mkdir()
+    (folder / supernode.SECRET).write_text("of an earlier start")
+    for name in ("", supernode.HOME, supernode.SECRET, "node.key"):
         (folder / name).chmod(0o755)
     (folder / "ca.pem").touch()
     with pytest.raises(InterruptedError):
-        node.Node(folder, "localhost:1", folder / "ca.pem", folder / "member.sock", 1).run()
-    assert len((folder / node.SECRET).read_text()) == 64
+        supernode.Node(folder, "localhost:1", folder / "ca.pem", folder / "member.sock", 1).run()
+    assert len((folder / supernode.SECRET).read_text()) == 64
 
 
 def simulated_members(folder: Path) -> None:
@@ -114,7 +114,7 @@ def _no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(node, "_Replaced", stop)
+    monkeypatch.setattr(supernode, "_Replaced", stop)
 
 
 @pytest.mark.usefixtures("_no_children")

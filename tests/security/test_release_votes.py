@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.limits import Limits
-from fedrepay.client.rounds import Rounds
-from fedrepay.server import ceremony
-from fedrepay.server.state import Ask
-from fedrepay.shared.trust import keys
+from fedrepay.client.protocol.rounds import Rounds
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.protocol import ceremony
+from fedrepay.server.protocol.state import Ask
+from fedrepay.shared import keys
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Closing, Reply, Sum, Written

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.limits import Limits
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Upload
 from support.adversary import config_of, due, fork, opened, say, trace

@@ -6,8 +6,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.data import files
-from fedrepay.client.data.table import read_table
+from fedrepay.client.data.reading import files
+from fedrepay.client.data.reading.table import read_table
 from fedrepay.shared.schema import codebook
 from support.schemas import column, schema
 
@@ -61,6 +61,6 @@ def test_control_types_guessed_from_a_whole_column_let_one_row_move_the_others(
         return names
 
     monkeypatch.setattr(files, "_csv", guessing)
-    monkeypatch.setattr("fedrepay.client.data.columns.WHOLE", "^()$")
+    monkeypatch.setattr("fedrepay.client.data.reading.columns.WHOLE", "^()$")
     before, after = read(tmp_path, ""), read(tmp_path, "one-more,0,n/a,5\n")
     assert not np.array_equal(before[1], after[1])

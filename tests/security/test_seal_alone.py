@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 import tenseal as ts
 
-from fedrepay.client.he import GroupContext, open_sum, verify_sum
-from fedrepay.client.seal import AttemptKeys, add_noise, seal
+from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
+from fedrepay.client.crypto.seal import AttemptKeys, add_noise, seal
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.accounting import Mechanism, SampledSteps
 from fedrepay.shared.privacy.entropy import SeededEntropy

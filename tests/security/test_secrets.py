@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.identity import Identity
-from fedrepay.client.store import MemberStore
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import CohortError
-from fedrepay.simulations.arguments import MarketArguments
-from fedrepay.simulations.consortium import Consortium
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.market import case, records
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import prepare
+from fedrepay.simulations.rows.prepare import prepare
+from fedrepay.simulations.run.arguments import MarketArguments
+from fedrepay.simulations.run.consortium import Consortium
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.plan_run import make_plan
 from support import shop as shops
 from support.shop import Shop
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client import epoch as client_epoch
-from fedrepay.client import guard
-from fedrepay.client.ceremony import Answer, Ceremony
-from fedrepay.client.session import Session
+from fedrepay.client.protocol import epoch as client_epoch
+from fedrepay.client.protocol import guard
+from fedrepay.client.protocol.ceremony import Answer, Ceremony
+from fedrepay.client.protocol.session import Session
+from fedrepay.shared import keys
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.masking import attempt_context
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Envelopes
 from fedrepay.shared.trust.wire import RoundConfig

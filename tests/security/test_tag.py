@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client.he import GroupContext, open_sum, verify_sum
+from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.simulations.attacks import oracle, shift
-from fedrepay.simulations.attacks.cohort import Cohort, Upload
 from fedrepay.simulations.attacks.shift import N_VALUES, added, chunks_of
+from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
 
 COHORT = Cohort(4)
 NOW, EARLIER = COHORT.attempt(0), COHORT.attempt(1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedrepay.server.verify import check_upload
+from fedrepay.server.protocol.verify import check_upload
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.message import Signed

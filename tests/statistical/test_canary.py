@@ -16,11 +16,11 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
-from fedrepay.simulations import figures
 from fedrepay.simulations.attacks import canary
 from fedrepay.simulations.attacks.base import Finding, Options
 from fedrepay.simulations.attacks.canary import LEAST_NORMAL, Audit, Build, estimate
-from fedrepay.simulations.attacks.switch import switched
+from fedrepay.simulations.attacks.tools.switch import switched
+from fedrepay.simulations.rows import figures
 
 CLAIM = 0.268
 

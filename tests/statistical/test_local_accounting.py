@@ -15,6 +15,7 @@ from fedrepay.shared.privacy.accounting import (
     composed_epsilon,
     gdp_epsilon,
 )
+from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
 from fedrepay.shared.privacy.subsampled import (
     COUNT_SHARE,
     SENSITIVITY,
@@ -23,7 +24,6 @@ from fedrepay.shared.privacy.subsampled import (
     steps_mechanism,
     whole_run,
 )
-from fedrepay.shared.trust.fields import SMALLEST_MULTIPLIER
 from fedrepay.shared.trust.terms import LocalTerms
 
 DELTA = 1e-5

@@ -12,13 +12,13 @@ import pytest
 import torch
 from scipy import stats
 
-from fedrepay.client import budget
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import dp_sgd
 from fedrepay.client.learning.base import State
 from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.learning.torch_models import clipping
 from fedrepay.client.learning.torch_models.clipping import DiscreteOptimizer, Steps
-from fedrepay.client.seal import add_noise
+from fedrepay.client.veto import budget
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import SampledSteps
 from fedrepay.shared.privacy.entropy import Entropy, SeededEntropy

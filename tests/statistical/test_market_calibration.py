@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from fedrepay.shared.plans.candidates import candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.schema import encode
-from fedrepay.simulations.arguments import HERE
 from fedrepay.simulations.market import lenders, paths, people, records, truth
 from fedrepay.simulations.market.lenders import PRESETS, Lender, Preset
 from fedrepay.simulations.market.paths import Paths
 from fedrepay.simulations.market.records import Records
+from fedrepay.simulations.run.arguments import HERE
 
 LOANS = HERE.resolve().parent.parent / "shared" / "data" / "lc2015_settlement_labels.parquet"
 SEEDS, SIZES = (0, 1, 2), (400,) * 20

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from fedrepay.server.state import Ask
+from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Entry, Roster
 from fedrepay.shared.trust.wire import Reply, asked
-from fedrepay.simulations.attacks.adversary import (
+from fedrepay.simulations.attacks.tools.adversary import (
     answer,
     config_of,
     due,
@@ -19,7 +19,7 @@ from fedrepay.simulations.attacks.adversary import (
     with_config,
     with_sum,
 )
-from fedrepay.simulations.attacks.live import World
+from fedrepay.simulations.run.world import World
 
 __all__ = [
     "answer",

@@ -5,20 +5,21 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning.contribution import Rows
-from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
-from fedrepay.client.store import MemberStore
-from fedrepay.server.enrolment import Enrolment, Node
-from fedrepay.server.state import Ask
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.state import Ask
+from fedrepay.shared import keys
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust import enrolment, keys
+from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import FIRST, Approval, Call, Certificate, Joining, Proposal, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Reply
-from fedrepay.simulations.attacks.adversary import answer
+from fedrepay.simulations.attacks.tools.adversary import answer
 from support.world import SCHEMA
 
 NAMES = ("m0", "m1", "m2", "m3")

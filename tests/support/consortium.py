@@ -14,25 +14,25 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client import epoch as client_epoch
-from fedrepay.client import session as client_session
-from fedrepay.client.identity import Identity
-from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
-from fedrepay.client.store import MemberStore
-from fedrepay.server import planning
-from fedrepay.server.app import Answer, Machine, carry
-from fedrepay.server.enrolment import Node
-from fedrepay.server.planning import Wishes
-from fedrepay.server.state import Ask, State
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import epoch as client_epoch
+from fedrepay.client.protocol import session as client_session
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.network import planning
+from fedrepay.server.network.app import Answer, Machine, carry
+from fedrepay.server.network.planning import Wishes
+from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.state import Ask, State
 from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, ProtocolError
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, asked
-from fedrepay.simulations.attacks.live import SCHEMA, rows
+from fedrepay.simulations.run.world import SCHEMA, rows
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultStore
 

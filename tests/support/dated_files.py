@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedrepay.client.data.findings import Findings
-from fedrepay.client.data.mapping import load_mapping
-from fedrepay.client.data.table import Table, read_table
+from fedrepay.client.data.mappings.mapping import load_mapping
+from fedrepay.client.data.reading.findings import Findings
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.shared.schema.codebook import CodeBook, build
 from support.schemas import CUSTOMER, HEAD, column
 

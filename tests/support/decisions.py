@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from fedrepay.client.plans.files.rules_diff import facts_of
+from fedrepay.client.plans.batch_io.rules_diff import facts_of
 
 PLAN: dict[str, Any] = {
     "rank": 1,

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from fedrepay.client.plans.files.recommend import Job
+from fedrepay.client.plans.batch_io.recommend import Job
 from fedrepay.client.scoring.release_file import RELEASE
 from support.command import Result, fedrepay
 from support.market_accounts import Columns

@@ -6,13 +6,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client import guard
-from fedrepay.client.guard import View
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import guard
+from fedrepay.client.protocol.guard import View
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.terms import LocalTerms

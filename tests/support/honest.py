@@ -4,13 +4,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedrepay.client.enrolment import held, newest_run
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.identity import Identity
-from fedrepay.client.member import Member
-from fedrepay.client.store import MemberStore
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol.enrolment import held, newest_run
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.enrolment import Approval, Revealed
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import session
-from fedrepay.client.budget import mechanisms
-from fedrepay.client.he import open_sum
+from fedrepay.client.crypto.he import open_sum
 from fedrepay.client.learning import make_learner
-from fedrepay.server.state import State
+from fedrepay.client.protocol import session
+from fedrepay.client.veto.budget import mechanisms
+from fedrepay.server.protocol.state import State
+from fedrepay.shared.keys import digest
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
-from fedrepay.shared.trust.keys import digest
 from fedrepay.shared.trust.wire import Header, Reply, Upload
 from support.world import World, rows
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedrepay.client.identity import Identity
-from fedrepay.shared.trust import enrolment, keys
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.shared import keys
+from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fedrepay.client import epoch as client_epoch
-from fedrepay.client import seal as client_seal
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto import seal as client_seal
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.protocol import epoch as client_epoch
 from fedrepay.shared.trust import handshake, wire
 from fedrepay.shared.trust.enrolment import Joining
 from fedrepay.shared.trust.message import Signed, Wire

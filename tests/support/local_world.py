@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
-from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.subsampled import calibrate
 from fedrepay.shared.trust.roster import default_colluders

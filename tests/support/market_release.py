@@ -7,11 +7,11 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
+from fedrepay.shared import keys
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import ReleaseVote, Votes

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrepay.client.data.mapping import Mapping, load_mapping
-from fedrepay.client.data.table import Table, read_table
+from fedrepay.client.data.mappings.mapping import Mapping, load_mapping
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.learning.contribution import from_table, gram
 from fedrepay.shared.schema.codebook import CodeBook, build
 from support.schemas import column, schema

@@ -5,11 +5,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client import epoch as ceremony
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import epoch as ceremony
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.privacy.entropy import OsEntropy
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Declared, EpochStart, Hello, Introduction, Year
 from fedrepay.shared.trust.message import Signed, Wire

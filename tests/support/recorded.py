@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from fedrepay.shared.trust.message import Signed
-from fedrepay.simulations.attacks.adversary import answer
-from fedrepay.simulations.attacks.live import World
-from fedrepay.simulations.grid import Exchange
-from fedrepay.simulations.transcript import Transcript
+from fedrepay.simulations.attacks.tools.adversary import answer
+from fedrepay.simulations.run.grid import Exchange
+from fedrepay.simulations.run.transcript import Transcript
+from fedrepay.simulations.run.world import World
 
 
 def record(folder: Path, *, stop_at: str = "") -> tuple[Path, World]:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import rounds as client_rounds
-from fedrepay.client import seal as client_seal
+from fedrepay.client.crypto import seal as client_seal
+from fedrepay.client.protocol import rounds as client_rounds
+from fedrepay.shared import keys
 from fedrepay.shared.secure_sum import tag
-from fedrepay.shared.trust import keys
 from support.faultworld.invariants import Violation
 
 Numbers = npt.NDArray[np.uint64]

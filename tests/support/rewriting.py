@@ -10,8 +10,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import enrolment, handshake, keys, roster, wire
+from fedrepay.shared.trust import enrolment, handshake, roster, wire
 from fedrepay.shared.trust.message import Signed, Wire
 
 SHARED: Mapping[str, type[Wire]] = {

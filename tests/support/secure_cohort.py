@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.he import GroupContext, open_sum
+from fedrepay.client.crypto.he import GroupContext, open_sum
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context

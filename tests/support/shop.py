@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fedrepay.shared.schema import codebook
-from fedrepay.simulations.arguments import Arguments
+from fedrepay.simulations.run.arguments import Arguments
 
 SCHEMA = """
 name = "shop"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedrepay.server.state import Ask, Event
+from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment, handshake, roster, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
@@ -15,8 +15,8 @@ from support.adversary import fork
 from support.world import Tamper, World
 
 if TYPE_CHECKING:
-    from fedrepay.server.coordinator import Coordinator
-    from fedrepay.server.enrolment import Enrolment
+    from fedrepay.server.protocol.coordinator import Coordinator
+    from fedrepay.server.protocol.enrolment import Enrolment
 
 ENROLLING = ("propose", "reveal", "approve", "certify")
 PARTS = {

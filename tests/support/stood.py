@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cache
 
-from fedrepay.client import epoch as ceremony
-from fedrepay.client.epoch import EpochState
+from fedrepay.client.protocol import epoch as ceremony
+from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared.trust.handshake import ContextOffer, Envelopes
 from fedrepay.shared.trust.message import Signed
 from support.parties import ALL, EPOCH, GREETINGS, PEOPLE, ROSTER, introduction

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.settings import parse_settings
-from fedrepay.client.plans.files import output
-from fedrepay.client.plans.words.explain import explain
+from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fedrepay.shared.schema import codebook
-from fedrepay.simulations.arguments import MOST_LENDERS, PRESETS, MarketArguments
 from fedrepay.simulations.market import case, lenders, records
-from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.run.arguments import MOST_LENDERS, PRESETS, MarketArguments
+from fedrepay.simulations.run.plan_run import make_plan
 from support.command import fedrepay
 from support.schemas import column, schema
 from support.small_run import DERIVED, SmallRun, check_error

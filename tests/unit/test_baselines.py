@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from fedrepay.simulations import baselines, figures
+from fedrepay.simulations.rows import baselines, figures
 
 
 def data(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from fedrepay.client.learning import make_learner
-from fedrepay.client.member import Member
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
-from fedrepay.simulations import consortium as driver
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY, Arguments
-from fedrepay.simulations.case_of import arguments_of
-from fedrepay.simulations.consortium import Consortium
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
-from fedrepay.simulations.folder import Folder
-from fedrepay.simulations.measure import alone_sample
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import Prepared, prepare
-from fedrepay.simulations.run_figures import export_release
+from fedrepay.simulations.rows.measure import alone_sample
+from fedrepay.simulations.rows.prepare import Prepared, prepare
+from fedrepay.simulations.rows.run_figures import export_release
+from fedrepay.simulations.run import consortium as driver
+from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY, Arguments
+from fedrepay.simulations.run.case_of import arguments_of
+from fedrepay.simulations.run.consortium import Consortium
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.plan_run import make_plan
 from support import shop as shops
 from support.shop import Shop
 

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from fedrepay.client import budget
-from fedrepay.client.limits import Limits
-from fedrepay.client.tables import LedgerEntry
+from fedrepay.client.store.tables import LedgerEntry
+from fedrepay.client.veto import budget
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from fedrepay.client.serving import bundle
-from fedrepay.server.bundle import build
+from fedrepay.client.node import bundle
+from fedrepay.server.network.bundle import build
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.bundle import PROJECT, VERSION
 
@@ -72,7 +72,7 @@ def test_flowers_own_builder_makes_the_same_files(ours: bytes) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "fedrepay/client/app.py",
+        "fedrepay/client/node/app.py",
         "fedrepay/__init__.py",
         "sitecustomize.py",
         "flwr/clientapp/extra.py",
@@ -115,9 +115,9 @@ def test_a_name_that_hides_another_behind_a_zero_byte_is_refused(ours: bytes) ->
 
 def test_a_file_that_the_manifest_does_not_name_is_refused_too() -> None:
     """Flower itself installs it: what counts is the list of names."""
-    content = archive({"fedrepay/client/app.py": CODE})
+    content = archive({"fedrepay/client/node/app.py": CODE})
     assert b"fedrepay/client" not in zipfile.ZipFile(BytesIO(content)).read(".info/CONTENT")
-    with pytest.raises(ProtocolError, match=r"fedrepay/client/app\.py"):
+    with pytest.raises(ProtocolError, match=r"fedrepay/client/node/app\.py"):
         bundle.check(content)
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_the_manifest_does_not_name_is_refused_too() -> None:
     "project",
     [
         changed("tool", "flwr", "app", "components", "clientapp", value="os:system"),
-        changed("tool", "flwr", "app", "components", "serverapp", value="fedrepay.client.app:app"),
+        changed("tool", "flwr", "app", "components", "serverapp", value="fedrepay.client.node.app:app"),
         changed("tool", "flwr", "app", "components", "extra", value="os:system"),
         changed("tool", "flwr", "app", "publisher", value="../../x"),
         changed("tool", "flwr", "app", "config", "more", value=1),
@@ -171,7 +171,7 @@ def test_what_unpacks_to_much_is_refused_unread() -> None:
 def test_no_mutant_is_accepted_with_other_contents_and_none_crashes(ours: bytes) -> None:
     """Bytes flipped, cut out, doubled, or taken from a bundle with code."""
     random_ = random.Random(5)
-    code = archive({"fedrepay/client/app.py": CODE})
+    code = archive({"fedrepay/client/node/app.py": CODE})
     accepted = 0
     for index in range(10_000):
         mutant = bytearray(ours if index % 3 else code)
@@ -200,8 +200,8 @@ def test_a_folder_that_the_superlink_names_beside_our_bundle_is_not_loaded(
     ours: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run's version may hold ``..``: with our own, sound bundle Flower loads an app from any folder of this machine."""
-    from fedrepay.client import app
-    from fedrepay.client.serving.node import _Replaced
+    from fedrepay.client.node import app
+    from fedrepay.client.node.supernode import _Replaced
 
     for module, names in {
         "run_clientapp": ("install_from_fab", "get_load_client_app_fn", "pull_and_inflate_object_from_tree")
@@ -229,11 +229,11 @@ def test_a_folder_that_the_superlink_names_beside_our_bundle_is_not_loaded(
         sys.modules.pop("strange_app", None)
 
     monkeypatch.setenv("FLWR_HOME", str(tmp_path / "ours"))
-    replaced = _Replaced(bundle.check, "fedrepay.client.app:app")
+    replaced = _Replaced(bundle.check, "fedrepay.client.node.app:app")
     replaced.app.install_from_fab(ours, skip_prompt=True)
     load = replaced.app.get_load_client_app_fn(default_app_ref="", app_path=None, multi_app=True)
     assert load(*named) is app.app
     assert "strange_app" not in sys.modules
     assert not (tmp_path / "ours").exists(), "nothing is unpacked"
     with pytest.raises(ProtocolError, match="Bundle refused"):
-        replaced.app.install_from_fab(archive({"fedrepay/client/app.py": CODE}), skip_prompt=True)
+        replaced.app.install_from_fab(archive({"fedrepay/client/node/app.py": CODE}), skip_prompt=True)

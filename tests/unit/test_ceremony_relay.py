@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.server import ceremony
-from fedrepay.server.state import State
+from fedrepay.server.protocol import ceremony
+from fedrepay.server.protocol.state import State
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import (

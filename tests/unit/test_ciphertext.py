@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tenseal as ts
 
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.data.findings import Findings
-from fedrepay.client.data.mapping import Mapping
-from fedrepay.client.data.table import Table, read_table
+from fedrepay.client.data.mappings.mapping import Mapping
+from fedrepay.client.data.reading.findings import Findings
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.shared.errors import DataError, MappingError
 from fedrepay.shared.schema.codebook import CodeBook, build
 from support.schemas import column, schema

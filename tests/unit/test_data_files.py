@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.data import files
-from fedrepay.client.data.findings import Findings
-from fedrepay.client.data.mapping import Mapping, load_mapping, without_columns
-from fedrepay.client.data.table import Table, read_table
+from fedrepay.client.data.mappings.mapping import Mapping, load_mapping, without_columns
+from fedrepay.client.data.reading import files
+from fedrepay.client.data.reading.findings import Findings
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.shared.errors import ArgumentError, MappingError
 from fedrepay.shared.schema.codebook import build
 from support.schemas import column, schema
@@ -246,7 +246,7 @@ def test_accounts_to_score_need_no_outcome_and_no_extra_column_though_the_mappin
     assert (table.outcomes, table.propensity, table.audit, table.extra) == (None, None, {}, {})
     assert table.codes.tolist() == [[3, 1], [0, 0]]
     assert table.customers.tolist() == ["8", "8"]
-    monkeypatch.setattr("fedrepay.client.data.table.without_columns", lambda sql, _names: sql)
+    monkeypatch.setattr("fedrepay.client.data.reading.table.without_columns", lambda sql, _names: sql)
     with pytest.raises(MappingError, match="bad"):
         read(accounts, how, outcome=False)
 

@@ -10,8 +10,8 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.delta import chosen_delta, largest_delta, usual_delta
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.columns import Public
-from fedrepay.simulations.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY
 from fedrepay.simulations.market import records
+from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MANY
 
 
 def public(n_max: int, members_max: int) -> Public:

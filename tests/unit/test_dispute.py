@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.server.dispute import Dispute
-from fedrepay.server.state import Ask, Event, State
+from fedrepay.server.protocol.dispute import Dispute
+from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.message import Signed

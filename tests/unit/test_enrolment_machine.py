@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client.identity import Identity
-from fedrepay.server.enrolment import AGAIN, Enrolment, Node
-from fedrepay.server.state import Ask, Event
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.server.protocol.enrolment import AGAIN, Enrolment, Node
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, WordsError
-from fedrepay.shared.trust import enrolment, keys
+from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster

@@ -11,8 +11,8 @@ from fedrepay.client.plans.deciding.decide import Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import Why
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.words.changed import predictor
-from fedrepay.client.plans.words.explain import Explanation, explain
+from fedrepay.client.plans.explaining.changed import predictor
+from fedrepay.client.plans.explaining.explain import Explanation, explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.plans.schedule import plan_of
 from fedrepay.shared.rules.facts import RESTRICTED

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client import framing, relay
-from fedrepay.client.guard import MAX_OWN, MAX_SHARED
-from fedrepay.client.serving import door
+from fedrepay.client.node import door, framing, relay
+from fedrepay.client.protocol.guard import MAX_OWN, MAX_SHARED
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 
 HEAVY = {"torch", "tenseal", "duckdb", "sqlalchemy", "dp_accounting", "scipy", "opacus"}
@@ -83,7 +82,7 @@ def test_nobody_at_home_is_a_typed_error(folder: Path) -> None:
 def test_what_the_coordinator_hears_of_a_missing_member_names_no_path(folder: Path) -> None:
     from types import SimpleNamespace
 
-    from fedrepay.client.app import relay as relayed
+    from fedrepay.client.node.app import relay as relayed
 
     record = {"kind": "ping", "shared": b"", "own": b""}
     message = SimpleNamespace(
@@ -233,7 +232,7 @@ def test_a_late_answer_is_a_typed_error() -> None:
 def test_a_folder_is_served_by_one_process(folder: Path) -> None:
     program = (
         "import sys, pathlib\n"
-        "from fedrepay.client.serving import door\n"
+        "from fedrepay.client.node import door\n"
         "with door.held(pathlib.Path(sys.argv[1])): print('held')\n"
     )
     command = [sys.executable, "-c", program, str(folder)]
@@ -277,8 +276,8 @@ def loaded(program: str) -> set[str]:
 
 
 def test_the_client_app_needs_nothing_heavy() -> None:
-    assert loaded("import fedrepay.client.app") == set()
+    assert loaded("import fedrepay.client.node.app") == set()
 
 
 def test_control_the_member_itself_does() -> None:
-    assert loaded("import fedrepay.client.member") >= {"tenseal", "sqlalchemy"}
+    assert loaded("import fedrepay.client.protocol.member") >= {"tenseal", "sqlalchemy"}

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.report import render, words
-from fedrepay.simulations.screen import summary
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.screen import summary
 from fedrepay.simulations.sweep.table import figures_of
 from support import report_fixture, report_market_fixture
 from support.pages import body

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from fedrepay.client.data.mapping import Mapping
-from fedrepay.client.data.table import Table, read_table
+from fedrepay.client.data.mappings.mapping import Mapping
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import prior_weights
 from fedrepay.client.learning.contribution import Rows, from_table, gradient, gram, prepare

@@ -22,6 +22,11 @@ PRODUCT = "the product does not lean on simulations"
 BLIND = "the coordinator can import nothing that decrypts or trains"
 OWN = "what a member sends knows nothing of its plans, facts and own part of the model"
 ONE = "one module touches TenSEAL"
+MEMBER = "floors of the member: a room imports rooms below it only"
+DATA = "floors of the member's data: what is checked, read and allowed"
+COORDINATOR = "floors of the coordinator"
+SIMULATIONS = "floors of the simulations"
+SHARED = "floors of what both sides share"
 
 
 @pytest.fixture(scope="module")
@@ -67,37 +72,53 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         BLIND,
         OWN,
         ONE,
+        MEMBER,
+        DATA,
+        COORDINATOR,
+        SIMULATIONS,
+        SHARED,
     }
 
 
 @pytest.mark.parametrize(
     ("contract", "module", "line"),
     [
-        (SIDES, "shared/errors.py", "from fedrepay.client import guard"),
-        (SIDES, "shared/trust/wire.py", "import fedrepay.server.state"),
-        (SIDES, "shared/schema/bins.py", "from fedrepay.simulations.split import split_test"),
-        (PURE, "shared/trust/keys.py", "import time"),
+        (SIDES, "shared/errors.py", "from fedrepay.client.protocol import guard"),
+        (SIDES, "shared/trust/wire.py", "import fedrepay.server.protocol.state"),
+        (SIDES, "shared/schema/bins.py", "from fedrepay.simulations.rows.split import split_test"),
+        (PURE, "shared/keys.py", "import time"),
         (PURE, "shared/privacy/noise.py", "from datetime import datetime"),
         (PURE, "shared/schema/encode.py", "import duckdb"),
         (PURE, "shared/trust/release.py", "import sqlite3"),
         (PURE, "shared/secure_sum/ciphertext.py", "import tenseal"),
         (PURE, "shared/trust/plan.py", "from flwr.app import Context"),
-        (APART, "server/verify.py", "from fedrepay.client import guard"),
-        (APART, "client/guard.py", "from fedrepay.server import state"),
-        (PRODUCT, "client/scoring/score.py", "from fedrepay.simulations import figures"),
-        (PRODUCT, "server/app.py", "import fedrepay.simulations.grid"),
-        (BLIND, "server/verify.py", "import tenseal"),
-        (BLIND, "server/state.py", "import torch"),
-        (BLIND, "server/coordinator.py", "from opacus import PrivacyEngine"),
+        (APART, "server/protocol/verify.py", "from fedrepay.client.protocol import guard"),
+        (APART, "client/protocol/guard.py", "from fedrepay.server.protocol import state"),
+        (PRODUCT, "client/scoring/score.py", "from fedrepay.simulations.rows import figures"),
+        (PRODUCT, "server/network/app.py", "import fedrepay.simulations.run.grid"),
+        (BLIND, "server/protocol/verify.py", "import tenseal"),
+        (BLIND, "server/protocol/state.py", "import torch"),
+        (BLIND, "server/protocol/coordinator.py", "from opacus import PrivacyEngine"),
         (BLIND, "server/store.py", "import duckdb"),
-        (BLIND, "server/ceremony.py", "def late() -> None:\n    import dp_accounting"),
+        (BLIND, "server/protocol/ceremony.py", "def late() -> None:\n    import dp_accounting"),
         (BLIND, "shared/secure_sum/ring.py", "import torch"),
-        (OWN, "client/seal.py", "from fedrepay.client.plans.deciding.personal import Personal"),
-        (OWN, "client/learning/contribution.py", "from fedrepay.client.plans.files import accounts"),
-        (OWN, "client/serving/door.py", "from fedrepay.client.plans.files import accounts"),
+        (OWN, "client/crypto/seal.py", "from fedrepay.client.plans.deciding.personal import Personal"),
+        (OWN, "client/learning/contribution.py", "from fedrepay.client.plans.batch_io import accounts"),
+        (OWN, "client/node/door.py", "from fedrepay.client.plans.batch_io import accounts"),
         (BLIND, "server/network/front.py", "import torch"),
-        (ONE, "client/guard.py", "import tenseal"),
-        (ONE, "simulations/measure.py", "def late() -> None:\n    from tenseal import context"),
+        (ONE, "client/protocol/guard.py", "import tenseal"),
+        (MEMBER, "client/veto/limits.py", "from fedrepay.client.protocol import guard"),
+        (MEMBER, "client/store/tables.py", "from fedrepay.client.data.reading import table"),
+        (DATA, "client/data/mappings/tree.py", "from fedrepay.client.data.reading import table"),
+        (COORDINATOR, "server/protocol/state.py", "from fedrepay.server import store"),
+        (
+            SIMULATIONS,
+            "simulations/rows/gram.py",
+            "def late() -> None:\n    from fedrepay.simulations.attacks import base",
+        ),
+        (SIMULATIONS, "simulations/run/folder.py", "from fedrepay.simulations import simulate"),
+        (SHARED, "shared/rules/facts.py", "from fedrepay.shared.schema import model"),
+        (ONE, "simulations/rows/measure.py", "def late() -> None:\n    from tenseal import context"),
     ],
 )
 def test_a_forbidden_import_breaks_its_contract(copy: Path, contract: str, module: str, line: str) -> None:
@@ -146,7 +167,7 @@ def test_help_loads_nothing_heavy(words: str) -> None:
 
 
 def test_control_the_work_itself_does_load_them() -> None:
-    assert loaded_by("import fedrepay.simulations.simulate, fedrepay.client.he, duckdb") >= {
+    assert loaded_by("import fedrepay.simulations.simulate, fedrepay.client.crypto.he, duckdb") >= {
         "flwr",
         "tenseal",
         "duckdb",

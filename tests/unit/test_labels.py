@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fedrepay.cli import app
-from fedrepay.client.data.contributed import read_contributed
-from fedrepay.client.data.findings import Findings
-from fedrepay.client.data.mapping import load_mapping
-from fedrepay.client.data.table import Table
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.data.checking.contributed import read_contributed
+from fedrepay.client.data.mappings.mapping import load_mapping
+from fedrepay.client.data.reading.findings import Findings
+from fedrepay.client.data.reading.table import Table
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema.codebook import build
 from support.dated_files import ACCOUNTS, BOOK, CASH, CHANGES, DEALS, MAPPING, SCHEMA, read

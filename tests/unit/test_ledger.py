@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client.store import WRITES, MemberStore
-from fedrepay.client.tables import LedgerEntry, Opening, StoredUpload
+from fedrepay.client.store.member_store import WRITES, MemberStore
+from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 
 COLUMNS = {

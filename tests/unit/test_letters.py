@@ -9,9 +9,9 @@ import pytest
 from fedrepay.client.plans.deciding.decide import Decision
 from fedrepay.client.plans.deciding.handover import REASONS
 from fedrepay.client.plans.deciding.judged import Why
-from fedrepay.client.plans.words.letter import Sender, letter
-from fedrepay.client.plans.words.messages import LANGUAGES, date, messages, money, say
-from fedrepay.client.plans.words.reasons import CODES
+from fedrepay.client.plans.explaining.letter import Sender, letter
+from fedrepay.client.plans.explaining.messages import LANGUAGES, date, messages, money, say
+from fedrepay.client.plans.explaining.reasons import CODES
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED
 from support.one_plan import one_plan
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import limits
-from fedrepay.client.limits import Limits
+from fedrepay.client.veto import limits
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.wire import RoundConfig

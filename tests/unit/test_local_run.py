@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client import budget
 from fedrepay.client.learning.local_terms import Wishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
-from fedrepay.server.planning import Wishes, next_run
+from fedrepay.client.veto import budget
+from fedrepay.server.network.planning import Wishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.privacy import subsampled
@@ -20,8 +20,8 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.local_run import LocalRun
-from fedrepay.simulations.arguments import Arguments
-from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.run.arguments import Arguments
+from fedrepay.simulations.run.plan_run import make_plan
 from support.command import fedrepay
 from support.local_world import model
 from support.schemas import column, schema

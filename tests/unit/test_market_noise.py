@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrepay.client import budget
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
-from fedrepay.client.seal import add_noise
+from fedrepay.client.veto import budget
 from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
-from fedrepay.simulations.arguments import MarketArguments
 from fedrepay.simulations.bench import market
 from fedrepay.simulations.market import lenders, models, records
-from fedrepay.simulations.plan_run import make_plan
+from fedrepay.simulations.run.arguments import MarketArguments
+from fedrepay.simulations.run.plan_run import make_plan
 
 K = 20
 BOOK = records.book()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.data.contributed import read_contributed
-from fedrepay.client.data.labels import LABELS
-from fedrepay.client.data.table import Table, load_mapping, read_table
-from fedrepay.client.plans.files.recommend import Job, load, recommend_file
+from fedrepay.client.data.checking.contributed import read_contributed
+from fedrepay.client.data.reading.labels import LABELS
+from fedrepay.client.data.reading.table import Table, load_mapping, read_table
+from fedrepay.client.plans.batch_io.recommend import Job, load, recommend_file
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans import outcomes
 from fedrepay.simulations.market import lenders, people, records, tables

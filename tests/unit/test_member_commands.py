@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.shared.schema import codebook
-from fedrepay.simulations.arguments import HERE, SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
+from fedrepay.simulations.run.arguments import HERE, SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 from support.command import fedrepay
 from support.schemas import column, schema
 

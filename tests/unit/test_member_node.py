@@ -21,20 +21,21 @@ from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectSto
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
-from fedrepay.client import limits, node_key, relay
-from fedrepay.client.serving import journal, node, setup
-from fedrepay.client.snapshot import snapshot
-from fedrepay.client.store import MemberStore
+from fedrepay.client.crypto import node_key
+from fedrepay.client.node import journal, relay, setup, supernode
+from fedrepay.client.protocol.snapshot import snapshot
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto import limits
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Ping, Reply
-from fedrepay.simulations.consortium import Consortium
-from fedrepay.simulations.folder import Folder
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.processes import Processes
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import Prepared, prepare
+from fedrepay.simulations.rows.prepare import Prepared, prepare
+from fedrepay.simulations.run.consortium import Consortium
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.plan_run import make_plan
 from support import shop as shops
 from support.adversary import answer
 from support.command import fedrepay
@@ -335,13 +336,13 @@ def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
     asked = Message(RecordDict(), dst_node_id=2, message_type="query")
     asked.metadata.__dict__["_message_id"] = "asked"
     state = InMemoryNodeState(InMemoryObjectStore())
-    nothing = partial(node.receive, lambda **_: None, state=state)
+    nothing = partial(supernode.receive, lambda **_: None, state=state)
     state.store_message(asked)
     assert nothing() is None
     reply = Message(RecordDict(), reply_to=asked)
     reply.metadata.__dict__["_message_id"] = "reply"
     state.store_message(reply)
     assert nothing() == 0
-    assert node.receive(lambda **_: 7, state=state) == 7
+    assert supernode.receive(lambda **_: 7, state=state) == 7
     assert [each.metadata.message_id for each in state.get_messages_legacy(is_reply=True)] == ["reply"]
     assert nothing() is None

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.data import override
-from fedrepay.client.data.mapping import load_mapping
-from fedrepay.client.identity import Identity
-from fedrepay.client.serving import setup
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.data.mappings import override
+from fedrepay.client.data.mappings.mapping import load_mapping
+from fedrepay.client.node import setup
+from fedrepay.client.protocol.snapshot import snapshot
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, DataError, MappingError
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust import keys
 from support.command import fedrepay
 from support.mixing import BOOK, files, mapping
 from support.schemas import column, schema
@@ -81,7 +81,7 @@ def test_serve_finds_by_halves_what_a_declared_key_hides(here: Path, monkeypatch
     )
     with pytest.raises(DataError, match="made of its own customer's rows alone"):
         serve(here)
-    monkeypatch.setattr("fedrepay.client.data.halves.mixed", lambda *_: ())
+    monkeypatch.setattr("fedrepay.client.data.checking.halves.mixed", lambda *_: ())
     assert serve(here)[0] == 60, "control: the list alone lets it through"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from fedrepay.client.plans.files.recommend import Job, load, recommend_file
+from fedrepay.client.plans.batch_io.recommend import Job, load, recommend_file
 from fedrepay.simulations.market import lenders, people, records, tables
 from support.market_release import compared, write_release
 

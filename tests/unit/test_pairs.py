@@ -6,7 +6,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.data.table import read_table
+from fedrepay.client.data.reading.table import read_table
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
 from fedrepay.client.plans.deciding.settings import Affordability

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import monotone
 from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from fedrepay.client.plans.batch.portfolio import Duals, Options, Portfolio, Uses, choose, options, uses
+from fedrepay.client.plans.batch.programme import Programme, solve
 from fedrepay.client.plans.deciding.settings import Budgets
-from fedrepay.client.plans.limits.portfolio import Duals, Options, Portfolio, Uses, choose, options, uses
-from fedrepay.client.plans.limits.programme import Programme, solve
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client import budget
+from fedrepay.client.veto import budget
 from fedrepay.shared.errors import ArgumentError, BudgetError
-from fedrepay.simulations.plan_run import make_plan
-from fedrepay.simulations.prepare import Prepared, prepare
+from fedrepay.simulations.rows.prepare import Prepared, prepare
+from fedrepay.simulations.run.plan_run import make_plan
 from support import shop as shops
 from support.shop import MEMBERS, Shop
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.plans.words.reasons import (
+from fedrepay.client.plans.explaining.reasons import (
     CODE_OF,
     CODES,
     NAMES,

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from fedrepay.client import closing
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import closing
+from fedrepay.shared import keys
 from fedrepay.shared.errors import Refusal, ReleaseError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.handshake import Acceptance
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release, check_votes

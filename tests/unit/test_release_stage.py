@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedrepay.server import release as stage
-from fedrepay.server.state import Ask, AttemptRecord, Event, State
+from fedrepay.server.protocol import release as stage
+from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Closing, ReleaseVote, Reply, Sum, Votes, Written

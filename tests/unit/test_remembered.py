@@ -5,10 +5,11 @@ from functools import partial
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import handshake, keys, message
+from fedrepay.shared.remembered import EXPANSION, OVERHEAD, Remembered
+from fedrepay.shared.trust import handshake, message
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.remembered import EXPANSION, OVERHEAD, Remembered
 from fedrepay.shared.trust.wire import Ping
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import rounds as rounds_module
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.he import GroupContext
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
-from fedrepay.client.limits import Limits
-from fedrepay.client.seal import add_noise
+from fedrepay.client.protocol import rounds as rounds_module
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.secure_sum.ciphertext import coefficients
@@ -22,7 +22,7 @@ from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.plan import LEARNERS, is_over, sum_sizes
 from fedrepay.shared.trust.release import Release
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
-from fedrepay.simulations.attacks.adversary import answer
+from fedrepay.simulations.attacks.tools.adversary import answer
 from support.invariants import answers, check, opened_sums, plain_sums, spent
 from support.world import Tamper, World
 

@@ -3,8 +3,8 @@
 import pytest
 from mnemonic import Mnemonic
 
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import Entry, Roster, check_size, default_colluders
 from support.adversary import roster_of
 

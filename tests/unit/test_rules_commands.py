@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from fedrepay.client.plans.files.rules_diff import COLUMNS, compare, facts_of
+from fedrepay.client.plans.batch_io.rules_diff import COLUMNS, compare, facts_of
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.rules.pack import builtin_names, builtin_path, load_builtin, load_pack
 from support.command import fedrepay

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedrepay.server.state import AttemptRecord, Event, State
+from fedrepay.server.protocol.state import AttemptRecord, Event, State
 from fedrepay.shared.trust.wire import ReleaseVote, Sum, Verdict, Written
 from support.parties import ALL, CONFIG, FOUR, SEED, SIGNED, by, changed, header, introduction, told
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.deciding import engine
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.safeguards import FOR_A_PERSON, PAUSES, Safeguards, safeguards
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.files import output
-from fedrepay.client.plans.words import annotate
-from fedrepay.client.plans.words.explain import explain
+from fedrepay.client.plans.explaining import annotate
+from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED
 from fedrepay.shared.rules.pack import load_builtin

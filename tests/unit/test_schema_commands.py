@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.data.mapping import load_mapping
-from fedrepay.client.data.table import read_table
+from fedrepay.client.data.mappings.mapping import load_mapping
+from fedrepay.client.data.reading.table import read_table
 from fedrepay.shared.schema import codebook
 from support.command import fedrepay
 from support.disk import fill_disk

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import make_learner
-from fedrepay.client.snapshot import snapshot
+from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.schema.codebook import CodeBook
 from support import heads
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.data import spellings
-from fedrepay.client.data.contributed import read_contributed
+from fedrepay.client.data.checking import spellings
+from fedrepay.client.data.checking.contributed import read_contributed
 from fedrepay.shared.schema.codebook import build
 from support.command import fedrepay
 from support.schemas import column, schema

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.split import split_members, split_test
+from fedrepay.simulations.rows.split import split_members, split_test
 
 CUSTOMERS = np.array([f"c{i // 2}" for i in range(1000)], dtype=object)  # two rows each
 

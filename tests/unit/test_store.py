@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from fedrepay.client import store as store_module
-from fedrepay.client.database import CACHEDIR_TAG
-from fedrepay.client.store import MemberStore
-from fedrepay.client.tables import Opening, StoredUpload
+from fedrepay.client.store import member_store as store_module
+from fedrepay.client.store.database import CACHEDIR_TAG
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.store.tables import Opening, StoredUpload
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import StorageError
-from fedrepay.simulations.attacks.adversary import answer
+from fedrepay.simulations.attacks.tools.adversary import answer
 from support.world import World
 
 COLUMNS = ("at", "run", "round", "attempt", "status", "event", "window", "hash")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.store import MemberStore
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import StorageError
 
 

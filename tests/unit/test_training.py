@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
-from fedrepay.server import app, training
-from fedrepay.server.enrolment import Node
+from fedrepay.server.network import app, training
+from fedrepay.server.network.planning import Wishes, next_run
 from fedrepay.server.network.superlink import RunSeen
-from fedrepay.server.planning import Wishes, next_run
-from fedrepay.server.state import Ask, Event
+from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared.errors import (
     ArgumentError,
@@ -30,7 +30,7 @@ from fedrepay.shared.errors import (
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, asked
-from fedrepay.simulations.grid import InProcessGrid
+from fedrepay.simulations.run.grid import InProcessGrid
 from support.company import Company
 from support.schemas import column, schema
 
@@ -166,7 +166,7 @@ def test_an_answer_that_is_not_signed_is_none(body: bytes) -> None:
 
 HOLD = """
 import pathlib, sys, time
-from fedrepay.server.app import alone
+from fedrepay.server.network.app import alone
 with alone(pathlib.Path(sys.argv[1]), 0.0):
     print("held", flush=True)
     sys.stdin.read()

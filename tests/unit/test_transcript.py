@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.simulations.grid import Exchange
-from fedrepay.simulations.transcript import Transcript, wire_bytes
+from fedrepay.simulations.run.grid import Exchange
+from fedrepay.simulations.run.transcript import Transcript, wire_bytes
 
 EXCHANGE = Exchange(
     node=2, kind="round", shared=b"all", own=b"", body=b"four", error="", sent=3, received=4, seconds=0.0

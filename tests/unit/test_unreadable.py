@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.data import tolerant
-from fedrepay.client.data.columns import MAPPED
-from fedrepay.client.data.contributed import read_contributed
-from fedrepay.client.data.findings import Findings
-from fedrepay.client.data.mapping import Mapping, UnreadableError, load_mapping
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.checking.contributed import read_contributed
+from fedrepay.client.data.mappings.mapping import Mapping, UnreadableError, load_mapping
+from fedrepay.client.data.reading import tolerant
+from fedrepay.client.data.reading.columns import MAPPED
+from fedrepay.client.data.reading.findings import Findings
+from fedrepay.client.data.reading.table import Table
 from support.dated_files import BOOK as DATED
 from support.dated_files import CASH, DEALS
 from support.dated_files import read as read_dated
@@ -74,7 +74,7 @@ def test_control_as_it_stands_one_cell_ends_the_whole_query(
 ) -> None:
     rows(tmp_path, {7: "31/07/2025"})
     monkeypatch.setattr(tolerant, "create", lambda open_, sql: open_.sql(sql).create(MAPPED) or [])
-    monkeypatch.setattr("fedrepay.client.data.contributed.MOST_UNREADABLE", 0)
+    monkeypatch.setattr("fedrepay.client.data.checking.contributed.MOST_UNREADABLE", 0)
     with pytest.raises(UnreadableError, match="31/07/2025"):
         read(tmp_path, PLAIN["cast"])
 
@@ -83,7 +83,7 @@ def test_too_many_unreadable_customers_are_told_and_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows(tmp_path, dict.fromkeys(range(6), "soon"))
-    monkeypatch.setattr("fedrepay.client.data.contributed.MOST_UNREADABLE", 5)
+    monkeypatch.setattr("fedrepay.client.data.checking.contributed.MOST_UNREADABLE", 5)
     with pytest.raises(UnreadableError, match="More than 5 customers have such cells") as caught:
         read(tmp_path, TOGETHER["group"])
     assert "TRY_CAST" in caught.value.remedy

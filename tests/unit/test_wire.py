@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.epoch import EpochState
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.trust import enrolment, fields, handshake, keys, message, terms, wire
+from fedrepay.shared.trust import enrolment, fields, handshake, message, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry
 from fedrepay.shared.trust.terms import RunPlan

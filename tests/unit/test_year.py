@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.budget import as_event
-from fedrepay.client.tables import LedgerEntry
-from fedrepay.client.year import YEAR, of_year, year_before
+from fedrepay.client.store.tables import LedgerEntry
+from fedrepay.client.veto.budget import as_event
+from fedrepay.client.veto.year import YEAR, of_year, year_before
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.accounting import Charged, Mechanism, SampledSteps, composed_epsilon
 from fedrepay.shared.privacy.statement import HEADLINE, Charge, YearBefore, headline, statement

@@ -15,8 +15,8 @@ from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.words.annotate import alike, handed, reference_of
-from fedrepay.client.plans.words.reasons import Reasons
+from fedrepay.client.plans.explaining.annotate import alike, handed, reference_of
+from fedrepay.client.plans.explaining.reasons import Reasons
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates

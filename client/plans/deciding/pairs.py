@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.columns import Derivation, checked
-from fedrepay.client.data.files import sandbox
+from fedrepay.client.data.reading.columns import Derivation, checked
+from fedrepay.client.data.reading.files import sandbox
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.plans.candidates import Candidates

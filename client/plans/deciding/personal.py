@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.table import Table
+from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import monotone
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.scoring.score import block_effects

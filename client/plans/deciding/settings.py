@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.files import Part
 from fedrepay.shared.plans.money import Prices
-from fedrepay.shared.schema.columns import Part
 
 CLASSES = ("none", "stated", "estimated", "verified")
 """How an income is known; ``none`` is no income form at all."""

@@ -25,7 +25,7 @@ from fedrepay.simulations.bench.peers.workload import (
     Measured,
 )
 from fedrepay.simulations.engines import batched_sgd
-from fedrepay.simulations.grid import RECORD, InProcessGrid
+from fedrepay.simulations.run.grid import RECORD, InProcessGrid
 
 TOGETHER = batched_sgd.Settings().together
 

@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from fedrepay.client import tables
-from fedrepay.client.database import Writes
-from fedrepay.client.store import MemberStore
+from fedrepay.client.store import tables
+from fedrepay.client.store.database import Writes
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server import store as server_store
 from fedrepay.server.store import CoordinatorStore
 

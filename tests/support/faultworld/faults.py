@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from fedrepay.client.store import WRITES as MEMBER_WRITES
+from fedrepay.client.store.member_store import WRITES as MEMBER_WRITES
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
 from fedrepay.shared.errors import Code
 from support.faultworld.lies import ANYTHING, HABITS, NEED

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.epoch import EpochState
-from fedrepay.client.store import MemberStore
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
 from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.secure_sum.ciphertext import coefficients
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release

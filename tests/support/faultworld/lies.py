@@ -2,7 +2,7 @@
 
 import random
 
-from fedrepay.client.identity import Identity
+from fedrepay.client.crypto.identity import Identity
 from fedrepay.shared.errors import Code
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Reply, Verdict, asked
@@ -32,15 +32,17 @@ def lie(
 ) -> tuple[str, bytes]:
     """(what was said, the signed answer) to a message that the honest part of the member never sees."""
     said = habit or dice.choice(LIES.get(kind, (Code.EPOCH,)))
-    about = {"name": identity.name, "asked": asked(kind, shared, own)}
+    told = asked(kind, shared, own)
     if said == NEED:
-        reply = Reply(kind="need", need=0, **about)
+        reply = Reply(kind="need", need=0, name=identity.name, asked=told)
     elif said == "verdict":
         suspects = (dice.choice([name for name in names if name != identity.name]),)
         verdict = Verdict(
             config=Evidence.decode(shared).config.digest(), name=identity.name, suspects=suspects
         )
-        reply = Reply(kind="ok", body=Signed.make(identity.signing, verdict).encode(), **about)
+        reply = Reply(
+            kind="ok", body=Signed.make(identity.signing, verdict).encode(), name=identity.name, asked=told
+        )
     else:
-        reply = Reply(kind="refused", code=str(said), cause="A lie.", **about)
+        reply = Reply(kind="refused", code=str(said), cause="A lie.", name=identity.name, asked=told)
     return str(said), Signed.make(identity.signing, reply).encode()

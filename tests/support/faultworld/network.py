@@ -8,8 +8,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from fedrepay.server.app import Answer, Machine
-from fedrepay.server.state import Ask
+from fedrepay.server.network.app import Answer, Machine
+from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.message import Signed
 from support.faultworld.faults import Faults

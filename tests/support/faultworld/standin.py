@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedrepay.client import epoch as client_epoch
-from fedrepay.client import rounds as client_rounds
-from fedrepay.client import session as client_session
+from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.contribution import Rows, prepare
-from fedrepay.client.seal import add_noise
-from fedrepay.client.session import Session
+from fedrepay.client.protocol import epoch as client_epoch
+from fedrepay.client.protocol import rounds as client_rounds
+from fedrepay.client.protocol import session as client_session
+from fedrepay.client.protocol.session import Session
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy
@@ -28,7 +29,6 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.epoch import probe_vector
 from fedrepay.shared.trust.wire import RoundConfig, Sum
 from support.faultworld.invariants import Watch

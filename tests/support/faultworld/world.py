@@ -11,15 +11,16 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client.identity import Identity
-from fedrepay.client.limits import Limits
-from fedrepay.client.member import Member
-from fedrepay.client.store import WRITES as MEMBER_WRITES
-from fedrepay.server.app import carry
-from fedrepay.server.enrolment import Node
-from fedrepay.server.planning import abandon
-from fedrepay.server.state import Event, State
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol.member import Member
+from fedrepay.client.store.member_store import WRITES as MEMBER_WRITES
+from fedrepay.client.veto.limits import Limits
+from fedrepay.server.network.app import carry
+from fedrepay.server.network.planning import abandon
+from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.state import Event, State
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
+from fedrepay.shared import keys
 from fedrepay.shared.errors import (
     CohortError,
     FedrepayError,
@@ -29,7 +30,6 @@ from fedrepay.shared.errors import (
     WordsError,
 )
 from fedrepay.shared.privacy.entropy import SeededEntropy
-from fedrepay.shared.trust import keys
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.terms import RunPlan
 from support.faultworld import standin

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.batch_io.output import COLUMNS
+from fedrepay.client.plans.batch_io.recommend import load
 from fedrepay.client.plans.deciding.decide import Decision
-from fedrepay.client.plans.files.output import COLUMNS
-from fedrepay.client.plans.files.recommend import load
 from fedrepay.client.scoring.recommend import rejects_of
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.schema import codebook

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fedrepay.client.plans.batch_io.batch_files import facts_of, record_of
+from fedrepay.client.plans.batch_io.recommend import load, recommend_file
 from fedrepay.client.plans.deciding import engine as engine_module
-from fedrepay.client.plans.files.batch_files import facts_of, record_of
-from fedrepay.client.plans.files.recommend import load, recommend_file
 from support.desk import ACCOUNTS, CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 

@@ -6,10 +6,10 @@ from datetime import date
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.batch import caps
+from fedrepay.client.plans.batch_io.batch_files import record_of
+from fedrepay.client.plans.batch_io.recommend import decide_one, load
 from fedrepay.client.plans.deciding.decide import Decision
-from fedrepay.client.plans.files.batch_files import record_of
-from fedrepay.client.plans.files.recommend import decide_one, load
-from fedrepay.client.plans.limits import limits as limits_module
 from support.desk import ACCOUNTS, CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 
@@ -106,5 +106,5 @@ def test_exploration_stays_within_the_limits_of_the_batch(
     assert letters("out.csv") == 0
     drawn = [row["propensity"] for row in desk.rows() if row["rank"] == 1]
     assert min(drawn) < 0.1, "it explores"
-    monkeypatch.setattr(limits_module, "_more", lambda used, choice: np.zeros((len(choice), 1), np.bool_))
+    monkeypatch.setattr(caps, "_more", lambda used, choice: np.zeros((len(choice), 1), np.bool_))
     assert letters("control.csv") > 0

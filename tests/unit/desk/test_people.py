@@ -8,8 +8,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.files import customers
-from fedrepay.client.plans.files.batch_files import facts_of
+from fedrepay.client.plans.batch_io import customers
+from fedrepay.client.plans.batch_io.batch_files import facts_of
 from fedrepay.client.scoring.recommend import rejects_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from support.desk import ACCOUNTS, Desk, write_csv

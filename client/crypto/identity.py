@@ -1,0 +1,93 @@
+"""A member's long-term keys: made at the member, 0600, never sent."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from fedrepay.client.crypto import node_key
+from fedrepay.shared import keys
+from fedrepay.shared.errors import StorageError
+from fedrepay.shared.private import private_file, private_folder
+from fedrepay.shared.trust.roster import Entry
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Name, signing key (Ed25519), sealing key (X25519), and a secret for keyed hashes of own data.
+
+    ``node`` is the public key of the Flower node that relays to it (DER), empty where there is no network.
+    """
+
+    name: str
+    signing: Ed25519PrivateKey
+    sealing: X25519PrivateKey
+    local: bytes
+    node: bytes = b""
+
+    @classmethod
+    def create(cls, name: str) -> "Identity":
+        """Fresh keys from OS entropy."""
+        return cls(name, Ed25519PrivateKey.generate(), X25519PrivateKey.generate(), os.urandom(32))
+
+    @classmethod
+    def load(cls, name: str, folder: Path) -> "Identity":
+        """Read keys that :meth:`save` wrote.
+
+        Raises:
+            StorageError: the key file is missing or damaged.
+        """
+        path = folder / "identity.key"
+        try:
+            raw = path.read_bytes()
+            private_file(path)
+            if len(raw) != 96:
+                raise ValueError(len(raw))
+            return cls(
+                name,
+                Ed25519PrivateKey.from_private_bytes(raw[:32]),
+                X25519PrivateKey.from_private_bytes(raw[32:64]),
+                raw[64:],
+                node_key.public(folder),
+            )
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"The key file {path} is missing or damaged.",
+                "Restore it from where the keys are kept, or enrol again with new keys.",
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        """Write ``identity.key`` (0600) once; an existing one is never overwritten.
+
+        Raises:
+            StorageError: it exists or cannot be written.
+        """
+        path = folder / "identity.key"
+        partial = path.with_suffix(".partial")
+        try:
+            private_folder(folder)
+            partial.unlink(missing_ok=True)  # of a process that was killed here
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(partial, path)  # whole or not at all, and never over an existing key
+            partial.unlink()
+        except OSError as error:
+            with suppress(OSError):  # never made
+                partial.unlink()
+            raise StorageError(
+                f"The key file {path} cannot be written: {error.strerror}.", "Choose an empty folder."
+            ) from error
+
+    def entry(self) -> Entry:
+        """What the roster says about this member."""
+        return Entry(
+            name=self.name,
+            signing=keys.public_bytes(self.signing),
+            sealing=keys.public_bytes(self.sealing),
+            node=self.node,
+        )

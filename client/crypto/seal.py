@@ -1,0 +1,64 @@
+"""One contribution on its way out: integers → noise → masks mod t → BFV → homomorphic tag."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.crypto.he import GroupContext
+from fedrepay.shared.privacy.accounting import Charged, Mechanism
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.privacy.noise import DiscreteGaussian
+from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.secure_sum.masking import apply_masks
+from fedrepay.shared.secure_sum.packing import GAM, Packing
+
+
+@dataclass(frozen=True)
+class AttemptKeys:
+    """What a member needs to seal for one attempt."""
+
+    group: GroupContext
+    seed: bytes
+    context: bytes  # run, round, attempt, config hash: of tags, pads and canaries
+    masked: bytes  # the same and the HMAC of the sums opened so far: of masks
+    name: str
+    key_hash: bytes
+    pair_secrets: Mapping[bytes, bytes]  # peers' key hash → X25519 secret; the attempt's cohort only
+
+
+def add_noise(
+    values: npt.NDArray[np.int64], mechanisms: Sequence[Charged], entropy: Entropy
+) -> npt.NDArray[np.int64]:
+    """This member's share of each segment's discrete Gaussian noise; no mechanisms, no noise.
+
+    In local mode the noise is in the values already: it was added to every step (``learning/dp_sgd.py``).
+    """
+    shared = [mechanism for mechanism in mechanisms if isinstance(mechanism, Mechanism)]
+    if not shared:
+        return values
+    drawn = [DiscreteGaussian(m.share_variance).sample(m.size, entropy) for m in shared]
+    return values + np.concatenate(drawn)
+
+
+def seal(
+    values: npt.NDArray[np.int64], keys: AttemptKeys, packing: Packing = GAM
+) -> tuple[bytes, tuple[int, ...]]:
+    """Mask, encrypt and tag.
+
+    Args:
+        values: noisy integers, any length, |value| < t/2, or in the packing's range.
+        keys: the attempt's keys.
+        packing: how values lie in slots.
+
+    Returns:
+        ciphertext bytes (65,536 a chunk) and one tag a chunk.
+    """
+    slots = packing.pack(values)
+    for chunk in range(len(slots)):
+        slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, packing.t)
+    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.masked, packing.t)
+    chunks = keys.group.encrypt(masked)
+    tags = tag.tags(keys.seed, keys.context, chunks, keys.name)
+    return chunks.astype("<u8").tobytes(), tuple(tags)

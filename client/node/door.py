@@ -1,0 +1,150 @@
+"""The member's door: one message at a time over a Unix socket, one process a folder.
+
+The socket is 0600 in a 0700 folder, so only the member's own user can knock. What is asked is stored before it
+is answered (``client/protocol/member.py``), so a process that ends between two messages, or within one, loses nothing.
+"""
+
+import errno
+import fcntl
+import logging
+import select
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from fedrepay.client.node import framing
+from fedrepay.client.node.relay import DOOR_SECONDS, Handler
+from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
+from fedrepay.shared.text import printable
+
+SOCKET = "member.sock"
+WAITING = 16  # callers that may queue while a message is answered
+_LONGEST_PATH = 100  # bytes; the operating system's own limit is 104 to 108
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from answering out of this folder; the lock ends with the process.
+
+    Raises:
+        ArgumentError: another process serves this folder.
+        StorageError: the folder cannot be written.
+    """
+    try:
+        file = (folder / ".serving").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror}.", "Make it with `fedrepay member init`."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ArgumentError(
+                f"Another process serves {folder} already.",
+                "Stop it first: two would spend one budget twice.",
+            ) from error
+        yield
+
+
+class Door:
+    """A listening socket.
+
+    Args:
+        path: where the socket is made; a socket left there by a process that has ended is taken away.
+        handler: answers a message; it never raises (``Member.handle``).
+        seconds: how long a caller may take to send its message or to take its answer.
+
+    Raises:
+        ArgumentError: the path is too long, not in a folder of this user alone, or taken by something else.
+    """
+
+    def __init__(self, path: Path, handler: Handler, seconds: float = DOOR_SECONDS) -> None:
+        _make_way(path)
+        self.path = path
+        self._handler = handler
+        self._seconds = seconds
+        self._wake, self._woken = socket.socketpair()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._mine = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._listener.bind(str(self.path))
+            self._mine = True
+            self.path.chmod(0o600)  # nobody else reaches it before: the folder is 0700
+            self._listener.listen(WAITING)
+        except OSError as error:
+            self._close()
+            raise ArgumentError(
+                f"No socket can be made at {self.path}: {error.strerror}.", "Name another with --socket."
+            ) from error
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._listener.close()
+        self._wake.close()
+        self._woken.close()
+        if self._mine:
+            self.path.unlink(missing_ok=True)
+            self._mine = False
+
+    def stop(self) -> None:
+        """End :meth:`serve` after the message under way; safe in a signal handler."""
+        with suppress(OSError):  # closed already
+            self._wake.send(b"x")
+
+    def serve(self) -> None:
+        """Answer callers one after the other until :meth:`stop`."""
+        while True:
+            ready, _, _ = select.select([self._listener, self._woken], [], [])
+            if self._woken in ready:
+                return
+            connection, _ = self._listener.accept()
+            with connection:
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            kind, shared, own = framing.receive_request(connection, self._seconds)
+            body = self._handler(kind, shared, own)
+            framing.send(connection, framing.reply(body), self._seconds)
+        except ProtocolError as error:
+            log.warning("A caller at %s: %s", self.path, printable(str(error)))
+
+
+def _make_way(path: Path) -> None:
+    if len(str(path).encode()) > _LONGEST_PATH:
+        raise ArgumentError(
+            f"The socket's path has more than {_LONGEST_PATH} bytes: {path}.",
+            "Operating systems allow no longer ones: name a short one with --socket.",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
+            raise ArgumentError(
+                f"{path.parent} can be entered by other users.",
+                f"chmod 700 {path.parent}, or name a socket in a folder of your own with --socket.",
+            )
+        if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+            raise ArgumentError(f"{path} exists and is no socket.", "Name another with --socket.")
+        if path.exists() and _answers(path):  # the folder's lock keeps no other member away from this path
+            raise ArgumentError(f"Another process serves at {path}.", "Name another socket with --socket.")
+        path.unlink(missing_ok=True)  # of a process that was killed
+    except OSError as error:
+        raise ArgumentError(
+            f"No socket can be made at {path}: {error.strerror}.", "Name another with --socket."
+        ) from error
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003 - a full queue is an answer too
+        return probe.connect_ex(str(path)) != errno.ECONNREFUSED

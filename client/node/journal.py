@@ -1,0 +1,62 @@
+"""What a member's node writes into its own log: each message and what became of it, and a new roster's words.
+
+One record is one line, whatever it quotes: a log in which others can write lines of their own proves nothing.
+"""
+
+import logging
+from typing import Any
+
+from fedrepay.client.node.relay import Handler
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Reply
+
+log = logging.getLogger("fedrepay.member")
+_MOST = 2_000  # characters of a record's message; roster names and words fit
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class OneLine(logging.Formatter):
+    """Writes each message on one line, and every line of a traceback behind a bar, so that it is no record's."""
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line of a record, its message printable."""
+        record.message = printable(record.message, _MOST)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """A traceback."""
+        return _barred(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """A stack."""
+        return _barred(super().formatStack(stack_info))
+
+
+def _barred(text: str) -> str:
+    return "\n".join(f"| {printable(line, _MOST)}" for line in text.split("\n"))
+
+
+def to_screen() -> None:
+    """Log to standard error, as the process's only log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def noted(handle: Handler) -> Handler:
+    """The same handler, its messages noted; a refusal of a new roster shows its words, to be compared."""
+
+    def noting(kind: str, shared: bytes, own: bytes) -> bytes:
+        body = handle(kind, shared, own)
+        reply = Reply.decode(Signed.decode(body).body)
+        if reply.kind == "refused":
+            log.warning("%s: refused (%s): %s", printable(kind), reply.code, printable(reply.cause, _MOST))
+        else:
+            log.info("%s: %s, %d bytes", printable(kind), reply.kind, len(reply.body))
+        return body
+
+    return noting

@@ -1,0 +1,161 @@
+"""A member's folder on disk: its keys, what others must know of it, and the member that answers out of it."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedrepay.client.crypto import node_key
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.shared import keys
+from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+from fedrepay.shared.trust.roster import Entry
+
+if TYPE_CHECKING:
+    from fedrepay.client.data.reading.table import Table
+    from fedrepay.client.protocol.member import Member
+    from fedrepay.shared.schema.codebook import CodeBook
+
+ENTRY = "entry.json"
+_LOG = logging.getLogger("fedrepay.member")
+
+
+def create(name: str, folder: Path) -> Entry:
+    """Make a member's keys and ``entry.json``, which the others may see.
+
+    Raises:
+        ArgumentError: the name cannot stand in a roster.
+        StorageError: the folder holds keys already, or cannot be written.
+    """
+    identity = Identity.create(name)
+    try:
+        identity.entry()
+    except ValueError as error:
+        raise ArgumentError(
+            f"{name!r} cannot be a member's name.",
+            "Use 1 to 64 letters, digits, dots, dashes or underscores.",
+        ) from error
+    identity.save(folder)
+    node_key.create(folder)
+    entry = Identity.load(name, folder).entry()
+    text = {
+        "name": entry.name,
+        "signing": entry.signing.hex(),
+        "sealing": entry.sealing.hex(),
+        "node": entry.node.hex(),
+    }
+    try:
+        (folder / ENTRY).write_text(json.dumps(text, indent=1) + "\n")
+    except OSError as error:
+        raise StorageError(
+            f"{folder / ENTRY} cannot be written: {error.strerror}.", "Free the disk."
+        ) from error
+    return entry
+
+
+def identity(folder: Path) -> Identity:
+    """The keys of a folder that :func:`create` made.
+
+    Raises:
+        StorageError: it is no such folder.
+    """
+    try:
+        name = str(json.loads((folder / ENTRY).read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{folder / ENTRY} is missing or damaged.", "`fedrepay member init` makes a member's folder."
+        ) from error
+    return Identity.load(name, folder)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files a member serves from, and the torch module it trains in local mode."""
+
+    schema: Path
+    data: Path | None
+    mapping: Path | None
+    limits: Path | None
+    model: str | None = None
+
+
+def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]) -> "Member":
+    """The member of a folder, its rows read and found good: one frozen snapshot as long as it serves.
+
+    Args:
+        folder: made by :func:`create`.
+        sources: schema, rows and limits.
+        observe: told how long each stage took, in seconds.
+
+    Raises:
+        ArgumentError: the torch module cannot be used.
+        DataError: a row is refused, or there are more customers than the schema allows a member.
+        FedrepayError: a file cannot be used.
+    """
+    from fedrepay.client.learning.torch_models import registry  # noqa: PLC0415 - heavy
+    from fedrepay.client.protocol.member import Member  # noqa: PLC0415
+    from fedrepay.client.protocol.snapshot import snapshot  # noqa: PLC0415
+    from fedrepay.client.store.member_store import MemberStore  # noqa: PLC0415
+    from fedrepay.client.veto.limits import Limits, load  # noqa: PLC0415
+    from fedrepay.shared.schema import codebook  # noqa: PLC0415
+
+    mine = identity(folder)
+    book = codebook.load(sources.schema)
+    limits = Limits() if sources.limits is None else load(sources.limits, book.schema.public)
+    table, override = rows(book, sources, mine)
+    frozen = snapshot(book, table, mine.local, override)
+    store = MemberStore(folder, time.time)
+    held = None if sources.model is None else registry.load(sources.model, book.dimension)
+    return Member(
+        mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held, override=override
+    )
+
+
+def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", bytes]:
+    """The rows that a member contributes, and the digest of its override of its mapping's checks.
+
+    Args:
+        book: schema and code book.
+        sources: the files.
+        mine: whose override counts.
+
+    Returns:
+        the rows, and 32 bytes for the ledger, the statement and the release; empty where nothing was overridden.
+
+    Raises:
+        DataError: the file as a whole is refused; a row that drops itself is logged and counted.
+        MappingError: the mapping or its override cannot be used.
+    """
+    from fedrepay.client.data.checking.check import too_many  # noqa: PLC0415
+    from fedrepay.client.data.checking.contributed import read_contributed  # noqa: PLC0415
+    from fedrepay.client.data.mappings import override  # noqa: PLC0415 - heavy
+    from fedrepay.client.data.reading.table import load_mapping  # noqa: PLC0415
+
+    mapping = None if sources.mapping is None else load_mapping(sources.mapping)
+    signed = None
+    if mapping is not None and sources.mapping is not None:
+        signed = override.load(keys.public_bytes(mine.signing), sources.mapping, mapping)
+    digest = b"" if signed is None else signed.digest
+    table, findings = read_contributed(book, sources.data, mapping, override=digest)
+    file = str(sources.data or sources.mapping)
+    groups = (*findings.groups, *too_many(book, table, findings, file))
+    refused = [group for group in groups if group.fatal]
+    if refused:
+        raise DataError(
+            f"{file}: {refused[0].column} must be {refused[0].bound}; {len(refused)} kinds of findings are refused.",
+            "`fedrepay member check-data` with the same files shows all of them.",
+        )
+    for group in groups:
+        _LOG.warning(
+            "%s: %s: %d rows %s; must be %s", group.file, group.column, group.count, group.effect, group.bound
+        )
+    _LOG.info(
+        "%s: %d of %d rows are used; %d dropped by findings of their own, %d not matured.",
+        *(file, len(table.codes), findings.rows_read, findings.dropped, findings.not_matured),
+    )
+    if signed is not None:
+        _LOG.warning("The mapping's checks are overridden (%s): %s", digest.hex(), signed.reason)
+    return table, digest

@@ -1,0 +1,97 @@
+"""A batch's limits applied chunk by chunk: one pass finds their prices, the next decides at these prices."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedrepay.client.plans.batch.portfolio import (
+    LIMITS,
+    NONE,
+    Longs,
+    Options,
+    Portfolio,
+    Uses,
+    choose,
+    options,
+    uses,
+)
+from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.judged import Bools, Judged, Objects, Why
+from fedrepay.shared.errors import CatalogueError
+
+
+def groups(engine: Engine) -> tuple[str, ...]:
+    """The column that a floor's groups are read from, if it is none of the schema's."""
+    name = engine.settings.budgets.group_column
+    return () if name is None or name in engine.encoder.columns else (name,)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """The choice of a whole batch within its limits."""
+
+    portfolio: Portfolio
+    group: Objects | None
+    asked: Bools  # a human takes over: the limits leave the proposals alone
+    drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
+
+    @classmethod
+    def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Limits | None":
+        """Solve for all accounts; None where no limit is set.
+
+        Raises:
+            CatalogueError: a floor without its column, or one that cannot be met.
+        """
+        budgets = engine.settings.budgets
+        if all(getattr(budgets, name) is None for name in LIMITS) and budgets.group_floor <= 0:
+            return None
+        found, handed = [], []
+        for start in range(0, len(accounts.names), engine.chunk):
+            part = accounts.take(slice(start, start + engine.chunk))
+            judged, _ = engine.judge(part, today)
+            asked = engine.handed(part, judged, today).code > 0
+            handed.append(asked | judged.human | judged.stop)
+            offers = judged.offers & ~handed[-1][:, None]
+            balance = judged.plans.debts.balance
+            found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
+        group = _group(engine, accounts)
+        return cls(
+            choose(budgets, Options.joined(found), group),
+            group,
+            np.concatenate(handed),
+            engine.settings.exploration > 0,
+        )
+
+    def hold(self, judged: Judged, rows: slice) -> Judged:
+        """One chunk at the batch's prices, what the limits take from an account marked ``BUDGET``."""
+        part = replace(self.portfolio, choice=self.portfolio.choice[rows])
+        group = None if self.group is None else self.group[rows]
+        balance = judged.plans.debts.balance
+        used = uses(judged.plans)
+        priced = part.duals.priced(judged.score, balance, used, group)
+        offers = judged.offers & ~self.asked[rows][:, None]
+        beyond = part.beyond(priced, offers, balance, judged.no_plan)
+        if self.drawn:
+            beyond |= offers & _more(used, part.choice)
+        return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
+
+
+def _more(used: Uses, choice: Longs) -> Bools:
+    """Candidates that use more of anything than the account's choice does, (n, P)."""
+    rows, mine = np.arange(len(choice)), np.maximum(choice, 0)
+    more = (used.agents > used.agents[mine][:, None]) | (used.contacts > used.contacts[mine][:, None])
+    more |= used.discounts > used.discounts[rows, mine][:, None]
+    return np.asarray(more & (choice != NONE)[:, None])
+
+
+def _group(engine: Engine, accounts: Accounts) -> Objects | None:
+    name = engine.settings.budgets.group_column
+    if name is None:
+        return None
+    column = accounts.beside.get(name, accounts.values.get(name))
+    if column is None:
+        raise CatalogueError(
+            f"budgets.group_column is {name}, and the accounts have no such column.",
+            "Add it to the file, or to the mapping's SELECT.",
+        )
+    return np.asarray(column, dtype=object)

@@ -1,0 +1,303 @@
+"""Limits of a whole batch: agents, money forgiven, contacts, and a floor for each group of debtors.
+
+What a limit makes scarce gets a price (``programme.py``). The prices are published, and one account scored with
+them, ``score − Σ price·use``, gets the batch's answer; only accounts at a tie need the batch (``Portfolio.ties``).
+Harm limits are no part of this: they are masks, and only what they allow comes in here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.plans.batch.programme import TIE, Programme, solve
+from fedrepay.client.plans.deciding.settings import Budgets
+from fedrepay.shared.errors import CatalogueError
+from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.kinds import CHANNELS
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.object_]
+
+LIMITS = ("agents", "discounts", "contacts")
+CONTACTING = ("sms", "email", "call", "letter")
+"""Channels that reach out; in the portal a debtor comes by."""
+NONE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Uses:
+    """What candidates use up: ``agents``, ``contacts`` and ``plan`` (what a floor counts), (P,), 0 or 1.
+
+    ``level`` (P,) is the place in ``levels`` (n, L) of what a plan forgives, minor units; the first is nothing.
+    """
+
+    agents: Bools
+    contacts: Bools
+    plan: Bools
+    level: Longs
+    levels: Longs
+
+    @property
+    def discounts(self) -> Longs:
+        """What each candidate forgives, minor units, (n, P)."""
+        return self.levels[:, self.level]
+
+
+def uses(plans: Candidates) -> Uses:
+    """What each candidate uses: a human's time, a contact, money forgiven (waived interest and fees apart)."""
+    arms, debts = plans.arms, plans.debts
+    steps = np.unique(np.append(arms.discount, 0.0))
+    levels = np.zeros((len(debts.balance), len(steps)), np.int64)
+    for place, step in enumerate(steps[1:], start=1):
+        arm = int(np.flatnonzero(arms.discount == step)[0])
+        waived = np.floor(debts.fees * arms.fee_waiver[arm]).astype(np.int64)
+        levels[:, place] = np.maximum(debts.balance - waived - plans.principal[:, arm], 0)
+    reaches = np.isin(arms.channel, [CHANNELS.index(name) for name in CONTACTING])
+    return Uses(
+        agents=arms.human,
+        contacts=reaches & ~arms.is_kind("DORMANT", "NO_OFFER"),
+        plan=arms.pays,
+        level=np.searchsorted(steps, arms.discount),
+        levels=levels,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The candidates of n accounts that could be chosen at some prices: nobody else's uses less and is worth more.
+
+    Attributes:
+        account: (m,) rising.
+        arm: (m,) place in the catalogue.
+        value: (m,) score × balance over no plan, minor units.
+        use: (m, 4) agents, discounts, contacts, and 1 where it counts as a plan for a floor.
+        accounts: n.
+        owed: Σ of the balances, minor units.
+    """
+
+    account: Longs
+    arm: Longs
+    value: Floats
+    use: Floats
+    accounts: int
+    owed: float
+
+    @classmethod
+    def joined(cls, parts: Sequence["Options"]) -> "Options":
+        """The options of several lots of accounts, one after the other."""
+        starts = np.cumsum([0, *(part.accounts for part in parts)])
+        return cls(
+            np.concatenate([part.account + start for part, start in zip(parts, starts, strict=False)]),
+            np.concatenate([part.arm for part in parts]),
+            np.concatenate([part.value for part in parts]),
+            np.concatenate([part.use for part in parts]),
+            int(starts[-1]),
+            sum(part.owed for part in parts),
+        )
+
+
+def options(
+    budgets: Budgets, score: Floats, allowed: Bools, balance: Longs, no_plan: Floats, used: Uses
+) -> Options:
+    """Keep of each account the candidates that matter under these limits, the first among equals.
+
+    Args:
+        budgets: only limits that are set count.
+        score: parts of the balance, (n, P).
+        allowed: candidates within law, affordability and terms, (n, P).
+        balance: minor units, (n,).
+        no_plan: the value of no plan, minor units, (n,).
+        used: what the candidates use.
+    """
+    n = len(balance)
+    value = np.where(allowed, score * np.maximum(balance, 1)[:, None] - no_plan[:, None], -np.inf)
+    zeros = np.zeros(len(used.agents), np.int64)
+    keys = np.stack(
+        [
+            used.agents if budgets.agents is not None else zeros,
+            used.level if budgets.discounts is not None else zeros,
+            used.contacts if budgets.contacts is not None else zeros,
+            used.plan if budgets.group_floor > 0 else zeros,
+        ],
+        axis=1,
+    ).astype(np.int64)
+    alike, key = np.unique(keys, axis=0, return_inverse=True)
+    arm = np.zeros((n, len(alike)), np.int64)
+    worth = np.zeros((n, len(alike)))
+    for place in range(len(alike)):
+        arms = np.flatnonzero(key == place)
+        best = arms[value[:, arms].argmax(axis=1)]
+        arm[:, place], worth[:, place] = best, value[np.arange(n), best]
+    use = np.broadcast_to(alike.astype(np.float64), (n, *alike.shape)).copy()
+    use[:, :, 1] = used.levels[:, alike[:, 1]]
+    use[:, :, 3] *= np.isfinite(worth)
+    keep = np.isfinite(worth) & ~_dominated(worth, use)
+    account, _ = np.nonzero(keep)
+    owed = float(np.maximum(balance, 1).sum())
+    return Options(account, arm[keep], worth[keep], use[keep], n, owed)
+
+
+def _dominated(worth: Floats, use: Floats) -> Bools:
+    """Which of a few options an account has another, or no plan, that is at least as good on every count, (n, J)."""
+    out = (worth <= 0) & (use[:, :, 3] == 0)
+    for one in range(worth.shape[1]):
+        for other in range(worth.shape[1]):
+            better = (worth[:, other] > worth[:, one]) | ((worth[:, other] == worth[:, one]) & (other < one))
+            less = (use[:, other, :3] <= use[:, one, :3]).all(axis=1) & (use[:, other, 3] >= use[:, one, 3])
+            out[:, one] |= better & less
+    return np.asarray(out)
+
+
+@dataclass(frozen=True)
+class Duals:
+    """Prices of a batch's limits, minor units: of an agent, of a unit forgiven, of a contact; worth of a group's plan."""
+
+    agents: float = 0.0
+    discounts: float = 0.0
+    contacts: float = 0.0
+    groups: Mapping[str, float] = field(default_factory=dict)
+
+    def priced(self, score: Floats, balance: Longs, used: Uses, group: Texts | None = None) -> Floats:
+        """Scores less the price of what each candidate uses, parts of the balance, (n, P); the same with no prices."""
+        cost = used.agents * self.agents + used.contacts * self.contacts + used.discounts * self.discounts
+        if group is not None and self.groups:
+            worth = np.array([self.groups.get(_name(each), 0.0) for each in group])
+            cost = cost - worth[:, None] * used.plan
+        return np.asarray(score - cost / np.maximum(balance, 1)[:, None])
+
+    def to_json(self) -> str:
+        """As published; reads back to the same numbers."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Duals":
+        """What ``to_json`` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, eq=False)
+class Portfolio:
+    """One batch within its limits.
+
+    Attributes:
+        choice: the arm of each account or −1 for no plan, (n,).
+        duals: the prices.
+        used: what the batch uses of each limit that is set, and the plans of each group that has a floor.
+        ties: accounts whose choice is not the first best at the prices: an exact tie, or one rounded down.
+        value: Σ score × balance over no plan, minor units.
+        bound: no choice within the limits is worth more, minor units.
+    """
+
+    choice: Longs
+    duals: Duals
+    used: Mapping[str, float]
+    ties: int
+    value: float
+    bound: float
+
+    def beyond(self, priced: Floats, allowed: Bools, balance: Longs, no_plan: Floats) -> Bools:
+        """Candidates that the limits take from an account, (n, P): dearer than no plan, or better than its choice.
+
+        Among what is left the choice scores first, with ``priced`` from ``Duals.priced``.
+        """
+        floor = no_plan / np.maximum(balance, 1)
+        rows = np.arange(len(priced))
+        mine = np.where(self.choice == NONE, -np.inf, priced[rows, self.choice])
+        places = np.arange(priced.shape[1])
+        first = (priced > mine[:, None]) | ((priced == mine[:, None]) & (places < self.choice[:, None]))
+        out = first | (priced < floor[:, None]) | (self.choice == NONE)[:, None]
+        out[rows[self.choice != NONE], self.choice[self.choice != NONE]] = False
+        return np.asarray(out & allowed)
+
+
+def choose(budgets: Budgets, given: Options, group: Texts | None = None) -> Portfolio:
+    """The best choice for a whole batch within its limits.
+
+    Each account takes its best option at the optimal prices. Where a tie would pass a limit, accounts that lose
+    least move to what uses less; the value lost by that is ``bound − value``.
+
+    Args:
+        budgets: the limits; none set is every account's own best.
+        given: the options of n accounts.
+        group: what group each account is in, (n,), where a floor is set.
+
+    Raises:
+        CatalogueError: a floor without groups, or one that cannot be met within the limits; names group and floor.
+    """
+    scale = given.owed / max(given.accounts, 1)
+    units = np.array([1.0, scale, 1.0])
+    limits = [getattr(budgets, name) for name in LIMITS]
+    held = [place for place, limit in enumerate(limits) if limit is not None]
+    names, member, floor = _floors(budgets, given, group)
+    programme = Programme(
+        account=given.account,
+        value=given.value / scale,
+        use=np.hstack([given.use[:, held] / units[held], -given.use[:, 3:] * member[given.account]]),
+        limit=np.concatenate([[limits[place] / units[place] for place in held], -floor]),
+        accounts=given.accounts,
+    )
+    solution = solve(programme)
+    _check(budgets, names, floor, -programme.used(solution.choice)[len(held) :])
+    first = programme.best(programme.priced(solution.prices))
+    chosen = solution.choice[solution.choice != NONE]
+    prices = {
+        LIMITS[place]: float(solution.prices[at] * scale / units[place]) for at, place in enumerate(held)
+    }
+    worth = dict(zip(names, (solution.prices[len(held) :] * scale).tolist(), strict=True))
+    totals = given.use[chosen].sum(axis=0)
+    return Portfolio(
+        choice=np.where(solution.choice == NONE, NONE, np.append(given.arm, NONE)[solution.choice]),
+        duals=Duals(**prices, groups=worth),
+        used={LIMITS[place]: float(totals[place]) for place in held}
+        | {
+            f"group {name}": float(sum_)
+            for name, sum_ in zip(names, _plans(given, chosen, member), strict=True)
+        },
+        ties=int((first != solution.choice).sum()),
+        value=float(given.value[chosen].sum()),
+        bound=solution.bound * scale,
+    )
+
+
+def _name(group: object) -> str:
+    return "" if group is None else str(group)
+
+
+def _plans(given: Options, chosen: Longs, member: Bools) -> Floats:
+    """Plans of each group, (groups,)."""
+    return np.asarray((given.use[chosen, 3][:, None] * member[given.account[chosen]]).sum(axis=0))
+
+
+def _floors(budgets: Budgets, given: Options, group: Texts | None) -> tuple[list[str], Bools, Floats]:
+    """Names of the groups, who is in them (n, groups), and how many plans each must get (groups,)."""
+    if budgets.group_floor <= 0:
+        return [], np.zeros((given.accounts, 0), np.bool_), np.zeros(0)
+    if group is None:
+        raise CatalogueError(
+            f"budgets.group_floor is {budgets.group_floor:g}, but there are no groups.",
+            "Name the column in budgets.group_column.",
+        )
+    every = np.array([_name(each) for each in group], np.object_)
+    names = sorted(set(every.tolist()))
+    member = np.stack([every == name for name in names], axis=1).astype(np.bool_)
+    can = np.zeros(given.accounts, np.bool_)
+    can[given.account[given.use[:, 3] > 0]] = True
+    floor = np.ceil(budgets.group_floor * (member & can[:, None]).sum(axis=0) - 1e-9)
+    some = floor > 0
+    return [name for name, one in zip(names, some, strict=True) if one], member[:, some], floor[some]
+
+
+def _check(budgets: Budgets, names: Sequence[str], floor: Floats, got: Floats) -> None:
+    short = np.flatnonzero(got < floor - TIE)
+    if len(short):
+        worst = int(short[(floor - got)[short].argmax()])
+        raise CatalogueError(
+            f"budgets.group_floor {budgets.group_floor:g}: group {names[worst]!r} needs {floor[worst]:.0f} plans, "
+            f"and the limits leave it {got[worst]:.0f}.",
+            "Lower the floor, or raise budgets.agents, budgets.discounts or budgets.contacts.",
+        )

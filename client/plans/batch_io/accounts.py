@@ -1,0 +1,160 @@
+"""Reads a member's accounts for decisions: the schema's account columns, and facts for rules beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.data.mappings.mapping import Mapping, without_columns
+from fedrepay.client.data.reading.findings import Findings, Group
+from fedrepay.client.data.reading.table import read_table
+from fedrepay.client.plans.batch_io import customers
+from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.shared.rules.facts import FACTS, shown
+from fedrepay.shared.rules.facts import Fact as Declared
+from fedrepay.shared.schema.codebook import CodeBook
+
+ACCOUNT = "account"
+"""An optional column that names the account where a customer has several."""
+BESIDE = {
+    "human_requested": Declared("human_requested", "bool", "yes or no", "the customer asked for a person"),
+    "date_changes_90d": Declared(
+        "date_changes_90d", "int", "times", "changes of a date in 90 days", 0, 10_000
+    ),
+}
+"""Optional columns that hand accounts over to a human."""
+YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
+
+Objects = npt.NDArray[np.object_]
+Bools = npt.NDArray[np.bool_]
+
+
+def read_accounts(
+    engine: Engine, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
+) -> tuple[Accounts, Findings, npt.NDArray[np.int64]]:
+    """Read accounts; rows with a wrong cell are findings and not among them.
+
+    Facts for rules (``shared/rules/facts.py``) are columns of their own names, empty where not known.
+
+    Args:
+        engine: what it decides with.
+        data: CSV or Parquet.
+        mapping: None means that columns match by name.
+        beside: more columns to keep as text where they are there.
+
+    Returns:
+        the accounts, everything wrong, and the accounts' 1-based rows in the file.
+
+    Raises:
+        MappingError: the SELECT fails.
+        SchemaError: a derived column does not fit its inputs.
+    """
+    book, lost = _accounts_only(engine)
+    schema = {each.name for each in book.schema.columns}
+    facts = [name for name in FACTS if name not in schema]
+    if mapping is not None:
+        absent = tuple(name for name in mapping.absent if name not in lost)
+        mapping = replace(mapping, sql=without_columns(mapping.sql, lost), absent=absent)
+    optional = dict.fromkeys((ACCOUNT, *facts, *BESIDE, *beside, *(lost if mapping is None else ())))
+    optional = {name: None for name in optional if name not in schema}
+    table, findings = read_table(book, data, mapping, need_outcome=False, optional=tuple(optional))
+    names = table.extra.get(ACCOUNT, table.customers)
+    wrong = np.zeros(len(names), np.bool_)
+    groups = list(findings.groups)
+    read: dict[str, npt.NDArray[Any]] = {}
+
+    def refuse(column: str, bound: str, where: Bools, cells: Objects) -> None:
+        if where.any():
+            rows = np.flatnonzero(where)
+            hidden = np.array([shown(column, each) for each in cells[rows]], object)
+            groups.append(Group(str(data), column, bound, "refuse", table.source_rows[rows], hidden))
+            wrong[rows] = True
+
+    for name in facts:
+        if name in table.extra:
+            read[name], bad = _parsed(FACTS[name], table.extra[name])
+            refuse(name, _bound(FACTS[name]), bad, table.extra[name])
+    for name, declared in BESIDE.items():
+        if name in table.extra:
+            read[name], bad = _parsed(declared, table.extra[name])
+            refuse(name, _bound(declared), bad, table.extra[name])
+    for name in beside:
+        if name in table.extra:
+            read[name] = table.extra[name]
+    blank = np.array([name is None or not str(name).strip() for name in names], np.bool_)
+    refuse(ACCOUNT, "not missing", blank, names)
+    refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
+    good = ~wrong
+    of = customers.groups(table.customers)
+    share = None if of is None else customers.shares(of, table.values["balance"])[good]
+    known = {name: each for name, each in read.items() if name in FACTS}
+    if of is not None:
+        known = customers.spread(of, known)
+    accounts = Accounts(
+        names[good],
+        {name: each[good] for name, each in table.values.items()},
+        {name: each[good] for name, each in known.items()},
+        {name: each[good] for name, each in read.items() if name not in FACTS},
+        share,
+    )
+    return accounts, replace(findings, groups=tuple(groups)), table.source_rows[good]
+
+
+def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
+    """The book without what hangs on a plan or an outcome, and the names of the given columns left out."""
+    schema, scope = engine.book.schema, engine.encoder.scope
+    kept = [each for each in schema.columns if each.role == "customer" or scope.get(each.name) == "account"]
+    lost = tuple(each.name for each in schema.columns if each not in kept and each.derived is None)
+    reduced = schema.model_copy(update={"columns": tuple(kept), "crosses": ()})
+    return replace(engine.book, schema=reduced), lost
+
+
+def _again(names: Objects) -> Bools:
+    """Which names stood in an earlier row, (n,)."""
+    seen: set[object] = set()
+    found = np.zeros(len(names), np.bool_)
+    for row, name in enumerate(names):
+        found[row] = name in seen
+        seen.add(name)
+    return found
+
+
+def _parsed(fact: Declared, cells: Objects) -> tuple[npt.NDArray[Any], Bools]:
+    """A fact's text cells as its type, missing as NaN or None, and which cells are no such value; (n,) each."""
+    if fact.type == "category":
+        known = {None, *fact.categories}
+        bad = np.array([each not in known for each in cells], np.bool_)
+        cells = cells.copy()
+        cells[bad] = None
+        return cells, bad
+    of: Callable[[str], float] = _yes if fact.type == "bool" else _number
+    numbers = np.array([np.nan if each is None else of(each) for each in cells], np.float64)
+    missing = np.array([each is None for each in cells], np.bool_)
+    bad = ~missing & ~((numbers >= fact.low) & (numbers <= fact.high))
+    if fact.type == "int":
+        bad |= ~missing & (numbers != np.trunc(numbers))
+    return np.where(bad, np.nan, numbers), bad
+
+
+def _yes(cell: str) -> float:
+    word = cell.strip().lower()
+    return 1.0 if word in YES else 0.0 if word in NO else np.nan
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return np.nan
+
+
+def _bound(fact: Declared) -> str:
+    if fact.type == "category":
+        return "one of " + ", ".join(fact.categories)
+    if fact.type == "bool":
+        return "yes or no (1 or 0), or empty where not known"
+    whole = "a whole number" if fact.type == "int" else "a number"
+    return f"{whole} from {fact.low:g} to {fact.high:g} ({fact.unit})"

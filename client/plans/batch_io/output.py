@@ -1,0 +1,227 @@
+"""The columns that ``member recommend`` writes: one row for each account and rank."""
+
+from collections import Counter
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
+from fedrepay.client.plans.deciding.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.handover import minute_text
+from fedrepay.client.plans.deciding.judged import NONE, Objects, Why
+from fedrepay.client.plans.explaining.annotate import counterfactuals, reason_texts
+from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.rules.facts import RESTRICTED
+
+Table = dict[str, npt.NDArray[Any]]
+
+COLUMNS = {
+    "account": "VARCHAR",
+    "rank": "TINYINT",
+    "decision": "VARCHAR",
+    "tier": "VARCHAR",
+    "kind": "VARCHAR",
+    "plan": "VARCHAR",
+    "instalment": "BIGINT",
+    "monthly": "BIGINT",
+    "count": "SMALLINT",
+    "frequency": "VARCHAR",
+    "months": "DOUBLE",
+    "first_due_days": "SMALLINT",
+    "discount": "DOUBLE",
+    "interest_waiver": "DOUBLE",
+    "fee_waiver": "DOUBLE",
+    "dormant_months": "SMALLINT",
+    "channel": "VARCHAR",
+    "human": "BOOLEAN",
+    "total": "BIGINT",
+    "interest": "BIGINT",
+    "interest_saved": "BIGINT",
+    "fees": "BIGINT",
+    "fees_saved": "BIGINT",
+    "interest_per_day": "DOUBLE",
+    "bound": "BIGINT",
+    "value": "DOUBLE",
+    "score": "DOUBLE",
+    "p_first": "DOUBLE",
+    "p_kept": "DOUBLE",
+    "reason_1": "VARCHAR",
+    "reason_2": "VARCHAR",
+    "reason_3": "VARCHAR",
+    "reason_4": "VARCHAR",
+    "counterfactual": "VARCHAR",
+    "why_not": "VARCHAR",
+    "handoff_code": "VARCHAR",
+    "handoff_reason": "VARCHAR",
+    "handoff_due": "VARCHAR",
+    "propensity": "DOUBLE",
+    "input_hash": "VARCHAR",
+}
+"""Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
+OF_PLAN = (
+    *tuple(COLUMNS)[4:24],
+    *("value", "score"),
+)
+"""Columns that are empty where there is no plan."""
+OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
+"""Columns that are empty where nothing is paid."""
+LOWER = "LOWER_SCORE"
+"""What is said of plans that may be offered, but bring less than those shown."""
+BOUND = "bound"
+"""Empty where there is no income form."""
+
+
+def pairs_of(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(account row, rank, arm or −1) of every row to write, (m,) each; an account without a plan has one."""
+    top = batch.decisions.top
+    shown = top != NONE
+    shown[:, 0] = True
+    row, place = np.nonzero(shown)
+    return row, place + 1, top[row, place].astype(np.int64)
+
+
+def table_of(engine: Engine, batch: Batch) -> Table:
+    """Columns of all rows, (m,) each; ``_plan``, ``_pays`` and ``_bound`` say which rows have these."""
+    row, rank, arm = pairs_of(batch)
+    judged, decisions = batch.judged, batch.decisions
+    plans, of = judged.plans, judged.plans.arms
+    has, at = arm != NONE, np.maximum(arm, 0)
+    left = plans.debts.fees[row] - np.floor(plans.debts.fees[row] * of.fee_waiver[at]).astype(np.int64)
+    first_rows = rank == 1
+    why = np.full(len(row), None, dtype=object)
+    why[first_rows] = why_not(batch)
+    similar = counterfactuals(judged, engine.catalogue, engine.similar, decisions.top[:, 0].astype(np.int64))
+    change = np.full(len(row), None, dtype=object)
+    change[first_rows] = similar
+    mine = batch.codes.of(row, at)
+    reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
+    handed = batch.handed.code[row] > 0
+    return {
+        "_plan": has,
+        "_pays": has & of.pays[at],
+        "_bound": judged.cases.income_known[row],
+        "account": batch.accounts.names[row],
+        "rank": rank,
+        "decision": _labels([each.name for each in Decision], decisions.code[row]),
+        "tier": _labels(TIERS, decisions.tier[row]),
+        "kind": _labels(KINDS, of.kind[at]),
+        "plan": _labels(of.names, at),
+        "instalment": plans.instalment[row, at],
+        "monthly": plans.monthly[row, at],
+        "count": plans.count[row, at],
+        "frequency": _labels(FREQUENCIES, of.frequency[at]),
+        "months": np.round(plans.months[row, at], 4),
+        "first_due_days": of.first_due[at],
+        "discount": of.discount[at],
+        "interest_waiver": of.interest_waiver[at],
+        "fee_waiver": of.fee_waiver[at],
+        "dormant_months": of.dormant_months[at],
+        "channel": _labels(CHANNELS, of.channel[at]),
+        "human": of.human[at],
+        "total": plans.total[row, at],
+        "interest": plans.interest[row, at],
+        "interest_saved": plans.interest_saved()[row, at],
+        "fees": np.minimum(left, plans.principal[row, at]),
+        "fees_saved": plans.fees_saved()[row, at],
+        "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
+        "bound": plans.debts.bound[row],
+        "value": np.round(judged.value[row, at], 2),
+        "score": judged.score[row, at],
+        "p_first": np.round(judged.first[row, at], 6),
+        "p_kept": np.round(judged.kept[row, at], 6),
+        **{f"reason_{place}": each for place, each in enumerate(reasons, start=1)},
+        "counterfactual": change,
+        "why_not": why,
+        "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
+        "handoff_reason": _where(handed, batch.handed.reason[row]),
+        "handoff_due": _when(batch.handed.due)[row],
+        "propensity": decisions.propensity[row],
+        "input_hash": input_hashes(batch.accounts)[row],
+    }
+
+
+def _where(shown: npt.NDArray[np.bool_], texts: Objects) -> Objects:
+    found = np.full(len(texts), None, dtype=object)
+    found[shown] = texts[shown]
+    return found
+
+
+def _when(due: npt.NDArray[np.int64]) -> Objects:
+    found = np.full(len(due), None, dtype=object)
+    for row in np.flatnonzero(due >= 0):
+        found[row] = minute_text(int(due[row]))
+    return found
+
+
+def why_not(batch: Batch) -> Objects:
+    """For each account how many candidates each reason took out, with rule, article and version; (n,) text."""
+    judged = batch.judged
+    shown = judged.plans.arms.pays
+    names = [LOWER, *(each.name for each in Why if each != Why.OK)]
+    rules = judged.verdict.rules
+    cited = [f"{each.pack} {each.pack_version}, {each.rule} {each.version}, {each.article}" for each in rules]
+    why, blocked = judged.why[:, shown], judged.blocked[:, shown]
+    width = len(names)
+    code = np.where(why == Why.RULE, width + blocked, why).astype(np.int64)
+    top = batch.decisions.top
+    counted_all = _counts(code, width + len(rules))
+    rows = np.arange(len(code))[:, None]
+    offers = judged.offers
+    counted_all[:, Why.OK] = offers.sum(axis=1) - ((top != NONE) & offers[rows, top]).sum(axis=1)
+    found = np.empty(len(code), dtype=object)
+    for row, counted in enumerate(counted_all.tolist()):
+        parts = [
+            f"{names[each]} {count}" if each < width else f"RULE {count} ({cited[each - width]})"
+            for each, count in enumerate(counted)
+            if count
+        ]
+        found[row] = "; ".join(parts) or None
+    return found
+
+
+def _counts(code: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
+    rows = np.arange(len(code))[:, None] * width
+    return np.bincount((rows + code).ravel(), minlength=len(code) * width).reshape(len(code), width)
+
+
+def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
+    """A hash of what is known of each account, (n,) text.
+
+    Args:
+        accounts: n of them.
+        whole: restricted facts too. A hash of a yes or no gives it away to whoever knows the rest, so the whole one
+            stands with the facts.
+    """
+    facts = {name: each for name, each in accounts.facts.items() if whole or name not in RESTRICTED}
+    columns = sorted({**accounts.values, **facts, **accounts.beside}.items())
+    numbers = [each.astype("<f8") for _, each in columns if each.dtype != object]
+    texts = [each for _, each in columns if each.dtype == object]
+    numbers += [] if accounts.share is None else [accounts.share.astype("<f8")]
+    digits = np.stack(numbers, axis=1) if numbers else np.zeros((len(accounts.names), 0))
+    names = "\x1e".join(name for name, _ in columns).encode()
+    found = np.empty(len(accounts.names), dtype=object)
+    for row, cells in enumerate(zip(accounts.names, *texts, strict=True)):
+        text = "\x1f".join("\x00" if each is None else str(each) for each in cells)
+        digest = blake2b(names, digest_size=16)
+        digest.update(digits[row].tobytes())
+        digest.update(text.encode())
+        found[row] = digest.hexdigest()
+    return found
+
+
+def _labels(names: Any, codes: npt.NDArray[Any]) -> Objects:
+    return np.asarray(np.array(names, dtype=object)[codes], dtype=object)
+
+
+def counts(batch: Batch) -> dict[str, Counter[str]]:
+    """How many accounts got which decision and tier, by how their income is known."""
+    decisions = batch.decisions
+    code = _labels([each.name for each in Decision], decisions.code)
+    known = batch.accounts.values["income_verified"]
+    return {
+        "decisions": Counter(code.tolist()),
+        "tiers": Counter(_labels(TIERS, decisions.tier).tolist()),
+        "by_income": Counter(f"{a}: {b}" for a, b in zip(known, code, strict=True)),
+    }

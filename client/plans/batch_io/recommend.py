@@ -1,0 +1,276 @@
+"""``fedrepay member recommend``: accounts in a file, decisions in a file, facts apart."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from fedrepay.client.data.mappings.mapping import Mapping as Mapped
+from fedrepay.client.data.reading.table import load_mapping, read_table
+from fedrepay.client.plans.batch.caps import Limits, groups
+from fedrepay.client.plans.batch_io import batch_files, output
+from fedrepay.client.plans.batch_io.accounts import read_accounts
+from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
+from fedrepay.client.plans.deciding.engine import KEPT, Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.personal import Personal, fit
+from fedrepay.client.plans.deciding.safeguards import WATCHED
+from fedrepay.client.plans.deciding.settings import Settings, load_settings
+from fedrepay.client.scoring import release_file
+from fedrepay.client.scoring.recommend import rejects_of, write_rejects
+from fedrepay.client.scoring.release_file import Checked
+from fedrepay.client.scoring.score import Reasons
+from fedrepay.client.scoring.trust import Trust
+from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
+from fedrepay.shared.plans.catalogue import load_catalogue
+from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
+
+EPOCH = date(1970, 1, 1)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An engine and the hashes of what it was made from."""
+
+    engine: Engine
+    checked: Checked
+    hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What was written, or stood there already (``done_before``).
+
+    ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
+    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file.
+    """
+
+    accounts: int
+    rejected: int
+    findings: int
+    done_before: bool
+    today: date
+    counts: dict[str, Counter[str]]
+    used: dict[str, float] = field(default_factory=dict)
+    prices: str | None = None
+    verifying: Verifying | None = None
+    not_known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What ``member recommend`` is asked for."""
+
+    release: Path
+    accounts: Path
+    catalogue: Path
+    mapping: Path | None = None
+    settings: Path | None = None
+    today: date | None = None
+    unprotected: bool = False
+    own: Path | None = None  # mapping of the member's past offers
+    trust: Trust = field(default_factory=Trust)  # what is known of the release's roster
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are read, the release's apart."""
+        return [
+            each
+            for each in (self.accounts, self.catalogue, self.mapping, self.settings, self.own)
+            if each is not None
+        ]
+
+
+def load(job: Job) -> Loaded:
+    """Load release, catalogue, settings and rule packs.
+
+    Raises:
+        ReleaseError: the release must not be used, or is of another kind of schema.
+        CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong.
+        MappingError, DataError: the member's past offers cannot be used.
+    """
+    checked = release_file.load(job.release, unprotected=job.unprotected, trust=job.trust)
+    catalogue, catalogue_hash = load_catalogue(job.catalogue)
+    settings, settings_hash = load_settings(job.settings)
+    packs = load_packs(settings, job.settings)
+    hashes = {
+        "release": str(checked.release.number),
+        "release_hash": checked.hash,
+        "schema_hash": checked.book.schema_hash.hex(),
+        "rules_hash": sha256("\n".join(pack.sha256 for pack in packs).encode()).hexdigest(),
+        "catalogue_hash": catalogue_hash.hex(),
+        "settings_hash": settings_hash.hex(),
+    }
+    part, hashes["own_hash"] = None, ""
+    if job.own is not None:
+        part, hashes["own_hash"] = _own_part(job.own, checked)
+    hashes["origin"] = checked.origin
+    engine = Engine(
+        checked.book, checked.release.weights, catalogue, settings, packs, part, _averages(checked)
+    )
+    return Loaded(engine, checked, hashes)
+
+
+def _own_part(path: Path, checked: Checked) -> tuple[Personal, str]:
+    """The member's own part of the model, fitted here on its own past offers, and the hash of what it was made from."""
+    mapping = load_mapping(path)
+    table, findings = read_table(checked.book, None, mapping, need_outcome=True)
+    findings.raise_if_refused()
+    files = [path, *sorted(mapping.tables.values())]
+    made_from = sha256("\n".join(batch_files.file_hash(each) for each in files).encode()).hexdigest()
+    return fit(checked.book, table, checked.release.weights), made_from
+
+
+def _averages(checked: Checked) -> Sequence[float] | None:
+    made, names = checked.release, [each.name for each in checked.book.schema.outcomes]
+    if KEPT not in names:
+        return None  # the engine refuses the release
+    weights = made.weights[names.index(KEPT)]
+    return Reasons.of(checked.book, weights, made.sums[0], made.card["learner"]).average
+
+
+def load_packs(settings: Settings, path: Path | None) -> list[Pack]:
+    """The rule packs that settings name: built-in ones by name, others as files beside the settings."""
+    known = builtin_names()
+    folder = path.parent if path is not None else Path()
+    return [load_builtin([name])[0] if name in known else load_pack(folder / name) for name in settings.packs]
+
+
+def recommend_file(
+    job: Job,
+    loaded: Loaded,
+    out: Path,
+    batch_id: str,
+    progress: Progress | None = None,
+    *,
+    verify: bool = False,
+) -> Recommended:
+    """Decide for all accounts of a file and write; see ``fedrepay member recommend --help``.
+
+    Args:
+        job: the inputs.
+        loaded: from ``load``.
+        out: CSV or Parquet.
+        batch_id: the same id with the same inputs is the same batch, and is not decided again.
+        progress: told of accounts done, and all.
+        verify: work out what verifying stated incomes would bring.
+
+    Raises:
+        ArgumentError: an unknown output format, an output that is an input, a batch id used for other inputs.
+        DataError: the file cannot be read or holds no good row.
+        StorageError: the output cannot be written; nothing half-written is left.
+    """
+    _check_paths(job, out)
+    mapping = _mapping(job, loaded)
+    before = batch_files.recorded(out, batch_id)
+    today = job.today or (date.fromisoformat(before["today"]) if before and "today" in before else _today())
+    inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
+    if batch_files.is_done(out, batch_id, inputs):
+        return Recommended(0, 0, 0, done_before=True, today=today, counts={})
+    engine, day = loaded.engine, (today - EPOCH).days
+    accounts, findings, _ = read_accounts(engine, job.accounts, mapping, groups(engine))
+    if not len(accounts.names):
+        findings.raise_if_refused()
+        raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
+    counts: dict[str, Counter[str]] = {}
+    used: Mapping[str, float] = {}
+    prices = None
+    with batch_files.parts(out) as parts:
+        limits = Limits.of(engine, accounts, day)
+        for start in range(0, len(accounts.names), engine.chunk):
+            rows = slice(start, start + engine.chunk)
+            part = accounts.take(rows)
+            held = None if limits is None else partial(limits.hold, rows=rows)
+            batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
+            whole = output.input_hashes(part, whole=True)
+            facts = {"account": part.names, **engine.facts(part), "input_hash": whole}
+            parts.add(output.table_of(engine, batch), facts)
+            for name, each in output.counts(batch).items():
+                counts.setdefault(name, Counter()).update(each)
+            if progress is not None:
+                progress(start + len(part.names), len(accounts.names))
+        parts.finish({"batch_id": batch_id}, loaded.hashes)
+        refused = findings.refused
+        write_rejects(refused, out)
+        if limits is not None:
+            used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
+        parts.record(batch_id, inputs, prices)
+    return Recommended(
+        accounts=len(accounts.names),
+        rejected=len({each.row for each in refused if each.row is not None}),
+        findings=len(refused),
+        done_before=False,
+        today=today,
+        counts=counts,
+        used=dict(used),
+        prices=prices,
+        verifying=verifying(engine, accounts, day) if verify else None,
+        not_known=tuple(name for name in WATCHED if name not in accounts.facts),
+    )
+
+
+def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[Batch, int]:
+    """Decide for one account of the file, as in its batch: limits are solved for the whole file; returns the day too.
+
+    Raises:
+        ArgumentError: exploration draws by the batch id, and there is none.
+        DataError: no such account among the usable rows.
+    """
+    if loaded.engine.settings.exploration > 0 and not batch_id:
+        raise ArgumentError(
+            "With exploration a decision hangs on its batch.", "Give the --batch-id it was decided in."
+        )
+    mapping = _mapping(job, loaded)
+    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping, groups(loaded.engine))
+    rows = np.flatnonzero(accounts.names == account)
+    if not len(rows):
+        findings.raise_if_refused()
+        raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
+    here = slice(int(rows[0]), int(rows[0]) + 1)
+    today = ((job.today or _today()) - EPOCH).days
+    limits = Limits.of(loaded.engine, accounts, today)
+    held = None if limits is None else partial(limits.hold, rows=here)
+    part: Accounts = accounts.take(here)
+    return loaded.engine.decide(part, today=today, batch_id=batch_id, limits=held), today
+
+
+def _mapping(job: Job, loaded: Loaded) -> Mapped | None:
+    """The mapping, whose amounts must be of the catalogue's currency where it says what they are."""
+    if job.mapping is None:
+        return None
+    mapping, currency = load_mapping(job.mapping), loaded.engine.catalogue.currency
+    if mapping.currency is not None and mapping.currency.strip().upper() != currency:
+        raise CatalogueError(
+            f"{job.catalogue} offers plans in {currency}, and {job.mapping} says amounts are {mapping.currency}.",
+            "Convert the amounts in the SELECT, or use the catalogue of that currency.",
+        )
+    return mapping
+
+
+def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:
+    found = {"accounts": batch_files.file_hash(job.accounts)}
+    if job.mapping is not None and mapping is not None:
+        found["mapping"] = batch_files.file_hash(job.mapping)
+        found |= {f"table {name}": batch_files.file_hash(path) for name, path in mapping.tables.items()}
+    return found
+
+
+def _check_paths(job: Job, out: Path) -> None:
+    if out.suffix not in (".csv", ".parquet"):
+        raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
+    written = {out, rejects_of(out), batch_files.facts_of(out), batch_files.record_of(out)}
+    folder = job.release if job.release.is_dir() else job.release.parent
+    own = {*job.files, folder / release_file.RELEASE, folder / release_file.VOTES}
+    if {path.resolve() for path in written} & {path.resolve() for path in own}:
+        raise ArgumentError(
+            f"--out {out} would overwrite one of the files it is made from.", "Choose another."
+        )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

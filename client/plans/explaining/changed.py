@@ -1,0 +1,86 @@
+"""The model on plans that are in no catalogue: one account's chosen plan with other amounts or first dates."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.client.plans.deciding.pairs import PairEncoder
+from fedrepay.client.plans.explaining.reasons import Floats, Longs, Predict
+from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
+from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.schedule import Plan
+
+
+def predictor(
+    engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: int | None = None
+) -> Predict:
+    """P(kept at 90 days) of changed plans for one account, as the engine works it out for its candidates.
+
+    Args:
+        engine: whose model.
+        batch: the decided accounts.
+        row: which account.
+        arm: the chosen arm.
+        plan: the same in plain numbers.
+        today: a day since 1970-01-01: changed plans that are above the bound, or that a rule in force on it forbids, get 0.
+    """
+    values = {name: each[row : row + 1] for name, each in batch.accounts.values.items()}
+    debts = batch.judged.plans.debts
+    one = replace(
+        debts,
+        balance=debts.balance[row : row + 1],
+        fees=debts.fees[row : row + 1],
+        apr=debts.apr[row : row + 1],
+        bound=debts.bound[row : row + 1],
+    )
+
+    def predict(instalment: Longs, count: Longs, first_due: Longs) -> Floats:
+        arms = _copies(engine.arms, arm, first_due)
+        years = first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2
+        interest = np.rint(plan.interest_per_day * DAYS_A_YEAR * years).astype(np.int64)
+        plans = Candidates(
+            arms,
+            one,
+            np.ones((1, len(count)), np.bool_),
+            np.where(count == 1, plan.principal + interest, instalment)[None, :],
+            count[None, :],
+            np.full((1, len(count)), plan.principal),
+            interest[None, :],
+        )
+        encoder = PairEncoder(engine.book, arms)
+        try:
+            codes, usable = encoder.encode(values, plans)
+        finally:
+            encoder.close()
+        if today is not None:
+            account = batch.accounts.take(slice(row, row + 1))
+            usable = usable & affordable(plans) & (engine.rules(account, plans, today).blocked == NONE)
+        logit = codes.logits(engine.effects[KEPT])
+        if engine.personal is not None:
+            logit = engine.personal.adjust(engine.heads[KEPT], logit, codes)
+        kept = 0.5 * (1.0 + np.tanh(0.5 * engine.towards[KEPT] * logit))
+        return np.asarray(np.where(usable, kept, 0.0)[0])
+
+    return predict
+
+
+def _copies(arms: Arms, arm: int, first_due: Longs) -> Arms:
+    """One arm as often as there are first dates."""
+    many = np.full(len(first_due), arm)
+    return Arms(
+        names=tuple(arms.names[arm] for _ in many),
+        kind=arms.kind[many],
+        n=arms.n[many],
+        share=arms.share[many],
+        frequency=arms.frequency[many],
+        discount=arms.discount[many],
+        interest_waiver=arms.interest_waiver[many],
+        fee_waiver=arms.fee_waiver[many],
+        first_due=first_due.astype(np.int64),
+        dormant_months=arms.dormant_months[many],
+        channel=arms.channel[many],
+        human=arms.human[many],
+    )

@@ -1,0 +1,117 @@
+"""The plain letter to the customer: what is offered, what it costs, and what rights the customer has.
+
+It is made from plans and dates alone. No fact about the customer enters, so none can stand in it. It informs, invites
+an answer, offers a person and says how to contest (UK GDPR Art 22A–22D), and uses no threat (CONC 7.3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedrepay.client.plans.deciding.handover import MINUTES_A_DAY
+from fedrepay.client.plans.explaining.messages import date, messages, money, say
+from fedrepay.shared.plans.schedule import Plan, schedule
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who writes: ``place`` is the jurisdiction of the customer, which decides who gives free advice."""
+
+    name: str = "[your name]"
+    phone: str = "[your telephone number]"
+    place: str = "other"
+
+
+def letter(
+    decision: str,
+    plans: Sequence[Plan],
+    *,
+    today: int,
+    language: str = "en",
+    currency: str = "GBP",
+    reference: str = "",
+    sender: Sender | None = None,
+    due: int = -1,
+    income_known: bool = True,
+    stopped: bool = False,
+    simulated: bool = False,
+) -> str | None:
+    """The letter that goes with a decision; None where there is none to write.
+
+    Args:
+        decision: OFFER, TOKEN, DORMANT, REFER, HUMAN or NONE.
+        plans: up to three; those of HUMAN stay with the case worker.
+        today: days since 1970-01-01; first dates count from it.
+        language: en or zh.
+        currency: ISO code of the plans' minor units.
+        reference: the account, as the customer knows it.
+        sender: who writes.
+        due: minutes since 1970-01-01 by when a person gets in touch, for HUMAN.
+        income_known: without an income form, REFER asks for it.
+        stopped: collection is stopped, so nobody is written to, whoever looks at the case.
+        simulated: a simulated model decided: the letter begins and ends by saying that it must not be sent.
+    """
+    if decision == "NONE" or stopped:
+        return None
+    sender = sender or Sender()
+    kind = "INCOME" if decision == "REFER" and not income_known else decision
+    months = max((plan.dormant_months for plan in plans), default=12)
+    by = date(language, due // MINUTES_A_DAY if due >= 0 else today + 3)
+    parts = [
+        say(language, "letter", "subject", reference=reference).rstrip(),
+        say(language, "letter", "greeting"),
+        say(language, "letter", kind, months=months, due=by),
+    ]
+    if decision in ("OFFER", "TOKEN"):
+        shown = enumerate((plan for plan in plans if plan.pays), start=1)
+        parts += [_plan(plan, place, today, language, currency) for place, plan in shown]
+        parts.append(say(language, "letter", "choose"))
+    advisers = sender.place if sender.place in messages()["advisers"] else "other"
+    mark = [say(language, "letter", "simulated")] if simulated else []
+    parts += [
+        say(language, "letter", "rights_human" if decision == "HUMAN" else "rights"),
+        say(language, "letter", "advice", advisers=say(language, "advisers", advisers)),
+        say(language, "letter", "close"),
+        say(language, "letter", "sender", name=sender.name, phone=sender.phone),
+    ]
+    return "\n\n".join([*mark, *parts, *mark]) + "\n"
+
+
+def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> str:
+    dated = schedule(plan, today + plan.first_due)
+    first, last = (date(language, int(each)) for each in (dated.dates[0], dated.dates[-1]))
+    count, last_amount = len(dated.amounts), money(language, currency, int(dated.amounts[-1]))
+    amount = money(language, currency, int(dated.amounts[0]))
+    frequency = say(language, "frequency", plan.frequency)
+    head = "plan_once" if count == 1 else "plan"
+    lines = [
+        say(language, "letter", head, place=place, count=count, amount=amount, frequency=frequency),
+        say(
+            language,
+            "letter",
+            "date" if count == 1 else "dates",
+            first=first,
+            last=last,
+            last_amount=last_amount,
+        ),
+        say(
+            language,
+            "letter",
+            "total",
+            total=money(language, currency, plan.total),
+            interest=money(language, currency, plan.interest),
+        ),
+    ]
+    told = {
+        "per_day": plan.interest_per_day,
+        "forgiven": plan.forgiven,
+        "interest_saved": plan.interest_saved,
+        "fees_saved": plan.fees_saved,
+    }
+    lines += [
+        say(language, "letter", key, amount=money(language, currency, each))
+        for key, each in told.items()
+        if each >= 1
+    ]
+    if plan.kind == "TOKEN":
+        lines.append(say(language, "letter", "rest"))
+    return "\n  ".join(lines)

@@ -1,0 +1,172 @@
+"""A member's node: answers one message at a time; every answer is stored before it is sent.
+
+A roster's making (``enrolment``), a run's terms (``terms``), its ceremony and its rounds each have a module; here a
+message finds its step, its answer is written to the store, and only then signed and given.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.learning.contribution import Rows
+from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.client.protocol import guard
+from fedrepay.client.protocol.ceremony import STEPS, Ceremony
+from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.rounds import Rounds
+from fedrepay.client.protocol.terms import Consent
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto.limits import Limits
+from fedrepay.shared.errors import (
+    BudgetError,
+    Code,
+    FedrepayError,
+    ProtocolError,
+    Refusal,
+    StorageError,
+)
+from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Reply, asked
+
+ENROLLING = ("propose", "reveal", "approve", "certify")
+_ONCE = (*ENROLLING, "terms", "hello", *STEPS, "write", "close", "votes")
+"""Kinds whose answer is stored, and given again for the same bytes."""
+_AT_HOME = "The member's own log says why."
+"""Errors of these kinds may name paths, data or other runs: they stay at the member."""
+_LONGEST = 4000
+"""Characters of a cause on the wire."""
+log = logging.getLogger(__name__)
+
+
+class Member:
+    """One institution's side of the protocol.
+
+    Args:
+        identity: long-term keys.
+        store: durable state.
+        book: the schema's code book, as this member holds it.
+        rows: gives the frozen snapshot of the member's data and its keyed hash (32 bytes).
+        limits: the member's veto.
+        clock: seconds since 1970, for the ledger's year.
+        entropy: noise, keys and nonces; anything but OS entropy makes every release ``not_private``.
+        observe: told how long each stage took, in seconds.
+        model: the torch module this member trains in local mode, as its own configuration names it.
+        override: SHA-256 of the signed override of the checks of this member's mapping; empty where they hold.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        store: MemberStore,
+        book: CodeBook,
+        rows: Callable[[], tuple[Rows, bytes]],
+        limits: Limits,
+        clock: Callable[[], float],
+        entropy: Entropy | None = None,
+        observe: Callable[[str, float], None] = lambda _stage, _seconds: None,
+        model: TorchModel | None = None,
+        override: bytes = b"",
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy or OsEntropy()
+        self._enrolment = Enrolment(identity, store, self._entropy)
+        self._consent = Consent(store, book, limits, model, self._entropy)
+        self._ceremony = Ceremony(identity, store, self._entropy)
+        self._rounds = Rounds(
+            identity, store, book, rows, limits, clock, self._entropy, observe, model, override
+        )
+
+    def approve_roster(self, code: str) -> None:
+        """The twelve words that people at the members compared out of band."""
+        self._store.remember(approved_code=" ".join(code.lower().split()).encode())
+
+    def shown_words(self) -> str:
+        """The words of the newest roster that waits for approval here; empty before there is one."""
+        return (self._store.fact("shown") or b"").decode()
+
+    def handle(self, kind: str, shared: bytes, own: bytes) -> bytes:
+        """Answer one message: an encoded, signed ``Reply`` that names it; refusals are answers too."""
+        try:
+            guard.check_size(kind, shared, own)
+            with self._store.connected():
+                reply = self._dispatch(kind, shared, own)
+            self._rounds.rest()
+        except Refusal as refusal:
+            self._rounds.end_epoch(refusal)
+            reply = {"code": refusal.code, "cause": refusal.cause, "body": refusal.proof}
+        except BudgetError as error:
+            log.warning("%s: %s", printable(kind), printable(str(error)))
+            reply = {"code": Code.BUDGET, "cause": _AT_HOME}
+        except ProtocolError as error:
+            reply = {"code": Code.MESSAGE, "cause": error.cause}
+        except FedrepayError as error:
+            log.warning("%s: %s", printable(kind), printable(str(error)))
+            code = Code.STORE if isinstance(error, StorageError) else Code.INTERNAL
+            reply = {"code": code, "cause": _AT_HOME}
+        except Exception:
+            log.exception("%s", printable(kind))
+            reply = {"code": Code.INTERNAL, "cause": _AT_HOME}
+        return self._signed(reply, asked(kind, shared, own))
+
+    def _signed(self, reply: dict[str, Any], digest: bytes) -> bytes:
+        if "code" in reply:
+            reply |= {"kind": "refused", "code": str(reply["code"]), "cause": reply["cause"][:_LONGEST]}
+        message = Reply(name=self._identity.name, asked=digest, **({"kind": "ok"} | reply))
+        return Signed.make(self._identity.signing, message).encode()
+
+    def _dispatch(self, kind: str, shared: bytes, own: bytes) -> dict[str, Any]:
+        if kind in ("round", "resend", "blame"):
+            if own and kind != "round":
+                raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+            rounds = self._rounds
+            return {"round": rounds.round, "resend": rounds.resend, "blame": rounds.blame}[kind](shared, own)
+        if kind not in _ONCE:
+            if kind == "ping":
+                return {}
+            if kind == "held":
+                return {"body": self._enrolment.certificate()}
+            raise Refusal(Code.EPOCH, "A message of unknown kind.")
+        digest = asked(kind, shared, own)
+        stored = self._store.fact(f"reply:{kind}")
+        if stored and stored[:32] == digest:
+            return {"body": stored[32:]}
+        answer = self._answer(kind, shared, own)
+        if isinstance(answer, dict):
+            return answer
+        if kind in ENROLLING:
+            self._rounds.forget()  # an epoch of an earlier roster ends
+        body, facts = answer
+        self._store.remember(**facts, **{f"reply:{kind}": digest + body})
+        return {"body": body}
+
+    def _answer(
+        self, kind: str, shared: bytes, own: bytes
+    ) -> dict[str, Any] | tuple[bytes, dict[str, bytes]]:
+        """A step's answer and what to remember with it, in one transaction, before it is sent."""
+        if kind in STEPS:
+            return self._ceremony.answer(kind, shared, own)
+        if kind in ("write", "close"):
+            return self._rounds.close(shared, own)
+        if own:
+            raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+        steps = {
+            "propose": self._enrolment.propose,
+            "reveal": self._enrolment.reveal,
+            "approve": self._enrolment.approve,
+            "certify": self._enrolment.certify,
+            "terms": lambda body: self._consent.answer(body, self._clock()),
+            "hello": self._hello,
+            "votes": self._rounds.votes,
+        }
+        return steps[kind](shared)
+
+    def _hello(self, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+        answer = self._ceremony.hello(shared, self._rounds.declared())
+        self._rounds.forget()
+        return answer

@@ -1,0 +1,258 @@
+"""The Flower ServerApp: carries the coordinator's asks to members and their answers back.
+
+A Flower run is only a vehicle: the fedrepay run lives in the coordinator's database, so a new
+Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``; ``members``, how many nodes are
+waited for (0: whoever is there); ``without``, names left out of the run's epoch; ``new-roster``.
+"""
+
+import fcntl
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import http_grid
+
+from fedrepay.server.protocol.coordinator import Coordinator
+from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust.message import Signed
+
+Answer = tuple[str, Signed | None, str]
+"""(target, its signed answer or None, the reason there is none)."""
+
+
+class Machine(Protocol):
+    """What asks, and takes answers in: a roster's making, or a run."""
+
+    def ask(self) -> Ask | None: ...  # noqa: D102
+    def node(self, target: str) -> str: ...  # noqa: D102
+    def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str) -> list[Event]: ...  # noqa: D102
+    def finish(self, ask: Ask) -> list[Event]: ...  # noqa: D102
+
+
+Exchange = Callable[[Machine, Ask, float], Iterator[Answer]]
+"""Sends an ask and gives each answer as it comes, within so many seconds."""
+RECORD = "fedrepay"
+POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
+WAIT = 60.0  # seconds for members that are not there yet: a run needs a quorum of them only
+ENROLMENT_SECONDS = 120.0  # for an answer while a roster is made
+ALONE = 90.0  # seconds to wait for another ServerApp to end; Flower gives one that died up after 60
+log = logging.getLogger(__name__)
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Carry the newest run of the coordinator's store to its end."""
+    config = context.run_config
+    folder = Path(str(config["coordinator-folder"]))
+    members = config.get("members", 0)
+    _pull_soon()
+    with alone(folder, ALONE):
+        serve(
+            grid,
+            folder,
+            members if isinstance(members, int) else 0,
+            durable=bool(config.get("coordinator-durable", True)),
+            without=frozenset(str(config.get("without", "")).split()),
+            again=bool(config.get("new-roster", False)),
+        )
+
+
+def _pull_soon() -> None:
+    """Where a reply's bytes are still on their way, look again after a tenth of a second instead of one (internal to Flower)."""
+    http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.1)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def alone(folder: Path, seconds: float) -> Iterator[None]:
+    """Carry a coordinator's runs in one process only; the lock ends with the process, however that ends.
+
+    Raises:
+        ProtocolError: another one is still at it after ``seconds``.
+        StorageError: the folder cannot be written.
+    """
+    try:
+        file = (folder / ".carrying").open("w")
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror}.", "Check rights and disk."
+        ) from error
+    deadline = time.monotonic() + seconds
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ProtocolError(
+                        f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first."
+                    ) from error
+                time.sleep(POLL_FIRST)
+        yield
+
+
+def serve(
+    grid: Grid,
+    folder: Path,
+    members: int = 0,
+    *,
+    durable: bool = True,
+    without: frozenset[str] = frozenset(),
+    again: bool = False,
+) -> None:
+    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
+
+    Args:
+        grid: the wire.
+        folder: the coordinator's.
+        members: how many nodes are waited for; 0 takes whoever is there.
+        durable: False in simulations, as in :class:`CoordinatorStore`.
+        without: members left out of the run's epoch; absence is no revocation.
+        again: make a new roster of the nodes that are there.
+    """
+    store = CoordinatorStore.in_folder(folder, durable=durable)
+    plan = store.plan()
+    begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
+    nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)
+    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again)
+
+
+def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:
+    """The nodes that are there; waited for until they are ``members``, or so long."""
+    deadline, pause = time.monotonic() + min(timeout, WAIT), POLL_FIRST
+    while True:
+        nodes = tuple(Node(str(n.node_id), n.name, _der(n.public_key)) for n in grid.get_nodes())
+        if len(nodes) >= members or time.monotonic() >= deadline:
+            return tuple(sorted(nodes, key=lambda node: int(node.id)))
+        time.sleep(pause)
+        pause = min(POLL_LAST, pause * 1.5)
+
+
+def _der(public: bytes) -> bytes:
+    """A node's public key as a member's entry has it."""
+    if not public:
+        return b""
+    return load_pem_public_key(public).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def carry(
+    store: CoordinatorStore,
+    key: Ed25519PrivateKey,
+    nodes: Sequence[Node],
+    exchange: Exchange,
+    *,
+    without: Collection[str] = (),
+    again: bool = False,
+) -> None:
+    """Make a roster where there is none, then restore the newest run from its events and go on until it is done.
+
+    Args:
+        store: the coordinator's.
+        key: its signing key.
+        nodes: who is there.
+        exchange: the wire.
+        without: members left out of the run's epoch.
+        again: make a new roster of these nodes, for people to approve.
+
+    Raises:
+        ProtocolError: there is no run to carry, or its epoch has ended.
+        WordsError: people have not approved the roster's words yet.
+        CohortError: too few members are there.
+        TermsError: a member says no to the terms.
+    """
+    enrolment = Enrolment(key, nodes, wanted=again, released=store.released())
+    for event in store.events(ROSTERS):
+        enrolment.state.apply(event)
+    _go(store, ROSTERS, enrolment, enrolment.state.apply, exchange, ENROLMENT_SECONDS)
+    rosters = enrolment.state
+    assert rosters.roster is not None  # noqa: S101 - it goes on to the end or raises
+    online = {node.id for node in nodes}
+    seats = {n: node for n, node in enrolment.seats().items() if node in online and n not in without}
+    while True:
+        plan = store.plan()
+        if plan is None:
+            raise ProtocolError("The coordinator's store holds no run.", "Start one first.")
+        coordinator = Coordinator(plan, key, rosters.roster, seats)
+        for event in store.events(plan.run):
+            coordinator.state.apply(event)
+        _go(store, plan.run, coordinator, coordinator.state.apply, exchange, plan.timeout)
+        if coordinator.state.floor < plan.run:
+            return
+        store.begin(plan.model_copy(update={"run": coordinator.state.floor + 1}))
+
+
+def _go(
+    store: CoordinatorStore,
+    run: int,
+    machine: Machine,
+    apply: Callable[[Event], None],
+    exchange: Exchange,
+    timeout: float,
+) -> None:
+    """Ask, store what comes back before acting on it, until the machine has nothing more to ask."""
+
+    def take(events: list[Event]) -> None:
+        store.append(run, events)
+        for event in events:
+            log.info("%s %s", printable(event.kind), printable(event.name))
+            apply(event)
+
+    while (ask := machine.ask()) is not None:
+        waiting = set(ask.parts)
+        for name, answer, reason in exchange(machine, ask, timeout):
+            if name in waiting:  # one answer each: a second upload would be added twice, and end the epoch
+                waiting.remove(name)
+                take(machine.receive(ask, name, answer, reason))
+        take(machine.finish(ask))
+
+
+def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
+    """Send an ask and give each answer as it comes: (target, signed reply or None, reason)."""
+    messages = [
+        Message(
+            RecordDict({RECORD: ConfigRecord({"kind": ask.kind, "shared": shared, "own": own})}),
+            dst_node_id=int(machine.node(name)),
+            message_type="query",
+            ttl=timeout,
+        )
+        for name, (shared, own) in ask.parts.items()
+    ]
+    waiting = dict(zip(grid.push_messages(messages), ask.parts, strict=True))
+    del messages
+    deadline, pause = time.monotonic() + timeout, POLL_FIRST
+    while waiting and time.monotonic() < deadline:
+        replies = list(grid.pull_messages(list(waiting)))
+        for reply in replies:
+            name = waiting.pop(reply.metadata.reply_to_message_id)
+            yield name, *_parse(reply)
+        pause = POLL_FIRST if replies else min(POLL_LAST, pause * 1.5)
+        if waiting and not replies:
+            time.sleep(pause)
+    for name in waiting.values():
+        yield name, None, f"no answer within {timeout:.0f} s"
+
+
+def _parse(message: Message) -> tuple[Signed | None, str]:
+    if message.has_error():
+        return None, printable(message.error.reason or f"Flower error {message.error.code}")
+    record = message.content.config_records.get(RECORD)
+    body = None if record is None else record.get("body")
+    if not isinstance(body, bytes):
+        return None, "an answer without a body"
+    try:
+        return Signed.decode(body), ""
+    except ProtocolError as error:
+        return None, error.cause

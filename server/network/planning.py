@@ -1,0 +1,136 @@
+"""The run that the operator's options ask for, or the one that is not finished."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedrepay.server.protocol.state import Event, State
+from fedrepay.server.store import CoordinatorStore
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.privacy.delta import chosen_delta
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.local_run import LocalRun
+from fedrepay.shared.trust.plan import default_learner, default_rounds
+from fedrepay.shared.trust.roster import check_size, default_colluders
+from fedrepay.shared.trust.terms import RunPlan
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say.
+
+    ``again`` starts another run after one that is over, which costs every customer its ε anew.
+    """
+
+    epsilon: float | None = None
+    delta: float | None = None
+    colluders: int | None = None
+    mode: str = "distributed"
+    rounds: int | None = None
+    timeout: float = 600.0
+    terms: LocalRun | None = None
+    again: bool = False
+
+
+def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tuple[RunPlan, bool]:
+    """Record a new run, unless the newest one is not over.
+
+    Returns:
+        the plan to carry, and whether it had begun before.
+
+    Raises:
+        ArgumentError: an option is out of bounds; every member checks budget and noise again for itself.
+    """
+    store = CoordinatorStore.in_folder(folder)
+    last = store.plan()
+    if last is not None:
+        state = State.replayed(store.events(last.run))
+        if not state.over:
+            return last, True
+        if (state.done or state.attempts) and not wishes.again:
+            raise ArgumentError(
+                f"Run {last.run} is {'done' if state.done else 'abandoned'}. Another run costs every customer its ε again.",
+                "Say --new-run if that is meant: every member is asked for its terms first, and says no where its year is spent.",
+            )
+    terms = wishes.terms
+    facts = _of_options(book, wishes) if terms is None else _of_terms(book, wishes, terms)
+    colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders
+    check_size(members, colluders)
+    facts |= {
+        "run": 1 if last is None else last.run + 1,
+        "schema_hash": book.schema_hash,
+        "mode": wishes.mode,
+        "dimension": book.dimension,
+        "heads": book.heads,
+        "colluders": colluders,
+        "timeout": wishes.timeout,
+    }
+    try:
+        plan = RunPlan.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "--mode"
+        raise ArgumentError(
+            f"{field} = {first['input']!r}: {first['msg']}.", "`fedrepay coordinator train --help`."
+        ) from error
+    store.begin(plan)
+    return plan, False
+
+
+def abandon(store: CoordinatorStore) -> int:
+    """Give the newest run up, and say which it was.
+
+    Raises:
+        ArgumentError: there is none, or it is over.
+    """
+    plan = store.plan()
+    if plan is None or State.replayed(store.events(plan.run)).over:
+        raise ArgumentError(
+            "There is no unfinished run to abandon.", "`fedrepay coordinator train` starts one."
+        )
+    store.append(plan.run, [Event("abandoned", "", b"")])
+    return plan.run
+
+
+def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:
+    if wishes.mode == "local":
+        raise ArgumentError(
+            "--mode local needs --terms: what is trained, and its noise, come from a member's module.",
+            "A member makes that file with `fedrepay member local-terms`.",
+        )
+    learner = default_learner(book.dimension)
+    return {
+        "learner": learner,
+        "epsilon": 1.0 if wishes.epsilon is None else wishes.epsilon,
+        "delta": chosen_delta(wishes.delta, book.schema.public),
+        "rounds": wishes.rounds or default_rounds(learner),
+    }
+
+
+def _of_terms(book: CodeBook, wishes: Wishes, terms: LocalRun) -> dict[str, Any]:
+    if wishes.mode != "local":
+        raise ArgumentError("--terms go with --mode local.", "Add it, or leave --terms out.")
+    for name in ("epsilon", "delta", "rounds"):
+        if getattr(wishes, name) is not None:
+            raise ArgumentError(
+                f"--{name} stands in the terms already: the noise was made for it.", "Leave it out."
+            )
+    if terms.schema_hash != book.schema_hash:
+        raise ArgumentError(
+            "The terms were made with another schema than --schema.",
+            "Every member and the operator need the same file; make the terms again with it.",
+        )
+    if book.heads != 1:
+        raise ArgumentError(
+            f"The schema has {book.heads} outcomes; local mode takes one.", "Leave --mode and --terms out."
+        )
+    return {
+        "learner": "dp-sgd",
+        "epsilon": terms.epsilon,
+        "delta": chosen_delta(terms.delta, book.schema.public, "delta in the terms:"),
+        "rounds": terms.rounds,
+        "max_attempts": terms.max_attempts,
+        "local": terms.local,
+    }

@@ -1,0 +1,423 @@
+"""The coordinator's run, as a pure state machine over events.
+
+``ask`` says what to send next, ``receive`` turns one answer into events, ``finish`` closes an ask.
+The shell (``server/network/app.py``) stores every event before it applies it, so a restart replays them and
+goes on. Nothing here reads a clock, a disk or a key that decrypts.
+"""
+
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.server.protocol import ceremony, dispute, release
+from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
+from fedrepay.server.protocol.verify import check_upload
+from fedrepay.shared.errors import CohortError, ProtocolError, TermsError
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.handshake import EpochStart
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.plan import is_over, run_chunks
+from fedrepay.shared.trust.roster import Roster, check_size, quorum
+from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.wire import (
+    Attempt,
+    Ping,
+    Reply,
+    RoundConfig,
+    RoundRequest,
+    Sum,
+    Upload,
+    asked,
+)
+
+NO = frozenset({"limits", "budget", "schema", "model", "snapshot"})
+"""Refusals that are a member's no to the terms of a run."""
+ENDING = {
+    "canary": "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "
+    "out as many members at a time as the quorum allows (--without), in turn, or make a roster of half of them",
+    "headers": "the signed headers do not fit together: the message says whose",
+}
+"""Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
+GONE = frozenset({"epoch", "rollback", "tag", *ENDING})
+"""Refusals after which a member is in this epoch no more: it comes back in the next."""
+TWICE = 2
+"""So often a member may lose an attempt of a run before it is left out of the next ones, while a quorum is left."""
+LARGEST_RELEASE = 128 << 20
+"""Bytes of a sealed release: members must be able to take it beside the sums."""
+ANSWER = 1 << 20
+"""Bytes of an answer without ciphertexts: a seeder's envelopes to 1,500 members, or a context and its test vector."""
+RETRY = "lost-attempt"
+"""The member is there, this attempt of its is not."""
+
+
+class Coordinator:
+    """Runs one run: its terms, the ceremony, the rounds, the release.
+
+    Args:
+        plan: terms and number.
+        key: the coordinator's signing key.
+        roster: as people approved it.
+        seats: member → Flower node, of those who are there.
+    """
+
+    def __init__(
+        self, plan: RunPlan, key: Ed25519PrivateKey, roster: Roster, seats: Mapping[str, str]
+    ) -> None:
+        check_size(len(roster.names), plan.colluders)
+        self.plan = plan
+        self.roster = roster
+        self.state = State()
+        self._seats = {name: seats[name] for name in roster.names if name in seats}
+        self._key = key
+        self._start = ceremony.start(plan, roster, key)
+        self._sum: PublicSum | None = None
+        self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
+        self._failed: set[str] = set()  # members lost in the open attempt
+        self._needs: dict[str, int] = {}  # how often a member asked for older sums
+        self._silent: dict[str, str] = {}  # who gave no good answer in this stage, and why
+        self._told_runs: dict[str, int] = {}  # of another coordinator's, that members have answered
+        self._writers_failed: set[str] = set()
+        self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
+        self._epoch: Epoch | None = None
+        self._dispute = dispute.Dispute()
+
+    # --- facts ---
+
+    @property
+    def epoch(self) -> Epoch:
+        """The epoch, once those who are present have said hello."""
+        if self._epoch is None:
+            assert self.state.introduction is not None  # noqa: S101 - nothing needs an epoch before
+            self._epoch = Epoch.decode(self.state.introduction.encode())
+        return self._epoch
+
+    @property
+    def quorum(self) -> int:
+        """How many of the roster must be present, in a cohort, and sign."""
+        return quorum(len(self.roster.names), self.plan.colluders)
+
+    def node(self, name: str) -> str:
+        """The Flower node of a member."""
+        return self._seats[name]
+
+    def _history(self) -> tuple[Attempt, ...]:
+        return tuple(
+            Attempt(
+                round=record.config.round,
+                attempt=record.config.attempt,
+                cohort=record.config.cohort,
+                completed=record.status == "completed",
+            )
+            for record in self.state.attempts
+            if record.status != "open"
+        )
+
+    def _config(self, round_: int, cohort: tuple[str, ...]) -> Signed:
+        plan, epoch = self.plan, self.epoch
+        terms = {name: getattr(plan, name) for name in type(plan.terms()).model_fields}
+        return Signed.make(
+            self._key,
+            RoundConfig(
+                **terms,
+                run=plan.run,
+                epoch=epoch.id,
+                roster_hash=epoch.roster.hash(),
+                round=round_,
+                attempt=len(self.state.attempts),
+                cohort=cohort,
+                history=self._history(),
+            ),
+        )
+
+    # --- what next ---
+
+    def ask(self) -> Ask | None:
+        """What to send next; None when the run is over.
+
+        Raises:
+            CohortError: too few members are left, or no attempt is.
+            ProtocolError: the epoch has ended.
+            TermsError: a member has said no.
+        """
+        state = self.state
+        if state.done or state.abandoned or state.floor >= self.plan.run:
+            return None
+        self._check_going_on()
+        if state.introduction is None:
+            return self._gather()
+        pending = None if state.attempts else ceremony.pending(state, self.epoch)
+        if pending is not None:
+            return Ask(*pending)
+        if state.failed is not None:
+            return self._dispute.ask(state, self.epoch)
+        if state.attempts and state.attempts[-1].status == "open":
+            return self._ask_round(state.attempts[-1])
+        if not self._over():
+            body = Ping(run=self.plan.run, round=len(state.sums)).encode()
+            lost = [
+                name
+                for name in self.epoch.present
+                if name in state.away
+                and name in self._seats
+                and name not in self._refusing
+                and state.away[name].partition(":")[0] not in GONE
+            ]
+            return Ask("ping", dict.fromkeys(lost, (body, b"")))
+        return release.ask(state, self.plan, self.roster, self._seats, self._writers_failed)
+
+    def _check_going_on(self) -> None:
+        ended = self.state.ended
+        if not ended and len(self.state.complaints) > self.plan.colluders:
+            codes = {cause.partition(":")[0] for cause in self.state.complaints.values()}
+            meaning = "; ".join(ENDING[code] for code in sorted(codes))
+            ended = "; ".join(f"{n} says {why}" for n, why in sorted(self.state.complaints.items())[:5])
+            ended = f"{ended} That is more than may lie: {meaning}."
+        if ended:
+            raise ProtocolError(
+                f"The epoch of run {self.plan.run} has ended: {ended}",
+                "`fedrepay coordinator abandon`, then train again, --without whoever is at fault.",
+            )
+        if self.state.declined:
+            said = "; ".join(f"{name}: {why}" for name, why in sorted(self.state.declined.items())[:5])
+            raise TermsError(
+                f"{len(self.state.declined)} members say no to the terms of run {self.plan.run}: {said}",
+                "Nothing was reserved and nothing spent. Train again with terms that all accept.",
+            )
+
+    def _gather(self) -> Ask:
+        """The terms, then the call for an epoch, to everybody who is there."""
+        agreed = self.state.answers.get("terms", {})
+        waiting = [name for name in self._seats if name not in agreed and name not in self._silent]
+        if waiting or not agreed:
+            body = ceremony.offer(self.plan, self.roster, self._key).encode()
+            return Ask("terms", dict.fromkeys(waiting, (body, b"")))
+        greeted = self.state.answers.get("hello", {})
+        called = self._start.encode()
+        return Ask(
+            "hello", {name: (called, b"") for name in agreed if name in self._seats and name not in greeted}
+        )
+
+    def _over(self) -> bool:
+        last = self.state.attempts[-1] if self.state.attempts else None
+        lost = last.config.round if last is not None and last.status == "void" else None
+        return is_over(self.plan.rounds, self.plan.mode, len(self.state.sums), lost)
+
+    def _ask_round(self, record: AttemptRecord) -> Ask:
+        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
+        shared: dict[int, bytes] = {}
+        confirmations = tuple(Signed.decode(body) for body in self.state.answers["confirm"].values())
+        parts = {}
+        for name in names:
+            first = self.state.known.get(name, 0)
+            if first not in shared:
+                request = RoundRequest(
+                    config=record.signed,
+                    confirmations=confirmations if first == 0 else (),
+                    sums=self.state.sums_from(first),
+                )
+                shared[first] = request.encode()
+            parts[name] = (shared[first], self.state.own_header(name))
+        return Ask("round", parts)
+
+    # --- answers ---
+
+    def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
+        """One answer (None: lost, with the reason); what the member has not signed, or is wrong, counts as lost."""
+        try:
+            if signed is not None and len(signed.body) > self._longest(ask.kind):
+                raise ProtocolError(f"The answer of {name} has {len(signed.body)} bytes.", "It is not read.")
+            reply = None if signed is None else signed.verified(self.roster.entry(name).signing, Reply)
+            if reply is not None and (reply.name, reply.asked) != (name, asked(ask.kind, *ask.parts[name])):
+                raise ProtocolError(f"The answer of {name} is to another message.", "It does not count.")
+            if reply is None:
+                return [self._lost(ask, name, printable(reason))]
+            return (
+                self._refused(ask, name, reply) if reply.kind == "refused" else self._take(ask, name, reply)
+            )
+        except ProtocolError as error:
+            return [self._lost(ask, name, error.cause)]
+
+    def _longest(self, kind: str) -> int:
+        """Bytes that an answer of this kind may have: nothing larger is read."""
+        if kind == "write":
+            return LARGEST_RELEASE
+        if kind == "round" and self.state.attempts:
+            chunks = run_chunks(self.plan, len(self.roster.names))[self.state.attempts[-1].config.round]
+            return chunks * (CHUNK_BYTES + 64) + ANSWER
+        return ANSWER
+
+    def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
+        if reply.kind == "need":
+            if ask.kind not in ("round", "write", "close"):
+                raise ProtocolError(f"{name} asks for sums where there are none.", "It is left out.")
+            return self._need(name, reply.need)
+        if ask.kind == "round":
+            return self._receive_upload(name, reply)
+        if ask.kind in ("write", "close"):
+            return release.receive(self.state, self.plan.run, self.roster, name, reply)
+        if ask.kind in ("ping", "votes"):
+            return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
+        if ask.kind in ("resend", "blame"):
+            return self._dispute.receive(self.state, self.epoch, ask.kind, name, reply)
+        if ask.kind == "hello":
+            ceremony.check_hello(name, reply.body, self._start, self.roster)
+        elif ask.kind != "terms":
+            ceremony.check_answer(ask.kind, name, reply.body, self.epoch)
+        return [Event("answer:" + ask.kind, name, reply.body)]
+
+    def _refused(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
+        cause = printable(f"{reply.code}: {reply.cause}")
+        if ask.kind == "terms":
+            if reply.code in NO:
+                return [Event("declined", name, cause.encode())]
+            if reply.code == "run" and reply.body:
+                return self._run_in_use(name, Signed.decode(reply.body), cause)
+        if reply.code == "tag" and ask.kind in ("round", "write", "close") and self.state.sums:
+            return [*self._dispute.begin(self.state, name, reply.body), self._lost(ask, name, cause)]
+        if reply.code != RETRY:
+            self._refusing.add(name)
+        if reply.code in ENDING:
+            return [Event("complaint", name, cause.encode()), self._lost(ask, name, cause)]
+        return [self._lost(ask, name, cause, away=reply.code != RETRY or ask.kind != "round")]
+
+    def _run_in_use(self, name: str, start: Signed, cause: str) -> list[Event]:
+        """A member has answered a call for a later run: ours proves it; another coordinator's counts with others' beside."""
+        lost = [self._lost(Ask("terms", {}), name, cause)]
+        try:
+            proven = start.verified(self.roster.coordinator, EpochStart).run
+        except ProtocolError:
+            self._told_runs[name] = EpochStart.decode(start.body).run
+            return lost
+        return lost if proven < self.plan.run else [Event("floor", name, str(proven).encode())]
+
+    def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
+        self._silent[name] = cause
+        if ask.kind == "round":
+            self._failed.add(name)
+        elif ask.kind == "write":
+            self._writers_failed.add(name)
+        return Event("away" if away else "retry", name, cause.encode())
+
+    def _need(self, name: str, first: int) -> list[Event]:
+        self._needs[name] = self._needs.get(name, 0) + 1
+        if self._needs[name] > len(self.state.sums) + 1 or first > len(self.state.sums):
+            raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
+        return [Event("need", name, str(first).encode())]
+
+    def _receive_upload(self, name: str, reply: Reply) -> list[Event]:
+        record = self.state.attempts[-1]
+        upload = Upload.decode(reply.body)
+        chunks = run_chunks(self.plan, len(self.roster.names))[record.config.round]
+        header = check_upload(upload, record.signed, record.config, self.epoch, name, chunks)
+        if self._sum is None:
+            self._sum = PublicSum(chunks)
+        self._sum.add(upload.payload, header.tags)
+        self._fresh[name] = upload.header
+        return [Event("header", name, upload.header.encode())]
+
+    def finish(self, ask: Ask) -> list[Event]:
+        """Close an ask after all its answers were received or given up.
+
+        Raises:
+            CohortError: the run cannot go on.
+        """
+        state = self.state
+        if ask.kind == "ping":
+            return self._open_attempt()
+        if ask.kind == "round":
+            return self._close_attempt()
+        if ask.kind in ("resend", "blame"):
+            return self._dispute.finish(state, self.plan.colluders, ask.kind)
+        if ask.kind == "sign":
+            return [Event("closing", "", self._config(len(state.sums), state.last_cohort()).encode())]
+        if ask.kind == "votes":
+            return [Event("done", "", b"")]
+        if ask.kind == "write":
+            return []
+        if ask.kind == "close":
+            return release.finish(state, ask, self.plan, self.roster)
+        missing = [name for name in ask.parts if name not in state.answers.get(ask.kind, {})]
+        if ask.kind in ("terms", "hello"):
+            return self._gathered(ask.kind)
+        if missing:
+            raise CohortError(
+                f"The ceremony ({ask.kind}) lacks {len(missing)} of those who are present: {self._why(missing)}.",
+                "Bring them back and run again; or `fedrepay coordinator abandon`, and train --new-run --without whoever "
+                "the reasons name.",
+            )
+        return []
+
+    def _gathered(self, kind: str) -> list[Event]:
+        """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""
+        state = self.state
+        here = state.answers.get(kind, {})
+        told = sorted(self._told_runs.values(), reverse=True)[self.plan.colluders :]
+        if kind == "terms" and told and told[0] >= self.plan.run:
+            return [Event("floor", "", str(told[0]).encode())]
+        if kind == "terms" and (state.declined or state.floor >= self.plan.run):
+            return []
+        if len(here) < self.quorum:
+            lacking = [name for name in self.roster.names if name not in here]
+            raise CohortError(
+                f"{len(here)} of {len(self.roster.names)} members are there ({kind}), {self.quorum} must be: "
+                f"{self._why(lacking)}.",
+                "Bring members back, then run the same command again; nothing was spent.",
+            )
+        if kind == "hello":
+            return [Event("introduction", "", ceremony.introduction(self._start, self.roster, here).encode())]
+        return []
+
+    def _why(self, names: list[str]) -> str:
+        said = self.state.away | self._silent
+        return "; ".join(f"{name}: {said.get(name, 'not there')}" for name in names[:5])
+
+    def _why_away(self) -> str:
+        reasons = self._why(sorted(self.state.away))
+        return f" ({reasons})" if reasons else ""
+
+    def _open_attempt(self) -> list[Event]:
+        state, plan = self.state, self.plan
+        cohort = tuple(name for name in self.epoch.present if name not in state.away)
+        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
+        cohort = reliable if len(reliable) >= self.quorum else cohort
+        round_ = len(state.sums)
+        if len(cohort) < self.quorum:
+            raise CohortError(
+                f"Round {round_}: {len(cohort)} members are left, the quorum is {self.quorum}"
+                f"{self._why_away()}.",
+                "Bring members back, then run the same command again: the run resumes. A member that is out of this "
+                "epoch comes back after `fedrepay coordinator abandon` and a new run.",
+            )
+        voids = sum(record.status == "void" for record in state.attempts)
+        if voids > plan.max_attempts:
+            raise CohortError(
+                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run. Lost by: "
+                f"{self._losers()}{self._why_away()}.",
+                "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
+                "--without whoever lost most while the quorum holds.",
+            )
+        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+        return [Event("attempt", "", self._config(round_, cohort).encode())]
+
+    def _losers(self) -> str:
+        worst = sorted(self.state.losses.items(), key=lambda each: (-each[1], each[0]))
+        return ", ".join(f"{name} ({count})" for name, count in worst[:5])
+
+    def _close_attempt(self) -> list[Event]:
+        record = self.state.attempts[-1]
+        cohort = set(record.config.cohort)
+        if cohort - set(self._fresh) - self._failed:
+            return []  # somebody needs older sums: it is asked again
+        if self._failed or self._sum is None:
+            return [Event("void", "", " ".join(sorted(self._failed)).encode())]
+        completed = Sum(
+            round=record.config.round,
+            attempt=record.config.attempt,
+            config=record.signed,
+            headers=tuple(self._fresh[name] for name in record.config.cohort),
+            payload=self._sum.payload(),
+            tags=tuple(self._sum.tags),
+        )
+        return [Event("sum", "", completed.encode())]

@@ -1,0 +1,464 @@
+"""How a roster comes about, at the coordinator: a state machine over events, as a run's (``coordinator``). Pure.
+
+Call → joinings → a frozen proposal → revealed nonces → approvals → the certificate, for everybody to keep. A nonce that
+is void (its member was restarted) makes the proposal void: another begins, with a higher number. Asks go to Flower
+nodes here: who answers there is checked against the name and key under which the operator registered the node.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared import keys
+from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust import enrolment
+from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import COORDINATOR, Roster, default_colluders
+from fedrepay.shared.trust.wire import Reply, asked
+
+LONGEST = 4 << 20
+"""Bytes of an answer: a certificate of 1,500 members."""
+_RELEASE = 4 + 32
+"""Bytes of a release's number and hash."""
+AGAIN = 8
+"""Proposals begun in one process before it gives up."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Flower node, as the SuperLink knows it.
+
+    Attributes:
+        id: its number, as text.
+        name: under which the operator registered it; empty where nobody did (a simulation).
+        key: its public key (DER); empty likewise.
+    """
+
+    id: str
+    name: str = ""
+    key: bytes = b""
+
+
+@dataclass
+class Enrolled:
+    """What the events of rosters have said."""
+
+    roster: Roster | None = None
+    certificate: Certificate | None = None
+    seats: dict[str, str] = field(default_factory=dict)  # member → node, of ``roster``
+    call: Signed | None = None
+    joinings: dict[str, Signed] = field(default_factory=dict)  # by node
+    proposal: bytes = b""
+    revealed: dict[str, Signed] = field(default_factory=dict)  # by node
+    approvals: dict[str, Signed] = field(default_factory=dict)  # by node
+    called: int = 0  # number of the newest call
+    before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
+    seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
+
+    def apply(self, event: Event) -> None:
+        """Take in one event.
+
+        Raises:
+            ValueError: an event of a kind this version does not know.
+        """
+        kind, name, body = event.kind, event.name, event.body
+        if kind == "call":
+            self.call, self.proposal = Signed.decode(body), b""
+            self.joinings, self.revealed, self.approvals = {}, {}, {}
+            self.called = Call.decode(self.call.body).number
+        elif kind == "joining":
+            self.joinings[name] = Signed.decode(body)
+        elif kind == "proposal":
+            self.proposal = body
+        elif kind == "revealed":
+            self.revealed[name] = Signed.decode(body)
+        elif kind == "approval":
+            self.approvals[name] = Signed.decode(body)
+        elif kind == "before":
+            self.before[name] = body
+        elif kind == "void":
+            self.call = None
+        elif kind == "roster":
+            self.certificate = Certificate.decode(body)
+            self.roster, self.call = Roster.decode(self.certificate.roster), None
+            self.seats = self.seated or {self.member(node): node for node in self.joinings}
+            self.before, self.seated = {}, {}
+        elif kind == "seat":
+            self.seated[body.decode()] = name
+        else:
+            raise ValueError(kind)
+
+    def member(self, node: str) -> str:
+        """The name that joined at a node."""
+        return Joining.decode(self.joinings[node].body).entry.name
+
+
+class Enrolment:
+    """Makes a roster of the nodes that are there, and sees that its members hold it.
+
+    Args:
+        key: the coordinator's.
+        nodes: who is there.
+        wanted: whether a roster of these nodes is to be made although there is one.
+        released: number and hash of the last release.
+    """
+
+    def __init__(
+        self, key: Ed25519PrivateKey, nodes: Sequence[Node], *, wanted: bool, released: tuple[int, bytes]
+    ) -> None:
+        self.state = Enrolled()
+        self._key = key
+        self._nodes = {node.id: node for node in nodes}
+        self._wanted = wanted
+        self._released = released
+        self._away: dict[str, str] = {}
+        self._void = ""
+        self._begun = 0
+        self._made = False
+        self._releases: dict[
+            str, tuple[int, bytes]
+        ] = {}  # node → the last release it holds, where we know another
+        self._told: dict[
+            str, tuple[int, bool]
+        ] = {}  # node → number it has signed already; whether that is proven
+        self._asked_held = False
+        self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
+        self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
+        self._certified: set[str] = set()
+
+    def node(self, target: str) -> str:
+        """The node of a target of an ask: asks are to nodes."""
+        return target
+
+    def ask(self) -> Ask | None:
+        """What to send next; None when there is a roster, and everybody of it who is there was given it.
+
+        It is given anew by every process: a member whose store was set back has forgotten it.
+        """
+        state = self.state
+        if not self._asked_held and (state.roster is None or self._wanted):
+            return Ask("held", dict.fromkeys(self._nodes, (b"", b"")))
+        if self._later:
+            return Ask("certify", {node: (body, b"") for node, body in self._later.items()})
+        if state.call is None:
+            given = None if state.roster is None else self._certify()
+            if given is None and (state.roster is None or (self._wanted and not self._made)):
+                return Ask("call", {})
+            return given
+        if state.proposal and not set(state.joinings) <= set(self._nodes):
+            return Ask("void", {})  # of nodes that are not there: another proposal, of those who are
+        if state.roster is not None and not self._wanted and not state.approvals:
+            return Ask("void", {})  # nobody has signed it, and nobody wants it any more
+        if not state.proposal:
+            return self._to("propose", state.joinings, state.call.encode())
+        if len(state.revealed) < len(state.joinings):
+            return self._to("reveal", state.revealed, state.proposal)
+        ordered = sorted(state.joinings, key=state.member)
+        reveals = Reveals(
+            proposal=state.proposal, revealed=tuple(state.revealed[node] for node in ordered)
+        ).encode()
+        return self._to("approve", state.approvals, reveals)
+
+    def seats(self) -> dict[str, str]:
+        """Member → node, of the roster: as it was made, else by the name under which the operator registered the node."""
+        roster = self.state.roster
+        if roster is None:
+            return {}
+        registered = {node.name: node.id for node in self._nodes.values() if node.name in roster.names}
+        return registered | self.state.seats
+
+    def _to(self, kind: str, answered: Mapping[str, Signed], shared: bytes) -> Ask:
+        nodes = self.state.joinings if kind != "propose" else self._nodes
+        return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})
+
+    def _certify(self) -> Ask | None:
+        state = self.state
+        assert state.certificate is not None  # noqa: S101 - there is a roster
+        lacking = [
+            node
+            for name, node in self.seats().items()
+            if name not in self._certified and node in self._nodes and node not in self._away
+        ]
+        body = state.certificate.encode()
+        return Ask("certify", dict.fromkeys(lacking, (body, b""))) if lacking else None
+
+    def receive(self, ask: Ask, node: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
+        """One node's answer; what is not its member's own counts as none."""
+        if signed is None:
+            self._away[node] = printable(reason)
+            return []
+        try:
+            if len(signed.body) > LONGEST:
+                raise ProtocolError(f"An answer of {len(signed.body)} bytes.", "It is not read.")
+            reply = Reply.decode(signed.body)
+            if ask.kind == "held":
+                if reply.kind == "ok":
+                    self._held[node] = (signed, Certificate.decode(reply.body) if reply.body else None)
+                return []
+            if self._later:
+                return []  # whether it took the later roster shows in what it signs next
+            name = self._check_sender(ask, node, signed, reply)
+            if reply.kind == "refused":
+                return self._refused(ask, node, reply)
+            return self._take(ask, node, name, reply.body)
+        except ProtocolError as error:
+            self._away[node] = error.cause
+            return []
+
+    def _check_sender(self, ask: Ask, node: str, signed: Signed, reply: Reply) -> str:
+        """The member's name, if the answer is its own and to this very message."""
+        state = self.state
+        if ask.kind == "certify":
+            assert state.roster is not None  # noqa: S101
+            name = next(name for name, seat in self.seats().items() if seat == node)
+            key = state.roster.entry(name).signing
+        elif ask.kind == "propose":
+            if reply.kind == "refused":
+                return reply.name  # nobody knows its key yet: a refusal harms only this proposal
+            entry = Joining.decode(Signed.decode(reply.body).body).entry
+            name, key = entry.name, entry.signing
+        else:
+            entry = Joining.decode(state.joinings[node].body).entry
+            name, key = entry.name, entry.signing
+        said = signed.verified(key, Reply)
+        if (said.name, said.asked) != (name, asked(ask.kind, *ask.parts[node])):
+            raise ProtocolError(f"An answer at node {node} is not its member's own.", "It does not count.")
+        return name
+
+    def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
+        self._away[node] = printable(f"{reply.code}: {reply.cause}")
+        if reply.code == "number":
+            self._void = "number"
+            self._told[node] = self._number(reply.body)
+        if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
+            self._void = "before"
+            return [Event("before", node, reply.body)]
+        if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == _RELEASE:
+            self._void = "release"
+            self._releases[node] = (int.from_bytes(reply.body[:4], "big"), reply.body[4:])
+        if reply.code == "void":
+            self._void = "void"
+        return []
+
+    def _take(self, ask: Ask, node: str, name: str, body: bytes) -> list[Event]:
+        state = self.state
+        if ask.kind == "certify":
+            self._certified.add(name)
+            return []
+        signed = Signed.decode(body)
+        assert state.call is not None  # noqa: S101 - it was asked for
+        if ask.kind == "propose":
+            self._check_joining(self._nodes[node], enrolment.joined(signed, state.call.digest()))
+            return [Event("joining", node, body)]
+        entry = Joining.decode(state.joinings[node].body).entry
+        if ask.kind == "reveal":
+            said = signed.verified(entry.signing, Revealed)
+            joining = Joining.decode(state.joinings[node].body)
+            known = keys.digest(state.proposal)
+            if said.proposal != known or enrolment.commitment(said.nonce, name) != joining.commitment:
+                raise ProtocolError(f"{name} revealed another nonce than it committed to.", "Leave it out.")
+            return [Event("revealed", node, body)]
+        if signed.verified(entry.signing, Approval).roster != self._proposed().hash():
+            raise ProtocolError(f"{name} approved another roster.", "Ask it again.")
+        return [Event("approval", node, body)]
+
+    def _check_joining(self, node: Node, joining: Joining) -> None:
+        """Name and node are the registered ones, and nobody else has taken them: whoever takes another's is named."""
+        entry = joining.entry
+        if entry.name == COORDINATOR:
+            raise ProtocolError(f"Node {node.id} says it is the coordinator.", "Give it a name of its own.")
+        if (node.name and entry.name != node.name) or (node.key and entry.node != node.key):
+            raise ProtocolError(
+                f"Node {node.id}, registered as {node.name!r}, says it is {entry.name!r} with another node's key.",
+                "It takes another's name or place: leave it out.",
+            )
+        for other, signed in self.state.joinings.items():
+            taken = Joining.decode(signed.body).entry
+            if other != node.id and (taken.name == entry.name or taken.signing == entry.signing):
+                raise ProtocolError(
+                    f"Nodes {other} and {node.id} both say they are {entry.name!r}.",
+                    "Register each node under its member's name, so that the one at fault is known.",
+                )
+
+    def _proposed(self) -> Roster:
+        state = self.state
+        ordered = sorted(state.joinings, key=state.member)
+        return enrolment.roster_of(state.proposal, [state.revealed[node] for node in ordered])
+
+    def finish(self, ask: Ask) -> list[Event]:
+        """Close an ask after all its answers were received or given up.
+
+        Raises:
+            WordsError: people have not approved the words yet.
+            CohortError: a node is missing, or refuses.
+        """
+        state = self.state
+        if ask.kind == "call":
+            return self._call()
+        if ask.kind == "certify":
+            self._later = {}
+            return []
+        if ask.kind == "void":
+            return [Event("void", "", b"")]
+        if ask.kind == "held":
+            self._asked_held = True
+            events = self._given_back(ask)
+            self._later = {} if events else self._unknown_to()  # ours is given to everybody
+            return events
+        answered = {
+            "propose": state.joinings,
+            "reveal": state.revealed,
+            "approve": state.approvals,
+        }[ask.kind]
+        missing = [node for node in ask.parts if node not in answered]
+        if missing and self._void:
+            self._void = ""
+            if self._begun < AGAIN:
+                self._away = {}
+                return [Event("void", "", b"")]
+        if missing:
+            raise self._stopped(ask, missing)
+        if ask.kind == "propose":
+            ordered = tuple(state.joinings[node] for node in sorted(state.joinings, key=state.member))
+            assert state.call is not None  # noqa: S101 - it was asked for
+            self._check_old_members({state.member(node) for node in state.joinings})
+            return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
+        if ask.kind == "approve":
+            ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
+            roster = self._proposed()
+            ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
+            made = Certificate(roster=roster.encode(), approvals=ordered, coordinator=ours)
+            self._made, self._away, self._certified = True, {}, set()
+            return [Event("roster", "", made.encode())]
+        return []
+
+    def _given_back(self, ask: Ask) -> list[Event]:
+        """A later roster of ours that a member holds and this database has lost; its certificate proves it."""
+        best = self.state.certificate
+        number = 0 if self.state.roster is None else self.state.roster.number
+        for _, certificate in self._held.values():
+            if certificate is None:
+                continue
+            try:
+                roster = enrolment.certified(certificate, None)
+            except ProtocolError:
+                continue  # it proves nothing
+            if roster.coordinator == keys.public_bytes(self._key) and roster.number > number:
+                best, number = certificate, roster.number
+        if best is None or best is self.state.certificate:
+            return []
+        roster, seats = Roster.decode(best.roster), []
+        for node, (signed, _) in self._held.items():
+            try:
+                said = signed.verified(roster.entry(Reply.decode(signed.body).name).signing, Reply)
+            except ProtocolError:
+                continue
+            known = self._nodes[node].name in ("", said.name)
+            if known and said.asked == asked("held", *ask.parts[node]):
+                seats.append(Event("seat", node, said.name.encode()))
+        self._certified = set()
+        return [*seats, Event("roster", "", best.encode())]
+
+    def _unknown_to(self) -> dict[str, bytes]:
+        """Node → certificate of a later roster than it holds, whose proof another gave: its store was set back.
+
+        Also of a coordinator that is gone: nobody else could prove it. Everybody of the roster that the node holds has
+        signed it, so no member can make one up.
+        """
+        held = [certificate for _, certificate in self._held.values() if certificate is not None]
+        later: dict[str, bytes] = {}
+        for node, (_, own) in self._held.items():
+            newest = 0
+            if own is None:
+                continue  # it joins whatever its people approve
+            for certificate in held:
+                try:
+                    before = Roster.decode(own.roster)
+                    roster = enrolment.certified(certificate, before)
+                except ProtocolError:
+                    continue  # it proves nothing to this node
+                if roster.number > max(newest, before.number):
+                    newest, later[node] = roster.number, certificate.encode()
+        return later
+
+    def _call(self) -> list[Event]:
+        """A new call, with a number above every one that was answered so far."""
+        self._begun += 1
+        if len(self._nodes) < 3:
+            raise CohortError(
+                f"{len(self._nodes)} nodes are online; a consortium has 3 members or more.",
+                "Start the members' nodes; the same command goes on.",
+            )
+        number, release = self._released
+        if self._releases:
+            number, release = Counter(self._releases.values()).most_common(1)[0][0]
+        call = Call(
+            number=self._next(),
+            coordinator=keys.public_bytes(self._key),
+            predecessor=self._predecessor(),
+            released=number,
+            release=release,
+        )
+        return [Event("call", "", Signed.make(self._key, call).encode())]
+
+    def _number(self, body: bytes) -> tuple[int, bool]:
+        """What a member says it has signed, and whether a call that we signed proves it."""
+        said, call = int.from_bytes(body[:4], "big"), body[4:]
+        try:
+            proven = Signed.decode(call).verified(keys.public_bytes(self._key), Call).number
+        except ProtocolError:
+            return said, False
+        return proven, True
+
+    def _next(self) -> int:
+        """A number that no member has signed; another one than the last, whose nonces are void or given."""
+        base = self._believed()
+        return self.state.called + 1 if base <= self.state.called < base + enrolment.FAR else base + 1
+
+    def _believed(self) -> int:
+        """The highest number in use: ours, what our own signature proves, and what more say than may lie."""
+        known = 0 if self.state.roster is None else self.state.roster.number
+        proven = [number for number, sure in self._told.values() if sure]
+        told = sorted((number for number, _ in self._told.values()), reverse=True)
+        shared = told[default_colluders(len(self._nodes)) :][:1]
+        return max(known, *proven, *shared, 0)
+
+    def _check_old_members(self, joined: set[str]) -> None:
+        """Everybody of the roster before must sign the next: without that, a coordinator could leave people out."""
+        before = () if self.state.roster is None else self.state.roster.names
+        if lacking := sorted(set(before) - joined):
+            raise CohortError(
+                f"{', '.join(lacking)} of the roster before did not join: every member of it signs the next one.",
+                "Bring them back; a run needs a quorum of the roster only, so train without --new-roster meanwhile.",
+            )
+
+    def _predecessor(self) -> bytes:
+        """Hash of the roster before: the one that most say they hold, where this database has lost it."""
+        if self.state.before:
+            return Counter(self.state.before.values()).most_common(1)[0][0]
+        return enrolment.FIRST if self.state.roster is None else self.state.roster.hash()
+
+    def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
+        reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in missing[:5])
+        self._away = {}
+        if ask.kind == "approve":
+            return WordsError(
+                f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "
+                f"{self._proposed().code()}. {reasons}",
+                "People at the members compare the words among themselves, by telephone, not with you; each runs "
+                "`fedrepay member approve-roster`. Then the same command goes on.",
+            )
+        return CohortError(
+            f"The roster ({ask.kind}) lacks {len(missing)} of {len(ask.parts)} nodes: {reasons}.",
+            "Bring them back, or stop the node of whoever is at fault; then the same command goes on.",
+        )
+
+    def _called(self, node: str) -> str:
+        if node in self.state.joinings:
+            return self.state.member(node)
+        return self._nodes[node].name or f"node {node}"

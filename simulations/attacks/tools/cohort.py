@@ -1,0 +1,93 @@
+"""A cohort that seals, adds up and opens with the product's own functions; no roster, no transport.
+
+For attacks that need many sums: every number goes through the members' noise, packing, canary slots, pairwise
+masks, BFV, tags, the coordinator's addition, the tag's check and the opening, as in a run. What a run has beside
+this (signatures, guard, ledger) decides whether a sum is made, not what is in it.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from numpy.typing import NDArray
+
+from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.client.crypto.seal import AttemptKeys, seal
+from fedrepay.shared import keys
+from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.secure_sum.masking import attempt_context
+
+Values = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What leaves a member: ciphertexts in wire form and one tag a chunk."""
+
+    payload: bytes
+    tags: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """``size`` members m00, m01 … of one epoch, with fresh keys and a fresh group seed.
+
+    Attributes:
+        size: K, 2 or more.
+        group: the epoch's BFV keys.
+        seed: the group seed (32 bytes).
+    """
+
+    size: int
+    group: GroupContext = field(default_factory=GroupContext.create)
+    seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _masks: dict[str, X25519PrivateKey] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The members, in order."""
+        return [f"m{index:02}" for index in range(self.size)]
+
+    def attempt(self, number: int) -> bytes:
+        """The attempt's context (48 bytes): every sum is one of its own."""
+        return attempt_context(1, number, number, keys.digest(*(name.encode() for name in self.names)))
+
+    def keys(self, name: str, attempt: bytes) -> AttemptKeys:
+        """What ``name`` seals with."""
+        return AttemptKeys(
+            self.group, self.seed, attempt, attempt, name, _hash(name), self.pair_secrets(name, self.names)
+        )
+
+    def pair_secrets(self, name: str, peers: Sequence[str]) -> dict[bytes, bytes]:
+        """The X25519 secrets that ``name`` shares with ``peers``, by key hash."""
+        for each in self.names:
+            self._masks.setdefault(each, X25519PrivateKey.generate())
+        return {
+            _hash(peer): keys.shared_secret(self._masks[name], keys.public_bytes(self._masks[peer]))
+            for peer in peers
+            if peer != name
+        }
+
+    def upload(self, name: str, noisy: Values, attempt: bytes) -> Upload:
+        """Mask, encrypt and tag a member's noisy integers."""
+        return Upload(*seal(noisy, self.keys(name, attempt)))
+
+    def open(self, uploads: Sequence[Upload], attempt: bytes, n_values: int) -> Values:
+        """Add the uploads as the coordinator does and open the sum as a member does."""
+        total = PublicSum(len(uploads[0].tags))
+        for upload in uploads:
+            total.add(upload.payload, upload.tags)
+        return open_sum(self.group, self.seed, attempt, self.names, total.payload(), total.tags, n_values)
+
+    def sum(self, noisy: Mapping[str, Values], number: int) -> Values:
+        """The opened sum of what every member brings, (n,)."""
+        attempt = self.attempt(number)
+        uploads = [self.upload(name, noisy[name], attempt) for name in self.names]
+        return self.open(uploads, attempt, len(noisy[self.names[0]]))
+
+
+def _hash(name: str) -> bytes:
+    """A stand-in for the hash of a member's Ed25519 key: it only orders the members."""
+    return keys.digest(b"key of", name.encode())

@@ -1,0 +1,165 @@
+"""What the same rows give without privacy: the same additive model, and LightGBM.
+
+Outside the privacy guarantee: no noise anywhere. They exist to be compared with.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedrepay.simulations.rows import figures
+
+PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
+"""Ridge penalties λ tried, strongest first: the loss is Σ log-loss + λ‖w‖²/2 over rows of norm 1."""
+
+_FOLDS = 5
+_MOST_TREES = 600
+_PATIENCE = 40
+
+
+@dataclass(frozen=True)
+class AdditiveModel:
+    """Logistic regression on code-book rows; ``penalty`` is the λ that cross-validation chose.
+
+    ``loss`` is its mean log-loss in cross-validation, NaN without one.
+    """
+
+    weights: NDArray[np.float64]
+    intercept: float
+    penalty: float
+    loss: float = float("nan")
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of label 1, shape (n,), of rows of shape (n, d)."""
+        return _sigmoid(rows @ self.weights + self.intercept)
+
+
+@dataclass(frozen=True)
+class TreeModel:
+    """LightGBM's booster."""
+
+    booster: Any
+
+    def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of label 1, shape (n,), of raw features of shape (n, f)."""
+        return np.asarray(self.booster.predict(features), dtype=np.float64)
+
+
+def ridge_logistic(
+    rows: NDArray[np.float64], y: NDArray[np.generic], seed: int, penalty: float | None = None
+) -> tuple[AdditiveModel | None, str | None]:
+    """Ridge logistic regression to convergence, λ by 5-fold cross-validated log-loss.
+
+    The intercept is not penalised. With fewer than five rows of a label there are fewer folds; with one,
+    the strongest λ is taken.
+
+    Args:
+        rows: code-book rows x = C/S of norm about 1, shape (n, d).
+        y: labels 0 or 1, shape (n,).
+        seed: of the folds.
+        penalty: λ; None chooses it by cross-validation.
+
+    Returns:
+        (model, None), or (None, reason) where there is nothing to fit.
+    """
+    ones = int(np.count_nonzero(y))
+    scarcest = min(ones, len(y) - ones)
+    if scarcest == 0:
+        return None, "no training rows" if len(y) == 0 else f"all training rows have label {int(ones > 0)}"
+    labels = y.astype(np.int64)
+    if penalty is not None:
+        return _path(rows, labels, (penalty,), tolerance=1e-8)[0], None
+    penalty, loss = PENALTIES[0], float("nan")
+    if scarcest > 1:
+        losses = np.zeros(len(PENALTIES))
+        fold_of = _folds(labels, min(_FOLDS, scarcest), seed)
+        for fold in range(int(fold_of.max()) + 1):
+            inside = fold_of != fold
+            path = _path(rows[inside], labels[inside], PENALTIES, tolerance=1e-5)
+            for i, model in enumerate(path):
+                held_out = ~inside
+                held_loss = figures.log_loss(labels[held_out], model.predict(rows[held_out]))
+                losses[i] += held_loss * np.count_nonzero(held_out)
+        penalty, loss = PENALTIES[int(np.argmin(losses))], float(losses.min()) / len(labels)
+    return replace(_path(rows, labels, (penalty,), tolerance=1e-8)[0], loss=loss), None
+
+
+def lightgbm_baseline(
+    features: NDArray[np.float64], y: NDArray[np.generic], seed: int
+) -> tuple[TreeModel | None, str | None]:
+    """Gradient-boosted trees on raw columns; the number of trees by 5-fold cross-validated log-loss.
+
+    Args:
+        features: raw numbers, NaN where missing, shape (n, f).
+        y: labels 0 or 1, shape (n,).
+        seed: of folds and sampling; the result is repeatable on one machine.
+
+    Returns:
+        (model, None), or (None, reason) where there is nothing to fit.
+    """
+    import lightgbm  # noqa: PLC0415 - slow to import
+
+    labels = y.astype(np.int64)
+    ones = int(labels.sum())
+    folds = min(_FOLDS, ones, len(y) - ones)
+    if folds < 2:
+        return None, f"{ones} training rows of label 1 and {len(y) - ones} of label 0"
+    parameters = {
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "learning_rate": 0.04,
+        "num_leaves": 15,
+        "min_data_in_leaf": 40,
+        "lambda_l2": 5.0,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    fold_of = _folds(labels, folds, seed)
+    pairs = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
+    found: dict[str, Any] = lightgbm.cv(
+        parameters,
+        lightgbm.Dataset(features, labels, params={"verbosity": -1}, free_raw_data=False),
+        num_boost_round=_MOST_TREES,
+        folds=pairs,
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
+    )
+    trees = len(found["valid binary_logloss-mean"])
+    data = lightgbm.Dataset(features, labels, params={"verbosity": -1}, free_raw_data=False)
+    return TreeModel(lightgbm.train(parameters, data, num_boost_round=trees)), None
+
+
+def _sigmoid(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 0.5 * (1 + np.tanh(score / 2))
+
+
+def _folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each row, shape (n,): either label is dealt evenly."""
+    rng = np.random.default_rng(seed)
+    fold_of = np.empty(len(labels), dtype=np.int64)
+    for label in (0, 1):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        fold_of[places] = np.arange(len(places)) % folds
+    return fold_of
+
+
+def _path(
+    rows: NDArray[np.float64], labels: NDArray[np.int64], penalties: tuple[float, ...], *, tolerance: float
+) -> list[AdditiveModel]:
+    """A model for each penalty, strongest first, each starting where the one before ended."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
+
+    solver = LogisticRegression(solver="newton-cholesky", warm_start=True, tol=tolerance, max_iter=100)
+    models = []
+    for penalty in penalties:
+        solver.set_params(C=1 / penalty)
+        solver.fit(rows, labels)
+        models.append(AdditiveModel(solver.coef_[0].copy(), float(solver.intercept_[0]), penalty))
+    return models

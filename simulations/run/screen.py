@@ -1,0 +1,160 @@
+"""What a person sees while a simulation runs, and its summary."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fedrepay.server.protocol.state import Event
+from fedrepay.shared.privacy.statement import headline
+from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.grid import Exchange
+
+STEPS = {
+    "hello": "Ceremony: hello",
+    "introduce": "Ceremony: roster, compared by its twelve words",
+    "seed": "Ceremony: group seed",
+    "context": "Ceremony: encryption keys",
+    "confirm": "Ceremony: confirmation",
+    "ping": "Who is there",
+    "round": "Secure sum",
+    "write": "Release: write and seal",
+    "close": "Release: recompute and sign",
+    "votes": "Release: store",
+}
+
+HAPPENED = {
+    "attempt": "Secure sum: asked",
+    "header": "Secure sum: received",
+    "sum": "Secure sum: complete",
+    "void": "Secure sum: an attempt was lost",
+    "written": "Release: written and sealed",
+    "vote": "Release: recomputed and signed",
+    "stored": "Release: stored",
+    "done": "Done",
+}
+
+
+class Screen:
+    """Progress on long work; silent where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._console = console
+        self._task = self._progress.add_task("Starting", total=None)
+        self._done = 0
+        self._kind = ""
+        self.sums = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """A stage without a count."""
+        self._kind = ""
+        self._progress.update(self._task, description=text, total=None)
+
+    def note(self, text: str) -> None:
+        """A line that stays on the screen."""
+        self._console.print(text)
+
+    def exchanged(self, members: int, name: str, exchange: Exchange) -> None:
+        """One message answered."""
+        if exchange.kind != self._kind:
+            self._kind, self._done = exchange.kind, 0
+        self._done += 1
+        if exchange.error:
+            self.note(f"[yellow]{name}: {exchange.error}[/]")
+        label = STEPS.get(exchange.kind, exchange.kind)
+        self._progress.update(
+            self._task,
+            description=f"{label} ({name})",
+            total=members,
+            completed=(self._done - 1) % members + 1,
+        )
+
+    def happened(self, event: Event) -> None:
+        """One event of a run over a network."""
+        if event.kind in ("away", "retry"):
+            self.note(f"[yellow]{event.name}: {event.body.decode()}[/]")
+        text = HAPPENED.get(event.kind.partition(":")[0], event.kind)
+        step = STEPS.get(event.kind.removeprefix("answer:"), "")
+        self.stage(f"{step or text} ({event.name})" if event.name else text)
+
+
+def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
+    """A few lines and where to read on."""
+    privacy = metrics["privacy"]
+    if privacy["not_private"]:
+        console.print(f"[bold red]NOT PRIVATE: {privacy['not_private']}[/]")
+    if metrics["smallest_cohort"] < 5:
+        console.print(
+            f"[bold red]Small cohort: {metrics['smallest_cohort']} members; each can learn much about the "
+            "others.[/]"
+        )
+    table = Table(show_header=False, box=None)
+    for label, shown in (
+        _market(metrics["market"]) if "market" in metrics else _rows(metrics["auc"])
+    ).items():
+        table.add_row(label, shown)
+    table.add_row("Privacy", headline(privacy))
+    table.add_row(
+        "Members, secure sums, attempts", f"{metrics['members']}, {metrics['rounds']}, {metrics['attempts']}"
+    )
+    table.add_row("Sent by a member", f"{metrics['bytes_up_per_member'] / 1e6:.2f} MB")
+    console.print(table)
+    console.print(f"Report:  {folder.report}")
+    if metrics["engine"] != "batched":
+        console.print(f"Release: {folder.release}")
+
+
+def _rows(auc: dict[str, Any]) -> dict[str, str]:
+    """How good the scores are."""
+    labels = {
+        "AUC, learned together": auc["federated"],
+        "AUC, members alone (mean, without privacy)": auc["alone_mean"],
+        "AUC, pooled (without privacy)": auc["pooled_no_privacy"],
+        "AUC, pooled LightGBM (without privacy)": auc["pooled_lightgbm"],
+    }
+    return {label: f"{value:.4f}" for label, value in labels.items() if value is not None}
+
+
+def _market(market: dict[str, Any]) -> dict[str, str]:
+    """What the plans are worth, mean over members."""
+    labels = {
+        "alone": "Value, each with a model of its own (no privacy)",
+        "shared": "Value, learned together",
+        "perfect": "Value, if the truth were known",
+    }
+    rows = {label: f"{100 * market['value'][way]:.2f} % of the balance" for way, label in labels.items()}
+    low, high = market["gain"]["uplift_interval"]
+    rows["Gain in uplift by learning together"] = (
+        f"{100 * market['gain']['uplift']:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]"
+    )
+    rows["Plans truly affordable"] = (
+        f"{100 * market['affordable_share']:.1f} % (own policies until now: {100 * market['affordable_share_own']:.1f} %)"
+    )
+    return rows
