@@ -9,10 +9,10 @@ from hashlib import sha256
 from weakref import WeakValueDictionary
 
 import numpy as np
-import numpy.typing as npt
 import tenseal as ts
 import tenseal.sealapi  # registers SEAL's own types, which _parameters reads
 
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
@@ -96,7 +96,7 @@ class GroupContext:
         """SHA-256 of :meth:`public_bytes` (32 bytes)."""
         return sha256(self.public_bytes()).digest()
 
-    def encrypt(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def encrypt(self, slots: U64) -> U64:
         """Public-key encryption with fresh randomness from SEAL.
 
         Args:
@@ -112,7 +112,7 @@ class GroupContext:
             out[index] = self._stripped(vector.serialize())
         return out
 
-    def decrypt(self, chunks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def decrypt(self, chunks: U64) -> U64:
         """Decrypt what a verified tag vouches for, and nothing else: see :func:`open_sum`.
 
         Args:
@@ -132,7 +132,7 @@ class GroupContext:
             out[index] = np.mod(np.array(vector.decrypt(), dtype=np.int64), self.t)
         return out
 
-    def _centred(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    def _centred(self, slots: U64) -> I64:
         """TenSEAL encodes representatives in (−t/2, t/2)."""
         signed = slots.astype(np.int64)
         signed[signed > self.t // 2] -= self.t
@@ -151,7 +151,7 @@ class GroupContext:
             )
         return bytes(header)
 
-    def _stripped(self, serialised: bytes) -> npt.NDArray[np.uint64]:
+    def _stripped(self, serialised: bytes) -> U64:
         """The 8,192 coefficients of one serialised ciphertext."""
         if len(serialised) != len(self._header) + CHUNK_BYTES or not serialised.startswith(self._header):
             raise ProtocolError(
@@ -195,7 +195,7 @@ def _parameters(context: ts.Context) -> tuple[int, int, list[int]]:
 
 def verify_sum(
     seed: bytes, context: bytes, members: Sequence[str], payload: bytes, tags: Sequence[int]
-) -> npt.NDArray[np.uint64]:
+) -> U64:
     """Check a sum's tag; nothing is decrypted.
 
     Args:
@@ -239,7 +239,7 @@ def open_sum(
     tags: Sequence[int],
     n_values: int,
     packing: Packing = GAM,
-) -> npt.NDArray[np.int64]:
+) -> I64:
     """Open a sum: the tag first, then decryption, then the canaries.
 
     Args:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.crypto.he import GroupContext
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.privacy.accounting import Charged, Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
@@ -28,9 +28,7 @@ class AttemptKeys:
     pair_secrets: Mapping[bytes, bytes]  # peers' key hash → X25519 secret; the attempt's cohort only
 
 
-def add_noise(
-    values: npt.NDArray[np.int64], mechanisms: Sequence[Charged], entropy: Entropy
-) -> npt.NDArray[np.int64]:
+def add_noise(values: I64, mechanisms: Sequence[Charged], entropy: Entropy) -> I64:
     """This member's share of each segment's discrete Gaussian noise; no mechanisms, no noise.
 
     In local mode the noise is in the values already: it was added to every step (``learning/dp_sgd.py``).
@@ -42,9 +40,7 @@ def add_noise(
     return values + np.concatenate(drawn)
 
 
-def seal(
-    values: npt.NDArray[np.int64], keys: AttemptKeys, packing: Packing = GAM
-) -> tuple[bytes, tuple[int, ...]]:
+def seal(values: I64, keys: AttemptKeys, packing: Packing = GAM) -> tuple[bytes, tuple[int, ...]]:
     """Mask, encrypt and tag.
 
     Args:

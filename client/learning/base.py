@@ -13,14 +13,13 @@ from fedrepay.shared.privacy.accounting import SampledSteps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from fedrepay.client.learning.contribution import Rows
+    from fedrepay.shared.arrays import F64, I64
     from fedrepay.shared.privacy.accounting import Charged, Segment
     from fedrepay.shared.schema.codebook import CodeBook
 
 
-Band: TypeAlias = "tuple[NDArray[np.float64], ...]"
+Band: TypeAlias = "tuple[F64, ...]"
 """One number a bin, one array (bins,) a block."""
 
 
@@ -40,14 +39,14 @@ class State:
         customers: of a member on average, as the noisy count has them; DP-SGD after sum 0.
     """
 
-    weights: NDArray[np.float64]
-    velocity: NDArray[np.float64]
+    weights: F64
+    velocity: F64
     deviations: tuple[float, ...] = ()
-    eigenvalues: NDArray[np.float64] | None = None
-    eigenvectors: NDArray[np.float64] | None = None
+    eigenvalues: F64 | None = None
+    eigenvectors: F64 | None = None
     ridge: float = 0.0
-    rate: NDArray[np.float64] | None = None
-    tail: NDArray[np.float64] | None = None
+    rate: F64 | None = None
+    tail: F64 | None = None
     customers: float = 0.0
 
 
@@ -72,13 +71,11 @@ class Learner(Protocol):
         """The model before any sum: the public prior."""
         ...
 
-    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+    def contribution(self, index: int, state: State, data: Rows) -> I64:
         """What this member's rows add to sum ``index``: integers, as long as its segments together."""
         ...
 
-    def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
-    ) -> State:
+    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
         """The state after sum ``index`` was opened.
 
         Args:
@@ -98,7 +95,7 @@ class Additive(Learner, Protocol):
         ...
 
 
-def prior_weights(book: CodeBook) -> NDArray[np.float64]:
+def prior_weights(book: CodeBook) -> F64:
     """Weights of shape (H, d) that predict each head's public prior for every row: intercepts alone."""
     weights = np.zeros((book.heads, book.dimension))
     intercept = int(book.blocks[-1].matrix[0, 0])
@@ -106,7 +103,7 @@ def prior_weights(book: CodeBook) -> NDArray[np.float64]:
     return weights
 
 
-def gradient_units(book: CodeBook) -> NDArray[np.float64]:
+def gradient_units(book: CodeBook) -> F64:
     """Grid units of one record in each head's gradient, shape (H, 1)."""
     return np.array([[float((scale * book.scale) << book.weight_bits)] for scale in book.residual_scales])
 
@@ -121,7 +118,7 @@ def total_deviation(mechanisms: Sequence[Charged], segment: int) -> float:
     return math.sqrt(charged.total_variance)
 
 
-def score_deviations(book: CodeBook, blocks: Sequence[NDArray[np.float64]]) -> Band:
+def score_deviations(book: CodeBook, blocks: Sequence[F64]) -> Band:
     """Standard deviation of C·w/S for every bin, from the covariance (width, width) of each block's w."""
     found = []
     for block, covariance in zip(book.blocks, blocks, strict=True):

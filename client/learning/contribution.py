@@ -20,9 +20,8 @@ from fedrepay.shared.schema.model import KIND
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from fedrepay.client.data.reading.table import Table
+    from fedrepay.shared.arrays import F64, I8, I64, U16, Objects
     from fedrepay.shared.schema.codebook import CodeBook
 
 _CHUNK = 4096  # rows expanded at a time
@@ -44,11 +43,11 @@ class Rows:
     """
 
     book: CodeBook
-    codes: NDArray[np.uint16]
-    outcomes: NDArray[np.int8]
-    weights: NDArray[np.float64]
+    codes: U16
+    outcomes: I8
+    weights: F64
     customers: int
-    owners: NDArray[np.int64]
+    owners: I64
     window: bytes = b""
 
 
@@ -69,10 +68,10 @@ def from_table(book: CodeBook, table: Table) -> Rows:
 
 def prepare(
     book: CodeBook,
-    codes: NDArray[np.uint16],
-    outcomes: NDArray[np.int8],
-    customers: NDArray[np.object_],
-    propensity: NDArray[np.float64] | None,
+    codes: U16,
+    outcomes: I8,
+    customers: Objects,
+    propensity: F64 | None,
 ) -> Rows:
     """Weigh each row: a = min(1, p_floor/p)/m for a customer of m rows, floored on the 2⁻ᵇ grid.
 
@@ -110,7 +109,7 @@ def prepare(
     return Rows(book, codes, outcomes, weights, len(counts), owner)
 
 
-def gradient(data: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+def gradient(data: Rows, weights: F64) -> I64:
     """Σ â·r̂·C over the rows, one head after the other.
 
     Args:
@@ -131,7 +130,7 @@ def gradient(data: Rows, weights: NDArray[np.float64]) -> NDArray[np.int64]:
     return total.ravel()
 
 
-def gram(data: Rows) -> NDArray[np.int64]:
+def gram(data: Rows) -> I64:
     """Upper triangle of Σ â·C·Cᵀ, row by row, shape (d(d+1)/2,), in units of 1/(2ᵇ·S²)."""
     book = data.book
     total = np.zeros((book.dimension, book.dimension))

@@ -21,10 +21,9 @@ from fedrepay.shared.privacy.accounting import Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
+    from fedrepay.shared.arrays import F64, I64
     from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.schema.codebook import CodeBook
 
@@ -54,14 +53,12 @@ class DPGD:
         weights = prior_weights(self.book)
         return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
 
-    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+    def contribution(self, index: int, state: State, data: Rows) -> I64:
         """The heads' gradients at ``state``; in sum 0 the count of customers follows it."""
         gradient = contribution.gradient(data, state.weights)
         return gradient if index else np.append(gradient, np.int64(COUNT_UNIT * data.customers))
 
-    def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
-    ) -> State:
+    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
         """One step of gradient descent; after the last one, the average of the last half of them."""
         size = state.weights.size
         rate = state.rate if index else self._rate(int(opened[size]), mechanisms)
@@ -76,7 +73,7 @@ class DPGD:
         deviations = (*state.deviations, total_deviation(mechanisms, 0))
         return replace(state, weights=weights, velocity=velocity, deviations=deviations, rate=rate, tail=tail)
 
-    def _rate(self, count: int, mechanisms: Sequence[Charged]) -> NDArray[np.float64]:
+    def _rate(self, count: int, mechanisms: Sequence[Charged]) -> F64:
         """0.8·μ·w·n̂·(1 − m)/T, at most 20, for a mean gradient; divided by n̂ for a summed one; shape (H, 1).
 
         A head of weight w sees the noise of a budget μ·w.

@@ -28,10 +28,9 @@ from fedrepay.shared.privacy.accounting import Segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
+    from fedrepay.shared.arrays import F64, I64
     from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.schema.codebook import CodeBook
 
@@ -62,13 +61,11 @@ class DPNewton:
         weights = prior_weights(self.book)
         return State(weights, np.zeros_like(weights))
 
-    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+    def contribution(self, index: int, state: State, data: Rows) -> I64:
         """The Gram matrix's upper triangle for sum 0, the heads' gradients at ``state`` after it."""
         return contribution.gram(data) if index == 0 else contribution.gradient(data, state.weights)
 
-    def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
-    ) -> State:
+    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
         """Eigen-decompose the Gram matrix, or take one preconditioned step with momentum."""
         deviation = total_deviation(mechanisms, 0)
         if index == 0:
@@ -84,7 +81,7 @@ class DPNewton:
             deviations=(*state.deviations, deviation),
         )
 
-    def _decompose(self, state: State, opened: NDArray[np.int64], deviation: float) -> State:
+    def _decompose(self, state: State, opened: I64, deviation: float) -> State:
         d = self.book.dimension
         unit = float(self.book.scale**2 << self.book.weight_bits)
         matrix = np.zeros((d, d))
@@ -93,7 +90,7 @@ class DPNewton:
         ridge = max(self.book.schema.public.ridge_factor * math.sqrt(d) * deviation / unit, RIDGE_LEAST)
         return replace(state, eigenvalues=np.maximum(values, 0.0), eigenvectors=vectors, ridge=ridge)
 
-    def _gains(self, state: State) -> NDArray[np.float64]:
+    def _gains(self, state: State) -> F64:
         """Eigenvalues of the preconditioner A, shape (d,)."""
         assert state.eigenvalues is not None  # noqa: S101 - sum 0 was stepped on before
         return 1 / (self.book.schema.public.curvature * (state.eigenvalues + state.ridge))

@@ -25,11 +25,10 @@ from fedrepay.shared.trust import plan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from fedrepay.client.learning.contribution import Rows
     from fedrepay.client.learning.torch_models.clipping import Steps
     from fedrepay.client.learning.torch_models.registry import TorchModel
+    from fedrepay.shared.arrays import F64, I64
     from fedrepay.shared.privacy.accounting import Charged
     from fedrepay.shared.privacy.entropy import Entropy
     from fedrepay.shared.schema.codebook import CodeBook
@@ -78,7 +77,7 @@ class DPSGD:
         weights = self.model.initial[None]
         return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
 
-    def contribution(self, index: int, state: State, data: Rows) -> NDArray[np.int64]:
+    def contribution(self, index: int, state: State, data: Rows) -> I64:
         """The noisy count, or the outcome of noisy steps: unlike the other learners', it is protected already."""
         if index == 0:
             noise = DiscreteGaussian(count_mechanism(self.epsilon, self.delta, 1).variance)
@@ -106,9 +105,7 @@ class DPSGD:
             prior=math.log(prior / (1 - prior)),
         )
 
-    def step(
-        self, index: int, state: State, opened: NDArray[np.int64], mechanisms: Sequence[Charged]
-    ) -> State:
+    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
         """Fix the step from the count, or move by the members' mean update with momentum."""
         (charged,) = mechanisms
         assert isinstance(charged, SampledSteps)  # noqa: S101 - local mode has no others
@@ -127,7 +124,7 @@ class DPSGD:
             weights = tail / (self.rounds - first)
         return replace(state, weights=weights, velocity=velocity, tail=tail)
 
-    def quantised(self, state: State, update: NDArray[np.float64]) -> NDArray[np.int64]:
+    def quantised(self, state: State, update: F64) -> I64:
         """An update as integers in the packing's range; what lies outside becomes the largest one."""
         limit = update_limit(plan.packing(self.name, 1, self.members))
         return np.clip(np.rint(update / self._unit(state)), -limit, limit).astype(np.int64)

@@ -16,13 +16,12 @@ import numpy as np
 from fedrepay.shared.schema import bins
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fedrepay.shared.arrays import F64
     from fedrepay.shared.schema.codebook import CodeBook
     from fedrepay.shared.schema.columns import Column
 
 
-def project(book: CodeBook, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def project(book: CodeBook, weights: F64) -> F64:
     """Weights of the nearest kind whose effects are monotone, towards the good outcome of every head.
 
     Args:
@@ -52,7 +51,7 @@ def project(book: CodeBook, weights: NDArray[np.float64]) -> NDArray[np.float64]
     return out
 
 
-def isotonic(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def isotonic(values: F64) -> F64:
     """The closest rising sequence in least squares, shape (n,): adjacent violators are pooled."""
     means: list[float] = []
     sizes: list[int] = []

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning import monotone
 from fedrepay.client.protocol.ceremony import STEPS
 from fedrepay.client.protocol.session import Session
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.statement import Charge, YearBefore, statement
@@ -62,7 +60,7 @@ def _overrides(epoch: Epoch) -> dict[str, str]:
     return {name: digest for name, digest in said.items() if digest}
 
 
-def _weights(session: Session, config: RoundConfig) -> npt.NDArray[np.float64]:
+def _weights(session: Session, config: RoundConfig) -> F64:
     """The model's weights, monotone where the schema asks for it and tables of effects make it possible."""
     weights = session.weights(config).weights
     return weights if config.local is not None else monotone.project(session.book, weights)

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
@@ -22,6 +21,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import Opening
 from fedrepay.client.veto import budget
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.privacy.accounting import Charged
 from fedrepay.shared.privacy.entropy import Entropy
@@ -205,7 +205,7 @@ class Session:
         """Whose ciphertexts of a failed sum do not fit their tags: :func:`fedrepay.client.protocol.blame.suspects`."""
         return blame.suspects(self.epoch, self._state.seed, self.context_id, self.context, evidence)
 
-    def sums(self) -> tuple[npt.NDArray[np.int64], ...]:
+    def sums(self) -> tuple[I64, ...]:
         """The opened integer sums, from round 0."""
         return tuple(
             np.frombuffer(o.values, "<i8").astype(np.int64) for o in self._openings() if o.values is not None
@@ -229,7 +229,7 @@ class Session:
         self,
         config: RoundConfig,
         listed: tuple[Attempt, ...],
-        sums: Sequence[npt.NDArray[np.int64]],
+        sums: Sequence[I64],
         charged: tuple[Charged, ...],
     ) -> State:
         """One step; members of one process that opened the same sums share its result."""

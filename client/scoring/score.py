@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, U16
 from fedrepay.shared.schema.codebook import CodeBook
 
 MOST_REASONS = 4
@@ -17,9 +17,7 @@ def good_value(book: CodeBook, head: int = 0) -> int:
     return 1 if good is None else int(good)
 
 
-def probability(
-    book: CodeBook, weights: npt.NDArray[np.float64], codes: npt.NDArray[np.uint16]
-) -> npt.NDArray[np.float64]:
+def probability(book: CodeBook, weights: F64, codes: U16) -> F64:
     """P(outcome = 1) of one head for each row, (n,): σ(x·w) with x = C/S and the head's w, (d,)."""
     effects = block_effects(book, weights)
     score = np.full(len(codes), effects[-1][0])
@@ -28,7 +26,7 @@ def probability(
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * score)))
 
 
-def block_effects(book: CodeBook, weights: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+def block_effects(book: CodeBook, weights: F64) -> list[F64]:
     """Log-odds of outcome 1 that each bin of each block adds: one (bins,) array a block."""
     return [
         block.matrix @ weights[columns] / book.scale
@@ -45,13 +43,11 @@ class Reasons:
     """
 
     book: CodeBook
-    effects: tuple[npt.NDArray[np.float64], ...]
+    effects: tuple[F64, ...]
     average: tuple[float, ...]
 
     @classmethod
-    def of(
-        cls, book: CodeBook, weights: npt.NDArray[np.float64], first_sum: npt.NDArray[np.int64], learner: str
-    ) -> "Reasons":
+    def of(cls, book: CodeBook, weights: F64, first_sum: I64, learner: str) -> "Reasons":
         """Prepare reasons for a release."""
         effects = block_effects(book, weights)[:-1]
         if learner != "dp-newton":
@@ -61,7 +57,7 @@ class Reasons:
         average = tuple(float(mean[s] @ weights[s]) for s in book.slices[:-1])
         return cls(book, tuple(effects), average)
 
-    def top(self, codes: npt.NDArray[np.uint16], good: int) -> list[Sequence[str]]:
+    def top(self, codes: U16, good: int) -> list[Sequence[str]]:
         """Up to four reasons a row, strongest first; the sign is towards (+) or away from (−) the good outcome."""
         towards = 1.0 if good == 1 else -1.0
         parts = np.stack(
@@ -80,7 +76,7 @@ class Reasons:
         return f"{name} {here.labels[code]} ({part:+.2f})"
 
 
-def last_column(upper: npt.NDArray[np.int64], dimension: int) -> npt.NDArray[np.float64]:
+def last_column(upper: I64, dimension: int) -> F64:
     """The last column of a symmetric matrix given as its row-major upper triangle, (d,)."""
     rows = np.arange(dimension)
     ends = (rows + 1) * dimension - rows * (rows + 1) // 2 - 1

@@ -8,10 +8,10 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.shared.arrays import F64, U16
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.schema.codebook import CodeBook
 
@@ -45,9 +45,7 @@ def model_of(card: dict[str, Any], book: CodeBook, named: str | None) -> TorchMo
     return model
 
 
-def probability(
-    model: TorchModel, book: CodeBook, weights: npt.NDArray[np.float64], codes: npt.NDArray[np.uint16]
-) -> npt.NDArray[np.float64]:
+def probability(model: TorchModel, book: CodeBook, weights: F64, codes: U16) -> F64:
     """P(outcome = 1) for each row, (n,): σ of the module's logit plus the public prior's.
 
     Raises:

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 
 DAYS_A_YEAR = 365.0
@@ -18,8 +19,6 @@ ENDLESS = 10_000.0
 """Stands for a number of payments that is no plan."""
 EPSILON = 1e-9
 """So that the last bit of a quotient never costs a whole payment or a minor unit."""
-Amounts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ class Debts:
     without a waiver, 0 … 1; ``bound`` the affordability bound a month (0 where there is none).
     """
 
-    balance: Amounts
-    fees: Amounts
-    apr: Floats
-    bound: Amounts
+    balance: I64
+    fees: I64
+    apr: F64
+    bound: I64
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,13 @@ class Candidates:
 
     arms: Arms
     debts: Debts
-    valid: npt.NDArray[np.bool_]
-    instalment: Amounts
-    count: Amounts
-    principal: Amounts
-    interest: Amounts
+    valid: Bool
+    instalment: I64
+    count: I64
+    principal: I64
+    interest: I64
 
-    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Candidates":
+    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Candidates":
         """The candidates of the chosen accounts."""
         debts = self.debts
         return Candidates(
@@ -66,51 +65,51 @@ class Candidates:
         )
 
     @cached_property
-    def total(self) -> Amounts:
+    def total(self) -> I64:
         """All that is paid under the plan, (n, P)."""
         return self.principal + self.interest
 
     @cached_property
-    def months(self) -> Floats:
+    def months(self) -> F64:
         """How long the plan runs, months, (n, P)."""
         return np.where(
             self.arms.is_kind("DORMANT"), self.arms.dormant_months, self.count * self.arms.months_each
         )
 
     @cached_property
-    def monthly(self) -> Amounts:
+    def monthly(self) -> I64:
         """What the plan takes of an average month's income, rounded up, (n, P)."""
         return np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
 
     @property
-    def worst_month(self) -> Amounts:
+    def worst_month(self) -> I64:
         """The most that falls due in one calendar month, minor units, (n, P): five weeks, or three fortnights."""
         at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
         return np.asarray(np.minimum(at_once, self.total))
 
     @property
-    def interest_per_day(self) -> Floats:
+    def interest_per_day(self) -> F64:
         """What a day's delay of the first instalment costs, minor units, (n, P)."""
         rate = self.debts.apr[:, None] * (1 - self.arms.interest_waiver) / DAYS_A_YEAR
         return np.asarray(self.principal * rate * self.arms.pays)
 
-    def interest_saved(self) -> Amounts:
+    def interest_saved(self) -> I64:
         """Interest the waiver spares, minor units, (n, P)."""
         waived = self.arms.interest_waiver
         full = self._interest_at(self.debts.apr[:, None] * np.ones_like(waived))
         return np.asarray(np.maximum(np.floor(full).astype(np.int64) - self.interest, 0) * self.arms.pays)
 
-    def fees_saved(self) -> Amounts:
+    def fees_saved(self) -> I64:
         """Fees the plan waives, minor units, (n, P)."""
         waived = np.floor(self.debts.fees[:, None] * self.arms.fee_waiver).astype(np.int64)
         return np.asarray(waived * self.arms.pays)
 
-    def _interest_at(self, rate: Floats) -> Floats:
+    def _interest_at(self, rate: F64) -> F64:
         years = _years(self.arms, self.count)
         return np.asarray(self.principal * rate * years)
 
 
-def _years(arms: Arms, count: Amounts) -> Floats:
+def _years(arms: Arms, count: I64) -> F64:
     """For how long the average unit of principal is owed, years, (n, P)."""
     return np.asarray(arms.first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2)
 
@@ -159,7 +158,7 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     )
 
 
-def _payments(arms: Arms, principal: Floats, rate: Floats, instalment: Floats) -> Floats:
+def _payments(arms: Arms, principal: F64, rate: F64, instalment: F64) -> F64:
     """How few instalments repay principal and interest, at most ``ENDLESS``, (n, P).
 
     The least N with N·a ≥ p + ⌊interest(N)⌋, interest(N) = p·r·(first/365 + (years between)·(N − 1)/2).

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
+from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
@@ -109,34 +109,34 @@ class Arms:
     """
 
     names: tuple[str, ...]
-    kind: npt.NDArray[np.uint8]
-    n: npt.NDArray[np.int64]
-    share: npt.NDArray[np.float64]
-    frequency: npt.NDArray[np.uint8]
-    discount: npt.NDArray[np.float64]
-    interest_waiver: npt.NDArray[np.float64]
-    fee_waiver: npt.NDArray[np.float64]
-    first_due: npt.NDArray[np.int64]
-    dormant_months: npt.NDArray[np.int64]
-    channel: npt.NDArray[np.uint8]
-    human: npt.NDArray[np.bool_]
+    kind: U8
+    n: I64
+    share: F64
+    frequency: U8
+    discount: F64
+    interest_waiver: F64
+    fee_waiver: F64
+    first_due: I64
+    dormant_months: I64
+    channel: U8
+    human: Bool
 
     @property
-    def months_each(self) -> npt.NDArray[np.float64]:
+    def months_each(self) -> F64:
         """Months between two instalments, (P,)."""
         return np.array([MONTHS_EACH[name] for name in FREQUENCIES])[self.frequency]
 
     @property
-    def most_a_month(self) -> npt.NDArray[np.int64]:
+    def most_a_month(self) -> I64:
         """Instalments that can fall due in one calendar month, (P,)."""
         return np.array([MOST_A_MONTH[name] for name in FREQUENCIES], np.int64)[self.frequency]
 
-    def is_kind(self, *names: str) -> npt.NDArray[np.bool_]:
+    def is_kind(self, *names: str) -> Bool:
         """Which arms are of one of these kinds, (P,)."""
         return np.array([name in names for name in KINDS])[self.kind]
 
     @property
-    def pays(self) -> npt.NDArray[np.bool_]:
+    def pays(self) -> Bool:
         """Which arms have instalments, (P,)."""
         return self.is_kind(*_PAYING)
 

@@ -1,17 +1,15 @@
 """When instalments fall due: one rule for schedules, letters and labels."""
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64, U8
 from fedrepay.shared.plans.kinds import FREQUENCIES
 
 DAYS_EACH = {"weekly": 7, "biweekly": 14}
 """Days between two instalments; monthly ones go by the calendar."""
 
-Days = npt.NDArray[np.int64]
 
-
-def due_dates(first: Days, frequency: npt.NDArray[np.uint8], slots: int) -> Days:
+def due_dates(first: I64, frequency: U8, slots: int) -> I64:
     """Due dates, (n, slots), days since 1970-01-01, of plans that start on ``first`` (n,).
 
     A monthly instalment falls on the first one's day of the month, or on the month's last day if it has none:

@@ -8,11 +8,10 @@ survival. What an account would have paid without a plan is displaced in full wh
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.candidates import Candidates
 
-Floats = npt.NDArray[np.float64]
 KEPT_AT = 3
 """Months after the first instalment at which a plan counts as kept."""
 DAYS_A_MONTH = 365 / 12
@@ -40,13 +39,13 @@ class Prices:
         return float((1 + self.discount_rate) ** (-1 / 12))
 
 
-def no_plan_value(prices: Prices, balance: npt.NDArray[np.int64]) -> Floats:
+def no_plan_value(prices: Prices, balance: I64) -> F64:
     """Present value of no plan, minor units, (n,)."""
     factor = prices.monthly
     return np.asarray(balance * prices.no_plan_rate * _geometric(factor, 1.0, prices.no_plan_months, factor))
 
 
-def plan_value(prices: Prices, plans: Candidates, first: Floats, kept: Floats) -> Floats:
+def plan_value(prices: Prices, plans: Candidates, first: F64, kept: F64) -> F64:
     """Present value of offering each plan, no-plan cash included, minor units, (n, P).
 
     Args:
@@ -79,7 +78,7 @@ def plan_value(prices: Prices, plans: Candidates, first: Floats, kept: Floats) -
     return np.asarray((cash - displaced) * plans.arms.pays + no_plan_value(prices, balance)[:, None])
 
 
-def _geometric(ratio: float, first: Floats | float, terms: Floats | float, scale: float) -> Floats:
+def _geometric(ratio: float, first: F64 | float, terms: F64 | float, scale: float) -> F64:
     """scale·first·(1 + ratio + … ), so many terms."""
     if ratio == 1.0:
         return np.asarray(scale * first * terms)

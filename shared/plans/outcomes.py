@@ -8,13 +8,10 @@ to labels"); days are whole days since 1970-01-01, money is whole minor units, �
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I8, I64, U8, Bool
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.plans.due import DAYS_EACH, due_dates
-
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 AGREE_WITHIN = 14
 """Days from the offer in which it must be agreed."""
@@ -39,14 +36,14 @@ class Offers:
     ``FREQUENCIES``. An offer that nobody agreed to has the first due date it was offered with.
     """
 
-    offer: Ints
-    offered_on: Ints
-    agreed_on: Ints
-    first_due_on: Ints
-    instalment: Ints
-    count: Ints
-    frequency: npt.NDArray[np.uint8]
-    censored_on: Ints
+    offer: I64
+    offered_on: I64
+    agreed_on: I64
+    first_due_on: I64
+    instalment: I64
+    count: I64
+    frequency: U8
+    censored_on: I64
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,11 @@ class Payments:
     it reverses the payment of its own id. A reversal takes its payment back as a whole.
     """
 
-    offer: Ints
-    payment: Ints
-    paid_on: Ints
-    amount: Ints
-    reverses: Ints
+    offer: I64
+    payment: I64
+    paid_on: I64
+    amount: I64
+    reverses: I64
 
 
 @dataclass(frozen=True)
@@ -73,18 +70,18 @@ class Reprofiles:
     ``next_due_on`` ≥ ``from_on``, as often as before. ``offer`` is the index of the offer.
     """
 
-    offer: Ints
-    from_on: Ints
-    next_due_on: Ints
-    instalment: Ints
+    offer: I64
+    from_on: I64
+    next_due_on: I64
+    instalment: I64
 
 
 @dataclass(frozen=True)
 class Labels:
     """1, 0, or −1 for an offer outside the label's population, (n,) each."""
 
-    first_paid: npt.NDArray[np.int8]
-    kept_90: npt.NDArray[np.int8]
+    first_paid: I8
+    kept_90: I8
 
 
 class _Cleared:
@@ -109,7 +106,7 @@ class _Cleared:
         self._keys = keys[order]
         self._sums = np.concatenate([[0], np.cumsum(payments.amount[rows][order])])
 
-    def by(self, offer: Ints, day: Ints) -> Ints:
+    def by(self, offer: I64, day: I64) -> I64:
         """Money cleared on or before a day, of the shape both broadcast to."""
         start = np.searchsorted(self._keys, offer * _FAR)
         end = np.searchsorted(self._keys, offer * _FAR + np.minimum(day, _FAR - 1), side="right")
@@ -151,7 +148,7 @@ def derive(offers: Offers, payments: Payments, reprofiles: Reprofiles, as_of: in
     agreed = (offers.agreed_on >= 0) & (offers.agreed_on <= offers.offered_on + AGREE_WITHIN)
     decided = offers.offered_on + AGREE_WITHIN
 
-    def label(good: Flags, days: int) -> npt.NDArray[np.int8]:
+    def label(good: Bool, days: int) -> I8:
         known_on = np.maximum(steps.first_due + days, decided)
         censored = (offers.censored_on >= 0) & (offers.censored_on < known_on)
         return np.where((known_on <= as_of) & ~censored, agreed & good, -1).astype(np.int8)
@@ -186,7 +183,7 @@ class _Steps:
         self.number = np.bincount(offer[self.from_on <= self.first_due[offer] + HORIZON], minlength=n)
 
 
-def _kept(offers: Offers, cleared: _Cleared, steps: _Steps) -> Flags:
+def _kept(offers: Offers, cleared: _Cleared, steps: _Steps) -> Bool:
     """Which plans are not broken at the horizon, (n,): one schedule after the other, each until the next."""
     end_on = steps.first_due + HORIZON
     total = offers.instalment * offers.count

@@ -7,8 +7,8 @@ delay adds ``interest_per_day``; so a page can move the date without asking agai
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.due import due_dates
@@ -16,8 +16,6 @@ from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 FIRST_DUE = range(1, 46)
 """Days from the offer to the first instalment that a plan may have (domain.md section 2)."""
-
-Longs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ class Plan:
 class Schedule:
     """Dated instalments: ``dates``, days since 1970-01-01, and ``amounts``, minor units, (k,) each."""
 
-    dates: Longs
-    amounts: Longs
+    dates: I64
+    amounts: I64
 
     @property
     def total(self) -> int:
@@ -101,7 +99,7 @@ def plan_of(plans: Candidates, row: int, arm: int) -> Plan:
     return _plan(_row(plans, row), arm)
 
 
-def forgiven(plans: Candidates) -> Longs:
+def forgiven(plans: Candidates) -> I64:
     """What each plan forgives of the debt itself, waived fees apart, minor units, (n, P)."""
     given = plans.debts.balance[:, None] - plans.fees_saved() - plans.principal
     return np.where(plans.arms.discount > 0, np.maximum(given, 0), 0)

@@ -14,8 +14,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import I64, U16, U64
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy.entropy import Entropy
 
@@ -40,12 +40,12 @@ class _Guide:
     It only replaces a binary search, so the draws are those of ``searchsorted`` on the same words.
     """
 
-    below: NDArray[np.uint16]  # thresholds' upper words below each cell
+    below: U16  # thresholds' upper words below each cell
     first: np.uint64  # words from ``first``, ``span`` of them, lie in cells with one threshold at most
     span: np.uint64
 
     @classmethod
-    def of(cls, thresholds: NDArray[np.uint64]) -> "_Guide":
+    def of(cls, thresholds: U64) -> "_Guide":
         """For the upper words of a table's thresholds, in order."""
         starts = np.arange(1 << _GUIDE_BITS, dtype=np.uint64) << np.uint64(64 - _GUIDE_BITS)
         below = np.searchsorted(thresholds, starts, side="left")
@@ -65,11 +65,11 @@ class _Table:
 
     first: int
     thresholds: tuple[int, ...]
-    upper: NDArray[np.uint64]  # upper words of the thresholds, with a sentinel at both ends
+    upper: U64  # upper words of the thresholds, with a sentinel at both ends
     guide: _Guide
     distance: float
 
-    def sample(self, n: int, entropy: Entropy) -> NDArray[np.int64]:
+    def sample(self, n: int, entropy: Entropy) -> I64:
         places = np.empty(n, dtype=np.int64)
         for start in range(0, n, _BLOCK):
             part = places[start : start + _BLOCK]
@@ -77,9 +77,9 @@ class _Table:
         places += self.first
         return places
 
-    def _places(self, words: NDArray[np.uint64], entropy: Entropy) -> NDArray[np.int64]:
+    def _places(self, words: U64, entropy: Entropy) -> I64:
         """How many thresholds are at most each word, with more bits where a word does not decide."""
-        places: NDArray[np.int64] = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
+        places: I64 = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
         following = self.upper[1:][places]
         places += following <= words
         undecided = following == words
@@ -169,7 +169,7 @@ class DiscreteGaussian:
         self._layers.append((step, table))
         self.distance += table.distance
 
-    def sample(self, n: int, entropy: Entropy) -> NDArray[np.int64]:
+    def sample(self, n: int, entropy: Entropy) -> I64:
         """Draws of noise in grid units, shape (n,)."""
         noise = np.zeros(n, dtype=np.int64)
         for step, table in self._layers:

@@ -3,15 +3,10 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
-
-Bools = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-Longs = npt.NDArray[np.int64]
 
 NO_BOUND = int(np.iinfo(np.int64).min)
 """``bound`` of an account whose affordability is not known: an affordability rule blocks it as unknown."""
@@ -61,21 +56,21 @@ class PlanColumns:
         ArgumentError: a column of another type, shape or range.
     """
 
-    kind: Bytes
-    channel: Bytes
-    human: Bools
-    discount: Floats
-    interest_waiver: Floats
-    fee_waiver: Floats
-    dormant_months: Longs
-    first_due_days: Longs
-    instalment: Longs
-    monthly: Longs
-    total: Longs
-    months: Floats
-    fees: Longs
-    interest: Longs
-    bound: Longs
+    kind: U8
+    channel: U8
+    human: Bool
+    discount: F64
+    interest_waiver: F64
+    fee_waiver: F64
+    dormant_months: I64
+    first_due_days: I64
+    instalment: I64
+    monthly: I64
+    total: I64
+    months: F64
+    fees: I64
+    interest: I64
+    bound: I64
 
     def __post_init__(self) -> None:
         plans, accounts = len(self.kind), len(self.bound)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import NONE, FactTable
@@ -27,7 +28,7 @@ from fedrepay.shared.rules.parameters import (
     StopCollection,
     TermCap,
 )
-from fedrepay.shared.rules.ternary import Bools, Ternary, all_hold, is_between, is_true
+from fedrepay.shared.rules.ternary import Ternary, all_hold, is_between, is_true
 
 Index = npt.NDArray[np.intp] | slice
 Numbers = npt.NDArray[Any]
@@ -44,7 +45,7 @@ class Effect:
     """
 
     when: Ternary
-    plans: Bools
+    plans: Bool
     amount: Amount | None = None
     limit: Numbers | None = None
 
@@ -116,12 +117,12 @@ def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) 
             return Outcome(retention=(when, keep.days))
 
 
-def of_kinds(plans: PlanColumns, kinds: tuple[str, ...]) -> Bools:
+def of_kinds(plans: PlanColumns, kinds: tuple[str, ...]) -> Bool:
     """(P,) whether a plan is of one of the kinds."""
     return np.isin(plans.kind, [KINDS.index(each) for each in kinds])
 
 
-def _on(plans: PlanColumns, channels: tuple[str, ...]) -> Bools:
+def _on(plans: PlanColumns, channels: tuple[str, ...]) -> Bool:
     return np.isin(plans.channel, [CHANNELS.index(each) for each in channels])
 
 
@@ -138,7 +139,7 @@ def _capped(cap: ContactCap, table: FactTable) -> Ternary:
     return is_between(cap.since or "", 0, (cap.pause_days or 0) - 1, table)
 
 
-def _fees(fee: FeeCap, when: Ternary, contacting: Bools, table: FactTable, plans: PlanColumns) -> Effect:
+def _fees(fee: FeeCap, when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns) -> Effect:
     nothing = np.zeros(table.accounts, np.int64)
     if fee.method == "none":
         return Effect(when, contacting, _part(plans.fees), nothing)
@@ -152,7 +153,7 @@ def _fees(fee: FeeCap, when: Ternary, contacting: Bools, table: FactTable, plans
     return Effect(Ternary(when.yes & known, when.maybe), contacting, _part(plans.fees), limit)
 
 
-def scale(fee: FeeCap, principal: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def scale(fee: FeeCap, principal: I64) -> I64:
     """The most a scale allows on a principal, minor units, rounded down; (n,) → (n,)."""
     total = np.zeros_like(principal)
     begun = 0
@@ -163,7 +164,7 @@ def scale(fee: FeeCap, principal: npt.NDArray[np.int64]) -> npt.NDArray[np.int64
     return np.clip(total // 10_000, fee.lowest, fee.highest)
 
 
-def _term(term: TermCap, when: Ternary, collecting: Bools, table: FactTable, plans: PlanColumns) -> Effect:
+def _term(term: TermCap, when: Ternary, collecting: Bool, table: FactTable, plans: PlanColumns) -> Effect:
     limit = np.full(table.accounts, float(term.most_months))
     if term.counts_agreement:
         run, known = table.read("agreement_months")
@@ -172,7 +173,7 @@ def _term(term: TermCap, when: Ternary, collecting: Bools, table: FactTable, pla
     return Effect(when, collecting, _part(plans.months), limit)
 
 
-def _contract_rate(when: Ternary, contacting: Bools, table: FactTable, plans: PlanColumns) -> Effect:
+def _contract_rate(when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns) -> Effect:
     """Interest above what the contract's rate brings over the plan's own months.
 
     Plans in instalments may bear what level monthly payments would (the annuity), all others simple interest
@@ -201,9 +202,7 @@ def _contract_rate(when: Ternary, contacting: Bools, table: FactTable, plans: Pl
     )
 
 
-def _notice(
-    notice: Notice, when: Ternary, contacting: Bools, table: FactTable, plans: PlanColumns
-) -> Outcome:
+def _notice(notice: Notice, when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns) -> Outcome:
     if not notice.required:
         return Outcome()
     if notice.fees_after_days is None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import Bool
 from fedrepay.shared.errors import DataError
 
 EU = (
@@ -135,7 +136,6 @@ HIDDEN = "restricted"
 """Stands for a value of one of these."""
 
 Column = npt.NDArray[Any]
-Known = npt.NDArray[np.bool_]
 
 
 def shown(name: str, value: object) -> object:
@@ -154,10 +154,10 @@ class FactTable:
                 f"Facts are a closed list: {', '.join(sorted(FACTS))}.",
             )
         self._raw = facts
-        self._checked: dict[str, tuple[Column, Known]] = {}
+        self._checked: dict[str, tuple[Column, Bool]] = {}
         self.accounts = accounts
 
-    def read(self, name: str) -> tuple[Column, Known]:
+    def read(self, name: str) -> tuple[Column, Bool]:
         """(values, known), both (n,); values are 0 where not known.
 
         Raises:
@@ -172,7 +172,7 @@ class FactTable:
         return self._checked[name]
 
 
-def _check(fact: Fact, column: Column, accounts: int) -> tuple[Column, Known]:
+def _check(fact: Fact, column: Column, accounts: int) -> tuple[Column, Bool]:
     if column.shape != (accounts,):
         raise DataError(
             f"Fact {fact.name} has shape {column.shape}, not ({accounts},).", "Give one value per account."
@@ -199,7 +199,7 @@ def _check(fact: Fact, column: Column, accounts: int) -> tuple[Column, Known]:
     return column.astype(np.bool_) if fact.type == "bool" else column, known
 
 
-def _codes(fact: Fact, column: Column) -> tuple[Column, Known]:
+def _codes(fact: Fact, column: Column) -> tuple[Column, Bool]:
     if column.dtype.kind not in "OU":
         raise DataError(
             f"Fact {fact.name} is {column.dtype}, not text.", f"Use {', '.join(fact.categories)}."

@@ -8,19 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I32, Bool
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.effects import Effect, Index, outcome
 from fedrepay.shared.rules.facts import Column, FactTable
 from fedrepay.shared.rules.pack import Pack
-from fedrepay.shared.rules.ternary import Bools, Ternary, all_hold, is_one_of
+from fedrepay.shared.rules.ternary import Ternary, all_hold, is_one_of
 
 ALLOWED = -1
 """In ``blocked``, ``human`` and ``stop``: no rule."""
-
-Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,13 @@ class Verdict:
     """
 
     rules: tuple[RuleRef, ...]
-    blocked: Ints
-    human: Ints
-    stop: Ints
-    notices: Bools
-    retention_days: Ints
-    unknown: Bools
-    covered: Bools
+    blocked: I32
+    human: I32
+    stop: I32
+    notices: Bool
+    retention_days: I32
+    unknown: Bool
+    covered: Bool
 
 
 def evaluate(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int) -> Verdict:
@@ -142,11 +140,11 @@ def rule_refs(packs: Sequence[Pack]) -> tuple[RuleRef, ...]:
     )
 
 
-def _lower(target: Ints, value: int, where: Bools) -> None:
+def _lower(target: I32, value: int, where: Bool) -> None:
     np.minimum(target, np.int32(value), out=target, where=where)
 
 
-def _undecided(when: Ternary, number: int, human: Ints, unknown: Bools) -> None:
+def _undecided(when: Ternary, number: int, human: I32, unknown: Bool) -> None:
     """A rule that could not be decided: a human decides."""
     undecided = when.undecided
     if undecided.any():
@@ -155,8 +153,8 @@ def _undecided(when: Ternary, number: int, human: Ints, unknown: Bools) -> None:
 
 
 def _whole(
-    effects: list[tuple[int, Effect]], accounts: int, count: int, none: int, human: Ints, unknown: Bools
-) -> Ints:
+    effects: list[tuple[int, Effect]], accounts: int, count: int, none: int, human: I32, unknown: Bool
+) -> I32:
     """Rules that do not look at amounts: once per account and pattern of plans, then spread over plans."""
     if not effects or not count:
         return np.full((accounts, count), none, np.int32)
@@ -171,7 +169,7 @@ def _whole(
     return np.ascontiguousarray(lowest.T)[:, place.ravel()]
 
 
-def _priced(number: int, effect: Effect, blocked: Ints, human: Ints, unknown: Bools) -> None:
+def _priced(number: int, effect: Effect, blocked: I32, human: I32, unknown: Bool) -> None:
     """A rule on amounts: only rows and columns it may touch."""
     rows, columns = _index(effect.when.maybe), _index(effect.plans)
     if effect.amount is None or effect.limit is None or not effect.when.maybe.any() or not effect.plans.any():
@@ -194,6 +192,6 @@ def _priced(number: int, effect: Effect, blocked: Ints, human: Ints, unknown: Bo
     blocked[row, column] = np.minimum(blocked[row, column], np.int32(number))
 
 
-def _index(mask: Bools) -> Index:
+def _index(mask: Bool) -> Index:
     """Positions of a mask; all of them as a slice, which copies nothing."""
     return slice(None) if mask.all() else np.flatnonzero(mask)

@@ -4,23 +4,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import Bool
 from fedrepay.shared.rules.facts import FACTS, FactTable
 from fedrepay.shared.rules.parameters import Condition
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Ternary:
     """``yes``: certainly; ``maybe``: certainly or not known; both (n,), and yes ⇒ maybe (Kleene's logic)."""
 
-    yes: Bools
-    maybe: Bools
+    yes: Bool
+    maybe: Bool
 
     @classmethod
-    def of(cls, holds: Bools, known: Bools) -> "Ternary":
+    def of(cls, holds: Bool, known: Bool) -> "Ternary":
         """From a comparison and whether what it compares is known."""
         return cls(holds & known, holds | ~known)
 
@@ -37,7 +35,7 @@ class Ternary:
         return Ternary(~self.maybe, ~self.yes)
 
     @property
-    def undecided(self) -> Bools:
+    def undecided(self) -> Bool:
         """(n,) not known."""
         return self.maybe & ~self.yes
 

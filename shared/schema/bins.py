@@ -6,13 +6,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, U16, Objects
 from fedrepay.shared.schema.columns import PAIR, Column
 from fedrepay.shared.schema.model import Schema
 
 MISSING = "missing"
-Values = npt.NDArray[np.float64] | npt.NDArray[np.object_]
+Values = F64 | Objects
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Side:
     labels: tuple[str, ...]
     has_missing: bool
 
-    def codes(self, values: Values) -> npt.NDArray[np.uint16]:
+    def codes(self, values: Values) -> U16:
         """Bins of canonical values, (n,).
 
         Args:
@@ -78,7 +78,7 @@ class Layout:
             return self.sides[0].labels
         return tuple(PAIR.join((a, b)) for a in self.sides[0].labels for b in self.sides[1].labels)
 
-    def codes(self, columns: dict[str, Values]) -> npt.NDArray[np.uint16]:
+    def codes(self, columns: dict[str, Values]) -> U16:
         """Bins of each row, (n,), from canonical columns."""
         first = self.sides[0].codes(columns[self.sides[0].column])
         if self.kind == "feature":

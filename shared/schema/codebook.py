@@ -2,7 +2,7 @@
 
 Row = bin, column = coordinate; the model sees x = C/S. Everything an account brings to a secure sum is
 a product of rows of these tables, so sums are exact and sensitivities are integers
-(protocol, *Integers, not rounding of sums*).
+(protocol, *I32, not rounding of sums*).
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I32, U16
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import bins, sensitivity
 from fedrepay.shared.schema.columns import PAIR
@@ -46,8 +46,6 @@ WORST_CONDITION = 1e3
 """Of a monotone block's table, which the release's projection inverts: last bits in which processors differ are made
 larger by as much, and members compare weights to 1e-9. Tables that are built reach 36."""
 
-Integers = npt.NDArray[np.int32]
-
 
 @dataclass(frozen=True)
 class Block:
@@ -57,7 +55,7 @@ class Block:
     kind: Literal["feature", "cross", "intercept"]
     columns: tuple[str, ...]
     labels: tuple[str, ...]
-    matrix: Integers
+    matrix: I32
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class CodeBook:
         return tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
     @property
-    def matrices(self) -> tuple[Integers, ...]:
+    def matrices(self) -> tuple[I32, ...]:
         """C of each block."""
         return tuple(block.matrix for block in self.blocks)
 
@@ -116,7 +114,7 @@ class CodeBook:
         """
         return (1 << self.weight_bits) * self.residual_scale * sensitivity.row_norm(self.matrices)
 
-    def rows(self, codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    def rows(self, codes: U16) -> F64:
         """C of each row, (n, d) and integer-valued, from codes (n, blocks − 1).
 
         Raises:
@@ -129,7 +127,7 @@ class CodeBook:
         return out
 
 
-def kernel_root(bins_: int) -> npt.NDArray[np.float64]:
+def kernel_root(bins_: int) -> F64:
     """K^½ of K = 0.7·exp(−(i − j)²/2ℓ²) + 0.3·I, ℓ = 1.5·max(1, k/10), (k, k); rows have norm 1."""
     length = 1.5 * max(1.0, bins_ / 10)
     steps = np.subtract.outer(np.arange(bins_), np.arange(bins_))
@@ -138,7 +136,7 @@ def kernel_root(bins_: int) -> npt.NDArray[np.float64]:
     return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
-def _matrix(layout: bins.Layout, scale: int, blocks: int) -> Integers:
+def _matrix(layout: bins.Layout, scale: int, blocks: int) -> I32:
     """trunc(S·E/√(blocks + 1)) of one block."""
     embedding = np.eye(layout.size)
     ordered = layout.size - layout.has_missing
@@ -233,7 +231,7 @@ def _mismatch(source: str, why: str) -> SchemaError:
 
 
 def _check_monotone(
-    schema: Schema, layouts: Sequence[bins.Layout], matrices: Sequence[Integers], source: str
+    schema: Schema, layouts: Sequence[bins.Layout], matrices: Sequence[I32], source: str
 ) -> None:
     for layout, matrix in zip(layouts, matrices, strict=False):
         if not any(schema.column(name).monotone for name in layout.columns):
@@ -250,7 +248,7 @@ def _weight_bits(schema: Schema) -> int:
     return 0 if one_row and schema.propensity is None else WEIGHT_BITS
 
 
-def _residual_scale(schema: Schema, matrices: Sequence[Integers], bits: int, source: str) -> int:
+def _residual_scale(schema: Schema, matrices: Sequence[I32], bits: int, source: str) -> int:
     """R, the largest power of two ≤ 2¹⁶ that leaves every sum within ±t/2; SchemaError below 128."""
     most = max(int(np.abs(matrix).max()) for matrix in matrices)
     customers = schema.public.members_max * schema.public.n_max << bits

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64, U16, Bool, Objects
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.columns import Column
 from fedrepay.shared.schema.model import Schema
 
-Flags = npt.NDArray[np.bool_]
 LONGEST_ID = 200
 """Characters of a customer's id; arrays of ids are as wide as the longest one."""
 
@@ -25,13 +24,13 @@ class Finding:
     """
 
     column: str
-    rows: npt.NDArray[np.int64]
-    values: npt.NDArray[np.object_]
+    rows: I64
+    values: Objects
     bound: str
     kind: Literal["refuse", "clip"]
 
 
-def settle(column: Column, values: Values, skip: Flags) -> tuple[Values, list[Finding]]:
+def settle(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Finding]]:
     """Bring one column inside its bounds.
 
     Args:
@@ -70,7 +69,7 @@ def legal_range(column: Column) -> tuple[float, float]:
     return column.bounds or (0.0, 1.0)
 
 
-def _settle_text(column: Column, values: Values, skip: Flags) -> tuple[Values, list[Finding]]:
+def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Finding]]:
     texts = np.asarray(values, dtype=object)
     missing = np.array([value is None for value in texts], dtype=bool)
     found = _missing(column, missing, skip, texts)
@@ -90,14 +89,14 @@ def _settle_text(column: Column, values: Values, skip: Flags) -> tuple[Values, l
     return texts, found
 
 
-def _missing(column: Column, missing: Flags, skip: Flags, values: Values) -> list[Finding]:
+def _missing(column: Column, missing: Bool, skip: Bool, values: Values) -> list[Finding]:
     if column.missing != "refuse":
         return []
     return _finding(column, missing & ~skip, values, "not missing", "refuse")
 
 
 def _finding(
-    column: Column, where: Flags, values: Values, bound: str, kind: Literal["refuse", "clip"]
+    column: Column, where: Bool, values: Values, bound: str, kind: Literal["refuse", "clip"]
 ) -> list[Finding]:
     if not where.any():
         return []
@@ -105,7 +104,7 @@ def _finding(
     return [Finding(column.name, rows, np.asarray(values)[rows].astype(object), bound, kind)]
 
 
-def refused_rows(findings: list[Finding], rows: int) -> Flags:
+def refused_rows(findings: list[Finding], rows: int) -> Bool:
     """Which of so many rows some finding refuses, (rows,)."""
     flags = np.zeros(rows, dtype=bool)
     for finding in findings:
@@ -114,7 +113,7 @@ def refused_rows(findings: list[Finding], rows: int) -> Flags:
     return flags
 
 
-def encode(schema: Schema, columns: Mapping[str, Values]) -> npt.NDArray[np.uint16]:
+def encode(schema: Schema, columns: Mapping[str, Values]) -> U16:
     """Codes (n, blocks − 1) of settled columns: each row falls into exactly one bin of every block.
 
     Args:

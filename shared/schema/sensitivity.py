@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-Matrices = Iterable[npt.NDArray[np.int32]]
+from fedrepay.shared.arrays import I32
+
+Matrices = Iterable[I32]
 
 
 def maxima(matrices: Matrices) -> tuple[int, int]:

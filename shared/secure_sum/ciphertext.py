@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 
@@ -16,7 +16,7 @@ CHUNK_BYTES = 8 * COEFFICIENTS
 """Bytes of one ciphertext on the wire: 65,536."""
 
 
-def coefficients(payload: bytes, chunks: int) -> npt.NDArray[np.uint64]:
+def coefficients(payload: bytes, chunks: int) -> U64:
     """Parse the wire form.
 
     Args:
@@ -47,7 +47,7 @@ def hashes(payload: bytes) -> tuple[bytes, ...]:
     )
 
 
-def add(total: npt.NDArray[np.uint64], chunks: npt.NDArray[np.uint64]) -> None:
+def add(total: U64, chunks: U64) -> None:
     """``total`` += ``chunks`` mod q, in place; both (chunks, 8192) below q. One chunk of extra memory."""
     for index, chunk in enumerate(chunks):
         summed = total[index] + chunk

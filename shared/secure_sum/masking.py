@@ -7,9 +7,9 @@ what its members have opened so far. No pair key is ever revealed: a drop means 
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.stream import uniform
@@ -58,9 +58,7 @@ def mask_context(run: int, round_number: int, attempt: int, config_hash: bytes, 
     return attempt_context(run, round_number, attempt, keys.digest(config_hash, opened))
 
 
-def pair_mask(
-    secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: int, t: int
-) -> npt.NDArray[np.uint64]:
+def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: int, t: int) -> U64:
     """The mask two members share for one attempt.
 
     Args:
@@ -78,9 +76,7 @@ def pair_mask(
     return uniform(key, t, chunks * ring.SLOTS).reshape(chunks, ring.SLOTS)
 
 
-def apply_masks(
-    slots: npt.NDArray[np.uint64], mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int
-) -> npt.NDArray[np.uint64]:
+def apply_masks(slots: U64, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> U64:
     """Add the masks shared with peers of higher key hash, subtract the others'.
 
     Args:

@@ -7,8 +7,8 @@ number. The range is chosen beforehand from public constants (protocol.md, *Inte
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum import ring
 
@@ -69,7 +69,7 @@ class Packing:
                 "Take fewer members, fewer fields, or values of fewer bits.",
             )
 
-    def pack(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    def pack(self, values: I64) -> U64:
         """One member's values as slots.
 
         Args:
@@ -91,7 +91,7 @@ class Packing:
             slots[:, :-1] |= (laid[:, field] << (field * self.field_bits)).astype(np.uint64)
         return slots
 
-    def unpack(self, slots: npt.NDArray[np.uint64], k: int, n_values: int) -> npt.NDArray[np.int64]:
+    def unpack(self, slots: U64, k: int, n_values: int) -> I64:
         """The summed values of ``k`` members.
 
         Args:

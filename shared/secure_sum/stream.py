@@ -3,15 +3,16 @@
 from itertools import chain, repeat
 
 import numpy as np
-import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+from fedrepay.shared.arrays import U64
 
 _ZERO_NONCE = bytes(16)  # each key makes exactly one stream
 _ZEROS = memoryview(bytes(1 << 18))  # what the cipher turns into its stream
 
 
-def uniform(key: bytes, modulus: int, count: int) -> npt.NDArray[np.uint64]:
+def uniform(key: bytes, modulus: int, count: int) -> U64:
     """The first ``count`` accepted words of the key's stream.
 
     Args:

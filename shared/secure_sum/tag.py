@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from hmac import compare_digest
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64, U64
 from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 from fedrepay.shared.secure_sum.stream import uniform
@@ -22,12 +22,12 @@ _SHIFTS = np.array([[0], [_LIMB_BITS], [2 * _LIMB_BITS]], dtype=np.uint64)
 _LIMB = np.uint64((1 << _LIMB_BITS) - 1)
 
 
-def _limbs(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+def _limbs(numbers: U64) -> F64:
     """(n,) numbers below 2⁶⁰ as (3, n) limbs of 20 bits."""
     return ((numbers >> _SHIFTS) & _LIMB).astype(np.float64)
 
 
-def inner_product(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> int:
+def inner_product(left: U64, right: U64) -> int:
     """⟨left, right⟩ mod q, exactly: 8,192 products of 20-bit limbs stay below 2⁵³ in float64.
 
     Args:
@@ -61,13 +61,13 @@ def _total(seed: bytes, label: str, context: bytes, chunk: int, members: Sequenc
 _totals: Remembered[int] = Remembered(1 << 18)
 
 
-def _product(seed: bytes, context: bytes, index: int, chunk: npt.NDArray[np.uint64]) -> int:
+def _product(seed: bytes, context: bytes, index: int, chunk: U64) -> int:
     """⟨k, c⟩ mod q of chunk ``index``."""
     key = keys.derive(seed, "tag", context + index.to_bytes(4, "big"))
     return inner_product(uniform(key, Q, COEFFICIENTS), chunk)
 
 
-def tags(seed: bytes, context: bytes, chunks: npt.NDArray[np.uint64], member: str) -> list[int]:
+def tags(seed: bytes, context: bytes, chunks: U64, member: str) -> list[int]:
     """One member's tags.
 
     Args:
@@ -90,7 +90,7 @@ def verify(
     seed: bytes,
     context: bytes,
     members: Sequence[str],
-    chunks: npt.NDArray[np.uint64],
+    chunks: U64,
     summed_tags: Sequence[int],
 ) -> bool:
     """Whether these are the sums of exactly these members' ciphertexts in this attempt.
@@ -116,7 +116,7 @@ def chunk_fits(
     context: bytes,
     members: Sequence[str],
     index: int,
-    chunk: npt.NDArray[np.uint64],
+    chunk: U64,
     summed_tag: int,
 ) -> bool:
     """Whether chunk ``index``, (8192,) coefficients below q, is the sum of these members' and this its tags' sum."""
@@ -129,7 +129,7 @@ def first_misfit(
     seed: bytes,
     context: bytes,
     members: Sequence[str],
-    chunks: npt.NDArray[np.uint64],
+    chunks: U64,
     summed_tags: Sequence[int],
 ) -> int:
     """The first chunk that does not fit its tag; 0 where the numbers of chunks and tags already differ."""

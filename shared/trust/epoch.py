@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
@@ -154,7 +154,7 @@ def confirmation_mac(seed: bytes, context_id: bytes, roster_hash: bytes, name: s
     return keys.derive(seed, "confirm", context_id + roster_hash + name.encode())
 
 
-def probe_vector(seed: bytes, epoch_id: bytes) -> npt.NDArray[np.uint64]:
+def probe_vector(seed: bytes, epoch_id: bytes) -> U64:
     """A vector only the seed's holders know: (1, 4096), below 2³²."""
     stream = b"".join(
         keys.derive(seed, "test-vector", epoch_id + bytes([i >> 8, i & 255])) for i in range(512)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
@@ -35,8 +36,8 @@ class Release:
     """What a run gives to its members."""
 
     number: int
-    weights: npt.NDArray[np.float64]  # (H, d); of a torch module (1, P)
-    sums: tuple[npt.NDArray[np.int64], ...]  # the opened sums, grid units
+    weights: F64  # (H, d); of a torch module (1, P)
+    sums: tuple[I64, ...]  # the opened sums, grid units
     schema: bytes
     codebook: bytes
     roster: Roster
@@ -169,9 +170,7 @@ def _layout(card: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
     return layout
 
 
-def _weights(
-    tensors: Mapping[str, npt.NDArray[Any]], layout: Sequence[tuple[str, list[int]]]
-) -> npt.NDArray[np.float64]:
+def _weights(tensors: Mapping[str, npt.NDArray[Any]], layout: Sequence[tuple[str, list[int]]]) -> F64:
     """The weights of either kind of model."""
     if not layout:
         weights = tensors["weights"].astype(np.float64, casting="no")

@@ -38,12 +38,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.learning.contribution import Rows
+from fedrepay.shared.arrays import F64, I8, U16, Bool
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
@@ -90,8 +90,7 @@ type = "integer"
 good = 0
 """
 
-Floats = NDArray[np.float64]
-Records = tuple[NDArray[np.uint16], NDArray[np.int8]]
+Records = tuple[U16, I8]
 """Bins, (n, features), and outcomes, (n, 1)."""
 
 
@@ -134,8 +133,8 @@ class Audit:
     low: float
     reach: float
     normal: float
-    scores: Floats
-    inside: NDArray[np.bool_]
+    scores: F64
+    inside: Bool
 
     @property
     def canaries(self) -> int:
@@ -148,7 +147,7 @@ class Audit:
         return self.low > self.claim
 
 
-def estimate(scores: Floats, inside: NDArray[np.bool_], claim: float, reach: float = 1.0) -> Audit:
+def estimate(scores: F64, inside: Bool, claim: float, reach: float = 1.0) -> Audit:
     """μ̂ and its bound from scores, (m,), and which canaries were in, (m,); see the module's text."""
     from scipy.special import kolmogorov, ndtr  # noqa: PLC0415 - slow to import
 

@@ -18,14 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, U64, Objects
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
-from fedrepay.simulations.attacks.tools.ntt import Numbers, Transform
+from fedrepay.simulations.attacks.tools.ntt import Transform
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
 
 MEMBERS = 5
@@ -34,8 +34,6 @@ NVFLARE = (8192, (60, 40, 40))
 """``nvflare/lighter/impl/he.py``: N and the coefficient modulus; symmetric, scale 2⁴⁰."""
 SMALLEST = (4096, (54, 54))
 """The smallest parameters with which TenSEAL adds CKKS vectors well."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class _Peers:
             )
         )
 
-    def upload(self, values: Floats) -> list[bytes]:
+    def upload(self, values: F64) -> list[bytes]:
         """A member's two chunks."""
         return [self.ts.ckks_vector(self.keys, chunk).serialize() for chunk in values]
 
@@ -79,16 +77,16 @@ class _Peers:
                 sums[place] += self.ts.ckks_vector_from(self.server, chunk)
         return sums
 
-    def decrypted(self, sums: list[Any]) -> Floats:
+    def decrypted(self, sums: list[Any]) -> F64:
         """What a member decrypts and lets become known: a model that is sent back, published or scored with."""
         return np.array([self.ts.ckks_vector_from(self.keys, each.serialize()).decrypt() for each in sums])
 
-    def secret(self) -> Numbers:
+    def secret(self) -> Objects:
         """The true key, to count what was recovered: values at the roots, modulo the first prime."""
         return true_key(self.keys, self.degree)
 
 
-def true_key(context: Any, degree: int) -> Numbers:
+def true_key(context: Any, degree: int) -> Objects:
     """A TenSEAL context's secret key modulo its first prime, (N,), values in SEAL's order."""
     plain = context.secret_key().data.data()
     return np.array([plain.data(i) for i in range(degree)], dtype=object)
@@ -126,7 +124,7 @@ class _Numbers:
         key.load(self._context, str(path))
         return key
 
-    def read(self, vector: Any) -> tuple[Numbers, Numbers]:
+    def read(self, vector: Any) -> tuple[Objects, Objects]:
         """c0 and c1 of a TenSEAL vector, values in SEAL's order."""
         path = str(self._folder / "ciphertext")
         vector.ciphertext()[0].save(path)
@@ -140,7 +138,7 @@ class _Numbers:
         return found[0], (found[1] - found[0]) % self.prime
 
 
-def symmetric_part(slots: Floats) -> Numbers:
+def symmetric_part(slots: F64) -> Objects:
     """p(X) + p(1/X) as whole numbers, (N,), from the real parts of p's slots, (N/2,): slot j at e^(iπ·3^j/N)."""
     half = len(slots)
     n = 2 * half
@@ -151,7 +149,7 @@ def symmetric_part(slots: Floats) -> Numbers:
     return np.array([int(each) for each in np.rint(2 * SCALE * turned.real)], dtype=object)
 
 
-def decoded(coefficients_: Numbers) -> Floats:
+def decoded(coefficients_: Objects) -> F64:
     """Real parts of the slots, (N/2,), of a polynomial with whole coefficients, (N,)."""
     n = len(coefficients_)
     turned = coefficients_.astype(np.float64) * np.exp(1j * np.pi * np.arange(n) / n)
@@ -160,7 +158,7 @@ def decoded(coefficients_: Numbers) -> Floats:
     return np.asarray(values[(exponents - 1) // 2].real / SCALE)
 
 
-def recover(chunks: list[tuple[Numbers, Numbers]], doubles: Floats, transform: Transform) -> Numbers:
+def recover(chunks: list[tuple[Objects, Objects]], doubles: F64, transform: Transform) -> Objects:
     """The secret key's values, (N,), from two chunks of one sum and what they decrypt to, (2, N/2)."""
     p = transform.p
     sides, ones = [], []
@@ -218,7 +216,7 @@ def ours(seed: int) -> Ours:
     transform = Transform(ring.N, ring.Q)
     slope = transform.forward(c1)
 
-    def solve(noise: Numbers | int) -> Numbers:
+    def solve(noise: Objects | int) -> Objects:
         return transform.inverse(
             transform.forward((scaled + noise - c0) % ring.Q) * transform.inverted(slope) % ring.Q
         )
@@ -239,7 +237,7 @@ def ours(seed: int) -> Ours:
     )
 
 
-def _scaled(slots: NDArray[np.uint64]) -> Numbers:
+def _scaled(slots: U64) -> Objects:
     """⌊q/t·m⌉ of the plaintext polynomial m with these slots, (N,)."""
     api = import_module("tenseal.sealapi")
     parms = api.EncryptionParameters(api.SCHEME_TYPE.BFV)

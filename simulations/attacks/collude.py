@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto import seal
 from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
@@ -36,10 +36,9 @@ SHARE = 100.0  # standard deviation of one member's share of noise, grid units
 T = np.uint64(GAM.t)
 SIGMAS = 6  # a bound on a statistic's own error
 REACH = 8  # shares of noise within which a value counts as read: none of 16,380 lies beyond
-Slots = NDArray[np.uint64]
 
 
-def unmasked(slots: Slots, mine: bytes, secrets: Mapping[bytes, bytes], context: bytes) -> Slots:
+def unmasked(slots: U64, mine: bytes, secrets: Mapping[bytes, bytes], context: bytes) -> U64:
     """A decrypted upload less the masks whose secrets are known.
 
     Args:
@@ -70,7 +69,7 @@ class Reading:
     noise: float
 
     @classmethod
-    def of(cls, left: Slots, truth: NDArray[np.int64], members: int = 1) -> "Reading":
+    def of(cls, left: U64, truth: I64, members: int = 1) -> "Reading":
         """Compare with what ``members`` brought before their noise."""
         values = GAM.unpack(left, members, N_VALUES)
         away = (values - truth).astype(np.float64)
@@ -178,7 +177,7 @@ def recorded(transcript: Path) -> Recorded:
     return Recorded(uploads, p_value(numbers, 60), len(stores), tuple(holding), left)
 
 
-def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> Slots:
+def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> U64:
     """The victim's upload, opened with a colluder's key and less the colluders' masks."""
     config = told.configs[attempt]
     state = next(iter(colluders.values()))

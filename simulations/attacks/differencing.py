@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.crypto.seal import add_noise
@@ -22,6 +21,7 @@ from fedrepay.client.protocol import rounds
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.veto import budget
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
@@ -42,7 +42,6 @@ from fedrepay.simulations.run.world import World, rows
 
 MEMBERS = 4
 ROUNDS = 3
-Values = NDArray[np.int64]
 
 
 def drop_falsely(world: World, victim: str, round_: int) -> None:
@@ -84,14 +83,14 @@ class Insider:
         self.public = self._state.context_public
         self.mask = X25519PrivateKey.from_private_bytes(self._state.mask)
 
-    def read(self, config: RoundConfig, uploads: dict[str, Upload]) -> NDArray[np.uint64] | None:
+    def read(self, config: RoundConfig, uploads: dict[str, Upload]) -> U64 | None:
         """The slots of the sum of these uploads; None where a mask is left in it, as the canaries tell."""
         total, context = _added(uploads), _context(config)
         slots = self._group.decrypt(coefficients(total.payload(), len(total.tags)))
         canary = tag.canary_sum(self._state.seed, context, 0, sorted(uploads), GAM.t)
         return slots if int(slots[0, -1]) == canary else None
 
-    def alone(self, config: RoundConfig, name: str, upload: Upload, helpers: Sequence["Insider"]) -> Values:
+    def alone(self, config: RoundConfig, name: str, upload: Upload, helpers: Sequence["Insider"]) -> I64:
         """What one member sent, with the pair keys of all others: revealed by them, or its own if it is its own."""
         mine = self._epoch.hello(name)
         total = _added({name: upload})
@@ -139,8 +138,8 @@ class Drop:
     readable: int
     alone: int
     pairs: int
-    scores: NDArray[np.float64]
-    revealed: NDArray[np.float64]
+    scores: F64
+    revealed: F64
     charged: int
 
 
@@ -203,7 +202,7 @@ def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def _truth(
     world: World, insider: str, victim: str, first: RoundConfig, second: RoundConfig
-) -> tuple[Values, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+) -> tuple[I64, tuple[F64, F64]]:
     """What the victim contributed before noise, and the variance of one share in each attempt, value by value."""
     learner = make_learner(first.learner, world.book, first.rounds)
     sums = learner.segments()
@@ -228,9 +227,9 @@ class Keeping:
     """A build that keeps a round's noisy update and masks it anew for the next attempt."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, bytes], Values] = {}
+        self._kept: dict[tuple[int, bytes], I64] = {}
 
-    def __call__(self, values: Values, mechanisms: Sequence[Mechanism], entropy: Entropy) -> Values:
+    def __call__(self, values: I64, mechanisms: Sequence[Mechanism], entropy: Entropy) -> I64:
         """Noise for a contribution, the same every time."""
         return self._kept.setdefault((id(entropy), values.tobytes()), add_noise(values, mechanisms, entropy))
 

@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
+from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
@@ -49,9 +49,6 @@ OWN_RECORDS = 1_000
 MARGIN = 0.05
 """Share of fields read beyond chance that counts as a success."""
 
-Values = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Reader:
@@ -65,7 +62,7 @@ class Reader:
     """
 
     book: CodeBook
-    common: tuple[Floats, ...]
+    common: tuple[F64, ...]
     residuals: tuple[float, float]
     late: float
 
@@ -88,15 +85,15 @@ class Reader:
         )
 
     @property
-    def chance(self) -> NDArray[np.int64]:
+    def chance(self) -> I64:
         """The most common bin of each field."""
         return np.array([each.argmax() for each in self.common])
 
-    def _fields(self) -> list[tuple[Floats, slice]]:
+    def _fields(self) -> list[tuple[F64, slice]]:
         pairs = zip(self.book.blocks, self.book.slices, strict=True)
         return [(block.matrix.astype(np.float64), place) for block, place in pairs if block.kind == "feature"]
 
-    def divide(self, seen: Floats) -> NDArray[np.int64]:
+    def divide(self, seen: F64) -> I64:
         """Weights' part ÷ bias' part: each field's nearest bin, (features,), from a gradient (d,)."""
         bias = float(seen[-1]) or 1.0
         row = seen / bias * float(self.book.blocks[-1].matrix[0, 0])
@@ -104,7 +101,7 @@ class Reader:
             [int(((table - row[place]) ** 2).sum(axis=1).argmin()) for table, place in self._fields()]
         )
 
-    def likeliest(self, seen: Floats, variance: float) -> NDArray[np.int64]:
+    def likeliest(self, seen: F64, variance: float) -> I64:
         """Each field's likeliest bin, (features,), where noise of this variance lies on one record's gradient."""
         spread = max(variance, 1e-6)
         best, guess = -np.inf, self.chance
@@ -129,7 +126,7 @@ class Score:
     right: list[float]
     beyond: list[float]  # beyond chance
 
-    def add(self, guess: NDArray[np.int64], truth: NDArray[np.int64], chance: NDArray[np.int64]) -> None:
+    def add(self, guess: I64, truth: I64, chance: I64) -> None:
         """Count one victim."""
         right = float((guess == truth).mean())
         self.right.append(right)
@@ -218,7 +215,7 @@ def _try(
         for name, record in zip(names, records, strict=True)
     }
 
-    def count(what: str, guess: NDArray[np.int64], *, on: bool) -> None:
+    def count(what: str, guess: I64, *, on: bool) -> None:
         scores.setdefault((what, on), Score([], [])).add(guess, truth, reader.chance)
 
     for on in (True, False):
@@ -253,14 +250,12 @@ def _first_gradient(book: CodeBook, members: int) -> Mechanism:
     return found
 
 
-def _centred(numbers: NDArray[np.uint64], modulus: int) -> Floats:
+def _centred(numbers: U64, modulus: int) -> F64:
     signed = numbers.astype(np.int64)
     return np.where(signed > modulus // 2, signed - modulus, signed).astype(np.float64)
 
 
-def unmasked(
-    cohort: Cohort, payload: bytes, attempt: bytes, colluders: Sequence[str], n_values: int
-) -> Floats:
+def unmasked(cohort: Cohort, payload: bytes, attempt: bytes, colluders: Sequence[str], n_values: int) -> F64:
     """What the coordinator and ``colluders`` read in the first member's upload: decrypted, less the masks they know."""
     victim = cohort.names[0]
     slots = cohort.group.decrypt(coefficients(payload, 1))

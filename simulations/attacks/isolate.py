@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import guard, session
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
@@ -40,7 +40,6 @@ VICTIM, COLLUDER = "m0", "m3"
 HUGE = 10**12
 NEAR = 8  # deviations of the stated noise within which a value counts as read
 T = np.uint64(GAM.t)
-Values = NDArray[np.int64]
 
 
 class Colluder:
@@ -57,7 +56,7 @@ class Colluder:
         self._group = GroupContext.from_secret(state.context_secret)
         self._mask = X25519PrivateKey.from_private_bytes(state.mask)
 
-    def forged(self, shared: bytes, values: Values) -> bytes:
+    def forged(self, shared: bytes, values: I64) -> bytes:
         """The round request, its last sum another one: its tag is right, and the colluder's header makes it add up."""
         request, honest = RoundRequest.decode(shared), last_sum(shared)
         made = RoundConfig.decode(honest.config.body)
@@ -94,11 +93,11 @@ class Colluder:
             for name, each in zip(made.cohort, honest.headers, strict=True)
         )
 
-    def decrypted(self, payload: bytes) -> NDArray[np.uint64]:
+    def decrypted(self, payload: bytes) -> U64:
         """Slots of a sum of one ciphertext, (1, 4096)."""
         return self._group.decrypt(coefficients(payload, 1))
 
-    def masks_left(self, config: RoundConfig, uploads: dict[str, Upload]) -> NDArray[np.uint64]:
+    def masks_left(self, config: RoundConfig, uploads: dict[str, Upload]) -> U64:
         """What is left, in the sum, of the masks that it shares with the others: it knows both halves of each."""
         total = np.zeros((1, SLOTS), dtype=np.uint64)
         me = self._epoch.key_hashes[COLLUDER]
@@ -141,7 +140,7 @@ class Led:
     p: float
     noise: float
     size: float
-    scores: NDArray[np.float64]
+    scores: F64
 
     @property
     def nothing(self) -> bool:
@@ -208,7 +207,7 @@ def _unbound(_session: session.Session, config: RoundConfig) -> bytes:
     return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
 
 
-def _truth(world: World, config: RoundConfig) -> tuple[Values, float]:
+def _truth(world: World, config: RoundConfig) -> tuple[I64, float]:
     """The victim's gradient at the model it was led to less that at the common one, and the noise of two sums."""
     learner = make_learner(config.learner, world.book, config.rounds)
     mine, store = rows(world.book, int(VICTIM[1:])), world.store(VICTIM)

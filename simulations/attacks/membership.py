@@ -26,6 +26,7 @@ from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.score import probability
+from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
@@ -47,8 +48,6 @@ FALSE_POSITIVES = 0.01
 OVERFITTED_ROWS, OVERFITTED_PENALTY = 100, 1e-6
 _SLACK = 4.0  # standard errors
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Result:
@@ -60,7 +59,7 @@ class Result:
     others: int
 
     @classmethod
-    def of(cls, scores: Floats, inside: NDArray[np.bool_]) -> "Result":
+    def of(cls, scores: F64, inside: Bool) -> "Result":
         """From a score each, (n,), higher for members."""
         found = figures.auc(inside.astype(np.int8), scores)
         bar = np.quantile(scores[~inside], 1 - FALSE_POSITIVES)
@@ -197,7 +196,7 @@ class Game:
         self._outcomes = np.concatenate([labels(each) for each in chosen])
         self.inside = np.arange(2 * TARGETS) < TARGETS
 
-    def play(self, entropy: Entropy, *, noise: bool) -> tuple[Floats, Floats]:
+    def play(self, entropy: Entropy, *, noise: bool) -> tuple[F64, F64]:
         """One run: the log-likelihood ratio of each target, (2·TARGETS,), and the weights it ended with, (d,)."""
         cohort, state = Cohort(MEMBERS), self._learner.start()
         scores = np.zeros(len(self._targets))
@@ -217,7 +216,7 @@ class Game:
             state = self._learner.step(index, state, opened, drawn)
         return scores, state.weights[0]
 
-    def against(self, index: int, left: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    def against(self, index: int, left: F64, weights: F64) -> tuple[F64, F64]:
         """⟨left, v⟩ and ‖v‖² of each target's contribution v to this sum."""
         rows, d = self._targets, self.book.dimension
         if index == 0:
@@ -233,7 +232,7 @@ class Game:
         return residual * (rows @ left), residual**2 * (rows**2).sum(axis=1)
 
 
-def by_loss(book: CodeBook, weights: Floats, members: Table, others: Table) -> Result:
+def by_loss(book: CodeBook, weights: F64, members: Table, others: Table) -> Result:
     """The attack of Yeom et al. on a model: a low loss says "member"."""
     scores = [
         _log_likelihood(probability(book, weights, each.codes), labels(each)) for each in (members, others)
@@ -262,6 +261,6 @@ def overfitted(given: Prepared, seed: int) -> Result:
     )
 
 
-def _log_likelihood(chance: Floats, outcomes: NDArray[np.generic]) -> Floats:
+def _log_likelihood(chance: F64, outcomes: NDArray[np.generic]) -> F64:
     kept = np.clip(chance, 1e-15, 1 - 1e-15)
     return np.where(outcomes.astype(np.bool_), np.log(kept), np.log1p(-kept))

@@ -22,6 +22,7 @@ from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.score import probability
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.secure_sum.packing import GAM
@@ -42,8 +43,6 @@ LEAST_SEEN = 8
 PENALTY = 1.0
 """λ of a member's own model: what cross-validation picks for 2,400 of the shipped rows."""
 REPEATS = 1_000
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _outcomes(
     return outcomes
 
 
-def _attack(given: Prepared, factor: int, alone: dict[str, Floats], seed: int, entropy: Entropy) -> Outcome:
+def _attack(given: Prepared, factor: int, alone: dict[str, F64], seed: int, entropy: Entropy) -> Outcome:
     """One run in which the first member multiplies its gradients."""
     book, cohort = given.book, Cohort(MEMBERS)
     learner = make_learner("dp-newton", book, ROUNDS)
@@ -144,7 +143,7 @@ def _attack(given: Prepared, factor: int, alone: dict[str, Floats], seed: int, e
     return Outcome(auc, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t)
 
 
-def _own_loss(given: Prepared, train: Table, name: str, seed: int) -> Floats:
+def _own_loss(given: Prepared, train: Table, name: str, seed: int) -> F64:
     """Log-loss of each of a member's own held-out customers under the model of its own rows alone."""
     own, book = given.tests[name], given.book
     model, reason = baselines.ridge_logistic(
@@ -155,12 +154,12 @@ def _own_loss(given: Prepared, train: Table, name: str, seed: int) -> Floats:
     return _losses(model.predict(book.rows(own.codes) / book.scale), labels(own))
 
 
-def _losses(chance: Floats, outcomes: NDArray[np.generic]) -> Floats:
+def _losses(chance: F64, outcomes: NDArray[np.generic]) -> F64:
     kept = np.clip(chance, 1e-15, 1 - 1e-15)
     return -np.where(outcomes.astype(np.bool_), np.log(kept), np.log1p(-kept))
 
 
-def worse(differences: Floats, seed: int) -> bool:
+def worse(differences: F64, seed: int) -> bool:
     """Whether the mean is above 0 in 95 % of bootstrap samples of customers."""
     rng = np.random.default_rng([seed, 19])
     drawn = rng.integers(0, len(differences), (REPEATS, len(differences)))

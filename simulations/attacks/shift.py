@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.he import GroupContext, open_sum
 from fedrepay.client.protocol import session
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
@@ -27,13 +27,12 @@ from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.run.world import World
 
-Chunks = NDArray[np.uint64]
 Sent = tuple[bytes, list[int]]
 N_VALUES = VALUES + 1  # two chunks
 VICTIM = "m0"
 
 
-def chunks_of(payload: bytes) -> Chunks:
+def chunks_of(payload: bytes) -> U64:
     """Ciphertexts of wire form, (chunks, 8192)."""
     return np.frombuffer(payload, dtype="<u8").reshape(-1, COEFFICIENTS).astype(np.uint64)
 
@@ -124,7 +123,7 @@ def counted_decryptions() -> Iterator[list[int]]:
     used: list[int] = []
     real = GroupContext.decrypt
 
-    def counted(group: GroupContext, chunks: Chunks) -> Chunks:
+    def counted(group: GroupContext, chunks: U64) -> U64:
         used.append(len(chunks))
         return real(group, chunks)
 
@@ -132,9 +131,7 @@ def counted_decryptions() -> Iterator[list[int]]:
         yield used
 
 
-def _open_all(
-    cohort: Cohort, sent: Sequence[Sent], attempt: bytes, truth: NDArray[np.int64]
-) -> tuple[int, int]:
+def _open_all(cohort: Cohort, sent: Sequence[Sent], attempt: bytes, truth: I64) -> tuple[int, int]:
     """(decryptions, wrong sums that a member takes for the truth) over all these sums."""
     wrong = 0
     with counted_decryptions() as used:

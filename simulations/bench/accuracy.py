@@ -18,6 +18,7 @@ from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import Rows, from_table, gram
 from fedrepay.client.scoring.score import probability
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
@@ -35,7 +36,6 @@ OTHER_SPLITS = range(10)
 MEMBERS, COLLUDERS = 50, 5
 COHORTS = ((3, 1), (5, 1), (5, 3), (8, 1), (8, 6))
 EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Part:
 
     book: CodeBook
     rows: Rows
-    gram: npt.NDArray[np.int64]
+    gram: I64
     train: Table
     test: Table
     lightgbm: float
@@ -57,7 +57,7 @@ def delta(book: CodeBook) -> float:
     return usual_delta(book.schema.public)
 
 
-def score(truth: npt.NDArray[np.generic], predicted: Floats) -> float:
+def score(truth: npt.NDArray[np.generic], predicted: F64) -> float:
     """AUC; the shipped test parts hold both outcomes."""
     found = figures.auc(truth, predicted)
     if found is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from fedrepay.shared.rules.pack import load_builtin
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market import people
+
+if TYPE_CHECKING:
+    from fedrepay.shared.arrays import F64
 
 ACCOUNTS, SINGLE, REPEATS, TODAY = 20_000, 1_000, 3, 20_500
 PACKS = ("uk-fca", "uk-breathing-space", "uk-adm")
@@ -46,7 +49,6 @@ BOOK = people.Book(
     income_known=(0.15, 0.3, 0.25, 0.3),
     apr=0.25,
 )
-Floats = npt.NDArray[np.float64]
 
 
 def _drawn(engine: Engine, rng: np.random.Generator) -> Accounts:
@@ -108,7 +110,7 @@ def run() -> str:
     """Measure; returns the page's section (Markdown)."""
     rng = np.random.default_rng(0)
     book = codebook.build(SCHEMA.read_bytes(), str(SCHEMA))
-    weights: Floats = rng.normal(0, 0.6, (book.heads, book.dimension))
+    weights: F64 = rng.normal(0, 0.6, (book.heads, book.dimension))
     catalogue, _ = load_catalogue(CATALOGUE)
     engine = Engine(book, weights, catalogue, Settings(), load_builtin(PACKS))
     accounts = _drawn(engine, rng)

@@ -6,9 +6,9 @@ be repeated; ``tests/security/test_local_mode.py`` shows that the protocol opens
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import dp_sgd
@@ -34,6 +34,9 @@ from fedrepay.simulations.bench.accuracy import (
 from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.rows.measure import labels
 from fedrepay.simulations.rows.split import split_members
+
+if TYPE_CHECKING:
+    from fedrepay.shared.arrays import I64
 
 SPLITS = (0, 1, 2)
 EPSILONS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -90,7 +93,7 @@ def local(given: Split, model: TorchModel, epsilon: float, members: int) -> floa
     )
     state = learners[0].start()
     for index in range(rounds):
-        opened: npt.NDArray[np.int64] = np.sum(
+        opened: I64 = np.sum(
             [
                 learner.contribution(index, state, rows)
                 for learner, rows in zip(learners, given.members[members], strict=True)

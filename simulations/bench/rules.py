@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import Bool
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import EU, FACTS
@@ -37,7 +38,6 @@ _PLANS = [
 _PLACES = ("US", "UK", "CN", "NL", "PT", "DE")
 _LIVELY = {"calls_7d": 10, "unanswered_attempts_today": 9, "dpd": 120, "agreement_months": 70}
 Facts = dict[str, npt.NDArray[Any]]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def draw(rng: np.random.Generator, accounts: int) -> Chunk:
     return Chunk(facts, plans)
 
 
-def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bools]]:
+def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:
     """(rule, (n, P) where the plan breaks it or cannot be known to keep it), restated rule by rule.
 
     Every comparison is written so that NaN comes out as a violation.
@@ -116,16 +116,16 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bools]]:
     told = by["sms"] | by["email"] | by["call"]
     fees, interest = plans.fees, plans.interest
 
-    def lives(*places: str) -> Bools:
+    def lives(*places: str) -> Bool:
         return np.isin(place, [*places, ""])
 
-    def owes(*types: str) -> Bools:
+    def owes(*types: str) -> Bool:
         return np.isin(debt, [*types, ""])
 
-    def pair(accounts: Bools, which: Bools) -> Bools:
+    def pair(accounts: Bool, which: Bool) -> Bool:
         return accounts[:, None] & which
 
-    def no(name: str) -> Bools:
+    def no(name: str) -> Bool:
         return np.asarray(f[name] == 0)  # certainly not
 
     minute = f["contact_minute"]
@@ -178,7 +178,7 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bools]]:
     yield "CN 6 attempts", pair(cn & ~(f["unanswered_attempts_today"] < 6), told)
 
 
-def _keeps_rate(f: Facts, plans: PlanColumns, kind: npt.NDArray[np.str_]) -> Bools:
+def _keeps_rate(f: Facts, plans: PlanColumns, kind: npt.NDArray[np.str_]) -> Bool:
     """(n, P) whether the payments, discounted month by month at the contract's rate, are worth no more than is owed.
 
     Level monthly payments for plans in instalments, one payment at the end for all others.

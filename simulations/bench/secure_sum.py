@@ -15,9 +15,9 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
@@ -40,7 +40,6 @@ _INTRO = (
 )
 
 T = TypeVar("T")
-Floats = npt.NDArray[np.float64]
 
 
 class _Ours:
@@ -54,7 +53,7 @@ class _Ours:
         self.hashes = [sha256(name.encode()).digest() for name in self.names]
         self.sum = PublicSum(ring.chunk_count(VALUES, TORCH_PAIRS.fields))
 
-    def client(self, values: Floats, member: int = 0) -> tuple[bytes, list[int]]:
+    def client(self, values: F64, member: int = 0) -> tuple[bytes, list[int]]:
         name, mine = self.names[member], self.hashes[member]
         slots = TORCH_PAIRS.pack(np.trunc(values / STEP).astype(np.int64))
         for chunk in range(len(slots)):
@@ -68,7 +67,7 @@ class _Ours:
     def coordinator(self, upload: tuple[bytes, list[int]]) -> None:
         self.sum.add(*upload)
 
-    def open(self, total: PublicSum) -> npt.NDArray[np.int64]:
+    def open(self, total: PublicSum) -> I64:
         return open_sum(
             self.group,
             self.seed,
@@ -102,7 +101,7 @@ class _Theirs:
         )
         self.sum: list[object] = []
 
-    def client(self, values: Floats) -> list[bytes]:
+    def client(self, values: F64) -> list[bytes]:
         return [
             self.ts.ckks_vector(self.keys, values[start : start + 4096]).serialize()
             for start in range(0, len(values), 4096)

@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning.base import Learner, State
 from fedrepay.client.learning.contribution import Rows
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 
-Ints = npt.NDArray[np.int64]
-Exact = Callable[[int, State], Ints]
+Exact = Callable[[int, State], I64]
 """The sum of all members' contributions to sum ``index`` at a state, without noise."""
 Charged = Sequence[tuple[Mechanism, ...]]
 Streams = Callable[[int, int], Entropy]
@@ -31,7 +30,7 @@ DRAWS = 1 << 20  # of noise at a time
 class Opened:
     """What a run leaves: its sums, noise included, their mechanisms, and the model they give."""
 
-    sums: tuple[Ints, ...]
+    sums: tuple[I64, ...]
     mechanisms: tuple[tuple[Mechanism, ...], ...]
     state: State
 
@@ -53,7 +52,7 @@ def together(learner: Learner, rows: Rows) -> Exact:
     """The sums over pooled rows, in parts that the schema's n_max keeps exact."""
     step = rows.book.schema.public.n_max
 
-    def exact(index: int, state: State) -> Ints:
+    def exact(index: int, state: State) -> I64:
         total = np.zeros(sum(each.size for each in learner.segments()[index]), np.int64)
         for start in range(0, len(rows.codes), step):
             here = slice(start, start + step)
@@ -110,7 +109,7 @@ def run(
     return Opened(tuple(sums), tuple(mechanisms), state)
 
 
-def shares(charged: Sequence[Mechanism], members: int, entropy: Entropy) -> Ints:
+def shares(charged: Sequence[Mechanism], members: int, entropy: Entropy) -> I64:
     """The sum of all members' shares of noise on one sum, drawn member by member from one stream; 0 in mode none."""
     total = [np.zeros(1, np.int64)] if not charged else []
     for mechanism in charged:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.plans.deciding import personal
@@ -19,6 +18,7 @@ from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
 from fedrepay.client.plans.deciding.settings import Affordability, Settings
+from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.simulations.market import lenders, models, people
 from fedrepay.simulations.market import truth as market_truth
@@ -27,7 +27,7 @@ from fedrepay.simulations.market.models import Additive, Heads, Model, Scored
 from fedrepay.simulations.market.people import ERRORS, Accounts
 from fedrepay.simulations.market.records import book, catalogue, stated_bound
 from fedrepay.simulations.market.truth import Outcome
-from fedrepay.simulations.market.value import NO_PLAN, Bools, Worth, choose, with_tokens, worth
+from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, with_tokens, worth
 
 WAYS = ("own", "own_affordable", "alone", "trees", "shared", "shared_own", "perfect", "oracle")
 REAL = ("FULL", "INSTALMENT", "SETTLEMENT")
@@ -41,7 +41,7 @@ class Ground:
     accounts: Accounts
     settings: Settings
     plans: Candidates
-    within: Bools
+    within: Bool
     truth: Outcome
     scored: Scored
 
@@ -91,7 +91,7 @@ def new_accounts(lender: Lender, seed: int, size: int) -> Accounts:
     return people.draw(lender.book, size, rng, heavy_shocks=lender.effects.link != "logit")
 
 
-def bound(settings: Affordability, accounts: Accounts) -> npt.NDArray[np.int64]:
+def bound(settings: Affordability, accounts: Accounts) -> I64:
     """The affordability bound of each account, (n,)."""
     known = accounts.columns
     promised = known["other_plans"].astype(float) + known["priority_arrears"].astype(float)

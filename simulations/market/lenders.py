@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.simulations.market.people import STAGES, Accounts, Book
@@ -20,7 +20,6 @@ from fedrepay.simulations.market.truth import Effects
 
 Preset = Literal["mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-Bools = npt.NDArray[np.bool_]
 
 SIZES = (400,) * 8 + (1500,) * 6 + (5000,) * 4 + (12000,) * 2
 """Offers of each of the 20 lenders."""
@@ -139,7 +138,7 @@ def _effects(preset: Preset, place: int, rng: np.random.Generator) -> Effects:
     return plain
 
 
-def offered_part(policy: Policy, arms: Arms) -> Bools:
+def offered_part(policy: Policy, arms: Arms) -> Bool:
     """The arms a lender ever offers, (P,); token plans are everybody's."""
     token, settled = arms.is_kind("TOKEN"), arms.is_kind("SETTLEMENT")
     brief = ((arms.n > 0) & (arms.n <= 9)) | (arms.share >= 0.75)
@@ -154,9 +153,7 @@ def offered_part(policy: Policy, arms: Arms) -> Bools:
     return np.asarray(chosen | token)
 
 
-def choose(
-    policy: Policy, accounts: Accounts, plans: Candidates, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def choose(policy: Policy, accounts: Accounts, plans: Candidates, rng: np.random.Generator) -> I64:
     """The arm a lender's own policy offers each of n accounts, (n,)."""
     known, arms = accounts.columns, plans.arms
     income = np.nan_to_num(known["income"].astype(float), nan=float(known["median_income"][0]))

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import contribution, make_learner, monotone
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder
 from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.arrays import F64, I8, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.delta import usual_delta
@@ -26,8 +26,7 @@ from fedrepay.simulations.market.records import book, catalogue
 from fedrepay.simulations.market.truth import Outcome
 from fedrepay.simulations.rows import baselines
 
-Floats = npt.NDArray[np.float64]
-Heads = tuple[Floats, Floats]
+Heads = tuple[F64, F64]
 ROUNDS, ATTEMPTS = 5, 3
 
 
@@ -54,12 +53,12 @@ class Scored:
         }
 
     @cached_property
-    def experts(self) -> Floats:
+    def experts(self) -> F64:
         """The expert terms of all pairs, (n, P, terms)."""
         return expert_terms(self.columns, self.plans.valid.shape)
 
     @cached_property
-    def raw(self) -> Floats:
+    def raw(self) -> F64:
         """Raw columns of all pairs for trees, (n·P, columns)."""
         return raw_columns(self.columns, self.plans.valid.shape)
 
@@ -84,7 +83,7 @@ class Model(Protocol):
 class Additive:
     """A model on the code book's rows: one weight vector a head, (2, d); ``loss`` in cross-validation, both heads."""
 
-    weights: Floats
+    weights: F64
     loss: float = float("nan")
 
     def logits(self, given: Scored) -> Heads:
@@ -103,8 +102,8 @@ class Expert:
     """Ridge logistic regression on a handful of terms an expert would write down; ``loss`` as of ``Additive``."""
 
     models: tuple[baselines.AdditiveModel, ...]
-    centre: Floats
-    spread: Floats
+    centre: F64
+    spread: F64
     loss: float
 
     def predict(self, given: Scored) -> Heads:
@@ -138,7 +137,7 @@ class Perfect:
         return self.truth.first, self.truth.kept
 
 
-def sigmoid(score: Floats) -> Floats:
+def sigmoid(score: F64) -> F64:
     """The logistic function."""
     return np.asarray(0.5 * (1 + np.tanh(score / 2)))
 
@@ -221,14 +220,14 @@ def own_trees(table: Table, seed: int) -> Trees | None:
     return Trees(tuple(found))
 
 
-def population(table: Table, head: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int8]]:
+def population(table: Table, head: int) -> tuple[Bool, I8]:
     """Rows of a head's population, and their labels."""
     assert table.outcomes is not None  # noqa: S101 - training rows have them
     inside = table.outcomes[:, head] >= 0
     return inside, table.outcomes[inside, head]
 
 
-def expert_terms(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Floats:
+def expert_terms(columns: Mapping[str, Values], shape: tuple[int, ...]) -> F64:
     """Sixteen terms of the known columns, shape (*shape, 16)."""
     c = {name: np.asarray(each, np.float64) for name, each in columns.items() if each.dtype != object}
     unit = np.maximum(0.04 * c["median_income"], 0.12 * c["income"])
@@ -258,7 +257,7 @@ def expert_terms(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Float
     return np.stack([np.broadcast_to(term, shape).astype(np.float64) for term in terms], axis=-1)
 
 
-def raw_columns(columns: Mapping[str, Values], shape: tuple[int, ...]) -> Floats:
+def raw_columns(columns: Mapping[str, Values], shape: tuple[int, ...]) -> F64:
     """Account and plan columns as numbers for trees, (rows, columns); categories by their place in the schema."""
     found = []
     for column in book().schema.columns:

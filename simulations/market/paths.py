@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import I8, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.simulations.market.truth import (
     AFTER_MISS,
@@ -18,7 +18,6 @@ from fedrepay.simulations.market.truth import (
     payday_gap,
 )
 
-Floats = npt.NDArray[np.float64]
 LONGEST = 12
 """Months of payments that are drawn: enough for every label."""
 
@@ -27,11 +26,11 @@ LONGEST = 12
 class Paths:
     """One drawn path an offer: ``agreed`` (n,), and how many instalments were ``paid`` at each due date, (n, months)."""
 
-    agreed: npt.NDArray[np.bool_]
-    paid: npt.NDArray[np.int8]
+    agreed: Bool
+    paid: I8
 
     @property
-    def first(self) -> npt.NDArray[np.bool_]:
+    def first(self) -> Bool:
         """The first instalment was paid, (n,)."""
         return np.asarray(self.paid[:, 0] > 0)
 
@@ -40,7 +39,7 @@ def draw(
     effects: Effects,
     debtors: Debtors,
     plans: Candidates,
-    arm: npt.NDArray[np.int64],
+    arm: I64,
     rng: np.random.Generator,
 ) -> Paths:
     """Draw what happened to n offers.

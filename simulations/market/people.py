@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Debts
 from fedrepay.shared.schema.bins import Values
 from fedrepay.simulations.market.truth import INCOME, Debtors
 
-Floats = npt.NDArray[np.float64]
 Columns = dict[str, Values]
 
 MEDIAN_INCOME = 156_000
@@ -72,11 +72,11 @@ class Accounts:
     def __len__(self) -> int:
         return len(self.debtors)
 
-    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Accounts":
+    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Accounts":
         """The chosen accounts."""
         return Accounts(self.debtors.take(index), {name: each[index] for name, each in self.columns.items()})
 
-    def debts(self, bound: npt.NDArray[np.int64]) -> Debts:
+    def debts(self, bound: I64) -> Debts:
         """The debts, with an affordability bound, for candidates."""
         known = self.columns
         return Debts(
@@ -95,7 +95,7 @@ def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = F
     income = employed_income * INCOME[state]
     surplus = rng.normal(SURPLUS, SPREAD, n) * income
     debts = 1 + rng.choice(8, n, p=DEBTS)
-    other: Floats = np.minimum(
+    other: F64 = np.minimum(
         rng.binomial(debts - 1, 0.25) * income * rng.uniform(0.01, 0.035, n),
         np.maximum(0.6 * surplus, 0.01 * income),
     )
@@ -150,7 +150,7 @@ def _finances(book: Book, debtors: Debtors, rng: np.random.Generator) -> Columns
     }
 
 
-def _behaviour(w: Floats, stage: npt.NDArray[np.int64], rng: np.random.Generator) -> Columns:
+def _behaviour(w: F64, stage: I64, rng: np.random.Generator) -> Columns:
     n = len(w)
     promises = rng.poisson(2.0, n)
     kept = rng.binomial(promises, _sigmoid(0.2 + 0.9 * w))
@@ -170,5 +170,5 @@ def _behaviour(w: Floats, stage: npt.NDArray[np.int64], rng: np.random.Generator
     }
 
 
-def _sigmoid(x: Floats) -> Floats:
+def _sigmoid(x: F64) -> F64:
     return np.asarray(0.5 * (1 + np.tanh(x / 2)))

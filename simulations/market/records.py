@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.reading import columns as sql
 from fedrepay.client.data.reading.table import Table
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, load_catalogue
 from fedrepay.shared.plans.due import due_dates
@@ -31,8 +31,6 @@ REPEATS = 0.1
 """Share of offers that go to a customer who had one before."""
 RECENT = 0.05
 """Offers beside the matured ones, too young for a label."""
-
-Ints = npt.NDArray[np.int64]
 
 
 @cache
@@ -57,9 +55,9 @@ class Records:
     """
 
     accounts: Accounts
-    customer: Ints
+    customer: I64
     plans: Candidates
-    arm: Ints
+    arm: I64
     offers: Offers
     payments: Payments
 
@@ -76,7 +74,7 @@ class Records:
         }
 
 
-def stated_bound(accounts: Accounts) -> Ints:
+def stated_bound(accounts: Accounts) -> I64:
     """What lenders took for affordable until now: the surplus as known, less other plans, (n,)."""
     known = accounts.columns
     left = known["surplus"].astype(float) - known["other_plans"].astype(float)
@@ -109,7 +107,7 @@ def record(lender: Lender, seed: int) -> Records:
 
 
 def _offers(
-    plans: Candidates, arm: Ints, offered: Ints, happened: paths.Paths, rng: np.random.Generator
+    plans: Candidates, arm: I64, offered: I64, happened: paths.Paths, rng: np.random.Generator
 ) -> Offers:
     at = np.arange(len(arm))
     due = plans.arms.first_due[arm]

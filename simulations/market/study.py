@@ -1,7 +1,7 @@
 """One market from its lenders' records to what each way of choosing plans is worth: figures a member, and together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import Lender
 from fedrepay.simulations.market.models import Additive
 from fedrepay.simulations.market.value import Worth
+
+if TYPE_CHECKING:
+    from fedrepay.shared.arrays import F64
 
 Figures = dict[str, Any]
 Choices = dict[str, list[npt.NDArray[np.generic]]]
@@ -223,7 +226,7 @@ def _verified(found: Sequence[dict[str, tuple[float, float, int]]]) -> Figures:
     """Value before and after proving an income, of accounts without one and of stated ones."""
     out: Figures = {}
     for name in ("none", "stated"):
-        parts: npt.NDArray[np.float64] = np.array([each[name] for each in found if name in each])
+        parts: F64 = np.array([each[name] for each in found if name in each])
         if len(parts):
             before, after = (np.average(parts[:, place], weights=parts[:, 2]) for place in (0, 1))
             out[name] = {"accounts": int(parts[:, 2].sum()), "before": float(before), "after": float(after)}

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.data.reading.files import quoted
+from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans.kinds import FREQUENCIES
 from fedrepay.shared.rules.facts import DRIVERS
@@ -127,11 +128,11 @@ def _style(lender_name: str) -> Style:
     return STYLES[(int(lender_name[1:]) - 1) % len(STYLES)]
 
 
-def _ids(prefix: str, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+def _ids(prefix: str, numbers: I64) -> Objects:
     return np.array([f"{prefix}{each:06d}" for each in numbers.tolist()], object)
 
 
-def _assessed(accounts: Accounts, day: npt.NDArray[np.int64]) -> Raw:
+def _assessed(accounts: Accounts, day: I64) -> Raw:
     """Account columns as systems hold them: spending rather than what is left, dates and counts rather than ratios."""
     known = accounts.columns
     raw: Raw = {name: known[name] for name in TYPES["assessments"] if name in known}

@@ -12,12 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans import outcomes
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.money import DAYS_A_MONTH
-
-Floats = npt.NDArray[np.float64]
 
 EMPLOYED, UNEMPLOYED, SICK = 0, 1, 2
 INCOME = np.array([1.0, 0.48, 0.62])
@@ -85,32 +84,32 @@ class Debtors:
     ``promised`` other plans and priority arrears; ``payday`` days from the offer to the next payday.
     """
 
-    willingness: Floats
-    income_employed: Floats
-    state: npt.NDArray[np.int64]
-    surplus: Floats
-    promised: Floats
-    payday: npt.NDArray[np.int64]
+    willingness: F64
+    income_employed: F64
+    state: I64
+    surplus: F64
+    promised: F64
+    payday: I64
     heavy_shocks: bool = False
 
     def __len__(self) -> int:
         return len(self.willingness)
 
     @property
-    def income(self) -> Floats:
+    def income(self) -> F64:
         """Income in the state at the offer, (n,)."""
         return np.asarray(self.income_employed * INCOME[self.state])
 
-    def surplus_in(self) -> Floats:
+    def surplus_in(self) -> F64:
         """What is left after essentials in each employment state, (n, 3)."""
         change = self.income_employed[:, None] * INCOME - self.income[:, None]
         return np.asarray(self.surplus[:, None] + (1 - ESSENTIALS_FOLLOW) * change)
 
-    def unit(self) -> Floats:
+    def unit(self) -> F64:
         """One unit of z, minor units, (n,): 12 % of income, at least £60."""
         return np.asarray(np.maximum(6000.0, 0.12 * self.income))
 
-    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Debtors":
+    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Debtors":
         """The chosen debtors."""
         return Debtors(
             self.willingness[index],
@@ -122,7 +121,7 @@ class Debtors:
             self.heavy_shocks,
         )
 
-    def shocks(self) -> tuple[Floats, Floats]:
+    def shocks(self) -> tuple[F64, F64]:
         """The law of a month's shock: points in standard deviations (5,), and their weights (5,)."""
         if self.heavy_shocks:  # mostly calm, now and then a broken boiler
             return np.array([0.6, 0.2, -0.2, -1.0, -4.0]), np.array([0.25, 0.3, 0.25, 0.15, 0.05])
@@ -137,12 +136,12 @@ class Outcome:
     cash included; ``no_plan`` (n,) that of offering nothing.
     """
 
-    agreed: Floats
-    first: Floats
-    kept: Floats
-    done: Floats
-    value: Floats
-    no_plan: Floats
+    agreed: F64
+    first: F64
+    kept: F64
+    done: F64
+    value: F64
+    no_plan: F64
 
 
 def outcome(effects: Effects, debtors: Debtors, plans: Candidates) -> Outcome:
@@ -162,7 +161,7 @@ def outcome(effects: Effects, debtors: Debtors, plans: Candidates) -> Outcome:
     return Outcome(agreed, agreed * first, agreed * kept, agreed * done, value, without)
 
 
-def agreement(effects: Effects, debtors: Debtors, plans: Candidates) -> Floats:
+def agreement(effects: Effects, debtors: Debtors, plans: Candidates) -> F64:
     """P(the debtor engages and accepts), (n, P)."""
     arms, w = plans.arms, debtors.willingness[:, None]
     z = headroom(debtors, plans)
@@ -180,42 +179,42 @@ def agreement(effects: Effects, debtors: Debtors, plans: Candidates) -> Floats:
     return np.asarray(chance * arms.pays)
 
 
-def headroom(debtors: Debtors, plans: Candidates) -> Floats:
+def headroom(debtors: Debtors, plans: Candidates) -> F64:
     """Headroom z without a shock in the state at the offer, (n, P)."""
     left = debtors.surplus - debtors.promised
     return np.asarray((left[:, None] - plans.monthly) / debtors.unit()[:, None])
 
 
-def linked(effects: Effects, score: Floats) -> Floats:
+def linked(effects: Effects, score: F64) -> F64:
     """The probability behind a score: logistic, or complementary log-log in the other world."""
     return _shifted(effects, _base(effects, score), np.zeros(1))
 
 
-def _base(effects: Effects, score: Floats) -> Floats:
+def _base(effects: Effects, score: F64) -> F64:
     """What of a score's probability can be computed once, before shifts by the month."""
     if effects.link == "cloglog":
         return np.asarray(np.exp(np.clip(0.8 * score - 0.37, -30, 3)))
     return np.asarray(np.exp(np.clip(-score, -30, 30)))
 
 
-def _shifted(effects: Effects, base: Floats, shift: Floats) -> Floats:
+def _shifted(effects: Effects, base: F64, shift: F64) -> F64:
     """The probability of a score whose ``_base`` is given, with something added to the score."""
     if effects.link == "cloglog":
         return np.asarray(1 - np.exp(-base * np.exp(0.8 * shift)))
     return np.asarray(1 / (1 + base * np.exp(-shift)))
 
 
-def no_plan_rate(debtors: Debtors) -> Floats:
+def no_plan_rate(debtors: Debtors) -> F64:
     """Part of the balance that comes in a month without a plan, (n,)."""
     return np.asarray(NO_PLAN_RATE * np.exp(0.5 * debtors.willingness))
 
 
-def payday_gap(debtors: Debtors, first_due: int | npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def payday_gap(debtors: Debtors, first_due: int | I64) -> Bool:
     """Whether the first instalment falls within four days of a payday, (n,)."""
     return np.asarray((first_due - debtors.payday + 62) % 31 < 4)
 
 
-def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, arm: int) -> tuple[Floats, Floats]:
+def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, arm: int) -> tuple[F64, F64]:
     """Log-odds of paying an instalment of one arm: (n, states, shocks), and what the first adds, (n,)."""
     arms = plans.arms
     points, _ = debtors.shocks()
@@ -241,8 +240,8 @@ def checked_steps(arms: Arms, arm: int) -> int:
 
 
 def _run(
-    effects: Effects, debtors: Debtors, plans: Candidates, arm: int, no_plan: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
+    effects: Effects, debtors: Debtors, plans: Candidates, arm: int, no_plan: F64
+) -> tuple[F64, F64, F64, F64]:
     """One arm, given agreement: P(first), P(kept at 90 days), P(done), and cash with no-plan cash after a break."""
     score, first_extra = pay_scores(effects, debtors, plans, arm)
     base = _base(effects, score)
@@ -288,7 +287,7 @@ def _factor() -> float:
     return float((1 + DISCOUNT_RATE) ** (-1 / 12))
 
 
-def _rest() -> Floats:
+def _rest() -> F64:
     """Present value of one unit a month after month m up to the horizon, (HORIZON + 1,)."""
     worth = _factor() ** np.arange(1, HORIZON + 1)
     return np.concatenate([np.cumsum(worth[::-1])[::-1], [0.0]])

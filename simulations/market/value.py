@@ -3,19 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.judged import Cases, judge
 from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.rules.masks import Verdict
 from fedrepay.simulations.market.models import Heads
 from fedrepay.simulations.market.people import Accounts
 from fedrepay.simulations.market.truth import Outcome
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 NO_PLAN = -1
 
 
@@ -27,22 +24,22 @@ class Worth:
     probabilities; ``affordable`` whether the plan is truly affordable; ``offered`` whether a real plan was offered.
     """
 
-    arm: Ints
-    value: Floats
-    uplift: Floats
-    first: Floats
-    kept: Floats
-    affordable: Bools
-    offered: Bools
-    balance: Floats
+    arm: I64
+    value: F64
+    uplift: F64
+    first: F64
+    kept: F64
+    affordable: Bool
+    offered: Bool
+    balance: F64
 
     def weighted(self, name: str) -> float:
         """Mean of ``first`` or ``kept`` per eligible account, each account counting with its balance."""
-        values: Floats = getattr(self, name)
+        values: F64 = getattr(self, name)
         return float((values * self.balance).sum() / self.balance.sum())
 
 
-def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, within: Bools) -> Ints:
+def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, within: Bool) -> I64:
     """The arm the optimiser picks for each account, (n,), or ``NO_PLAN``; the same for every model.
 
     Args:
@@ -76,7 +73,7 @@ def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, wi
     return with_tokens(plans, within, arm)
 
 
-def with_tokens(plans: Candidates, within: Bools, arm: Ints) -> Ints:
+def with_tokens(plans: Candidates, within: Bool, arm: I64) -> I64:
     """A token plan for accounts without any affordable plan."""
     token = np.flatnonzero(plans.arms.is_kind("TOKEN"))
     real = (within & plans.valid & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")).any(axis=1)
@@ -85,7 +82,7 @@ def with_tokens(plans: Candidates, within: Bools, arm: Ints) -> Ints:
     return np.where((arm == NO_PLAN) & ~real & plans.valid[:, token[0]], token[0], arm)
 
 
-def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: Ints) -> Worth:
+def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: I64) -> Worth:
     """The true worth of chosen arms."""
     at, none = np.arange(len(arm)), arm == NO_PLAN
     balance = plans.debts.balance.astype(float)

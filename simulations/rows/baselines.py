@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import figures
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
@@ -26,12 +27,12 @@ class AdditiveModel:
     ``loss`` is its mean log-loss in cross-validation, NaN without one.
     """
 
-    weights: NDArray[np.float64]
+    weights: F64
     intercept: float
     penalty: float
     loss: float = float("nan")
 
-    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, rows: F64) -> F64:
         """Probability of label 1, shape (n,), of rows of shape (n, d)."""
         return _sigmoid(rows @ self.weights + self.intercept)
 
@@ -42,13 +43,13 @@ class TreeModel:
 
     booster: Any
 
-    def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, features: F64) -> F64:
         """Probability of label 1, shape (n,), of raw features of shape (n, f)."""
         return np.asarray(self.booster.predict(features), dtype=np.float64)
 
 
 def ridge_logistic(
-    rows: NDArray[np.float64], y: NDArray[np.generic], seed: int, penalty: float | None = None
+    rows: F64, y: NDArray[np.generic], seed: int, penalty: float | None = None
 ) -> tuple[AdditiveModel | None, str | None]:
     """Ridge logistic regression to convergence, λ by 5-fold cross-validated log-loss.
 
@@ -87,7 +88,7 @@ def ridge_logistic(
 
 
 def lightgbm_baseline(
-    features: NDArray[np.float64], y: NDArray[np.generic], seed: int
+    features: F64, y: NDArray[np.generic], seed: int
 ) -> tuple[TreeModel | None, str | None]:
     """Gradient-boosted trees on raw columns; the number of trees by 5-fold cross-validated log-loss.
 
@@ -136,11 +137,11 @@ def lightgbm_baseline(
     return TreeModel(lightgbm.train(parameters, data, num_boost_round=trees)), None
 
 
-def _sigmoid(score: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sigmoid(score: F64) -> F64:
     return 0.5 * (1 + np.tanh(score / 2))
 
 
-def _folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def _folds(labels: I64, folds: int, seed: int) -> I64:
     """The fold of each row, shape (n,): either label is dealt evenly."""
     rng = np.random.default_rng(seed)
     fold_of = np.empty(len(labels), dtype=np.int64)
@@ -150,9 +151,7 @@ def _folds(labels: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64
     return fold_of
 
 
-def _path(
-    rows: NDArray[np.float64], labels: NDArray[np.int64], penalties: tuple[float, ...], *, tolerance: float
-) -> list[AdditiveModel]:
+def _path(rows: F64, labels: I64, penalties: tuple[float, ...], *, tolerance: float) -> list[AdditiveModel]:
     """A model for each penalty, strongest first, each starting where the one before ended."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
 

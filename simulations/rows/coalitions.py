@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
@@ -35,8 +35,8 @@ NO_NOISE = "This run had no noise: nothing hides a customer in these counts, nor
 
 def read(
     book: "CodeBook",
-    opened: NDArray[np.int64],
-    contributions: Mapping[str, NDArray[np.int64]],
+    opened: I64,
+    contributions: Mapping[str, I64],
     share_variance: float,
     colluders: int,
     target: str | None = None,
@@ -78,7 +78,7 @@ def read(
     sizes = sorted({min(max(size, 1), most) for size in (1, colluders, most - 1, most)})
     source = OsEntropy() if entropy is None else entropy
 
-    def full(upper: NDArray[np.int64]) -> NDArray[np.float64]:
+    def full(upper: I64) -> F64:
         return square(upper, book.dimension)
 
     own = full(contributions[chosen])
@@ -125,7 +125,7 @@ def read(
     }
 
 
-def _total(contributions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> NDArray[np.int64]:
+def _total(contributions: Mapping[str, I64], names: Sequence[str]) -> I64:
     """Their sum, one at a time: a thousand members' books stacked would double what they take."""
     total = np.zeros_like(contributions[names[0]])
     for name in names:
@@ -143,12 +143,12 @@ def _coalition(size: int, colluders: int, most: int) -> str:
     return f"all other members but {most - size}"
 
 
-def _error(estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> float | None:
+def _error(estimate: F64, truth: F64) -> float | None:
     """Σ|estimate − truth| ÷ Σ truth over cells; None without customers."""
     whole = float(np.abs(truth).sum())
     return float(np.abs(estimate - truth).sum()) / whole if whole else None
 
 
-def _close(estimate: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+def _close(estimate: F64, truth: F64) -> float:
     """Share of cells whose estimate is close enough to count as known."""
     return float(np.mean(np.abs(estimate - truth) <= np.maximum(CLOSE * truth, 0.5)))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64
+
 LEAST_OF_A_LABEL = 5
 """Fewer test rows of either label than this, and a member's own figures are null."""
 
@@ -16,7 +18,7 @@ _REPEATS = 1000
 _CHUNK = 50  # bootstrap samples at a time
 
 
-def auc(y: NDArray[np.generic], score: NDArray[np.float64]) -> float | None:
+def auc(y: NDArray[np.generic], score: F64) -> float | None:
     """Area under the ROC curve; None if only one label occurs.
 
     Args:
@@ -27,7 +29,7 @@ def auc(y: NDArray[np.generic], score: NDArray[np.float64]) -> float | None:
     return None if np.isnan(found) else found
 
 
-def log_loss(y: NDArray[np.generic], probability: NDArray[np.float64]) -> float:
+def log_loss(y: NDArray[np.generic], probability: F64) -> float:
     """Mean of −ln P(label), nats; probabilities of label 1 are kept 1e-15 away from 0 and 1.
 
     Args:
@@ -38,7 +40,7 @@ def log_loss(y: NDArray[np.generic], probability: NDArray[np.float64]) -> float:
     return float(-np.mean(np.where(y.astype(np.bool_), np.log(kept), np.log1p(-kept))))
 
 
-def calibration(y: NDArray[np.generic], probability: NDArray[np.float64], bins: int = 10) -> dict[str, Any]:
+def calibration(y: NDArray[np.generic], probability: F64, bins: int = 10) -> dict[str, Any]:
     """Expected calibration error and its bins of equally many rows, by predicted probability.
 
     Args:
@@ -61,8 +63,8 @@ def calibration(y: NDArray[np.generic], probability: NDArray[np.float64], bins: 
 
 def compare(
     y: NDArray[np.generic],
-    federated: NDArray[np.float64],
-    alone: NDArray[np.float64] | None,
+    federated: F64,
+    alone: F64 | None,
     seed: int,
     customers: NDArray[np.generic] | None = None,
 ) -> dict[str, Any]:
@@ -104,20 +106,18 @@ def compare(
     return figures | {"reason": None}
 
 
-def _bootstrap_weights(n: int, customers: NDArray[np.generic] | None, seed: int) -> NDArray[np.float64]:
+def _bootstrap_weights(n: int, customers: NDArray[np.generic] | None, seed: int) -> F64:
     """How often each row is drawn, shape (repeats, n); rows of a customer are drawn together."""
     of = np.arange(n) if customers is None else np.unique(customers.astype(str), return_inverse=True)[1]
     groups = int(of.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, groups, size=(_REPEATS, groups))
     counts = np.stack([np.bincount(row, minlength=groups) for row in drawn])
-    weights: NDArray[np.float64] = counts[:, of].astype(np.float64)
+    weights: F64 = counts[:, of].astype(np.float64)
     return weights
 
 
-def _weighted_aucs(
-    y: NDArray[np.generic], score: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _weighted_aucs(y: NDArray[np.generic], score: F64, weights: F64) -> F64:
     """AUC for each row of ``weights``, shape (m, n); NaN where a label has no weight."""
     if not len(y):
         return np.full(len(weights), np.nan)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fedrepay.shared.arrays import F64, I64
 
 if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
@@ -23,8 +24,8 @@ class Reader:
     """
 
     cells: int
-    blocks: tuple[tuple[slice, NDArray[np.float64], NDArray[np.float64]], ...]
-    total: NDArray[np.float64]
+    blocks: tuple[tuple[slice, F64, F64], ...]
+    total: F64
     unit: float
     sd: float
 
@@ -43,7 +44,7 @@ class Reader:
             if np.allclose(table @ v, 1):
                 ones.append((columns, v, 1 / float(v @ v)))
 
-        def unite(without: slice | None) -> NDArray[np.float64]:
+        def unite(without: slice | None) -> F64:
             used = [each for each in ones if each[0] != without]
             u = np.zeros(book.dimension)
             for columns, v, precision in used:
@@ -66,7 +67,7 @@ class Reader:
         unit = float(1 << book.weight_bits)
         return cls(len(cells), tuple(blocks), unite(None), unit, float(np.sqrt(cells).mean()) / unit)
 
-    def counts(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def counts(self, matrix: F64) -> F64:
         """Customers per bin, all blocks one after the other, shape (cells,), from a full matrix (d, d)."""
         found = []
         for columns, u, solve in self.blocks:
@@ -75,12 +76,12 @@ class Reader:
             found.append(solve @ np.concatenate([square[np.triu_indices(len(square))], mixed]))
         return np.concatenate(found) / self.unit
 
-    def customers(self, matrix: NDArray[np.float64]) -> float:
+    def customers(self, matrix: F64) -> float:
         """All customers in a full matrix (d, d)."""
         return float(self.total @ matrix @ self.total) / self.unit
 
 
-def square(upper: NDArray[np.int64], dimension: int) -> NDArray[np.float64]:
+def square(upper: I64, dimension: int) -> F64:
     """The full matrix (d, d) of an upper triangle (d(d+1)/2,)."""
     full = np.zeros((dimension, dimension))
     full[np.triu_indices(dimension)] = upper

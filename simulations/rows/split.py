@@ -10,6 +10,7 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import ArgumentError
 
 LEAST_MEMBERS, MOST_MEMBERS = 3, 1500
@@ -20,7 +21,7 @@ _TEST_STREAM, _MEMBER_STREAM = 1, 2  # independent streams of one seed
 _FORMS = "Choose column:NAME, iid, skewed:COLUMN or sizes:zipf."
 
 
-def split_test(customers: NDArray[np.object_], seed: int, share: float = 0.2) -> NDArray[np.bool_]:
+def split_test(customers: Objects, seed: int, share: float = 0.2) -> Bool:
     """Hold out a share of the customers, each with all its rows.
 
     Args:
@@ -48,12 +49,12 @@ def split_test(customers: NDArray[np.object_], seed: int, share: float = 0.2) ->
 
 
 def split_members(
-    customers: NDArray[np.object_],
+    customers: Objects,
     how: str,
     members: int | None,
     seed: int,
     values: NDArray[np.generic] | None,
-) -> list[tuple[str, NDArray[np.int64]]]:
+) -> list[tuple[str, I64]]:
     """Form the members; all rows of a customer go to one of them unless a column says otherwise.
 
     Args:
@@ -122,7 +123,7 @@ def _check_count(members: int, source: str) -> None:
         )
 
 
-def by_value(values: NDArray[np.generic]) -> list[tuple[str, NDArray[np.int64]]]:
+def by_value(values: NDArray[np.generic]) -> list[tuple[str, I64]]:
     """(name, row numbers in order) of each distinct value, shape (n,), sorted by name; however many."""
     texts = np.array([_text(value) for value in values.tolist()], dtype=np.str_)
     distinct, of = np.unique(texts, return_inverse=True)
@@ -148,13 +149,13 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _numbered(values: NDArray[np.generic]) -> tuple[list[str], NDArray[np.int64]]:
+def _numbered(values: NDArray[np.generic]) -> tuple[list[str], I64]:
     """Distinct values as text, in order, and the number of each row's value."""
     distinct, of = np.unique(values.astype(str), return_inverse=True)
     return distinct.tolist(), of.astype(np.int64)
 
 
-def _ranks(values: NDArray[np.generic], of: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def _ranks(values: NDArray[np.generic], of: I64, count: int) -> F64:
     """Rank in [0, 1] of each customer's mean value, ties sharing theirs; missing values come last."""
     if values.dtype.kind in "biuf":
         numbers = values.astype(np.float64)
@@ -168,14 +169,14 @@ def _ranks(values: NDArray[np.generic], of: NDArray[np.int64], count: int) -> ND
     means[rows > 0] = sums[rows > 0] / rows[rows > 0]
     _, place, ties = np.unique(means, return_inverse=True, return_counts=True)
     middle = np.cumsum(ties) - ties / 2
-    ranks: NDArray[np.float64] = middle[place] / count
+    ranks: F64 = middle[place] / count
     return ranks
 
 
-def _apportion(count: int, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+def _apportion(count: int, weights: F64) -> I64:
     """Whole parts of ``count`` close to the weights (largest remainder), each at least 1."""
     exact = (count - len(weights)) * weights / weights.sum()
-    parts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
+    parts: I64 = np.floor(exact).astype(np.int64)
     parts[np.argsort(parts - exact, kind="stable")[: count - len(weights) - parts.sum()]] += 1
     parts += 1
     return parts

@@ -16,7 +16,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.learning import make_learner, monotone
@@ -26,6 +25,7 @@ from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.scoring.release_file import load
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import Opening
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.codebook import CodeBook
@@ -185,7 +185,7 @@ def test_a_killed_run_opens_no_sum_twice(killed: Killed) -> None:
     assert metrics["attempts"] <= 4, "at most the attempt that was interrupted is made again"
 
 
-def steps(book: CodeBook, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def steps(book: CodeBook, weights: F64) -> F64:
     """Every step between neighbouring bins of a monotone column, positive where it is the right way."""
     found = []
     for layout, block, columns in zip(bins.layouts(book.schema), book.blocks, book.slices, strict=False):
@@ -199,7 +199,7 @@ def steps(book: CodeBook, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate(found)
 
 
-def unprojected(out: Path) -> NDArray[np.float64]:
+def unprojected(out: Path) -> F64:
     """The weights of a run without noise before they were made monotone."""
     release = load(out / "release", unprotected=True).release
     learner = make_learner("dp-newton", records.book(), 3)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import GroupContext
@@ -23,6 +21,7 @@ from fedrepay.client.store import member_store as client_store
 from fedrepay.server.network.app import Answer
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.state import Ask
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from support.faultworld.disk import FaultStore
 from support.faultworld.invariants import Violation
@@ -118,7 +117,7 @@ def without_the_monotone_counter(patch: Patch) -> None:
 def without_headers_and_tag(patch: Patch) -> None:
     """Nor the canary, which would find the crudest changes."""
 
-    def opened(group: GroupContext, *rest: object) -> npt.NDArray[np.int64]:
+    def opened(group: GroupContext, *rest: object) -> I64:
         _seed, _context, members, payload, tags, n_values, packing = rest
         slots = group.decrypt(coefficients(payload, len(tags)))  # type: ignore[arg-type]
         return packing.unpack(slots, len(members), n_values)  # type: ignore[attr-defined, no-any-return, arg-type]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fedrepay.client.learning.contribution import Rows, gradient, gram, prepare
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import DataError, SchemaError
 from support.tiny_book import tiny_book
 
@@ -19,7 +19,7 @@ THREE = tiny_book(weight_bits=6, p_floor=0.05, head_weights=(0.8, 0.5, 0.3))
 
 
 @st.composite
-def members(draw: st.DrawFn) -> tuple[Rows, NDArray[np.float64]]:
+def members(draw: st.DrawFn) -> tuple[Rows, F64]:
     """A member's rows on a book of one or three heads, and model weights."""
     book = draw(st.sampled_from([PLAIN, WEIGHTED, THREE]))
     n = draw(st.integers(0, 40))
@@ -43,7 +43,7 @@ def slow_rows(data: Rows) -> list[list[int]]:
 
 @settings(deadline=None)
 @given(members())
-def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np.float64]]) -> None:
+def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, F64]) -> None:
     data, _ = member
     d = data.book.dimension
     rows = slow_rows(data)
@@ -58,7 +58,7 @@ def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np
 
 @settings(deadline=None)
 @given(members())
-def test_the_gradient_is_the_exact_integer_sum(member: tuple[Rows, NDArray[np.float64]]) -> None:
+def test_the_gradient_is_the_exact_integer_sum(member: tuple[Rows, F64]) -> None:
     data, weights = member
     book = data.book
     expected = [[0] * book.dimension for _ in range(book.heads)]
@@ -123,7 +123,7 @@ def test_control_an_outcome_that_is_not_refused_passes_delta() -> None:
     assert norm(gradient(unchecked, worst)) > PLAIN.delta_gradient
 
 
-def norm(values: NDArray[np.int64]) -> float:
+def norm(values: I64) -> float:
     return math.sqrt(sum(v * v for v in values.tolist()))
 
 

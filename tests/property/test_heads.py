@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fedrepay.client.learning.contribution import Rows, gradient, prepare
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.model import parse_schema
@@ -23,7 +23,7 @@ TOO_HEAVY = [(1.0, 1.0), (0.9, 0.9, 0.9)]
 BINS = (3, 2)
 
 
-def length(values: NDArray[np.int64]) -> float:
+def length(values: I64) -> float:
     return math.sqrt(sum(value * value for value in values.tolist()))
 
 

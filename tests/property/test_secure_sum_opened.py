@@ -1,13 +1,13 @@
 """TenSEAL's side: the numpy sum is its sum, and an opened masked sum is the plain integer sum."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tenseal as ts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrepay.client.crypto.he import open_sum
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum
@@ -35,7 +35,7 @@ def test_numpy_sum_equals_tenseal_sum_bit_for_bit(k: int, t_bits: int, seed: int
     assert len(serialised) == 131 + CHUNK_BYTES == 65667
 
 
-def drawn(packing: Packing, k: int, n: int, seed: int) -> npt.NDArray[np.int64]:
+def drawn(packing: Packing, k: int, n: int, seed: int) -> I64:
     """Values over the packing's whole range, its ends among them."""
     rng = np.random.default_rng(seed)
     low = -(packing.t // 2) if packing.fields == 1 else -(1 << (packing.value_bits - 1))

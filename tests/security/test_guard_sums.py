@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.protocol import session
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ciphertext, tag
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
@@ -22,7 +22,6 @@ from support.world import World
 
 VICTIM = "m0"
 Attack = Callable[[World, bytes], bytes]
-Chunks = npt.NDArray[np.uint64]
 
 
 @pytest.fixture
@@ -30,11 +29,11 @@ def world(after_two_sums: World, tmp_path: Path) -> World:
     return fork(after_two_sums, tmp_path)
 
 
-def numbers(payload: bytes) -> Chunks:
+def numbers(payload: bytes) -> U64:
     return ciphertext.coefficients(payload, len(payload) // ciphertext.CHUNK_BYTES).copy()
 
 
-def added(shared: bytes, more: Chunks) -> bytes:
+def added(shared: bytes, more: U64) -> bytes:
     total = numbers(last_sum(shared).payload)
     ciphertext.add(total, more)
     return with_sum(shared, {"payload": total.astype("<u8").tobytes()})
@@ -80,7 +79,7 @@ def decryptions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     used: list[int] = []
     real = GroupContext.decrypt
 
-    def counted(self: GroupContext, chunks: Chunks) -> Chunks:
+    def counted(self: GroupContext, chunks: U64) -> U64:
         used.append(len(chunks))
         return real(self, chunks)
 

@@ -6,7 +6,6 @@ Each attack reads what the coordinator and one member hold, and is shown to work
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import GroupContext
@@ -14,6 +13,7 @@ from fedrepay.client.learning import contribution
 from fedrepay.client.protocol import session
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
@@ -27,19 +27,19 @@ from support.world import World, rows
 READABLE = 1e9  # numbers near the truth; uniform ones mod t have a standard deviation of 2e13
 
 
-def plain(world: World, *names: str) -> npt.NDArray[np.int64]:
+def plain(world: World, *names: str) -> I64:
     sums = np.array([contribution.gram(rows(world.book, int(name[1:]))) for name in names])
     return np.asarray(sums.sum(axis=0), dtype=np.int64)
 
 
-def read(world: World, colluder: str, payload: bytes, members: int) -> npt.NDArray[np.int64]:
+def read(world: World, colluder: str, payload: bytes, members: int) -> I64:
     """What a colluder's keys make of ciphertexts."""
     state = EpochState.decode(world.store(colluder).fact("epoch") or b"")
     slots = GroupContext.from_secret(state.context_secret).decrypt(coefficients(payload, 1))
     return GAM.unpack(slots, members, world.book.dimension * (world.book.dimension + 1) // 2)
 
 
-def error(seen: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> float:
+def error(seen: I64, truth: I64) -> float:
     return float(np.std((seen - truth).astype(float)))
 
 
@@ -75,7 +75,7 @@ def test_a_copied_mask_key_cancels_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert with_copied_mask_key(tmp_path / "bound") > READABLE
     bound = masking.pair_mask
 
-    def unbound(secret: bytes, pair: object, *rest: object) -> npt.NDArray[np.uint64]:
+    def unbound(secret: bytes, pair: object, *rest: object) -> U64:
         return bound(secret, (b"", b""), *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(masking, "pair_mask", unbound)

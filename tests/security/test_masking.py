@@ -1,10 +1,10 @@
 """Who can read one member's update: K − 2 colluders see uniform numbers, K − 1 always read it."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from scipy.stats import chisquare
 
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
@@ -15,19 +15,19 @@ T = np.uint64(GAM.t)
 N_VALUES = 4 * VALUES
 
 
-def p_values(numbers: npt.NDArray[np.uint64]) -> list[float]:
+def p_values(numbers: U64) -> list[float]:
     """Chi-square against uniform mod t: by the high bits, and by the low ones."""
     high = (numbers >> np.uint64(40)).astype(np.int64)  # 64 bins; t is 2⁴⁶ to 8 digits
     low = (numbers & np.uint64(63)).astype(np.int64)
     return [float(chisquare(np.bincount(bins.ravel(), minlength=64)).pvalue) for bins in (high, low)]
 
 
-def updates(cohort: Cohort) -> dict[str, npt.NDArray[np.int64]]:
+def updates(cohort: Cohort) -> dict[str, I64]:
     rng = np.random.default_rng(7)
     return {name: 64 * rng.integers(-1000, 1000, N_VALUES) for name in cohort.names}
 
 
-def what_colluders_know(cohort: Cohort, victim: str, honest: set[str]) -> npt.NDArray[np.uint64]:
+def what_colluders_know(cohort: Cohort, victim: str, honest: set[str]) -> U64:
     """The victim's decrypted upload less every mask it shares with a colluder."""
     residual = cohort.masked(victim, updates(cohort)[victim])
     mine = cohort.key_hash(victim)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tenseal as ts
 
 from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
 from fedrepay.client.crypto.seal import AttemptKeys, add_noise, seal
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.accounting import Mechanism, SampledSteps
 from fedrepay.shared.privacy.entropy import SeededEntropy
@@ -95,7 +95,7 @@ def test_what_is_sealed_is_canary_and_values_under_the_masks_of_what_was_opened(
 # --- in ---
 
 
-def opened(payload: bytes = PAYLOAD, tags: Sequence[int] = TAGS) -> npt.NDArray[np.int64]:
+def opened(payload: bytes = PAYLOAD, tags: Sequence[int] = TAGS) -> I64:
     return open_sum(GROUP, SEED, CONTEXT, NAMES, payload, tags, MANY.size)
 
 

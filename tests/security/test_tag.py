@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
@@ -17,11 +17,10 @@ from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
 
 COHORT = Cohort(4)
 NOW, EARLIER = COHORT.attempt(0), COHORT.attempt(1)
-Chunks = npt.NDArray[np.uint64]
 Attack = Callable[[GroupContext, list[Upload]], tuple[bytes, list[int]]]
 
 
-def values_of(attempt: bytes) -> dict[str, npt.NDArray[np.int64]]:
+def values_of(attempt: bytes) -> dict[str, I64]:
     rng = np.random.default_rng(int(attempt == NOW))
     return {name: rng.integers(-(1 << 30), 1 << 30, N_VALUES) for name in COHORT.names}
 
@@ -38,7 +37,7 @@ def another_round(_group: GroupContext, _uploads: list[Upload]) -> tuple[bytes, 
 ATTACKS: list[Attack] = [*shift.CHANGES, another_round]
 
 
-def opened(payload: bytes, tags: list[int]) -> npt.NDArray[np.int64]:
+def opened(payload: bytes, tags: list[int]) -> I64:
     return open_sum(COHORT.group, COHORT.seed, NOW, COHORT.names, payload, tags, N_VALUES)
 
 
@@ -70,7 +69,7 @@ def test_the_honest_sum_opens(uploads: list[Upload]) -> None:
 
 
 def test_no_changed_sum_is_decrypted(uploads: list[Upload], monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(_self: GroupContext, _chunks: Chunks) -> Chunks:
+    def forbidden(_self: GroupContext, _chunks: U64) -> U64:
         pytest.fail("a changed sum reached the secret key")
 
     monkeypatch.setattr(GroupContext, "decrypt", forbidden)

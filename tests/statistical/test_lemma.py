@@ -5,14 +5,14 @@ Checked by brute-force convolution, in one dimension, where δ(ε) = Σ max(0, p
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.privacy.accounting import Mechanism, gdp_delta
 
 REACH = 600
 
 
-def chances(variance: float) -> NDArray[np.float64]:
+def chances(variance: float) -> F64:
     values = np.arange(-REACH, REACH + 1)
     weights = np.exp(-(values**2) / (2 * variance))
     return np.asarray(weights / weights.sum())

@@ -9,8 +9,8 @@ from functools import cache
 import duckdb
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.schema import encode
@@ -41,7 +41,7 @@ def lived() -> tuple[tuple[Records, Paths], ...]:
     )
 
 
-def broken(made: Records, drawn: Paths, months: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def broken(made: Records, drawn: Paths, months: int) -> tuple[Bool, I64]:
     """Whether a plan broke in so many months, and how many instalments it has, (n,)."""
     count = made.plans.count[np.arange(len(made.arm)), made.arm]
     missed = (drawn.paid == 0) & (np.arange(paths.LONGEST) < count[:, None])
@@ -143,7 +143,7 @@ def test_write_downs_help_more_than_lower_payments() -> None:
     assert longer == pytest.approx(base / 2, rel=0.01)
     assert less == pytest.approx(longer, rel=0.01)
 
-    def kept(effects: truth.Effects) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def kept(effects: truth.Effects) -> tuple[F64, F64]:
         """Kept per offer, and given agreement, (3,) each."""
         found = truth.outcome(effects, debtors, plans)
         return found.kept.mean(axis=0), (found.kept / found.agreed).mean(axis=0)
@@ -239,7 +239,7 @@ def test_complement_lenders_only_ever_offer_their_part() -> None:
     assert all((offered & ~parts[place]).any() for offered in mixed for place in range(4))  # control
 
 
-def heard(preset: Preset) -> tuple[NDArray[np.float64], int]:
+def heard(preset: Preset) -> tuple[F64, int]:
     """Correlation of willingness with the chosen discount and waiver, given all that records say of the account."""
     found = []
     book = records.book()

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, I8, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.simulations.market import lenders, paths, people, records, truth
@@ -132,7 +132,7 @@ def test_a_label_at_another_horizon_is_found_out(monkeypatch: pytest.MonkeyPatch
     assert worst("logit", ("first", "done", "value")) < BOUND
 
 
-def kept_of(paid: NDArray[np.int8], count: NDArray[np.int64]) -> NDArray[np.bool_]:
+def kept_of(paid: I8, count: I64) -> Bool:
     """Whether a monthly plan stands after three due dates, (n,): not two misses in a row; a lump sum was paid."""
     missed = (paid == 0) & (np.arange(paid.shape[1]) < count[:, None])
     twice = (missed[:, 1:3] & missed[:, :2]).any(axis=1)
@@ -160,7 +160,7 @@ def test_drawn_paths_have_the_means_of_the_truth(link: str) -> None:
             assert np.abs((found.reshape(PEOPLE, draws).mean(axis=1) - expected) / spread).max() < BOUND
 
 
-def surprise(labels: NDArray[np.int8], likely: NDArray[np.float64]) -> float:
+def surprise(labels: I8, likely: F64) -> float:
     """How far labels lie from their probabilities, in standard errors."""
     inside = labels >= 0
     p = likely[inside]

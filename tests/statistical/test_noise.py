@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.special import kolmogorov, ndtr
 
+from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import noise
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy, SeededEntropy
@@ -19,7 +19,7 @@ WIDTHS = [4.0, 37.5, 1023.9, 1025.0, 130_000.0, 1e7, 3e9]
 DRAWS = 20_000
 
 
-def p_value(sample: NDArray[np.int64], width: float) -> float:
+def p_value(sample: I64, width: float) -> float:
     """Kolmogorov–Smirnov against Φ((x + ½)/σ), within 6e-4 of the exact CDF at σ ≥ 4."""
     values, counts = np.unique(sample, return_counts=True)
     gap = np.abs(np.cumsum(counts) / len(sample) - ndtr((values + 0.5) / width)).max()
@@ -76,7 +76,7 @@ def convolved(inner: float, step: int, outer: float) -> float:
     reach = 400
     values = np.arange(-reach, reach + 1)
 
-    def chances(variance: float) -> NDArray[np.float64]:
+    def chances(variance: float) -> F64:
         weights = np.exp(-(values**2) / (2 * variance))
         return np.asarray(weights / weights.sum())
 
@@ -142,7 +142,7 @@ def test_a_senseless_variance_is_refused(variance: float) -> None:
         DiscreteGaussian(variance)
 
 
-def searched(table: noise._Table, words: NDArray[np.uint64], entropy: Entropy) -> NDArray[np.int64]:
+def searched(table: noise._Table, words: U64, entropy: Entropy) -> I64:
     """What a binary search over the thresholds gives for the same words."""
     upper = table.upper[:-1]
     places = np.searchsorted(upper[1:], words, side="right")

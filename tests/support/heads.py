@@ -1,8 +1,8 @@
 """Schemas of several heads, and rows for them."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import U16
 from fedrepay.shared.schema.codebook import CodeBook, build
 from support.schemas import column, cross, schema
 
@@ -31,7 +31,7 @@ def book(text: str = SCHEMA) -> CodeBook:
     return build(text.encode())
 
 
-def codes(of: CodeBook, n: int, seed: int) -> NDArray[np.uint16]:
+def codes(of: CodeBook, n: int, seed: int) -> U16:
     """Random bins of every block, (n, blocks − 1)."""
     rng = np.random.default_rng(seed)
     return np.column_stack([rng.integers(0, len(b.matrix), n) for b in of.blocks[:-1]]).astype(np.uint16)

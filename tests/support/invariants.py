@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import open_sum
@@ -13,13 +12,14 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import session
 from fedrepay.client.veto.budget import mechanisms
 from fedrepay.server.protocol.state import State
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.keys import digest
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
 from fedrepay.shared.trust.wire import Header, Reply, Upload
 from support.world import World, rows
 
 CHARGED = ("reserved", "unprotected", "rolled-back")  # what the gate counts, and mode none's own word
-Sums = list[npt.NDArray[np.int64]]
+Sums = list[I64]
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def decryptions() -> Iterator[set[bytes]]:
     """Every different sum that any member decrypts meanwhile."""
     seen: set[bytes] = set()
 
-    def noted(*args: object) -> npt.NDArray[np.int64]:
+    def noted(*args: object) -> I64:
         _group, _seed, context, _cohort, payload, *_ = args
         seen.add(digest(context, payload))  # type: ignore[arg-type]
         return open_sum(*args)  # type: ignore[arg-type]

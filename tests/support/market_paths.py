@@ -7,8 +7,8 @@ Written from domain.md section 7 and the docstrings of ``simulations/market/trut
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.simulations.market import truth
 from fedrepay.simulations.market.truth import Debtors, Effects
@@ -30,20 +30,20 @@ HEAVY_WEIGHTS = (0.25, 0.3, 0.25, 0.15, 0.05)
 class Lives:
     """What happened in each life, (lives,); ``value`` the present value of offering the plan, minor units."""
 
-    agreed: NDArray[np.bool_]
-    first: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
-    done: NDArray[np.bool_]
-    value: NDArray[np.float64]
+    agreed: Bool
+    first: Bool
+    kept: Bool
+    done: Bool
+    value: F64
 
 
-def probability(effects: Effects, score: NDArray[np.float64]) -> NDArray[np.float64]:
+def probability(effects: Effects, score: F64) -> F64:
     if effects.link == "cloglog":
         return np.asarray(1 - np.exp(-np.exp(0.8 * score - 0.37)))
     return np.asarray(1 / (1 + np.exp(-score)))
 
 
-def hinge(z: NDArray[np.float64], below: float, above: float) -> NDArray[np.float64]:
+def hinge(z: F64, below: float, above: float) -> F64:
     return np.asarray(np.where(z < 0, below * z, above * z))
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
@@ -19,7 +19,7 @@ from support.adversary import roster_of
 from support.market_accounts import market_book
 
 
-def market_weights(book: CodeBook, seed: int = 0) -> NDArray[np.float64]:
+def market_weights(book: CodeBook, seed: int = 0) -> F64:
     """Two heads that like headroom and dislike large instalments, with some noise."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 0.6, (book.heads, book.dimension))

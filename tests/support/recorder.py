@@ -12,23 +12,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto import seal as client_seal
 from fedrepay.client.protocol import rounds as client_rounds
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.secure_sum import tag
 from support.faultworld.invariants import Violation
-
-Numbers = npt.NDArray[np.uint64]
 
 
 class Reused(Violation):
     """One stream has met two different things; no handler of the product may swallow it."""
 
 
-def _digest(numbers: Numbers) -> bytes:
+def _digest(numbers: U64) -> bytes:
     return keys.digest(str(numbers.shape).encode(), np.ascontiguousarray(numbers).tobytes())
 
 
@@ -71,7 +69,7 @@ class Recorder:
         elif label in ("mask", "pad") and self._hides is not None:
             self.meets(label, self._name, key, self._hides(label))
 
-    def masking(self, slots: Numbers) -> None:
+    def masking(self, slots: U64) -> None:
         """From here, masks go over these slots, whose canaries are complete."""
         whole = _digest(slots)
         for key, row in zip(self._canaries, slots, strict=True):
@@ -79,7 +77,7 @@ class Recorder:
         self._canaries = []
         self._hides = lambda label: whole if label == "mask" else b""
 
-    def tagging(self, chunks: Numbers) -> None:
+    def tagging(self, chunks: U64) -> None:
         """From here, pads go over these ciphertexts' tags, in order."""
         each = iter(chunks)
         self._hides = lambda _label: _digest(next(each))
@@ -129,12 +127,12 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         finally:
             recorder.end()
 
-    def masked(slots: Numbers, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> Numbers:
+    def masked(slots: U64, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> U64:
         recorder.masking(slots)
-        made: Numbers = apply(slots, mine, peers, context, t)
+        made: U64 = apply(slots, mine, peers, context, t)
         return made
 
-    def tagged(seed: bytes, context: bytes, chunks: Numbers, member: str) -> Sequence[int]:
+    def tagged(seed: bytes, context: bytes, chunks: U64, member: str) -> Sequence[int]:
         recorder.tagging(chunks)
         return tags(seed, context, chunks, member)
 

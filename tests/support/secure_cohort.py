@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
-import numpy as np
-import numpy.typing as npt
-
 from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
@@ -60,20 +58,20 @@ class Cohort:
             if peer != name
         }
 
-    def masked(self, name: str, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    def masked(self, name: str, values: I64) -> U64:
         slots = self.packing.pack(values)
         for chunk in range(len(slots)):
             slots[chunk, -1] = tag.canary(SEED, self.context, chunk, name, self.packing.t)
         return apply_masks(slots, self.key_hash(name), self.pair_secrets(name), self.context, self.packing.t)
 
-    def upload(self, name: str, values: npt.NDArray[np.int64]) -> Upload:
+    def upload(self, name: str, values: I64) -> Upload:
         chunks = self.group.encrypt(self.masked(name, values))
         return Upload(chunks.astype("<u8").tobytes(), tag.tags(SEED, self.context, chunks, name))
 
-    def uploads(self, values: Mapping[str, npt.NDArray[np.int64]]) -> list[Upload]:
+    def uploads(self, values: Mapping[str, I64]) -> list[Upload]:
         return [self.upload(name, values[name]) for name in self.names]
 
-    def open(self, payload: bytes, tags: Sequence[int], n_values: int) -> npt.NDArray[np.int64]:
+    def open(self, payload: bytes, tags: Sequence[int], n_values: int) -> I64:
         return open_sum(self.group, SEED, self.context, self.names, payload, tags, n_values, self.packing)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fedrepay.shared.arrays import F64, I32, U16
     from fedrepay.shared.schema.codebook import CodeBook
 
 
@@ -20,7 +19,7 @@ class TinyBlock:
     kind: str
     columns: tuple[str, ...]
     labels: tuple[str, ...]
-    matrix: NDArray[np.int32]
+    matrix: I32
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class TinyBook:
     def delta_gradient(self) -> int:
         return (1 << self.weight_bits) * self.residual_scale * int(np.ceil(np.sqrt(self.norms[0])))
 
-    def rows(self, codes: NDArray[np.uint16]) -> NDArray[np.float64]:
+    def rows(self, codes: U16) -> F64:
         parts = [b.matrix[codes[:, i]] for i, b in enumerate(self.blocks[:-1])]
         parts.append(np.repeat(self.blocks[-1].matrix, len(codes), axis=0))
         return np.hstack(parts).astype(np.float64)

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import baselines, figures
 
 
-def data(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def data(n: int, seed: int = 0) -> tuple[F64, I64]:
     """One-hot rows of three features and labels that follow them."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 4, size=(n, 3))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fedrepay.client.plans.deciding.decide import TIERS, Decision, Decisions, best_three, decide
 from fedrepay.client.plans.deciding.judged import NONE, Cases, Judged, Why, judge
 from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.rules.masks import RuleRef, Verdict
@@ -68,14 +68,14 @@ def judged(
     *,
     bound: int = 1_000_000,
     balance: int = 120_000,
-    first: float | NDArray[np.float64] = 0.3,
-    kept: float | NDArray[np.float64] = 0.25,
+    first: float | F64 = 0.3,
+    kept: float | F64 = 0.25,
     said: Verdict | None = None,
     value: Value | None = None,
     income_known: bool = True,
     hardship: bool = False,
-    within: NDArray[np.bool_] | None = None,
-    known: NDArray[np.bool_] | None = None,
+    within: Bool | None = None,
+    known: Bool | None = None,
 ) -> Judged:
     debts = Debts(np.full(n, balance), np.zeros(n, np.int64), np.full(n, 0.2), np.full(n, bound))
     cases = Cases(

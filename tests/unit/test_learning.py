@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import Learner, State, prior_weights
 from fedrepay.client.learning.contribution import Rows, gradient, prepare
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, SeededEntropy
@@ -50,14 +50,14 @@ def train(learner: Learner, data: Rows, mechanisms: list[tuple[Mechanism, ...]],
     return state
 
 
-def log_loss(weights: NDArray[np.float64], data: Rows = DATA) -> float:
+def log_loss(weights: F64, data: Rows = DATA) -> float:
     score = BOOK.rows(data.codes) @ weights[0] / BOOK.scale
     return float(np.mean(np.logaddexp(0, score) - data.outcomes[:, 0] * score))
 
 
-def ridge_optimum() -> NDArray[np.float64]:
+def ridge_optimum() -> F64:
     rows = BOOK.rows(DATA.codes) / BOOK.scale
-    weights: NDArray[np.float64] = np.zeros(BOOK.dimension)
+    weights: F64 = np.zeros(BOOK.dimension)
     for _ in range(30):
         p = 1 / (1 + np.exp(-rows @ weights))
         hessian = (rows * (p * (1 - p))[:, None]).T @ rows + 0.1 * np.eye(len(weights))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.simulations.market import paths, truth
@@ -73,11 +73,11 @@ def evaluate(link: str, debtors: Debtors, plans: Candidates) -> Outcome:
     return truth.outcome(Effects(link="cloglog" if link == "cloglog" else "logit"), debtors, plans)
 
 
-def all_probabilities(found: Outcome) -> tuple[NDArray[np.float64], ...]:
+def all_probabilities(found: Outcome) -> tuple[F64, ...]:
     return found.agreed, found.first, found.kept, found.done
 
 
-def cash(found: Outcome) -> NDArray[np.float64]:
+def cash(found: Outcome) -> F64:
     """What comes once a plan is agreed, (n, P); NaN where nobody agrees."""
     without = (1 - found.agreed) * found.no_plan[:, None]
     agreed = np.where(found.agreed > 0, found.agreed, np.nan)

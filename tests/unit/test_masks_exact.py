@@ -3,13 +3,13 @@
 from itertools import combinations, product
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, pair_mask
@@ -150,7 +150,7 @@ def test_an_update_never_leaves_unmasked() -> None:
 # --- tags ---
 
 
-def ciphertexts(seed: int, chunks: int = 2) -> npt.NDArray[np.uint64]:
+def ciphertexts(seed: int, chunks: int = 2) -> U64:
     return np.random.default_rng(seed).integers(0, Q, (chunks, 8192), dtype=np.uint64)
 
 
@@ -159,7 +159,7 @@ def number(seed: bytes, label: str, context: bytes, chunk: int, member: str, mod
     return int.from_bytes(key, "big") % modulus
 
 
-def linear(chunk: npt.NDArray[np.uint64], index: int, seed: bytes = SEED, context: bytes = CONTEXT) -> int:
+def linear(chunk: U64, index: int, seed: bytes = SEED, context: bytes = CONTEXT) -> int:
     key = slow_stream(derived(seed, "tag", context + index.to_bytes(4, "big")), Q, 8192)
     return sum(k * int(c) for k, c in zip(key, chunk, strict=True)) % Q
 
@@ -180,7 +180,7 @@ def test_a_tag_is_the_inner_product_with_the_cohorts_key_and_the_members_pad() -
     assert all(0 <= each < Q for each in expected)
 
 
-def cohort(names: tuple[str, ...] = NAMES) -> tuple[npt.NDArray[np.uint64], list[int]]:
+def cohort(names: tuple[str, ...] = NAMES) -> tuple[U64, list[int]]:
     """The sum of everybody's ciphertexts and tags."""
     total, tags = np.zeros((2, 8192), dtype=object), [0, 0]
     for seed, name in enumerate(names):

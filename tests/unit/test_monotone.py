@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.learning.monotone import isotonic, project
 from fedrepay.client.scoring.score import probability
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import bins, encode
 from fedrepay.shared.schema.codebook import CodeBook, build, from_bytes
@@ -16,7 +16,7 @@ WAY = {"a": 1, "n": -1}
 ROUNDING = 1e-12
 
 
-def steps(book: CodeBook, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def steps(book: CodeBook, weights: F64) -> F64:
     """Every step between neighbouring bins of a monotone column, positive where it is the right way."""
     found = []
     for layout, block, columns in zip(bins.layouts(book.schema), book.blocks, book.slices, strict=False):

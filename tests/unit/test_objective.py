@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
 from fedrepay.client.plans.deciding.settings import Value, load_settings, parse_settings
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
@@ -40,7 +40,7 @@ def plans(bound: int = 15_000) -> Candidates:
     return candidates(made, arms(made), debts)
 
 
-def scored(settings: Value, first: float = 0.5, kept: float = 0.3) -> NDArray[np.float64]:
+def scored(settings: Value, first: float = 0.5, kept: float = 0.3) -> F64:
     of = plans()
     likely = np.full(of.valid.shape, first), np.full(of.valid.shape, kept)
     return np.asarray(score(settings, of, *likely, plan_value(settings.prices, of, *likely))[0])

@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from fedrepay.client.data.reading.table import Table
@@ -14,16 +13,16 @@ from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder
 from fedrepay.client.plans.deciding.personal import Personal
 from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import candidates
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import lenders, people, records
 
-Floats = NDArray[np.float64]
 LEAST = 700
 """Stands for ``LEAST_OFFERS``, so that fits are quick."""
 
 
-def chance(score: Floats) -> Floats:
+def chance(score: F64) -> F64:
     return np.asarray(1 / (1 + np.exp(-score)))
 
 
@@ -36,7 +35,7 @@ def past() -> Table:
 
 
 @cache
-def shared() -> Floats:
+def shared() -> F64:
     """A shared model, (2, d), monotone as releases are."""
     book = records.book()
     weights = np.random.default_rng(1).normal(0, 0.4, (2, book.dimension))
@@ -59,7 +58,7 @@ def pairs() -> PairCodes:
         encoder.close()
 
 
-def labelled(weights: Floats, rows: int | None = None, seed: int = 3) -> Table:
+def labelled(weights: F64, rows: int | None = None, seed: int = 3) -> Table:
     """The lender's offers with outcomes drawn from a model, (2, d); both heads known everywhere."""
     table = past().take(np.arange(rows or len(past().codes)))
     scores = records.book().rows(table.codes) / records.book().scale @ weights.T
@@ -67,7 +66,7 @@ def labelled(weights: Floats, rows: int | None = None, seed: int = 3) -> Table:
     return replace(table, outcomes=drawn.astype(np.int8))
 
 
-def own_truth(block_name: str, slope: float) -> Floats:
+def own_truth(block_name: str, slope: float) -> F64:
     """The shared model with one block tilted for this member."""
     book, weights = records.book(), shared().copy()
     place = [block.name for block in book.blocks].index(block_name)
@@ -87,7 +86,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     make_quick(monkeypatch)
 
 
-def logits(head: int) -> Floats:
+def logits(head: int) -> F64:
     return pairs().logits(block_effects(records.book(), shared()[head]))
 
 
@@ -152,14 +151,14 @@ def test_a_member_like_the_others_keeps_the_shared_model() -> None:
     assert all(each.weights is None for each in fitted.heads)
 
 
-def gains_by_hand(rows: Floats, base: Floats, labels: Floats, fold: NDArray[np.int64]) -> Floats:
+def gains_by_hand(rows: F64, base: F64, labels: F64, fold: I64) -> F64:
     """Each row's gain under the best penalty, (n,), by another optimiser."""
 
-    def loss(score: Floats, of: Floats) -> Floats:
+    def loss(score: F64, of: F64) -> F64:
         return np.asarray(np.log1p(np.exp(-np.where(of > 0, score, -score))))
 
-    def fit(penalty: float, train: NDArray[np.bool_]) -> Floats:
-        def cost(own: Floats) -> float:
+    def fit(penalty: float, train: Bool) -> F64:
+        def cost(own: F64) -> float:
             score = base[train] + rows[train] @ own
             return float(loss(score, labels[train]).sum() + penalty / 2 * own @ own)
 
@@ -209,13 +208,13 @@ def corrected() -> Personal:
     return fitted
 
 
-def changed(fitted: Personal, head: int) -> NDArray[np.bool_]:
+def changed(fitted: Personal, head: int) -> Bool:
     """Which pairs get more than the intercept, (n, P)."""
     of = fitted.heads[head]
     return np.not_equal(fitted.adjust(head, logits(head), pairs()), of.intercept + logits(head))
 
 
-def offered_before() -> NDArray[np.bool_]:
+def offered_before() -> Bool:
     """Pairs whose kind and bins of months, discount and waiver stand in 20 offers, (n, P), the plain way."""
     names = [block.name for block in records.book().blocks]
     places = [names.index(name) for name in ("kind", "months", "discount", "interest_waiver")]
@@ -261,7 +260,7 @@ def test_a_plan_offered_often_enough_is_ones_own(times: int, *, known: bool) -> 
 # --- monotone ---
 
 
-def falls(weights: Floats, name: str) -> bool:
+def falls(weights: F64, name: str) -> bool:
     """Whether the main effects of a column that must rise fall somewhere, its missing bin left out."""
     place = [block.name for block in records.book().blocks].index(name)
     effects = block_effects(records.book(), weights)[place]
@@ -272,9 +271,9 @@ def falls(weights: Floats, name: str) -> bool:
 def test_monotone_blocks_stay_monotone(monkeypatch: pytest.MonkeyPatch) -> None:
     table = labelled(own_truth("kept_ratio_12m", -2.5))  # here those who kept promises keep plans less
     project = monotone.project
-    before: list[Floats] = []
+    before: list[F64] = []
 
-    def watched(book: CodeBook, weights: Floats) -> Floats:
+    def watched(book: CodeBook, weights: F64) -> F64:
         before.append(weights)
         return project(book, weights)
 

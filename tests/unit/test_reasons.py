@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.plans.explaining.reasons import (
     CODE_OF,
@@ -15,6 +14,7 @@ from fedrepay.client.plans.explaining.reasons import (
     text,
 )
 from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.arrays import F64, I64, U16
 from fedrepay.shared.plans.catalogue import parse_catalogue
 from support.market_accounts import market_book
 from support.market_release import market_weights
@@ -28,16 +28,14 @@ CATALOGUE = parse_catalogue(
     'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "FULL"\n', "test.toml"
 )
 PLAN = one_plan()
-Longs = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
-def some_codes(seed: int, rows: int) -> NDArray[np.uint16]:
+def some_codes(seed: int, rows: int) -> U16:
     rng = np.random.default_rng(seed)
     return np.stack([rng.integers(0, len(block.labels), rows) for block in BLOCKS], axis=1).astype(np.uint16)
 
 
-def logits(codes: NDArray[np.uint16]) -> Floats:
+def logits(codes: U16) -> F64:
     return np.asarray(sum(effect[codes[:, i]] for i, effect in enumerate(EFFECTS[:-1])))
 
 
@@ -96,7 +94,7 @@ def test_words_of_one_reason() -> None:
 
 
 def test_twelve_pounds_lower_keeps_to_sixty() -> None:
-    def predict(instalment: Longs, _count: Longs, _first: Longs) -> Floats:
+    def predict(instalment: I64, _count: I64, _first: I64) -> F64:
         return np.asarray(0.56 + (8000 - instalment) / 1200 * 0.04)
 
     found = counterfactual(PLAN, 0.56, CATALOGUE, predict)
@@ -108,7 +106,7 @@ def test_twelve_pounds_lower_keeps_to_sixty() -> None:
 def test_the_smallest_change_is_taken_and_its_term_pays_the_debt() -> None:
     seen: list[tuple[int, int]] = []
 
-    def predict(instalment: Longs, count: Longs, _first: Longs) -> Floats:
+    def predict(instalment: I64, count: I64, _first: I64) -> F64:
         seen.extend(zip(instalment.tolist(), count.tolist(), strict=True))
         return np.where(instalment <= 7000, 0.9, 0.1)
 
@@ -121,7 +119,7 @@ def test_the_smallest_change_is_taken_and_its_term_pays_the_debt() -> None:
 
 
 def test_where_no_instalment_helps_the_nearest_date_does() -> None:
-    def predict(_instalment: Longs, _count: Longs, first: Longs) -> Floats:
+    def predict(_instalment: I64, _count: I64, first: I64) -> F64:
         return np.where((first == 20) | (first == 5), 0.8, 0.4)
 
     found = counterfactual(PLAN, 0.42, CATALOGUE, predict)
@@ -130,7 +128,7 @@ def test_where_no_instalment_helps_the_nearest_date_does() -> None:
 
 
 def test_none_where_nothing_helps_or_nothing_is_left_to_reach() -> None:
-    def never(instalment: Longs, _count: Longs, _first: Longs) -> Floats:
+    def never(instalment: I64, _count: I64, _first: I64) -> F64:
         return np.full(len(instalment), 0.3)
 
     assert counterfactual(PLAN, 0.3, CATALOGUE, never) is None
@@ -148,7 +146,7 @@ def test_interest_that_runs_on_lengthens_the_term() -> None:
     charged = one_plan(count=13, interest=9_000, interest_per_day=50.0)
     counts: list[int] = []
 
-    def predict(instalment: Longs, count: Longs, _first: Longs) -> Floats:
+    def predict(instalment: I64, count: I64, _first: I64) -> F64:
         for each, n in zip(instalment.tolist(), count.tolist(), strict=True):
             total = 90_000 + 50.0 * (14 + 365 / 12 * (n - 1) / 2)
             assert each * n >= total - 1e-6

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.he import GroupContext
@@ -14,6 +13,7 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import rounds as rounds_module
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.veto.limits import Limits
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.secure_sum.ciphertext import coefficients
@@ -25,8 +25,6 @@ from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.invariants import answers, check, opened_sums, plain_sums, spent
 from support.world import Tamper, World
-
-Values = npt.NDArray[np.int64]
 
 
 def losing(*names: str, rounds: tuple[int, ...], deaf: bool = True) -> Tamper:
@@ -65,14 +63,14 @@ class Retried:
     """A run of four in which m3 was lost in round 1, and all the noise that was drawn, in order."""
 
     world: World
-    noises: list[Values]
+    noises: list[I64]
 
 
 @pytest.fixture(scope="module")
 def retried(tmp_path_factory: pytest.TempPathFactory) -> Retried:
-    drawn: list[Values] = []
+    drawn: list[I64] = []
 
-    def noted(values: Values, *rest: object) -> Values:
+    def noted(values: I64, *rest: object) -> I64:
         noisy = add_noise(values, *rest)  # type: ignore[arg-type]
         drawn.append(noisy - values)
         return noisy

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol.snapshot import snapshot
+from fedrepay.shared.arrays import Objects
 from fedrepay.shared.schema.codebook import CodeBook
 from support import heads
 
@@ -17,7 +17,7 @@ KEY = b"k" * 32
 WHO = np.array(["a", "a", "b", "b", "c", "d"], object)
 
 
-def table(customers: NDArray[np.object_] = WHO) -> Table:
+def table(customers: Objects = WHO) -> Table:
     rng = np.random.default_rng(4)
     n = len(customers)
     return Table(

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from fedrepay.client.data.checking.owners import Subsets
 from fedrepay.client.data.reading.findings import Group
 from fedrepay.client.data.reading.table import Table
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.schema.codebook import CodeBook
 
 SHARES = (0.5, 0.5, 1 / 16)
 """Part of the customers in one side of each draw; a small side shows thresholds that both halves pass."""
 _EXAMPLES = 5
-Words = npt.NDArray[np.uint64]
 
 
 def mixed(
@@ -62,7 +62,7 @@ def mixed(
 
 def _different(
     book: CodeBook, whole: Table, parts: list[Table], rng: np.random.Generator
-) -> tuple[list[str], npt.NDArray[np.int64]]:
+) -> tuple[list[str], I64]:
     """Which columns differ, and file rows of the whole that no part has (or that a part has beyond it)."""
     numbers: dict[object, int] = {}
     tables = [_columns(book, each, numbers) for each in (whole, *parts)]
@@ -85,7 +85,7 @@ def _different(
     return [name for name in columns if name[0] != "("] or columns, rows
 
 
-def _columns(book: CodeBook, table: Table, numbers: dict[object, int]) -> dict[str, Words]:
+def _columns(book: CodeBook, table: Table, numbers: dict[object, int]) -> dict[str, U64]:
     """All that a row brings, (n,) words each; text is numbered by ``numbers``."""
     found: dict[str, npt.NDArray[np.generic]] = dict(table.values)
     found |= {f"(code of {each.name})": table.codes[:, n] for n, each in enumerate(book.blocks[:-1])}
@@ -101,7 +101,7 @@ def _columns(book: CodeBook, table: Table, numbers: dict[object, int]) -> dict[s
     return {name: _words(each, numbers) for name, each in found.items()}
 
 
-def _words(values: npt.NDArray[np.generic], numbers: dict[object, int]) -> Words:
+def _words(values: npt.NDArray[np.generic], numbers: dict[object, int]) -> U64:
     if values.dtype == object:
         return np.array([numbers.setdefault(each, len(numbers)) for each in values.tolist()], dtype=np.uint64)
     if np.issubdtype(values.dtype, np.floating):
@@ -110,7 +110,7 @@ def _words(values: npt.NDArray[np.generic], numbers: dict[object, int]) -> Words
     return values.astype(np.int64).view(np.uint64)
 
 
-def _mix(words: Words) -> Words:
+def _mix(words: U64) -> U64:
     """splitmix64's finaliser: words that differ anywhere differ everywhere."""
     words = words.astype(np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):

@@ -5,19 +5,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.checking.spellings import plain
 from fedrepay.client.data.mappings.mapping import ROW, Keys
 from fedrepay.client.data.reading.columns import WHOLE
 from fedrepay.client.data.reading.files import quoted
 from fedrepay.client.data.reading.findings import Group
+from fedrepay.shared.arrays import I64, Bool
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 Named = Mapping[str, list[tuple[str, list[str]]]]
 """By table: kinds of keys, each with the columns that make it."""
 
@@ -30,7 +28,7 @@ class Owners:
     which keys belong to several customers.
     """
 
-    rows: dict[str, Ints]
+    rows: dict[str, I64]
     count: int
     shared: tuple[Group, ...]
 
@@ -136,8 +134,8 @@ def _shared(
     connection: "DuckDBPyConnection",
     given: Named,
     files: Mapping[str, str],
-    rows: dict[str, Ints],
-    several: Ints,
+    rows: dict[str, I64],
+    several: I64,
 ) -> list[Group]:
     """A finding for the first table that shows keys of several customers."""
     for table, keys in given.items():
@@ -164,14 +162,14 @@ class Subsets:
 
     connection: "DuckDBPyConnection"
     owners: Owners
-    gone: dict[str, Ints] = field(default_factory=dict, init=False)
-    left: Flags = field(init=False)
+    gone: dict[str, I64] = field(default_factory=dict, init=False)
+    left: Bool = field(init=False)
     _ready: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.left = np.ones(self.owners.count, dtype=bool)
 
-    def keep(self, chosen: Flags, *, renumber: bool) -> None:
+    def keep(self, chosen: Bool, *, renumber: bool) -> None:
         """Fill the tables with the rows of some customers.
 
         Args:
@@ -194,7 +192,7 @@ class Subsets:
             )
             self.connection.unregister("_kept")
 
-    def drop(self, bad: Flags) -> None:
+    def drop(self, bad: Bool) -> None:
         """Leave some customers out for good; ``gone`` then holds their rows' numbers by table."""
         for name, owner in self.owners.rows.items():
             whole = quoted("_whole_" + name)

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.reading.findings import Group
 from fedrepay.client.data.reading.table import Table
+from fedrepay.shared.arrays import I64
 
 BOUND = "one spelling a customer: ids that differ only in case, blanks, leading zeros or Unicode form"
 
@@ -36,7 +36,7 @@ def told(column: str, table: Table, file: str) -> tuple[Group, ...]:
     return (Group(file, column, BOUND, "warn", table.source_rows[rows], table.customers[rows]),)
 
 
-def alike(names: Iterable[str | None]) -> npt.NDArray[np.int64]:
+def alike(names: Iterable[str | None]) -> I64:
     """Positions of ids that have another spelling among ``names``, grouped by person; (m,)."""
     spelt: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     plains: dict[str, str] = {}

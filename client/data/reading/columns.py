@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.data.reading.files import quoted, sandbox
+from fedrepay.shared.arrays import F64, Objects
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.bins import Values
@@ -79,7 +80,7 @@ def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind
     return Cells(values, found)
 
 
-def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> npt.NDArray[np.object_]:
+def read_text(connection: "DuckDBPyConnection", name: str, kind: str) -> Objects:
     """Fetch a column as text, (n,) str or None; whole numbers lose their ``.0``, each cell for itself.
 
     Raises:
@@ -108,7 +109,7 @@ def _fetch(connection: "DuckDBPyConnection", *sql: str) -> list[npt.NDArray[np.g
     return [found[name] for name in names]
 
 
-def _texts(found: npt.NDArray[np.generic]) -> npt.NDArray[np.object_]:
+def _texts(found: npt.NDArray[np.generic]) -> Objects:
     """Text cells with None where missing (``np.ma.filled`` would put its default ``'?'`` there)."""
     texts = np.array(np.ma.getdata(found), dtype=object)
     texts[np.ma.getmaskarray(found)] = None
@@ -214,7 +215,7 @@ class Derivation:
         }
 
 
-def _finite(found: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def _finite(found: npt.NDArray[np.generic]) -> F64:
     numbers = np.ma.filled(found.astype(np.float64), np.nan)
     numbers[~np.isfinite(numbers)] = np.nan
     return np.asarray(numbers)

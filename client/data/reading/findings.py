@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.errors import DataError
 
 FIRST = 20
@@ -37,8 +35,8 @@ class Group:
     column: str
     bound: str
     kind: Kind
-    rows: npt.NDArray[np.int64] | None = None
-    values: npt.NDArray[np.object_] | None = None
+    rows: I64 | None = None
+    values: Objects | None = None
 
     @property
     def fatal(self) -> bool:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.mappings.mapping import OFFER, Outcomes
 from fedrepay.client.data.reading.findings import Group
 from fedrepay.client.data.reading.payments import MOST_MONEY, Ledger, opened
 from fedrepay.client.data.reading.reader import Reader
+from fedrepay.shared.arrays import I8, I64, Bool, Objects
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.plans import outcomes
 from fedrepay.shared.plans.kinds import FREQUENCIES
@@ -38,10 +38,6 @@ _COLUMNS = {
 }
 _MINOR = "a whole number of minor units (cents)"
 
-Objects = npt.NDArray[np.object_]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Derived:
@@ -52,9 +48,9 @@ class Derived:
     """
 
     offers: dict[str, int]
-    labels: dict[str, npt.NDArray[np.int8]]
-    spoiled: Flags
-    offered_on: Ints
+    labels: dict[str, I8]
+    spoiled: Bool
+    offered_on: I64
     groups: tuple[Group, ...]
 
 
@@ -109,7 +105,7 @@ def read(connection: "DuckDBPyConnection", given: Outcomes, sources: Mapping[str
     return Derived(index, labels, spoiled, offers.offered_on, tuple(groups))
 
 
-def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Flags]:
+def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Bool]:
     """Offer by id, the offers, and which of them have a refused row."""
     ids = table.ids(OFFER)
     first, index = _numbered(ids)
@@ -141,7 +137,7 @@ def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Flags]:
     return number, made, spoiled
 
 
-def _payments(table: Ledger, index: dict[str, int], spoiled: Flags) -> outcomes.Payments:
+def _payments(table: Ledger, index: dict[str, int], spoiled: Bool) -> outcomes.Payments:
     """Payments of known offers; an offer with a refused one is flagged in ``spoiled``."""
     offer = _offer_of(table, index)
     ids, reverses = table.ids("payment_id"), table.ids("reverses", optional=True)
@@ -169,7 +165,7 @@ def _payments(table: Ledger, index: dict[str, int], spoiled: Flags) -> outcomes.
 
 
 def _reprofiles(
-    table: Ledger, index: dict[str, int], offers: outcomes.Offers, spoiled: Flags
+    table: Ledger, index: dict[str, int], offers: outcomes.Offers, spoiled: Bool
 ) -> outcomes.Reprofiles:
     offer = _offer_of(table, index)
     from_on, due = table.days("from_on"), table.days("next_due_on")
@@ -188,7 +184,7 @@ def _reprofiles(
     return outcomes.Reprofiles(offer[good], from_on[good], due[good], instalment[good])
 
 
-def _offer_of(table: Ledger, index: dict[str, int]) -> Ints:
+def _offer_of(table: Ledger, index: dict[str, int]) -> I64:
     """Each row's offer, (n,), −1 and a finding where it is unknown."""
     ids = table.ids(OFFER)
     found = _coded(ids, index)
@@ -196,7 +192,7 @@ def _offer_of(table: Ledger, index: dict[str, int]) -> Ints:
     return found
 
 
-def _numbered(ids: Objects) -> tuple[Ints, dict[str, int]]:
+def _numbered(ids: Objects) -> tuple[I64, dict[str, int]]:
     """Where each id stands first, (n,), −1 for none; and the same by id."""
     first: dict[str, int] = {}
     for at, each in enumerate(ids.tolist()):
@@ -205,11 +201,11 @@ def _numbered(ids: Objects) -> tuple[Ints, dict[str, int]]:
     return _coded(ids, first), first
 
 
-def _coded(ids: Objects, codes: dict[str, int]) -> Ints:
+def _coded(ids: Objects, codes: dict[str, int]) -> I64:
     return np.array([codes.get(each, -1) for each in ids.tolist()], dtype=np.int64)
 
 
-def _dates(days: Ints) -> Objects:
+def _dates(days: I64) -> Objects:
     return days.astype("datetime64[D]").astype(str).astype(object)
 
 
@@ -254,7 +250,7 @@ def join(
     return _leave_out(reader, schema)
 
 
-def offered_on(derived: Derived, offers: Objects | None) -> Ints | None:
+def offered_on(derived: Derived, offers: Objects | None) -> I64 | None:
     """Each row's day of offering, (n,), −1 where its offer is not known; None if no row has one."""
     if offers is None or not derived.labels:
         return None

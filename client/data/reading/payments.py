@@ -13,6 +13,7 @@ from fedrepay.client.data.reading import tolerant
 from fedrepay.client.data.reading.columns import MAPPED, WrongTypeError
 from fedrepay.client.data.reading.files import doubled, quoted
 from fedrepay.client.data.reading.reader import Reader
+from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import MappingError
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ MOST_MONEY = 10**12
 """Bound on one amount, in minor units."""
 
 _DAYS = "date_diff('day', DATE '1970-01-01', {0})"
-
-Objects = npt.NDArray[np.object_]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 class Ledger(Reader):
@@ -49,7 +46,7 @@ class Ledger(Reader):
             if name not in self.types:
                 self.whole(name, "there; the column is missing")
 
-    def refuse(self, column: str, where: Flags, bound: str, values: npt.NDArray[np.generic]) -> None:
+    def refuse(self, column: str, where: Bool, bound: str, values: npt.NDArray[np.generic]) -> None:
         """A finding for each flagged row that has none yet."""
         rows = np.flatnonzero(where & ~self.refused)
         if len(rows):
@@ -66,7 +63,7 @@ class Ledger(Reader):
             self.refuse(name, blank, "not missing", found)
         return found
 
-    def whole_numbers(self, name: str, low: int, high: int, unit: str) -> Ints:
+    def whole_numbers(self, name: str, low: int, high: int, unit: str) -> I64:
         """Whole numbers from ``low`` to ``high``, (n,)."""
         try:
             raw, numbers, present = self._cells(name, "TRY_CAST({0} AS DOUBLE)")
@@ -80,7 +77,7 @@ class Ledger(Reader):
         self.refuse(name, ~inside, f"{low} to {high}", raw)
         return np.where(inside, numbers, 0).astype(np.int64)
 
-    def days(self, name: str, *, optional: bool = False) -> Ints:
+    def days(self, name: str, *, optional: bool = False) -> I64:
         """Dates as days since 1970-01-01, (n,), −1 where there is none."""
         try:
             raw, numbers, present = self._cells(name, "TRY_CAST({0} AS DATE)", dates=True)
@@ -95,9 +92,7 @@ class Ledger(Reader):
         self.refuse(name, present & ~inside, "a date from 1970-01-01 to 2199-12-31", raw)
         return np.where(inside, numbers, -1).astype(np.int64)
 
-    def _cells(
-        self, name: str, read: str, *, dates: bool = False
-    ) -> tuple[Objects, npt.NDArray[np.float64], Flags]:
+    def _cells(self, name: str, read: str, *, dates: bool = False) -> tuple[Objects, F64, Bool]:
         """Cells as text, as numbers (NaN where they are none), and which are there; (n,) each.
 
         Raises:

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.mappings.mapping import ROW
 from fedrepay.client.data.reading import columns, tolerant
 from fedrepay.client.data.reading.columns import MAPPED, WrongTypeError
 from fedrepay.client.data.reading.findings import Group, Kind
+from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.schema import encode
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.columns import Column
@@ -17,8 +17,6 @@ from fedrepay.shared.schema.model import Schema
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-Objects = npt.NDArray[np.object_]
 
 
 class Reader:
@@ -36,7 +34,7 @@ class Reader:
         self.columns: dict[str, Values] = {}
         self.groups: list[Group] = []
 
-    def _row_numbers(self) -> npt.NDArray[np.int64]:
+    def _row_numbers(self) -> I64:
         if self.types.get(ROW, ("", ""))[1] != "BIGINT":
             return np.arange(1, self.rows + 1)
         found = self.connection.execute(f"SELECT {ROW} FROM {MAPPED}").fetchnumpy()[ROW]
@@ -93,9 +91,7 @@ class Reader:
             before = {name: self.columns[name] for name in inputs}
             self._settle(column, columns.derive(column, before, self.rows, sandbox), [], self.refused)
 
-    def _settle(
-        self, column: Column, values: Values, found: list[encode.Finding], skip: encode.Flags
-    ) -> None:
+    def _settle(self, column: Column, values: Values, found: list[encode.Finding], skip: Bool) -> None:
         settled, more = encode.settle(column, values, skip)
         self.columns[column.name] = settled
         for each in (*found, *more):
@@ -104,7 +100,7 @@ class Reader:
     def _add(
         self,
         column: str,
-        rows: npt.NDArray[np.int64],
+        rows: I64,
         values: Objects,
         bound: str,
         kind: Kind,

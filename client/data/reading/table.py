@@ -20,6 +20,7 @@ from fedrepay.client.data.reading import files, labels, tolerant
 from fedrepay.client.data.reading.columns import MAPPED
 from fedrepay.client.data.reading.findings import Finding, Findings, Group
 from fedrepay.client.data.reading.reader import Reader
+from fedrepay.shared.arrays import F64, I8, I64, U16, Bool, Objects
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema import bins, encode
 from fedrepay.shared.schema.bins import Values
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 __all__ = ["Finding", "Findings", "Mapping", "Table", "load_mapping", "read_table"]
-
-Objects = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -46,18 +45,18 @@ class Table:
     both in days since 1970-01-01; else None.
     """
 
-    codes: npt.NDArray[np.uint16]
-    outcomes: npt.NDArray[np.int8] | None
+    codes: U16
+    outcomes: I8 | None
     customers: Objects
-    propensity: npt.NDArray[np.float64] | None
+    propensity: F64 | None
     audit: dict[str, Objects]
     extra: dict[str, Objects]
-    source_rows: npt.NDArray[np.int64]
+    source_rows: I64
     values: dict[str, Values]
-    offered_on: npt.NDArray[np.int64] | None = None
+    offered_on: I64 | None = None
     as_of: int | None = None
 
-    def take(self, index: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Table":
+    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Table":
         """The chosen rows, in the order of ``index``."""
         return replace(
             self,
@@ -275,7 +274,7 @@ def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_ou
     )
 
 
-def _outcomes(schema: Schema, columns: dict[str, Values]) -> npt.NDArray[np.int8]:
+def _outcomes(schema: Schema, columns: dict[str, Values]) -> I8:
     heads = np.stack([columns[each.name].astype(np.float64) for each in schema.outcomes], axis=1)
     return np.where(np.isnan(heads), -1, heads).astype(np.int8)
 

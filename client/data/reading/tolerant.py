@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.data.mappings import tree
 from fedrepay.client.data.mappings.functions import AGGREGATES, ORDERED
 from fedrepay.client.data.mappings.tree import Node
 from fedrepay.client.data.reading.columns import MAPPED
 from fedrepay.client.data.reading.files import quoted
+from fedrepay.shared.arrays import I64, Objects
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,8 +30,8 @@ class Unread:
     """Rows (0-based, (m,)) in which one expression failed, a cell of each, and what the cell must be."""
 
     column: str
-    rows: npt.NDArray[np.int64]
-    values: npt.NDArray[np.object_]
+    rows: I64
+    values: Objects
     bound: str
 
 

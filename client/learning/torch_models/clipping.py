@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models import checks, registry
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
@@ -106,7 +106,7 @@ class DiscreteOptimizer(DPOptimizer):
                 each.summed_grad = part.clone() if each.summed_grad is None else each.summed_grad + part
             each.grad, each.grad_sample = None, None
 
-    def integers(self) -> NDArray[np.int64]:
+    def integers(self) -> I64:
         """The step's sum on the grid, without noise, shape (P,): the only number here that nothing protects."""
         params = self.params
         parts = [torch.zeros_like(each) if each.summed_grad is None else each.summed_grad for each in params]
@@ -131,9 +131,7 @@ class DiscreteOptimizer(DPOptimizer):
         return True
 
 
-def train(
-    model: registry.TorchModel, start: NDArray[np.float64], data: Rows, steps: Steps, entropy: Entropy
-) -> NDArray[np.float64]:
+def train(model: registry.TorchModel, start: F64, data: Rows, steps: Steps, entropy: Entropy) -> F64:
     """Take the steps from the common weights; what comes back is protected.
 
     Args:
@@ -157,7 +155,7 @@ def train(
     return registry.flatten(module)
 
 
-def sample(data: Rows, rate: float, entropy: Entropy) -> NDArray[np.int64]:
+def sample(data: Rows, rate: float, entropy: Entropy) -> I64:
     """Rows of a Poisson sample of customers: each is in with chance q (less than 2⁻⁶⁴ below it), with all its rows."""
     if rate >= 1:
         return np.arange(len(data.owners))
@@ -165,9 +163,7 @@ def sample(data: Rows, rate: float, entropy: Entropy) -> NDArray[np.int64]:
     return np.flatnonzero((words < np.uint64(math.floor(rate * 2.0**64)))[data.owners])
 
 
-def accumulate(
-    wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, chosen: NDArray[np.int64], prior: float
-) -> None:
+def accumulate(wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, chosen: I64, prior: float) -> None:
     """Clip and add up the chosen rows, some at a time."""
     size = ROWS
     if not isinstance(wrapped, GradSampleModuleFastGradientClipping):
@@ -176,9 +172,7 @@ def accumulate(
         _accumulate(wrapped, optimizer, data, chosen[begin : begin + size], prior)
 
 
-def _accumulate(
-    wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, index: NDArray[np.int64], prior: float
-) -> None:
+def _accumulate(wrapped: Any, optimizer: DiscreteOptimizer, data: Rows, index: I64, prior: float) -> None:
     """Clip and add up some rows; one outside the outcome's population, or without a finite gradient, adds nothing."""
     index = index[data.outcomes[index, 0] >= 0]
     while len(index):

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.trust.message import canonical
 
@@ -50,7 +50,7 @@ class TorchModel:
     dimension: int
     hash: bytes
     layout: Layout
-    initial: NDArray[np.float64]
+    initial: F64
     norms: Literal["ghost", "hooks"]
     make: "Callable[[], nn.Module]"
 
@@ -94,7 +94,7 @@ def load(name: str, dimension: int) -> TorchModel:
     )
 
 
-def flatten(module: "nn.Module") -> NDArray[np.float64]:
+def flatten(module: "nn.Module") -> F64:
     """The trained parameters one after the other, shape (P,)."""
     parts = [
         each.detach().double().numpy().ravel() for _, each in module.named_parameters() if each.requires_grad
@@ -102,7 +102,7 @@ def flatten(module: "nn.Module") -> NDArray[np.float64]:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def fill(module: "nn.Module", weights: NDArray[np.float64]) -> None:
+def fill(module: "nn.Module", weights: F64) -> None:
     """Write (P,) numbers into a module's trained parameters."""
     import torch  # noqa: PLC0415 - slow to import
 
@@ -115,9 +115,7 @@ def fill(module: "nn.Module", weights: NDArray[np.float64]) -> None:
                 start += each.numel()
 
 
-def logits(
-    model: TorchModel, weights: NDArray[np.float64], parts: "Iterable[NDArray[np.float64]]"
-) -> NDArray[np.float64]:
+def logits(model: TorchModel, weights: F64, parts: "Iterable[F64]") -> F64:
     """What the module says of rows x, given in parts of shape (n, d), in evaluation mode; all of them, shape (N,)."""
     import torch  # noqa: PLC0415 - slow to import
 

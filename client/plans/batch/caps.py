@@ -7,7 +7,6 @@ import numpy as np
 from fedrepay.client.plans.batch.portfolio import (
     LIMITS,
     NONE,
-    Longs,
     Options,
     Portfolio,
     Uses,
@@ -16,7 +15,8 @@ from fedrepay.client.plans.batch.portfolio import (
     uses,
 )
 from fedrepay.client.plans.deciding.engine import Accounts, Engine
-from fedrepay.client.plans.deciding.judged import Bools, Judged, Objects, Why
+from fedrepay.client.plans.deciding.judged import Judged, Why
+from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.errors import CatalogueError
 
 
@@ -32,7 +32,7 @@ class Limits:
 
     portfolio: Portfolio
     group: Objects | None
-    asked: Bools  # a human takes over: the limits leave the proposals alone
+    asked: Bool  # a human takes over: the limits leave the proposals alone
     drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
@@ -76,7 +76,7 @@ class Limits:
         return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
 
 
-def _more(used: Uses, choice: Longs) -> Bools:
+def _more(used: Uses, choice: I64) -> Bool:
     """Candidates that use more of anything than the account's choice does, (n, P)."""
     rows, mine = np.arange(len(choice)), np.maximum(choice, 0)
     more = (used.agents > used.agents[mine][:, None]) | (used.contacts > used.contacts[mine][:, None])

@@ -10,18 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.batch.programme import TIE, Programme, solve
 from fedrepay.client.plans.deciding.settings import Budgets
+from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.kinds import CHANNELS
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Longs = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.object_]
 
 LIMITS = ("agents", "discounts", "contacts")
 CONTACTING = ("sms", "email", "call", "letter")
@@ -36,14 +31,14 @@ class Uses:
     ``level`` (P,) is the place in ``levels`` (n, L) of what a plan forgives, minor units; the first is nothing.
     """
 
-    agents: Bools
-    contacts: Bools
-    plan: Bools
-    level: Longs
-    levels: Longs
+    agents: Bool
+    contacts: Bool
+    plan: Bool
+    level: I64
+    levels: I64
 
     @property
-    def discounts(self) -> Longs:
+    def discounts(self) -> I64:
         """What each candidate forgives, minor units, (n, P)."""
         return self.levels[:, self.level]
 
@@ -80,10 +75,10 @@ class Options:
         owed: Σ of the balances, minor units.
     """
 
-    account: Longs
-    arm: Longs
-    value: Floats
-    use: Floats
+    account: I64
+    arm: I64
+    value: F64
+    use: F64
     accounts: int
     owed: float
 
@@ -101,9 +96,7 @@ class Options:
         )
 
 
-def options(
-    budgets: Budgets, score: Floats, allowed: Bools, balance: Longs, no_plan: Floats, used: Uses
-) -> Options:
+def options(budgets: Budgets, score: F64, allowed: Bool, balance: I64, no_plan: F64, used: Uses) -> Options:
     """Keep of each account the candidates that matter under these limits, the first among equals.
 
     Args:
@@ -142,7 +135,7 @@ def options(
     return Options(account, arm[keep], worth[keep], use[keep], n, owed)
 
 
-def _dominated(worth: Floats, use: Floats) -> Bools:
+def _dominated(worth: F64, use: F64) -> Bool:
     """Which of a few options an account has another, or no plan, that is at least as good on every count, (n, J)."""
     out = (worth <= 0) & (use[:, :, 3] == 0)
     for one in range(worth.shape[1]):
@@ -162,7 +155,7 @@ class Duals:
     contacts: float = 0.0
     groups: Mapping[str, float] = field(default_factory=dict)
 
-    def priced(self, score: Floats, balance: Longs, used: Uses, group: Texts | None = None) -> Floats:
+    def priced(self, score: F64, balance: I64, used: Uses, group: Objects | None = None) -> F64:
         """Scores less the price of what each candidate uses, parts of the balance, (n, P); the same with no prices."""
         cost = used.agents * self.agents + used.contacts * self.contacts + used.discounts * self.discounts
         if group is not None and self.groups:
@@ -193,14 +186,14 @@ class Portfolio:
         bound: no choice within the limits is worth more, minor units.
     """
 
-    choice: Longs
+    choice: I64
     duals: Duals
     used: Mapping[str, float]
     ties: int
     value: float
     bound: float
 
-    def beyond(self, priced: Floats, allowed: Bools, balance: Longs, no_plan: Floats) -> Bools:
+    def beyond(self, priced: F64, allowed: Bool, balance: I64, no_plan: F64) -> Bool:
         """Candidates that the limits take from an account, (n, P): dearer than no plan, or better than its choice.
 
         Among what is left the choice scores first, with ``priced`` from ``Duals.priced``.
@@ -215,7 +208,7 @@ class Portfolio:
         return np.asarray(out & allowed)
 
 
-def choose(budgets: Budgets, given: Options, group: Texts | None = None) -> Portfolio:
+def choose(budgets: Budgets, given: Options, group: Objects | None = None) -> Portfolio:
     """The best choice for a whole batch within its limits.
 
     Each account takes its best option at the optimal prices. Where a tie would pass a limit, accounts that lose
@@ -268,12 +261,12 @@ def _name(group: object) -> str:
     return "" if group is None else str(group)
 
 
-def _plans(given: Options, chosen: Longs, member: Bools) -> Floats:
+def _plans(given: Options, chosen: I64, member: Bool) -> F64:
     """Plans of each group, (groups,)."""
     return np.asarray((given.use[chosen, 3][:, None] * member[given.account[chosen]]).sum(axis=0))
 
 
-def _floors(budgets: Budgets, given: Options, group: Texts | None) -> tuple[list[str], Bools, Floats]:
+def _floors(budgets: Budgets, given: Options, group: Objects | None) -> tuple[list[str], Bool, F64]:
     """Names of the groups, who is in them (n, groups), and how many plans each must get (groups,)."""
     if budgets.group_floor <= 0:
         return [], np.zeros((given.accounts, 0), np.bool_), np.zeros(0)
@@ -292,7 +285,7 @@ def _floors(budgets: Budgets, given: Options, group: Texts | None) -> tuple[list
     return [name for name, one in zip(names, some, strict=True) if one], member[:, some], floor[some]
 
 
-def _check(budgets: Budgets, names: Sequence[str], floor: Floats, got: Floats) -> None:
+def _check(budgets: Budgets, names: Sequence[str], floor: F64, got: F64) -> None:
     short = np.flatnonzero(got < floor - TIE)
     if len(short):
         worst = int(short[(floor - got)[short].argmax()])

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Longs = npt.NDArray[np.int64]
+from fedrepay.shared.arrays import F64, I64
 
 BLOCKS = 50
 """Accounts are summed in so many blocks, each with cuts of its own: fewer steps."""
@@ -46,17 +44,17 @@ class Programme:
         accounts: n.
     """
 
-    account: Longs
-    value: Floats
-    use: Floats
-    limit: Floats
+    account: I64
+    value: F64
+    use: F64
+    limit: F64
     accounts: int
 
-    def priced(self, prices: Floats) -> Floats:
+    def priced(self, prices: F64) -> F64:
         """Values less what the limits' prices make of the uses, (m,)."""
         return np.asarray(self.value - self.use @ prices)
 
-    def best(self, priced: Floats) -> Longs:
+    def best(self, priced: F64) -> I64:
         """The best option of each account, −1 for no plan, (n,); at a tie the one of more value, then the first."""
         choice = np.full(self.accounts, NONE)
         starts = np.flatnonzero(np.diff(self.account, prepend=-1))
@@ -72,11 +70,11 @@ class Programme:
         choice[self.account[at]] = at
         return choice
 
-    def used(self, choice: Longs) -> Floats:
+    def used(self, choice: I64) -> F64:
         """What choices use of each limit, (k,)."""
         return np.asarray(self.use[choice[choice != NONE]].sum(axis=0))
 
-    def worth(self, values: Floats, choice: Longs) -> Floats:
+    def worth(self, values: F64, choice: I64) -> F64:
         """The values of choices, 0 for no plan, (n,)."""
         return np.where(choice == NONE, 0.0, np.append(values, 0.0)[choice])
 
@@ -85,8 +83,8 @@ class Programme:
 class Solution:
     """``prices`` (k,) of the limits, ``choice`` (n,) an option or −1, ``bound`` no answer is worth more than."""
 
-    prices: Floats
-    choice: Longs
+    prices: F64
+    choice: I64
     bound: float
 
 
@@ -115,7 +113,7 @@ def solve(programme: Programme) -> Solution:
     return Solution(prices, choice, bound)
 
 
-def within(programme: Programme, choice: Longs, prices: Floats) -> Longs:
+def within(programme: Programme, choice: I64, prices: F64) -> I64:
     """Round: move choices to options that use less, those that lose least by it first, until no limit is passed.
 
     Then floors: accounts that lose least move to options that help, where those fit or where one account of a
@@ -135,7 +133,7 @@ def within(programme: Programme, choice: Longs, prices: Floats) -> Longs:
     return choice
 
 
-def _use_less(programme: Programme, choice: Longs, priced: Floats, limit: int, excess: float) -> None:
+def _use_less(programme: Programme, choice: I64, priced: F64, limit: int, excess: float) -> None:
     """One move of each account that is needed, in place."""
     upper = programme.limit >= 0
     held = _held(programme, choice)
@@ -152,12 +150,12 @@ def _use_less(programme: Programme, choice: Longs, priced: Floats, limit: int, e
     choice[moved] = other[moved]
 
 
-def _held(programme: Programme, choice: Longs) -> Floats:
+def _held(programme: Programme, choice: I64) -> F64:
     """What each account uses of each limit, (n, k)."""
     return np.vstack([programme.use, np.zeros(len(programme.limit))])[choice]
 
 
-def _reach(programme: Programme, choice: Longs, priced: Floats, floor: int) -> None:
+def _reach(programme: Programme, choice: I64, priced: F64, floor: int) -> None:
     """Moves towards one floor, in place."""
     held = _held(programme, choice)
     helps = np.flatnonzero((programme.use[:, floor] < 0) & (held[programme.account, floor] >= 0))
@@ -189,12 +187,12 @@ def _reach(programme: Programme, choice: Longs, priced: Floats, floor: int) -> N
         )
 
 
-def _prices(programme: Programme, highest: float) -> tuple[Floats, float]:
+def _prices(programme: Programme, highest: float) -> tuple[F64, float]:
     """The optimal prices up to ``highest``, (k,), and the value that no answer passes."""
     k, n = len(programme.limit), max(programme.accounts, 1)
     block = np.arange(programme.accounts) * BLOCKS // n
     prices, bound, best, least = np.zeros(k), -np.inf, np.zeros(k), np.inf
-    cuts: list[Floats] = []
+    cuts: list[F64] = []
     for _ in range(MOST_STEPS):
         choice = programme.best(programme.priced(prices))
         taken = choice != NONE
@@ -224,7 +222,7 @@ def _banner_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _master(limit: Floats, cuts: list[Floats], highest: float) -> tuple[Floats, float]:
+def _master(limit: F64, cuts: list[F64], highest: float) -> tuple[F64, float]:
     """The prices that the cuts so far allow, and their bound: min limit·λ + Σθ with θ ≥ value − use·λ, θ ≥ 0."""
     k, rows = len(limit), np.concatenate(cuts)
     at, of = np.nonzero(rows[:, :k])

@@ -13,6 +13,7 @@ from fedrepay.client.data.reading.findings import Findings, Group
 from fedrepay.client.data.reading.table import read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
 from fedrepay.shared.schema.codebook import CodeBook
@@ -28,13 +29,10 @@ BESIDE = {
 """Optional columns that hand accounts over to a human."""
 YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
-Objects = npt.NDArray[np.object_]
-Bools = npt.NDArray[np.bool_]
-
 
 def read_accounts(
     engine: Engine, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
-) -> tuple[Accounts, Findings, npt.NDArray[np.int64]]:
+) -> tuple[Accounts, Findings, I64]:
     """Read accounts; rows with a wrong cell are findings and not among them.
 
     Facts for rules (``shared/rules/facts.py``) are columns of their own names, empty where not known.
@@ -66,7 +64,7 @@ def read_accounts(
     groups = list(findings.groups)
     read: dict[str, npt.NDArray[Any]] = {}
 
-    def refuse(column: str, bound: str, where: Bools, cells: Objects) -> None:
+    def refuse(column: str, bound: str, where: Bool, cells: Objects) -> None:
         if where.any():
             rows = np.flatnonzero(where)
             hidden = np.array([shown(column, each) for each in cells[rows]], object)
@@ -112,7 +110,7 @@ def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
     return replace(engine.book, schema=reduced), lost
 
 
-def _again(names: Objects) -> Bools:
+def _again(names: Objects) -> Bool:
     """Which names stood in an earlier row, (n,)."""
     seen: set[object] = set()
     found = np.zeros(len(names), np.bool_)
@@ -122,7 +120,7 @@ def _again(names: Objects) -> Bools:
     return found
 
 
-def _parsed(fact: Declared, cells: Objects) -> tuple[npt.NDArray[Any], Bools]:
+def _parsed(fact: Declared, cells: Objects) -> tuple[npt.NDArray[Any], Bool]:
     """A fact's text cells as its type, missing as NaN or None, and which cells are no such value; (n,) each."""
     if fact.type == "category":
         known = {None, *fact.categories}

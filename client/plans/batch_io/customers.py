@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64, Objects
 from fedrepay.shared.schema.bins import Values
-
-Longs = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
 
 OF_THE_PERSON = ("adviser_engaged", "contact_refused", "health_data", "deceased", "insolvent")
 """Facts that hold for all accounts of a customer when they hold for one; a dispute is about one debt."""
@@ -18,13 +16,13 @@ PAUSES = ("moratorium_day", "mental_health_crisis_day")
 """Days that fill accounts of which they are not known; −1 on another account says that it is none of those debts."""
 
 
-def groups(customers: Objects) -> Longs | None:
+def groups(customers: Objects) -> I64 | None:
     """The customer's number of each account, (n,); None where nobody has two accounts."""
     _, of, counts = np.unique(customers.astype(str), return_inverse=True, return_counts=True)
     return None if counts.max(initial=0) < 2 else np.asarray(of, np.int64)
 
 
-def shares(of: Longs, balance: Values) -> npt.NDArray[np.float64]:
+def shares(of: I64, balance: Values) -> F64:
     """Each account's part of what its customer owes in all, (n,).
 
     The affordability bound is the customer's: plans on several accounts must stay within it together.
@@ -34,7 +32,7 @@ def shares(of: Longs, balance: Values) -> npt.NDArray[np.float64]:
     return np.where(total > 0, owed / np.where(total > 0, total, 1.0), 1.0)
 
 
-def spread(of: Longs, facts: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def spread(of: I64, facts: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """The facts, (n,) each, with what is known of a person on one account known on all of them."""
     found = dict(facts)
     for name in OF_THE_PERSON:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.deciding.engine import Accounts, Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
-from fedrepay.client.plans.deciding.judged import NONE, Objects, Why
+from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.explaining.annotate import counterfactuals, reason_texts
+from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 from fedrepay.shared.rules.facts import RESTRICTED
 
@@ -73,7 +74,7 @@ BOUND = "bound"
 """Empty where there is no income form."""
 
 
-def pairs_of(batch: Batch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def pairs_of(batch: Batch) -> tuple[I64, I64, I64]:
     """(account row, rank, arm or −1) of every row to write, (m,) each; an account without a plan has one."""
     top = batch.decisions.top
     shown = top != NONE
@@ -142,13 +143,13 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     }
 
 
-def _where(shown: npt.NDArray[np.bool_], texts: Objects) -> Objects:
+def _where(shown: Bool, texts: Objects) -> Objects:
     found = np.full(len(texts), None, dtype=object)
     found[shown] = texts[shown]
     return found
 
 
-def _when(due: npt.NDArray[np.int64]) -> Objects:
+def _when(due: I64) -> Objects:
     found = np.full(len(due), None, dtype=object)
     for row in np.flatnonzero(due >= 0):
         found[row] = minute_text(int(due[row]))
@@ -181,7 +182,7 @@ def why_not(batch: Batch) -> Objects:
     return found
 
 
-def _counts(code: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
+def _counts(code: I64, width: int) -> I64:
     rows = np.arange(len(code))[:, None] * width
     return np.bincount((rows + code).ravel(), minlength=len(code) * width).reshape(len(code), width)
 

@@ -20,6 +20,8 @@ from fedrepay.shared.rules.pack import Pack
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from fedrepay.shared.arrays import I32
+
 _PLAN = ("discount", "interest_waiver", "fee_waiver", "dormant_months", "first_due_days")
 _PAIR = ("instalment", "monthly", "total", "months", "fees", "interest", "bound")
 _REAL = frozenset(("discount", "interest_waiver", "fee_waiver", "months"))
@@ -95,7 +97,7 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
 
 
 def _changes(rows: Rows, was: Verdict, now: Verdict) -> Iterator[Touched]:
-    pairs: tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Change, Change], ...] = (
+    pairs: tuple[tuple[I32, I32, Change, Change], ...] = (
         (was.blocked[:, 0], now.blocked[:, 0], "newly blocked", "newly allowed"),
         (was.human, now.human, "newly for a human", "no longer for a human"),
     )

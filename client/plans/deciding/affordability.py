@@ -9,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.settings import CLASSES, Affordability
-
-Floats = npt.NDArray[np.float64]
+from fedrepay.shared.arrays import F64, I64
 
 
 def sustainable(
     settings: Affordability,
-    income: Floats,
-    surplus: Floats,
+    income: F64,
+    surplus: F64,
     known: npt.NDArray[np.generic],
-    promised: Floats,
-) -> npt.NDArray[np.int64]:
+    promised: F64,
+) -> I64:
     """What n debtors can pay a month without touching basic living, minor units, (n,), 0 where nothing.
 
     Args:
@@ -38,7 +37,7 @@ def sustainable(
     return np.asarray(np.floor(np.clip(np.where(usable, left, 0.0), 0.0, None)), np.int64)
 
 
-def lower_bound(settings: Affordability, known: str, income: Floats, surplus: Floats) -> Floats:
+def lower_bound(settings: Affordability, known: str, income: F64, surplus: F64) -> F64:
     """The lower confidence bound of the surplus for one class, never above the surplus as known, minor units a month, (n,)."""
     from statistics import NormalDist  # noqa: PLC0415
 

@@ -7,17 +7,8 @@ from hashlib import blake2b, sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.deciding.judged import (
-    NONE,
-    OFFERS,
-    SELF_CURE,
-    Bools,
-    Bytes,
-    Floats,
-    Ints,
-    Judged,
-    Why,
-)
+from fedrepay.client.plans.deciding.judged import NONE, OFFERS, SELF_CURE, Judged, Why
+from fedrepay.shared.arrays import F64, I32, U8, Bool
 
 TOP = 3
 """Plans shown for each account."""
@@ -60,15 +51,15 @@ class Decisions:
     ``handoff`` into ``HANDOFFS``; ``propensity`` of the first arm under exploration, 1 without.
     """
 
-    code: Bytes
-    top: Ints
-    tier: Bytes
-    handoff: Bytes
-    propensity: Floats
+    code: U8
+    top: I32
+    tier: U8
+    handoff: U8
+    propensity: F64
 
 
 def decide(
-    judged: Judged, handoff: Bytes | None = None, *, exploration: float = 0.0, batch_id: str = ""
+    judged: Judged, handoff: U8 | None = None, *, exploration: float = 0.0, batch_id: str = ""
 ) -> Decisions:
     """One decision an account; the same every time.
 
@@ -98,7 +89,7 @@ def decide(
     return Decisions(code, top, _tiers(judged, code), handoff, propensity)
 
 
-def best_three(judged: Judged, among: Bools) -> Ints:
+def best_three(judged: Judged, among: Bool) -> I32:
     """The best three candidates of each account by score, or −1, (n, 3).
 
     Three that differ only in channel, first date or waivers help nobody: each (kind, number of instalments) enters
@@ -125,7 +116,7 @@ def best_three(judged: Judged, among: Bools) -> Ints:
     return np.take_along_axis(top, order, axis=1)
 
 
-def _instead(judged: Judged) -> tuple[Bytes, Ints]:
+def _instead(judged: Judged) -> tuple[U8, I32]:
     """What each account would get if no real plan is affordable, and its arm or −1; (n,) each.
 
     Ask for an income form where there is none; pause after illness or job loss; else a token plan.
@@ -157,8 +148,8 @@ def _instead(judged: Judged) -> tuple[Bytes, Ints]:
 
 
 def _explored(
-    judged: Judged, top: Ints, rows: npt.NDArray[np.intp], exploration: float, batch_id: str
-) -> tuple[Ints, Floats]:
+    judged: Judged, top: I32, rows: npt.NDArray[np.intp], exploration: float, batch_id: str
+) -> tuple[I32, F64]:
     """Draw some accounts' first plan evenly from the allowed ones; returns plans and propensities."""
     top, propensity = top.copy(), np.ones(len(top))
     key = sha256(batch_id.encode()).digest()
@@ -174,7 +165,7 @@ def _explored(
     return top, propensity
 
 
-def _tiers(judged: Judged, code: Bytes) -> Bytes:
+def _tiers(judged: Judged, code: U8) -> U8:
     """T5 a human, T4 no affordable plan, T1 self-cure, T2 a nudge will do, T3 a plan; (n,)."""
     offers = judged.offers & ~(judged.plans.arms.discount > 0)
     masked = np.where(offers, judged.score, -np.inf)
@@ -191,7 +182,7 @@ def _tiers(judged: Judged, code: Bytes) -> Bytes:
     return tier
 
 
-def _can_pay(judged: Judged) -> Bools:
+def _can_pay(judged: Judged) -> Bool:
     """Whose bound allows a real plan, allowed or not, (n,)."""
     return np.asarray(
         (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.decide import Decisions, decide
 from fedrepay.client.plans.deciding.handover import HandedOver
-from fedrepay.client.plans.deciding.judged import Bools, Cases, Floats, Judged, Objects, judge
+from fedrepay.client.plans.deciding.judged import Cases, Judged, judge
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
@@ -18,6 +18,7 @@ from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.explaining.annotate import alike, handed, reference_of
 from fedrepay.client.plans.explaining.reasons import Reasons
 from fedrepay.client.scoring.score import block_effects, good_value
+from fedrepay.shared.arrays import F64, Bool, Objects
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
@@ -43,7 +44,7 @@ MOST_PAIRS = 100_000
 class Personal(Protocol):
     """A member's own correction of the shared model, fitted on its own data and never sent."""
 
-    def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
+    def adjust(self, head: int, shared_logit: F64, pair_codes: PairCodes) -> F64:
         """Log-odds of a head's outcome 1, (n, P), from the shared model's."""
 
 
@@ -60,9 +61,9 @@ class Accounts:
     values: dict[str, Values]
     facts: dict[str, Fact] = field(default_factory=dict)
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    share: Floats | None = None
+    share: F64 | None = None
 
-    def take(self, rows: slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Accounts":
+    def take(self, rows: slice | npt.NDArray[np.integer] | Bool) -> "Accounts":
         """The chosen accounts."""
         return Accounts(
             self.names[rows],
@@ -104,7 +105,7 @@ class Engine:
     def __init__(
         self,
         book: CodeBook,
-        weights: Floats,
+        weights: F64,
         catalogue: Catalogue,
         settings: Settings,
         packs: Sequence[Pack] = (),
@@ -178,7 +179,7 @@ class Engine:
             )
         return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}))
 
-    def debts(self, values: Mapping[str, Values], share: Floats | None = None) -> tuple[Debts, Bools]:
+    def debts(self, values: Mapping[str, Values], share: F64 | None = None) -> tuple[Debts, Bool]:
         """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
@@ -255,7 +256,7 @@ class Engine:
         known = {**accounts.values, **accounts.beside}
         return handed(self.settings, judged, known, accounts.facts, today)
 
-    def likely(self, name: str, codes: PairCodes) -> Floats:
+    def likely(self, name: str, codes: PairCodes) -> F64:
         """Probabilities of a head's good outcome, the member's own part included, (n, P)."""
         logit = codes.logits(self.effects[name])
         if self.personal is not None:

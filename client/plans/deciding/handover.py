@@ -8,10 +8,9 @@ import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.decide import HANDOFFS
 from fedrepay.client.plans.deciding.settings import Handover
+from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 
-Bools = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.generic]
-Longs = npt.NDArray[np.int64]
 
 STRONGEST_FIRST = (
     *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT"),
@@ -53,9 +52,9 @@ class HandedOver:
     the soonest among all reasons that hold.
     """
 
-    code: npt.NDArray[np.uint8]
-    reason: npt.NDArray[np.object_]
-    due: Longs
+    code: U8
+    reason: Objects
+    due: I64
 
 
 def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, now: int) -> HandedOver:
@@ -95,7 +94,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
     return HandedOver(code, reason, np.where(code > 0, due, -1))
 
 
-def contradictions(known: Mapping[str, Column], accounts: int) -> npt.NDArray[np.object_]:
+def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     """The first of ``CONTRADICTIONS`` that holds for each account, or "", (n,).
 
     Reads ``income``, ``surplus``, ``balance``, ``fees``, ``kept_ratio_12m``, ``promises_12m``, ``median_income``
@@ -126,7 +125,7 @@ def minute_text(minute: int) -> str:
     return str(np.datetime64(minute, "m"))
 
 
-def _numbers(known: Mapping[str, Column], name: str, accounts: int) -> npt.NDArray[np.float64]:
+def _numbers(known: Mapping[str, Column], name: str, accounts: int) -> F64:
     """A column with NaN where unknown, (n,); all of it where absent."""
     if name not in known:
         return np.full(accounts, np.nan)
@@ -136,11 +135,11 @@ def _numbers(known: Mapping[str, Column], name: str, accounts: int) -> npt.NDArr
     return np.asarray(column, np.float64)
 
 
-def _yes(known: Mapping[str, Column], name: str, accounts: int) -> Bools:
+def _yes(known: Mapping[str, Column], name: str, accounts: int) -> Bool:
     return np.asarray(_numbers(known, name, accounts) == 1)
 
 
-def _is(known: Mapping[str, Column], name: str, values: tuple[str, ...], accounts: int) -> Bools:
+def _is(known: Mapping[str, Column], name: str, values: tuple[str, ...], accounts: int) -> Bool:
     if name not in known:
         return np.zeros(accounts, np.bool_)
     return np.isin(known[name].astype(str), values)

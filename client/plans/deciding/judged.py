@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
 from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.money import no_plan_value, plan_value
 from fedrepay.shared.rules.masks import Verdict
-
-Bools = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
-Objects = npt.NDArray[np.object_]
 
 OFFERS = ("FULL", "INSTALMENT", "SETTLEMENT")
 """Kinds that are ranked by score; the others are what remains where none of these is right."""
@@ -53,9 +47,9 @@ class Cases:
     """
 
     names: Objects
-    income_known: Bools
-    hardship: Bools
-    protected: Bools | np.bool_ = np.False_
+    income_known: Bool
+    hardship: Bool
+    protected: Bool | np.bool_ = np.False_
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,38 +63,38 @@ class Judged:
 
     plans: Candidates
     cases: Cases
-    first: Floats
-    kept: Floats
-    value: Floats
-    no_plan: Floats
-    score: Floats
-    affordable: Bools
+    first: F64
+    kept: F64
+    value: F64
+    no_plan: F64
+    score: F64
+    affordable: Bool
     verdict: Verdict
-    why: Bytes
+    why: U8
 
     @property
-    def blocked(self) -> Ints:
+    def blocked(self) -> I32:
         """The place in ``verdict.rules`` of the rule that forbids each candidate, or −1, (n, P)."""
         return self.verdict.blocked
 
     @property
-    def human(self) -> Bools:
+    def human(self) -> Bool:
         """Accounts that rules give to a human, or that no given pack speaks about, (n,)."""
         uncovered = ~self.verdict.covered & bool(self.verdict.rules)
         return np.asarray((self.verdict.human != NONE) | uncovered)
 
     @property
-    def stop(self) -> Bools:
+    def stop(self) -> Bool:
         """Accounts whose collection rules or safeguards stop, (n,)."""
         return np.asarray((self.verdict.stop != NONE) | self.cases.protected)
 
     @property
-    def allowed(self) -> Bools:
+    def allowed(self) -> Bool:
         """Candidates that may be offered, (n, P)."""
         return np.asarray(self.why == Why.OK)
 
     @property
-    def offers(self) -> Bools:
+    def offers(self) -> Bool:
         """Candidates that may be offered and are ranked by score, (n, P)."""
         return np.asarray(self.allowed & self.plans.arms.is_kind(*OFFERS))
 
@@ -109,11 +103,11 @@ def judge(
     value: Value,
     plans: Candidates,
     cases: Cases,
-    first: Floats,
-    kept: Floats,
+    first: F64,
+    kept: F64,
     verdict: Verdict,
-    known: Bools,
-    within: Bools | None = None,
+    known: Bool,
+    within: Bool | None = None,
 ) -> Judged:
     """Judge every candidate by itself.
 
@@ -158,13 +152,13 @@ def judge(
     return judged
 
 
-def _protected(cases: Cases, plans: Candidates) -> Bools:
+def _protected(cases: Cases, plans: Candidates) -> Bool:
     """Plans that reach a protected account, (n, P)."""
     reaches = ~plans.arms.is_kind("NO_OFFER")
     return np.asarray(np.broadcast_to(cases.protected, (plans.valid.shape[0],))[:, None] & reaches)
 
 
-def _needless_discounts(judged: Judged) -> Bools:
+def _needless_discounts(judged: Judged) -> Bool:
     """Discounts that bring no more than the best plan without one, or that go to a likely self-curer, (n, P)."""
     discount = judged.plans.arms.discount > 0
     if not discount.any():
@@ -175,7 +169,7 @@ def _needless_discounts(judged: Judged) -> Bools:
     )
 
 
-def _undiscounted(judged: Judged) -> tuple[Floats, Floats]:
+def _undiscounted(judged: Judged) -> tuple[F64, F64]:
     """Score (−∞ where there is none) and P(kept) of the best allowed plan without a discount, (n,) each."""
     masked = np.where(judged.offers & ~(judged.plans.arms.discount > 0), judged.score, -np.inf)
     arm = masked.argmax(axis=1)

@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import DataError
 
 _STEP = 15 * 60  # an offset changes on a quarter of an hour, in every zone since 1972
 
 
-def local_minutes(instants: npt.NDArray[np.int64], zones: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def local_minutes(instants: I64, zones: npt.NDArray[Any]) -> F64:
     """The minute of the day in each debtor's zone, (n,) 0 … 1439; NaN where the zone is not known.
 
     Args:

@@ -5,24 +5,23 @@ that cannot be afforded or is against the rules) is no part of it: harm limits a
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 
-Floats = npt.NDArray[np.float64]
 PLACES = 9
 """Of a score: so that the last bits of two processors never order two plans differently."""
 
 
-def contact_cost(settings: Value, arms: Arms) -> Floats:
+def contact_cost(settings: Value, arms: Arms) -> F64:
     """What an offer over each arm's channel costs, minor units, (P,)."""
     return np.array([settings.contact_cost.get(name, 0) for name in CHANNELS], np.float64)[arms.channel]
 
 
-def score(settings: Value, plans: Candidates, first: Floats, kept: Floats, worth: Floats) -> Floats:
+def score(settings: Value, plans: Candidates, first: F64, kept: F64, worth: F64) -> F64:
     """Scores of all candidates, parts of the balance to nine places, (n, P).
 
     Args:
@@ -41,7 +40,7 @@ def score(settings: Value, plans: Candidates, first: Floats, kept: Floats, worth
     return np.asarray(np.round(found, PLACES))
 
 
-def affordable(plans: Candidates) -> npt.NDArray[np.bool_]:
+def affordable(plans: Candidates) -> Bool:
     """Which candidates stay within the bound in every month (a token plan asks what nobody lacks), (n, P)."""
     free = ~plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")
     most = np.maximum(plans.monthly, plans.worst_month)

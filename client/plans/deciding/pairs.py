@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fedrepay.client.data.reading.columns import Derivation, checked
 from fedrepay.client.data.reading.files import sandbox
 from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.arrays import F64, U8, U16, Bool
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
@@ -28,9 +29,7 @@ from fedrepay.shared.schema.columns import Column
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.unsignedinteger[Any]]
-Floats = npt.NDArray[np.float64]
 Scope = Literal["account", "arm", "pair"]
 
 OF_ARM = ("kind", "frequency", "channel", "first_due", "discount", "interest_waiver", "fee_waiver")
@@ -46,14 +45,14 @@ class PairCodes:
     blocks: tuple[Codes, ...]
     shape: tuple[int, int]
 
-    def logits(self, effects: Sequence[Floats]) -> Floats:
+    def logits(self, effects: Sequence[F64]) -> F64:
         """Σ of the blocks' effects and the intercept's, (n, P).
 
         Args:
             effects: log-odds of each bin of each block, the intercept's last (``block_effects``).
         """
         account, arm = np.full((self.shape[0], 1), effects[-1][0]), np.zeros((1, self.shape[1]))
-        pair: list[Floats] = []
+        pair: list[F64] = []
         for codes, effect in zip(self.blocks, effects, strict=False):
             if codes.shape[1] == 1:
                 account += effect[codes]
@@ -66,7 +65,7 @@ class PairCodes:
             total += each
         return total
 
-    def of(self, rows: npt.NDArray[np.integer], arms: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
+    def of(self, rows: npt.NDArray[np.integer], arms: npt.NDArray[np.integer]) -> U16:
         """Codes of chosen pairs, (m, blocks), from (m,) accounts and (m,) arms."""
         found = [
             codes[rows if codes.shape[0] > 1 else 0, arms if codes.shape[1] > 1 else 0]
@@ -131,7 +130,7 @@ class PairEncoder:
             if column.derived is None and self.scope[name] == "account"
         )
 
-    def derive_accounts(self, values: Mapping[str, Values], rows: int) -> tuple[dict[str, Values], Bools]:
+    def derive_accounts(self, values: Mapping[str, Values], rows: int) -> tuple[dict[str, Values], Bool]:
         """Complete accounts' settled columns by the derived ones; returns them and which rows may be used, (n,)."""
         known, usable = dict(values), np.ones(rows, np.bool_)
         for level in self._account_levels:
@@ -140,7 +139,7 @@ class PairEncoder:
                 usable &= fine
         return known, usable
 
-    def encode(self, values: Mapping[str, Values], plans: Candidates) -> tuple[PairCodes, Bools]:
+    def encode(self, values: Mapping[str, Values], plans: Candidates) -> tuple[PairCodes, Bool]:
         """Code all pairs.
 
         Args:
@@ -177,7 +176,7 @@ class PairEncoder:
         ]
         return PairCodes(tuple(blocks), (shape[0], shape[1])), usable
 
-    def effects(self, weights: npt.NDArray[np.float64]) -> list[Floats]:
+    def effects(self, weights: F64) -> list[F64]:
         """Log-odds of each bin of each block of one head, the intercept's last."""
         return block_effects(self.book, weights)
 
@@ -223,12 +222,12 @@ def _needs(column: Column) -> frozenset[str]:
 def _of_arm(arms: Arms, name: str) -> Values:
     lists = {"kind": KINDS, "frequency": FREQUENCIES, "channel": CHANNELS}
     if name in lists:
-        codes: npt.NDArray[np.uint8] = getattr(arms, name)
+        codes: U8 = getattr(arms, name)
         return np.array(lists[name], dtype=object)[codes][None, :]
     return np.asarray(getattr(arms, name), np.float64)[None, :]
 
 
-def settled(column: Column, values: Values) -> tuple[Values, Bools]:
+def settled(column: Column, values: Values) -> tuple[Values, Bool]:
     """Values of any shape brought inside the column's bounds as training does, and which could be."""
     if column.type == "category":
         flat, found = encode.settle(column, values.reshape(-1), np.zeros(values.size, np.bool_))

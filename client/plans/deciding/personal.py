@@ -17,10 +17,8 @@ from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import monotone
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.scoring.score import block_effects
+from fedrepay.shared.arrays import F64, I64, Objects
 from fedrepay.shared.schema.codebook import CodeBook
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 LEAST_OFFERS = 3000
 """Fewer own offers than this, and there is no correction."""
@@ -39,7 +37,7 @@ class Correction:
     """One head: log-odds become intercept + shared, plus the effects of own weights (d,) if there are any."""
 
     intercept: float
-    weights: Floats | None
+    weights: F64 | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +49,9 @@ class Personal:
 
     book: CodeBook
     heads: tuple[Correction, ...]
-    alike: npt.NDArray[np.int64]
+    alike: I64
 
-    def adjust(self, head: int, shared_logit: Floats, pair_codes: PairCodes) -> Floats:
+    def adjust(self, head: int, shared_logit: F64, pair_codes: PairCodes) -> F64:
         """Log-odds of outcome 1, (n, P), from the shared model's."""
         own = self.heads[head]
         out = own.intercept + shared_logit
@@ -63,7 +61,7 @@ class Personal:
         return np.asarray(out)
 
 
-def fit(book: CodeBook, table: Table, weights: Floats, *, correct: bool = True, seed: int = 1) -> Personal:
+def fit(book: CodeBook, table: Table, weights: F64, *, correct: bool = True, seed: int = 1) -> Personal:
     """Fit a member's own part on its own matured offers.
 
     Args:
@@ -90,7 +88,7 @@ def fit(book: CodeBook, table: Table, weights: Floats, *, correct: bool = True, 
     return Personal(book, _monotone(book, found), keys[counts >= LEAST_ALIKE])
 
 
-def _monotone(book: CodeBook, found: Sequence[tuple[float, Floats | None]]) -> tuple[Correction, ...]:
+def _monotone(book: CodeBook, found: Sequence[tuple[float, F64 | None]]) -> tuple[Correction, ...]:
     """Corrections are made monotone as the release is, so that the sum is."""
     own = np.array([np.zeros(book.dimension) if weights is None else weights for _, weights in found])
     projected = monotone.project(book, own)
@@ -100,7 +98,7 @@ def _monotone(book: CodeBook, found: Sequence[tuple[float, Floats | None]]) -> t
     )
 
 
-def calibrate(offset: Floats, labels: Floats) -> float:
+def calibrate(offset: F64, labels: F64) -> float:
     """The intercept on given log-odds, (n,) each: penalised maximum likelihood by Newton's method."""
     precision = PRIOR_INTERCEPT**-2.0
     found = 0.0
@@ -115,9 +113,9 @@ def calibrate(offset: Floats, labels: Floats) -> float:
     return found
 
 
-def _correction(rows: Floats, base: Floats, labels: Floats, fold: npt.NDArray[np.int64]) -> Floats | None:
+def _correction(rows: F64, base: F64, labels: F64, fold: I64) -> F64 | None:
     """Own weights (d,) where they beat the base by more than one standard error of the difference, else None."""
-    best: tuple[float, Floats] | None = None
+    best: tuple[float, F64] | None = None
     for penalty in PENALTIES:
         gains = np.zeros(len(labels))
         for each in range(_FOLDS):
@@ -133,7 +131,7 @@ def _correction(rows: Floats, base: Floats, labels: Floats, fold: npt.NDArray[np
     return _ridge(rows, base, labels, penalty)
 
 
-def _ridge(rows: Floats, base: Floats, labels: Floats, penalty: float) -> Floats:
+def _ridge(rows: F64, base: F64, labels: F64, penalty: float) -> F64:
     """Ridge logistic regression with an offset by Newton's method, (d,)."""
     found = np.zeros(rows.shape[1])
     for _ in range(20):
@@ -149,13 +147,13 @@ def _ridge(rows: Floats, base: Floats, labels: Floats, penalty: float) -> Floats
     return found
 
 
-def _folds(customers: npt.NDArray[np.object_], seed: int) -> npt.NDArray[np.int64]:
+def _folds(customers: Objects, seed: int) -> I64:
     """A fold for each row, (n,); all rows of a customer fall into one."""
     _, of = np.unique(customers.astype(str), return_inverse=True)
     return np.random.default_rng([seed, 21]).integers(0, _FOLDS, int(of.max(initial=0)) + 1)[of]
 
 
-def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
+def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> I64:
     """One number for the bins of ``OVERLAP``, of the shape the blocks broadcast to."""
     names = [block.name for block in book.blocks]
     key = np.zeros((), np.int64)
@@ -167,9 +165,9 @@ def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> npt.NDAr
     return np.asarray(key)
 
 
-def _sigmoid(score: Floats) -> Floats:
+def _sigmoid(score: F64) -> F64:
     return np.asarray(0.5 * (1 + np.tanh(score / 2)))
 
 
-def _loss(labels: Floats, score: Floats) -> Floats:
+def _loss(labels: F64, score: F64) -> F64:
     return np.asarray(np.logaddexp(0, np.where(labels > 0, -score, score)))

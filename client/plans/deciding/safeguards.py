@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import Bool
 from fedrepay.shared.rules.facts import Column, FactTable
-
-Bools = npt.NDArray[np.bool_]
 
 FOR_A_PERSON = ("dispute", "adviser_engaged", "time_barred", "deceased", "insolvent", "contact_refused")
 """Yes: collection rests, and a person decides what happens."""
@@ -32,9 +30,9 @@ WATCHED = (*FOR_A_PERSON, *RESTING, *WITH_CARE, *PAUSES, "vulnerability_driver")
 class Safeguards:
     """n accounts: ``rests`` no offer and no contact; ``person`` one looks at it; ``care`` a person decides; (n,) each."""
 
-    rests: Bools
-    person: Bools
-    care: Bools
+    rests: Bool
+    person: Bool
+    care: Bool
 
 
 def safeguards(facts: Mapping[str, Column], accounts: int) -> Safeguards:
@@ -49,7 +47,7 @@ def safeguards(facts: Mapping[str, Column], accounts: int) -> Safeguards:
     """
     table = FactTable(facts, accounts)
 
-    def any_of(names: tuple[str, ...]) -> Bools:
+    def any_of(names: tuple[str, ...]) -> Bool:
         found = np.zeros(accounts, np.bool_)
         for name in names:
             values, known = table.read(name)

@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.handover import HandedOver, hand_over
-from fedrepay.client.plans.deciding.judged import NONE, Bools, Judged, Objects
+from fedrepay.client.plans.deciding.judged import NONE, Judged
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.explaining.messages import money
 from fedrepay.client.plans.explaining.reasons import MOST, STEP, Reasons, text
+from fedrepay.shared.arrays import I64, U16, Bool, Objects
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 from fedrepay.shared.rules.facts import Column
 
 MINUTES_A_DAY = 1440
-Longs = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[np.generic]]
 
 
@@ -59,9 +59,7 @@ def reference_of(arms: Arms) -> int:
     return int(found[0]) if len(found) else 0
 
 
-def reason_texts(
-    reasons: Reasons, codes: npt.NDArray[np.uint16], reference: npt.NDArray[np.uint16]
-) -> list[Objects]:
+def reason_texts(reasons: Reasons, codes: U16, reference: U16) -> list[Objects]:
     """Up to four reasons of each chosen pair as text, (m,) each, strongest first.
 
     Args:
@@ -76,7 +74,7 @@ def reason_texts(
     return [made[:, rank] for rank in range(MOST)]
 
 
-def alike(arms: Arms) -> Bools:
+def alike(arms: Arms) -> Bool:
     """Which arms differ in amount and first date only, (P, P)."""
     same = np.ones((len(arms.kind), len(arms.kind)), np.bool_)
     for name in ("kind", "frequency", "discount", "interest_waiver", "fee_waiver", "channel", "human"):
@@ -85,7 +83,7 @@ def alike(arms: Arms) -> Bools:
     return same
 
 
-def counterfactuals(judged: Judged, catalogue: Catalogue, similar: Bools, arm: Longs) -> Objects:
+def counterfactuals(judged: Judged, catalogue: Catalogue, similar: Bool, arm: I64) -> Objects:
     """The least lower instalment among each account's candidates that lifts P(kept) to the next round 5 %, (n,) text.
 
     Args:

@@ -8,7 +8,8 @@ from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
-from fedrepay.client.plans.explaining.reasons import Floats, Longs, Predict
+from fedrepay.client.plans.explaining.reasons import Predict
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.schedule import Plan
@@ -37,7 +38,7 @@ def predictor(
         bound=debts.bound[row : row + 1],
     )
 
-    def predict(instalment: Longs, count: Longs, first_due: Longs) -> Floats:
+    def predict(instalment: I64, count: I64, first_due: I64) -> F64:
         arms = _copies(engine.arms, arm, first_due)
         years = first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2
         interest = np.rint(plan.interest_per_day * DAYS_A_YEAR * years).astype(np.int64)
@@ -67,7 +68,7 @@ def predictor(
     return predict
 
 
-def _copies(arms: Arms, arm: int, first_due: Longs) -> Arms:
+def _copies(arms: Arms, arm: int, first_due: I64) -> Arms:
     """One arm as often as there are first dates."""
     many = np.full(len(first_due), arm)
     return Arms(

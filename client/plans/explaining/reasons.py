@@ -9,17 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from fedrepay.shared.arrays import F64, I8, I64, U16, Bool
 from fedrepay.shared.plans.candidates import DAYS_A_YEAR
 from fedrepay.shared.plans.catalogue import MONTHS_EACH, Catalogue
 from fedrepay.shared.plans.schedule import FIRST_DUE, Plan
 from fedrepay.shared.schema.codebook import CodeBook
-
-Codes = npt.NDArray[np.uint16]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int8]
-Longs = npt.NDArray[np.int64]
 
 MOST = 4
 NONE = -1
@@ -108,14 +103,14 @@ class Reasons:
     ``knows_plan`` (blocks,): the block reads a plan column.
     """
 
-    effects: tuple[Floats, ...]
-    average: Floats
-    share: Floats
-    knows_plan: npt.NDArray[np.bool_]
+    effects: tuple[F64, ...]
+    average: F64
+    share: F64
+    knows_plan: Bool
 
     @classmethod
     def of(
-        cls, book: CodeBook, effects: Sequence[Floats], average: Sequence[float], towards: float
+        cls, book: CodeBook, effects: Sequence[F64], average: Sequence[float], towards: float
     ) -> "Reasons":
         """Prepare reasons.
 
@@ -139,7 +134,7 @@ class Reasons:
             np.array(plan, np.bool_),
         )
 
-    def parts(self, codes: Codes, reference: Codes | None = None) -> Floats:
+    def parts(self, codes: U16, reference: U16 | None = None) -> F64:
         """What each code adds to the log-odds that the plan is kept, (n, codes); they sum to the whole difference.
 
         Args:
@@ -152,7 +147,7 @@ class Reasons:
             other = np.where(self.knows_plan, self._effects(reference), other)
         return np.asarray((mine - other) @ self.share)
 
-    def top(self, codes: Codes, reference: Codes | None = None, least: float = 0.02) -> tuple[Ints, Floats]:
+    def top(self, codes: U16, reference: U16 | None = None, least: float = 0.02) -> tuple[I8, F64]:
         """Up to four codes of each pair, places in ``NAMES`` or −1, and their parts, (n, 4) each, strongest first.
 
         Args:
@@ -166,7 +161,7 @@ class Reasons:
         weak = np.abs(strength) < least
         return np.where(weak, NONE, order).astype(np.int8), np.where(weak, 0.0, strength)
 
-    def _effects(self, codes: Codes) -> Floats:
+    def _effects(self, codes: U16) -> F64:
         return np.stack([effect[codes[:, place]] for place, effect in enumerate(self.effects)], axis=1)
 
 
@@ -178,7 +173,7 @@ def text(place: int, part: float) -> str | None:
     return f"{'+' if part > 0 else '−'}{name} {CODES[name]} ({abs(part):.2f})"
 
 
-Predict = Callable[[Longs, Longs, Longs], Floats]
+Predict = Callable[[I64, I64, I64], F64]
 """(instalment, count, first_due), (m,) each → P(kept at 90 days), (m,)."""
 
 
@@ -239,7 +234,7 @@ def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predi
     return None
 
 
-def _lower(plan: Plan, catalogue: Catalogue) -> tuple[Longs, Longs, Longs]:
+def _lower(plan: Plan, catalogue: Catalogue) -> tuple[I64, I64, I64]:
     """Lower instalments, the nearest first, with the longer terms that they need: simple interest, as in candidates."""
     if plan.kind == "FULL":
         return (np.zeros(0, np.int64),) * 3

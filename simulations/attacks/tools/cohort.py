@@ -9,17 +9,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.he import GroupContext, open_sum
 from fedrepay.client.crypto.seal import AttemptKeys, seal
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import attempt_context
-
-Values = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -70,18 +67,18 @@ class Cohort:
             if peer != name
         }
 
-    def upload(self, name: str, noisy: Values, attempt: bytes) -> Upload:
+    def upload(self, name: str, noisy: I64, attempt: bytes) -> Upload:
         """Mask, encrypt and tag a member's noisy integers."""
         return Upload(*seal(noisy, self.keys(name, attempt)))
 
-    def open(self, uploads: Sequence[Upload], attempt: bytes, n_values: int) -> Values:
+    def open(self, uploads: Sequence[Upload], attempt: bytes, n_values: int) -> I64:
         """Add the uploads as the coordinator does and open the sum as a member does."""
         total = PublicSum(len(uploads[0].tags))
         for upload in uploads:
             total.add(upload.payload, upload.tags)
         return open_sum(self.group, self.seed, attempt, self.names, total.payload(), total.tags, n_values)
 
-    def sum(self, noisy: Mapping[str, Values], number: int) -> Values:
+    def sum(self, noisy: Mapping[str, I64], number: int) -> I64:
         """The opened sum of what every member brings, (n,)."""
         attempt = self.attempt(number)
         uploads = [self.upload(name, noisy[name], attempt) for name in self.names]

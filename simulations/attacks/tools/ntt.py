@@ -7,9 +7,8 @@ prime, value i at the power 2·rev(i) + 1 with rev the reversal of log₂N bits 
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.object_]
+from fedrepay.shared.arrays import I64, Objects
 
 
 class Transform:
@@ -38,17 +37,17 @@ class Transform:
         return least
 
     @cached_property
-    def _reversed(self) -> NDArray[np.int64]:
+    def _reversed(self) -> I64:
         bits = self.n.bit_length() - 1
         return np.array([int(f"{i:0{bits}b}"[::-1], 2) for i in range(self.n)])
 
-    def _powers(self, base: int, count: int) -> Numbers:
+    def _powers(self, base: int, count: int) -> Objects:
         powers = [1]
         for _ in range(count - 1):
             powers.append(powers[-1] * base % self.p)
         return np.array(powers, dtype=object)
 
-    def _cyclic(self, values: Numbers, root: int) -> Numbers:
+    def _cyclic(self, values: Objects, root: int) -> Objects:
         """Σₖ vₖ·root^(jk) for each j (Stockham's order, so that nothing is reversed)."""
         half, inner = self.n // 2, 1
         while half:
@@ -58,21 +57,21 @@ class Transform:
             half, inner, root = half // 2, inner * 2, root * root % self.p
         return values
 
-    def forward(self, coefficients: Numbers) -> Numbers:
+    def forward(self, coefficients: Objects) -> Objects:
         """Values of a polynomial, (N,), from its coefficients, (N,)."""
         twisted = coefficients * self._powers(self.root, self.n) % self.p
         return self._cyclic(twisted, self.root * self.root % self.p)[self._reversed]
 
-    def inverse(self, values: Numbers) -> Numbers:
+    def inverse(self, values: Objects) -> Objects:
         """Coefficients below p, (N,), from values, (N,)."""
         back = pow(self.root, -1, self.p)
         coefficients = self._cyclic(values[self._reversed], back * back % self.p)
         return np.asarray(coefficients * self._powers(back, self.n) * pow(self.n, -1, self.p) % self.p)
 
-    def inverted(self, values: Numbers) -> Numbers:
+    def inverted(self, values: Objects) -> Objects:
         """1/v mod p of each value."""
         return np.array([pow(int(value), -1, self.p) for value in values], dtype=object)
 
-    def centred(self, numbers: Numbers) -> Numbers:
+    def centred(self, numbers: Objects) -> Objects:
         """Representatives in (−p/2, p/2)."""
         return np.where(numbers > self.p // 2, numbers - self.p, numbers)

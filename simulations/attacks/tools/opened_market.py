@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
@@ -42,8 +42,8 @@ class Market:
     """
 
     book: "CodeBook"
-    opened: NDArray[np.int64]
-    contributions: Mapping[str, NDArray[np.int64]]
+    opened: I64
+    contributions: Mapping[str, I64]
     share_variance: float
     colluders: int
 
@@ -52,7 +52,7 @@ class Market:
         exact = np.sum(list(self.contributions.values()), axis=0)
         return Market(self.book, exact, self.contributions, 0.0, self.colluders)
 
-    def noise(self) -> NDArray[np.float64]:
+    def noise(self) -> F64:
         """The squared noise in each value of the opened sum, in the variance that is stated for it."""
         total = np.sum(list(self.contributions.values()), axis=0)
         variance = len(self.contributions) * self.share_variance
@@ -71,7 +71,7 @@ def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[Market]:
     return [_market(book, [np.sum(parts[i::size], axis=0) for i in range(size)]) for size in sizes]
 
 
-def _market(book: "CodeBook", parts: list[NDArray[np.int64]]) -> Market:
+def _market(book: "CodeBook", parts: list[I64]) -> Market:
     """These members' secure sum at ε = 1: noise, masks, encryption, tags and opening as in a first attempt."""
     plan = make_plan(Arguments(members=len(parts)), book, len(parts))
     sums = make_learner(plan.learner, book, plan.rounds).segments()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from interpret.privacy import DPExplainableBoostingClassifier
 from opacus import PrivacyEngine
@@ -14,10 +13,11 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from fedrepay.shared.arrays import F64
+
 SEEDS, EPSILON = (1, 2, 3), 1.0
 EPOCHS, BATCH, RATE, CLIP = 10, 2_048, 16.0, 1.0
 """Opacus': the rate was chosen among 1, 4, 16 and 64 on a validation part of the training rows of split 0."""
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run(path: str) -> Scores:
     return Scores(auc)
 
 
-def dp_ebm(data: dict[str, Floats], seed: int) -> Floats:
+def dp_ebm(data: dict[str, F64], seed: int) -> F64:
     """Interpret's private additive trees at their defaults, on raw columns."""
     low, high = data["bounds"]
     bounds = dict(enumerate(zip(low.tolist(), high.tolist(), strict=True)))
@@ -57,11 +57,11 @@ def dp_ebm(data: dict[str, Floats], seed: int) -> Floats:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the classes 0 and 1 are taken as public
         model.fit(data["raw"], data["labels"])
-    found: Floats = model.predict_proba(data["test_raw"])[:, 1]
+    found: F64 = model.predict_proba(data["test_raw"])[:, 1]
     return found
 
 
-def opacus(data: dict[str, Floats], seed: int) -> Floats:
+def opacus(data: dict[str, F64], seed: int) -> F64:
     """A logistic model on public bins by DP-SGD, Poisson batches, Opacus' own accountant (PRV)."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -85,5 +85,5 @@ def opacus(data: dict[str, Floats], seed: int) -> Floats:
             optimizer.step()
     with torch.no_grad():
         logits = network(torch.from_numpy(data["test_bins"]).float()).squeeze(1)
-    found: Floats = logits.numpy().astype(np.float64)
+    found: F64 = logits.numpy().astype(np.float64)
     return found

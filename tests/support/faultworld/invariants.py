@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
 from fedrepay.shared.secure_sum import ciphertext
@@ -63,8 +63,8 @@ class Sent:
     header: bytes
     config: bytes
     tags: tuple[int, ...]
-    payload: npt.NDArray[np.uint64]
-    noise: npt.NDArray[np.int64] | int
+    payload: U64
+    noise: I64 | int
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Seen:
 
     left: dict[Attempt, dict[bytes, Sent]] = field(default_factory=lambda: defaultdict(dict))
     computed: dict[Attempt, int] = field(default_factory=lambda: defaultdict(int))
-    noise: dict[Attempt, npt.NDArray[np.int64]] = field(default_factory=dict)
+    noise: dict[Attempt, I64] = field(default_factory=dict)
     opened: dict[tuple[bytes, int], set[tuple[int, bytes]]] = field(default_factory=lambda: defaultdict(set))
     forgotten: set[Attempt] = field(default_factory=set)
     unknown: set[Attempt] = field(default_factory=set)  # computed, and its restored store does not know
@@ -124,7 +124,7 @@ class Watch:
         if seen.computed[key] > 1:
             raise Violation(f"{name} computed attempt {config.attempt} twice")
 
-    def drawn(self, noise: npt.NDArray[np.int64]) -> None:
+    def drawn(self, noise: I64) -> None:
         """The noise that was added to what was just computed."""
         assert self._last is not None
         name, key = self._last
@@ -135,7 +135,7 @@ class Watch:
         assert self._last is not None
         return self._last[0] == name and self._last[1] in self.seen[name].unknown
 
-    def opened(self, values: npt.NDArray[np.int64]) -> None:
+    def opened(self, values: I64) -> None:
         """A member has decrypted a sum: it must be exactly what its cohort signed and sent."""
         assert self.opening is not None
         name, (epoch, roster), completed = self.opening

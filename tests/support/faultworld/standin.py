@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import Any, Self, cast
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedrepay.client.crypto.seal import add_noise
@@ -22,6 +21,7 @@ from fedrepay.client.protocol import rounds as client_rounds
 from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.session import Session
 from fedrepay.shared import keys
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy
@@ -106,10 +106,10 @@ class Additive:
     def context_id(self) -> bytes:
         return sha256(self.public_bytes()).digest()
 
-    def encrypt(self, slots: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def encrypt(self, slots: U64) -> U64:
         return np.hstack([slots, np.zeros_like(slots)])
 
-    def decrypt(self, chunks: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def decrypt(self, chunks: U64) -> U64:
         return chunks[:, : ring.SLOTS] % np.uint64(self.t)
 
 
@@ -123,7 +123,7 @@ class Basis:
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._learner, attribute)
 
-    def contribution(self, index: int, _state: object, _data: object) -> npt.NDArray[np.int64]:
+    def contribution(self, index: int, _state: object, _data: object) -> I64:
         self._watch.computed(self._name, self._config)
         values = np.zeros(sum(s.size for s in self._learner.segments()[index]), dtype=np.int64)
         values[self._place] = 1
@@ -155,12 +155,12 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
         watch.opening = (session._name, (session.epoch.id, session.epoch.roster.names), completed)
         open_one(session, config, completed)
 
-    def opened(*args: Any, **named: Any) -> npt.NDArray[np.int64]:
-        values: npt.NDArray[np.int64] = open_sum(*args, **named)
+    def opened(*args: Any, **named: Any) -> I64:
+        values: I64 = open_sum(*args, **named)
         watch.opened(values)
         return values
 
-    def noisy(values: npt.NDArray[np.int64], *rest: Any) -> npt.NDArray[np.int64]:
+    def noisy(values: I64, *rest: Any) -> I64:
         made = add_noise(values, *rest)
         watch.drawn(made - values)
         return made
