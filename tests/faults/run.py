@@ -17,7 +17,7 @@ from support.faultworld.replay import Failure, play, played, shrunk, story
 from support.faultworld.world import FaultWorld, Outcome
 
 WANTED = 50_000
-SECONDS = 14 * 60.0
+SECONDS = 30 * 60.0
 
 
 def main() -> int:

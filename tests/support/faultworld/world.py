@@ -133,6 +133,7 @@ class FaultWorld:
         self.outcome = Outcome(seed, Counter(), self.faults.killed, self.faults.reached)
         self.recorder: Recorder | None = None
         self.run_number = 0
+        self.heard: dict[str, bytes] = {}  # the words that people saw last; a store set back has forgotten them
         self.backups = 0.02  # of the coordinator, beside the others', a step
         self._worst: Callable[[], None] | None = None  # what befalls the coordinator when it is dead
 
@@ -171,9 +172,10 @@ class FaultWorld:
     def compare(self) -> None:
         """People are shown words, hear that all are the same, and approve them; a member may die of it."""
         shown = {name: self.stores[name].fact("shown") for name in self.names}
-        if None in shown.values() or len({*shown.values()}) != 1:
+        self.heard |= {name: words for name, words in shown.items() if words is not None}
+        if len({self.heard.get(name) for name in self.names}) != 1:
             return  # somebody was not asked yet, or an older proposal is on somebody's screen
-        for name in self.names:
+        for name in (name for name in self.names if shown[name] is not None):
             try:
                 self.members[name].approve_roster((shown[name] or b"").decode())
             except Killed:
