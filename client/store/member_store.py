@@ -223,10 +223,15 @@ class MemberStore(Database):
         return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
 
 
+_DROP = sa.delete(tables.FACTS).where(tables.FACTS.c.key == sa.bindparam("dropped"))
+
+
 def _put(connection: sa.Connection, facts: dict[str, bytes]) -> None:
-    for key, value in facts.items():
-        connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key == key))
-        connection.execute(sa.insert(tables.FACTS).values(key=key, value=value))
+    if facts:
+        connection.execute(_DROP, [{"dropped": key} for key in facts])
+        connection.execute(
+            sa.insert(tables.FACTS), [{"key": key, "value": value} for key, value in facts.items()]
+        )
 
 
 def _head(connection: sa.Connection) -> bytes:
