@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test check unit mutants faults bench clean
+.PHONY: demo test check unit coverage mutants faults bench clean
 
 demo: .venv/ready  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -20,6 +20,9 @@ check: .venv/ready  ## style, types, import rules
 
 unit: .venv/ready  ## all tests
 	$(BIN)/pytest -n 2 --dist worksteal -q
+
+coverage: .venv/ready  ## lines that no test reaches; counting them takes as long again as the tests
+	$(BIN)/pytest -n 2 --dist worksteal -q --cov --cov-report=term
 
 mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays, masks, proves and judges? ONLY=names takes some targets
 	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))
