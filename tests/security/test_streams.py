@@ -13,15 +13,18 @@ from fedrepay.client.protocol import epoch as client_epoch
 from fedrepay.client.protocol import guard
 from fedrepay.client.protocol.ceremony import Answer, Ceremony
 from fedrepay.client.protocol.session import Session
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Envelopes
 from fedrepay.shared.trust.wire import RoundConfig
-from support.adversary import say, with_config
+from support import fuzz
+from support.adversary import fork, say, with_config
 from support.consortium import unencrypted
-from support.recorder import Reused, recording
+from support.recorder import Recorder, Reused, recording
+from support.stages import Stages
 from support.world import World
 
 Patch = pytest.MonkeyPatch
@@ -160,3 +163,40 @@ def test_control_a_pad_that_forgets_the_chunk_is_found(tmp_path: Path, monkeypat
         recorder.begin("m0")
         with pytest.raises(Reused, match="pad"):
             tag.tags(bytes(32), bytes(48), slots, "m0")
+
+
+# --- mutants, told to members that are never put back ---
+
+
+def fuzzed(run: Stages, kind: str, folder: Path) -> Recorder:
+    """Every member that is asked for this gets mutants and the honest message, in one life, under one recorder."""
+    stage, ask = run.at[kind]
+    world = fork(stage, folder)
+    with recording() as recorder:
+        for name, (shared, own) in ask.parts.items():
+            known = [part for part in (shared, own) if part]
+            for seed, part in enumerate(known):
+                for _, mutant in fuzz.mutants(seed, 60, [part]):
+                    world.members[name].handle(kind, *((mutant, own) if part == shared else (shared, mutant)))
+                    world.members[name].handle(kind, shared, own)
+            world.members[name].handle(kind, shared, own)
+    return recorder
+
+
+@pytest.mark.parametrize("kind", ["seed", "context", "confirm", "round", "write", "close"])
+def test_no_mutant_makes_a_member_use_a_stream_twice(kind: str, run: Stages, tmp_path: Path) -> None:
+    recorder = fuzzed(run, kind, tmp_path)
+    assert sum(recorder.seen.values()) > 0 or kind in ("confirm", "close", "seed")
+
+
+def test_control_a_maker_that_keeps_no_answer_and_seals_under_one_key(
+    run: Stages, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    fact = MemberStore.fact
+    monkeypatch.setattr(
+        MemberStore, "fact", lambda store, key: None if key.startswith("reply:") else fact(store, key)
+    )
+    answers_steps_twice(monkeypatch)
+    seals_under_a_key_of_the_epoch_alone(monkeypatch)
+    with unencrypted(), pytest.raises(Reused, match="sealing key"):
+        fuzzed(run, "context", tmp_path)
