@@ -133,7 +133,6 @@ def gate(
             raise BudgetError(
                 "This attempt is not among those the run has noise for.", "The run is spent; start a new one."
             )
-        _check_noise(new, book)
         spent_in_run, new = (), whole
         ledger = tuple(entry for entry in ledger if entry.run != config.run)
     judge(config, spent_in_run, new, ledger, limits, book, now)

@@ -100,6 +100,7 @@ def test_limits_have_bounds(name: str, good: list[Any], bad: list[Any]) -> None:
         ({"simulated": True}, {}, "marked as a simulation"),
         ({"simulated": True}, {"allow_simulated": True}, ""),
         ({"colluders": 1}, {"minimum_cohort": 9}, "A roster of 8 is below this member's minimum_cohort = 9"),
+        ({"colluders": 1}, {"minimum_cohort": 8}, "A cohort of 7 is below this member's 8"),
     ],
 )
 def test_a_round_past_a_limit_is_refused(config: dict[str, Any], made: dict[str, Any], cause: str) -> None:
