@@ -2,7 +2,7 @@
 
 Masks hide each of them still, and nothing is decrypted. What is judged is signed by the member it names: its header
 holds a hash of the very ciphertext and the tag, so nobody can put a wrong one under another's name. Wrong masks under
-right tags fit; like any poison they cannot be told from right ones (protocol.md, *One round*, 5).
+right tags fit; like any poison they cannot be told from right ones (docs/protocol.md, *One round*, 5).
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The ceremony's shell at a member: reads the store, asks ``epoch``, and says what to remember.
 
 Each step gives its answer and the facts to be stored with it, in one transaction, before it is sent. A step is
-answered once an epoch: the same bytes get the same answer, any other ask is refused (protocol.md, *Epochs*, 3), since
-whatever is computed twice in one state may put one key, or one mask, to two uses.
+answered once an epoch: the same bytes get the same answer, any other ask is refused (docs/protocol.md, *Epochs, roster,
+keys*, 3), since whatever is computed twice in one state may put one key, or one mask, to two uses.
 """
 
 from fedrepay.client.crypto.identity import Identity

@@ -1,7 +1,7 @@
 """The ceremony, at the member: hello, roster, group seed, BFV context, confirmation.
 
 Pure: each step takes the epoch's state and a message and returns the next state and the answer;
-``client/protocol/member.py`` stores both before anything is sent. protocol.md, *Epochs, roster, keys*.
+``client/protocol/member.py`` stores both before anything is sent. docs/protocol.md, *Epochs, roster, keys*.
 """
 
 from hashlib import sha256

@@ -1,6 +1,6 @@
 """The guard: what a member checks before it opens a sum or contributes. Pure.
 
-Order (protocol.md, *One round*): size → signature → epoch and roster → monotone → headers → tag →
+Order (docs/protocol.md, *One round*, 1): size → signature → epoch and roster → monotone → headers → tag →
 limits → ledger. Believes no number it was sent. Refusal codes are :class:`~fedrepay.shared.errors.Code`.
 """
 

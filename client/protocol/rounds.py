@@ -143,7 +143,10 @@ class Rounds:
         return self._session
 
     def round(self, shared: bytes, own: bytes) -> dict[str, Any]:
-        """A contribution to an attempt, or the first sum that is needed before; the guard's order is protocol.md's."""
+        """A contribution to an attempt, or the first sum that is needed before.
+
+        The guard's order: docs/protocol.md, *One round*, 1.
+        """
         request = RoundRequest.decode_once(shared)
         session = self._working()
         view = session.view()

@@ -1,7 +1,7 @@
 """A sum that a member says was changed: everybody's single ciphertext again, and the members' verdicts. Pure.
 
 The coordinator cannot check a tag: it holds no seed. It can show to all who do what each has signed, so that a wrong
-tag names its sender and a false complaint its complainer (protocol.md, *One round*, 5). Wrong masks under right tags
+tag names its sender and a false complaint its complainer (docs/protocol.md, *One round*, 5). Wrong masks under right tags
 fit, and stay nameless.
 """
 

@@ -1,4 +1,4 @@
-"""The closed lists a plan's codes index into (domain.md section 2)."""
+"""The closed lists a plan's codes index into (docs/domain.md section 2)."""
 
 KINDS = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN", "DORMANT", "REFER", "NO_OFFER")
 """What a plan is."""

@@ -15,7 +15,7 @@ from fedrepay.shared.plans.due import due_dates
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 FIRST_DUE = range(1, 46)
-"""Days from the offer to the first instalment that a plan may have (domain.md section 2)."""
+"""Days from the offer to the first instalment that a plan may have (docs/domain.md section 2)."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Gaussian DP: Dong, Roth and Su (2022). Filter over retries: ΣΔ²/σ² ≤ μ² (Smith and Thakurta 2022;
 Whitehouse et al. 2023). A sum of H discrete shares of width ≥ 4 is as private as the continuous
-Gaussian whose variance is smaller by 4 (protocol, *Noise and the accountant*). That survives Poisson sampling:
+Gaussian whose variance is smaller by 4 (docs/protocol.md, *Noise and the accountant*). That survives Poisson sampling:
 the bound on the ratio of densities holds for each sample, so for their mixture (ADR 14).
 """
 

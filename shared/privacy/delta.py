@@ -14,7 +14,7 @@ def largest_delta(public: Public) -> float:
 
     A mechanism that names each customer with chance δ is (0, δ)-DP, and names one of N with chance up to N·δ. Everybody
     a consortium may ever hold counts, K·n_max, so that this chance stays below a tenth. ``members_max`` stands for K
-    so that a member that joins later shrinks nothing (protocol, *Noise and the accountant*).
+    so that a member that joins later shrinks nothing (docs/protocol.md, *Noise and the accountant*).
     """
     return 1 / (10 * public.members_max * public.n_max)
 

@@ -2,7 +2,7 @@
 
 A fact may be unknown: its column is absent, or holds NaN or None (an empty text in a category). Rules
 never take an unknown fact for a permission. Restricted facts are never features of a model, and stand in
-records that few may open (domain.md section 2).
+records that few may open (docs/domain.md section 2).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The closed set of rule kinds, one model each: what a rule of a pack can say (domain.md section 5)."""
+"""The closed set of rule kinds, one model each: what a rule of a pack can say (docs/domain.md section 5)."""
 
 from typing import Annotated, Literal, Self
 

@@ -2,7 +2,7 @@
 
 Row = bin, column = coordinate; the model sees x = C/S. Everything an account brings to a secure sum is
 a product of rows of these tables, so sums are exact and sensitivities are integers
-(protocol, *I32, not rounding of sums*).
+(docs/protocol.md, *Integers*).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from fedrepay.shared.secure_sum import ring
 
 SUFFIX = ".codebook.safetensors"
 PLAIN_MODULUS = ring.PLAIN_MODULI[46]
-"""t of GAM sums: one field a slot (`reference/encryption.md`)."""
+"""t of GAM sums: one field a slot (docs/protocol.md, *Parameters of the encryption*)."""
 
 WORST_NOISE = 8192
 """σ_total/Δ of one sum in the worst setting that R leaves room for.

@@ -1,4 +1,4 @@
-"""How far one row of a code book can move a sum: integer bounds, block by block (protocol, *Integers*)."""
+"""How far one row of a code book can move a sum: integer bounds, block by block (docs/protocol.md, *Integers*)."""
 
 import math
 from collections.abc import Iterable

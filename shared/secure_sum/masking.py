@@ -1,6 +1,6 @@
 """Pairwise masks mod t: each pair adds and subtracts the same numbers, so only the sum is readable.
 
-protocol.md, *Epochs, roster, keys*, 4: a mask is derived for the two identities, the whole round configuration, and
+docs/protocol.md, *Epochs, roster, keys*, 4: a mask is derived for the two identities, the whole round configuration, and
 what its members have opened so far. No pair key is ever revealed: a drop means a new attempt.
 """
 

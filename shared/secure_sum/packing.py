@@ -1,7 +1,7 @@
 """Integers into slots mod t and back: one field a slot for GAM sums, two or three for torch modules.
 
 Nothing is refused because of its value: a value out of range wraps, as post-processing of the noisy
-number. The range is chosen beforehand from public constants (protocol.md, *Integers*).
+number. The range is chosen beforehand from public constants (docs/protocol.md, *Integers*).
 """
 
 from dataclasses import dataclass

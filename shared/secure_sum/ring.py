@@ -1,6 +1,6 @@
 """The numbers of the secure sum: SEAL's ring, the plain moduli, and how many members each allows.
 
-Source: reference/encryption.md, *Decisions*; the failure probabilities behind ``MEMBERS_MAX`` stand there.
+docs/protocol.md, *Parameters of the encryption*, has the failure probabilities behind ``MEMBERS_MAX``.
 """
 
 from types import MappingProxyType

@@ -2,7 +2,7 @@
 
 Twelve words over keys alone would be worth 2⁶⁴ only: a coordinator that adds ghosts to *two* rosters chooses their keys
 until the words agree. So each member commits to a fresh nonce, reveals it once, to one whole list of entries and
-commitments, and the words cover the nonces: when they are drawn, nothing is left to choose. protocol.md, *Epochs,
+commitments, and the words cover the nonces: when they are drawn, nothing is left to choose. docs/protocol.md, *Epochs,
 roster, keys*, 1; docs/adr/0019.
 """
 

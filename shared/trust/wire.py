@@ -47,7 +47,7 @@ class Attempt(Wire):
 
 
 class RoundConfig(RunTerms):
-    """The same bytes for every member, signed by the coordinator (protocol.md, *One round*)."""
+    """The same bytes for every member, signed by the coordinator (docs/protocol.md, *One round*)."""
 
     run: Small
     epoch: Digest

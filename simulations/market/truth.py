@@ -20,7 +20,7 @@ from fedrepay.shared.plans.money import DAYS_A_MONTH
 
 EMPLOYED, UNEMPLOYED, SICK = 0, 1, 2
 INCOME = np.array([1.0, 0.48, 0.62])
-"""Income in each employment state, of the employed one (domain.md, section 7)."""
+"""Income in each employment state, of the employed one (docs/domain.md, section 7)."""
 
 MOVES = np.array([[0.97, 0.02, 0.01], [0.18, 0.80, 0.02], [0.10, 0.03, 0.87]])
 """Monthly moves between employment states, rows from, columns to."""

@@ -1,7 +1,7 @@
 """How a roster comes about: what a coordinator, a member or a stranger can do to it, and what they cannot.
 
 A coordinator that chooses entries after it has seen nonces chooses the twelve words; so nonces are committed to, and
-revealed once, to one whole list (protocol.md, *Epochs, roster, keys*, 1; docs/adr/0019).
+revealed once, to one whole list (docs/protocol.md, *Epochs, roster, keys*, 1; docs/adr/0019).
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """Debtors of the market, lived month by month: one debtor and one plan at a time, many lives each.
 
-Written from domain.md section 7 and the docstrings of ``simulations/market/truth.py``; shares no code with it or with
+Written from docs/domain.md section 7 and the docstrings of ``simulations/market/truth.py``; shares no code with it or with
 ``paths.py``. Numbers of the law are copied when this module is loaded, so that a test may spoil the market's.
 """
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fedrepay.shared.trust.roster import check_size, default_colluders, quorum
 
 FORKS = ("A", "B", "X"), ("C", "D", "X")
-"""K = 5, c = 1: X stands in both cohorts, which more than half allows (protocol.md, *Parties and claims*)."""
+"""K = 5, c = 1: X stands in both cohorts, which more than half allows (docs/protocol.md, *Parties and claims*)."""
 
 
 def sizes(most: int) -> st.SearchStrategy[tuple[int, int]]:

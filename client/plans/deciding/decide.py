@@ -28,7 +28,7 @@ class Decision(IntEnum):
 
 
 TIERS = ("T1", "T2", "T3", "T4", "T5")
-"""Self-cure, nudge, plan, hardship, specialist care (domain.md section 1)."""
+"""Self-cure, nudge, plan, hardship, specialist care (docs/domain.md section 1)."""
 HANDOFFS = (
     "",
     "REQUESTED",

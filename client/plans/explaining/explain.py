@@ -1,6 +1,6 @@
 """One decision, so that a case worker understands it: as JSON for machines and as lines for people.
 
-Restricted facts (health, consents, disputes …) stand only as ``restricted: see record`` (domain.md section 2).
+Restricted facts (health, consents, disputes …) stand only as ``restricted: see record`` (docs/domain.md section 2).
 """
 
 from collections.abc import Mapping

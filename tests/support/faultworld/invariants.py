@@ -1,7 +1,7 @@
 """What must hold after every step of a world, whatever goes wrong in it.
 
 It sees what members really sent, computed and opened, beside what their stores say. A member restored from an
-old copy has forgotten things: what it may do then is stated rule by rule (protocol.md, *One round*, 5).
+old copy has forgotten things: what it may do then is stated rule by rule (docs/protocol.md, *One round*, 5).
 """
 
 from collections import defaultdict
