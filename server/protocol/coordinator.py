@@ -36,7 +36,7 @@ NO = frozenset({"limits", "budget", "schema", "model", "snapshot"})
 """Refusals that are a member's no to the terms of a run."""
 ENDING = {
     "canary": "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "
-    "out as many members at a time as the quorum allows (--without), in turn, or make a roster of half of them",
+    "out as many members at a time as the quorum allows (--without), in turn",
     "headers": "the signed headers do not fit together: the message says whose",
 }
 """Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
