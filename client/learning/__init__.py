@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedrepay.client.learning.dp_gd import DPGD
 from fedrepay.client.learning.dp_newton import DPNewton
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 
-def make_learner(name: str, book: CodeBook, rounds: int) -> Additive:
+def make_learner(name: str, book: CodeBook, rounds: int) -> Additive[Any]:
     """The additive model's learner called ``name`` (``shared.trust.plan`` holds the names and defaults).
 
     Raises:

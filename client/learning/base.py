@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,33 +24,22 @@ Band: TypeAlias = "tuple[F64, ...]"
 
 
 @dataclass(frozen=True)
-class State:
-    """A model under way. Every member of a run holds the same one.
+class Model:
+    """A model under way, and what its learner needs to go on. Every member of a run holds the same one.
 
     Attributes:
         weights: the model w, one head a row, shape (H, d), on rows x = C/S.
         velocity: the gradient with momentum, in records, shape (H, d).
-        deviations: standard deviation of the noise in each gradient so far, grid units.
-        eigenvalues: of the noisy Gram matrix, in records, not negative, shape (d,); DP-Newton after sum 0.
-        eigenvectors: its columns, shape (d, d); DP-Newton after sum 0.
-        ridge: λ, in records, what was added to the eigenvalues.
-        rate: each head's step for a gradient in records, shape (H, 1); DP-GD after sum 0.
-        tail: sum of the iterates that will be averaged, shape (H, d); DP-GD and DP-SGD.
-        customers: of a member on average, as the noisy count has them; DP-SGD after sum 0.
     """
 
     weights: F64
     velocity: F64
-    deviations: tuple[float, ...] = ()
-    eigenvalues: F64 | None = None
-    eigenvectors: F64 | None = None
-    ridge: float = 0.0
-    rate: F64 | None = None
-    tail: F64 | None = None
-    customers: float = 0.0
 
 
-class Learner(Protocol):
+M = TypeVar("M", bound=Model)
+
+
+class Learner(Protocol[M]):
     """A model trained by secure sums of integers; its steps are pure functions of what was opened and public."""
 
     @property
@@ -67,16 +56,16 @@ class Learner(Protocol):
         """The slices of each sum with their sensitivities and public weights, one tuple a sum."""
         ...
 
-    def start(self) -> State:
+    def start(self) -> M:
         """The model before any sum: the public prior."""
         ...
 
-    def contribution(self, index: int, state: State, data: Rows) -> I64:
+    def contribution(self, index: int, state: M, data: Rows) -> I64:
         """What this member's rows add to sum ``index``: integers, as long as its segments together."""
         ...
 
-    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
-        """The state after sum ``index`` was opened.
+    def step(self, index: int, state: M, opened: I64, mechanisms: Sequence[Charged]) -> M:
+        """The model after sum ``index`` was opened.
 
         Args:
             index: which sum.
@@ -87,10 +76,10 @@ class Learner(Protocol):
         ...
 
 
-class Additive(Learner, Protocol):
+class Additive(Learner[M], Protocol[M]):
     """A learner whose model is a table of effects by bin."""
 
-    def weight_noise(self, state: State) -> tuple[Band, ...]:
+    def weight_noise(self, state: M) -> tuple[Band, ...]:
         """Each head's DP noise band: standard deviation of every bin's score C·w/S."""
         ...
 

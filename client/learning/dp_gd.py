@@ -10,7 +10,7 @@ import numpy as np
 
 from fedrepay.client.learning import contribution
 from fedrepay.client.learning.base import (
-    State,
+    Model,
     gradient_units,
     prior_weights,
     score_deviations,
@@ -34,6 +34,21 @@ LARGEST_STEP = 20.0
 
 
 @dataclass(frozen=True)
+class AveragedModel(Model):
+    """A model whose last iterates are averaged at the end.
+
+    Attributes:
+        tail: sum of the iterates that will be averaged, shape (H, d).
+        rate: each head's step for a gradient in records, shape (H, 1); 0 before sum 0.
+        deviations: standard deviation of the noise in each gradient so far, grid units.
+    """
+
+    tail: F64
+    rate: F64
+    deviations: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class DPGD:
     """``rounds`` gradients of all heads; sum 0 carries a noisy count of customers as one value more."""
 
@@ -48,25 +63,26 @@ class DPGD:
         count = Segment(1, COUNT_UNIT, COUNT_SHARE)
         return ((gradient, count),) + ((gradient,),) * (self.rounds - 1)
 
-    def start(self) -> State:
+    def start(self) -> AveragedModel:
         """The public priors' intercepts."""
         weights = prior_weights(self.book)
-        return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
+        nothing = np.zeros_like(weights)
+        return AveragedModel(weights, nothing, nothing, nothing[:, :1])
 
-    def contribution(self, index: int, state: State, data: Rows) -> I64:
+    def contribution(self, index: int, state: AveragedModel, data: Rows) -> I64:
         """The heads' gradients at ``state``; in sum 0 the count of customers follows it."""
         gradient = contribution.gradient(data, state.weights)
         return gradient if index else np.append(gradient, np.int64(COUNT_UNIT * data.customers))
 
-    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
+    def step(
+        self, index: int, state: AveragedModel, opened: I64, mechanisms: Sequence[Charged]
+    ) -> AveragedModel:
         """One step of gradient descent; after the last one, the average of the last half of them."""
         size = state.weights.size
         rate = state.rate if index else self._rate(int(opened[size]), mechanisms)
-        assert rate is not None  # noqa: S101 - sum 0 gives it
         gradients = opened[:size].reshape(state.weights.shape) / gradient_units(self.book)
         velocity = MOMENTUM * state.velocity + gradients
         weights = state.weights - rate * velocity
-        assert state.tail is not None  # noqa: S101 - start() makes it
         tail = state.tail + weights if index >= self.rounds // 2 else state.tail
         if index == self.rounds - 1:
             weights = tail / (self.rounds - self.rounds // 2)
@@ -86,7 +102,7 @@ class DPGD:
         steps = np.minimum(LARGEST_STEP, 0.8 * mu * customers * (1 - MOMENTUM) / self.rounds)
         return np.asarray(steps / customers)
 
-    def weight_noise(self, state: State) -> tuple[Band, ...]:
+    def weight_noise(self, state: AveragedModel) -> tuple[Band, ...]:
         """Propagate isotropic gradient noise with the curvature left out, which can only widen the band."""
         taken = len(state.deviations)
         averaged = range(self.rounds // 2, self.rounds) if taken == self.rounds else range(taken - 1, taken)
@@ -100,6 +116,5 @@ class DPGD:
         band = score_deviations(
             self.book, [variance * np.eye(block.matrix.shape[1]) for block in self.book.blocks]
         )
-        assert state.rate is not None  # noqa: S101 - sum 0 was stepped on before
         factors = (state.rate / gradient_units(self.book))[:, 0]
         return tuple(tuple(each * factor for each in band) for factor in factors)

@@ -17,7 +17,7 @@ import numpy as np
 
 from fedrepay.client.learning import contribution
 from fedrepay.client.learning.base import (
-    State,
+    Model,
     gradient_units,
     prior_weights,
     score_deviations,
@@ -40,6 +40,23 @@ RIDGE_LEAST = 1.0  # records
 
 
 @dataclass(frozen=True)
+class NewtonModel(Model):
+    """A model with its preconditioner; before sum 0 there is none, and a step would move nothing.
+
+    Attributes:
+        eigenvalues: of the noisy Gram matrix, in records, not negative, shape (d,).
+        eigenvectors: its columns, shape (d, d).
+        ridge: λ, in records, what is added to the eigenvalues.
+        deviations: standard deviation of the noise in each gradient so far, grid units.
+    """
+
+    eigenvalues: F64
+    eigenvectors: F64
+    ridge: float = 0.0
+    deviations: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class DPNewton:
     """Sum 0 is the Gram matrix's upper triangle, the other ``rounds`` − 1 are gradients."""
 
@@ -56,23 +73,23 @@ class DPNewton:
         )
         return ((matrix,),) + ((gradient,),) * (self.rounds - 1)
 
-    def start(self) -> State:
+    def start(self) -> NewtonModel:
         """The public priors' intercepts."""
         weights = prior_weights(self.book)
-        return State(weights, np.zeros_like(weights))
+        d = weights.shape[1]
+        return NewtonModel(weights, np.zeros_like(weights), np.zeros(0), np.zeros((d, 0)))
 
-    def contribution(self, index: int, state: State, data: Rows) -> I64:
+    def contribution(self, index: int, state: NewtonModel, data: Rows) -> I64:
         """The Gram matrix's upper triangle for sum 0, the heads' gradients at ``state`` after it."""
         return contribution.gram(data) if index == 0 else contribution.gradient(data, state.weights)
 
-    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
+    def step(self, index: int, state: NewtonModel, opened: I64, mechanisms: Sequence[Charged]) -> NewtonModel:
         """Eigen-decompose the Gram matrix, or take one preconditioned step with momentum."""
         deviation = total_deviation(mechanisms, 0)
         if index == 0:
             return self._decompose(state, opened, deviation)
         gradients = opened.reshape(state.weights.shape) / gradient_units(self.book)
         velocity = MOMENTUM * state.velocity + gradients
-        assert state.eigenvectors is not None  # noqa: S101 - sum 0 was stepped on before
         along = (velocity @ state.eigenvectors) * self._gains(state)
         return replace(
             state,
@@ -81,7 +98,7 @@ class DPNewton:
             deviations=(*state.deviations, deviation),
         )
 
-    def _decompose(self, state: State, opened: I64, deviation: float) -> State:
+    def _decompose(self, state: NewtonModel, opened: I64, deviation: float) -> NewtonModel:
         d = self.book.dimension
         unit = float(self.book.scale**2 << self.book.weight_bits)
         matrix = np.zeros((d, d))
@@ -90,19 +107,16 @@ class DPNewton:
         ridge = max(self.book.schema.public.ridge_factor * math.sqrt(d) * deviation / unit, RIDGE_LEAST)
         return replace(state, eigenvalues=np.maximum(values, 0.0), eigenvectors=vectors, ridge=ridge)
 
-    def _gains(self, state: State) -> F64:
+    def _gains(self, state: NewtonModel) -> F64:
         """Eigenvalues of the preconditioner A, shape (d,)."""
-        assert state.eigenvalues is not None  # noqa: S101 - sum 0 was stepped on before
         return 1 / (self.book.schema.public.curvature * (state.eigenvalues + state.ridge))
 
-    def weight_noise(self, state: State) -> tuple[Band, ...]:
+    def weight_noise(self, state: NewtonModel) -> tuple[Band, ...]:
         """Propagate isotropic gradient noise through the recursion, linearised at curvature 0.12.
 
         Heads differ only in how many grid units a record has. Along an eigenvector with value e a step is w ← w − A·v, v ← 0.3·v + 0.12·e·w + noise; the noise of
         the Gram matrix only changes A, which changes how fast w converges, not where to.
         """
-        assert state.eigenvectors is not None  # noqa: S101 - a solved model has them
-        assert state.eigenvalues is not None  # noqa: S101
         gains, curvature = self._gains(state), self.book.schema.public.curvature
         variance = np.zeros(self.book.dimension)
         for first, deviation in enumerate(state.deviations):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedrepay.client.learning.base import State
+from fedrepay.client.learning.base import Model
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import SampledSteps, Segment
 from fedrepay.shared.privacy.noise import DiscreteGaussian
@@ -40,6 +40,21 @@ RANGE_DEVIATIONS = 6.0
 
 STEP_SHARE = 0.8
 """Of the step at which noise and progress balance, as in DP-GD."""
+
+
+@dataclass(frozen=True)
+class LocalModel(Model):
+    """A module's weights between two sums, shape (1, parameters).
+
+    Attributes:
+        tail: sum of the iterates that will be averaged, shape (1, parameters).
+        customers: of a member on average, as the noisy count has them; 0 before it.
+        rate: the step of DP-SGD; 0 before the count.
+    """
+
+    tail: F64
+    customers: float = 0.0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +87,12 @@ class DPSGD:
         update = Segment(self.terms.parameters, SENSITIVITY, 1.0)
         return ((Segment(1, COUNT_UNIT, 1.0),),) + ((update,),) * (self.rounds - 1)
 
-    def start(self) -> State:
+    def start(self) -> LocalModel:
         """The module's public initial weights."""
         weights = self.model.initial[None]
-        return State(weights, np.zeros_like(weights), tail=np.zeros_like(weights))
+        return LocalModel(weights, np.zeros_like(weights), np.zeros_like(weights))
 
-    def contribution(self, index: int, state: State, data: Rows) -> I64:
+    def contribution(self, index: int, state: LocalModel, data: Rows) -> I64:
         """The noisy count, or the outcome of noisy steps: unlike the other learners', it is protected already."""
         if index == 0:
             noise = DiscreteGaussian(count_mechanism(self.epsilon, self.delta, 1).variance)
@@ -88,12 +103,11 @@ class DPSGD:
         after = clipping.train(self.model, before, data, self.steps(state), self.entropy)
         return self.quantised(state, after - before)
 
-    def steps(self, state: State) -> Steps:
+    def steps(self, state: LocalModel) -> Steps:
         """The public numbers of the next round of steps."""
         from fedrepay.client.learning.torch_models import clipping  # noqa: PLC0415 - imports torch
 
         terms, prior = self.terms, self.book.schema.priors[0]
-        assert state.rate is not None  # noqa: S101 - the count gives it
         return clipping.Steps(
             sampling_rate=terms.sampling_rate,
             steps=terms.local_steps,
@@ -101,30 +115,28 @@ class DPSGD:
             variance=self._mechanism().variance,
             grid=grid(terms.clip, terms.parameters, self.book.schema.public.n_max),
             batch=terms.sampling_rate * state.customers,
-            rate=float(state.rate[0, 0]),
+            rate=state.rate,
             prior=math.log(prior / (1 - prior)),
         )
 
-    def step(self, index: int, state: State, opened: I64, mechanisms: Sequence[Charged]) -> State:
+    def step(self, index: int, state: LocalModel, opened: I64, mechanisms: Sequence[Charged]) -> LocalModel:
         """Fix the step from the count, or move by the members' mean update with momentum."""
         (charged,) = mechanisms
         assert isinstance(charged, SampledSteps)  # noqa: S101 - local mode has no others
         if index == 0:
             noise = math.sqrt(charged.variance / charged.cohort)
             customers = max(float(opened[0]) / charged.cohort, 3 * noise, COUNT_UNIT) / COUNT_UNIT
-            rate = np.array([[self._rate(customers, charged.cohort)]])
-            return replace(state, customers=customers, rate=rate)
+            return replace(state, customers=customers, rate=self._rate(customers, charged.cohort))
         unit = self._unit(state)
         velocity = MOMENTUM * state.velocity + opened[None] * (unit / charged.cohort)
         weights = state.weights + velocity
-        assert state.tail is not None  # noqa: S101 - start() makes it
         first = 1 + (self.rounds - 1) // 2
         tail = state.tail + weights if index >= first else state.tail
         if index == self.rounds - 1:
             weights = tail / (self.rounds - first)
         return replace(state, weights=weights, velocity=velocity, tail=tail)
 
-    def quantised(self, state: State, update: F64) -> I64:
+    def quantised(self, state: LocalModel, update: F64) -> I64:
         """An update as integers in the packing's range; what lies outside becomes the largest one."""
         limit = update_limit(plan.packing(self.name, 1, self.members))
         return np.clip(np.rint(update / self._unit(state)), -limit, limit).astype(np.int64)
@@ -145,13 +157,12 @@ class DPSGD:
         signal = math.sqrt(cohort) * terms.sampling_rate * customers / terms.noise_multiplier
         return min(terms.learning_rate, STEP_SHARE * (1 - MOMENTUM) * signal / math.sqrt(steps))
 
-    def _unit(self, state: State) -> float:
+    def _unit(self, state: LocalModel) -> float:
         """What one integer of an update is worth: the range holds steps of full length and their noise."""
         terms = self.terms
-        assert state.rate is not None  # noqa: S101 - the count gives it
         noise = terms.noise_multiplier / (terms.sampling_rate * state.customers)
         steps = terms.local_steps
-        reach = float(state.rate[0, 0]) * (steps + RANGE_DEVIATIONS * math.sqrt(steps) * noise)
+        reach = state.rate * (steps + RANGE_DEVIATIONS * math.sqrt(steps) * noise)
         return reach / update_limit(plan.packing(self.name, 1, self.members))
 
 

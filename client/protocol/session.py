@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
 from fedrepay.client.crypto.seal import AttemptKeys
-from fedrepay.client.learning.base import Learner, State
+from fedrepay.client.learning.base import Learner, Model
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import blame, epoch, guard, terms
 from fedrepay.client.protocol.epoch import EpochState
@@ -64,8 +64,8 @@ class Session:
         self._entropy = entropy
         self._model = model
         self._group = GroupContext.from_secret(state.context_secret)
-        self._learner: Learner | None = None
-        self._states: list[State] = []  # state before each sum, from sum 0
+        self._learner: Learner[Any] | None = None
+        self._states: list[Model] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}
         self._seen: dict[str, Any] = {}  # what the store said, at its "version"
 
@@ -139,7 +139,7 @@ class Session:
 
     # --- budget ---
 
-    def learner(self, config: RoundConfig) -> Learner:
+    def learner(self, config: RoundConfig) -> Learner[Any]:
         """The run's learner on this member's code book; its terms never change in an epoch (``guard.check_config``)."""
         if self._learner is None:
             members = len(self.epoch.roster.names)
@@ -211,7 +211,7 @@ class Session:
             np.frombuffer(o.values, "<i8").astype(np.int64) for o in self._openings() if o.values is not None
         )
 
-    def weights(self, config: RoundConfig) -> State:
+    def weights(self, config: RoundConfig) -> Model:
         """The learner's state after all opened sums."""
         learner, sums = self.learner(config), self.sums()
         if not self._states:
@@ -231,7 +231,7 @@ class Session:
         listed: tuple[Attempt, ...],
         sums: Sequence[I64],
         charged: tuple[Charged, ...],
-    ) -> State:
+    ) -> Model:
         """One step; members of one process that opened the same sums share its result."""
         opened = tuple(keys.digest(each.tobytes()) for each in sums)
         asked = (self.epoch.id, self.book.schema_hash, config.terms_hash(), listed, opened)
@@ -269,4 +269,4 @@ class Session:
         )
 
 
-_stepped: Remembered[State] = Remembered(32 << 20)
+_stepped: Remembered[Model] = Remembered(32 << 20)

@@ -4,6 +4,8 @@ What is checked here is checked again at every attempt (``guard``, ``budget``): 
 coordinator that asks for something else later gets nothing.
 """
 
+from typing import Any
+
 from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.torch_models.registry import TorchModel
@@ -24,7 +26,7 @@ from fedrepay.shared.trust.wire import Offer
 
 def learner(
     terms: RunTerms, book: CodeBook, members: int, model: TorchModel | None, entropy: Entropy
-) -> Learner:
+) -> Learner[Any]:
     """The run's learner on this member's code book.
 
     Args:
@@ -38,7 +40,7 @@ def learner(
         Refusal: code ``model`` or ``schema``: the member cannot train it.
     """
     if terms.local is None:
-        made: Learner = make_learner(terms.learner, book, terms.rounds)
+        made: Learner[Any] = make_learner(terms.learner, book, terms.rounds)
     elif model is None:
         raise Refusal(Code.MODEL, "The run trains a torch module, and this member is configured with none.")
     else:

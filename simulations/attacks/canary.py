@@ -36,12 +36,13 @@ correction and rejects the sound build too (1.78).
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import contribution, make_learner
-from fedrepay.client.learning.base import Learner, State
+from fedrepay.client.learning.base import Learner, Model
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.shared.arrays import F64, I8, U16, Bool
 from fedrepay.shared.privacy import accounting
@@ -214,7 +215,7 @@ def audit(
     return estimate(scores / math.sqrt(norm), inside, claim, math.sqrt(norm) / claim)
 
 
-def planned(learner: Learner) -> list[tuple[Mechanism, ...]]:
+def planned(learner: Learner[Any]) -> list[tuple[Mechanism, ...]]:
     """The mechanisms of a run without retries at the audited (ε, δ)."""
     sums = learner.segments()
     mu = accounting.target_mu(EPSILON, DELTA, accounting.most_draws(sums, MEMBERS, MAX_ATTEMPTS))
@@ -230,13 +231,13 @@ def _known(book: CodeBook, rng: np.random.Generator, count: int) -> Records:
     return codes.astype(np.uint16), rng.integers(0, 2, (count, 1)).astype(np.int8)
 
 
-def _worst(book: CodeBook) -> tuple[State, Records]:
+def _worst(book: CodeBook) -> tuple[Model, Records]:
     """The record of the longest row, and a model that is certain of its outcome and wrong."""
     longest = [int((block.matrix**2).sum(axis=1).argmax()) for block in book.blocks[:-1]]
     codes = np.array([longest], dtype=np.uint16)
     row = book.rows(codes)
     weights = 30 * book.scale * row / float((row**2).sum())  # p = 1 − 1e-13 for outcome 0
-    return State(weights, np.zeros_like(weights)), (codes, np.zeros((1, 1), dtype=np.int8))
+    return Model(weights, np.zeros_like(weights)), (codes, np.zeros((1, 1), dtype=np.int8))
 
 
 def _together(records: Records, last: Records) -> Records:

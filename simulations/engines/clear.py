@@ -7,18 +7,19 @@ is protected between members. Checked against the faithful engine in ``tests/uni
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from fedrepay.client.crypto.seal import add_noise
-from fedrepay.client.learning.base import Learner, State
+from fedrepay.client.learning.base import Learner, Model
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 
-Exact = Callable[[int, State], I64]
+Exact = Callable[[int, Model], I64]
 """The sum of all members' contributions to sum ``index`` at a state, without noise."""
 Charged = Sequence[tuple[Mechanism, ...]]
 Streams = Callable[[int, int], Entropy]
@@ -32,7 +33,7 @@ class Opened:
 
     sums: tuple[I64, ...]
     mechanisms: tuple[tuple[Mechanism, ...], ...]
-    state: State
+    state: Model
 
 
 def pool(parts: Sequence[Rows]) -> Rows:
@@ -48,11 +49,11 @@ def pool(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def together(learner: Learner, rows: Rows) -> Exact:
+def together(learner: Learner[Any], rows: Rows) -> Exact:
     """The sums over pooled rows, in parts that the schema's n_max keeps exact."""
     step = rows.book.schema.public.n_max
 
-    def exact(index: int, state: State) -> I64:
+    def exact(index: int, state: Model) -> I64:
         total = np.zeros(sum(each.size for each in learner.segments()[index]), np.int64)
         for start in range(0, len(rows.codes), step):
             here = slice(start, start + step)
@@ -70,7 +71,7 @@ def together(learner: Learner, rows: Rows) -> Exact:
 
 
 def planned(
-    learner: Learner, *, epsilon: float, delta: float, members: int, colluders: int, max_attempts: int
+    learner: Learner[Any], *, epsilon: float, delta: float, members: int, colluders: int, max_attempts: int
 ) -> tuple[tuple[Mechanism, ...], ...]:
     """The mechanisms of a run in which nobody fails, one tuple a sum."""
     sums = learner.segments()
@@ -81,7 +82,7 @@ def planned(
 
 
 def run(
-    learner: Learner,
+    learner: Learner[Any],
     exact: Exact,
     mechanisms: Sequence[tuple[Mechanism, ...]],
     members: int,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -31,6 +31,9 @@ from fedrepay.shared.schema import bins
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import lenders, people, records, tables
 from support import rules_oracle
+
+if TYPE_CHECKING:
+    from fedrepay.client.learning.base import Model
 
 COMMAND = (sys.executable, "-m", "fedrepay")
 SMALL = ("--scale", "0.05", "--rounds", "3", "--epsilon", "4")
@@ -158,7 +161,7 @@ def test_a_killed_run_resumes_to_the_plain_sums_of_the_members_own_tables(killed
     assert sorted(data) == members(killed.out)
     assert len(release.sums) == 3
     learner = make_learner("dp-newton", book, 3)
-    state = learner.start()
+    state: Model = learner.start()
     for index, opened in enumerate(release.sums):
         of = [gradient(each, state.weights) if index else gram(each) for each in data.values()]
         assert np.array_equal(opened, np.sum(of, axis=0)), f"sum {index}, bit for bit"
@@ -203,7 +206,7 @@ def unprojected(out: Path) -> F64:
     """The weights of a run without noise before they were made monotone."""
     release = load(out / "release", unprotected=True).release
     learner = make_learner("dp-newton", records.book(), 3)
-    state = learner.start()
+    state: Model = learner.start()
     for index, opened in enumerate(release.sums):
         state = learner.step(index, state, opened, ())
     return state.weights

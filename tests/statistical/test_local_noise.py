@@ -14,7 +14,6 @@ from scipy import stats
 
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import dp_sgd
-from fedrepay.client.learning.base import State
 from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.learning.torch_models import clipping
 from fedrepay.client.learning.torch_models.clipping import DiscreteOptimizer, Steps
@@ -44,7 +43,7 @@ def learner(seed: str, **changes: Any) -> dp_sgd.DPSGD:
     return dp_sgd.DPSGD(BOOK, 3, public, 1.0, 1e-5, MEMBERS, MLP, SeededEntropy(seed.encode()))
 
 
-def counted(of: dp_sgd.DPSGD) -> State:
+def counted(of: dp_sgd.DPSGD) -> dp_sgd.LocalModel:
     opened = np.array([COUNT_UNIT * 400 * MEMBERS], np.int64)
     return of.step(0, of.start(), opened, (count_mechanism(1.0, 1e-5, MEMBERS),))
 
@@ -58,12 +57,9 @@ def sent(rows: Rows, halved: float = 1.0, **changes: Any) -> tuple[np.ndarray, f
     found = np.array([of.contribution(1, state, rows) for _ in range(DRAWS)])
     public = terms(MLP, **(PUBLIC | changes))
     charged = steps_mechanism(3.0, public.sampling_rate, public.local_steps, MEMBERS, MLP.parameters)
-    assert state.rate is not None
     grid = dp_sgd.grid(public.clip, MLP.parameters, BOOK.schema.public.n_max)
     batch = public.sampling_rate * state.customers
-    each = (
-        math.sqrt(charged.steps * charged.variance) / (grid * public.clip * batch) * float(state.rate[0, 0])
-    )
+    each = math.sqrt(charged.steps * charged.variance) / (grid * public.clip * batch) * state.rate
     return found * of._unit(state), each
 
 

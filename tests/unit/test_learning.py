@@ -1,10 +1,11 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedrepay.client.learning import make_learner
-from fedrepay.client.learning.base import Learner, State, prior_weights
+from fedrepay.client.learning.base import Learner, Model, prior_weights
 from fedrepay.client.learning.contribution import Rows, gradient, prepare
 from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import ArgumentError
@@ -30,15 +31,17 @@ DATA = synthetic()
 
 
 def plan(
-    learner: Learner, epsilon: float, cohort: int = 5, colluders: int = 1
+    learner: Learner[Any], epsilon: float, cohort: int = 5, colluders: int = 1
 ) -> list[tuple[Mechanism, ...]]:
     sums = learner.segments()
     mu = target_mu(epsilon, 1e-5, most_draws(sums, cohort, 3))
     return [plan_attempt(mu, sums, list(range(i)), i, cohort, colluders) for i in range(len(sums))]
 
 
-def train(learner: Learner, data: Rows, mechanisms: list[tuple[Mechanism, ...]], entropy: Entropy) -> State:
-    state = learner.start()
+def train(
+    learner: Learner[Any], data: Rows, mechanisms: list[tuple[Mechanism, ...]], entropy: Entropy
+) -> Model:
+    state: Model = learner.start()
     for index in range(learner.rounds):
         opened = learner.contribution(index, state, data)
         assert len(opened) == sum(segment.size for segment in learner.segments()[index])
@@ -151,7 +154,6 @@ def test_gradient_descent_averages_its_last_half() -> None:
     for index in range(5):
         state = learner.step(index, state, learner.contribution(index, state, DATA), ())
         seen.append(state.weights)
-    assert state.rate is not None
     last = seen[3] - state.rate * state.velocity
     assert state.weights == pytest.approx((seen[2] + seen[3] + last) / 3)
 

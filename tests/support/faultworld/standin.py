@@ -116,7 +116,9 @@ class Additive:
 class Basis:
     """The run's learner, but each contribution is a vector of its own: one 1, at attempt · K + member."""
 
-    def __init__(self, learner: Learner, watch: Watch, name: str, place: int, config: RoundConfig) -> None:
+    def __init__(
+        self, learner: Learner[Any], watch: Watch, name: str, place: int, config: RoundConfig
+    ) -> None:
         self._learner, self._watch, self._name, self._place = learner, watch, name, place
         self._config = config
 
@@ -140,7 +142,7 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
     """The stand-ins, and the watch's eyes where sums are opened and noise is drawn."""
     learner, open_one, open_sum = Session.learner, Session._open, vars(client_session)["open_sum"]
 
-    def basis(session: Session, config: RoundConfig) -> Learner:
+    def basis(session: Session, config: RoundConfig) -> Learner[Any]:
         names = session.epoch.roster.names
         own = Basis(
             learner(session, config),
@@ -149,7 +151,7 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
             place(config.attempt, names, session._name),
             config,
         )
-        return cast("Learner", own)
+        return cast("Learner[Any]", own)
 
     def opening(session: Session, config: RoundConfig, completed: Sum) -> None:
         watch.opening = (session._name, (session.epoch.id, session.epoch.roster.names), completed)
