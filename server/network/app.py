@@ -213,7 +213,7 @@ def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterato
     """Send an ask and give each answer as it comes: (target, signed reply or None, reason)."""
     messages = [
         Message(
-            RecordDict({RECORD: ConfigRecord({"kind": ask.kind, "shared": shared, "own": own})}),
+            RecordDict({RECORD: ConfigRecord({"kind": ask.kind.value, "shared": shared, "own": own})}),
             dst_node_id=int(machine.node(name)),
             message_type="query",
             ttl=timeout,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.files import write_atomically
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.run.grid import Exchange
 
 CEREMONY = (
-    *("propose", "reveal", "approve", "certify", "terms"),
-    *("hello", "introduce", "seed", "context", "confirm"),
+    *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY, Kind.TERMS),
+    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM),
 )
 _REMEDY = "Free the disk, then run the same command again: the run resumes."
 README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
@@ -89,11 +90,11 @@ def wire_bytes(folder: Path, members: int) -> dict[str, float]:
         for line in file:
             message = json.loads(line)
             down += message["bytes_down"]
-            if message["kind"] == "round":
+            if message["kind"] == Kind.ROUND:
                 up += message["body"]
             elif message["kind"] in CEREMONY:
                 ceremony += message["body"]
-            elif message["kind"] == "write":
+            elif message["kind"] == Kind.WRITE:
                 release = max(release, message["body"])
     return {
         "bytes_up_per_member": up / members,
