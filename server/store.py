@@ -3,7 +3,6 @@
 SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import ReleaseVote, Written
@@ -196,19 +196,12 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
     Raises:
         StorageError: it cannot be read or written.
     """
-    path = folder / "coordinator.key"
+    path, remedy = folder / "coordinator.key", "Restore it, or start a new consortium."
     try:
         private_folder(folder)
         if not path.exists():
-            partial = path.with_suffix(".partial")  # a process killed here leaves no half a key
-            with os.fdopen(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(Ed25519PrivateKey.generate().private_bytes_raw())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_atomically(path, Ed25519PrivateKey.generate().private_bytes_raw(), remedy, mode=0o600)
         private_file(path)
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"The coordinator's key {path} cannot be used: {error}.", "Restore it, or start a new consortium."
-        ) from error
+        raise StorageError(f"The coordinator's key {path} cannot be used: {error}.", remedy) from error

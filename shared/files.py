@@ -1,9 +1,244 @@
-"""What people write in files: read strictly, and written whole."""
+"""What people write in files, read strictly; what we write, written whole; and who may write: one process."""
 
-from pydantic import BaseModel, ConfigDict
+import errno
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedrepay.shared.errors import FedrepayError, StorageError
+
+MOST_DEEP = 32
+"""Tables and lists within each other; the deepest of our own files has 6."""
+LARGEST = 1 << 63
+"""Whole numbers stay below, as TOML promises no more; Python would read any."""
+_SHOWN = 60
+"""Characters of a wrong value or a name in an error."""
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
+"""What file systems say that have nothing to do for a folder."""
+Kind = type[FedrepayError]
+Place = tuple[int | str, ...]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Part(BaseModel):
     """Frozen, strict, and without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# --- reading ---
+
+
+def read_bytes(path: Path, error: Kind, remedy: str = "Check the path.") -> bytes:
+    """All of a file.
+
+    Raises:
+        error: it is not there, a folder, or not to be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as failed:
+        raise error(f"{path} cannot be read: {failed.strerror}.", remedy) from failed
+
+
+def content_of(data: bytes, source: str, error: Kind, remedy: str) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Args:
+        data: TOML in UTF-8.
+        source: the file's name, for errors.
+        error: what is raised.
+        remedy: what it advises.
+
+    Raises:
+        error: it is not UTF-8 or not TOML, deeper than ``MOST_DEEP``, or a whole number is not below ``LARGEST``.
+    """
+    try:
+        content = tomllib.loads(data.decode())
+    except UnicodeDecodeError as failed:
+        raise error(f"{source} is not TOML: byte {failed.start} is not UTF-8.", remedy) from failed
+    except tomllib.TOMLDecodeError as failed:
+        raise error(f"{source} is not TOML: {failed}.", remedy) from failed
+    except RecursionError as failed:
+        raise error(f"{source} is nested deeper than {MOST_DEEP} tables and lists.", remedy) from failed
+    except ValueError as failed:  # Python's own bound on reading digits
+        most = sys.get_int_max_str_digits()
+        raise error(f"{source} holds a number of more than {most} digits.", remedy) from failed
+    wrong = list(_too_much(content, ()))
+    if wrong:
+        raise error(f"{source}: {'; '.join(wrong)}.", remedy)
+    return content
+
+
+def fitted(
+    content: dict[str, Any],
+    source: str,
+    model: type[Model],
+    error: Kind,
+    remedy: str,
+    named: Callable[[dict[str, Any]], object] = lambda entry: entry.get("id", entry.get("name")),
+) -> Model:
+    """A file's content as its model.
+
+    Args:
+        content: of :func:`content_of`.
+        source: the file's name, for errors.
+        model: what it must be.
+        error: what is raised.
+        remedy: what it advises.
+        named: how an error calls an entry of a list, instead of by its number.
+
+    Raises:
+        error: naming file, field and bound; all that is wrong at once.
+    """
+    try:
+        return model.model_validate(_tuples(content))
+    except ValidationError as failed:
+        lines = [
+            f"{_words(each['loc'], content, named) or model.__name__.lower()}: "
+            f"{each['msg'].removeprefix('Value error, ')}{_shown(each['input'])}"
+            for each in failed.errors()
+        ]
+        raise error(f"{source}: {'; '.join(dict.fromkeys(lines))}.", remedy) from failed
+
+
+def parse_toml(data: bytes, source: str, model: type[Model], error: Kind, remedy: str) -> Model:
+    """A TOML file's bytes as its model; arguments and errors as of :func:`content_of` and :func:`fitted`."""
+    return fitted(content_of(data, source, error, remedy), source, model, error, remedy)
+
+
+def _too_much(value: object, place: Place) -> Iterator[str]:
+    if len(place) > MOST_DEEP:
+        yield f"{str(place[0])[:_SHOWN]} is nested deeper than {MOST_DEEP} tables and lists"
+    elif isinstance(value, dict | list):
+        for step, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _too_much(each, (*place, step))
+    elif type(value) is int and not -LARGEST <= value < LARGEST:
+        yield f"{'.'.join(map(str, place))}: a whole number must be within ±2⁶³"
+
+
+def _tuples(value: object) -> object:
+    """TOML's lists as tuples, as strict models take them."""
+    if isinstance(value, dict):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _words(place: Place, content: Any, named: Callable[[dict[str, Any]], object]) -> str:
+    """A field's place, entries of lists by their names."""
+    parts = []
+    for step in place:
+        listed = isinstance(content, list)
+        try:
+            content = content[step]
+        except (KeyError, IndexError, TypeError):  # absent, or a step of the model's own
+            content = None
+        name = named(content) if listed and isinstance(content, dict) else None
+        parts.append(str(name or step)[:_SHOWN])
+    return ".".join(parts)
+
+
+def _shown(value: object) -> str:
+    return f" (it is {value!r:.{_SHOWN}})" if isinstance(value, str | int | float) else ""
+
+
+# --- writing ---
+
+
+def write_atomically(
+    path: Path,
+    data: bytes,
+    remedy: str = "Free the disk or check rights, then run the same command again; or choose another path.",
+    *,
+    mode: int = 0o666,
+    over: bool = True,
+    durable: bool = True,
+) -> None:
+    """Write all of a file or nothing; its folder is made where there is none.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        remedy: what an error advises.
+        mode: its rights, from its first byte on; the umask takes some away.
+        over: whether it may take an older file's place.
+        durable: whether it survives the machine's fall and not the process's only.
+
+    Raises:
+        StorageError: disk full, not writable, or there already; nothing half-written is left.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # of a process that was killed here
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        if over:
+            partial.replace(path)
+        else:
+            os.link(partial, path)  # fails where there is one
+            partial.unlink()
+        if durable:
+            _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # never made, or a path through a file
+            partial.unlink()
+        raise StorageError(f"{path} cannot be written: {error.strerror}.", remedy) from error
+
+
+def _sync(folder: Path) -> None:
+    """A new name survives the machine's fall when its folder is on the disk too."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def held(
+    path: Path, taken: FedrepayError, remedy: str, again: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Keep other processes away; the lock ends with the process, however that ends.
+
+    Args:
+        path: the lock's file, made where there is none; nothing is ever read from it.
+        taken: raised where another process has the lock.
+        remedy: what to do where the file cannot be made.
+        again: asked while another process has it: waits, and says whether to try once more.
+
+    Raises:
+        FedrepayError: ``taken``.
+        StorageError: the file cannot be made or locked.
+    """
+    with ExitStack() as kept:
+        try:
+            file = kept.enter_context(path.open("w"))
+            while not _locked(file.fileno()):
+                if not again():
+                    raise taken
+        except OSError as error:
+            raise StorageError(f"{path.parent} cannot be written: {error.strerror}.", remedy) from error
+        yield
+
+
+def _locked(file: int) -> bool:
+    import fcntl  # noqa: PLC0415 - not everywhere, and most of this module is
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -7,11 +7,12 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.simulations.run.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.run.consortium import Consortium, Party
-from fedrepay.simulations.run.folder import Folder, write_atomically
+from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.plan_run import make_plan, model_of, planned_drops
 from fedrepay.simulations.run.screen import Screen
 

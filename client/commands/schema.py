@@ -1,6 +1,5 @@
 """``fedrepay schema``: draft, check and build a schema."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -46,17 +45,18 @@ def init(
     """Draft a schema; the help text stands in ``_INIT``."""
     from fedrepay.client.data.reading.schema_draft import draft
     from fedrepay.shared.errors import ArgumentError, StorageError
+    from fedrepay.shared.files import write_atomically
 
     target = out or file.with_suffix(".toml")
     beside = target.with_name(f"{target.stem}.mapping.toml")
-    made = draft(file, target.stem)
+    made, remedy = draft(file, target.stem), "Free the disk, or choose another --out."
     for path in [target] + [beside] * (made.mapping is not None):
         if path.exists():
             raise ArgumentError(f"{path} exists already.", "Choose another --out, or move it away.")
-    _write(target, made.schema)
+    write_atomically(target, made.schema.encode(), remedy)
     if made.mapping is not None:
         try:
-            _write(beside, made.mapping)
+            write_atomically(beside, made.mapping.encode(), remedy)
         except StorageError:
             target.unlink()  # both or neither
             raise
@@ -70,18 +70,12 @@ def init(
 @app.command(help=_BUILD)
 def build(schema: _Schema) -> None:
     """Build the code book; the help text stands in ``_BUILD``."""
-    from fedrepay.shared.errors import StorageError
+    from fedrepay.shared.errors import SchemaError
+    from fedrepay.shared.files import read_bytes
     from fedrepay.shared.schema import codebook
-    from fedrepay.shared.schema.model import read_bytes
 
-    book = codebook.build(read_bytes(schema), str(schema))
-    try:
-        path = codebook.save(book, schema)
-    except OSError as error:
-        raise StorageError(
-            f"{codebook.codebook_path(schema)} cannot be written: {error.strerror}.",
-            "Free the disk or check rights.",
-        ) from error
+    book = codebook.build(read_bytes(schema, SchemaError), str(schema))
+    path = codebook.save(book, schema)
     typer.echo(
         f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}, heads: {book.heads}."
     )
@@ -121,18 +115,3 @@ def check(schema: _Schema) -> None:
         highlight=False,
     )
     console.print(f"Schema hash {book.schema_hash.hex()}", highlight=False)
-
-
-def _write(path: Path, text: str) -> None:
-    from fedrepay.shared.errors import StorageError
-
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # never made, or a path through a file
-            partial.unlink()
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Free the disk, or choose another --out."
-        ) from error

@@ -1,7 +1,6 @@
 """A member's long-term keys: made at the member, 0600, never sent."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client.crypto import node_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.roster import Entry
 
@@ -65,23 +65,13 @@ class Identity:
         Raises:
             StorageError: it exists or cannot be written.
         """
-        path = folder / "identity.key"
-        partial = path.with_suffix(".partial")
+        path, remedy = folder / "identity.key", "Choose an empty folder."
         try:
             private_folder(folder)
-            partial.unlink(missing_ok=True)  # of a process that was killed here
-            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(partial, path)  # whole or not at all, and never over an existing key
-            partial.unlink()
         except OSError as error:
-            with suppress(OSError):  # never made
-                partial.unlink()
-            raise StorageError(
-                f"The key file {path} cannot be written: {error.strerror}.", "Choose an empty folder."
-            ) from error
+            raise StorageError(f"{path} cannot be written: {error.strerror}.", remedy) from error
+        raw = self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local
+        write_atomically(path, raw, remedy, mode=0o600, over=False)
 
     def entry(self) -> Entry:
         """What the roster says about this member."""

@@ -3,7 +3,6 @@
 It lets the node take part in the transport, no more: what a member says is signed with its Ed25519 key.
 """
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.files import write_atomically
 
 PRIVATE, PUBLIC = "node.key", "node.pub"
 
@@ -30,20 +30,11 @@ def create(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    try:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        with os.fdopen(os.open(folder / PRIVATE, flags, 0o600), "wb") as file:
-            file.write(private)
-            file.flush()
-            os.fsync(file.fileno())
-        (folder / PUBLIC).write_bytes(
-            public + b"\n"
-        )  # last: beside a key that is there already it would not fit
-    except OSError as error:
-        raise StorageError(
-            f"The node's key {folder / PRIVATE} cannot be written: {error.strerror}.",
-            "Choose an empty folder.",
-        ) from error
+    remedy = "Choose an empty folder."
+    write_atomically(folder / PRIVATE, private, remedy, mode=0o600, over=False)
+    write_atomically(
+        folder / PUBLIC, public + b"\n", remedy
+    )  # last: it would not fit a key that is there already
 
 
 def public(folder: Path) -> bytes:

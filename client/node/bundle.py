@@ -5,12 +5,12 @@ manifest does not name are installed too (measured, Flower 1.41). What counts is
 """
 
 import hashlib
-import tomllib
 import zipfile
 import zlib
 from io import BytesIO
 
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.files import content_of
 from fedrepay.shared.trust.bundle import FILES, MANIFEST, PROJECT, PROJECT_FILE
 
 MAX_BUNDLE = 16 << 10  # bytes; ours has some 650
@@ -41,10 +41,7 @@ def check(content: bytes) -> None:
     line = f"{PROJECT_FILE},{hashlib.sha256(project).hexdigest()},{8 * len(project)}"
     if files[MANIFEST] != line.encode():
         raise _refused("has a manifest that does not name exactly its project file")
-    try:
-        parsed = tomllib.loads(project.decode())
-    except ValueError as error:
-        raise _refused(f"has a project file that is no TOML ({error})") from error
+    parsed = content_of(project, "Bundle refused: it has a project file that", ProtocolError, _REMEDY)
     if not _same(parsed, PROJECT):
         raise _refused("has a project file other than this version's: other apps, keys, or dependencies")
 

@@ -5,19 +5,18 @@ is answered (``client/protocol/member.py``), so a process that ends between two 
 """
 
 import errno
-import fcntl
 import logging
 import select
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Self
 
 from fedrepay.client.node import framing
 from fedrepay.client.node.relay import DOOR_SECONDS, Handler
-from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
+from fedrepay.shared import files
+from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
 
 SOCKET = "member.sock"
@@ -26,29 +25,17 @@ _LONGEST_PATH = 100  # bytes; the operating system's own limit is 104 to 108
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from answering out of this folder; the lock ends with the process.
+def held(folder: Path) -> AbstractContextManager[None]:
+    """Keep other processes from answering out of this folder (``files.held``).
 
     Raises:
         ArgumentError: another process serves this folder.
         StorageError: the folder cannot be written.
     """
-    try:
-        file = (folder / ".serving").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written: {error.strerror}.", "Make it with `fedrepay member init`."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ArgumentError(
-                f"Another process serves {folder} already.",
-                "Stop it first: two would spend one budget twice.",
-            ) from error
-        yield
+    taken = ArgumentError(
+        f"Another process serves {folder} already.", "Stop it first: two would spend one budget twice."
+    )
+    return files.held(folder / ".serving", taken, "Make it with `fedrepay member init`.")
 
 
 class Door:

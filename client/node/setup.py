@@ -12,6 +12,7 @@ from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.trust.roster import Entry
 
 if TYPE_CHECKING:
@@ -47,12 +48,7 @@ def create(name: str, folder: Path) -> Entry:
         "sealing": entry.sealing.hex(),
         "node": entry.node.hex(),
     }
-    try:
-        (folder / ENTRY).write_text(json.dumps(text, indent=1) + "\n")
-    except OSError as error:
-        raise StorageError(
-            f"{folder / ENTRY} cannot be written: {error.strerror}.", "Free the disk."
-        ) from error
+    write_atomically(folder / ENTRY, json.dumps(text, indent=1).encode() + b"\n", "Free the disk.")
     return entry
 
 

@@ -14,10 +14,10 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Acceptances, ContextClosing, Declared, EpochStart
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Offer
+from fedrepay.shared.trust.wire import Kind, Offer
 
 Answer = tuple[bytes, dict[str, bytes]]
-STEPS = ("introduce", "seed", "context", "confirm")
+STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM)
 """After the hello; each is answered once an epoch."""
 
 
@@ -40,26 +40,28 @@ class Ceremony:
             raise Refusal(Code.EPOCH, "This member is in no epoch.")
         return EpochState.decode(stored)
 
-    def answer(self, kind: str, shared: bytes, own: bytes) -> Answer:
+    def answer(self, kind: Kind, shared: bytes, own: bytes) -> Answer:
         """One step of :data:`STEPS`; a part of the message that the step does not use must be empty."""
-        if (kind != "confirm" and bool(own) == (kind != "context")) or (kind == "context" and shared):
-            raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+        if (kind != Kind.CONFIRM and bool(own) == (kind != Kind.CONTEXT)) or (
+            kind == Kind.CONTEXT and shared
+        ):
+            raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
         if self._store.fact(f"reply:{kind}"):
             raise Refusal(Code.MONOTONE, self._second(kind, shared))
-        if kind == "introduce":
+        if kind == Kind.INTRODUCE:
             return self._introduce(shared)
-        if kind == "seed":
+        if kind == Kind.SEED:
             return self._seed(shared)
-        return self._context(own) if kind == "context" else self._confirm(shared, own)
+        return self._context(own) if kind == Kind.CONTEXT else self._confirm(shared, own)
 
-    def _second(self, kind: str, shared: bytes) -> str:
+    def _second(self, kind: Kind, shared: bytes) -> str:
         """Why a second, different ask is refused; where its bytes convict somebody, who."""
-        if kind == "introduce":
+        if kind == Kind.INTRODUCE:
             try:
                 return epoch.two_introductions(self.state().epoch(), Epoch.decode(shared))
             except ProtocolError:
                 return "This member has accepted another introduction of this epoch."
-        return f"This member has answered another {kind!r} of this epoch."
+        return f"This member has answered another '{kind}' of this epoch."
 
     def hello(self, shared: bytes, declared: Declared) -> Answer:
         """Answer a call for an epoch with fresh keys, if its terms are those that this member said yes to."""
@@ -83,7 +85,7 @@ class Ceremony:
         ):
             raise Refusal(Code.EPOCH, "This member has not said yes to the terms of this run.")
         state, answer = epoch.hello(self._identity, signed, start, declared, self._entropy)
-        forget = dict.fromkeys((f"reply:{kind}" for kind in ("terms", *STEPS)), b"")
+        forget = dict.fromkeys((f"reply:{kind}" for kind in (Kind.TERMS, *STEPS)), b"")
         return answer.encode(), {"epoch": state.encode(), "blocked": b"", "last_start": shared, **forget}
 
     def _introduce(self, shared: bytes) -> Answer:

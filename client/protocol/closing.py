@@ -16,9 +16,9 @@ from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Year
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import Release
-from fedrepay.shared.trust.wire import ReleaseVote, RoundConfig, SealedRelease, Votes
+from fedrepay.shared.trust.wire import Kind, ReleaseVote, RoundConfig, SealedRelease, Votes
 
-EPOCH_REPLIES = tuple(f"reply:{kind}" for kind in ("hello", *STEPS, "write", "close"))
+EPOCH_REPLIES = tuple(f"reply:{kind}" for kind in (Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE))
 
 
 def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:

@@ -16,14 +16,25 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.plan import is_over, run_sizes
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.terms import RunTerms
-from fedrepay.shared.trust.wire import Header, RoundConfig, Sum
+from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, Sum
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
 MAX_LIST = 8 << 20  # of 1,500 entries, hellos, acceptances, approvals or votes
 MAX_PLAIN = 64 << 10
 MAX_OWN = 1 << 20
-_WITH_SUMS = frozenset({"round", "write", "close", "blame"})
-_WITH_LISTS = frozenset({"reveal", "approve", "certify", "introduce", "seed", "confirm", "resend", "votes"})
+_WITH_SUMS = frozenset({Kind.ROUND, Kind.WRITE, Kind.CLOSE, Kind.BLAME})
+_WITH_LISTS = frozenset(
+    {
+        Kind.REVEAL,
+        Kind.APPROVE,
+        Kind.CERTIFY,
+        Kind.INTRODUCE,
+        Kind.SEED,
+        Kind.CONFIRM,
+        Kind.RESEND,
+        Kind.VOTES,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,31 @@ def held(model: TorchModel | None) -> Held | None:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an attempt stands in the run."""
+
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What this member sent to an attempt: digests of the configuration it answered and of its header."""
+
+    round: int
+    config: bytes
+    header: bytes
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An opening that is recorded and not finished: its attempt and the digest of its sum."""
+
+    attempt: int
+    sum: bytes
+
+
+@dataclass(frozen=True)
 class View:
     """What the member's store says, as far as the guard needs it."""
 
@@ -49,11 +85,11 @@ class View:
     context_id: bytes
     book: CodeBook
     counter: int  # last attempt this member reserved in the run; −1 before the first
-    charged: frozenset[tuple[int, int]]  # (round, attempt) the ledger holds for the run
+    charged: frozenset[Place]  # that the ledger holds for the run
     ledger: frozenset[bytes]  # every head the ledger has had
-    submitted: Mapping[int, tuple[int, bytes, bytes]]  # attempt → (round, config digest, header digest)
-    opened: tuple[tuple[int, bytes], ...]  # (attempt, config digest) per round, from round 0
-    opening: tuple[int, bytes] | None  # attempt and sum digest of a recorded, unfinished opening
+    submitted: Mapping[int, Submitted]  # by attempt
+    opened: tuple[int, ...]  # the attempt whose sum was opened, per round from round 0
+    opening: Begun | None
     opened_mac: bytes
     model: Held | None = None  # the torch module this member's own configuration names
 
@@ -124,17 +160,18 @@ def _check_history(view: View, config: RoundConfig) -> None:
         if each.attempt != number or each.round != completed:
             raise Refusal("history", f"Attempt {each.attempt} of round {each.round} is out of order.")
         _check_cohort(view, each.cohort)
-        if (each.round, each.attempt) in view.charged and view.name not in each.cohort:
+        if Place(each.round, each.attempt) in view.charged and view.name not in each.cohort:
             raise Refusal(
                 "history", "The run's list leaves this member out of an attempt it was charged for."
             )
         completed += each.completed
     if config.attempt != len(config.history) or config.round != completed or completed > config.rounds:
         raise Refusal("history", "Round and attempt do not follow from the attempts listed.")
-    listed = {(each.round, each.attempt) for each in config.history} | {(config.round, config.attempt)}
+    listed = {Place(each.round, each.attempt) for each in config.history}
+    listed.add(Place(config.round, config.attempt))
     if not view.charged <= listed:
         raise Refusal("history", "This member's ledger holds an attempt that the run's list lacks.")
-    for round_, (attempt, _) in enumerate(view.opened):
+    for round_, attempt in enumerate(view.opened):
         if attempt >= len(config.history) or not (
             config.history[attempt].completed and config.history[attempt].round == round_
         ):
@@ -167,7 +204,7 @@ def rolled_back(view: View, own: Signed | None) -> Header | None:
     if (header.run, header.epoch) != (view.epoch.run, view.epoch.id):
         return None
     stored = view.submitted.get(header.attempt)
-    known = stored is not None and stored[2] == own.digest() and header.ledger in view.ledger
+    known = stored is not None and stored.header == own.digest() and header.ledger in view.ledger
     return None if known else header
 
 
@@ -192,7 +229,7 @@ def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> R
         raise Refusal("headers", "The sum's configuration tells another history of the run.")
     if made.terms_hash() != config.terms_hash():
         raise Refusal("headers", "The sum was made under other terms of the run.")
-    if any(r == round_ and a > attempt for a, (r, _, _) in view.submitted.items()):
+    if any(sent.round == round_ and number > attempt for number, sent in view.submitted.items()):
         raise Refusal("monotone", "This member submitted to a later attempt of that round.")
     _check_headers(view, made, completed, chunks)
     return made
@@ -223,7 +260,7 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
         totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]
         if name == view.name:
             stored = view.submitted.get(made.attempt)
-            if stored is None or stored[2] != signed.digest():
+            if stored is None or stored.header != signed.digest():
                 raise Refusal("headers", "The header that bears this member's name is not the one it sent.")
     if tuple(totals) != completed.tags:
         raise Refusal("headers", "The summed tags are not the sum of the signed tags.")

@@ -30,11 +30,12 @@ from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Reply, asked
+from fedrepay.shared.trust.wire import Kind, Reply, asked
 
-ENROLLING = ("propose", "reveal", "approve", "certify")
-_ONCE = (*ENROLLING, "terms", "hello", *STEPS, "write", "close", "votes")
+ENROLLING = (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY)
+_ONCE = (*ENROLLING, Kind.TERMS, Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE, Kind.VOTES)
 """Kinds whose answer is stored, and given again for the same bytes."""
+_KINDS = {kind.value: kind for kind in Kind}
 _AT_HOME = "The member's own log says why."
 """Errors of these kinds may name paths, data or other runs: they stay at the member."""
 _LONGEST = 4000
@@ -120,17 +121,20 @@ class Member:
         message = Reply(name=self._identity.name, asked=digest, **({"kind": "ok"} | reply))
         return Signed.make(self._identity.signing, message).encode()
 
-    def _dispatch(self, kind: str, shared: bytes, own: bytes) -> dict[str, Any]:
-        if kind in ("round", "resend", "blame"):
-            if own and kind != "round":
-                raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+    def _dispatch(self, said: str, shared: bytes, own: bytes) -> dict[str, Any]:
+        kind = _KINDS.get(said)
+        if kind in (Kind.ROUND, Kind.RESEND, Kind.BLAME):
+            if own and kind != Kind.ROUND:
+                raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
             rounds = self._rounds
-            return {"round": rounds.round, "resend": rounds.resend, "blame": rounds.blame}[kind](shared, own)
-        if kind not in _ONCE:
-            if kind == "ping":
-                return {}
-            if kind == "held":
-                return {"body": self._enrolment.certificate()}
+            return {Kind.ROUND: rounds.round, Kind.RESEND: rounds.resend, Kind.BLAME: rounds.blame}[kind](
+                shared, own
+            )
+        if kind == Kind.PING:
+            return {}
+        if kind == Kind.HELD:
+            return {"body": self._enrolment.certificate()}
+        if kind is None or kind not in _ONCE:
             raise Refusal(Code.EPOCH, "A message of unknown kind.")
         digest = asked(kind, shared, own)
         stored = self._store.fact(f"reply:{kind}")
@@ -146,23 +150,23 @@ class Member:
         return {"body": body}
 
     def _answer(
-        self, kind: str, shared: bytes, own: bytes
+        self, kind: Kind, shared: bytes, own: bytes
     ) -> dict[str, Any] | tuple[bytes, dict[str, bytes]]:
         """A step's answer and what to remember with it, in one transaction, before it is sent."""
         if kind in STEPS:
             return self._ceremony.answer(kind, shared, own)
-        if kind in ("write", "close"):
+        if kind in (Kind.WRITE, Kind.CLOSE):
             return self._rounds.close(shared, own)
         if own:
-            raise Refusal(Code.EPOCH, f"A part of the message that {kind!r} does not use is not empty.")
+            raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
         steps = {
-            "propose": self._enrolment.propose,
-            "reveal": self._enrolment.reveal,
-            "approve": self._enrolment.approve,
-            "certify": self._enrolment.certify,
-            "terms": lambda body: self._consent.answer(body, self._clock()),
-            "hello": self._hello,
-            "votes": self._rounds.votes,
+            Kind.PROPOSE: self._enrolment.propose,
+            Kind.REVEAL: self._enrolment.reveal,
+            Kind.APPROVE: self._enrolment.approve,
+            Kind.CERTIFY: self._enrolment.certify,
+            Kind.TERMS: lambda body: self._consent.answer(body, self._clock()),
+            Kind.HELLO: self._hello,
+            Kind.VOTES: self._rounds.votes,
         }
         return steps[kind](shared)
 

@@ -157,7 +157,7 @@ class Rounds:
         self._refuse_ended()
         named = {"run": config.run, "attempt": config.attempt}
         stored = self._store.upload(config.run, config.round, config.attempt)
-        if stored and view.submitted[config.attempt][1] == request.config.digest():
+        if stored and view.submitted[config.attempt].config == request.config.digest():
             return {"body": stored, **named}
         guard.check_monotone(view, config)
         if view.counter < 0 and not session.confirmed(request.confirmations):
@@ -175,7 +175,7 @@ class Rounds:
         if (config.run, config.epoch) != (session.epoch.run, session.epoch.id):
             raise Refusal(Code.EPOCH, "The attempt is another run's or epoch's.")
         stored = self._store.upload(config.run, config.round, config.attempt)
-        if not stored or session.view().submitted[config.attempt][1] != message.config.digest():
+        if not stored or session.view().submitted[config.attempt].config != message.config.digest():
             raise Refusal(Code.LOST_ATTEMPT, "This member holds no upload to that attempt any more.")
         upload = Upload.decode(stored)
         start = message.chunk * CHUNK_BYTES
@@ -199,10 +199,10 @@ class Rounds:
         if not guard.is_closing(config):
             attempts = (*attempts, config)
         for each in attempts:
-            pair = (each.round, each.attempt)
-            if self._identity.name in each.cohort and pair not in charged and each.attempt <= header.attempt:
+            known = guard.Place(each.round, each.attempt) in charged
+            if self._identity.name in each.cohort and not known and each.attempt <= header.attempt:
                 event = budget.as_event(session.mechanisms(config, each))
-                self._store.charge(config.run, *pair, "rolled-back", event)
+                self._store.charge(config.run, each.round, each.attempt, "rolled-back", event)
         raise Refusal(
             Code.ROLLBACK,
             "This member's store is older than what it has sent: it was restored from a backup.",

@@ -103,14 +103,14 @@ class Session:
             context_id=self.context_id,
             book=self.book,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
-            charged=frozenset((e.round, e.attempt) for e in self._store.ledger() if e.run == run),
+            charged=frozenset(guard.Place(e.round, e.attempt) for e in self._store.ledger() if e.run == run),
             ledger=self._store.ledger_heads(),
             submitted={
-                attempt: (round_, config, Signed.decode(header).digest())
+                attempt: guard.Submitted(round_, config, Signed.decode(header).digest())
                 for round_, attempt, config, header in self._store.uploads(run)
             },
-            opened=tuple((o.attempt, o.config) for o in done),
-            opening=(begun[0].attempt, begun[0].sum) if begun else None,
+            opened=tuple(o.attempt for o in done),
+            opening=guard.Begun(begun[0].attempt, begun[0].sum) if begun else None,
             opened_mac=self.opened_mac(),
             model=guard.held(self._model),
         )
@@ -180,7 +180,7 @@ class Session:
         made = guard.check_sum(view, config, completed, chunk_count(values_count, packing.fields))
         context = self.context(made)
         sum_digest = keys.digest(completed.payload)
-        if view.opening not in (None, (made.attempt, sum_digest)):
+        if view.opening not in (None, guard.Begun(made.attempt, sum_digest)):
             raise Refusal("monotone", f"Another sum of round {made.round} was being opened.")
         verify_sum(self._state.seed, context, made.cohort, completed.payload, completed.tags)
         self._observe("verify headers and tag", perf_counter() - begun)

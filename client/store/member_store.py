@@ -14,11 +14,12 @@ from fedrepay.client.store.database import Database
 from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.keys import digest
+from fedrepay.shared.trust.wire import Kind
 
 _REMEMBERED = ("approved_code", "shown", "blocked", "confirmed")
 _ANSWERED = (
-    *("propose", "reveal", "approve", "certify", "terms"),
-    *("hello", "introduce", "seed", "context", "confirm", "write", "close", "votes"),
+    *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY, Kind.TERMS),
+    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM, Kind.WRITE, Kind.CLOSE, Kind.VOTES),
 )
 WRITES = (
     "create",

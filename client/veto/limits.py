@@ -1,12 +1,12 @@
 """A member's limits: its veto over what it takes part in. Its own file, its own numbers."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
+from fedrepay.shared.files import parse_toml, read_bytes
 from fedrepay.shared.privacy.delta import LARGEST, chosen_delta, largest_delta, usual_delta
 from fedrepay.shared.schema.columns import Public
 from fedrepay.shared.trust.roster import default_colluders, quorum
@@ -108,23 +108,11 @@ def load(path: Path, public: Public) -> Limits:
         public: the schema's public bounds, which cap the year's δ.
 
     Raises:
-        ArgumentError: it cannot be read, or a line in it is unknown or out of bounds.
+        ArgumentError: it cannot be read, or lines in it are unknown or out of bounds: all of them at once.
     """
-    try:
-        made = Limits(**tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check --limits.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ArgumentError(
-            f"{path}: {field} = {first['input']!r}: {first['msg']}.",
-            "`fedrepay member serve --help` shows the lines.",
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(
-            f"{path} is no TOML: {error}.", "`fedrepay member serve --help` shows it."
-        ) from error
+    remedy = "`fedrepay member serve --help` shows the lines."
+    data = read_bytes(path, ArgumentError, "Check --limits.")
+    made = parse_toml(data, str(path), Limits, ArgumentError, remedy)
     chosen_delta(made.delta_per_year, public, f"{path}: delta_per_year =")
     return made
 

@@ -5,11 +5,10 @@ Flower run carries an interrupted one on. Run configuration: ``coordinator-folde
 waited for (0: whoever is there); ``without``, names left out of the run's epoch; ``new-roster``.
 """
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +23,8 @@ from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolment import Enrolment, Node
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
-from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared import files
+from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
 
@@ -75,33 +75,23 @@ def _pull_soon() -> None:
     http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.1)  # type: ignore[attr-defined]
 
 
-@contextmanager
-def alone(folder: Path, seconds: float) -> Iterator[None]:
-    """Carry a coordinator's runs in one process only; the lock ends with the process, however that ends.
+def alone(folder: Path, seconds: float) -> AbstractContextManager[None]:
+    """Carry a coordinator's runs in one process only (``files.held``).
 
     Raises:
         ProtocolError: another one is still at it after ``seconds``.
         StorageError: the folder cannot be written.
     """
-    try:
-        file = (folder / ".carrying").open("w")
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written: {error.strerror}.", "Check rights and disk."
-        ) from error
     deadline = time.monotonic() + seconds
-    with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise ProtocolError(
-                        f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first."
-                    ) from error
-                time.sleep(POLL_FIRST)
-        yield
+
+    def again() -> bool:
+        left = time.monotonic() < deadline
+        if left:
+            time.sleep(POLL_FIRST)
+        return left
+
+    taken = ProtocolError(f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first.")
+    return files.held(folder / ".carrying", taken, "Check rights and disk.", again)
 
 
 def serve(
@@ -223,7 +213,7 @@ def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterato
     """Send an ask and give each answer as it comes: (target, signed reply or None, reason)."""
     messages = [
         Message(
-            RecordDict({RECORD: ConfigRecord({"kind": ask.kind, "shared": shared, "own": own})}),
+            RecordDict({RECORD: ConfigRecord({"kind": ask.kind.value, "shared": shared, "own": own})}),
             dst_node_id=int(machine.node(name)),
             message_type="query",
             ttl=timeout,

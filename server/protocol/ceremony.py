@@ -26,10 +26,10 @@ from fedrepay.shared.trust.handshake import (
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.shared.trust.wire import Offer
+from fedrepay.shared.trust.wire import Kind, Offer
 
 Parts = dict[str, tuple[bytes, bytes]]
-STEPS = ("introduce", "seed", "context", "confirm")
+STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM)
 """In which everybody present must answer: else the epoch does not begin."""
 
 
@@ -56,39 +56,39 @@ def introduction(begun: Signed, roster: Roster, hellos: Mapping[str, bytes]) -> 
     return Introduction(roster=roster.encode(), start=begun, hellos=ordered)
 
 
-def pending(state: State, epoch: Epoch) -> tuple[str, Parts] | None:
+def pending(state: State, epoch: Epoch) -> tuple[Kind, Parts] | None:
     """The next ask after the hellos (kind and parts), or None when everybody present has confirmed."""
     targets: dict[str, Collection[str]] = {
-        "introduce": epoch.present,
-        "seed": epoch.seeders,
-        "context": (epoch.maker,),
-        "confirm": epoch.present,
+        Kind.INTRODUCE: epoch.present,
+        Kind.SEED: epoch.seeders,
+        Kind.CONTEXT: (epoch.maker,),
+        Kind.CONFIRM: epoch.present,
     }
     for kind in STEPS:
         waiting = [name for name in targets[kind] if name not in state.answers.get(kind, {})]
         if waiting:
             shared = _shared(kind, state)
-            sealed = _sealed(epoch, state) if kind in ("context", "confirm") else None
+            sealed = _sealed(epoch, state) if kind in (Kind.CONTEXT, Kind.CONFIRM) else None
             return kind, {name: (shared, _own(name, epoch, sealed)) for name in waiting}
     return None
 
 
-def _shared(kind: str, state: State) -> bytes:
-    if kind == "introduce":
+def _shared(kind: Kind, state: State) -> bytes:
+    if kind == Kind.INTRODUCE:
         assert state.introduction is not None  # noqa: S101 - stored before it is sent
         return state.introduction.encode()
-    if kind == "context":
+    if kind == Kind.CONTEXT:
         return b""
-    accepted = tuple(Signed.decode(body) for _, body in sorted(state.answers["introduce"].items()))
-    if kind == "seed":
+    accepted = tuple(Signed.decode(body) for _, body in sorted(state.answers[Kind.INTRODUCE].items()))
+    if kind == Kind.SEED:
         return Acceptances(signed=accepted).encode()
-    (made,) = state.answers["context"].values()
+    (made,) = state.answers[Kind.CONTEXT].values()
     return ContextClosing(acceptances=accepted, offer=Signed.decode(made)).encode()
 
 
 def _sealed(epoch: Epoch, state: State) -> list[tuple[Signed, ...]]:
     """Each seeder's envelopes, in the order of those present."""
-    return [Envelopes.decode(state.answers["seed"][seeder]).signed for seeder in epoch.seeders]
+    return [Envelopes.decode(state.answers[Kind.SEED][seeder]).signed for seeder in epoch.seeders]
 
 
 def _own(name: str, epoch: Epoch, sealed: list[tuple[Signed, ...]] | None) -> bytes:
@@ -116,7 +116,7 @@ def check_answer(kind: str, name: str, body: bytes, epoch: Epoch) -> None:
         ProtocolError: not such a message, not the sender's, or of another epoch.
     """
     signing = epoch.roster.entry(name).signing
-    if kind == "seed":
+    if kind == Kind.SEED:
         sent = [each.verified(signing, Envelope) for each in Envelopes.decode(body).signed]
         if tuple(each.recipient for each in sent) != epoch.present:
             raise ProtocolError(f"{name} did not send one envelope to each member.", "Ask again.")
@@ -125,10 +125,10 @@ def check_answer(kind: str, name: str, body: bytes, epoch: Epoch) -> None:
             raise ProtocolError(f"The envelopes of {name} are of another epoch.", "Ask again.")
         return
     kinds: dict[str, type[Wire]] = {
-        "introduce": Acceptance,
-        "context": ContextOffer,
-        "confirm": Confirmation,
+        Kind.INTRODUCE: Acceptance,
+        Kind.CONTEXT: ContextOffer,
+        Kind.CONFIRM: Confirmation,
     }
     said = Signed.decode(body).verified(signing, kinds[kind])
     if said.epoch != epoch.id or getattr(said, "name", name) != name:  # type: ignore[attr-defined]
-        raise ProtocolError(f"The answer of {name} to {kind!r} is of another epoch.", "It is left out.")
+        raise ProtocolError(f"The answer of {name} to '{kind}' is of another epoch.", "It is left out.")

@@ -23,6 +23,7 @@ from fedrepay.shared.trust.roster import Roster, check_size, quorum
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import (
     Attempt,
+    Kind,
     Ping,
     Reply,
     RoundConfig,
@@ -164,7 +165,7 @@ class Coordinator:
                 and name not in self._refusing
                 and state.away[name].partition(":")[0] not in GONE
             ]
-            return Ask("ping", dict.fromkeys(lost, (body, b"")))
+            return Ask(Kind.PING, dict.fromkeys(lost, (body, b"")))
         return release.ask(state, self.plan, self.roster, self._seats, self._writers_failed)
 
     def _check_going_on(self) -> None:
@@ -188,15 +189,16 @@ class Coordinator:
 
     def _gather(self) -> Ask:
         """The terms, then the call for an epoch, to everybody who is there."""
-        agreed = self.state.answers.get("terms", {})
+        agreed = self.state.answers.get(Kind.TERMS, {})
         waiting = [name for name in self._seats if name not in agreed and name not in self._silent]
         if waiting or not agreed:
             body = ceremony.offer(self.plan, self.roster, self._key).encode()
-            return Ask("terms", dict.fromkeys(waiting, (body, b"")))
-        greeted = self.state.answers.get("hello", {})
+            return Ask(Kind.TERMS, dict.fromkeys(waiting, (body, b"")))
+        greeted = self.state.answers.get(Kind.HELLO, {})
         called = self._start.encode()
         return Ask(
-            "hello", {name: (called, b"") for name in agreed if name in self._seats and name not in greeted}
+            Kind.HELLO,
+            {name: (called, b"") for name in agreed if name in self._seats and name not in greeted},
         )
 
     def _over(self) -> bool:
@@ -207,7 +209,7 @@ class Coordinator:
     def _ask_round(self, record: AttemptRecord) -> Ask:
         names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
         shared: dict[int, bytes] = {}
-        confirmations = tuple(Signed.decode(body) for body in self.state.answers["confirm"].values())
+        confirmations = tuple(Signed.decode(body) for body in self.state.answers[Kind.CONFIRM].values())
         parts = {}
         for name in names:
             first = self.state.known.get(name, 0)
@@ -219,7 +221,7 @@ class Coordinator:
                 )
                 shared[first] = request.encode()
             parts[name] = (shared[first], self.state.own_header(name))
-        return Ask("round", parts)
+        return Ask(Kind.ROUND, parts)
 
     # --- answers ---
 
@@ -239,52 +241,52 @@ class Coordinator:
         except ProtocolError as error:
             return [self._lost(ask, name, error.cause)]
 
-    def _longest(self, kind: str) -> int:
+    def _longest(self, kind: Kind) -> int:
         """Bytes that an answer of this kind may have: nothing larger is read."""
-        if kind == "write":
+        if kind == Kind.WRITE:
             return LARGEST_RELEASE
-        if kind == "round" and self.state.attempts:
+        if kind == Kind.ROUND and self.state.attempts:
             chunks = run_chunks(self.plan, len(self.roster.names))[self.state.attempts[-1].config.round]
             return chunks * (CHUNK_BYTES + 64) + ANSWER
         return ANSWER
 
     def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
         if reply.kind == "need":
-            if ask.kind not in ("round", "write", "close"):
+            if ask.kind not in (Kind.ROUND, Kind.WRITE, Kind.CLOSE):
                 raise ProtocolError(f"{name} asks for sums where there are none.", "It is left out.")
             return self._need(name, reply.need)
-        if ask.kind == "round":
+        if ask.kind == Kind.ROUND:
             return self._receive_upload(name, reply)
-        if ask.kind in ("write", "close"):
+        if ask.kind in (Kind.WRITE, Kind.CLOSE):
             return release.receive(self.state, self.plan.run, self.roster, name, reply)
-        if ask.kind in ("ping", "votes"):
-            return [Event("back" if ask.kind == "ping" else "stored", name, b"")]
-        if ask.kind in ("resend", "blame"):
+        if ask.kind in (Kind.PING, Kind.VOTES):
+            return [Event("back" if ask.kind == Kind.PING else "stored", name, b"")]
+        if ask.kind in (Kind.RESEND, Kind.BLAME):
             return self._dispute.receive(self.state, self.epoch, ask.kind, name, reply)
-        if ask.kind == "hello":
+        if ask.kind == Kind.HELLO:
             ceremony.check_hello(name, reply.body, self._start, self.roster)
-        elif ask.kind != "terms":
+        elif ask.kind != Kind.TERMS:
             ceremony.check_answer(ask.kind, name, reply.body, self.epoch)
         return [Event("answer:" + ask.kind, name, reply.body)]
 
     def _refused(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
         cause = printable(f"{reply.code}: {reply.cause}")
-        if ask.kind == "terms":
+        if ask.kind == Kind.TERMS:
             if reply.code in NO:
                 return [Event("declined", name, cause.encode())]
             if reply.code == "run" and reply.body:
                 return self._run_in_use(name, Signed.decode(reply.body), cause)
-        if reply.code == "tag" and ask.kind in ("round", "write", "close") and self.state.sums:
+        if reply.code == "tag" and ask.kind in (Kind.ROUND, Kind.WRITE, Kind.CLOSE) and self.state.sums:
             return [*self._dispute.begin(self.state, name, reply.body), self._lost(ask, name, cause)]
         if reply.code != RETRY:
             self._refusing.add(name)
         if reply.code in ENDING:
             return [Event("complaint", name, cause.encode()), self._lost(ask, name, cause)]
-        return [self._lost(ask, name, cause, away=reply.code != RETRY or ask.kind != "round")]
+        return [self._lost(ask, name, cause, away=reply.code != RETRY or ask.kind != Kind.ROUND)]
 
     def _run_in_use(self, name: str, start: Signed, cause: str) -> list[Event]:
         """A member has answered a call for a later run: ours proves it; another coordinator's counts with others' beside."""
-        lost = [self._lost(Ask("terms", {}), name, cause)]
+        lost = [self._lost(Ask(Kind.TERMS, {}), name, cause)]
         try:
             proven = start.verified(self.roster.coordinator, EpochStart).run
         except ProtocolError:
@@ -294,9 +296,9 @@ class Coordinator:
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
-        if ask.kind == "round":
+        if ask.kind == Kind.ROUND:
             self._failed.add(name)
-        elif ask.kind == "write":
+        elif ask.kind == Kind.WRITE:
             self._writers_failed.add(name)
         return Event("away" if away else "retry", name, cause.encode())
 
@@ -324,22 +326,22 @@ class Coordinator:
             CohortError: the run cannot go on.
         """
         state = self.state
-        if ask.kind == "ping":
+        if ask.kind == Kind.PING:
             return self._open_attempt()
-        if ask.kind == "round":
+        if ask.kind == Kind.ROUND:
             return self._close_attempt()
-        if ask.kind in ("resend", "blame"):
+        if ask.kind in (Kind.RESEND, Kind.BLAME):
             return self._dispute.finish(state, self.plan.colluders, ask.kind)
-        if ask.kind == "sign":
+        if ask.kind == Kind.SIGN:
             return [Event("closing", "", self._config(len(state.sums), state.last_cohort()).encode())]
-        if ask.kind == "votes":
+        if ask.kind == Kind.VOTES:
             return [Event("done", "", b"")]
-        if ask.kind == "write":
+        if ask.kind == Kind.WRITE:
             return []
-        if ask.kind == "close":
+        if ask.kind == Kind.CLOSE:
             return release.finish(state, ask, self.plan, self.roster)
         missing = [name for name in ask.parts if name not in state.answers.get(ask.kind, {})]
-        if ask.kind in ("terms", "hello"):
+        if ask.kind in (Kind.TERMS, Kind.HELLO):
             return self._gathered(ask.kind)
         if missing:
             raise CohortError(
@@ -349,14 +351,14 @@ class Coordinator:
             )
         return []
 
-    def _gathered(self, kind: str) -> list[Event]:
+    def _gathered(self, kind: Kind) -> list[Event]:
         """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""
         state = self.state
         here = state.answers.get(kind, {})
         told = sorted(self._told_runs.values(), reverse=True)[self.plan.colluders :]
-        if kind == "terms" and told and told[0] >= self.plan.run:
+        if kind == Kind.TERMS and told and told[0] >= self.plan.run:
             return [Event("floor", "", str(told[0]).encode())]
-        if kind == "terms" and (state.declined or state.floor >= self.plan.run):
+        if kind == Kind.TERMS and (state.declined or state.floor >= self.plan.run):
             return []
         if len(here) < self.quorum:
             lacking = [name for name in self.roster.names if name not in here]
@@ -365,7 +367,7 @@ class Coordinator:
                 f"{self._why(lacking)}.",
                 "Bring members back, then run the same command again; nothing was spent.",
             )
-        if kind == "hello":
+        if kind == Kind.HELLO:
             return [Event("introduction", "", ceremony.introduction(self._start, self.roster, here).encode())]
         return []
 

@@ -12,7 +12,7 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Evidence, Header, Reply, Resend, Sum, Upload, Verdict
+from fedrepay.shared.trust.wire import Evidence, Header, Kind, Reply, Resend, Sum, Upload, Verdict
 
 
 class Dispute:
@@ -43,14 +43,16 @@ class Dispute:
         if waiting := [name for name in cohort if name not in self._asked]:
             self._asked |= set(waiting)
             body = Resend(config=completed.config, chunk=chunk).encode()
-            return Ask("resend", dict.fromkeys(waiting, (body, b"")))
+            return Ask(Kind.RESEND, dict.fromkeys(waiting, (body, b"")))
         evidence = Evidence(
             config=completed.config,
             headers=completed.headers,
             chunk=chunk,
             payloads=tuple(self._payloads.get(name, b"") for name in cohort),
         ).encode()
-        return Ask("blame", {name: (evidence, b"") for name in epoch.present if name not in state.verdicts})
+        return Ask(
+            Kind.BLAME, {name: (evidence, b"") for name in epoch.present if name not in state.verdicts}
+        )
 
     def receive(self, state: State, epoch: Epoch, kind: str, name: str, reply: Reply) -> list[Event]:
         """One ciphertext, or one verdict.
@@ -59,7 +61,7 @@ class Dispute:
             ProtocolError: not what the member had signed before, or of another sum.
         """
         completed = _disputed(state)
-        if kind == "resend":
+        if kind == Kind.RESEND:
             assert state.failed is not None  # noqa: S101
             header = completed.headers[_cohort(completed).index(name)]
             upload, chunk = Upload.decode(reply.body), state.failed[1]
@@ -82,7 +84,7 @@ class Dispute:
         A sum that was changed for everybody is refused by everybody. Those who did not send their ciphertext again are told
         of, and found at fault by nobody.
         """
-        if kind == "resend":
+        if kind == Kind.RESEND:
             return []
         voices = Counter(
             suspect for signed in state.verdicts.values() for suspect in Verdict.decode(signed.body).suspects

@@ -19,7 +19,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import COORDINATOR, Roster, default_colluders
-from fedrepay.shared.trust.wire import Reply, asked
+from fedrepay.shared.trust.wire import Kind, Reply, asked
 
 LONGEST = 4 << 20
 """Bytes of an answer: a certificate of 1,500 members."""
@@ -142,27 +142,27 @@ class Enrolment:
         """
         state = self.state
         if not self._asked_held and (state.roster is None or self._wanted):
-            return Ask("held", dict.fromkeys(self._nodes, (b"", b"")))
+            return Ask(Kind.HELD, dict.fromkeys(self._nodes, (b"", b"")))
         if self._later:
-            return Ask("certify", {node: (body, b"") for node, body in self._later.items()})
+            return Ask(Kind.CERTIFY, {node: (body, b"") for node, body in self._later.items()})
         if state.call is None:
             given = None if state.roster is None else self._certify()
             if given is None and (state.roster is None or (self._wanted and not self._made)):
-                return Ask("call", {})
+                return Ask(Kind.CALL, {})
             return given
         if state.proposal and not set(state.joinings) <= set(self._nodes):
-            return Ask("void", {})  # of nodes that are not there: another proposal, of those who are
+            return Ask(Kind.VOID, {})  # of nodes that are not there: another proposal, of those who are
         if state.roster is not None and not self._wanted and not state.approvals:
-            return Ask("void", {})  # nobody has signed it, and nobody wants it any more
+            return Ask(Kind.VOID, {})  # nobody has signed it, and nobody wants it any more
         if not state.proposal:
-            return self._to("propose", state.joinings, state.call.encode())
+            return self._to(Kind.PROPOSE, state.joinings, state.call.encode())
         if len(state.revealed) < len(state.joinings):
-            return self._to("reveal", state.revealed, state.proposal)
+            return self._to(Kind.REVEAL, state.revealed, state.proposal)
         ordered = sorted(state.joinings, key=state.member)
         reveals = Reveals(
             proposal=state.proposal, revealed=tuple(state.revealed[node] for node in ordered)
         ).encode()
-        return self._to("approve", state.approvals, reveals)
+        return self._to(Kind.APPROVE, state.approvals, reveals)
 
     def seats(self) -> dict[str, str]:
         """Member → node, of the roster: as it was made, else by the name under which the operator registered the node."""
@@ -172,8 +172,8 @@ class Enrolment:
         registered = {node.name: node.id for node in self._nodes.values() if node.name in roster.names}
         return registered | self.state.seats
 
-    def _to(self, kind: str, answered: Mapping[str, Signed], shared: bytes) -> Ask:
-        nodes = self.state.joinings if kind != "propose" else self._nodes
+    def _to(self, kind: Kind, answered: Mapping[str, Signed], shared: bytes) -> Ask:
+        nodes = self.state.joinings if kind != Kind.PROPOSE else self._nodes
         return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})
 
     def _certify(self) -> Ask | None:
@@ -185,7 +185,7 @@ class Enrolment:
             if name not in self._certified and node in self._nodes and node not in self._away
         ]
         body = state.certificate.encode()
-        return Ask("certify", dict.fromkeys(lacking, (body, b""))) if lacking else None
+        return Ask(Kind.CERTIFY, dict.fromkeys(lacking, (body, b""))) if lacking else None
 
     def receive(self, ask: Ask, node: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
         """One node's answer; what is not its member's own counts as none."""
@@ -196,7 +196,7 @@ class Enrolment:
             if len(signed.body) > LONGEST:
                 raise ProtocolError(f"An answer of {len(signed.body)} bytes.", "It is not read.")
             reply = Reply.decode(signed.body)
-            if ask.kind == "held":
+            if ask.kind == Kind.HELD:
                 if reply.kind == "ok":
                     self._held[node] = (signed, Certificate.decode(reply.body) if reply.body else None)
                 return []
@@ -213,11 +213,11 @@ class Enrolment:
     def _check_sender(self, ask: Ask, node: str, signed: Signed, reply: Reply) -> str:
         """The member's name, if the answer is its own and to this very message."""
         state = self.state
-        if ask.kind == "certify":
+        if ask.kind == Kind.CERTIFY:
             assert state.roster is not None  # noqa: S101
             name = next(name for name, seat in self.seats().items() if seat == node)
             key = state.roster.entry(name).signing
-        elif ask.kind == "propose":
+        elif ask.kind == Kind.PROPOSE:
             if reply.kind == "refused":
                 return reply.name  # nobody knows its key yet: a refusal harms only this proposal
             entry = Joining.decode(Signed.decode(reply.body).body).entry
@@ -235,10 +235,10 @@ class Enrolment:
         if reply.code == "number":
             self._void = "number"
             self._told[node] = self._number(reply.body)
-        if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
+        if ask.kind == Kind.REVEAL and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
             self._void = "before"
             return [Event("before", node, reply.body)]
-        if ask.kind == "reveal" and reply.code == "roster" and len(reply.body) == _RELEASE:
+        if ask.kind == Kind.REVEAL and reply.code == "roster" and len(reply.body) == _RELEASE:
             self._void = "release"
             self._releases[node] = (int.from_bytes(reply.body[:4], "big"), reply.body[4:])
         if reply.code == "void":
@@ -247,16 +247,16 @@ class Enrolment:
 
     def _take(self, ask: Ask, node: str, name: str, body: bytes) -> list[Event]:
         state = self.state
-        if ask.kind == "certify":
+        if ask.kind == Kind.CERTIFY:
             self._certified.add(name)
             return []
         signed = Signed.decode(body)
         assert state.call is not None  # noqa: S101 - it was asked for
-        if ask.kind == "propose":
+        if ask.kind == Kind.PROPOSE:
             self._check_joining(self._nodes[node], enrolment.joined(signed, state.call.digest()))
             return [Event("joining", node, body)]
         entry = Joining.decode(state.joinings[node].body).entry
-        if ask.kind == "reveal":
+        if ask.kind == Kind.REVEAL:
             said = signed.verified(entry.signing, Revealed)
             joining = Joining.decode(state.joinings[node].body)
             known = keys.digest(state.proposal)
@@ -298,22 +298,22 @@ class Enrolment:
             CohortError: a node is missing, or refuses.
         """
         state = self.state
-        if ask.kind == "call":
+        if ask.kind == Kind.CALL:
             return self._call()
-        if ask.kind == "certify":
+        if ask.kind == Kind.CERTIFY:
             self._later = {}
             return []
-        if ask.kind == "void":
+        if ask.kind == Kind.VOID:
             return [Event("void", "", b"")]
-        if ask.kind == "held":
+        if ask.kind == Kind.HELD:
             self._asked_held = True
             events = self._given_back(ask)
             self._later = {} if events else self._unknown_to()  # ours is given to everybody
             return events
         answered = {
-            "propose": state.joinings,
-            "reveal": state.revealed,
-            "approve": state.approvals,
+            Kind.PROPOSE: state.joinings,
+            Kind.REVEAL: state.revealed,
+            Kind.APPROVE: state.approvals,
         }[ask.kind]
         missing = [node for node in ask.parts if node not in answered]
         if missing and self._void:
@@ -323,12 +323,12 @@ class Enrolment:
                 return [Event("void", "", b"")]
         if missing:
             raise self._stopped(ask, missing)
-        if ask.kind == "propose":
+        if ask.kind == Kind.PROPOSE:
             ordered = tuple(state.joinings[node] for node in sorted(state.joinings, key=state.member))
             assert state.call is not None  # noqa: S101 - it was asked for
             self._check_old_members({state.member(node) for node in state.joinings})
             return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
-        if ask.kind == "approve":
+        if ask.kind == Kind.APPROVE:
             ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
             roster = self._proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
@@ -359,7 +359,7 @@ class Enrolment:
             except ProtocolError:
                 continue
             known = self._nodes[node].name in ("", said.name)
-            if known and said.asked == asked("held", *ask.parts[node]):
+            if known and said.asked == asked(Kind.HELD, *ask.parts[node]):
                 seats.append(Event("seat", node, said.name.encode()))
         self._certified = set()
         return [*seats, Event("roster", "", best.encode())]
@@ -446,7 +446,7 @@ class Enrolment:
     def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
         reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in missing[:5])
         self._away = {}
-        if ask.kind == "approve":
+        if ask.kind == Kind.APPROVE:
             return WordsError(
                 f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "
                 f"{self._proposed().code()}. {reasons}",

@@ -11,7 +11,7 @@ from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.shared.trust.wire import Closing, ReleaseVote, Reply, Votes, Written
+from fedrepay.shared.trust.wire import Closing, Kind, ReleaseVote, Reply, Votes, Written
 
 
 def ask(state: State, plan: RunPlan, roster: Roster, seats: Collection[str], failed: set[str]) -> Ask:
@@ -28,22 +28,22 @@ def ask(state: State, plan: RunPlan, roster: Roster, seats: Collection[str], fai
         CohortError: nobody is left who could write the release.
     """
     if state.closing is None:
-        return Ask("sign", {})
+        return Ask(Kind.SIGN, {})
     assert state.introduction is not None  # noqa: S101 - the sums are complete
     present = Epoch.decode(state.introduction.encode()).present
     here = [name for name in present if name in seats]
     waiting = set(here) - set(state.votes) - set(state.away)  # not asked yet, or need older sums
     if len(state.votes) >= quorum(len(roster.names), plan.colluders) and not waiting:
         body = Votes(run=plan.run, signed=tuple(state.votes[n] for n in sorted(state.votes))).encode()
-        return Ask("votes", {n: (body, b"") for n in here if n not in state.stored})
+        return Ask(Kind.VOTES, {n: (body, b"") for n in here if n not in state.stored})
     if state.written is None:
         writers = roster.by_key_hash(state.last_cohort())
         able = [n for n in writers if n in seats and n not in failed | state.bad_writers]
         if not able:
             raise CohortError("No member of the last cohort wrote the release.", "Run again to resume.")
-        kind, targets, sealed = "write", [able[0]], None
+        kind, targets, sealed = Kind.WRITE, [able[0]], None
     else:
-        kind = "close"
+        kind = Kind.CLOSE
         targets, sealed = [n for n in here if n not in state.votes], state.written.sealed
     shared: dict[int, bytes] = {}
     for name in targets:

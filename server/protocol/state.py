@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fedrepay.shared.trust.handshake import Introduction
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import RoundConfig, Sum, Written
+from fedrepay.shared.trust.wire import Kind, RoundConfig, Sum, Written
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Event:
 class Ask:
     """What to send: (shared bytes, own bytes) for each target; equal ``shared`` is one object."""
 
-    kind: str
+    kind: Kind
     parts: Mapping[str, tuple[bytes, bytes]]
 
 

@@ -5,18 +5,17 @@ the balance (``n``: balance ÷ n) or from the affordability bound (``share``: a 
 """
 
 import hashlib
-import tomllib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
-from fedrepay.shared.files import Part
+from fedrepay.shared.files import Part, parse_toml, read_bytes
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 MOST_ARMS = 500
@@ -194,39 +193,19 @@ def _name(row: tuple[object, ...]) -> str:
     return " ".join([*parts, str(channel)])
 
 
-def parse_catalogue(text: str, source: str) -> Catalogue:
-    """Check the text of a catalogue.
+def parse_catalogue(data: bytes, source: str) -> Catalogue:
+    """Check the bytes of a catalogue.
 
     Args:
-        text: TOML.
+        data: TOML in UTF-8.
         source: the file's name, for errors.
 
     Raises:
         CatalogueError: naming file, plan, field and bound; all that is wrong at once.
     """
-    remedy = "docs/plans.md explains each field of a catalogue."
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise CatalogueError(f"{source} is not TOML: {error}.", remedy) from error
-    try:
-        return Catalogue.model_validate(_tuples(content))
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(each) for each in found['loc']) or 'catalogue'}: "
-            f"{found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors()
-        ]
-        raise CatalogueError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
-
-
-def _tuples(value: object) -> object:
-    """TOML's lists as tuples and its whole numbers where a fraction is meant, for strict models."""
-    if isinstance(value, dict):
-        return {key: _tuples(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return tuple(_tuples(each) for each in value)
-    return value
+    return parse_toml(
+        data, source, Catalogue, CatalogueError, "docs/plans.md explains each field of a catalogue."
+    )
 
 
 def load_catalogue(path: Path) -> tuple[Catalogue, bytes]:
@@ -235,8 +214,5 @@ def load_catalogue(path: Path) -> tuple[Catalogue, bytes]:
     Raises:
         CatalogueError: unreadable or wrong.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CatalogueError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return parse_catalogue(data.decode("utf-8", "replace"), str(path)), hashlib.sha256(data).digest()
+    data = read_bytes(path, CatalogueError)
+    return parse_catalogue(data, str(path)), hashlib.sha256(data).digest()

@@ -4,7 +4,6 @@ Every pack is a template, not legal advice, and has to say so.
 """
 
 import json
-import tomllib
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import ArgumentError, RuleError
+from fedrepay.shared.files import Part, content_of, fitted, read_bytes
 from fedrepay.shared.rules.columns import NO_BOUND
 from fedrepay.shared.rules.facts import EU, FACTS
-from fedrepay.shared.rules.parameters import Channel, Condition, Kind, Parameters, Part
+from fedrepay.shared.rules.parameters import Channel, Condition, Kind, Parameters
 
 DISCLAIMER = "A template, not legal advice."
 MOST_BYTES = 1_000_000
@@ -32,12 +32,12 @@ FactValue = bool | int | float | str
 
 
 def _day(value: object) -> object:
-    """An ISO date as a day since 1970-01-01."""
-    if not isinstance(value, str):
-        return value
-    if len(value) != 10:
+    """TOML's own date, or an ISO text, as a day since 1970-01-01."""
+    if isinstance(value, int | float):
+        return value  # a day already, or refused by the field's own type
+    if len(str(value)) != 10:
         raise ValueError("a date is YYYY-MM-DD")
-    return int(np.datetime64(value, "D").astype(np.int64))
+    return int(np.datetime64(str(value), "D").astype(np.int64))
 
 
 Day = Annotated[int, BeforeValidator(_day), Field(ge=-36_500, le=100_000)]
@@ -199,31 +199,16 @@ def parse_pack(content: bytes, source: str) -> Pack:
     """
     if len(content) > MOST_BYTES:
         raise RuleError(f"{source} has {len(content)} bytes; the bound is {MOST_BYTES}.", _REMEDY)
-    try:
-        entries = tomllib.loads(content.decode())
-        if "sha256" in entries:
-            raise RuleError(f"{source}: sha256 is computed from the file, not written in it.", _REMEDY)
-        entries["sha256"] = sha256(content).hexdigest()
-        as_json = json.dumps(entries, default=str)  # dates become ISO texts
-    except (ValueError, RecursionError) as error:
-        raise RuleError(f"{source} is not TOML: {error}.", _REMEDY) from error
-    try:
-        return Pack.model_validate_json(as_json)
-    except ValidationError as error:
-        lines = [
-            f"{_place(each['loc'], entries)}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        ]
-        raise RuleError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", _REMEDY) from error
+    entries = content_of(content, source, RuleError, _REMEDY)
+    if "sha256" in entries:
+        raise RuleError(f"{source}: sha256 is computed from the file, not written in it.", _REMEDY)
+    entries["sha256"] = sha256(content).hexdigest()
+    return fitted(entries, source, Pack, RuleError, _REMEDY)
 
 
 def load_pack(path: Path) -> Pack:
     """Read and check a pack's file; raises RuleError if it cannot be read or is wrong."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RuleError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return parse_pack(content, str(path))
+    return parse_pack(read_bytes(path, RuleError), str(path))
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -246,14 +231,3 @@ def load_builtin(names: Sequence[str] | None = None) -> tuple[Pack, ...]:
         ArgumentError: there is none of that name.
     """
     return tuple(load_pack(builtin_path(name)) for name in (builtin_names() if names is None else names))
-
-
-def _place(location: tuple[int | str, ...], entries: dict[str, object]) -> str:
-    """A field's place in words: rules by id and cases by name instead of number."""
-    parts = [str(part) for part in location]
-    group = entries.get(parts[0]) if parts else None
-    if len(location) > 1 and isinstance(group, list) and isinstance(location[1], int):
-        entry = group[location[1]]
-        named = entry.get("id", entry.get("name")) if isinstance(entry, dict) else None
-        parts[1] = str(named or parts[1])
-    return ".".join(parts) or "pack"

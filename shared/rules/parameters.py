@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from fedrepay.shared.files import Part
 from fedrepay.shared.rules.facts import FACTS
 
 Channel = Literal["sms", "email", "call", "portal", "letter"]
@@ -17,12 +18,6 @@ COLLECTING = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN")
 
 CONTACTING = (*COLLECTING, "DORMANT", "REFER")
 """Kinds of plan that reach the debtor; NO_OFFER does not, and nothing ever blocks it."""
-
-
-class Part(BaseModel):
-    """A piece of a pack: nothing unknown, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def _minute(value: object) -> object:

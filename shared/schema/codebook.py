@@ -18,9 +18,10 @@ import numpy as np
 
 from fedrepay.shared.arrays import F64, I32, U16
 from fedrepay.shared.errors import SchemaError
+from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.schema import bins, sensitivity
 from fedrepay.shared.schema.columns import PAIR
-from fedrepay.shared.schema.model import Schema, parse_schema, read_bytes
+from fedrepay.shared.schema.model import Schema, parse_schema
 from fedrepay.shared.secure_sum import ring
 
 SUFFIX = ".codebook.safetensors"
@@ -153,7 +154,7 @@ def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
     """
     from safetensors.numpy import save as to_bytes  # noqa: PLC0415 - wanted at build time only
 
-    schema = parse_schema(schema_bytes.decode("utf-8", "replace"), source)
+    schema = parse_schema(schema_bytes, source)
     if schema.unconfirmed:
         raise SchemaError(
             f"{source}: still marked to confirm: {', '.join(schema.unconfirmed)}.",
@@ -184,7 +185,7 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
     import safetensors  # noqa: PLC0415
     from safetensors.numpy import load as of_bytes  # noqa: PLC0415
 
-    schema = parse_schema(schema_bytes.decode("utf-8", "replace"), source)
+    schema = parse_schema(schema_bytes, source)
     try:
         tensors = of_bytes(codebook_bytes)
         header = json.loads(codebook_bytes[8 : 8 + int.from_bytes(codebook_bytes[:8], "little")])
@@ -286,26 +287,20 @@ def load(schema_path: Path) -> CodeBook:
     Raises:
         SchemaError: one of them is absent, wrong, or they do not match.
     """
-    schema_bytes = read_bytes(schema_path)
+    schema_bytes = read_bytes(schema_path, SchemaError)
     path = codebook_path(schema_path)
     if not path.is_file():
-        parse_schema(schema_bytes.decode("utf-8", "replace"), str(schema_path))
+        parse_schema(schema_bytes, str(schema_path))
         raise SchemaError(f"There is no code book {path}.", f"Run `fedrepay schema build {schema_path}`.")
-    return from_bytes(schema_bytes, read_bytes(path), str(schema_path))
+    return from_bytes(schema_bytes, read_bytes(path, SchemaError), str(schema_path))
 
 
 def save(book: CodeBook, schema_path: Path) -> Path:
     """Write the code book beside its schema, all or nothing; returns its path.
 
     Raises:
-        OSError: it cannot be written; nothing half-written is left.
+        StorageError: it cannot be written; nothing half-written is left.
     """
     path = codebook_path(schema_path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(book.codebook_bytes)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    write_atomically(path, book.codebook_bytes, "Free the disk or check rights.")
     return path

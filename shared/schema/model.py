@@ -3,21 +3,19 @@
 Every number in it is public: it comes from the product, a code list or common sense, never from rows.
 """
 
-import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fedrepay.shared.errors import SchemaError
-from fedrepay.shared.files import Part
+from fedrepay.shared.files import Part, content_of, fitted, read_bytes
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name, Public, check_edges
 
-__all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema", "read_bytes"]
+__all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema"]
 
 MOST_HEADS = 8
 WEIGHT_SLACK = 1e-9
@@ -184,53 +182,27 @@ class Schema(Part):
         return len(edges) + 1 + missing
 
 
-def parse_schema(text: str, source: str) -> Schema:
-    """Check the text of a schema file.
+def parse_schema(data: bytes, source: str) -> Schema:
+    """Check the bytes of a schema file.
 
     Args:
-        text: TOML.
+        data: TOML in UTF-8.
         source: the file's name, for errors.
 
     Raises:
         SchemaError: naming file, field and bound; all that is wrong at once.
     """
     remedy = "See `fedrepay schema check --help`."
-    try:
-        content = tomllib.loads(text)
-        as_json = json.dumps(content, default=str)
-    except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, lists 5,000 deep
-        raise SchemaError(f"{source} is not TOML: {error}.", remedy) from error
-    try:
-        return Schema.model_validate_json(as_json)
-    except ValidationError as error:
-        lines = [
-            f"{_place(each['loc'], content)}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        ]
-        raise SchemaError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
+    content = content_of(data, source, SchemaError, remedy)
+    return fitted(content, source, Schema, SchemaError, remedy, _named)
 
 
 def load_schema(path: Path) -> Schema:
     """Read and check a schema file; raises SchemaError if it cannot be read or is wrong."""
-    return parse_schema(read_bytes(path).decode("utf-8", "replace"), str(path))
+    return parse_schema(read_bytes(path, SchemaError), str(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """A schema's bytes; raises SchemaError if they cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SchemaError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-
-
-def _place(location: tuple[int | str, ...], content: dict[str, object]) -> str:
-    """A field's place in words: columns and crosses by name instead of number."""
-    parts = [str(part) for part in location]
-    if len(location) > 1 and location[0] in ("columns", "crosses"):
-        group = content.get(str(location[0]))
-        entry = group[location[1]] if isinstance(group, list) and isinstance(location[1], int) else None
-        if isinstance(entry, dict):
-            pair = entry.get("columns")
-            named = PAIR.join(map(str, pair)) if isinstance(pair, list) else entry.get("name")
-            parts[1] = str(named or parts[1])
-    return ".".join(parts) or "schema"
+def _named(entry: dict[str, object]) -> object:
+    """What an error calls a column or a cross."""
+    pair = entry.get("columns")
+    return PAIR.join(map(str, pair)) if isinstance(pair, list) else entry.get("name")

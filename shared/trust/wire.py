@@ -1,5 +1,6 @@
 """What crosses the wire in a run: its terms, its rounds, a sum that failed, the release; and every answer."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,6 +22,32 @@ MAX_HISTORY = 1 << 11
 """Attempts of a run: at most 1,000 sums and 101 lost."""
 Payload = Annotated[bytes, Field(max_length=MAX_MESSAGE)]
 SignedByAll = Annotated[tuple[Signed, ...], Field(max_length=MAX_MEMBERS)]
+
+
+class Kind(StrEnum):
+    """What a message asks of a member; of ``sign``, ``call`` and ``void`` the coordinator asks itself, and nobody else."""
+
+    HELD = "held"
+    CALL = "call"
+    PROPOSE = "propose"
+    REVEAL = "reveal"
+    APPROVE = "approve"
+    VOID = "void"
+    CERTIFY = "certify"
+    TERMS = "terms"
+    HELLO = "hello"
+    INTRODUCE = "introduce"
+    SEED = "seed"
+    CONTEXT = "context"
+    CONFIRM = "confirm"
+    PING = "ping"
+    ROUND = "round"
+    RESEND = "resend"
+    BLAME = "blame"
+    SIGN = "sign"
+    WRITE = "write"
+    CLOSE = "close"
+    VOTES = "votes"
 
 
 # --- before anything costs --------------------------------------------------------------------

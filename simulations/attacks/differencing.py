@@ -31,7 +31,7 @@ from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Attempt, Header, Reply, RoundConfig, Upload
+from fedrepay.shared.trust.wire import Attempt, Header, Kind, Reply, RoundConfig, Upload
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.collude import unmasked
 from fedrepay.simulations.attacks.tools import seen
@@ -47,14 +47,14 @@ ROUNDS = 3
 def drop_falsely(world: World, victim: str, round_: int) -> None:
     """Carry the run until ``round_`` is summed, the victim's answer to its first attempt withheld, and it away."""
     while (ask := world.coordinator.ask()) is not None:
-        if round_ in world.coordinator.state.sums or ask.kind == "sign":  # a lost last sum ends the run
+        if round_ in world.coordinator.state.sums or ask.kind == Kind.SIGN:  # a lost last sum ends the run
             return
         for target, (shared, own) in ask.parts.items():
             reply: Signed | None = Signed.decode(world.members[target].handle(ask.kind, shared, own))
             if reply is not None:
                 world.replies.append((ask.kind, target, Reply.decode(reply.body)))
-            away = ask.kind == "ping" or (
-                ask.kind == "round" and world.coordinator.state.attempts[-1].config.round == round_
+            away = ask.kind == Kind.PING or (
+                ask.kind == Kind.ROUND and world.coordinator.state.attempts[-1].config.round == round_
             )
             if target == victim and away:
                 reply = None
@@ -66,7 +66,7 @@ def uploads_of(world: World) -> dict[int, dict[str, Upload]]:
     """Every upload on the wire, by attempt and member."""
     found: dict[int, dict[str, Upload]] = {}
     for kind, name, reply in world.replies:
-        if (kind, reply.kind) == ("round", "ok"):
+        if (kind, reply.kind) == (Kind.ROUND, "ok"):
             upload = Upload.decode(reply.body)
             found.setdefault(Header.decode(upload.header.body).attempt, {})[name] = upload
     return found

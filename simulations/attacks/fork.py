@@ -21,6 +21,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.trust import epoch, release
 from fedrepay.shared.trust.roster import quorum
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.tools.adversary import fork
 from fedrepay.simulations.attacks.tools.switch import switched
@@ -59,12 +60,12 @@ def two_configurations(world: World, cohort: Names) -> None:
 
 def two_introductions(world: World, cohort: Names) -> None:
     """All have said hello; those outside the cohort are said not to be there, and the others are introduced."""
-    said = {name: world.coordinator.state.answers["hello"][name] for name in cohort}
+    said = {name: world.coordinator.state.answers[Kind.HELLO][name] for name in cohort}
     start = ceremony.start(world.coordinator.plan, world.roster, world.key)
     body = ceremony.introduction(start, world.roster, said).encode()
     world.take([Event("introduction", "", body)])
     with suppress(ProtocolError):  # the coordinator's own code looks, too
-        world.deliver(Ask("introduce", dict.fromkeys(cohort, (body, b""))))
+        world.deliver(Ask(Kind.INTRODUCE, dict.fromkeys(cohort, (body, b""))))
 
 
 Story = Callable[[World, Names], None]
@@ -97,9 +98,9 @@ def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = F
     """
     world = World(folder / "world", MEMBERS, rounds=2)
     if story is two_introductions:
-        world.deliver(world.until("hello"))
+        world.deliver(world.until(Kind.HELLO))
     else:
-        world.until("ping")
+        world.until(Kind.PING)
     heard, twins = len(world.replies), []
     for number, cohort in enumerate(cohorts):
         twin = fork(world, folder / f"fork-{number}")
@@ -108,7 +109,7 @@ def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = F
         story(twin, cohort)
     if over:
         _carry(twins[0], cohorts[0], 1)
-        twins[1].take(twins[1].coordinator.finish(Ask("ping", {})))
+        twins[1].take(twins[1].coordinator.finish(Ask(Kind.PING, {})))
         twins[1].take([Event("void", "", b"")])
         _carry(twins[1], cohorts[1])
         _carry(twins[0], cohorts[0])

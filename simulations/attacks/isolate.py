@@ -28,7 +28,7 @@ from fedrepay.shared.secure_sum.masking import attempt_context, mask_context, pa
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.tools.adversary import last_sum, say
 from fedrepay.simulations.attacks.tools.switch import switched
@@ -164,7 +164,7 @@ def play(folder: Path, mode: str, *, bound: bool) -> Led:
         bound: whether masks are bound to the sums that a member has opened, as in the product.
     """
     world = World(folder, MEMBERS, mode=mode, rounds=4)
-    ask = world.until("round", 2)  # a Gram matrix and one gradient are summed
+    ask = world.until(Kind.ROUND, 2)  # a Gram matrix and one gradient are summed
     config = world.coordinator.state.attempts[-1].config
     colluder, size = Colluder(world), world.book.heads * world.book.dimension
     nothing, much = np.zeros(size, dtype=np.int64), np.full(size, HUGE)
@@ -174,7 +174,7 @@ def play(folder: Path, mode: str, *, bound: bool) -> Led:
             told = colluder.forged(shared, much if name == VICTIM else nothing)
             checks = _unseen if name == COLLUDER else guard._check_headers  # noqa: SLF001
             with switched(guard, "_check_headers", checks):
-                reply = say(world, name, "round", told, own)
+                reply = say(world, name, Kind.ROUND, told, own)
             if reply.kind == "ok":
                 uploads[name] = upload = Upload.decode(reply.body)
                 total.add(upload.payload, Header.decode(upload.header.body).tags)

@@ -17,6 +17,7 @@ from fedrepay.shared.errors import Refusal
 from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES, Q
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.shift import added, chunks_of, counted_decryptions
 from fedrepay.simulations.attacks.tools.adversary import due, last_sum, say, with_sum
@@ -94,15 +95,15 @@ def secret_coefficient(group: GroupContext, j: int) -> int:
 def _live(folder: Path) -> tuple[int, list[str]]:
     """The same questions to a real member: (uses of the secret key, its answers)."""
     world = World(folder)
-    world.until("round", 1)
+    world.until(Kind.ROUND, 1)
     shared, own = due(world, "m0")
     answers = []
     with counted_decryptions() as used:
         for j in range(3):
             for sign in (1, -1):
                 lie = with_sum(shared, {"payload": moved(last_sum(shared).payload, j, sign)})
-                answers.append(say(world, "m0", "round", lie, own).code)
-        answers.append(say(world, "m0", "round", shared, own).code)  # and then the honest sum
+                answers.append(say(world, "m0", Kind.ROUND, lie, own).code)
+        answers.append(say(world, "m0", Kind.ROUND, shared, own).code)  # and then the honest sum
     return len(used), answers
 
 

@@ -19,6 +19,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import ContextOffer, Envelopes
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.tools.adversary import fork, say
 from fedrepay.simulations.attacks.tools.switch import switched
@@ -64,14 +65,14 @@ def ask_again(world: World, asks: int) -> Asked:
     """Ask for the context ``asks`` times, each time with other bytes where the step uses none, or in another order."""
     due = world.coordinator.ask()
     assert due is not None  # noqa: S101 - the world stands before its context
-    assert due.kind == "context"  # noqa: S101
+    assert due.kind == Kind.CONTEXT  # noqa: S101
     ((maker, (shared, own)),) = due.parts.items()
     turned = Envelopes(signed=Envelopes.decode(own).signed[::-1]).encode()
     tries = [(shared, own), (shared, turned)]
     tries += [(number.to_bytes(4, "big"), own) for number in range(asks - len(tries))]
     offers, refused = {}, set()
     for each in tries:
-        reply = say(world, maker, "context", *each)
+        reply = say(world, maker, Kind.CONTEXT, *each)
         if reply.kind == "ok":
             offers[reply.body] = ContextOffer.decode(Signed.decode(reply.body).body)
         else:
@@ -101,11 +102,11 @@ def _answer_always(
     step: ceremony.Ceremony, kind: str, shared: bytes, own: bytes
 ) -> tuple[bytes, dict[str, bytes]]:
     """A build that answers a step as often as it is asked, whatever stands in the parts that it does not use."""
-    if kind == "introduce":
+    if kind == Kind.INTRODUCE:
         return step._introduce(shared)  # noqa: SLF001
-    if kind == "seed":
+    if kind == Kind.SEED:
         return step._seed(shared)  # noqa: SLF001
-    return step._context(own) if kind == "context" else step._confirm(shared, own)  # noqa: SLF001
+    return step._context(own) if kind == Kind.CONTEXT else step._confirm(shared, own)  # noqa: SLF001
 
 
 def _unbound(seed: bytes, of: Epoch, _public: bytes) -> tuple[bytes, bytes]:
@@ -137,7 +138,7 @@ def run(options: Options) -> Finding:
     asks = ASKS_QUICK if options.quick else ASKS
     with TemporaryDirectory() as folder:
         world = World(Path(folder) / "world")
-        world.until("context")
+        world.until(Kind.CONTEXT)
         on, on_open = play(world, Path(folder) / "on", asks, once=True, bound=True)
         once, once_open = play(world, Path(folder) / "once", asks, once=True, bound=False)
         bound, bound_open = play(world, Path(folder) / "bound", asks, once=False, bound=True)

@@ -20,6 +20,7 @@ from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import Finding, Options, Row
 from fedrepay.simulations.attacks.tools import seen
 from fedrepay.simulations.attacks.tools.adversary import config_of, last_sum, mislead, opened, with_sum
@@ -148,9 +149,9 @@ def _shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tup
     """Round 0's sum, with one added to one slot, for one member only."""
 
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
-        if kind != "round" or name != VICTIM or config_of(shared).round != 1:
+        if kind != Kind.ROUND or name != VICTIM or config_of(shared).round != 1:
             return shared, own
-        offer = next(iter(world.coordinator.state.answers["context"].values()))
+        offer = next(iter(world.coordinator.state.answers[Kind.CONTEXT].values()))
         public = GroupContext.from_public(ContextOffer.decode(Signed.decode(offer).body).public)
         slots = np.zeros((1, SLOTS), dtype=np.uint64)
         slots[0, 1] = 1
@@ -167,8 +168,10 @@ def _split_view(folder: Path) -> tuple[int, str]:
     """A live consortium, one member of which gets another sum than the others: (different sums opened, what stops it)."""
     world = World(folder, rounds=3)  # headers that tell of the sum of round 0 come with the sum of round 1
     with suppress(ProtocolError):
-        next(ask for ask in mislead(world, _shift_to_the_victim(world)) if ask.kind == "write")
-    said = [(n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == ("round", "refused")]
+        next(ask for ask in mislead(world, _shift_to_the_victim(world)) if ask.kind == Kind.WRITE)
+    said = [
+        (n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == (Kind.ROUND, "refused")
+    ]
     stop = f"{said[0][0]} refuses: {said[0][1]}" if said else "nothing"
     return len({opened(world, name)[0] for name in world.names if opened(world, name)}), stop
 

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.privacy.delta import usual_delta
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.rows.prepare import prepare
@@ -38,7 +39,7 @@ class Clock:
     def observe(self, _name: str, exchange: Exchange) -> None:
         """Add the CPU time since the exchange before, where this one is an update."""
         now = process_time()
-        if exchange.kind == "round":
+        if exchange.kind == Kind.ROUND:
             self.rounds += now - self.last
         self.last = now
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.accounting import gdp_epsilon, gdp_mu
 from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
-from fedrepay.simulations.run.folder import write_atomically
 
 PAGE = Path("docs/benchmarks.md")
 _HEAD = """# Benchmarks

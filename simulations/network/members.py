@@ -11,11 +11,11 @@ from fedrepay.client.node.door import SOCKET
 from fedrepay.client.scoring.recommend import write_columns
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import DataError
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.network.operator import FEDREPAY, Operator
 from fedrepay.simulations.network.processes import Processes, Running, free_ports
-from fedrepay.simulations.run.folder import write_atomically
 
 ROWS, MAPPING, LIMITS, SCHEMA = "rows.parquet", "rows.mapping.toml", "limits.toml", "schema.toml"
 

@@ -11,6 +11,7 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import block_effects, good_value
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.accounting import Charged, Mechanism, charged_of
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
@@ -23,7 +24,6 @@ from fedrepay.simulations.engines.batched import BatchedConsortium
 from fedrepay.simulations.rows import coalitions
 from fedrepay.simulations.run.arguments import RunArguments
 from fedrepay.simulations.run.consortium import Consortium
-from fedrepay.simulations.run.folder import write_atomically
 
 VERSION = 2
 TELLS_ROWS = ("seconds", "peak_rss_mb")

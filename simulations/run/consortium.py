@@ -28,7 +28,7 @@ from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest
+from fedrepay.shared.trust.wire import Kind, Ping, RoundConfig, RoundRequest
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
 from fedrepay.simulations.run.transcript import Transcript, wire_bytes
@@ -205,8 +205,8 @@ class _Members:
 
 def _round_of(kind: str, shared: bytes) -> int | None:
     """The round a message belongs to, for simulated failures."""
-    if kind == "ping":
+    if kind == Kind.PING:
         return Ping.decode(shared).round
-    if kind == "round":
+    if kind == Kind.ROUND:
         return RoundConfig.decode_once(RoundRequest.decode_once(shared).config.body).round
     return None

@@ -1,16 +1,16 @@
-"""The output folder of a simulation: whose it is, what lies where in it, and how files are written."""
+"""The output folder of a simulation: whose it is, and what lies where in it."""
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedrepay.shared import files
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.private import private_folder
+
+_REMEDY = "Free the disk or check rights, then run the same command again; or choose another path."
 
 
 @dataclass(frozen=True)
@@ -113,32 +113,24 @@ class Folder:
             StorageError: it cannot be written; an empty folder is taken away again.
         """
         try:
-            write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+            files.write_atomically(self.marker, json.dumps(facts, indent=1).encode())
             make_private(self.members)
         except StorageError:
             with suppress(OSError):  # never made, or not empty
                 self.path.rmdir()
             raise
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder; the lock ends with the process.
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other processes out of the folder (``files.held``).
 
         Raises:
             ArgumentError: another process is at work in it.
+            StorageError: it cannot be written.
         """
-        try:
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ArgumentError(
-                    f"Another process is at work in {self.path}.", "Wait for it, or choose another --out."
-                ) from error
-            yield
+        taken = ArgumentError(
+            f"Another process is at work in {self.path}.", "Wait for it, or choose another --out."
+        )
+        return files.held(self.path / ".lock", taken, _REMEDY)
 
 
 def make_private(folder: Path) -> None:
@@ -149,28 +141,5 @@ def make_private(folder: Path) -> None:
         raise _unwritable(folder, error) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write all of a file or nothing.
-
-    Raises:
-        StorageError: disk full or not writable; nothing half-written is left.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # never made, or a path through a file
-            partial.unlink()
-        raise _unwritable(path, error) from error
-
-
 def _unwritable(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path} cannot be written: {error.strerror}.",
-        "Free the disk or check rights, then run the same command again; or choose another path.",
-    )
+    return StorageError(f"{path} cannot be written: {error.strerror}.", _REMEDY)

@@ -16,20 +16,21 @@ from rich.table import Table
 
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.privacy.statement import headline
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange
 
-STEPS = {
-    "hello": "Ceremony: hello",
-    "introduce": "Ceremony: roster, compared by its twelve words",
-    "seed": "Ceremony: group seed",
-    "context": "Ceremony: encryption keys",
-    "confirm": "Ceremony: confirmation",
-    "ping": "Who is there",
-    "round": "Secure sum",
-    "write": "Release: write and seal",
-    "close": "Release: recompute and sign",
-    "votes": "Release: store",
+STEPS: dict[str, str] = {
+    Kind.HELLO: "Ceremony: hello",
+    Kind.INTRODUCE: "Ceremony: roster, compared by its twelve words",
+    Kind.SEED: "Ceremony: group seed",
+    Kind.CONTEXT: "Ceremony: encryption keys",
+    Kind.CONFIRM: "Ceremony: confirmation",
+    Kind.PING: "Who is there",
+    Kind.ROUND: "Secure sum",
+    Kind.WRITE: "Release: write and seal",
+    Kind.CLOSE: "Release: recompute and sign",
+    Kind.VOTES: "Release: store",
 }
 
 HAPPENED = {

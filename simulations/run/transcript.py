@@ -6,12 +6,15 @@ from hashlib import sha256
 from pathlib import Path
 
 from fedrepay.shared.errors import StorageError
+from fedrepay.shared.files import write_atomically
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.run.grid import Exchange
 
 CEREMONY = (
-    *("propose", "reveal", "approve", "certify", "terms"),
-    *("hello", "introduce", "seed", "context", "confirm"),
+    *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY, Kind.TERMS),
+    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM),
 )
+_REMEDY = "Free the disk, then run the same command again: the run resumes."
 README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
 ciphertexts, tags, the public encryption context, sealed envelopes, sizes.
 `messages.jsonl` lists the messages in order; `blobs/` holds their bytes by SHA-256.
@@ -64,13 +67,8 @@ class Transcript:
             return self._last[1]
         name = sha256(data).hexdigest()
         path = self._folder / "blobs" / name
-        try:
-            if not path.exists():
-                partial = path.with_name(f"{name}.partial")
-                partial.write_bytes(data)
-                partial.replace(path)
-        except OSError as error:
-            raise _failed(self._folder, error) from error
+        if not path.exists():
+            write_atomically(path, data, _REMEDY, durable=False)
         if len(data) > 100_000:
             self._last = (data, name)
         return name
@@ -92,11 +90,11 @@ def wire_bytes(folder: Path, members: int) -> dict[str, float]:
         for line in file:
             message = json.loads(line)
             down += message["bytes_down"]
-            if message["kind"] == "round":
+            if message["kind"] == Kind.ROUND:
                 up += message["body"]
             elif message["kind"] in CEREMONY:
                 ceremony += message["body"]
-            elif message["kind"] == "write":
+            elif message["kind"] == Kind.WRITE:
                 release = max(release, message["body"])
     return {
         "bytes_up_per_member": up / members,
@@ -109,5 +107,5 @@ def wire_bytes(folder: Path, members: int) -> dict[str, float]:
 def _failed(folder: Path, error: OSError) -> StorageError:
     return StorageError(
         f"The transcript in {folder} cannot be written: {error.strerror}.",
-        "Free the disk, then run the same command again: the run resumes.",
+        _REMEDY,
     )

@@ -24,7 +24,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, default_colluders
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.wire import Kind, Reply
 
 SCHEMA = b"""
 name = "tiny"
@@ -234,7 +234,7 @@ class World:
         for ask in self.steps():
             state = self.coordinator.state
             at = state.attempts[-1].config.round if state.attempts else 0
-            if ask.kind == kind and (kind != "round" or at == round_):
+            if ask.kind == kind and (kind != Kind.ROUND or at == round_):
                 return ask
         raise AssertionError(f"no ask of kind {kind}")
 

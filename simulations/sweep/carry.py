@@ -14,7 +14,8 @@ from threading import Thread
 from rich.console import Console
 
 from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError, SweepError
-from fedrepay.simulations.run.folder import Folder, write_atomically
+from fedrepay.shared.files import write_atomically
+from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
 from fedrepay.simulations.sweep.picture import page

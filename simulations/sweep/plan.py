@@ -1,7 +1,6 @@
 """A sweep's FILE: settings of ``fedrepay simulate`` that are fixed, settings that vary, and seeds; checked as a whole."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.files import content_of, read_bytes
 from fedrepay.simulations.run.arguments import Arguments, MarketArguments
 from fedrepay.simulations.run.case_of import SHIPPED_NAME, arguments_of
 
@@ -107,12 +107,8 @@ def load(path: Path) -> Sweep:
     Raises:
         ArgumentError: naming the key and its bound.
     """
-    try:
-        read = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"{path} is not TOML: {error}.", "docs/sweeps.md has an example.") from error
+    data = read_bytes(path, ArgumentError)
+    read = content_of(data, str(path), ArgumentError, "docs/sweeps.md has an example.")
     unknown = sorted(set(read) - {"fixed", "grid", "seeds"})
     if unknown:
         raise ArgumentError(

@@ -71,7 +71,7 @@ def test_such_weights_are_refused_by_the_schema(weights: tuple[float, ...]) -> N
     extra = "".join(heads.outcome(f"y{i}", weight=w) for i, w in enumerate(weights[1:]))
     text = schema(column("a"), extra).replace(OUTCOME, OUTCOME + f"weight = {weights[0]}\n")
     with pytest.raises(SchemaError, match=r"squared weights add up to .*the bound is 1"):
-        parse_schema(text, "mine.toml")
+        parse_schema(text.encode(), "mine.toml")
 
 
 @settings(deadline=None, max_examples=60)

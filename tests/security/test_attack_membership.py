@@ -11,6 +11,7 @@ from fedrepay.client.learning import contribution, make_learner
 from fedrepay.client.learning.contribution import from_table
 from fedrepay.client.scoring.release_file import RELEASE
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.release import Release
@@ -20,7 +21,7 @@ from fedrepay.simulations.attacks.membership import run as infer
 from fedrepay.simulations.attacks.tools.release_folder import read_release
 from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.arguments import Arguments, facts_of
-from fedrepay.simulations.run.folder import Folder, write_atomically
+from fedrepay.simulations.run.folder import Folder
 from support.adversary import roster_of
 from support.small_run import ROWS, SmallRun
 

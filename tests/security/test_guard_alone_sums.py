@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedrepay.client.protocol import guard
-from fedrepay.client.protocol.guard import View
+from fedrepay.client.protocol.guard import Submitted, View
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import RoundConfig
 from support.guard_view import (
@@ -119,15 +119,18 @@ def test_a_sum_past_the_list_is_refused() -> None:
 @pytest.mark.parametrize(
     ("submitted", "cause"),
     [
-        ({2: (1, ID, MINE.digest()), 3: (1, ID, ID)}, "monotone: This member submitted to a later attempt"),
-        ({2: (1, ID, MINE.digest()), 3: (2, ID, ID)}, ""),
-        ({1: (1, ID, ID), 2: (1, ID, MINE.digest())}, ""),
-        ({1: (1, ID, ID)}, "headers: The header that bears this member's name"),
-        ({2: (1, MINE.digest(), ID)}, "headers: The header that bears this member's name"),
+        (
+            {2: Submitted(1, ID, MINE.digest()), 3: Submitted(1, ID, ID)},
+            "monotone: This member submitted to a later attempt",
+        ),
+        ({2: Submitted(1, ID, MINE.digest()), 3: Submitted(2, ID, ID)}, ""),
+        ({1: Submitted(1, ID, ID), 2: Submitted(1, ID, MINE.digest())}, ""),
+        ({1: Submitted(1, ID, ID)}, "headers: The header that bears this member's name"),
+        ({2: Submitted(1, MINE.digest(), ID)}, "headers: The header that bears this member's name"),
     ],
 )
 def test_what_this_member_sent_itself_decides_what_it_opens(
-    submitted: dict[int, tuple[int, bytes, bytes]], cause: str
+    submitted: dict[int, Submitted], cause: str
 ) -> None:
     found = summed(replace(VIEW, submitted=submitted))
     assert found.startswith(cause)

@@ -61,7 +61,7 @@ def test_control_the_lowest_integer_would_pass_for_no_sensitivity_at_all(
 )
 def test_hostile_texts_end_in_a_schema_error_with_a_remedy(text: str) -> None:
     with pytest.raises(SchemaError) as caught:
-        parse_schema(text, "theirs.toml")
+        parse_schema(text.encode(), "theirs.toml")
     assert "theirs.toml" in caught.value.cause
     assert "schema check --help" in caught.value.remedy
 
@@ -74,15 +74,17 @@ def test_a_restricted_fact_never_becomes_part_of_a_model(name: str, role: str) -
     for given in ({}, hidden):
         text = schema(column("a"), column(name, role=role, **given))
         with pytest.raises(SchemaError, match=f"columns: {name}: a restricted fact .* leave it out"):
-            parse_schema(text, "theirs.toml")
+            parse_schema(text.encode(), "theirs.toml")
 
 
 def test_control_facts_that_are_not_restricted_may_be_columns_and_restricted_ones_if_none_checks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("dpd", "balance", "apr"):
-        assert [each.name for each in parse_schema(schema(column(name)), "ours.toml").features] == [name]
+        assert [each.name for each in parse_schema(schema(column(name)).encode(), "ours.toml").features] == [
+            name
+        ]
     monkeypatch.setattr("fedrepay.shared.schema.model.RESTRICTED", frozenset())
-    assert [each.name for each in parse_schema(schema(column("dispute")), "ours.toml").features] == [
+    assert [each.name for each in parse_schema(schema(column("dispute")).encode(), "ours.toml").features] == [
         "dispute"
     ]

@@ -134,7 +134,7 @@ def test_write_downs_help_more_than_lower_payments() -> None:
     book = lenders.lenders("mixed", 0)[0].book
     drawn = people.draw(book, 6_000, np.random.default_rng(3))
     drawn.columns["fees"] = np.zeros(len(drawn))
-    catalogue = parse_catalogue(THREE, "three plans")
+    catalogue = parse_catalogue(THREE.encode(), "three plans")
     plans = candidates(catalogue, arms(catalogue), drawn.debts(records.stated_bound(drawn)))
     rows = np.flatnonzero(plans.valid.all(axis=1))
     assert len(rows) > 3_000

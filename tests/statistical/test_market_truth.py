@@ -56,7 +56,7 @@ def world(link: str) -> tuple[Effects, Debtors, Candidates]:
     """Six debtors, two in each state, with a fair chance of agreeing to each of nine plans."""
     mixed = lenders.lenders("otherworld" if link == "cloglog" else "mixed", 5)[0]
     drawn = people.draw(mixed.book, 400, np.random.default_rng(7), heavy_shocks=link == "cloglog")
-    catalogue = parse_catalogue(CATALOGUE, "nine plans")
+    catalogue = parse_catalogue(CATALOGUE.encode(), "nine plans")
     plans = candidates(catalogue, arms(catalogue), drawn.debts(records.stated_bound(drawn)))
     likely = truth.agreement(mixed.effects, drawn.debtors, plans)
     whole = np.flatnonzero(plans.valid.all(axis=1) & (likely.min(axis=1) > 0.03))

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import guard
-from fedrepay.client.protocol.guard import View
+from fedrepay.client.protocol.guard import Place, Submitted, View
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.schema import codebook
@@ -121,10 +121,10 @@ VIEW = View(
     context_id=ID,
     book=BOOK,
     counter=2,
-    charged=frozenset({(0, 0), (1, 1), (1, 2)}),
+    charged=frozenset({Place(0, 0), Place(1, 1), Place(1, 2)}),
     ledger=frozenset({ID}),
-    submitted={0: (0, ID, ID), 1: (1, ID, ID), 2: (1, ID, MINE.digest())},
-    opened=((0, ID),),
+    submitted={0: Submitted(0, ID, ID), 1: Submitted(1, ID, ID), 2: Submitted(1, ID, MINE.digest())},
+    opened=(0,),
     opening=None,
     opened_mac=ID,
 )

@@ -22,7 +22,9 @@ ACCOUNTS, TODAY = 120, 20_500
 def engine(settings: str = "", packs: tuple[str, ...] = ()) -> Engine:
     book = market_book()
     catalogue, _ = load_catalogue(CATALOGUE)
-    return Engine(book, market_weights(book), catalogue, parse_settings(settings, "s"), load_builtin(packs))
+    return Engine(
+        book, market_weights(book), catalogue, parse_settings(settings.encode(), "s"), load_builtin(packs)
+    )
 
 
 def decided(of: Engine, **facts: Any) -> Batch:

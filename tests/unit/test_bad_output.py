@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fedrepay.shared.errors import ArgumentError, StorageError
-from fedrepay.simulations.run.folder import Folder, write_atomically
+from fedrepay.shared.files import write_atomically
+from fedrepay.simulations.run.folder import Folder
 from support.disk import fill_disk
 from support.small_run import SmallRun, check_error
 

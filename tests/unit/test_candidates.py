@@ -46,7 +46,7 @@ kind = "REFER"
 
 def catalogue(**changed: int) -> Catalogue:
     head = "".join(f"{name} = {value}\n" for name, value in changed.items())
-    return parse_catalogue(head + TEXT, "tests")
+    return parse_catalogue((head + TEXT).encode(), "tests")
 
 
 def of(
@@ -177,7 +177,7 @@ def test_no_payment_asks_for_more_than_the_whole(balance: int, fees: int, apr: f
 
 def test_a_settlement_by_share_of_a_small_debt_asks_for_the_debt() -> None:
     made = parse_catalogue(
-        'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "SETTLEMENT"\nshare = [1.0]\ndiscount = [0.2]\n',
+        b'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "SETTLEMENT"\nshare = [1.0]\ndiscount = [0.2]\n',
         "tests",
     )
     debts = Debts(np.array([20_000]), np.array([0]), np.array([0.0]), np.array([50_000]))
@@ -210,7 +210,7 @@ def busiest_month(plans: Candidates, place: int, first: int) -> int:
 def test_an_average_month_would_let_a_fifth_week_through() -> None:
     """The control: 115 a week is 499 in an average month, and 575 in one with five pay days."""
     made = parse_catalogue(
-        'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "INSTALMENT"\nn = [52]\nfrequency = ["weekly"]\n',
+        b'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "INSTALMENT"\nn = [52]\nfrequency = ["weekly"]\n',
         "tests",
     )
     debts = Debts(np.array([52 * 11_500]), np.array([0]), np.array([0.0]), np.array([50_000]))

@@ -15,7 +15,7 @@ SHARE = '[[plans]]\nkind = "INSTALMENT"\nshare = [0.5, 1]\nfrequency = ["weekly"
 
 
 def test_lists_multiply_out_in_the_order_they_are_written() -> None:
-    of = arms(parse_catalogue(HEAD + INSTALMENT + SHARE, "mine.toml"))
+    of = arms(parse_catalogue((HEAD + INSTALMENT + SHARE).encode(), "mine.toml"))
     assert of.names[:4] == (
         "INSTALMENT n3 day7 portal",
         "INSTALMENT n3 day21 portal",
@@ -47,7 +47,7 @@ def test_every_kind_and_what_pays() -> None:
             ("NO_OFFER", ""),
         )
     )
-    of = arms(parse_catalogue(text, "mine.toml"))
+    of = arms(parse_catalogue(text.encode(), "mine.toml"))
     assert [KINDS[each] for each in of.kind] == list(KINDS)
     assert of.pays.tolist() == [True] * 4 + [False] * 3
     assert of.human.tolist() == [False] * 5 + [True, False]
@@ -78,7 +78,7 @@ def test_every_kind_and_what_pays() -> None:
 )
 def test_what_is_wrong_is_named(plans: str, words: str) -> None:
     with pytest.raises(CatalogueError) as error:
-        parse_catalogue(HEAD + plans, "mine.toml")
+        parse_catalogue((HEAD + plans).encode(), "mine.toml")
     assert words in error.value.cause
     assert error.value.cause.startswith("mine.toml")
     assert "docs/plans.md" in error.value.remedy
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_named(plans: str, words: str) -> None:
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(CatalogueError, match=r"currency.*plans\.0"):
-        parse_catalogue('name = "mine"\nversion = 1\ncurrency = "Euro"\n[[plans]]\nkind = "DORMANT"', "m")
+        parse_catalogue(b'name = "mine"\nversion = 1\ncurrency = "Euro"\n[[plans]]\nkind = "DORMANT"', "m")
 
 
 def test_there_is_a_bound_on_plans() -> None:
@@ -96,7 +96,7 @@ def test_there_is_a_bound_on_plans() -> None:
         + f'[[plans]]\nkind = "INSTALMENT"\nn = [{", ".join(map(str, range(2, 14)))}]\nfirst_due = [{many}]\n'
     )
     with pytest.raises(CatalogueError, match=f"504 plans an account; the bound is {MOST_ARMS}"):
-        parse_catalogue(text, "mine.toml")
+        parse_catalogue(text.encode(), "mine.toml")
 
 
 def test_a_file_comes_with_the_hash_of_its_bytes(tmp_path: Path) -> None:

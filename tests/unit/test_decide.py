@@ -17,7 +17,7 @@ from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.rules.masks import RuleRef, Verdict
 
 CATALOGUE = parse_catalogue(
-    """
+    b"""
 name = "tests"
 version = 1
 currency = "GBP"

@@ -10,7 +10,7 @@ from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Evidence, Reply, Resend, Sum, Upload, Verdict
+from fedrepay.shared.trust.wire import Evidence, Kind, Reply, Resend, Sum, Upload, Verdict
 from support.parties import ALL, EPOCH, FOUR, OTHER, SIGNED, by, header
 
 CHUNKS = {name: bytes([i]) * CHUNK_BYTES for i, name in enumerate(FOUR)}  # the second of each, which failed
@@ -85,14 +85,14 @@ def heard(*silent: str) -> Dispute:
 def test_the_cohort_is_asked_for_that_ciphertext_once() -> None:
     dispute = Dispute()
     body = Resend(config=SIGNED, chunk=1).encode()
-    assert dispute.ask(state(), EPOCH) == Ask("resend", dict.fromkeys(FOUR, (body, b"")))
+    assert dispute.ask(state(), EPOCH) == Ask(Kind.RESEND, dict.fromkeys(FOUR, (body, b"")))
     assert dispute.ask(state(), EPOCH).kind == "blame"
 
 
 def test_another_failure_is_asked_for_anew() -> None:
     dispute = heard()
     again = dispute.ask(state(failed=(0, 2)), EPOCH)
-    assert again == Ask("resend", dict.fromkeys(FOUR, (Resend(config=SIGNED, chunk=2).encode(), b"")))
+    assert again == Ask(Kind.RESEND, dict.fromkeys(FOUR, (Resend(config=SIGNED, chunk=2).encode(), b"")))
     evidence, _ = dispute.ask(state(failed=(0, 2)), EPOCH).parts["m0"]
     assert Evidence.decode(evidence).payloads == (b"",) * 4, "what came for the other one is dropped"
 
@@ -101,7 +101,7 @@ def test_everybody_present_judges_what_was_sent_again() -> None:
     ask = heard("m2").ask(state(verdicts={"m1": SIGNED}), EPOCH)
     payloads = tuple(CHUNKS[name] if name != "m2" else b"" for name in FOUR)
     shown = Evidence(config=SIGNED, headers=HEADERS, chunk=1, payloads=payloads).encode()
-    assert ask == Ask("blame", {name: (shown, b"") for name in ALL if name != "m1"})
+    assert ask == Ask(Kind.BLAME, {name: (shown, b"") for name in ALL if name != "m1"})
 
 
 # --- what is taken ---

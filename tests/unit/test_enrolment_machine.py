@@ -14,7 +14,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Reply, asked
+from fedrepay.shared.trust.wire import Kind, Reply, asked
 from support.joining import NONCES, ROSTER, certificate
 from support.parties import ALL, KEY, OTHER, PEOPLE, SEED, STRANGER, changed, told
 
@@ -109,7 +109,7 @@ def called(made: Enrolment) -> Call:
 
 def test_a_roster_is_called_for_proposed_revealed_approved_and_given_to_all() -> None:
     made = machine()
-    assert made.ask() == Ask("call", {})
+    assert made.ask() == Ask(Kind.CALL, {})
     ask = until(made, "propose")
     call = called(made)
     assert (call.number, call.predecessor) == (1, enrolment.FIRST)
@@ -163,8 +163,8 @@ def test_the_order_is_the_members_whatever_their_nodes_are_called() -> None:
 def test_no_consortium_is_of_two() -> None:
     two = machine([Node("nm0", "m0"), Node("nm1", "m1")])
     with pytest.raises(CohortError, match="2 nodes are online"):
-        two.finish(Ask("call", {}))
-    assert machine([Node(f"nm{i}", f"m{i}") for i in range(3)]).finish(Ask("call", {}))
+        two.finish(Ask(Kind.CALL, {}))
+    assert machine([Node(f"nm{i}", f"m{i}") for i in range(3)]).finish(Ask(Kind.CALL, {}))
 
 
 # --- whose answer counts ---
@@ -232,7 +232,7 @@ def test_a_registered_node_key_is_the_member_s() -> None:
 
 
 def machine_ask(made: Enrolment) -> Ask:
-    close(made, Ask("call", {}))
+    close(made, Ask(Kind.CALL, {}))
     ask = made.ask()
     assert ask is not None
     return ask
@@ -278,7 +278,7 @@ def test_a_void_nonce_begins_another_proposal_a_few_times(kind: str) -> None:
         for node in ask.parts:
             give(made, ask, node, refusal(ask, node, "void") if node == "nm1" else honest(ask, node))
         assert close(made, ask) == [Event("void", "", b"")]
-        assert made.ask() == Ask("call", {})
+        assert made.ask() == Ask(Kind.CALL, {})
     ask = until(made, kind)
     give(made, ask, "nm1", refusal(ask, "nm1", "void"))
     with pytest.raises(CohortError, match="void: because"):
@@ -334,8 +334,8 @@ def test_a_proposal_of_nodes_that_are_gone_is_void() -> None:
     until(made, "reveal")
     fewer = machine([Node(NODE[name], name) for name in ALL[1:]])
     fewer.state = made.state
-    assert fewer.ask() == Ask("void", {})
-    assert close(fewer, Ask("void", {})) == [Event("void", "", b"")]
+    assert fewer.ask() == Ask(Kind.VOID, {})
+    assert close(fewer, Ask(Kind.VOID, {})) == [Event("void", "", b"")]
 
 
 def test_a_node_that_is_gone_before_all_have_joined_voids_nothing() -> None:
@@ -399,7 +399,7 @@ def gave_back(*bodies: bytes, registered: bool = True) -> Enrolment:
     """A machine that lost its database, after members said what they hold."""
     made = machine([Node(node, name if registered else "") for node, name in NODES.items()], held=False)
     ask = made.ask()
-    assert ask == Ask("held", dict.fromkeys(NODES, (b"", b"")))
+    assert ask == Ask(Kind.HELD, dict.fromkeys(NODES, (b"", b"")))
     assert ask is not None
     for node, body in zip(NODES, bodies, strict=False):
         assert give(made, ask, node, answer(ask, node, body)) == []
@@ -434,7 +434,7 @@ def test_the_latest_roster_of_ours_that_a_member_holds_comes_back() -> None:
 def test_no_other_comes_back(body: bytes) -> None:
     made = gave_back(body, body)
     assert made.state.roster is None
-    assert made.ask() == Ask("call", {})
+    assert made.ask() == Ask(Kind.CALL, {})
 
 
 def test_only_who_answers_for_itself_gets_a_seat() -> None:

@@ -77,7 +77,7 @@ def test_a_head_that_rounding_would_silence_is_refused() -> None:
 )
 def test_public_settings_out_of_place_are_refused(public: str, parts: list[str], words: str) -> None:
     with pytest.raises(SchemaError) as caught:
-        parse_schema(schema(*parts, public=public), "mine.toml")
+        parse_schema(schema(*parts, public=public).encode(), "mine.toml")
     assert words in caught.value.cause
 
 

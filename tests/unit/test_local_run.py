@@ -1,7 +1,7 @@
 """A run in local mode over a network: a member states its terms in a file, the operator starts the run with it."""
 
 import errno
-import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,19 @@ def test_a_file_is_read_as_it_was_written_and_never_written_over(run: LocalRun, 
 @pytest.mark.parametrize(
     ("line", "instead", "words"),
     [
-        ("epsilon", "", "epsilon = .*Field required"),
+        ("epsilon", "", "epsilon: Field required"),
         ("model_hash", "", "model_hash must be 64 hexadecimal digits"),
         ("model_hash", 'model_hash = "xy"', "model_hash must be 64 hexadecimal digits"),
-        ("model_hash", 'model_hash = "00"', "model_hash = .*at least 32 bytes"),
+        ("model_hash", 'model_hash = "00"', "local.model_hash: .*at least 32 bytes"),
         ("schema_hash", "schema_hash = 1", "schema_hash must be 64 hexadecimal digits"),
-        ("rounds", "rounds = 4.5", "rounds = 4.5: .*integer"),
+        ("rounds", "rounds = 4.5", r"rounds: .*integer \(it is 4.5\)"),
         (
             "noise_multiplier",
             "noise_multiplier = 0.0",
-            "noise_multiplier = 0.0: .*greater than or equal to 0.1",
+            "local.noise_multiplier: .*greater than or equal to 0.1 .it is 0.0.",
         ),
-        ("model =", 'model = "os.system(1)"', "model = "),
-        ("clip", "clip = 1.0\nmore = 1", "more = 1: Extra inputs"),
+        ("model =", 'model = "os.system(1)"', "local.model: "),
+        ("clip", "clip = 1.0\nmore = 1", "local.more: Extra inputs"),
         ("clip", "clip = ", "is not TOML"),
     ],
 )
@@ -114,20 +114,15 @@ def test_a_file_that_was_changed_is_refused_by_file_and_field(
 def test_a_full_disk_leaves_no_half_a_file(
     run: LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(io.StringIO):
-        def write(self, _text: str) -> int:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    def half(path: Path, *_mode: object, **_named: object) -> Full:
-        path.touch()
-        return Full()
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "terms.toml"
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", half)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(StorageError, match=r"terms\.toml cannot be written: No space left"):
             local_run.write(run, path)
-    assert not path.exists()
+    assert not [*tmp_path.iterdir()]
     local_run.write(run, path)
 
 

@@ -44,7 +44,7 @@ dormant_months = [12]
 [[plans]]
 kind = "NO_OFFER"
 """
-CATALOGUE_READ = parse_catalogue(CATALOGUE, "some")
+CATALOGUE_READ = parse_catalogue(CATALOGUE.encode(), "some")
 ARMS = arms(CATALOGUE_READ)
 N = 40
 

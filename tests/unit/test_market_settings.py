@@ -16,4 +16,4 @@ from fedrepay.simulations.market.case import without_effect
     ],
 )
 def test_settings_without_effect_are_named(text: str, named: tuple[str, ...]) -> None:
-    assert without_effect(parse_settings(text, "mine.toml")) == named
+    assert without_effect(parse_settings(text.encode(), "mine.toml")) == named

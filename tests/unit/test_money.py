@@ -41,7 +41,7 @@ dormant_months = [24]
 
 
 def plans(balance: int = 500_000, apr: float = 0.2) -> Candidates:
-    made = parse_catalogue(TEXT, "tests")
+    made = parse_catalogue(TEXT.encode(), "tests")
     debts = Debts(np.array([balance]), np.array([0]), np.array([apr]), np.array([10_000]))
     return candidates(made, arms(made), debts)
 

@@ -35,7 +35,7 @@ dormant_months = [12]
 
 
 def plans(bound: int = 15_000) -> Candidates:
-    made = parse_catalogue(TEXT, "tests")
+    made = parse_catalogue(TEXT.encode(), "tests")
     debts = Debts(np.array([120_000]), np.array([0]), np.array([0.0]), np.array([bound]))
     return candidates(made, arms(made), debts)
 
@@ -96,6 +96,6 @@ def test_settings_come_from_a_file_and_wrong_ones_are_named(tmp_path: Path) -> N
         ("[value", "is not TOML"),
     ):
         with pytest.raises(CatalogueError, match=words):
-            parse_settings(text, "settings.toml")
+            parse_settings(text.encode(), "settings.toml")
     with pytest.raises(CatalogueError, match="cannot be read"):
         load_settings(tmp_path / "nowhere.toml")

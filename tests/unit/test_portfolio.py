@@ -239,7 +239,7 @@ def test_identical_accounts_share_what_there_is() -> None:
 
 def test_what_candidates_use() -> None:
     catalogue = parse_catalogue(
-        """
+        b"""
 name = "test"
 version = 1
 currency = "GBP"

@@ -25,7 +25,7 @@ EFFECTS = block_effects(BOOK, market_weights(BOOK)[1])
 BLOCKS = BOOK.blocks[:-1]
 AVERAGE = [float(each.mean()) for each in EFFECTS[:-1]]
 CATALOGUE = parse_catalogue(
-    'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "FULL"\n', "test.toml"
+    b'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "FULL"\n', "test.toml"
 )
 PLAN = one_plan()
 

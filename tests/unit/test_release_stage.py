@@ -9,7 +9,7 @@ from fedrepay.server.protocol import release as stage
 from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
 from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Closing, ReleaseVote, Reply, Sum, Votes, Written
+from fedrepay.shared.trust.wire import Closing, Kind, ReleaseVote, Reply, Sum, Votes, Written
 from support.parties import (
     ALL,
     CONFIG,
@@ -62,12 +62,12 @@ def voted(*names: str) -> dict[str, Signed]:
 
 
 def test_the_closing_is_signed_first() -> None:
-    assert asked(state(closing=None)) == Ask("sign", {})
+    assert asked(state(closing=None)) == Ask(Kind.SIGN, {})
 
 
 def test_the_lowest_key_hash_of_the_last_cohort_writes() -> None:
     first = COHORT[0]
-    assert asked(state()) == Ask("write", {first: (closing(), HEADERS[first].encode())})
+    assert asked(state()) == Ask(Kind.WRITE, {first: (closing(), HEADERS[first].encode())})
 
 
 @pytest.mark.parametrize("because", ["no seat", "failed", "wrote badly"])
@@ -113,7 +113,7 @@ def test_a_quorum_of_votes_goes_to_everybody_who_has_not_stored_it() -> None:
         state(written=WRITTEN, votes=voted("m3", "m0", "m2", "m1"), away={"m4": "gone"}, stored={"m1"})
     )
     votes = Votes(run=7, signed=tuple(VOTES[name] for name in FOUR)).encode()
-    assert made == Ask("votes", dict.fromkeys(("m0", "m2", "m3", "m4"), (votes, b"")))
+    assert made == Ask(Kind.VOTES, dict.fromkeys(("m0", "m2", "m3", "m4"), (votes, b"")))
 
 
 def test_a_quorum_waits_for_those_who_may_still_sign() -> None:
@@ -164,7 +164,7 @@ def test_a_vote_of_another_run_or_member_does_not_count(vote: Signed, *, writing
 
 # --- when it is over ---
 
-ASKED = Ask("close", dict.fromkeys(("m1", "m2", "m3", "m4"), (b"", b"")))
+ASKED = Ask(Kind.CLOSE, dict.fromkeys(("m1", "m2", "m3", "m4"), (b"", b"")))
 
 
 def finished(votes: tuple[str, ...], away: dict[str, str]) -> list[Event]:

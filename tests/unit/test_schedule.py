@@ -21,7 +21,7 @@ from fedrepay.shared.plans.schedule import (
 from support.one_plan import one_plan
 
 CATALOGUE = parse_catalogue(
-    """
+    b"""
 name = "test"
 version = 1
 currency = "GBP"

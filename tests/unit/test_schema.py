@@ -19,7 +19,7 @@ UCI = DATA / "uci_default_credit.toml"
 
 def refusal(text: str) -> str:
     with pytest.raises(SchemaError) as caught:
-        parse_schema(text, "mine.toml")
+        parse_schema(text.encode(), "mine.toml")
     assert "mine.toml" in caught.value.cause
     assert caught.value.remedy
     return caught.value.cause
@@ -111,7 +111,9 @@ def test_bins_hold_their_lower_edge() -> None:
 
 
 def test_labels_of_whole_numbers_name_them() -> None:
-    parsed = parse_schema(schema(column("a", "integer", bounds=[-2, 9], edges=[-1.5, -0.5, 2.5])), "x")
+    parsed = parse_schema(
+        schema(column("a", "integer", bounds=[-2, 9], edges=[-1.5, -0.5, 2.5])).encode(), "x"
+    )
     assert bins.layouts(parsed)[0].labels == ("-2", "-1", "0 to 2", "≥ 3")
 
 
@@ -268,7 +270,9 @@ def test_shipped_schema_is_the_compact_set() -> None:
 
 
 def test_settle_reports_rows_values_and_bounds() -> None:
-    parsed = parse_schema(schema(column("a", "integer", bounds=[0, 9], edges=[5], outside="clip")), "x")
+    parsed = parse_schema(
+        schema(column("a", "integer", bounds=[0, 9], edges=[5], outside="clip")).encode(), "x"
+    )
     values = np.array([1, np.nan, 2.5, 99, -1, np.inf])
     settled, found = encode.settle(parsed.column("a"), values, np.zeros(6, bool))
     assert {(each.bound, each.kind, *each.rows.tolist()) for each in found} == {

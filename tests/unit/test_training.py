@@ -29,7 +29,7 @@ from fedrepay.shared.errors import (
 )
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Reply, asked
+from fedrepay.shared.trust.wire import Kind, Reply, asked
 from fedrepay.simulations.run.grid import InProcessGrid
 from support.company import Company
 from support.schemas import column, schema
@@ -92,7 +92,7 @@ def asking(grid: SlowGrid, timeout: float = 600.0) -> list[tuple[str, Signed | N
         def node(self, name: str) -> str:
             return name
 
-    ask = Ask("ping", {"2": (b"", b""), "3": (b"", b"")})
+    ask = Ask(Kind.PING, {"2": (b"", b""), "3": (b"", b"")})
     return list(app._exchange(grid, Coordinator(), ask, timeout))  # type: ignore[arg-type]
 
 

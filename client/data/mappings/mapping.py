@@ -1,6 +1,5 @@
 """A member's mapping: one SQL SELECT from its own tables into the schema's columns, as a TOML file."""
 
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
@@ -9,9 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from fedrepay.shared.errors import MappingError
+from fedrepay.shared.files import Part, parse_toml, read_bytes
 
 DATA = "data"
 """The table that ``--data FILE`` is bound to."""
@@ -28,35 +28,42 @@ _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _TableName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")]
 
 
-class _Outcomes(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Outcomes(Part):
     as_of: Annotated[date, Field(ge=_EPOCH)]
     offers: _Sql
     payments: _Sql
     reprofiles: _Sql | None = None
 
 
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Keys(Part):
+    """Names of key columns by kind, as ``column`` (in every table) or ``table.column``."""
 
-    customer: list[_Name] = []
-    account: list[_Name] = []
-    offer: list[_Name] = []
+    customer: tuple[_Name, ...] = ()
+    account: tuple[_Name, ...] = ()
+    offer: tuple[_Name, ...] = ()
+
+    def kind(self, table: str, column: str) -> str | None:
+        """``customer``, ``account`` or ``offer``, if the table's column is such a key; names in any case."""
+        names = {column.lower(), f"{table}.{column}".lower()}
+        for kind, given in (("customer", self.customer), ("account", self.account), ("offer", self.offer)):
+            if any(each.lower() in names for each in given):
+                return kind
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.customer or self.account or self.offer)
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _File(Part):
     sql: _Sql
-    tables: dict[_TableName, str] = {}
-    absent: list[str] = []
-    extra: list[str] = []
+    tables: dict[_TableName, str] = Field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
     currency: str | None = None
     title: str | None = None
     outcomes: _Outcomes | None = None
-    keys: _Keys = _Keys()
-    public: list[_TableName] = []
+    keys: Keys = Keys()
+    public: tuple[_TableName, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,26 +86,6 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Keys:
-    """Names of key columns by kind, as ``column`` (in every table) or ``table.column``."""
-
-    customer: tuple[str, ...] = ()
-    account: tuple[str, ...] = ()
-    offer: tuple[str, ...] = ()
-
-    def kind(self, table: str, column: str) -> str | None:
-        """``customer``, ``account`` or ``offer``, if the table's column is such a key; names in any case."""
-        names = {column.lower(), f"{table}.{column}".lower()}
-        for kind, given in (("customer", self.customer), ("account", self.account), ("offer", self.offer)):
-            if any(each.lower() in names for each in given):
-                return kind
-        return None
-
-    def __bool__(self) -> bool:
-        return bool(self.customer or self.account or self.offer)
-
-
-@dataclass(frozen=True)
 class Mapping:
     """How one member's tables become canonical columns.
 
@@ -115,7 +102,7 @@ class Mapping:
     extra: tuple[str, ...] = ()
     currency: str | None = None
     outcomes: Outcomes | None = None
-    keys: Keys = Keys()
+    keys: Keys = field(default_factory=Keys)
     public: tuple[str, ...] = ()
     digest: bytes = b""
 
@@ -133,29 +120,19 @@ def load_mapping(path: Path) -> Mapping:
         MappingError: unreadable, unknown fields, or anything but exactly one SELECT.
     """
     remedy = 'A mapping is TOML with sql = """SELECT … FROM data"""; see `fedrepay member check-data --help`.'
-    try:
-        raw = path.read_bytes()
-        content = tomllib.loads(raw.decode())
-        given = _File.model_validate(content)
-    except OSError as error:
-        raise MappingError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise MappingError(f"{path} is not TOML: {error}.", remedy) from error
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise MappingError(f"{path}: {'; '.join(lines)}.", remedy) from error
+    raw = read_bytes(path, MappingError)
+    given = parse_toml(raw, str(path), _File, MappingError, remedy)
     _check_sql(given.sql, f"{path}: sql")
     tables = {name: path.parent / file for name, file in given.tables.items()}
     outcomes = _outcomes(given.outcomes, path)
-    keys = Keys(tuple(given.keys.customer), tuple(given.keys.account), tuple(given.keys.offer))
     return Mapping(
         given.sql,
         tables,
-        tuple(given.absent),
-        tuple(given.extra),
+        given.absent,
+        given.extra,
         given.currency,
         outcomes,
-        keys,
+        given.keys,
         tuple(each.lower() for each in given.public),
         sha256(raw).digest(),
     )

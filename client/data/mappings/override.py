@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.data.mappings.mapping import Mapping
 from fedrepay.shared import keys
-from fedrepay.shared.errors import ArgumentError, MappingError, ProtocolError, StorageError
+from fedrepay.shared.errors import ArgumentError, MappingError, ProtocolError
+from fedrepay.shared.files import write_atomically
 
 LABEL = "mapping-override"
 LONGEST_REASON = 1000
@@ -49,11 +50,8 @@ def sign(key: Ed25519PrivateKey, mapping: Path, digest: bytes, reason: str) -> O
         )
     signature = keys.sign(key, LABEL, _body(digest, said))
     text = {"mapping_sha256": digest.hex(), "reason": said, "signature": signature.hex()}
-    target = path_of(mapping)
-    try:
-        target.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}.", "Check the folder.") from error
+    content = json.dumps(text, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path_of(mapping), content.encode(), "Check the folder.")
     return Override(said, keys.digest(_body(digest, said), signature))
 
 

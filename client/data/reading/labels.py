@@ -13,7 +13,7 @@ import numpy as np
 
 from fedrepay.client.data.mappings.mapping import OFFER, Outcomes
 from fedrepay.client.data.reading.findings import Group
-from fedrepay.client.data.reading.payments import MOST_MONEY, Ledger, opened
+from fedrepay.client.data.reading.payments import MOST_MONEY, DatedTable, opened
 from fedrepay.client.data.reading.reader import Reader
 from fedrepay.shared.arrays import I8, I64, Bool, Objects
 from fedrepay.shared.errors import MappingError
@@ -105,7 +105,7 @@ def read(connection: "DuckDBPyConnection", given: Outcomes, sources: Mapping[str
     return Derived(index, labels, spoiled, offers.offered_on, tuple(groups))
 
 
-def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Bool]:
+def _offers(table: DatedTable) -> tuple[dict[str, int], outcomes.Offers, Bool]:
     """Offer by id, the offers, and which of them have a refused row."""
     ids = table.ids(OFFER)
     first, index = _numbered(ids)
@@ -137,7 +137,7 @@ def _offers(table: Ledger) -> tuple[dict[str, int], outcomes.Offers, Bool]:
     return number, made, spoiled
 
 
-def _payments(table: Ledger, index: dict[str, int], spoiled: Bool) -> outcomes.Payments:
+def _payments(table: DatedTable, index: dict[str, int], spoiled: Bool) -> outcomes.Payments:
     """Payments of known offers; an offer with a refused one is flagged in ``spoiled``."""
     offer = _offer_of(table, index)
     ids, reverses = table.ids("payment_id"), table.ids("reverses", optional=True)
@@ -165,7 +165,7 @@ def _payments(table: Ledger, index: dict[str, int], spoiled: Bool) -> outcomes.P
 
 
 def _reprofiles(
-    table: Ledger, index: dict[str, int], offers: outcomes.Offers, spoiled: Bool
+    table: DatedTable, index: dict[str, int], offers: outcomes.Offers, spoiled: Bool
 ) -> outcomes.Reprofiles:
     offer = _offer_of(table, index)
     from_on, due = table.days("from_on"), table.days("next_due_on")
@@ -184,7 +184,7 @@ def _reprofiles(
     return outcomes.Reprofiles(offer[good], from_on[good], due[good], instalment[good])
 
 
-def _offer_of(table: Ledger, index: dict[str, int]) -> I64:
+def _offer_of(table: DatedTable, index: dict[str, int]) -> I64:
     """Each row's offer, (n,), −1 and a finding where it is unknown."""
     ids = table.ids(OFFER)
     found = _coded(ids, index)

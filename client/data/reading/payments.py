@@ -27,7 +27,7 @@ MOST_MONEY = 10**12
 _DAYS = "date_diff('day', DATE '1970-01-01', {0})"
 
 
-class Ledger(Reader):
+class DatedTable(Reader):
     """The rows of one SELECT; ``usable`` is false once a column as a whole cannot be used."""
 
     usable = True
@@ -123,7 +123,7 @@ class Ledger(Reader):
 @contextmanager
 def opened(
     connection: "DuckDBPyConnection", name: str, sql: str, sources: Mapping[str, Path], columns: Sequence[str]
-) -> Iterator[Ledger]:
+) -> Iterator[DatedTable]:
     """Run one SELECT for as long as its cells are being read.
 
     Args:
@@ -155,12 +155,12 @@ def opened(
             "need no CAST.",
         ) from error
     try:
-        ledger = Ledger(connection, file, ())
+        table = DatedTable(connection, file, ())
         if twice:
-            ledger.groups, ledger.usable = twice, False
+            table.groups, table.usable = twice, False
         else:
-            ledger.expect(columns)
-            ledger.unreadable(unread)
-        yield ledger
+            table.expect(columns)
+            table.unreadable(unread)
+        yield table
     finally:
         connection.execute(f"DROP TABLE {MAPPED}")

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from fedrepay.client.data.reading.files import quoted
 from fedrepay.client.plans.batch_io.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
 from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.files import write_atomically
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 PRIVATE = 0o600
+_REMEDY = "Free the disk or choose another path."
 _TYPES = {"f": "DOUBLE", "i": "BIGINT", "O": "VARCHAR"}
 
 
@@ -142,12 +144,7 @@ class Parts:
         left = {"out": file_hash(self.out), "facts": file_hash(facts_of(self.out))}
         known = None if prices is None else json.loads(prices)
         content = {"batch_id": batch_id, "inputs": dict(inputs), "limits_prices": known, **left}
-        try:
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-            partial.replace(path)
-        except OSError as error:
-            raise _unwritten(path, error) from error
+        write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n", _REMEDY)
 
     def _copy(self, sql: str, table: Table, path: Path) -> None:
         import duckdb  # noqa: PLC0415 - heavy
@@ -214,6 +211,4 @@ def _literal(text: str) -> str:
 
 
 def _unwritten(out: Path, error: Exception) -> StorageError:
-    return StorageError(
-        f"{out} cannot be written: {str(error).splitlines()[0]}", "Free the disk or choose another path."
-    )
+    return StorageError(f"{out} cannot be written: {str(error).splitlines()[0]}", _REMEDY)

@@ -1,15 +1,14 @@
 """A member's settings for decisions: its prices, its weights λ, its bounds; one TOML file, shown in every report."""
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from fedrepay.shared.errors import CatalogueError
-from fedrepay.shared.files import Part
+from fedrepay.shared.files import Part, parse_toml, read_bytes
 from fedrepay.shared.plans.money import Prices
 
 CLASSES = ("none", "stated", "estimated", "verified")
@@ -135,28 +134,13 @@ class Settings(Part):
     language: Literal["en", "zh"] = "en"
 
 
-def parse_settings(text: str, source: str) -> Settings:
-    """Check the text of a settings file.
+def parse_settings(data: bytes, source: str) -> Settings:
+    """Check the bytes of a settings file.
 
     Raises:
         CatalogueError: naming file, field and bound; all that is wrong at once.
     """
-    remedy = "docs/plans.md explains each setting."
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise CatalogueError(f"{source} is not TOML: {error}.", remedy) from error
-    if isinstance(content.get("packs"), list):
-        content["packs"] = tuple(content["packs"])
-    try:
-        return Settings.model_validate(content)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(each) for each in found['loc']) or 'settings'}: "
-            f"{found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors()
-        ]
-        raise CatalogueError(f"{source}: " + "; ".join(dict.fromkeys(lines)) + ".", remedy) from error
+    return parse_toml(data, source, Settings, CatalogueError, "docs/plans.md explains each setting.")
 
 
 def load_settings(path: Path | None) -> tuple[Settings, bytes]:
@@ -167,8 +151,5 @@ def load_settings(path: Path | None) -> tuple[Settings, bytes]:
     """
     if path is None:
         return Settings(), hashlib.sha256(b"").digest()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CatalogueError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return parse_settings(data.decode("utf-8", "replace"), str(path)), hashlib.sha256(data).digest()
+    data = read_bytes(path, CatalogueError)
+    return parse_settings(data, str(path)), hashlib.sha256(data).digest()

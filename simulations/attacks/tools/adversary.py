@@ -8,7 +8,7 @@ from typing import Any
 
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.run.world import Tamper, World
 
 
@@ -92,6 +92,6 @@ def upload_of(world: World, name: str, attempt: int) -> Upload:
     sent = [
         reply.body
         for kind, who, reply in world.replies
-        if (kind, who, reply.kind) == ("round", name, "ok") and reply.body
+        if (kind, who, reply.kind) == (Kind.ROUND, name, "ok") and reply.body
     ]
     return Upload.decode(sent[attempt])

@@ -17,6 +17,7 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Certificate
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.tools.adversary import opened, say
 from fedrepay.simulations.run.world import World, rows
 
@@ -95,7 +96,7 @@ class Haunted(World):
         found = {}
         for kind, name, reply in self.replies:
             told = _SHOWN.search(reply.cause)
-            if kind == "approve" and name in self.honest and told is not None:
+            if kind == Kind.APPROVE and name in self.honest and told is not None:
                 found[name] = (frozenset(told[1].split(", ")), told[2])
         return found
 
@@ -126,7 +127,7 @@ class Haunted(World):
         made = Certificate(roster=roster.encode(), approvals=tuple(approvals), coordinator=ours)
         body = made.encode()
         for name in self.names:
-            self.replies.append(("certify", name, say(self, name, "certify", body)))
+            self.replies.append((Kind.CERTIFY, name, say(self, name, Kind.CERTIFY, body)))
         state.apply(Event("roster", "", body))
 
     def read(self, away: Sequence[str] = ()) -> "Read":
@@ -139,10 +140,10 @@ class Haunted(World):
         ghost, (victim, *_) = self.ghosts[-1], [name for name in self.honest if name not in away]
         with suppress(CohortError, TermsError):
             for ask in self.steps():
-                if ask.kind == "ping" and away and not self.coordinator.state.away:
+                if ask.kind == Kind.PING and away and not self.coordinator.state.away:
                     self.take([Event("away", name, b"said to be away") for name in away])
-                if ask.kind == "round" and self.coordinator.state.sums:
-                    say(self, ghost, "round", *ask.parts[ghost])  # with round 0's sum
+                if ask.kind == Kind.ROUND and self.coordinator.state.sums:
+                    say(self, ghost, Kind.ROUND, *ask.parts[ghost])  # with round 0's sum
                     break
         return Read.of(self, ghost, victim)
 
@@ -172,11 +173,11 @@ class Read:
     @classmethod
     def of(cls, world: Haunted, ghost: str, victim: str) -> "Read":
         """Compare what a ghost has opened with what the victim brought."""
-        sent = {n for kind, n, reply in world.replies if (kind, reply.kind) == ("round", "ok")}
+        sent = {n for kind, n, reply in world.replies if (kind, reply.kind) == (Kind.ROUND, "ok")}
         refused = {
             reply.code
             for kind, name, reply in world.replies
-            if name in world.honest and reply.kind == "refused" and kind != "approve"
+            if name in world.honest and reply.kind == "refused" and kind != Kind.APPROVE
         }
         uploads, codes = len(sent & set(world.honest)), tuple(sorted(refused))
         found = opened(world, ghost)

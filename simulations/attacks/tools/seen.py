@@ -8,7 +8,7 @@ from fedrepay.shared.errors import DataError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Closing, Header, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.attacks.tools.adversary import answer
 
 
@@ -69,11 +69,11 @@ def read(folder: Path) -> Seen:
 
 
 def _take(seen: Seen, kind: str, name: str, shared: bytes, reply: Reply | None) -> None:
-    if kind == "context" and reply is not None and reply.kind == "ok":
+    if kind == Kind.CONTEXT and reply is not None and reply.kind == "ok":
         seen.public = ContextOffer.decode(Signed.decode(reply.body).body).public
-    elif kind in ("write", "close"):
+    elif kind in (Kind.WRITE, Kind.CLOSE):
         seen.sums |= {each.round: each for each in Closing.decode(shared).sums}
-    elif kind == "round":
+    elif kind == Kind.ROUND:
         request = RoundRequest.decode(shared)
         config = RoundConfig.decode(request.config.body)
         seen.configs[config.attempt] = config

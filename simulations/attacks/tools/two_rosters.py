@@ -21,6 +21,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Call, Joining, Proposal, Revealed
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.tools.adversary import say
 from fedrepay.simulations.attacks.tools.haunted import Haunted
 
@@ -119,7 +120,7 @@ class Split:
         self._call = Signed.make(self._key, self._numbered(number))
         for side, joined in zip(self.sides, self._joined, strict=True):
             for name in side.honest:
-                reply = say(side, name, "propose", self._call.encode())
+                reply = say(side, name, Kind.PROPOSE, self._call.encode())
                 joined[name] = Signed.decode(reply.body)
 
     def ghost(self, identity: Identity, nonce: bytes) -> Signed:
@@ -144,7 +145,7 @@ class Split:
         side, proposal = self.sides[at], self.proposal(at, nonces)
         found, refused = {}, set()
         for name in side.honest:
-            reply = say(side, name, "reveal", proposal)
+            reply = say(side, name, Kind.REVEAL, proposal)
             if reply.kind == "ok":
                 found[name] = Signed.decode(reply.body)
             else:
