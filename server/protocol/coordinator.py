@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol import ceremony, dispute, release
-from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
-from fedrepay.server.protocol.verify import check_upload
+from fedrepay.server.protocol.attempts import Attempts
+from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import CohortError, ProtocolError, TermsError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, PublicSum
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
@@ -22,14 +22,9 @@ from fedrepay.shared.trust.plan import is_over, run_chunks
 from fedrepay.shared.trust.roster import Roster, check_size, quorum
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import (
-    Attempt,
     Kind,
     Ping,
     Reply,
-    RoundConfig,
-    RoundRequest,
-    Sum,
-    Upload,
     asked,
 )
 
@@ -43,8 +38,6 @@ ENDING = {
 """Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
 GONE = frozenset({"epoch", "rollback", "tag", *ENDING})
 """Refusals after which a member is in this epoch no more: it comes back in the next."""
-TWICE = 2
-"""So often a member may lose an attempt of a run before it is left out of the next ones, while a quorum is left."""
 LARGEST_RELEASE = 128 << 20
 """Bytes of a sealed release: members must be able to take it beside the sums."""
 ANSWER = 1 << 20
@@ -73,16 +66,13 @@ class Coordinator:
         self._seats = {name: seats[name] for name in roster.names if name in seats}
         self._key = key
         self._start = ceremony.start(plan, roster, key)
-        self._sum: PublicSum | None = None
-        self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
-        self._failed: set[str] = set()  # members lost in the open attempt
-        self._needs: dict[str, int] = {}  # how often a member asked for older sums
         self._silent: dict[str, str] = {}  # who gave no good answer in this stage, and why
         self._told_runs: dict[str, int] = {}  # of another coordinator's, that members have answered
         self._writers_failed: set[str] = set()
         self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
         self._epoch: Epoch | None = None
         self._dispute = dispute.Dispute()
+        self._attempts = Attempts(plan, key, self.state)
 
     # --- facts ---
 
@@ -102,35 +92,6 @@ class Coordinator:
     def node(self, name: str) -> str:
         """The Flower node of a member."""
         return self._seats[name]
-
-    def _history(self) -> tuple[Attempt, ...]:
-        return tuple(
-            Attempt(
-                round=record.config.round,
-                attempt=record.config.attempt,
-                cohort=record.config.cohort,
-                completed=record.status == "completed",
-            )
-            for record in self.state.attempts
-            if record.status != "open"
-        )
-
-    def _config(self, round_: int, cohort: tuple[str, ...]) -> Signed:
-        plan, epoch = self.plan, self.epoch
-        terms = {name: getattr(plan, name) for name in type(plan.terms()).model_fields}
-        return Signed.make(
-            self._key,
-            RoundConfig(
-                **terms,
-                run=plan.run,
-                epoch=epoch.id,
-                roster_hash=epoch.roster.hash(),
-                round=round_,
-                attempt=len(self.state.attempts),
-                cohort=cohort,
-                history=self._history(),
-            ),
-        )
 
     # --- what next ---
 
@@ -154,7 +115,7 @@ class Coordinator:
         if state.failed is not None:
             return self._dispute.ask(state, self.epoch)
         if state.attempts and state.attempts[-1].status == "open":
-            return self._ask_round(state.attempts[-1])
+            return self._attempts.ask()
         if not self._over():
             body = Ping(run=self.plan.run, round=len(state.sums)).encode()
             lost = [
@@ -206,23 +167,6 @@ class Coordinator:
         lost = last.config.round if last is not None and last.status == "void" else None
         return is_over(self.plan.rounds, self.plan.mode, len(self.state.sums), lost)
 
-    def _ask_round(self, record: AttemptRecord) -> Ask:
-        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
-        shared: dict[int, bytes] = {}
-        confirmations = tuple(Signed.decode(body) for body in self.state.answers[Kind.CONFIRM].values())
-        parts = {}
-        for name in names:
-            first = self.state.known.get(name, 0)
-            if first not in shared:
-                request = RoundRequest(
-                    config=record.signed,
-                    confirmations=confirmations if first == 0 else (),
-                    sums=self.state.sums_from(first),
-                )
-                shared[first] = request.encode()
-            parts[name] = (shared[first], self.state.own_header(name))
-        return Ask(Kind.ROUND, parts)
-
     # --- answers ---
 
     def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
@@ -254,9 +198,9 @@ class Coordinator:
         if reply.kind == "need":
             if ask.kind not in (Kind.ROUND, Kind.WRITE, Kind.CLOSE):
                 raise ProtocolError(f"{name} asks for sums where there are none.", "It is left out.")
-            return self._need(name, reply.need)
+            return self._attempts.need(name, reply.need)
         if ask.kind == Kind.ROUND:
-            return self._receive_upload(name, reply)
+            return self._attempts.receive(self.epoch, name, reply)
         if ask.kind in (Kind.WRITE, Kind.CLOSE):
             return release.receive(self.state, self.plan.run, self.roster, name, reply)
         if ask.kind in (Kind.PING, Kind.VOTES):
@@ -297,27 +241,10 @@ class Coordinator:
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
         if ask.kind == Kind.ROUND:
-            self._failed.add(name)
+            self._attempts.lost(name)
         elif ask.kind == Kind.WRITE:
             self._writers_failed.add(name)
         return Event("away" if away else "retry", name, cause.encode())
-
-    def _need(self, name: str, first: int) -> list[Event]:
-        self._needs[name] = self._needs.get(name, 0) + 1
-        if self._needs[name] > len(self.state.sums) + 1 or first > len(self.state.sums):
-            raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
-        return [Event("need", name, str(first).encode())]
-
-    def _receive_upload(self, name: str, reply: Reply) -> list[Event]:
-        record = self.state.attempts[-1]
-        upload = Upload.decode(reply.body)
-        chunks = run_chunks(self.plan, len(self.roster.names))[record.config.round]
-        header = check_upload(upload, record.signed, record.config, self.epoch, name, chunks)
-        if self._sum is None:
-            self._sum = PublicSum(chunks)
-        self._sum.add(upload.payload, header.tags)
-        self._fresh[name] = upload.header
-        return [Event("header", name, upload.header.encode())]
 
     def finish(self, ask: Ask) -> list[Event]:
         """Close an ask after all its answers were received or given up.
@@ -327,13 +254,19 @@ class Coordinator:
         """
         state = self.state
         if ask.kind == Kind.PING:
-            return self._open_attempt()
+            return self._attempts.open(self.epoch, self._why_away())
         if ask.kind == Kind.ROUND:
-            return self._close_attempt()
+            return self._attempts.close()
         if ask.kind in (Kind.RESEND, Kind.BLAME):
             return self._dispute.finish(state, self.plan.colluders, ask.kind)
         if ask.kind == Kind.SIGN:
-            return [Event("closing", "", self._config(len(state.sums), state.last_cohort()).encode())]
+            return [
+                Event(
+                    "closing",
+                    "",
+                    self._attempts.config(self.epoch, len(state.sums), state.last_cohort()).encode(),
+                )
+            ]
         if ask.kind == Kind.VOTES:
             return [Event("done", "", b"")]
         if ask.kind == Kind.WRITE:
@@ -378,48 +311,3 @@ class Coordinator:
     def _why_away(self) -> str:
         reasons = self._why(sorted(self.state.away))
         return f" ({reasons})" if reasons else ""
-
-    def _open_attempt(self) -> list[Event]:
-        state, plan = self.state, self.plan
-        cohort = tuple(name for name in self.epoch.present if name not in state.away)
-        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
-        cohort = reliable if len(reliable) >= self.quorum else cohort
-        round_ = len(state.sums)
-        if len(cohort) < self.quorum:
-            raise CohortError(
-                f"Round {round_}: {len(cohort)} members are left, the quorum is {self.quorum}"
-                f"{self._why_away()}.",
-                "Bring members back, then run the same command again: the run resumes. A member that is out of this "
-                "epoch comes back after `fedrepay coordinator abandon` and a new run.",
-            )
-        voids = sum(record.status == "void" for record in state.attempts)
-        if voids > plan.max_attempts:
-            raise CohortError(
-                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run. Lost by: "
-                f"{self._losers()}{self._why_away()}.",
-                "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
-                "--without whoever lost most while the quorum holds.",
-            )
-        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
-        return [Event("attempt", "", self._config(round_, cohort).encode())]
-
-    def _losers(self) -> str:
-        worst = sorted(self.state.losses.items(), key=lambda each: (-each[1], each[0]))
-        return ", ".join(f"{name} ({count})" for name, count in worst[:5])
-
-    def _close_attempt(self) -> list[Event]:
-        record = self.state.attempts[-1]
-        cohort = set(record.config.cohort)
-        if cohort - set(self._fresh) - self._failed:
-            return []  # somebody needs older sums: it is asked again
-        if self._failed or self._sum is None:
-            return [Event("void", "", " ".join(sorted(self._failed)).encode())]
-        completed = Sum(
-            round=record.config.round,
-            attempt=record.config.attempt,
-            config=record.signed,
-            headers=tuple(self._fresh[name] for name in record.config.cohort),
-            payload=self._sum.payload(),
-            tags=tuple(self._sum.tags),
-        )
-        return [Event("sum", "", completed.encode())]

@@ -335,7 +335,9 @@ def taken(world: World, ask: Ask, name: str, data: bytes) -> list[Event]:
 
 def added(world: World) -> int:
     """Uploads in the open sum."""
-    made = world.coordinator._sum if hasattr(world, "coordinator") else None  # there is none before a roster
+    made = (
+        world.coordinator._attempts._sum if hasattr(world, "coordinator") else None
+    )  # there is none before a roster
     return 0 if made is None else made.count
 
 

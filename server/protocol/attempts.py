@@ -1,0 +1,168 @@
+"""Attempts at sums, at the coordinator: who is asked, what is added, what becomes of one that a member loses. Pure."""
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.server.protocol.state import Ask, Event, State
+from fedrepay.server.protocol.verify import check_upload
+from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.shared.secure_sum.ciphertext import PublicSum
+from fedrepay.shared.trust.epoch import Epoch
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.roster import quorum
+from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
+
+TWICE = 2
+"""So often a member may lose an attempt of a run before it is left out of the next ones, while a quorum is left."""
+
+
+class Attempts:
+    """The attempts of one run; adds uploads as they come, and keeps no single one.
+
+    Args:
+        plan: terms and number.
+        key: the coordinator's signing key.
+        state: what the events of the run have said; the coordinator's own.
+    """
+
+    def __init__(self, plan: RunPlan, key: Ed25519PrivateKey, state: State) -> None:
+        self._plan, self._key, self._state = plan, key, state
+        self._sum: PublicSum | None = None
+        self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
+        self._failed: set[str] = set()  # members lost in the open attempt
+        self._needs: dict[str, int] = {}  # how often a member asked for older sums
+
+    def config(self, epoch: Epoch, round_: int, cohort: tuple[str, ...]) -> Signed:
+        """The next configuration: the run's terms, this cohort, and every attempt before."""
+        plan = self._plan
+        terms = {name: getattr(plan, name) for name in type(plan.terms()).model_fields}
+        history = tuple(
+            Attempt(
+                round=record.config.round,
+                attempt=record.config.attempt,
+                cohort=record.config.cohort,
+                completed=record.status == "completed",
+            )
+            for record in self._state.attempts
+            if record.status != "open"
+        )
+        return Signed.make(
+            self._key,
+            RoundConfig(
+                **terms,
+                run=plan.run,
+                epoch=epoch.id,
+                roster_hash=epoch.roster.hash(),
+                round=round_,
+                attempt=len(self._state.attempts),
+                cohort=cohort,
+                history=history,
+            ),
+        )
+
+    def ask(self) -> Ask:
+        """The open attempt, to everybody of its cohort who has neither answered nor failed, with the sums each may lack."""
+        state = self._state
+        record = state.attempts[-1]
+        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
+        confirmations = tuple(Signed.decode(body) for body in state.answers[Kind.CONFIRM].values())
+        shared: dict[int, bytes] = {}
+        parts = {}
+        for name in names:
+            first = state.known.get(name, 0)
+            if first not in shared:
+                request = RoundRequest(
+                    config=record.signed,
+                    confirmations=confirmations if first == 0 else (),
+                    sums=state.sums_from(first),
+                )
+                shared[first] = request.encode()
+            parts[name] = (shared[first], state.own_header(name))
+        return Ask(Kind.ROUND, parts)
+
+    def lost(self, name: str) -> None:
+        """A member gave no good answer to the open attempt."""
+        self._failed.add(name)
+
+    def need(self, name: str, first: int) -> list[Event]:
+        """A member asks for sums from that round on.
+
+        Raises:
+            ProtocolError: there are none, or it has asked too often.
+        """
+        self._needs[name] = self._needs.get(name, 0) + 1
+        if self._needs[name] > len(self._state.sums) + 1 or first > len(self._state.sums):
+            raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
+        return [Event("need", name, str(first).encode())]
+
+    def receive(self, epoch: Epoch, name: str, reply: Reply) -> list[Event]:
+        """Check an upload and add it.
+
+        Raises:
+            ProtocolError: it is not one of this attempt's, by this member.
+        """
+        record = self._state.attempts[-1]
+        upload = Upload.decode(reply.body)
+        chunks = run_chunks(self._plan, len(epoch.roster.names))[record.config.round]
+        header = check_upload(upload, record.signed, record.config, epoch, name, chunks)
+        if self._sum is None:
+            self._sum = PublicSum(chunks)
+        self._sum.add(upload.payload, header.tags)
+        self._fresh[name] = upload.header
+        return [Event("header", name, upload.header.encode())]
+
+    def open(self, epoch: Epoch, why: str) -> list[Event]:
+        """Begin the next attempt, with those who are there and did not lose the ones before.
+
+        Args:
+            epoch: the run's.
+            why: who is away and why, for an error.
+
+        Raises:
+            CohortError: fewer than the quorum are left, or no attempt is.
+        """
+        state, plan = self._state, self._plan
+        needed = quorum(len(epoch.roster.names), plan.colluders)
+        cohort = tuple(name for name in epoch.present if name not in state.away)
+        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
+        cohort = reliable if len(reliable) >= needed else cohort
+        round_ = len(state.sums)
+        if len(cohort) < needed:
+            raise CohortError(
+                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{why}.",
+                "Bring members back, then run the same command again: the run resumes. A member that is out of this "
+                "epoch comes back after `fedrepay coordinator abandon` and a new run.",
+            )
+        voids = sum(record.status == "void" for record in state.attempts)
+        if voids > plan.max_attempts:
+            raise CohortError(
+                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run. Lost by: "
+                f"{_losers(state)}{why}.",
+                "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
+                "--without whoever lost most while the quorum holds.",
+            )
+        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+        return [Event("attempt", "", self.config(epoch, round_, cohort).encode())]
+
+    def close(self) -> list[Event]:
+        """The sum of the open attempt; or that it is void; or nothing, where somebody is to be asked again."""
+        record = self._state.attempts[-1]
+        if set(record.config.cohort) - set(self._fresh) - self._failed:
+            return []  # somebody needs older sums
+        if self._failed or self._sum is None:
+            return [Event("void", "", " ".join(sorted(self._failed)).encode())]
+        completed = Sum(
+            round=record.config.round,
+            attempt=record.config.attempt,
+            config=record.signed,
+            headers=tuple(self._fresh[name] for name in record.config.cohort),
+            payload=self._sum.payload(),
+            tags=tuple(self._sum.tags),
+        )
+        return [Event("sum", "", completed.encode())]
+
+
+def _losers(state: State) -> str:
+    worst = sorted(state.losses.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{name} ({count})" for name, count in worst[:5])
