@@ -18,11 +18,7 @@ from fedrepay.shared.rules.facts import RESTRICTED
 
 Table = dict[str, npt.NDArray[Any]]
 
-COLUMNS = {
-    "account": "VARCHAR",
-    "rank": "TINYINT",
-    "decision": "VARCHAR",
-    "tier": "VARCHAR",
+_OF_TERMS = {
     "kind": "VARCHAR",
     "plan": "VARCHAR",
     "instalment": "BIGINT",
@@ -43,6 +39,13 @@ COLUMNS = {
     "fees": "BIGINT",
     "fees_saved": "BIGINT",
     "interest_per_day": "DOUBLE",
+}
+COLUMNS = {
+    "account": "VARCHAR",
+    "rank": "TINYINT",
+    "decision": "VARCHAR",
+    "tier": "VARCHAR",
+    **_OF_TERMS,
     "bound": "BIGINT",
     "value": "DOUBLE",
     "score": "DOUBLE",
@@ -61,10 +64,7 @@ COLUMNS = {
     "input_hash": "VARCHAR",
 }
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
-OF_PLAN = (
-    *tuple(COLUMNS)[4:24],
-    *("value", "score"),
-)
+OF_PLAN = (*_OF_TERMS, "value", "score")
 """Columns that are empty where there is no plan."""
 OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
 """Columns that are empty where nothing is paid."""
@@ -89,7 +89,6 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     judged, decisions = batch.judged, batch.decisions
     plans, of = judged.plans, judged.plans.arms
     has, at = arm != NONE, np.maximum(arm, 0)
-    left = plans.debts.fees[row] - np.floor(plans.debts.fees[row] * of.fee_waiver[at]).astype(np.int64)
     first_rows = rank == 1
     why = np.full(len(row), None, dtype=object)
     why[first_rows] = why_not(batch)
@@ -124,7 +123,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "total": plans.total[row, at],
         "interest": plans.interest[row, at],
         "interest_saved": plans.interest_saved()[row, at],
-        "fees": np.minimum(left, plans.principal[row, at]),
+        "fees": plans.fees[row, at],
         "fees_saved": plans.fees_saved()[row, at],
         "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
         "bound": plans.debts.bound[row],
