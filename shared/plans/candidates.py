@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
+from fedrepay.shared.plans.money import fees_left
 
 DAYS_A_YEAR = 365.0
 MOST_PAYMENTS = 60
@@ -99,10 +100,15 @@ class Candidates:
         full = self._interest_at(self.debts.apr[:, None] * np.ones_like(waived))
         return np.asarray(np.maximum(np.floor(full).astype(np.int64) - self.interest, 0) * self.arms.pays)
 
+    @cached_property
+    def fees(self) -> I64:
+        """Fees charged under the plan, minor units, (n, P)."""
+        return np.minimum(fees_left(self.debts.fees[:, None], self.arms.fee_waiver), self.principal)
+
     def fees_saved(self) -> I64:
         """Fees the plan waives, minor units, (n, P)."""
-        waived = np.floor(self.debts.fees[:, None] * self.arms.fee_waiver).astype(np.int64)
-        return np.asarray(waived * self.arms.pays)
+        owed = self.debts.fees[:, None]
+        return np.asarray((owed - fees_left(owed, self.arms.fee_waiver)) * self.arms.pays)
 
     def _interest_at(self, rate: F64) -> F64:
         years = _years(self.arms, self.count)
@@ -128,8 +134,8 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
     """
     paying, by_share, token = arms.pays, arms.share > 0, arms.is_kind("TOKEN")
     step = catalogue.rounding
-    fees_left = debts.fees[:, None] - np.floor(debts.fees[:, None] * arms.fee_waiver)
-    principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees_left)
+    fees = fees_left(debts.fees[:, None], arms.fee_waiver)
+    principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees)
     rate = debts.apr[:, None] * (1 - arms.interest_waiver)
     most = np.ceil(principal * (1 + rate * _years(arms, np.maximum(arms.n, 1))))
     given = np.floor(debts.bound[:, None] * arms.share / arms.most_a_month / step) * step

@@ -1,4 +1,4 @@
-"""Money from heads and schedule, never regressed: E[NPV] of a plan and of no plan.
+"""Money from heads and schedule, never regressed: E[NPV] of a plan and of no plan; and what a waiver leaves of fees.
 
 With p the probability of the first payment and k that of being kept at 90 days, a plan pays at month j after its
 first instalment with probability p·(k/p)^(j/3) up to three months and k·s^(j − 3) after, s a published monthly
@@ -6,11 +6,14 @@ survival. What an account would have paid without a plan is displaced in full wh
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrepay.shared.arrays import F64, I64
-from fedrepay.shared.plans.candidates import Candidates
+
+if TYPE_CHECKING:
+    from fedrepay.shared.plans.candidates import Candidates
 
 KEPT_AT = 3
 """Months after the first instalment at which a plan counts as kept."""
@@ -39,13 +42,18 @@ class Prices:
         return float((1 + self.discount_rate) ** (-1 / 12))
 
 
+def fees_left(fees: I64, waiver: F64) -> I64:
+    """What a waiver, a share 0 … 1, leaves of fees, minor units, of the shape the two broadcast to; the waived part is rounded down."""
+    return fees - np.floor(fees * waiver).astype(np.int64)
+
+
 def no_plan_value(prices: Prices, balance: I64) -> F64:
     """Present value of no plan, minor units, (n,)."""
     factor = prices.monthly
     return np.asarray(balance * prices.no_plan_rate * _geometric(factor, 1.0, prices.no_plan_months, factor))
 
 
-def plan_value(prices: Prices, plans: Candidates, first: F64, kept: F64) -> F64:
+def plan_value(prices: Prices, plans: "Candidates", first: F64, kept: F64) -> F64:
     """Present value of offering each plan, no-plan cash included, minor units, (n, P).
 
     Args:

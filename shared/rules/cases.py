@@ -7,6 +7,7 @@ import numpy as np
 
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import PlanColumns
+from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.rules.masks import Verdict, evaluate
 from fedrepay.shared.rules.pack import Case, CasePlan, Pack
 
@@ -58,7 +59,7 @@ def _compared(pack: Pack, case: Case) -> tuple[str, ...]:
     facts: dict[str, Column] = {
         name: np.array([value]) for name, value in given.items() if name not in case.unknown
     }
-    verdict = evaluate([pack], facts, plan_columns(pack.plan_of(case)), day)
+    verdict = evaluate([pack], FactTable(facts, 1), plan_columns(pack.plan_of(case)), day)
     came = _outcome(verdict)
     wanted = case.expect.model_dump(exclude_unset=True)
     return tuple(

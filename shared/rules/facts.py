@@ -144,7 +144,15 @@ def shown(name: str, value: object) -> object:
 
 
 class FactTable:
-    """Facts of n accounts, checked when first read; categories become codes."""
+    """Facts of n accounts, checked when first read; categories become codes.
+
+    Args:
+        facts: by name, (n,) each; absent columns are not known. As given they stand in ``columns``.
+        accounts: n.
+
+    Raises:
+        DataError: a fact outside the closed list.
+    """
 
     def __init__(self, facts: Mapping[str, Column], accounts: int) -> None:
         unknown = sorted(set(facts) - set(FACTS))
@@ -153,7 +161,7 @@ class FactTable:
                 f"No such fact: {', '.join(unknown)}.",
                 f"Facts are a closed list: {', '.join(sorted(FACTS))}.",
             )
-        self._raw = facts
+        self.columns = facts
         self._checked: dict[str, tuple[Column, Bool]] = {}
         self.accounts = accounts
 
@@ -164,7 +172,7 @@ class FactTable:
             DataError: another length, type or value outside the bounds, naming fact, row, value and bound.
         """
         if name not in self._checked:
-            column = self._raw.get(name)
+            column = self.columns.get(name)
             if column is None:
                 self._checked[name] = (np.zeros(self.accounts), np.zeros(self.accounts, np.bool_))
             else:

@@ -4,7 +4,7 @@ Packs stack and the strictest wins: a plan is allowed only where no rule of any 
 rule that needs a fact which is not known blocks what it might block, and the account goes to a human.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from fedrepay.shared.arrays import I32, Bool
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.effects import Effect, Index, outcome
-from fedrepay.shared.rules.facts import Column, FactTable
+from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.rules.pack import Pack
 from fedrepay.shared.rules.ternary import Ternary, all_hold, is_one_of
 
@@ -60,21 +60,20 @@ class Verdict:
     covered: Bool
 
 
-def evaluate(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int) -> Verdict:
+def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today: int) -> Verdict:
     """Evaluate packs; (n, P) work is done only for rules on amounts, everything else once per account.
 
     Args:
         packs: in the order their rules are numbered.
-        facts: by name, (n,) each; absent columns are not known (``facts.py``).
+        facts: of the n accounts.
         plans: n accounts × P plans.
         today: day since 1970-01-01 that decides which packs are in force.
 
     Raises:
-        DataError: a fact outside the closed list or its bounds, naming fact, row, value and bound.
+        DataError: a fact outside its bounds, naming fact, row, value and bound.
         ArgumentError: the same pack twice.
     """
     accounts, count = plans.shape
-    table = FactTable(facts, accounts)
     rules = rule_refs(packs)
     none = len(rules)
     human, stop, kept = (np.full(accounts, none, np.int32) for _ in range(3))
@@ -89,12 +88,12 @@ def evaluate(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColu
         first += len(pack.rules)
         if not pack.in_force(today):
             continue
-        applies = is_one_of("jurisdiction", pack.places, table) & all_hold(pack.applies_to, table)
+        applies = is_one_of("jurisdiction", pack.places, facts) & all_hold(pack.applies_to, facts)
         covered |= applies.yes
         if not applies.maybe.any():
             continue
         for number, rule in zip(numbers, pack.rules, strict=True):
-            done = outcome(rule, applies, table, plans)
+            done = outcome(rule, applies, facts, plans)
             for effect in done.effects:
                 (whole if effect.amount is None else priced).append((number, effect))
             if done.human is not None:

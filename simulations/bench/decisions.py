@@ -16,7 +16,8 @@ import numpy.typing as npt
 from fedrepay.client.plans import batch_io
 from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.batch_io.batch_files import parts
-from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.chunk import Accounts
+from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
@@ -72,7 +73,7 @@ def _batch(engine: Engine, accounts: Accounts, out: Path) -> tuple[float, dict[s
         for start in range(0, ACCOUNTS, engine.chunk):
             part = accounts.take(slice(start, start + engine.chunk))
             batch = engine.decide(part, today=TODAY, batch_id="bench")
-            files.add(output.table_of(engine, batch), {"account": part.names, **engine.facts(part)})
+            files.add(output.table_of(engine, batch), {"account": part.names, **batch.facts.columns})
             for name, count in output.counts(batch)["decisions"].items():
                 counts[name] = counts.get(name, 0) + count
         files.finish({"batch_id": "bench"}, {})
@@ -84,7 +85,7 @@ def _trees(engine: Engine, accounts: Accounts, rng: np.random.Generator) -> floa
     import lightgbm
 
     part = accounts.take(slice(0, engine.chunk))
-    batch = engine.judge(part, TODAY)[0]
+    batch = engine.judge(part, TODAY).judged
     numbers = [each.astype(float) for each in part.values.values() if each.dtype != object]
     pairs = batch.plans.valid.size
     of_account = np.repeat(np.stack(numbers, axis=1), pairs // len(part.names), axis=0)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fedrepay.shared.arrays import Bool
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
-from fedrepay.shared.rules.facts import EU, FACTS
+from fedrepay.shared.rules.facts import EU, FACTS, FactTable
 from fedrepay.shared.rules.masks import evaluate
 from fedrepay.shared.rules.pack import load_builtin
 from fedrepay.simulations.bench.page import table
@@ -209,7 +209,7 @@ def run() -> str:
     for _ in range(ACCOUNTS // CHUNK):
         chunk = draw(rng, CHUNK)
         begun = perf_counter()
-        verdict = evaluate(packs, chunk.facts, chunk.plans, TODAY)
+        verdict = evaluate(packs, FactTable(chunk.facts, CHUNK), chunk.plans, TODAY)
         seconds += perf_counter() - begun
         free = verdict.blocked < 0
         pairs += free.size
@@ -220,7 +220,7 @@ def run() -> str:
     alone = [draw(rng, 1) for _ in range(ALONE)]
     begun = perf_counter()
     for each in alone:
-        evaluate(packs, each.facts, each.plans, TODAY)
+        evaluate(packs, FactTable(each.facts, 1), each.plans, TODAY)
     single = ALONE / (perf_counter() - begun)
     if not all(without.values()):
         raise AssertionError(f"never broken even without rules: {[k for k, v in without.items() if not v]}")

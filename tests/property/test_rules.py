@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrepay.shared.rules.cases import plan_columns
-from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.masks import Verdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, load_builtin
 from fedrepay.shared.rules.parameters import CONTACTING, ContactCap
 from support import rules_oracle
-from support.rules_world import World, raw_packs, world
+from support.rules_world import World, evaluated, raw_packs, world
 
 ACCOUNTS, PLANS = 20_000, 1
 CHUNK = 100  # accounts that share a plan's kind and channel
@@ -71,7 +71,7 @@ def test_masks_and_oracle_agree_on_20000_accounts(packs: tuple[Pack, ...], seed:
     seen: list[int] = []
     for _ in range(ACCOUNTS // len(DAYS) // CHUNK):
         made = world(rng, CHUNK, PLANS)
-        verdict = evaluate(packs, made.facts, made.plans, day(today))
+        verdict = evaluated(packs, made.facts, made.plans, day(today))
         assert not list(differences(verdict, raw, made, today))
         seen += verdict.blocked.ravel().tolist()
     assert len(seen) == ACCOUNTS // len(DAYS) * PLANS
@@ -93,11 +93,11 @@ def test_control_each_rule_dropped_from_the_masks_is_found(packs: tuple[Pack, ..
             if not rest or not getattr(rule.parameters, "required", True):
                 continue  # a pack of one rule is dropped below; one that demands nothing cannot be missed
             dropped = (*packs[:place], pack.model_copy(update={"rules": rest}), *packs[place + 1 :])
-            verdict = evaluate(dropped, small.facts, small.plans, day(DAYS[1]))
+            verdict = evaluated(dropped, small.facts, small.plans, day(DAYS[1]))
             if next(differences(verdict, raw, small, DAYS[1]), None) is None:
                 missed.append((pack.id, rule.id))
     fewer = tuple(pack for pack in packs if pack.id != "eu-ccd2")
-    verdict = evaluate(fewer, small.facts, small.plans, day(DAYS[1]))
+    verdict = evaluated(fewer, small.facts, small.plans, day(DAYS[1]))
     assert next(differences(verdict, raw, small, DAYS[1]), None) is not None
     assert not missed
 
@@ -136,9 +136,9 @@ def test_control_a_boundary_shifted_by_one_is_found(
 ) -> None:
     (one,) = load_builtin([pack])
     raw = [each for each in raw_packs() if each["id"] == pack]
-    there = evaluate([one], small.facts, small.plans, day(DAYS[0]))
+    there = evaluated([one], small.facts, small.plans, day(DAYS[0]))
     assert next(differences(there, raw, small, DAYS[0]), None) is None
-    moved = evaluate([shifted(one, rule, **changes)], small.facts, small.plans, day(DAYS[0]))
+    moved = evaluated([shifted(one, rule, **changes)], small.facts, small.plans, day(DAYS[0]))
     assert next(differences(moved, raw, small, DAYS[0]), None) is not None
 
 
@@ -149,7 +149,7 @@ def test_adding_a_pack_never_unblocks_anything(seed: int, some: set[int], one: i
     made = world(np.random.default_rng(seed), 60, 8)
     fewer = [pack for place, pack in enumerate(packs) if place in some and place != one]
     more = [*fewer, packs[one]]
-    before, after = (evaluate(each, made.facts, made.plans, day(DAYS[1])) for each in (fewer, more))
+    before, after = (evaluated(each, made.facts, made.plans, day(DAYS[1])) for each in (fewer, more))
     for what in ("blocked", "human", "stop"):
         was, now = getattr(before, what) >= 0, getattr(after, what) >= 0
         assert not (was & ~now).any()
@@ -164,7 +164,7 @@ def test_a_fact_that_is_lost_never_unblocks_anything(seed: int, data: st.DataObj
     made = world(np.random.default_rng(seed), 60, 8)
     lost = data.draw(st.sets(st.sampled_from(sorted(made.facts)), min_size=1))
     rest = {name: column for name, column in made.facts.items() if name not in lost}
-    before, after = (evaluate(packs, each, made.plans, day(DAYS[1])) for each in (made.facts, rest))
+    before, after = (evaluated(packs, each, made.plans, day(DAYS[1])) for each in (made.facts, rest))
     newly = (after.blocked >= 0) & (before.blocked < 0)
     assert not ((before.blocked >= 0) & (after.blocked < 0)).any()
     assert not ((before.stop >= 0) & (after.stop < 0)).any()
@@ -174,7 +174,7 @@ def test_a_fact_that_is_lost_never_unblocks_anything(seed: int, data: st.DataObj
 def test_no_offer_is_never_blocked_and_without_any_fact_nothing_else_is_allowed_by_phone() -> None:
     packs = load_builtin()
     made = world(np.random.default_rng(3), 50, 40)
-    verdict = evaluate(packs, {}, made.plans, day(DAYS[1]))
+    verdict = evaluated(packs, {}, made.plans, day(DAYS[1]))
     kinds = np.isin(made.plans.kind, range(len(CONTACTING)))
     by_phone = kinds & (made.plans.channel == 2)
     assert by_phone.any()
@@ -186,7 +186,7 @@ def test_no_offer_is_never_blocked_and_without_any_fact_nothing_else_is_allowed_
 
 
 def test_an_account_alone_gets_the_verdict_it_got_among_others(packs: tuple[Pack, ...], small: World) -> None:
-    whole = evaluate(packs, small.facts, small.plans, day(DAYS[1]))
+    whole = evaluated(packs, small.facts, small.plans, day(DAYS[1]))
     for row in (0, 7, 899):
         one = {name: column[row : row + 1] for name, column in small.facts.items()}
         cut = replace(
@@ -197,7 +197,7 @@ def test_an_account_alone_gets_the_verdict_it_got_among_others(packs: tuple[Pack
                 if getattr(small.plans, each.name).ndim == 2 or each.name == "bound"
             },
         )
-        alone = evaluate(packs, one, cut, day(DAYS[1]))
+        alone = evaluated(packs, one, cut, day(DAYS[1]))
         assert (alone.blocked[0] == whole.blocked[row]).all()
         assert alone.human[0] == whole.human[row]
 
@@ -214,7 +214,7 @@ def test_the_first_rule_in_pack_order_is_named(small: World) -> None:
         "fees_authorised": np.array([False]),
     }
     plan = plan_columns(CasePlan(channel="call", fees=5))
-    verdict = evaluate(packs, facts, plan, day(DAYS[0]))
+    verdict = evaluated(packs, facts, plan, day(DAYS[0]))
     ref = verdict.rules[verdict.blocked[0, 0]]
     assert (ref.rule, ref.article, ref.hash) == (
         "calls-7-in-7-days",

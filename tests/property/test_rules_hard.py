@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fedrepay.shared.rules.masks import evaluate
 from fedrepay.shared.rules.pack import Pack, load_builtin
 from fedrepay.simulations.bench import rules as bench
+from support.rules_world import evaluated
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def chunk() -> bench.Chunk:
 
 def broken(packs: list[Pack], chunk: bench.Chunk) -> dict[str, int]:
     """Violations among allowed plans, by rule."""
-    allowed = evaluate(packs, chunk.facts, chunk.plans, bench.TODAY).blocked < 0
+    allowed = evaluated(packs, chunk.facts, chunk.plans, bench.TODAY).blocked < 0
     assert allowed.any()
     counts = {
         rule: int((wrong & allowed).sum()) for rule, wrong in bench.violations(chunk.facts, chunk.plans)

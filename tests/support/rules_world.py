@@ -1,6 +1,7 @@
 """Random accounts and plans near the rules' boundaries, for the masks and for the oracle alike."""
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.resources import files
@@ -11,8 +12,9 @@ import numpy as np
 
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
-from fedrepay.shared.rules.facts import FACTS
-from fedrepay.shared.rules.pack import builtin_names
+from fedrepay.shared.rules.facts import FACTS, Column, FactTable
+from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.pack import Pack, builtin_names
 
 EDGES: dict[str, list[float]] = {
     "calls_7d": [0, 6, 7, 8],
@@ -37,6 +39,11 @@ def raw_packs() -> list[dict[str, Any]]:
     """The built-in packs as plain TOML, for the oracle."""
     folder = files("fedrepay.shared.rules") / "packs"
     return [tomllib.loads((folder / f"{name}.toml").read_text()) for name in builtin_names()]
+
+
+def evaluated(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int) -> Verdict:
+    """What packs say of facts as they come."""
+    return evaluate(packs, FactTable(facts, plans.shape[0]), plans, today)
 
 
 @dataclass

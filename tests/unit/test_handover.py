@@ -6,7 +6,6 @@ import pytest
 from fedrepay.client.plans.deciding.decide import HANDOFFS
 from fedrepay.client.plans.deciding.handover import (
     CONTRADICTIONS,
-    REASONS,
     STRONGEST_FIRST,
     HandedOver,
     contradictions,
@@ -14,6 +13,8 @@ from fedrepay.client.plans.deciding.handover import (
     minute_text,
 )
 from fedrepay.client.plans.deciding.settings import Handover
+from fedrepay.client.plans.explaining.annotate import CONTRADICTED, handover_texts
+from fedrepay.client.plans.explaining.messages import messages
 
 NOW = 30_000_000
 
@@ -23,13 +24,15 @@ def codes(found: HandedOver) -> list[str]:
 
 
 def test_lists_are_closed_and_the_same() -> None:
-    assert sorted(STRONGEST_FIRST) == sorted(HANDOFFS[1:]) == sorted(REASONS) == sorted(Handover().hours)
+    assert sorted(STRONGEST_FIRST) == sorted(HANDOFFS[1:]) == sorted(Handover().hours)
+    assert sorted(messages()["handover"]) == sorted(STRONGEST_FIRST)
+    assert tuple(CONTRADICTED) == CONTRADICTIONS
 
 
 def test_nothing_known_hands_nobody_over() -> None:
     found = hand_over(Handover(), {}, 3, NOW)
     assert codes(found) == ["", "", ""]
-    assert found.reason.tolist() == ["", "", ""]
+    assert handover_texts(found).tolist() == [None, None, None]
     assert found.due.tolist() == [-1, -1, -1]
 
 
@@ -37,7 +40,7 @@ def test_the_third_date_change_and_not_the_second() -> None:
     changes = np.array([2, 3, np.nan])
     found = hand_over(Handover(), {"date_changes_90d": changes}, 3, NOW)
     assert codes(found) == ["", "DATE_CHANGES", ""]
-    assert found.reason[1] == "the date of payment was changed again and again: 3 times in 90 days"
+    assert handover_texts(found)[1] == "the date of payment was changed again and again: 3 times in 90 days"
     assert found.due[1] == NOW + 48 * 60
 
 
@@ -53,7 +56,7 @@ def test_the_third_date_change_and_not_the_second() -> None:
 def test_yes_and_only_yes_hands_over(column: str, code: str) -> None:
     found = hand_over(Handover(), {column: np.array([True, False, None], object)}, 3, NOW)
     assert codes(found) == [code, "", ""]
-    assert found.reason[0] == REASONS[code]
+    assert handover_texts(found)[0] == messages()["handover"][code]["en"]
 
 
 def test_confidence_below_the_least() -> None:
@@ -106,4 +109,4 @@ def test_each_contradiction_at_its_boundary(changed: dict[str, object], name: st
     assert contradictions(known, 1).tolist() == [name]
     found = hand_over(Handover(), known, 1, NOW)
     assert codes(found) == (["CONTRADICTION"] if name else [""])
-    assert not name or str(found.reason[0]).endswith(CONTRADICTIONS[name])
+    assert not name or str(handover_texts(found)[0]).endswith(CONTRADICTED[name])

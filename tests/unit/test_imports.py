@@ -24,6 +24,7 @@ OWN = "what a member sends knows nothing of its plans, facts and own part of the
 ONE = "one module touches TenSEAL"
 MEMBER = "floors of the member: a room imports rooms below it only"
 DATA = "floors of the member's data: what is checked, read and allowed"
+PLAN = "floors of a plan: batches in and out, words, decisions"
 COORDINATOR = "floors of the coordinator"
 SIMULATIONS = "floors of the simulations"
 SHARED = "floors of what both sides share"
@@ -74,6 +75,7 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         ONE,
         MEMBER,
         DATA,
+        PLAN,
         COORDINATOR,
         SIMULATIONS,
         SHARED,
@@ -110,6 +112,8 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         (MEMBER, "client/veto/limits.py", "from fedrepay.client.protocol import guard"),
         (MEMBER, "client/store/tables.py", "from fedrepay.client.data.reading import table"),
         (DATA, "client/data/mappings/tree.py", "from fedrepay.client.data.reading import table"),
+        (PLAN, "client/plans/deciding/engine.py", "from fedrepay.client.plans.explaining import annotate"),
+        (PLAN, "client/plans/batch/caps.py", "from fedrepay.client.plans.explaining import messages"),
         (COORDINATOR, "server/protocol/state.py", "from fedrepay.server import store"),
         (
             SIMULATIONS,

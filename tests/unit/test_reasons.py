@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.explaining.reasons import (
-    CODE_OF,
-    CODES,
-    NAMES,
-    NONE,
-    Counterfactual,
-    Reasons,
-    counterfactual,
-    text,
-)
+from fedrepay.client.plans.deciding.reasons import CODE_OF, CODES, NAMES, NONE, Reasons
+from fedrepay.client.plans.explaining.annotate import text
+from fedrepay.client.plans.explaining.counterfactual import Counterfactual, counterfactual
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.arrays import F64, I64, U16
 from fedrepay.shared.plans.catalogue import parse_catalogue

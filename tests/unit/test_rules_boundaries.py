@@ -9,8 +9,8 @@ import pytest
 from fedrepay.client.plans.deciding.local_time import local_minutes
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.rules.cases import plan_columns, run_cases
-from fedrepay.shared.rules.masks import evaluate
 from fedrepay.shared.rules.pack import CasePlan, Pack, builtin_names, load_builtin
+from support.rules_world import evaluated
 
 DAY = int(np.datetime64("2026-12-01", "D").astype(np.int64))
 
@@ -19,7 +19,7 @@ def blocking(pack: str, facts: dict[str, Any], day: int = DAY, **plan: Any) -> s
     """The rule of a built-in pack that blocks one plan; an empty text for none."""
     packs = load_builtin([pack])
     columns = {name: np.array([value]) for name, value in facts.items()}
-    verdict = evaluate(packs, columns, plan_columns(CasePlan(**plan)), day)
+    verdict = evaluated(packs, columns, plan_columns(CasePlan(**plan)), day)
     assert not verdict.unknown[0], "every fact needed is given"
     index = verdict.blocked[0, 0]
     return "" if index < 0 else verdict.rules[index].rule
@@ -148,7 +148,7 @@ def test_the_dutch_scale_at_the_edge_of_each_band(euros: float, cap: float) -> N
 def test_persi_is_entered_from_day_31(dpd: int, told: bool) -> None:  # noqa: FBT001
     packs = load_builtin(["pt"])
     facts = {name: np.array([value]) for name, value in (PT | {"dpd": dpd}).items()}
-    verdict = evaluate(packs, facts, plan_columns(CasePlan()), DAY)
+    verdict = evaluated(packs, facts, plan_columns(CasePlan()), DAY)
     assert [verdict.rules[each].rule for each in np.flatnonzero(verdict.notices[0])] == ["enter-persi"] * told
     assert verdict.stop[0] == -1
 
@@ -161,7 +161,7 @@ def test_a_pack_is_in_force_from_its_first_to_its_last_day() -> None:
     assert [dated.in_force(first + each) for each in (-1, 0, 9, 10)] == [False, True, True, False]
     facts = {"jurisdiction": np.array(["NL"]), "debt_type": np.array(["card"])}
     plan = plan_columns(CasePlan())
-    given = [evaluate([dated], facts, plan, first + each) for each in (-1, 0, 9, 10)]
+    given = [evaluated([dated], facts, plan, first + each) for each in (-1, 0, 9, 10)]
     assert [bool(each.notices.any()) for each in given] == [False, True, True, False]
     assert [bool(each.covered[0]) for each in given] == [False, True, True, False]
 
@@ -242,5 +242,5 @@ def test_hours_are_the_debtors_not_the_creditors() -> None:
         for each in fields(plans)
         if getattr(plans, each.name).ndim == 2 or each.name == "bound"
     }
-    verdict = evaluate(load_builtin(["us-fed"]), facts, replace(plans, **both), DAY)
+    verdict = evaluated(load_builtin(["us-fed"]), facts, replace(plans, **both), DAY)
     assert (verdict.blocked[:, 0] >= 0).tolist() == [False, True]

@@ -13,9 +13,10 @@ from fedrepay.shared.errors import ArgumentError, DataError, RuleError
 from fedrepay.shared.rules.cases import plan_columns, run_cases
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
-from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.masks import Verdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, builtin_path, load_builtin, load_pack, parse_pack
 from fedrepay.shared.rules.words import applies, demands, needs
+from support.rules_world import evaluated
 
 HEAD = """
 id = "mine"
@@ -43,7 +44,7 @@ def parse(text: str) -> Pack:
 
 def judge(pack: Pack, facts: dict[str, Any], plans: PlanColumns | None = None) -> Verdict:
     columns = {"jurisdiction": np.array(["DE"])} | {name: np.array([value]) for name, value in facts.items()}
-    return evaluate([pack], columns, plans or plan_columns(CasePlan(channel="sms")), 0)
+    return evaluated([pack], columns, plans or plan_columns(CasePlan(channel="sms")), 0)
 
 
 def test_the_hash_is_of_the_files_bytes() -> None:
@@ -182,9 +183,9 @@ def test_files_that_cannot_be_read_and_packs_given_twice_are_refused(tmp_path: P
         load_builtin(["moon"])
     pack = parse(HEAD + RULE)
     with pytest.raises(ArgumentError, match="given twice: mine version 1"):
-        evaluate([pack, pack], {}, plan_columns(CasePlan()), 0)
+        evaluated([pack, pack], {}, plan_columns(CasePlan()), 0)
     both = [pack, pack.model_copy(update={"version": 2})]
-    assert len(evaluate(both, {}, plan_columns(CasePlan()), 0).rules) == 2, (
+    assert len(evaluated(both, {}, plan_columns(CasePlan()), 0).rules) == 2, (
         "two versions may stand side by side"
     )
 
@@ -296,7 +297,7 @@ def test_what_a_rule_says_it_needs_is_what_it_reads() -> None:
                     read.add(name)  # noqa: B023 - used before the next rule
                     return super().get(name, default)
 
-            evaluate([alone], Watched(), plan_columns(CasePlan(channel="sms")), pack.effective_from or 0)
+            evaluated([alone], Watched(), plan_columns(CasePlan(channel="sms")), pack.effective_from or 0)
             assert read == set(needs(pack, rule)), (pack.id, rule.id)
             rows += 1
     assert rows > 30

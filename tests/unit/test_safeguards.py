@@ -12,10 +12,9 @@ from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.safeguards import FOR_A_PERSON, PAUSES, Safeguards, safeguards
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.explaining import annotate
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
-from fedrepay.shared.rules.facts import FACTS, RESTRICTED
+from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
 from fedrepay.shared.rules.pack import load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts
 from support.market_release import market_weights
@@ -96,11 +95,10 @@ def test_a_pause_needs_no_pack(fact: str) -> None:
 
 
 def test_without_the_safeguards_disputed_debts_get_offers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(_: object, n: int) -> Safeguards:
-        return Safeguards(*np.zeros((3, n), np.bool_))
+    def nothing(facts: FactTable) -> Safeguards:
+        return Safeguards(*np.zeros((3, facts.accounts), np.bool_))
 
-    for module in (engine, annotate):
-        monkeypatch.setattr(module, "safeguards", nothing)
+    monkeypatch.setattr(engine, "safeguards", nothing)
     for fact in ("dispute", "time_barred", "deceased", "insolvent"):
         assert (decided("US", {fact: 1.0}).decisions.code == Decision.OFFER).any()
 
@@ -124,7 +122,13 @@ def test_who_looks_at_it_and_what_is_said() -> None:
 
 def test_days_of_a_pause_and_what_is_not_known() -> None:
     days = np.array([-1.0, 0.0, 60.0, 61.0, np.nan])
-    assert safeguards({"moratorium_day": days}, 5).rests.tolist() == [False, True, True, False, False]
-    unknown = safeguards({"dispute": np.array([1.0, 0.0, np.nan])}, 3)
+    assert safeguards(FactTable({"moratorium_day": days}, 5)).rests.tolist() == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    unknown = safeguards(FactTable({"dispute": np.array([1.0, 0.0, np.nan])}, 3))
     assert unknown.person.tolist() == [True, False, False]
-    assert not safeguards({}, 3).rests.any()
+    assert not safeguards(FactTable({}, 3)).rests.any()

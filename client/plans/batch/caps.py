@@ -14,7 +14,9 @@ from fedrepay.client.plans.batch.portfolio import (
     options,
     uses,
 )
-from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.chunk import Accounts
+from fedrepay.client.plans.deciding.engine import Engine
+from fedrepay.client.plans.deciding.handover import handed
 from fedrepay.client.plans.deciding.judged import Judged, Why
 from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.errors import CatalogueError
@@ -45,20 +47,20 @@ class Limits:
         budgets = engine.settings.budgets
         if all(getattr(budgets, name) is None for name in LIMITS) and budgets.group_floor <= 0:
             return None
-        found, handed = [], []
+        found, apart = [], []
         for start in range(0, len(accounts.names), engine.chunk):
             part = accounts.take(slice(start, start + engine.chunk))
-            judged, _ = engine.judge(part, today)
-            asked = engine.handed(part, judged, today).code > 0
-            handed.append(asked | judged.human | judged.stop)
-            offers = judged.offers & ~handed[-1][:, None]
+            chunk = engine.judge(part, today)
+            judged, asked = chunk.judged, handed(engine.settings, chunk, today).code > 0
+            apart.append(asked | judged.human | judged.stop)
+            offers = judged.offers & ~apart[-1][:, None]
             balance = judged.plans.debts.balance
             found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)
         return cls(
             choose(budgets, Options.joined(found), group),
             group,
-            np.concatenate(handed),
+            np.concatenate(apart),
             engine.settings.exploration > 0,
         )
 

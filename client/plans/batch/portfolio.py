@@ -17,6 +17,7 @@ from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.kinds import CHANNELS
+from fedrepay.shared.plans.money import fees_left
 
 LIMITS = ("agents", "discounts", "contacts")
 CONTACTING = ("sms", "email", "call", "letter")
@@ -50,8 +51,8 @@ def uses(plans: Candidates) -> Uses:
     levels = np.zeros((len(debts.balance), len(steps)), np.int64)
     for place, step in enumerate(steps[1:], start=1):
         arm = int(np.flatnonzero(arms.discount == step)[0])
-        waived = np.floor(debts.fees * arms.fee_waiver[arm]).astype(np.int64)
-        levels[:, place] = np.maximum(debts.balance - waived - plans.principal[:, arm], 0)
+        left = debts.balance - debts.fees + fees_left(debts.fees, arms.fee_waiver[arm])
+        levels[:, place] = np.maximum(left - plans.principal[:, arm], 0)
     reaches = np.isin(arms.channel, [CHANNELS.index(name) for name in CONTACTING])
     return Uses(
         agents=arms.human,

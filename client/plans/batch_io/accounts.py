@@ -12,7 +12,8 @@ from fedrepay.client.data.mappings.mapping import Mapping, without_columns
 from fedrepay.client.data.reading.findings import Findings, Group
 from fedrepay.client.data.reading.table import read_table
 from fedrepay.client.plans.batch_io import customers
-from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.chunk import Accounts
+from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.plans.deciding.safeguards import DRIVER
 from fedrepay.shared.arrays import F64, I64, Objects
 from fedrepay.shared.schema.bins import Values
 
 OF_THE_PERSON = ("adviser_engaged", "contact_refused", "health_data", "deceased", "insolvent")
 """Facts that hold for all accounts of a customer when they hold for one; a dispute is about one debt."""
-DRIVER = "vulnerability_driver"
 PAUSES = ("moratorium_day", "mental_health_crisis_day")
 """Days that fill accounts of which they are not known; −1 on another account says that it is none of those debts."""
 

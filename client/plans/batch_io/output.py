@@ -7,22 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
-from fedrepay.client.plans.deciding.engine import Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
-from fedrepay.client.plans.deciding.judged import NONE, Why
-from fedrepay.client.plans.explaining.annotate import counterfactuals, reason_texts
-from fedrepay.shared.arrays import I64, Bool, Objects
+from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.explaining.annotate import handover_texts, reason_texts, why_not
+from fedrepay.client.plans.explaining.counterfactual import counterfactuals
+from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 from fedrepay.shared.rules.facts import RESTRICTED
 
 Table = dict[str, npt.NDArray[Any]]
 
-COLUMNS = {
-    "account": "VARCHAR",
-    "rank": "TINYINT",
-    "decision": "VARCHAR",
-    "tier": "VARCHAR",
+_OF_TERMS = {
     "kind": "VARCHAR",
     "plan": "VARCHAR",
     "instalment": "BIGINT",
@@ -43,6 +41,13 @@ COLUMNS = {
     "fees": "BIGINT",
     "fees_saved": "BIGINT",
     "interest_per_day": "DOUBLE",
+}
+COLUMNS = {
+    "account": "VARCHAR",
+    "rank": "TINYINT",
+    "decision": "VARCHAR",
+    "tier": "VARCHAR",
+    **_OF_TERMS,
     "bound": "BIGINT",
     "value": "DOUBLE",
     "score": "DOUBLE",
@@ -61,15 +66,10 @@ COLUMNS = {
     "input_hash": "VARCHAR",
 }
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
-OF_PLAN = (
-    *tuple(COLUMNS)[4:24],
-    *("value", "score"),
-)
+OF_PLAN = (*_OF_TERMS, "value", "score")
 """Columns that are empty where there is no plan."""
 OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
 """Columns that are empty where nothing is paid."""
-LOWER = "LOWER_SCORE"
-"""What is said of plans that may be offered, but bring less than those shown."""
 BOUND = "bound"
 """Empty where there is no income form."""
 
@@ -89,16 +89,14 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     judged, decisions = batch.judged, batch.decisions
     plans, of = judged.plans, judged.plans.arms
     has, at = arm != NONE, np.maximum(arm, 0)
-    left = plans.debts.fees[row] - np.floor(plans.debts.fees[row] * of.fee_waiver[at]).astype(np.int64)
     first_rows = rank == 1
     why = np.full(len(row), None, dtype=object)
     why[first_rows] = why_not(batch)
-    similar = counterfactuals(judged, engine.catalogue, engine.similar, decisions.top[:, 0].astype(np.int64))
+    similar = counterfactuals(judged, engine.catalogue, decisions.top[:, 0].astype(np.int64))
     change = np.full(len(row), None, dtype=object)
     change[first_rows] = similar
     mine = batch.codes.of(row, at)
     reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
-    handed = batch.handed.code[row] > 0
     return {
         "_plan": has,
         "_pays": has & of.pays[at],
@@ -124,7 +122,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "total": plans.total[row, at],
         "interest": plans.interest[row, at],
         "interest_saved": plans.interest_saved()[row, at],
-        "fees": np.minimum(left, plans.principal[row, at]),
+        "fees": plans.fees[row, at],
         "fees_saved": plans.fees_saved()[row, at],
         "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
         "bound": plans.debts.bound[row],
@@ -136,17 +134,11 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "counterfactual": change,
         "why_not": why,
         "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
-        "handoff_reason": _where(handed, batch.handed.reason[row]),
+        "handoff_reason": handover_texts(batch.handed)[row],
         "handoff_due": _when(batch.handed.due)[row],
         "propensity": decisions.propensity[row],
         "input_hash": input_hashes(batch.accounts)[row],
     }
-
-
-def _where(shown: Bool, texts: Objects) -> Objects:
-    found = np.full(len(texts), None, dtype=object)
-    found[shown] = texts[shown]
-    return found
 
 
 def _when(due: I64) -> Objects:
@@ -154,37 +146,6 @@ def _when(due: I64) -> Objects:
     for row in np.flatnonzero(due >= 0):
         found[row] = minute_text(int(due[row]))
     return found
-
-
-def why_not(batch: Batch) -> Objects:
-    """For each account how many candidates each reason took out, with rule, article and version; (n,) text."""
-    judged = batch.judged
-    shown = judged.plans.arms.pays
-    names = [LOWER, *(each.name for each in Why if each != Why.OK)]
-    rules = judged.verdict.rules
-    cited = [f"{each.pack} {each.pack_version}, {each.rule} {each.version}, {each.article}" for each in rules]
-    why, blocked = judged.why[:, shown], judged.blocked[:, shown]
-    width = len(names)
-    code = np.where(why == Why.RULE, width + blocked, why).astype(np.int64)
-    top = batch.decisions.top
-    counted_all = _counts(code, width + len(rules))
-    rows = np.arange(len(code))[:, None]
-    offers = judged.offers
-    counted_all[:, Why.OK] = offers.sum(axis=1) - ((top != NONE) & offers[rows, top]).sum(axis=1)
-    found = np.empty(len(code), dtype=object)
-    for row, counted in enumerate(counted_all.tolist()):
-        parts = [
-            f"{names[each]} {count}" if each < width else f"RULE {count} ({cited[each - width]})"
-            for each, count in enumerate(counted)
-            if count
-        ]
-        found[row] = "; ".join(parts) or None
-    return found
-
-
-def _counts(code: I64, width: int) -> I64:
-    rows = np.arange(len(code))[:, None] * width
-    return np.bincount((rows + code).ravel(), minlength=len(code) * width).reshape(len(code), width)
 
 
 def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:

@@ -16,7 +16,7 @@ from fedrepay.client.plans.batch.caps import Limits, groups
 from fedrepay.client.plans.batch_io import batch_files, output
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
-from fedrepay.client.plans.deciding.engine import KEPT, Accounts, Batch, Engine
+from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
@@ -188,7 +188,7 @@ def recommend_file(
             held = None if limits is None else partial(limits.hold, rows=rows)
             batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
             whole = output.input_hashes(part, whole=True)
-            facts = {"account": part.names, **engine.facts(part), "input_hash": whole}
+            facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
             parts.add(output.table_of(engine, batch), facts)
             for name, each in output.counts(batch).items():
                 counts.setdefault(name, Counter()).update(each)
@@ -235,8 +235,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
     today = ((job.today or _today()) - EPOCH).days
     limits = Limits.of(loaded.engine, accounts, today)
     held = None if limits is None else partial(limits.hold, rows=here)
-    part: Accounts = accounts.take(here)
-    return loaded.engine.decide(part, today=today, batch_id=batch_id, limits=held), today
+    return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, limits=held), today
 
 
 def _mapping(job: Job, loaded: Loaded) -> Mapped | None:

@@ -13,7 +13,7 @@ from fedrepay.client.data.reading.files import opened, quoted
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
-from fedrepay.shared.rules.facts import FACTS
+from fedrepay.shared.rules.facts import FACTS, FactTable
 from fedrepay.shared.rules.masks import RuleRef, Verdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 
@@ -88,7 +88,7 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
     touched: list[Touched] = []
     for group in _groups(rows):
         part = {name: column[group] for name, column in rows.items()}
-        known = {name: column[group] for name, column in facts.items()}
+        known = FactTable({name: column[group] for name, column in facts.items()}, len(group))
         plans = _plans(part)
         was, now = (evaluate([pack], known, plans, day or 0) for pack in (old, new))
         touched += _changes(part, was, now)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.client.plans.deciding.engine import Accounts, Engine
+from fedrepay.client.plans.deciding.chunk import Accounts
+from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.judged import Judged
 
 
@@ -36,7 +37,7 @@ def verifying(engine: Engine, accounts: Accounts, today: int) -> Verifying:
     for start in range(0, len(rows), engine.chunk):
         part = accounts.take(rows[start : start + engine.chunk])
         for place, known in enumerate((None, "verified")):
-            found[place] += _best(engine.judge(part, today, known)[0])
+            found[place] += _best(engine.judge(part, today, known).judged)
     (plans_now, value_now), (plans_then, value_then) = found.tolist()
     return Verifying(len(rows), int(plans_now), int(plans_then), value_now, value_then)
 

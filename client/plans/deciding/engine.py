@@ -1,28 +1,28 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
 from fedrepay.client.plans.deciding.decide import Decisions, decide
-from fedrepay.client.plans.deciding.handover import HandedOver
+from fedrepay.client.plans.deciding.handover import HandedOver, handed
 from fedrepay.client.plans.deciding.judged import Cases, Judged, judge
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
+from fedrepay.client.plans.deciding.reasons import Reasons, reference_of
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.client.plans.explaining.annotate import alike, handed, reference_of
-from fedrepay.client.plans.explaining.reasons import Reasons
 from fedrepay.client.scoring.score import block_effects, good_value
-from fedrepay.shared.arrays import F64, Bool, Objects
+from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
 from fedrepay.shared.rules.facts import Column as Fact
+from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.rules.masks import Verdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 from fedrepay.shared.schema.bins import Values
@@ -49,38 +49,9 @@ class Personal(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Accounts:
-    """n accounts, (n,) each.
+class Batch(Chunk):
+    """Decided accounts with everything that reasons need; ``judged`` within the limits of the whole batch."""
 
-    ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
-    is known (``accounts.BESIDE``, groups of a floor). ``share`` is the part of the customer's affordability bound that
-    is an account's own, by balance, where a customer has several (None: each has one).
-    """
-
-    names: Objects
-    values: dict[str, Values]
-    facts: dict[str, Fact] = field(default_factory=dict)
-    beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    share: F64 | None = None
-
-    def take(self, rows: slice | npt.NDArray[np.integer] | Bool) -> "Accounts":
-        """The chosen accounts."""
-        return Accounts(
-            self.names[rows],
-            {name: each[rows] for name, each in self.values.items()},
-            {name: each[rows] for name, each in self.facts.items()},
-            {name: each[rows] for name, each in self.beside.items()},
-            None if self.share is None else self.share[rows],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Decided accounts with everything that reasons need."""
-
-    accounts: Accounts
-    codes: PairCodes
-    judged: Judged
     decisions: Decisions
     handed: HandedOver
 
@@ -126,7 +97,7 @@ class Engine:
         kept = self.effects[KEPT][:-1]
         averages = [float(each.mean()) for each in kept] if averages is None else averages
         self.reasons = Reasons.of(book, kept, averages, self.towards[KEPT])
-        self.reference, self.similar = reference_of(self.arms), alike(self.arms)
+        self.reference = reference_of(self.arms)
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
 
@@ -192,15 +163,16 @@ class Engine:
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
         return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
 
-    def judge(
-        self, accounts: Accounts, today: int, income_class: str | None = None
-    ) -> tuple[Judged, PairCodes]:
+    def judge(self, accounts: Accounts, today: int, income_class: str | None = None) -> Chunk:
         """Score every candidate of n accounts and hold it against the rules of a day.
 
         Args:
             accounts: n of them.
             today: day since 1970-01-01.
             income_class: what the bounds would be if every income were known like this.
+
+        Raises:
+            DataError: a fact is no such value.
         """
         values = accounts.values
         as_if = np.full(len(accounts.names), income_class, dtype=object)
@@ -209,24 +181,26 @@ class Engine:
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
-        employment = values.get("employment")
+        employment, facts = values.get("employment"), self.facts(accounts)
+        spared = safeguards(facts)
         cases = Cases(
             accounts.names,
             known,
             np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
-            safeguards(accounts.facts, len(known)).rests,
+            spared.rests,
         )
-        verdict = self.rules(accounts, plans, today)
+        verdict = self.rules(facts, plans, today)
         judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)
-        return judged, codes
+        return Chunk(accounts, facts, spared, codes, judged)
 
-    def rules(self, accounts: Accounts, plans: Candidates, today: int) -> Verdict:
+    def rules(self, facts: FactTable, plans: Candidates, today: int) -> Verdict:
         """What the packs say of accounts and candidates."""
-        return evaluate(self.packs, self.facts(accounts), plan_columns(plans), today)
+        return evaluate(self.packs, facts, plan_columns(plans), today)
 
-    def facts(self, accounts: Accounts) -> dict[str, Fact]:
+    def facts(self, accounts: Accounts) -> FactTable:
         """The accounts' facts, completed by what the columns and the settings say."""
-        return completed(accounts.values, accounts.facts, self.settings.contact_minute)
+        known = completed(accounts.values, accounts.facts, self.settings.contact_minute)
+        return FactTable(known, len(accounts.names))
 
     def decide(
         self,
@@ -244,17 +218,11 @@ class Engine:
             batch_id: keys the draws of exploration, if settings allow any.
             limits: what the member's limits for the batch do to scores and to who is allowed what.
         """
-        judged, codes = self.judge(accounts, today)
-        handed = self.handed(accounts, judged, today)
-        if limits is not None:
-            judged = limits(judged)
-        decisions = decide(judged, handed.code, exploration=self.settings.exploration, batch_id=batch_id)
-        return Batch(accounts, codes, judged, decisions, handed)
-
-    def handed(self, accounts: Accounts, judged: Judged, today: int) -> HandedOver:
-        """Which accounts go to a human."""
-        known = {**accounts.values, **accounts.beside}
-        return handed(self.settings, judged, known, accounts.facts, today)
+        chunk = self.judge(accounts, today)
+        people = handed(self.settings, chunk, today)
+        judged = chunk.judged if limits is None else limits(chunk.judged)
+        decisions = decide(judged, people.code, exploration=self.settings.exploration, batch_id=batch_id)
+        return Batch(**{**vars(chunk), "judged": judged}, decisions=decisions, handed=people)
 
     def likely(self, name: str, codes: PairCodes) -> F64:
         """Probabilities of a head's good outcome, the member's own part included, (n, P)."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.plans.deciding.chunk import Chunk
 from fedrepay.client.plans.deciding.decide import HANDOFFS
-from fedrepay.client.plans.deciding.settings import Handover
+from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.settings import Handover, Settings
 from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 
 Column = npt.NDArray[np.generic]
@@ -18,25 +20,10 @@ STRONGEST_FIRST = (
 )
 """Where several reasons hold, the first of these is the code."""
 
-REASONS = {
-    "REQUESTED": "the customer asked for a person",
-    "VULNERABLE": "the customer may need particular care",
-    "PROTECTED": "collection rests until a person has looked at it",
-    "RULE": "a rule asks for a person to decide",
-    "UNKNOWN_FACT": "a rule needs a fact that is not known",
-    "CONTRADICTION": "what is known of the customer contradicts itself",
-    "DATE_CHANGES": "the date of payment was changed again and again",
-    "LOW_CONFIDENCE": "the prediction is too unsure",
-}
-
-CONTRADICTIONS = {
-    "SURPLUS_ABOVE_INCOME": "surplus above income",
-    "SURPLUS_WITHOUT_INCOME": "a surplus, but no income",
-    "FORM_WITHOUT_INCOME": "an income form, but no income",
-    "FEES_ABOVE_BALANCE": "fees above the balance",
-    "KEPT_WITHOUT_PROMISE": "a share of promises kept, but no promise",
-    "NO_WORK_HIGH_INCOME": "out of work, with more than one and a half median incomes",
-}
+CONTRADICTIONS = (
+    *("SURPLUS_ABOVE_INCOME", "SURPLUS_WITHOUT_INCOME", "FORM_WITHOUT_INCOME"),
+    *("FEES_ABOVE_BALANCE", "KEPT_WITHOUT_PROMISE", "NO_WORK_HIGH_INCOME"),
+)
 """A closed list; the first that holds is named."""
 
 HIGH = 1.5
@@ -48,13 +35,41 @@ MINUTES_A_DAY = 1440
 class HandedOver:
     """Who goes to a human, (n,) each.
 
-    ``code`` into ``HANDOFFS``, 0 for nobody; ``reason`` in words; ``due`` minutes since 1970-01-01, −1 for nobody:
-    the soonest among all reasons that hold.
+    ``code`` into ``HANDOFFS``, 0 for nobody; ``due`` minutes since 1970-01-01, −1 for nobody: the soonest among all
+    reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known.
     """
 
     code: U8
-    reason: Objects
     due: I64
+    contradiction: Objects
+    changes: F64
+
+
+def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
+    """Which accounts go to a human, and by when.
+
+    Args:
+        settings: the member's.
+        chunk: n accounts, judged without the limits of a batch.
+        today: day since 1970-01-01; hours count from the time of contact that settings name.
+    """
+    accounts, judged, spared = chunk.accounts, chunk.judged, chunk.safeguards
+    verdict, rows = judged.verdict, np.arange(len(judged.why))
+    asked = verdict.human != NONE
+    unknown = judged.human & (verdict.unknown | ~asked)
+    best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
+    sure = np.abs(2 * judged.kept[rows, best] - 1)
+    said: dict[str, Column] = {
+        **accounts.values,
+        **accounts.beside,
+        "rule": (asked & ~unknown).astype(np.float64),
+        "unknown_fact": unknown.astype(np.float64),
+        "protected": (spared.person & (verdict.stop == NONE)).astype(np.float64),
+        "vulnerable": spared.care.astype(np.float64),
+        "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
+    }
+    now = today * MINUTES_A_DAY + settings.contact_minute
+    return hand_over(settings.handover, said, len(rows), now)
 
 
 def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, now: int) -> HandedOver:
@@ -86,12 +101,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         code[holds[name]] = HANDOFFS.index(name)
         soonest = np.minimum(due, now + 60 * settings.hours[name])
         due = np.where(holds[name], soonest, due)
-    reason = np.array([REASONS.get(name, "") for name in HANDOFFS], np.object_)[code]
-    named = code == HANDOFFS.index("CONTRADICTION")
-    reason[named] = [f"{REASONS['CONTRADICTION']}: {CONTRADICTIONS[each]}" for each in against[named]]
-    named = code == HANDOFFS.index("DATE_CHANGES")
-    reason[named] = [f"{REASONS['DATE_CHANGES']}: {each:.0f} times in 90 days" for each in changes[named]]
-    return HandedOver(code, reason, np.where(code > 0, due, -1))
+    return HandedOver(code, np.where(code > 0, due, -1), against, changes)
 
 
 def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:

@@ -40,8 +40,7 @@ def plan_columns(plans: Candidates) -> PlanColumns:
     Without an income form the bound is 0: rules on affordability then forbid plans for certain, rather than ask
     a human about a bound that is not known.
     """
-    of, debts = plans.arms, plans.debts
-    left = debts.fees[:, None] - np.floor(debts.fees[:, None] * of.fee_waiver).astype(np.int64)
+    of = plans.arms
     return PlanColumns(
         kind=of.kind,
         channel=of.channel,
@@ -55,7 +54,7 @@ def plan_columns(plans: Candidates) -> PlanColumns:
         monthly=plans.monthly,
         total=plans.total,
         months=plans.months,
-        fees=np.minimum(left, plans.principal),
+        fees=plans.fees,
         interest=plans.interest,
-        bound=debts.bound,
+        bound=plans.debts.bound,
     )

@@ -5,13 +5,12 @@ wait for a pack that reads them: collection rests, no letter is written, and a p
 has to rest. Only a fact that is known acts here; what is not known is the packs' business.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedrepay.shared.arrays import Bool
-from fedrepay.shared.rules.facts import Column, FactTable
+from fedrepay.shared.rules.facts import FactTable
 
 FOR_A_PERSON = ("dispute", "adviser_engaged", "time_barred", "deceased", "insolvent", "contact_refused")
 """Yes: collection rests, and a person decides what happens."""
@@ -21,9 +20,11 @@ PAUSES = {"moratorium_day": 60, "mental_health_crisis_day": 30}
 """Days, from 0, of a breathing space (SI 2020/1311); held also where no pack reads it."""
 WITH_CARE = ("health_data",)
 """Yes: a person decides (UK GDPR Art 22B, GDPR Art 22(4)); what the machine found is a proposal."""
+DRIVER = "vulnerability_driver"
+"""Any but ``none``: the same."""
 
-WATCHED = (*FOR_A_PERSON, *RESTING, *WITH_CARE, *PAUSES, "vulnerability_driver")
-"""Facts that spare a debtor where they are known (the last one in ``annotate.handed``)."""
+WATCHED = (*FOR_A_PERSON, *RESTING, *WITH_CARE, *PAUSES, DRIVER)
+"""Facts that spare a debtor where they are known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,27 +36,26 @@ class Safeguards:
     care: Bool
 
 
-def safeguards(facts: Mapping[str, Column], accounts: int) -> Safeguards:
+def safeguards(facts: FactTable) -> Safeguards:
     """What the known facts of n accounts forbid.
-
-    Args:
-        facts: by name, (n,) each.
-        accounts: n.
 
     Raises:
         DataError: a fact is no such value.
     """
-    table = FactTable(facts, accounts)
 
     def any_of(names: tuple[str, ...]) -> Bool:
-        found = np.zeros(accounts, np.bool_)
+        found = np.zeros(facts.accounts, np.bool_)
         for name in names:
-            values, known = table.read(name)
+            values, known = facts.read(name)
             found |= known & (values == 1)
         return found
 
     person = any_of(FOR_A_PERSON)
     for name, last in PAUSES.items():
-        days, known = table.read(name)
+        days, known = facts.read(name)
         person |= known & (days >= 0) & (days <= last)
-    return Safeguards(person | any_of(RESTING), person, any_of(WITH_CARE))
+    driver = facts.columns.get(DRIVER, ())
+    driven = [row for row, each in enumerate(driver) if each not in (None, "", "none")]
+    care = any_of(WITH_CARE)
+    care[driven] = True
+    return Safeguards(person | any_of(RESTING), person, care)

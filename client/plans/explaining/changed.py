@@ -8,7 +8,7 @@ from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
-from fedrepay.client.plans.explaining.reasons import Predict
+from fedrepay.client.plans.explaining.counterfactual import Predict
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
 from fedrepay.shared.plans.catalogue import Arms
@@ -38,6 +38,8 @@ def predictor(
         bound=debts.bound[row : row + 1],
     )
 
+    facts = engine.facts(batch.accounts.take(slice(row, row + 1)))
+
     def predict(instalment: I64, count: I64, first_due: I64) -> F64:
         arms = _copies(engine.arms, arm, first_due)
         years = first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2
@@ -57,8 +59,7 @@ def predictor(
         finally:
             encoder.close()
         if today is not None:
-            account = batch.accounts.take(slice(row, row + 1))
-            usable = usable & affordable(plans) & (engine.rules(account, plans, today).blocked == NONE)
+            usable = usable & affordable(plans) & (engine.rules(facts, plans, today).blocked == NONE)
         logit = codes.logits(engine.effects[KEPT])
         if engine.personal is not None:
             logit = engine.personal.adjust(engine.heads[KEPT], logit, codes)

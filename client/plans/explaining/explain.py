@@ -15,11 +15,13 @@ from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
 from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.deciding.objective import contact_cost
+from fedrepay.client.plans.deciding.reasons import CODES, NAMES
+from fedrepay.client.plans.deciding.reasons import NONE as NO_REASON
+from fedrepay.client.plans.explaining.annotate import handover_texts
 from fedrepay.client.plans.explaining.changed import predictor
+from fedrepay.client.plans.explaining.counterfactual import counterfactual
 from fedrepay.client.plans.explaining.explain_words import lines
 from fedrepay.client.plans.explaining.letter import Sender, letter
-from fedrepay.client.plans.explaining.reasons import CODES, NAMES, counterfactual
-from fedrepay.client.plans.explaining.reasons import NONE as NO_REASON
 from fedrepay.client.scoring.trust import SIMULATED
 from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, schedule, written
 from fedrepay.shared.rules.facts import RESTRICTED
@@ -74,7 +76,7 @@ def explain(
     due = int(batch.handed.due[row])
     handed = {
         "code": HANDOFFS[int(decisions.handoff[row])],
-        "reason": str(batch.handed.reason[row]),
+        "reason": handover_texts(batch.handed)[row],
         "due": minute_text(due) if due >= 0 else None,
     }
     content: Json = {
@@ -85,7 +87,7 @@ def explain(
         "tier": TIERS[int(decisions.tier[row])],
         "channel": plans[0].channel if plans else None,
         "handover": handed if handed["code"] else None,
-        "facts": _facts(engine, batch, row),
+        "facts": _facts(batch, row),
         "money": [
             each.name
             for each in engine.encoder.account_columns
@@ -116,12 +118,11 @@ def explain(
     return Explanation(content, text)
 
 
-def _facts(engine: Engine, batch: Batch, row: int) -> dict[str, float | str | None]:
+def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
     """Everything that was read of the account; restricted facts and health without their values."""
-    part = batch.accounts.take(slice(row, row + 1))
     found: dict[str, float | str | None] = {}
-    for name, column in {**part.values, **engine.facts(part)}.items():
-        value = _plain(column[0])
+    for name, column in {**batch.accounts.values, **batch.facts.columns}.items():
+        value = _plain(column[row])
         hidden = name in RESTRICTED or name in HEALTH
         found[name] = RESTRICTED_TEXT if hidden else value
     return found

@@ -1,5 +1,6 @@
 """A batch is decided once, whole or not at all, and the same every time."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from fedrepay.client.plans.batch_io.batch_files import facts_of, record_of
 from fedrepay.client.plans.batch_io.recommend import load, recommend_file
 from fedrepay.client.plans.deciding import engine as engine_module
+from fedrepay.shared.rules.facts import Column, FactTable
 from support.desk import ACCOUNTS, CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
 
@@ -127,3 +129,20 @@ def test_a_crash_between_the_files_is_mended_by_running_again(
     assert out.read_bytes() == (desk.folder / "whole.csv").read_bytes()
     assert facts_of(out).read_bytes() == facts_of(desk.folder / "whole.csv").read_bytes()
     assert recommend_file(job, load(job), out, "b2").done_before
+
+
+def test_facts_are_checked_once_a_chunk(
+    desk: Desk, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[int] = []
+    made = FactTable.__init__
+
+    def counted(self: FactTable, facts: Mapping[str, Column], accounts: int) -> None:
+        tables.append(accounts)
+        made(self, facts, accounts)
+
+    monkeypatch.setattr(FactTable, "__init__", counted)
+    job = desk.job()
+    recommend_file(job, load(job), desk.folder / "out.csv", "b1")
+    assert len(tables) > 2
+    assert sum(tables) == ACCOUNTS

@@ -1,19 +1,16 @@
-"""Why a plan, in codes of fixed meaning, and what would have to change for it to be kept more surely.
+"""Why a plan, in codes of fixed meaning.
 
 A reason is what one part of the additive model adds to the log-odds that the plan is kept, against the member's
 reference plan for the same account (parts that know the plan) or the consortium's average (parts that do not).
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.shared.arrays import F64, I8, I64, U16, Bool
-from fedrepay.shared.plans.candidates import DAYS_A_YEAR
-from fedrepay.shared.plans.catalogue import MONTHS_EACH, Catalogue
-from fedrepay.shared.plans.schedule import FIRST_DUE, Plan
+from fedrepay.shared.arrays import F64, I8, U16, Bool
+from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.schema.codebook import CodeBook
 
 MOST = 4
@@ -91,10 +88,6 @@ CODE_OF = {
 }
 """Which code a column speaks for; a column that is not here is ``R99``."""
 
-STEP = 0.05
-"""A counterfactual lifts P(kept) to the next round one of these."""
-MOST_STEPS = 2000
-
 
 @dataclass(frozen=True)
 class Reasons:
@@ -165,86 +158,7 @@ class Reasons:
         return np.stack([effect[codes[:, place]] for place, effect in enumerate(self.effects)], axis=1)
 
 
-def text(place: int, part: float) -> str | None:
-    """One reason as it stands in a file: ``+R01 AFFORD_BUFFER (0.42)``; None for none."""
-    if place == NONE:
-        return None
-    name = NAMES[place]
-    return f"{'+' if part > 0 else '−'}{name} {CODES[name]} ({abs(part):.2f})"
-
-
-Predict = Callable[[I64, I64, I64], F64]
-"""(instalment, count, first_due), (m,) each → P(kept at 90 days), (m,)."""
-
-
-@dataclass(frozen=True)
-class Counterfactual:
-    """The smallest change that lifts P(kept).
-
-    Attributes:
-        kind: ``instalment`` or ``first_date``.
-        change: minor units less (below 0), or days earlier (below 0) or later.
-        instalment: then.
-        count: payments then.
-        first_due: days then.
-        target: the round probability that is reached.
-        kept: the probability itself.
-    """
-
-    kind: str
-    change: int
-    instalment: int
-    count: int
-    first_due: int
-    target: float
-    kept: float
-
-
-def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predict) -> Counterfactual | None:
-    """The smallest lower instalment, or else the nearest other first date, that lifts P(kept) to the next round 5 %.
-
-    Args:
-        plan: the chosen plan.
-        kept: its P(kept at 90 days).
-        catalogue: rounding, smallest instalment and longest term bound the change.
-        predict: the model on changed plans.
-
-    Returns:
-        None where nothing within those bounds is enough.
-    """
-    target = STEP * (math.floor(round(kept / STEP, 9)) + 1)
-    if not plan.pays or plan.kind == "TOKEN" or target >= 1:
-        return None
-    lower = _lower(plan, catalogue)
-    days = np.array(sorted(FIRST_DUE, key=lambda day: (abs(day - plan.first_due), day))[1:], np.int64)
-    same = np.ones(len(days), np.int64)
-    for kind, (instalment, count, first_due) in (
-        ("instalment", lower),
-        ("first_date", (same * plan.instalment, same * plan.count, days)),
-    ):
-        if not len(instalment):
-            continue
-        found = np.asarray(predict(instalment, count, first_due))
-        enough = np.flatnonzero(found >= target - 1e-9)
-        if len(enough):
-            at = int(enough[0])
-            moved = (int(instalment[at]), int(count[at]), int(first_due[at]))
-            change = moved[0] - plan.instalment if kind == "instalment" else moved[2] - plan.first_due
-            return Counterfactual(kind, change, *moved, round(target, 2), float(found[at]))
-    return None
-
-
-def _lower(plan: Plan, catalogue: Catalogue) -> tuple[I64, I64, I64]:
-    """Lower instalments, the nearest first, with the longer terms that they need: simple interest, as in candidates."""
-    if plan.kind == "FULL":
-        return (np.zeros(0, np.int64),) * 3
-    step, each = catalogue.rounding, MONTHS_EACH[plan.frequency]
-    highest = (plan.instalment - 1) // step * step
-    instalment = np.arange(highest, catalogue.smallest_instalment - 1, -step, dtype=np.int64)[:MOST_STEPS]
-    a_year = plan.interest_per_day * DAYS_A_YEAR
-    per_payment = a_year * each / 24
-    fixed = plan.principal + a_year * (plan.first_due / DAYS_A_YEAR) - per_payment
-    left = instalment - per_payment
-    count = np.ceil(fixed / np.where(left > 0, left, np.nan) - 1e-9)
-    fits = np.isfinite(count) & (count <= 60) & (count * each <= catalogue.longest_months + 1e-9)
-    return instalment[fits], count[fits].astype(np.int64), np.full(int(fits.sum()), plan.first_due)
+def reference_of(arms: Arms) -> int:
+    """The member's reference plan: the first plan in instalments of its catalogue, or else its first plan."""
+    found = np.flatnonzero(arms.is_kind("INSTALMENT"))
+    return int(found[0]) if len(found) else 0

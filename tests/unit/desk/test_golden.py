@@ -1,0 +1,164 @@
+"""Golden batches: 20,000 accounts of all sorts decided to the letter as they were when this was written.
+
+A digest that changes means other decisions, sentences or facts for some account. Where that is meant, the failing test
+shows the new one.
+"""
+
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from fedrepay.client.plans.batch_io.batch_files import facts_of
+from fedrepay.client.plans.deciding.decide import HANDOFFS
+from fedrepay.shared.rules.facts import FACTS
+from support.desk import CATALOGUE, Desk, write_csv
+from support.market_accounts import Columns, random_accounts
+
+QUIET: dict[str, float] = {
+    **dict.fromkeys(("moratorium_day", "mental_health_crisis_day", "days_since_conversation"), -1.0),
+    **dict.fromkeys(("consent_portal", "fees_authorised", "automated_decision_basis"), 1.0),
+    **dict.fromkeys(("persi_proposal_made",), 1.0),
+    "collection_cost_actual": 1e7,
+    "contact_minute": 700.0,
+    "persi_day": 10.0,
+    "notice_age_d": 30.0,
+}
+"""Facts at which most packs let most plans pass; the others are 0."""
+MORE = """
+[[plans]]
+kind = "INSTALMENT"
+share = [0.75]
+frequency = ["weekly"]
+fee_waiver = [0.0, 0.5, 1.0]
+channel = ["letter", "sms"]
+[[plans]]
+kind = "INSTALMENT"
+n = [9]
+interest_waiver = [0.5]
+channel = ["call"]
+human = true
+[[plans]]
+kind = "SETTLEMENT"
+n = [3]
+discount = [0.4]
+fee_waiver = [0.5]
+channel = ["email"]
+"""
+"""Plans that use agents, contacts and waived fees, beside the desk's own."""
+PLACES = ["UK", "US", "NL", "PT", "CN", "DE", None]
+CAPS = """
+exploration = 0.05
+packs = ["uk-fca", "uk-breathing-space", "uk-adm"]
+[handover]
+least_confidence = 0.02
+[budgets]
+agents = 40
+discounts = 500_000
+contacts = 300
+group_column = "stage"
+group_floor = 0.3
+"""
+EVERY = """
+packs = ["cn", "eu-2021-2167", "eu-ccd2", "eu-gdpr", "nl", "pt", "uk-adm", "uk-breathing-space", "uk-fca", "us-ecoa", "us-fed"]
+"""
+
+
+def mixed_accounts(n: int, places: list[str | None]) -> Columns:
+    """n accounts: some of one customer, some that contradict themselves, with facts harmful and unknown here and there."""
+    rng = np.random.default_rng(n)
+    columns: dict[str, Any] = random_accounts(n, n)
+    columns["account"] = columns["customer"]
+    columns["customer"] = columns["customer"][
+        np.where(rng.random(n) < 0.05, rng.integers(0, n, n), np.arange(n))
+    ]
+    columns["fees"] = np.where(rng.random(n) < 0.01, columns["balance"] + 1, columns["fees"])
+    columns["surplus"] = np.where(rng.random(n) < 0.01, columns["income"] * 1.5, columns["surplus"])
+    columns["human_requested"] = (rng.random(n) < 0.01).astype(float)
+    columns["date_changes_90d"] = rng.integers(0, 4, n).astype(float)
+    for name, fact in FACTS.items():
+        if name in columns or name == "vulnerability_driver":
+            continue
+        if fact.type == "category":
+            found = rng.choice(np.array(places if name == "jurisdiction" else fact.categories, object), n)
+        else:
+            other = rng.integers(int(fact.low), int(min(fact.high, 90)) + 1, n)
+            found = np.where(rng.random(n) < 0.005, other, QUIET.get(name, 0.0))
+        found = found.astype(object)
+        found[rng.random(n) < 0.002] = None
+        columns[name] = found
+    columns["vulnerability_driver"] = rng.choice(
+        np.array(["none", "health", None], object), n, p=[0.96, 0.02, 0.02]
+    )
+    return columns
+
+
+def digest(path: Path) -> str:
+    """sha256 of all cells as text, without the hashes of files that were read."""
+    given = f"read_csv('{path}', all_varchar = true)" if path.suffix == ".csv" else f"'{path}'"
+    columns = "COLUMNS(lambda name: name NOT IN ('release_hash', 'schema_hash', 'rules_hash', 'catalogue_hash'))::VARCHAR"
+    with duckdb.connect() as connection:
+        rows = connection.execute(f"SELECT {columns} FROM {given}").fetchall()
+    return sha256("\n".join("\x1f".join(map(str, row)) for row in rows).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("accounts", "places", "settings", "absent", "decisions", "rows", "facts"),
+    [
+        (
+            6_100,
+            PLACES,
+            "",
+            {"LOW_CONFIDENCE", "RULE", "UNKNOWN_FACT"},
+            {"DORMANT": 771, "HUMAN": 1848, "NONE": 11, "OFFER": 1655, "REFER": 848, "TOKEN": 967},
+            "287a60dca4f69fe80a6790c79eb14c3879fa21ea9016e1d880ce16e3cec601df",
+            "2e5e29105019eeaf08d638926ad7e40ff38d05dd0ad324fd18d1c17d94396e36",
+        ),
+        (
+            8_000,
+            ["UK"],
+            CAPS,
+            {"RULE"},
+            {"DORMANT": 985, "HUMAN": 2562, "NONE": 70, "OFFER": 2046, "REFER": 1059, "TOKEN": 1278},
+            "4a5eff8dd2fd3241c130d032b13a89979aaeb37ca4943bfdd5af51ceb2c0f6d4",
+            "9323d4a463bbf09a6da55bdb4fda1f08841f23243b66b19599058cd85045d864",
+        ),
+        (
+            5_900,
+            PLACES,
+            EVERY,
+            {"LOW_CONFIDENCE"},
+            {"DORMANT": 595, "HUMAN": 2867, "NONE": 12, "OFFER": 1122, "REFER": 623, "TOKEN": 681},
+            "a585749b6a248eab29b6dbff3312388ad0fc1bd92e3e77f220993a6e21555290",
+            "168775c7cc8519aa2e82cf864394716c88523f5dab3b128c3ad7f25fa834a138",
+        ),
+    ],
+    ids=["no packs", "caps", "every pack"],
+)
+def test_a_batch_comes_out_to_the_letter(
+    desk: Desk,
+    accounts: int,
+    places: list[str | None],
+    settings: str,
+    absent: set[str],
+    decisions: dict[str, int],
+    rows: str,
+    facts: str,
+) -> None:
+    write_csv(desk.accounts, mixed_accounts(accounts, places))
+    (desk.folder / "mine.toml").write_text(CATALOGUE + MORE)
+    (desk.folder / "settings.toml").write_text(settings)
+    made = desk.recommend(settings=desk.folder / "settings.toml")
+    assert made.code == 0, made.err
+    first = [each for each in desk.rows() if each["rank"] == 1]
+    assert len(first) == accounts
+    assert Counter(each["decision"] for each in first) == decisions
+    assert {each["handoff_code"] for each in first} == {None, *HANDOFFS[1:]} - absent
+    said = " ".join(each["why_not"] or "" for each in first)
+    assert ("RULE" in said, "BUDGET" in said) == (bool(settings), settings == CAPS)
+    out = desk.folder / "out.csv"
+    assert (digest(out), digest(facts_of(out))) == (rows, facts)
