@@ -20,7 +20,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import http_grid
 
 from fedrepay.server.protocol.coordinator import Coordinator
-from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.enrolled import Node
+from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
 from fedrepay.shared import files

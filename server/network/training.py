@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fedrepay.server.network import bundle
 from fedrepay.server.network.superlink import RunSeen
-from fedrepay.server.protocol.enrolment import Enrolled
+from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, TermsError, WordsError

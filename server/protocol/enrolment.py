@@ -7,10 +7,11 @@ nodes here: who answers there is checked against the name and key under which th
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrepay.server.protocol.enrolled import Enrolled, Node
+from fedrepay.server.protocol.held import Held
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
@@ -27,75 +28,6 @@ _RELEASE = 4 + 32
 """Bytes of a release's number and hash."""
 AGAIN = 8
 """Proposals begun in one process before it gives up."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A Flower node, as the SuperLink knows it.
-
-    Attributes:
-        id: its number, as text.
-        name: under which the operator registered it; empty where nobody did (a simulation).
-        key: its public key (DER); empty likewise.
-    """
-
-    id: str
-    name: str = ""
-    key: bytes = b""
-
-
-@dataclass
-class Enrolled:
-    """What the events of rosters have said."""
-
-    roster: Roster | None = None
-    certificate: Certificate | None = None
-    seats: dict[str, str] = field(default_factory=dict)  # member → node, of ``roster``
-    call: Signed | None = None
-    joinings: dict[str, Signed] = field(default_factory=dict)  # by node
-    proposal: bytes = b""
-    revealed: dict[str, Signed] = field(default_factory=dict)  # by node
-    approvals: dict[str, Signed] = field(default_factory=dict)  # by node
-    called: int = 0  # number of the newest call
-    before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
-    seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
-
-    def apply(self, event: Event) -> None:
-        """Take in one event.
-
-        Raises:
-            ValueError: an event of a kind this version does not know.
-        """
-        kind, name, body = event.kind, event.name, event.body
-        if kind == "call":
-            self.call, self.proposal = Signed.decode(body), b""
-            self.joinings, self.revealed, self.approvals = {}, {}, {}
-            self.called = Call.decode(self.call.body).number
-        elif kind == "joining":
-            self.joinings[name] = Signed.decode(body)
-        elif kind == "proposal":
-            self.proposal = body
-        elif kind == "revealed":
-            self.revealed[name] = Signed.decode(body)
-        elif kind == "approval":
-            self.approvals[name] = Signed.decode(body)
-        elif kind == "before":
-            self.before[name] = body
-        elif kind == "void":
-            self.call = None
-        elif kind == "roster":
-            self.certificate = Certificate.decode(body)
-            self.roster, self.call = Roster.decode(self.certificate.roster), None
-            self.seats = self.seated or {self.member(node): node for node in self.joinings}
-            self.before, self.seated = {}, {}
-        elif kind == "seat":
-            self.seated[body.decode()] = name
-        else:
-            raise ValueError(kind)
-
-    def member(self, node: str) -> str:
-        """The name that joined at a node."""
-        return Joining.decode(self.joinings[node].body).entry.name
 
 
 class Enrolment:
@@ -127,7 +59,7 @@ class Enrolment:
             str, tuple[int, bool]
         ] = {}  # node → number it has signed already; whether that is proven
         self._asked_held = False
-        self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
+        self._held = Held(keys.public_bytes(key), self._nodes)
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
         self._certified: set[str] = set()
 
@@ -198,7 +130,7 @@ class Enrolment:
             reply = Reply.decode(signed.body)
             if ask.kind == Kind.HELD:
                 if reply.kind == "ok":
-                    self._held[node] = (signed, Certificate.decode(reply.body) if reply.body else None)
+                    self._held.take(node, signed, reply.body)
                 return []
             if self._later:
                 return []  # whether it took the later roster shows in what it signs next
@@ -307,8 +239,8 @@ class Enrolment:
             return [Event("void", "", b"")]
         if ask.kind == Kind.HELD:
             self._asked_held = True
-            events = self._given_back(ask)
-            self._later = {} if events else self._unknown_to()  # ours is given to everybody
+            events = self._held.given_back(ask, state)
+            self._later = {} if events else self._held.unknown_to()  # ours is given to everybody
             return events
         answered = {
             Kind.PROPOSE: state.joinings,
@@ -336,55 +268,6 @@ class Enrolment:
             self._made, self._away, self._certified = True, {}, set()
             return [Event("roster", "", made.encode())]
         return []
-
-    def _given_back(self, ask: Ask) -> list[Event]:
-        """A later roster of ours that a member holds and this database has lost; its certificate proves it."""
-        best = self.state.certificate
-        number = 0 if self.state.roster is None else self.state.roster.number
-        for _, certificate in self._held.values():
-            if certificate is None:
-                continue
-            try:
-                roster = enrolment.certified(certificate, None)
-            except ProtocolError:
-                continue  # it proves nothing
-            if roster.coordinator == keys.public_bytes(self._key) and roster.number > number:
-                best, number = certificate, roster.number
-        if best is None or best is self.state.certificate:
-            return []
-        roster, seats = Roster.decode(best.roster), []
-        for node, (signed, _) in self._held.items():
-            try:
-                said = signed.verified(roster.entry(Reply.decode(signed.body).name).signing, Reply)
-            except ProtocolError:
-                continue
-            known = self._nodes[node].name in ("", said.name)
-            if known and said.asked == asked(Kind.HELD, *ask.parts[node]):
-                seats.append(Event("seat", node, said.name.encode()))
-        self._certified = set()
-        return [*seats, Event("roster", "", best.encode())]
-
-    def _unknown_to(self) -> dict[str, bytes]:
-        """Node → certificate of a later roster than it holds, whose proof another gave: its store was set back.
-
-        Also of a coordinator that is gone: nobody else could prove it. Everybody of the roster that the node holds has
-        signed it, so no member can make one up.
-        """
-        held = [certificate for _, certificate in self._held.values() if certificate is not None]
-        later: dict[str, bytes] = {}
-        for node, (_, own) in self._held.items():
-            newest = 0
-            if own is None:
-                continue  # it joins whatever its people approve
-            for certificate in held:
-                try:
-                    before = Roster.decode(own.roster)
-                    roster = enrolment.certified(certificate, before)
-                except ProtocolError:
-                    continue  # it proves nothing to this node
-                if roster.number > max(newest, before.number):
-                    newest, later[node] = roster.number, certificate.encode()
-        return later
 
     def _call(self) -> list[Event]:
         """A new call, with a number above every one that was answered so far."""

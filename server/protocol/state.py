@@ -1,6 +1,6 @@
 """The coordinator's state: what the events of a run have said, and how each changes it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fedrepay.shared.trust.handshake import Introduction
@@ -32,6 +32,18 @@ class AttemptRecord:
     signed: Signed
     config: RoundConfig
     status: str
+
+
+_TEXTS = {"declined": "declined", "complaint": "complaints", "away": "away"}
+_SIGNED = {"verdict": "verdicts", "vote": "votes"}
+_READ: dict[str, Callable[[bytes], object]] = {
+    "introduction": Introduction.decode,
+    "closing": Signed.decode,
+    "ended": bytes.decode,
+    "abandoned": lambda _: True,
+    "done": lambda _: True,
+}
+"""Events that say one thing, or one thing of each name: where it is kept, and how it is read."""
 
 
 @dataclass
@@ -98,7 +110,35 @@ class State:
         kind, name, body = event.kind, event.name, event.body
         if kind.startswith("answer:"):
             self.answers.setdefault(kind.removeprefix("answer:"), {})[name] = body
-        elif kind == "attempt":
+        elif kind in _TEXTS:
+            getattr(self, _TEXTS[kind])[name] = body.decode()
+        elif kind in _SIGNED:
+            getattr(self, _SIGNED[kind])[name] = Signed.decode(body)
+        elif kind in _READ:
+            setattr(self, kind, _READ[kind](body))
+        elif kind in ("attempt", "void", "sum", "header", "retry"):
+            self._of_attempt(kind, name, body)
+        elif kind in ("failed", "disputed", "dismissed"):
+            self._of_dispute(kind, name, body)
+        elif kind == "floor":
+            self.floor = max(self.floor, int(body))
+        elif kind == "back":
+            self.away.pop(name, None)
+        elif kind == "need":
+            self.known[name] = int(body)
+        elif kind == "written":
+            self.written = Written.decode(body)
+            self.votes[name] = self.written.vote
+        elif kind == "unwritten":
+            self.written, self.votes = None, {}
+            self.bad_writers.add(name)
+        elif kind == "stored":
+            self.stored.add(name)
+        else:
+            raise ValueError(kind)
+
+    def _of_attempt(self, kind: str, name: str, body: bytes) -> None:
+        if kind == "attempt":
             signed = Signed.decode(body)
             self.attempts.append(AttemptRecord(signed, RoundConfig.decode(signed.body), "open"))
         elif kind == "void":
@@ -112,50 +152,15 @@ class State:
         elif kind == "header":
             self.headers[name] = Signed.decode(body)
             self.known[name] = self.attempts[-1].config.round
-        elif kind == "declined":
-            self.declined[name] = body.decode()
-        elif kind == "floor":
-            self.floor = max(self.floor, int(body))
-        elif kind == "introduction":
-            self.introduction = Introduction.decode(body)
-        elif kind == "failed":
-            self.failed, self.verdicts = (int(body.split()[0]), int(body.split()[1])), {}
-            self.disputes.add(name)
-        elif kind == "disputed":
-            self.disputes.add(name)
-        elif kind == "complaint":
-            self.complaints[name] = body.decode()
-        elif kind == "verdict":
-            self.verdicts[name] = Signed.decode(body)
-        elif kind == "dismissed":
+
+    def _of_dispute(self, kind: str, name: str, body: bytes) -> None:
+        if kind == "dismissed":
             self.failed = None
-        elif kind == "ended":
-            self.ended = body.decode()
-        elif kind == "abandoned":
-            self.abandoned = True
-        elif kind in ("away", "retry"):
-            if kind == "away":
-                self.away[name] = body.decode()
-        elif kind == "back":
-            self.away.pop(name, None)
-        elif kind == "need":
-            self.known[name] = int(body)
-        elif kind == "closing":
-            self.closing = Signed.decode(body)
-        elif kind == "written":
-            self.written = Written.decode(body)
-            self.votes[name] = self.written.vote
-        elif kind == "unwritten":
-            self.written, self.votes = None, {}
-            self.bad_writers.add(name)
-        elif kind == "vote":
-            self.votes[name] = Signed.decode(body)
-        elif kind == "stored":
-            self.stored.add(name)
-        elif kind == "done":
-            self.done = True
-        else:
-            raise ValueError(kind)
+            return
+        self.disputes.add(name)
+        if kind == "failed":
+            attempt, chunk = body.split()
+            self.failed, self.verdicts = (int(attempt), int(chunk)), {}
 
     def _settle(self, status: str) -> None:
         last = self.attempts[-1]

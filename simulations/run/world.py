@@ -16,7 +16,8 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.protocol.coordinator import Coordinator
-from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.enrolled import Node
+from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.shared.schema import codebook

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrepay.client.protocol.enrolment import held
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.protocol.coordinator import Coordinator
-from fedrepay.server.protocol.enrolment import Enrolment
+from fedrepay.server.protocol.held import Held
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
@@ -69,7 +69,7 @@ def test_a_member_set_back_before_the_roster_of_a_coordinator_that_is_gone_is_gi
     world.key = Ed25519PrivateKey.generate()
     world.enrolment = world.new_enrolment()
     if not given:
-        monkeypatch.setattr(Enrolment, "_unknown_to", lambda _: {})
+        monkeypatch.setattr(Held, "unknown_to", lambda _: {})
         with pytest.raises(CohortError, match="does not follow the roster"):
             world.enrol()
         return

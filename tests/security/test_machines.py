@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from fedrepay.client.protocol.ceremony import Answer, Ceremony
 from fedrepay.server.network.planning import Wishes, next_run
 from fedrepay.server.protocol.coordinator import Coordinator
-from fedrepay.server.protocol.enrolment import Enrolment, Node
+from fedrepay.server.protocol.enrolled import Node
+from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import load_key
 from fedrepay.shared.errors import FedrepayError, WordsError

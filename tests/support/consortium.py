@@ -23,7 +23,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.server.network import planning
 from fedrepay.server.network.app import Answer, Machine, carry
 from fedrepay.server.network.planning import Wishes
-from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, State
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared import keys

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.server.protocol.enrolment import AGAIN, Enrolment, Node
+from fedrepay.server.protocol.enrolled import Node
+from fedrepay.server.protocol.enrolment import AGAIN, Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, WordsError

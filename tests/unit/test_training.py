@@ -16,7 +16,7 @@ from flwr.proto.node_pb2 import NodeInfo
 from fedrepay.server.network import app, training
 from fedrepay.server.network.planning import Wishes, next_run
 from fedrepay.server.network.superlink import RunSeen
-from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared.errors import (

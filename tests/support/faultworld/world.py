@@ -17,7 +17,7 @@ from fedrepay.client.store.member_store import WRITES as MEMBER_WRITES
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.network.app import carry
 from fedrepay.server.network.planning import abandon
-from fedrepay.server.protocol.enrolment import Node
+from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Event, State
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
 from fedrepay.shared import keys
