@@ -14,8 +14,8 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import prior_weights
 from fedrepay.client.learning.contribution import Rows, from_table, gradient, gram, prepare
 from fedrepay.client.learning.monotone import project
-from fedrepay.client.scoring.recommend import score_file
 from fedrepay.client.scoring.release_file import RELEASE, VOTES, load
+from fedrepay.client.scoring.score_file import score_file
 from fedrepay.shared.errors import DataError, MappingError, ReleaseError, SchemaError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy

@@ -59,7 +59,7 @@ def recommend(
     """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.scoring.recommend import score_file
+    from fedrepay.client.scoring.score_file import score_file
     from fedrepay.client.scoring.trust import SIMULATED, WARNING, Trust
 
     console = Console(stderr=True)
