@@ -1,4 +1,4 @@
-"""``fedrepay member recommend`` and ``member catalogue``: options and screen; the work is in ``plans/``."""
+"""``fedrepay member recommend``: options and screen; the work is in ``plans/``."""
 
 from contextlib import contextmanager
 from datetime import date

@@ -1,4 +1,4 @@
-"""``fedrepay recommend``: options and screen; the work is in ``recommend.py``."""
+"""``fedrepay member score``: options and screen; the work is in ``scoring/``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ _HELP = (
     "Anybody can make a roster and sign with it, so a release needs --member, your own state folder, or --roster-code, "
     "the twelve words that your institution compared. One of `fedrepay simulate` needs neither; whatever is made with it "
     "says SIMULATED.\n\n"
-    "fedrepay recommend --release release --member member --accounts accounts.csv --out scores.csv"
+    "fedrepay member score --release release --member member --accounts accounts.csv --out scores.csv"
 )
 Member = Annotated[
     Path | None,
@@ -33,8 +33,8 @@ RosterCode = Annotated[
 app = typer.Typer()
 
 
-@app.command(help=_HELP)
-def recommend(
+@app.command("score", help=_HELP)
+def score(
     release: Annotated[
         Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
     ],

@@ -42,7 +42,7 @@ def score_file(
     model: str | None = None,
     trust: Trust | None = None,
 ) -> Scored:
-    """Score and write; see ``fedrepay recommend --help``.
+    """Score and write; see ``fedrepay member score --help``.
 
     Raises:
         ReleaseError: the release must not be used, or predicts several outcomes.
@@ -67,7 +67,7 @@ def score_file(
     if book.heads > 1:
         raise ReleaseError(
             f"This release predicts {book.heads} outcomes: {', '.join(made.card['heads'])}.",
-            "`fedrepay member recommend` weighs them up; `fedrepay recommend` ranks accounts by one outcome.",
+            "`fedrepay member recommend` weighs them up; `fedrepay member score` ranks accounts by one outcome.",
         )
     mapped = None if mapping is None else load_mapping(mapping)
     table, findings = read_table(book, accounts, mapped, need_outcome=False)

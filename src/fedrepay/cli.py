@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from fedrepay.client.commands import member, member_score, rules, schema
+from fedrepay.client.commands import member, rules, schema
 from fedrepay.server.commands import coordinator
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
@@ -21,7 +21,6 @@ app = typer.Typer(
 )
 app.add_typer(commands.app)
 app.add_typer(attacks.app)
-app.add_typer(member_score.app)
 app.add_typer(schema.app, name="schema")
 app.add_typer(rules.app, name="rules")
 app.add_typer(member.app, name="member")

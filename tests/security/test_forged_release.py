@@ -101,7 +101,7 @@ def load(path: Path, **known: Any) -> release_file.Checked:
 def score(folder: Path, release: Path, *options: object) -> Result:
     (folder / "accounts.csv").write_text("id,x,z\nk1,1,a\nk2,4,b\n")
     files = ("--accounts", folder / "accounts.csv", "--out", folder / "scores.csv")
-    return fedrepay("recommend", "--release", release, *files, *options)
+    return fedrepay("member", "score", "--release", release, *files, *options)
 
 
 @pytest.mark.parametrize("how", ["member", "words"])

@@ -309,7 +309,7 @@ def files(world: World, folder: Path) -> Path:
     return folder
 
 
-def test_recommend_sends_several_heads_to_member_recommend(world: World, tmp_path: Path) -> None:
+def test_scoring_sends_several_heads_to_member_recommend(world: World, tmp_path: Path) -> None:
     assert load(files(world, tmp_path), unprotected=True, trust=compared(tmp_path)).book.heads == 2
     accounts, out = tmp_path / "accounts.csv", tmp_path / "scores.csv"
     accounts.write_text("id,x,z\nk,1,a\n")

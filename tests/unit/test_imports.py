@@ -149,7 +149,7 @@ def loaded_by(program: str) -> set[str]:
         "simulate --help",
         "attack --help",
         "attack",
-        "recommend --help",
+        "member score --help",
         "schema build --help",
         "member check-data --help",
         "member recommend --help",
