@@ -1,6 +1,7 @@
 """The ``fedrepay`` command: composes the groups of each role and turns typed errors into exit codes."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -19,6 +20,26 @@ app = typer.Typer(
     "its institution, and the coordinator reads no update.\n\n"
     "Start with: fedrepay simulate --out runs/first",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from fedrepay import __version__
+
+        typer.echo(f"fedrepay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fedrepay(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command itself; its help text stands above."""
+
+
 app.add_typer(commands.app)
 app.add_typer(attacks.app)
 app.add_typer(schema.app, name="schema")
