@@ -9,7 +9,7 @@ import numpy as np
 
 from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
-from fedrepay.client.scoring.score_file import write_columns
+from fedrepay.client.scoring.columns import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import evaluate, models, records, tables
 from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
