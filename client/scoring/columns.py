@@ -83,9 +83,11 @@ def _plain(column: Column) -> Column:
     """Masked only where nothing else says that a cell is empty."""
     if not np.ma.isMaskedArray(column):
         return column
+    data, mask = np.ma.getdata(column), np.ma.getmaskarray(column)
     if column.dtype.kind in "fO":
-        return np.asarray(np.ma.filled(column, np.nan if column.dtype.kind == "f" else None))
-    return column if np.ma.getmaskarray(column).any() else np.ma.getdata(column)
+        data[mask] = np.nan if column.dtype.kind == "f" else None
+        return data
+    return column if mask.any() else data
 
 
 def _empty(column: Column) -> npt.NDArray[np.bool_]:
