@@ -14,6 +14,7 @@ DOCS = (
     "metrics",
     "mappings",
     "plans",
+    "python",
     "refusals",
     "rules",
     "sweeps",
