@@ -229,7 +229,6 @@ def test_two_processes_do_not_share_a_folder(shop: Shop, tmp_path: Path) -> None
 
 HOLD = """
 import sys, pathlib
-from fedrepay.simulations import transcript
 from fedrepay.simulations.run.folder import Folder
 with Folder(pathlib.Path(sys.argv[1])).held(): pass
 """
