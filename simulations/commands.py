@@ -1,6 +1,5 @@
 """``fedrepay simulate``: options and screen; the work is in ``simulate.py``."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,6 @@ _HELP = (
     "fedrepay simulate --data uci --mode local --model mlp --members 8 --out runs/local\n"
     "fedrepay simulate --sweep simulations/sweeps/modes.toml --out runs/modes"
 )
-_NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
 app = typer.Typer()
 
 
@@ -157,16 +155,9 @@ def simulate(
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.simulations.run.case_of import arguments_of
-    from fedrepay.simulations.run.folder import Folder
-    from fedrepay.simulations.run.screen import Screen, summary
-    from fedrepay.simulations.simulate import run
+    from fedrepay.simulations.run.arguments import check_installed
 
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise ArgumentError(
-            f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
-        )
+    check_installed()
     if sweep is not None:
         from fedrepay.simulations.sweep import commands
 
@@ -175,44 +166,47 @@ def simulate(
         return
     if jobs != 1:
         raise ArgumentError("--jobs goes with --sweep FILE.", "Leave it out.")
-    chosen = arguments_of(
-        data,
-        members,
-        rows={
-            "schema": schema,
-            "mapping": mapping,
-            "test": test,
-            "split": split,
-            "model": model,
-            "sampling_rate": sampling_rate,
-            "local_steps": local_steps,
-            "clip": clip,
-            "learning_rate": learning_rate,
-        },
-        market={"preset": market, "scale": scale, "accounts": accounts, "settings": settings},
-        both={
-            "epsilon": epsilon,
-            "delta": delta,
-            "colluders": colluders,
-            "mode": mode,
-            "rounds": rounds,
-            "drop": tuple(drop or ()),
-            "seed": seed,
-            "baselines": baselines,
-            "engine": engine,
-        },
-    )
-    folder = Folder(out)
+
+    from fedrepay.simulations.run.screen import Screen, summary
+    from fedrepay.simulations.simulate import simulate as consortium
+
     console = Console(stderr=True)
     try:
         with Screen(console) as screen:
-            metrics = run(chosen, folder, screen)
+            done = consortium(
+                out,
+                data=data,
+                market=market,
+                scale=scale,
+                accounts=accounts,
+                settings=settings,
+                schema=schema,
+                mapping=mapping,
+                test=test,
+                members=members,
+                split=split,
+                epsilon=epsilon,
+                delta=delta,
+                colluders=colluders,
+                mode=mode,
+                model=model,
+                sampling_rate=sampling_rate,
+                local_steps=local_steps,
+                clip=clip,
+                learning_rate=learning_rate,
+                rounds=rounds,
+                drop=drop or (),
+                seed=seed,
+                baselines=baselines,
+                engine=engine,
+                screen=screen,
+            )
     except KeyboardInterrupt:
         console.print(f"Stopped. Nothing done so far is lost: the same command resumes {out}.")
         raise typer.Exit(130) from None
     if as_json:
         import json
 
-        typer.echo(json.dumps(metrics, indent=1))
+        typer.echo(json.dumps(done.metrics, indent=1))
     else:
-        summary(Console(), metrics, folder)
+        summary(Console(), done.metrics, done.folder)

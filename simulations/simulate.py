@@ -1,23 +1,134 @@
 """``fedrepay simulate``, as a list of stages: prepare, run the consortium, measure, report."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
+
+from rich.console import Console
 
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.terms import RunPlan
-from fedrepay.simulations.run.arguments import Arguments, MarketArguments, facts_of
+from fedrepay.simulations.run.arguments import Arguments, MarketArguments, check_installed, facts_of
+from fedrepay.simulations.run.case_of import arguments_of
 from fedrepay.simulations.run.consortium import Consortium, Party
+from fedrepay.simulations.run.finished import Run
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.plan_run import make_plan, model_of, planned_drops
 from fedrepay.simulations.run.screen import Screen
 
 T = TypeVar("T")
 Measured = tuple[dict[str, Any], dict[str, Any]]
+
+
+def simulate(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    market: str | None = None,
+    scale: float | None = None,
+    accounts: int | None = None,
+    settings: str | os.PathLike[str] | None = None,
+    schema: str | os.PathLike[str] | None = None,
+    mapping: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    members: int | None = None,
+    split: str | None = None,
+    epsilon: float = 1.0,
+    delta: float | None = None,
+    colluders: int | None = None,
+    mode: str = "distributed",
+    model: str | None = None,
+    sampling_rate: float | None = None,
+    local_steps: int | None = None,
+    clip: float | None = None,
+    learning_rate: float | None = None,
+    rounds: int | None = None,
+    drop: Sequence[str] = (),
+    seed: int = 1,
+    baselines: bool = False,
+    engine: str = "faithful",
+    screen: Screen | None = None,
+) -> Run:
+    """Run or resume a whole consortium on this machine; ``fedrepay simulate --help`` explains each option.
+
+    Without ``data`` the members are lenders of a simulated debt market, with it they hold rows of a table.
+
+    Args:
+        out: folder for release, report, metrics and stores; one of a finished run with the same options is read.
+        data: CSV or Parquet file of rows with one outcome, or ``uci``, the shipped table.
+        market: mixed (default), complement, alike, unlike, opposed, confounded or otherworld.
+        scale: market: multiplies every lender's offers; default 1.
+        accounts: market: new accounts of each lender to judge by; default 300.
+        settings: market: a member's settings for decisions (TOML).
+        schema: of ``data``: TOML with its built code book beside it.
+        mapping: of ``data``: TOML with one SELECT; without it columns match by name.
+        test: of ``data``: file of test rows; without it 20 % of the customers are held out.
+        members: how many; default 20.
+        split: of ``data``: column:NAME, iid (default), skewed:COLUMN or sizes:zipf.
+        epsilon: ε of one customer for the whole release.
+        delta: δ; None for the default.
+        colluders: members that may collude with the coordinator; default max(1, ⌈K/10⌉).
+        mode: distributed, local (a torch module) or none (unprotected, a baseline).
+        model: of mode local: logistic (default), mlp, or module:Class.
+        sampling_rate: of mode local: chance of a customer to be in a step.
+        local_steps: of mode local: a member's steps between two sums.
+        clip: of mode local: longest gradient of one customer.
+        learning_rate: of mode local: largest step.
+        rounds: secure sums; default 5.
+        drop: NAME@ROUND: this member fails in that round.
+        seed: of splits, baselines, the market and simulated failures; never of noise, keys or masks.
+        baselines: fit LightGBM too.
+        engine: faithful, flower or batched (no release).
+        screen: shows progress; None is silent.
+
+    Raises:
+        ArgumentError: an option cannot be met, or the folder holds another run; named as the command's option.
+        FedrepayError: what else stopped it; the folder resumes.
+    """
+    check_installed()
+    chosen = arguments_of(
+        None if data is None else os.fspath(data),
+        members,
+        rows={
+            "schema": _path(schema),
+            "mapping": _path(mapping),
+            "test": _path(test),
+            "split": split,
+            "model": model,
+            "sampling_rate": sampling_rate,
+            "local_steps": local_steps,
+            "clip": clip,
+            "learning_rate": learning_rate,
+        },
+        market={"preset": market, "scale": scale, "accounts": accounts, "settings": _path(settings)},
+        both={
+            "epsilon": epsilon,
+            "delta": delta,
+            "colluders": colluders,
+            "mode": mode,
+            "rounds": rounds,
+            "drop": tuple(drop),
+            "seed": seed,
+            "baselines": baselines,
+            "engine": engine,
+        },
+    )
+    folder = Folder(Path(out))
+    if screen is None:
+        with Screen(Console(file=StringIO(), force_terminal=False)) as silent:
+            return Run(folder, run(chosen, folder, silent))
+    return Run(folder, run(chosen, folder, screen))
+
+
+def _path(given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) -> dict[str, Any]:
@@ -69,11 +180,11 @@ def _market(arguments: MarketArguments, work: "_Work") -> dict[str, Any]:
         work.screen.note(
             f"[yellow]--settings: {', '.join(left_out)} have no effect here; `member recommend` applies them.[/]"
         )
-    lenders = case.lenders_of(arguments)
-    plan = make_plan(arguments, records.book(), len(lenders))
-    drops = planned_drops(arguments, [lender.name for lender in lenders], plan)
+    played = case.market_of(arguments)
+    plan = make_plan(arguments, records.book(), len(played.lenders))
+    drops = planned_drops(arguments, [lender.name for lender in played.lenders], plan)
     with work.opened():
-        market = work.timed("draw and read the market", lambda: case.prepare(arguments, lenders, work.folder))
+        market = work.timed("draw and read the market", lambda: case.prepare(arguments, played, work.folder))
         consortium = work.consortium(market.book, market.parties, plan, drops)
         return work.carry(
             consortium,

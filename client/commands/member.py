@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands import member_catalogue, member_local, member_node, member_recommend
+from fedrepay.client.commands import (
+    member_catalogue,
+    member_local,
+    member_node,
+    member_recommend,
+    member_score,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
 app.add_typer(member_node.app)
 app.add_typer(member_local.app)
+app.add_typer(member_score.app)
 app.add_typer(member_recommend.app)
 app.add_typer(member_catalogue.app, name="catalogue")
 

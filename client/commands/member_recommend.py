@@ -1,4 +1,4 @@
-"""``fedrepay member recommend`` and ``member catalogue``: options and screen; the work is in ``plans/``."""
+"""``fedrepay member recommend``: options and screen; the work is in ``plans/``."""
 
 from contextlib import contextmanager
 from datetime import date
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.recommend import Member, RosterCode
+from fedrepay.client.commands.member_score import Member, RosterCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

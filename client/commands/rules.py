@@ -247,7 +247,7 @@ def _write(found: "Diff", out: Path) -> None:
     from dataclasses import asdict, fields
 
     from fedrepay.client.plans.batch_io.rules_diff import Touched
-    from fedrepay.client.scoring.recommend import write_columns
+    from fedrepay.client.scoring.columns import write_columns
 
     rows = [asdict(each) for each in found.touched]
     columns = {field.name: [row[field.name] for row in rows] for field in fields(Touched)}

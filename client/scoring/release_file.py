@@ -68,7 +68,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | N
     if local and not torch:
         raise ReleaseError(
             f"This release holds a torch module ({printable(local['model'])}); plans need the additive model.",
-            "Score accounts with it by `fedrepay recommend`.",
+            "Score accounts with it by `fedrepay member score`.",
         )
     if not local and release.weights.shape != (book.heads, book.dimension):
         raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")

@@ -57,23 +57,35 @@ class Reasons:
         average = tuple(float(mean[s] @ weights[s]) for s in book.slices[:-1])
         return cls(book, tuple(effects), average)
 
-    def top(self, codes: U16, good: int) -> list[Sequence[str]]:
-        """Up to four reasons a row, strongest first; the sign is towards (+) or away from (−) the good outcome."""
+    def parts(self, codes: U16, good: int) -> F64:
+        """What each block adds to a row's log-odds of the good outcome, against the average account; (n, blocks − 1)."""
         towards = 1.0 if good == 1 else -1.0
-        parts = np.stack(
+        return np.stack(
             [towards * (effect[codes[:, i]] - self.average[i]) for i, effect in enumerate(self.effects)],
             axis=1,
         )
-        order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :MOST_REASONS]
+
+    def top(self, codes: U16, good: int) -> list[Sequence[str]]:
+        """Up to four reasons a row, strongest first; the sign is towards (+) or away from (−) the good outcome."""
+        parts = self.parts(codes, good)
+        order = strongest(parts)[:, :MOST_REASONS]
         return [
             [self._text(int(block), int(codes[row, block]), float(parts[row, block])) for block in blocks]
             for row, blocks in enumerate(order)
         ]
 
-    def _text(self, block: int, code: int, part: float) -> str:
+    def feature(self, block: int) -> str:
+        """What a block is about: its column, or those of a cross."""
         here = self.book.blocks[block]
-        name = " × ".join(here.columns) if here.kind == "cross" else here.name
-        return f"{name} {here.labels[code]} ({part:+.2f})"
+        return " × ".join(here.columns) if here.kind == "cross" else here.name
+
+    def _text(self, block: int, code: int, part: float) -> str:
+        return f"{self.feature(block)} {self.book.blocks[block].labels[code]} ({part:+.2f})"
+
+
+def strongest(parts: F64) -> I64:
+    """Blocks of each row in order of how much they add or take, (n, blocks − 1)."""
+    return np.argsort(-np.abs(parts), axis=1, kind="stable")
 
 
 def last_column(upper: I64, dimension: int) -> F64:

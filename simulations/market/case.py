@@ -9,10 +9,11 @@ import numpy as np
 
 from fedrepay.client.data.reading.table import Table, load_mapping, read_table
 from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
-from fedrepay.client.scoring.recommend import write_columns
+from fedrepay.client.scoring.columns import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.market import evaluate, models, records, tables
-from fedrepay.simulations.market.lenders import PRESETS, SIZES, Lender, lenders
+from fedrepay.simulations.market import models, records, tables
+from fedrepay.simulations.market.lenders import SIZES, Lender
+from fedrepay.simulations.market.market import Market
 from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study
 from fedrepay.simulations.rows.run_figures import (
     TELLS_ROWS,
@@ -28,13 +29,12 @@ from fedrepay.simulations.run.consortium import Consortium, Party
 from fedrepay.simulations.run.folder import Folder, make_private
 from fedrepay.simulations.run.plan_run import check_parties
 
-LEAST_OFFERS = 60
 OUTSIDE = ["market", "the attack's comparison with the truth", *TELLS_ROWS]
 WAYS = ("own", "own_affordable", "alone", "shared", "shared_own", "perfect", "oracle")
 
 
 @dataclass(frozen=True, eq=False)
-class Market:
+class Prepared:
     """Lenders with their training rows, read from their own tables."""
 
     book: CodeBook
@@ -58,20 +58,17 @@ def without_effect(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, is_given in given.items() if is_given)
 
 
-def lenders_of(arguments: MarketArguments) -> tuple[Lender, ...]:
-    """The market's lenders: the sizes of 20, repeated in turn for more, picked evenly for fewer."""
-    preset = next(each for each in PRESETS if each == arguments.preset)
-    count = arguments.members or len(SIZES)
-    places = (
-        np.arange(count) if count >= len(SIZES) else np.linspace(0, len(SIZES) - 1, count).round().astype(int)
-    )
-    sizes = [SIZES[int(place) % len(SIZES)] for place in places]
-    return lenders(
-        preset, arguments.seed, [max(round(size * arguments.scale), LEAST_OFFERS) for size in sizes]
-    )
+def market_of(arguments: MarketArguments) -> Market:
+    """The market that is played.
+
+    Raises:
+        ArgumentError: the arguments are outside their ranges.
+    """
+    members = arguments.members or len(SIZES)
+    return Market(arguments.preset, members, arguments.scale, arguments.seed)
 
 
-def prepare(arguments: MarketArguments, who: tuple[Lender, ...], folder: Folder) -> Market:
+def prepare(arguments: MarketArguments, market: Market, folder: Folder) -> Prepared:
     """Write each lender's own tables into the folder and read them as that member would; beside them new accounts.
 
     Raises:
@@ -80,20 +77,19 @@ def prepare(arguments: MarketArguments, who: tuple[Lender, ...], folder: Folder)
     book = records.book()
     make_private(folder.market)
     make_private(folder.accounts)
-    for each in who:
+    for each in market.lenders:
         place = folder.accounts / each.name
         if not (place / tables.MAPPING).exists():
-            new = evaluate.new_accounts(each, arguments.seed, arguments.accounts)
-            tables.write_accounts(new, each.name, place, seed=arguments.seed)
-    parties = tuple(Party(each.name, _read(book, each, arguments.seed, folder)) for each in who)
+            market.write_accounts(each.name, place, arguments.accounts)
+    parties = tuple(Party(each.name, _read(book, market, each.name, folder)) for each in market.lenders)
     check_parties(arguments, book, parties)
-    return Market(book, who, parties)
+    return Prepared(book, market.lenders, parties)
 
 
-def _read(book: CodeBook, lender: Lender, seed: int, folder: Folder) -> Table:
-    place = folder.market / lender.name
+def _read(book: CodeBook, market: Market, lender: str, folder: Folder) -> Table:
+    place = folder.market / lender
     if not (place / tables.MAPPING).exists():
-        tables.write(records.record(lender, seed), lender.name, place)
+        market.write_records(lender, place)
     table, findings = read_table(book, None, load_mapping(place / tables.MAPPING), need_outcome=True)
     findings.raise_if_refused()
     return table
@@ -101,7 +97,7 @@ def _read(book: CodeBook, lender: Lender, seed: int, folder: Folder) -> Table:
 
 def measure(
     arguments: MarketArguments,
-    market: Market,
+    market: Prepared,
     settings: Settings,
     consortium: Consortium,
     seconds: dict[str, float],

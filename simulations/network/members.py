@@ -8,7 +8,7 @@ import numpy as np
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.node import setup
 from fedrepay.client.node.door import SOCKET
-from fedrepay.client.scoring.recommend import write_columns
+from fedrepay.client.scoring.columns import write_columns
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.files import write_atomically

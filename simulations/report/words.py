@@ -94,7 +94,7 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                 "Not private: no noise was added",
                 (
                     "Mode “none” is a baseline to compare with. The members can read exact totals, nothing is "
-                    "claimed for any customer, and “recommend” refuses its release."
+                    "claimed for any customer, and “member score” and “member recommend” refuse its release."
                 ),
             )
         )
@@ -104,12 +104,17 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
                 "Not private: the noise came from a seed",
                 (
                     "Whoever knows the seed can take the noise away. Such runs are for tests and benchmarks; "
-                    "“recommend” refuses their releases."
+                    "“member score” and “member recommend” refuse their releases."
                 ),
             )
         )
     elif privacy["not_private"] is not None and not found:
-        found.append(("Not private", f"Reason: {privacy['not_private']}. “recommend” refuses its release."))
+        found.append(
+            (
+                "Not private",
+                f"Reason: {privacy['not_private']}. “member score” and “member recommend” refuse its release.",
+            )
+        )
     cohort = metrics["smallest_cohort"]
     if cohort < SMALL_COHORT:
         found.append(

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from hashlib import file_digest
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,23 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
+NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "sklearn", "tenseal")
+"""Libraries of a simulation."""
 ENGINES = ("faithful", "flower", "batched")
 """In one process, over a Flower network on this machine (``simulations/network/``), or the sums without a protocol."""
+
+
+def check_installed() -> None:
+    """Refuse to start where a library is missing that only the end of a run would ask for.
+
+    Raises:
+        ArgumentError: naming all that are missing.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ArgumentError(
+            f"simulate needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

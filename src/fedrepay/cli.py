@@ -1,10 +1,11 @@
 """The ``fedrepay`` command: composes the groups of each role and turns typed errors into exit codes."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from fedrepay.client.commands import member, recommend, rules, schema
+from fedrepay.client.commands import member, rules, schema
 from fedrepay.server.commands import coordinator
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
@@ -19,9 +20,28 @@ app = typer.Typer(
     "its institution, and the coordinator reads no update.\n\n"
     "Start with: fedrepay simulate --out runs/first",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from fedrepay import __version__
+
+        typer.echo(f"fedrepay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fedrepay(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command itself; its help text stands above."""
+
+
 app.add_typer(commands.app)
 app.add_typer(attacks.app)
-app.add_typer(recommend.app)
 app.add_typer(schema.app, name="schema")
 app.add_typer(rules.app, name="rules")
 app.add_typer(member.app, name="member")

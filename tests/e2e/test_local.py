@@ -1,4 +1,4 @@
-"""`simulate --mode local` and `recommend` on its release, as a person meets them."""
+"""`simulate --mode local` and `member score` on its release, as a person meets them."""
 
 import csv
 import json
@@ -77,7 +77,7 @@ def test_accounts_are_scored_only_with_a_module_that_its_user_names(
     finished: SmallRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     files = ("--release", finished.out / "release", "--accounts", finished.data, "--mapping")
-    asked = ("recommend", *files, finished.folder / "mine.toml", "--out", tmp_path / "scores.csv")
+    asked = ("member", "score", *files, finished.folder / "mine.toml", "--out", tmp_path / "scores.csv")
     monkeypatch.chdir(finished.folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "fedrepay_e2e_net", raising=False)
@@ -150,5 +150,5 @@ def test_a_release_of_an_additive_model_takes_no_module(tmp_path: Path) -> None:
         "--mapping",
         tmp_path / "mine.toml",
     )
-    asked = fedrepay("recommend", *files, "--out", tmp_path / "scores.csv", "--model", "mlp")
+    asked = fedrepay("member", "score", *files, "--out", tmp_path / "scores.csv", "--model", "mlp")
     check_error(asked, 2, "--model mlp: this release is an additive model")

@@ -1,4 +1,4 @@
-"""`fedrepay simulate` and `fedrepay recommend` as a user runs them, on data of their own."""
+"""`fedrepay simulate` and `fedrepay member score` as a user runs them, on data of their own."""
 
 import csv
 import json
@@ -103,7 +103,7 @@ def test_members_folders_are_their_own(finished: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_recommend_ranks_every_account_and_gives_reasons(shop: Shop, finished: Path, tmp_path: Path) -> None:
+def test_scoring_ranks_every_account_and_gives_reasons(shop: Shop, finished: Path, tmp_path: Path) -> None:
     bad = shop.data.read_text().splitlines()
     bad[3] = bad[3].replace(bad[3].split(";")[3], "unheard")
     accounts, out = tmp_path / "accounts.csv", tmp_path / "scores.csv"
@@ -118,7 +118,7 @@ def test_recommend_ranks_every_account_and_gives_reasons(shop: Shop, finished: P
         "--out",
         out,
     ]
-    done = fedrepay("recommend", *map(str, files))
+    done = fedrepay("member", "score", *map(str, files))
     assert done.returncode == 0, done.stderr
     rows = table(out)
     assert len(rows) == 99
@@ -144,10 +144,10 @@ def test_scores_are_the_release_s_own(shop: Shop, finished: Path) -> None:
     assert ((good > 0).mean() + (good == 0).mean() / 2) == pytest.approx(metrics["auc"]["federated"])
 
 
-def test_recommend_never_writes_over_what_it_reads(shop: Shop, finished: Path) -> None:
+def test_scoring_never_writes_over_what_it_reads(shop: Shop, finished: Path) -> None:
     before = shop.data.read_bytes()
     files = ["--release", finished / "release", "--accounts", shop.data, "--mapping", shop.mapping]
-    done = fedrepay("recommend", *map(str, files), "--out", str(shop.data))
+    done = fedrepay("member", "score", *map(str, files), "--out", str(shop.data))
     assert done.returncode == 2
     assert shop.data.read_bytes() == before
 
@@ -162,7 +162,7 @@ def test_a_changed_release_is_refused(shop: Shop, finished: Path, tmp_path: Path
     changed[-9] ^= 1
     whole.write_bytes(changed)
     files = ["--release", folder, "--accounts", shop.data, "--mapping", shop.mapping]
-    done = fedrepay("recommend", *map(str, files), "--out", str(tmp_path / "s.csv"))
+    done = fedrepay("member", "score", *map(str, files), "--out", str(tmp_path / "s.csv"))
     assert done.returncode == 9
     assert not (tmp_path / "s.csv").exists()
 
@@ -229,7 +229,6 @@ def test_two_processes_do_not_share_a_folder(shop: Shop, tmp_path: Path) -> None
 
 HOLD = """
 import sys, pathlib
-from fedrepay.simulations import transcript
 from fedrepay.simulations.run.folder import Folder
 with Folder(pathlib.Path(sys.argv[1])).held(): pass
 """
@@ -260,7 +259,7 @@ def test_without_noise_the_release_holds_the_plain_sum_bit_for_bit(shop: Shop, t
     release = load(tmp_path / "none" / "release", unprotected=True).release
     assert np.array_equal(release.sums[0], plain)
     out = ["--accounts", str(shop.data), "--mapping", str(shop.mapping), "--out", str(tmp_path / "s.csv")]
-    refused = fedrepay("recommend", "--release", str(tmp_path / "none" / "release"), *out)
+    refused = fedrepay("member", "score", "--release", str(tmp_path / "none" / "release"), *out)
     assert refused.returncode == 9
     assert "NOT PRIVATE" in (tmp_path / "none" / "report.html").read_text().upper()
 

@@ -1,5 +1,6 @@
 """A release proves only that its own roster signed it: somebody outside the file must know that roster."""
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import fedrepay as package
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.trust import Trust
@@ -101,7 +103,7 @@ def load(path: Path, **known: Any) -> release_file.Checked:
 def score(folder: Path, release: Path, *options: object) -> Result:
     (folder / "accounts.csv").write_text("id,x,z\nk1,1,a\nk2,4,b\n")
     files = ("--accounts", folder / "accounts.csv", "--out", folder / "scores.csv")
-    return fedrepay("recommend", "--release", release, *files, *options)
+    return fedrepay("member", "score", "--release", release, *files, *options)
 
 
 @pytest.mark.parametrize("how", ["member", "words"])
@@ -129,6 +131,29 @@ def test_control_by_its_signatures_alone_the_forgery_is_used(
     assert found.signatures == 3
     assert found.origin == "consortium"
     assert np.array_equal(found.release.weights, -case.genuine.weights)
+
+
+@pytest.mark.parametrize("how", ["member", "roster_code"])
+def test_from_python_it_is_the_same(case: Case, how: str, tmp_path: Path) -> None:
+    known: dict[str, Any] = {"member": case.member} if how == "member" else {"roster_code": case.words}
+    forged = case.forged(f"python {how}")
+    with pytest.raises(ReleaseError, match="roster is not the one"):
+        package.load_release(forged, **known)
+    with pytest.raises(ReleaseError, match=NEITHER):
+        package.load_release(case.own)
+    catalogue = tmp_path / "mine.toml"
+    catalogue.write_text(CATALOGUE)
+    rows: dict[str, Sequence[object]] = {"id": ["k1", "k2"], "x": [1, 4], "z": ["a", "b"]}
+    with pytest.raises(ReleaseError, match="roster is not the one"):
+        package.recommend(forged, rows, catalogue, batch_id="b1", **known)
+    with pytest.raises(ReleaseError, match=NEITHER):
+        package.recommend(case.own, rows, catalogue, batch_id="b1")
+    scores = package.load_release(case.own, **known).score(rows)
+    assert score(tmp_path, case.own, "--roster-code", case.words).code == 0
+    with (tmp_path / "scores.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [each["probability"] for each in written] == [str(each) for each in scores.columns["probability"]]
+    assert set(scores.columns["origin"]) == {"consortium"}
 
 
 def test_neither_folder_nor_words_is_no_release(case: Case, tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ def test_the_wire_and_the_coordinator_hold_nothing_of_lenders_tables_and_nobody_
     arguments = MarketArguments(members=3, scale=0.05, epsilon=4.0, rounds=2)
     folder = Folder(tmp_path / "market")
     folder.make({})
-    who = case.lenders_of(arguments)
-    market = case.prepare(arguments, who, folder)
+    played = case.market_of(arguments)
+    who, market = played.lenders, case.prepare(arguments, played, folder)
     plan = make_plan(arguments, market.book, len(who))
     Consortium(folder, market.book, market.parties, plan).run()
     for lender in who:

@@ -6,6 +6,7 @@ import pytest
 
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations.market import case, lenders, records
+from fedrepay.simulations.market.market import LEAST_OFFERS
 from fedrepay.simulations.run.arguments import MOST_LENDERS, PRESETS, MarketArguments
 from fedrepay.simulations.run.plan_run import make_plan
 from support.command import fedrepay
@@ -135,9 +136,9 @@ def test_markets_at_the_bounds_are_planned() -> None:
         MarketArguments(preset=preset).check()
     small = MarketArguments(members=3, scale=0.05, accounts=20)
     large = MarketArguments(members=MOST_LENDERS, scale=1.5, accounts=20_000)
-    for each, least, most in ((small, case.LEAST_OFFERS, 600), (large, 600, 18_000)):
+    for each, least, most in ((small, LEAST_OFFERS, 600), (large, 600, 18_000)):
         each.check()
-        found = case.lenders_of(each)
+        found = case.market_of(each).lenders
         assert len(found) == each.members
         assert {min(one.offers for one in found), max(one.offers for one in found)} == {least, most}
         make_plan(each, records.book(), len(found))

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = (
     "adr/README",
+    "architecture",
     "attacks",
     "benchmarks",
     "domain",
@@ -20,10 +21,12 @@ DOCS = (
     "mappings",
     "plans",
     "protocol",
+    "python",
     "refusals",
     "rules",
     "sweeps",
     "threat-model",
+    "torch",
 )
 
 

@@ -14,8 +14,9 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.base import prior_weights
 from fedrepay.client.learning.contribution import Rows, from_table, gradient, gram, prepare
 from fedrepay.client.learning.monotone import project
-from fedrepay.client.scoring.recommend import score_file
+from fedrepay.client.scoring.release import load_release
 from fedrepay.client.scoring.release_file import RELEASE, VOTES, load
+from fedrepay.client.scoring.score_file import score_file
 from fedrepay.shared.errors import DataError, MappingError, ReleaseError, SchemaError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import SeededEntropy
@@ -27,7 +28,7 @@ from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import Release
 from support import heads
 from support.invariants import opened_sums
-from support.market_release import compared
+from support.market_release import compared, roster_words
 from support.schemas import OUTCOME, column, schema
 from support.small_run import SmallRun, check_error
 from support.tiny_book import tiny_book
@@ -309,12 +310,13 @@ def files(world: World, folder: Path) -> Path:
     return folder
 
 
-def test_recommend_sends_several_heads_to_member_recommend(world: World, tmp_path: Path) -> None:
+def test_scoring_sends_several_heads_to_member_recommend(world: World, tmp_path: Path) -> None:
     assert load(files(world, tmp_path), unprotected=True, trust=compared(tmp_path)).book.heads == 2
     accounts, out = tmp_path / "accounts.csv", tmp_path / "scores.csv"
     accounts.write_text("id,x,z\nk,1,a\n")
+    release = load_release(files(world, tmp_path), unprotected=True, roster_code=roster_words(tmp_path))
     with pytest.raises(ReleaseError) as caught:
-        score_file(files(world, tmp_path), accounts, None, out, unprotected=True, trust=compared(tmp_path))
+        score_file(release, accounts, None, out)
     assert "2 outcomes: y, kept" in caught.value.cause
     assert "fedrepay member recommend" in caught.value.remedy
     assert not out.exists()

@@ -1,6 +1,7 @@
 """`--help` teaches: every command, argument and option says what it is, on the screen too."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import click
 import pytest
@@ -35,3 +36,8 @@ def test_a_command_shows_what_it_does_and_what_it_takes(path: Path, command: cli
         words = getattr(each, "help", None)
         assert words, f"{each.name} says nothing of itself"
         assert " ".join(words.split())[:40] in said, f"{each.name}'s words are not shown"
+
+
+def test_the_command_says_its_version() -> None:
+    shown = fedrepay("--version")
+    assert (shown.code, shown.out, shown.err) == (0, f"fedrepay {version('fedrepay')}\n", "")

@@ -150,10 +150,11 @@ def loaded_by(program: str) -> set[str]:
     "words",
     [
         "--help",
+        "--version",
         "simulate --help",
         "attack --help",
         "attack",
-        "recommend --help",
+        "member score --help",
         "schema build --help",
         "member check-data --help",
         "member recommend --help",
@@ -168,6 +169,20 @@ def test_help_loads_nothing_heavy(words: str) -> None:
         loaded_by(program + "try:\n    cli.main()\nexcept SystemExit as end:\n    assert not end.code")
         == set()
     )
+
+
+def test_the_package_itself_loads_nothing_but_the_standard_library() -> None:
+    program = "before = set(sys.modules)\nimport fedrepay\ndir(fedrepay)\n"
+    ending = "print(*{each.partition('.')[0] for each in set(sys.modules) - before})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{program}{ending}"], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) - set(sys.stdlib_module_names) == {"fedrepay"}
+
+
+def test_control_a_public_name_loads_what_it_needs() -> None:
+    assert loaded_by("import fedrepay\nfedrepay.recommend") >= {"duckdb"}
+    assert loaded_by("import fedrepay\nfedrepay.errors") == set()
 
 
 def test_control_the_work_itself_does_load_them() -> None:

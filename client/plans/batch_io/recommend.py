@@ -21,9 +21,9 @@ from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
 from fedrepay.client.scoring import release_file
-from fedrepay.client.scoring.recommend import rejects_of, write_rejects
 from fedrepay.client.scoring.release_file import Checked
 from fedrepay.client.scoring.score import Reasons
+from fedrepay.client.scoring.score_file import rejects_of, write_rejects
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue

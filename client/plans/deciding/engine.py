@@ -241,5 +241,5 @@ def _check(book: CodeBook) -> None:
         raise ReleaseError(
             f"The release's schema lacks {', '.join(lacking)}.",
             "Recommending plans needs a release over a schema like `debt_market.toml`; "
-            "`fedrepay recommend` ranks accounts with any release of one outcome.",
+            "`fedrepay member score` ranks accounts with any release of one outcome.",
         )

@@ -56,7 +56,7 @@ def read_run(path: Path) -> tuple[Release, CodeBook, tuple[Party, ...]]:
         prepared = prepare(_arguments(Arguments, path, facts))
         return Release.decode(data), prepared.book, prepared.parties
     arguments = _arguments(MarketArguments, path, facts)
-    market = case.prepare(arguments, case.lenders_of(arguments), Folder(path.resolve().parent))
+    market = case.prepare(arguments, case.market_of(arguments), Folder(path.resolve().parent))
     return Release.decode(data), market.book, market.parties
 
 

@@ -10,7 +10,7 @@ import pytest
 from fedrepay.client.plans.batch_io.output import COLUMNS
 from fedrepay.client.plans.batch_io.recommend import load
 from fedrepay.client.plans.deciding.decide import Decision
-from fedrepay.client.scoring.recommend import rejects_of
+from fedrepay.client.scoring.score_file import rejects_of
 from fedrepay.shared.errors import DataError
 from fedrepay.shared.schema import codebook
 from support.desk import ACCOUNTS, Desk, Row, write_csv

@@ -10,7 +10,7 @@ import pytest
 
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.batch_io.batch_files import facts_of
-from fedrepay.client.scoring.recommend import rejects_of
+from fedrepay.client.scoring.score_file import rejects_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from support.desk import ACCOUNTS, Desk, write_csv
 from support.market_accounts import random_accounts

@@ -1,4 +1,4 @@
-"""``fedrepay recommend``: options and screen; the work is in ``recommend.py``."""
+"""``fedrepay member score``: options and screen; the work is in ``scoring/``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ _HELP = (
     "Anybody can make a roster and sign with it, so a release needs --member, your own state folder, or --roster-code, "
     "the twelve words that your institution compared. One of `fedrepay simulate` needs neither; whatever is made with it "
     "says SIMULATED.\n\n"
-    "fedrepay recommend --release release --member member --accounts accounts.csv --out scores.csv"
+    "fedrepay member score --release release --member member --accounts accounts.csv --out scores.csv"
 )
 Member = Annotated[
     Path | None,
@@ -33,8 +33,8 @@ RosterCode = Annotated[
 app = typer.Typer()
 
 
-@app.command(help=_HELP)
-def recommend(
+@app.command("score", help=_HELP)
+def score(
     release: Annotated[
         Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
     ],
@@ -59,26 +59,23 @@ def recommend(
     """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
 
-    from fedrepay.client.scoring.recommend import score_file
-    from fedrepay.client.scoring.trust import SIMULATED, WARNING, Trust
+    from fedrepay.client.scoring.release import load_release
+    from fedrepay.client.scoring.score_file import score_file
+    from fedrepay.client.scoring.trust import SIMULATED, WARNING
 
     console = Console(stderr=True)
-    result = score_file(
-        release,
-        accounts,
-        mapping,
-        out,
-        unprotected=unprotected,
-        model=model,
-        trust=Trust(member, roster_code),
-    )
-    if result.origin == SIMULATED:
+    used = load_release(release, member=member, roster_code=roster_code, unprotected=unprotected, model=model)
+    scores = score_file(used, accounts, mapping, out)
+    if used.origin == SIMULATED:
         console.print(f"[bold red]{WARNING}[/]")
-    if result.not_private:
-        console.print(f"THIS RELEASE IS NOT PRIVATE: {result.not_private}", style="bold red", markup=False)
-    console.print(f"Release {result.number} signed by {result.signatures} of {result.members} members.")
-    console.print(f"Privacy: {result.privacy}.", markup=False)
-    console.print(f"Roster code: [bold]{result.roster_code}[/]")
-    console.print(f"{result.rows} rows written to {out}; {result.rejected} rejected.")
-    if result.findings:
+    if used.not_private:
+        console.print(f"THIS RELEASE IS NOT PRIVATE: {used.not_private}", style="bold red", markup=False)
+    roster = used.checked.release.roster
+    console.print(
+        f"Release {used.number} signed by {used.checked.signatures} of {len(roster.names)} members."
+    )
+    console.print(f"Privacy: {used.privacy}.", markup=False)
+    console.print(f"Roster code: [bold]{used.roster_code}[/]")
+    console.print(f"{len(scores)} rows written to {out}; {scores.rejected} rejected.")
+    if scores.findings:
         console.print(f"[yellow]Why: {out}.rejects[/]")

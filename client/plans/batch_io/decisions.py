@@ -1,0 +1,116 @@
+"""Decisions in memory: the road of ``fedrepay member recommend``, with columns back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from fedrepay.client.data.reading.files import quoted
+from fedrepay.client.plans.batch_io.output import COLUMNS
+from fedrepay.client.plans.batch_io.recommend import Job, Progress, Recommended, load, recommend_file
+from fedrepay.client.scoring.columns import Column, Columns, Rows, as_file, fetched
+from fedrepay.client.scoring.release import Place
+from fedrepay.client.scoring.trust import Trust
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions(Columns):
+    """One row for each account and rank, with the columns that ``fedrepay member recommend`` writes (docs/plans.md).
+
+    Attributes:
+        batch: how many accounts got which decision, what the batch's limits used, which facts were not known.
+    """
+
+    batch: Recommended
+
+
+def recommend(
+    release: Place,
+    accounts: Rows,
+    catalogue: Place,
+    *,
+    batch_id: str,
+    mapping: Place | None = None,
+    settings: Place | None = None,
+    own: Place | None = None,
+    out: Place | None = None,
+    today: date | None = None,
+    member: Place | None = None,
+    roster_code: str | None = None,
+    unprotected: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> Decisions:
+    """Recommend plans for accounts; see ``fedrepay member recommend --help`` and docs/plans.md.
+
+    Args:
+        release: the folder ``release``, or the file in it.
+        accounts: a CSV or Parquet file, columns by name, or a table of pyarrow or pandas. Tables in memory pass through
+            a file that only you may read.
+        catalogue: TOML: the plans you may offer.
+        batch_id: name of the batch; exploration draws by it.
+        mapping: TOML with one SELECT; without it columns match by name.
+        settings: TOML: prices, weights, affordability, rule packs. Without it no rule pack is in force.
+        own: mapping of your past offers: fits your own part of the model here; it never leaves.
+        out: where to write too (.csv or .parquet), with rejects, facts and record beside it. Without it nothing is kept.
+        today: which rules are in force; default today, in UTC.
+        member: this member's own state folder: the release must be of the roster it takes part in.
+        roster_code: the twelve words that people compared: the release must be of that roster.
+        unprotected: accept a release that is not private; for tests only.
+        verify: work out what verifying stated incomes would bring.
+        progress: told of accounts done, and all.
+
+    Raises:
+        ReleaseError: the release must not be used, or is of another kind of schema.
+        CatalogueError, RuleError, MappingError: catalogue, settings, a pack or a mapping is wrong.
+        ArgumentError: rows that are no table, an output that is an input, a batch id used for other inputs.
+        DataError: no account can be used.
+        StorageError: the output cannot be written; nothing half-written is left.
+    """
+    with as_file(accounts) as file, _file(out) as written:
+        job = Job(
+            Path(release),
+            file,
+            Path(catalogue),
+            _path(mapping),
+            _path(settings),
+            today,
+            unprotected,
+            _path(own),
+            Trust(_path(member), roster_code),
+        )
+        done = recommend_file(job, load(job), written, batch_id, progress, verify=verify)
+        return Decisions(_columns(written), done)
+
+
+def _path(given: Place | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+@contextmanager
+def _file(out: Place | None) -> Iterator[Path]:
+    """Where decisions are written: as asked, or in a folder of the owner's that goes afterwards."""
+    if out is not None:
+        yield Path(out)
+        return
+    with TemporaryDirectory(prefix="fedrepay-") as folder:
+        yield Path(folder) / "decisions.parquet"
+
+
+def _columns(written: Path) -> dict[str, Column]:
+    reader = (
+        "read_parquet(?)"
+        if written.suffix == ".parquet"
+        else "read_csv(?, header = true, all_varchar = true, allow_quoted_nulls = false)"
+    )
+    given = [str(written)]
+    with duckdb.connect(config={"threads": 1}) as connection:
+        names = [str(each[0]) for each in connection.execute(f"DESCRIBE FROM {reader}", given).fetchall()]
+        asked = (
+            f"CAST({quoted(each)} AS {COLUMNS.get(each, 'VARCHAR')}) AS {quoted(each)}" for each in names
+        )
+        return fetched(connection, f"SELECT {', '.join(asked)} FROM {reader}", given)
