@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fedrepay.client.data.mappings.mapping import Mapping, without_columns
 from fedrepay.client.data.reading.findings import Findings, Group
-from fedrepay.client.data.reading.table import read_table
+from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import Engine
@@ -53,53 +53,65 @@ def read_accounts(
     """
     book, lost = _accounts_only(engine)
     schema = {each.name for each in book.schema.columns}
-    facts = [name for name in FACTS if name not in schema]
+    facts = {name: fact for name, fact in FACTS.items() if name not in schema}
     if mapping is not None:
         absent = tuple(name for name in mapping.absent if name not in lost)
         mapping = replace(mapping, sql=without_columns(mapping.sql, lost), absent=absent)
-    optional = dict.fromkeys((ACCOUNT, *facts, *BESIDE, *beside, *(lost if mapping is None else ())))
-    optional = {name: None for name in optional if name not in schema}
-    table, findings = read_table(book, data, mapping, need_outcome=False, optional=tuple(optional))
-    names = table.extra.get(ACCOUNT, table.customers)
-    wrong = np.zeros(len(names), np.bool_)
-    groups = list(findings.groups)
-    read: dict[str, npt.NDArray[Any]] = {}
+    wanted = (ACCOUNT, *facts, *BESIDE, *beside, *(lost if mapping is None else ()))
+    optional = tuple(name for name in dict.fromkeys(wanted) if name not in schema)
+    table, findings = read_table(book, data, mapping, need_outcome=False, optional=optional)
+    cells = _Cells(str(data), table, list(findings.groups))
+    known = {name: cells.parsed(name, fact) for name, fact in facts.items() if name in table.extra}
+    others = {name: cells.parsed(name, each) for name, each in BESIDE.items() if name in table.extra}
+    others |= {name: table.extra[name] for name in beside if name in table.extra}
+    names = cells.names()
+    good = ~cells.wrong
+    of = customers.groups(table.customers)
+    share = None if of is None else customers.shares(of, table.values["balance"])[good]
+    known = known if of is None else customers.spread(of, known)
+    accounts = Accounts(
+        names[good],
+        _rows(table.values, good),
+        _rows(known, good),
+        _rows(others, good),
+        share,
+    )
+    return accounts, replace(findings, groups=tuple(cells.groups)), table.source_rows[good]
 
-    def refuse(column: str, bound: str, where: Bool, cells: Objects) -> None:
+
+def _rows(columns: dict[str, Any], good: Bool) -> dict[str, Any]:
+    return {name: each[good] for name, each in columns.items()}
+
+
+class _Cells:
+    """Cells beside the schema's columns, read one column after the other; rows with a wrong one are noted."""
+
+    def __init__(self, source: str, table: Table, groups: list[Group]) -> None:
+        self._source, self._table, self.groups = source, table, groups
+        self.wrong = np.zeros(len(table.customers), np.bool_)
+
+    def parsed(self, name: str, declared: Declared) -> npt.NDArray[Any]:
+        """One column in its own type, (n,)."""
+        cells = self._table.extra[name]
+        read, bad = _parsed(declared, cells)
+        self._refuse(name, _bound(declared), bad, cells)
+        return read
+
+    def names(self) -> Objects:
+        """The accounts' names, (n,): each there, and once."""
+        names: Objects = self._table.extra.get(ACCOUNT, self._table.customers)
+        blank = np.array([name is None or not str(name).strip() for name in names], np.bool_)
+        self._refuse(ACCOUNT, "not missing", blank, names)
+        self._refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
+        return names
+
+    def _refuse(self, column: str, bound: str, where: Bool, cells: Objects) -> None:
         if where.any():
             rows = np.flatnonzero(where)
             hidden = np.array([shown(column, each) for each in cells[rows]], object)
-            groups.append(Group(str(data), column, bound, "refuse", table.source_rows[rows], hidden))
-            wrong[rows] = True
-
-    for name in facts:
-        if name in table.extra:
-            read[name], bad = _parsed(FACTS[name], table.extra[name])
-            refuse(name, _bound(FACTS[name]), bad, table.extra[name])
-    for name, declared in BESIDE.items():
-        if name in table.extra:
-            read[name], bad = _parsed(declared, table.extra[name])
-            refuse(name, _bound(declared), bad, table.extra[name])
-    for name in beside:
-        if name in table.extra:
-            read[name] = table.extra[name]
-    blank = np.array([name is None or not str(name).strip() for name in names], np.bool_)
-    refuse(ACCOUNT, "not missing", blank, names)
-    refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
-    good = ~wrong
-    of = customers.groups(table.customers)
-    share = None if of is None else customers.shares(of, table.values["balance"])[good]
-    known = {name: each for name, each in read.items() if name in FACTS}
-    if of is not None:
-        known = customers.spread(of, known)
-    accounts = Accounts(
-        names[good],
-        {name: each[good] for name, each in table.values.items()},
-        {name: each[good] for name, each in known.items()},
-        {name: each[good] for name, each in read.items() if name not in FACTS},
-        share,
-    )
-    return accounts, replace(findings, groups=tuple(groups)), table.source_rows[good]
+            source = self._table.source_rows[rows]
+            self.groups.append(Group(self._source, column, bound, "refuse", source, hidden))
+            self.wrong[rows] = True
 
 
 def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
