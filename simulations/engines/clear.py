@@ -2,7 +2,7 @@
 
 Sums of integers do not depend on who brings which row, so all members' rows are added at once; each member's share of
 noise is drawn as it would draw it, K shares and not one of their total. Nothing is masked, encrypted or signed: nothing
-is protected between members. Checked against the faithful engine in ``tests/unit/test_batched.py``.
+is protected between members. Checked against the faithful engine in ``tests/unit/simulations/engines/test_batched.py``.
 """
 
 from collections.abc import Callable, Sequence

@@ -92,7 +92,9 @@ def corpus(run: Stages) -> dict[type[Wire], list[bytes]]:
 def test_a_mutant_of_a_message_is_refused_or_another_message(run: Stages) -> None:
     """No second encoding of any message, and nothing but a ProtocolError."""
     messages = corpus(run)
-    assert set(wire_kinds()) - set(messages) <= {terms.LocalTerms}  # of mode local: tests/unit/test_wire.py
+    assert set(wire_kinds()) - set(messages) <= {
+        terms.LocalTerms
+    }  # of mode local: tests/unit/shared/trust/test_wire.py
     assert len(messages) >= SHAPES
     refused = 0
     for seed, (kind, known) in enumerate(messages.items()):

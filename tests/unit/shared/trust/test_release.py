@@ -164,7 +164,7 @@ def test_weights_may_differ_in_their_last_bits() -> None:
 
 
 def test_a_quorum_of_the_roster_must_have_signed() -> None:
-    """How many that is: tests/unit/test_quorum.py."""
+    """How many that is: tests/unit/shared/trust/test_quorum.py."""
     assert counted(*(vote(each) for each in PEOPLE[:3])) == 3
     assert counted(*(vote(each) for each in PEOPLE), colluders=2) == 4
     with pytest.raises(ReleaseError, match="4 must"):

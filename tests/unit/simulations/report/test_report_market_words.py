@@ -92,7 +92,7 @@ def test_the_made_up_run_has_the_form_of_a_real_one() -> None:
 
 
 def test_every_key_of_the_market_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    text = (Path(__file__).parents[4] / "docs/metrics.md").read_text()
     market = fixture.market(trees=True)
     member = market["members"]["m01"]
     keys = {*market, *member, *member["ways"], *member["ways"]["own"], *market["groups"][0]}

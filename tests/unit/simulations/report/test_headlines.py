@@ -14,7 +14,7 @@ from fedrepay.simulations.sweep.table import figures_of
 from support import report_fixture, report_market_fixture
 from support.pages import body
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 TWO, THREE = 2.153, 3.412  # of the fixture
 
 

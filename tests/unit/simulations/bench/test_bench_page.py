@@ -12,7 +12,7 @@ from fedrepay.simulations.bench import page
 from fedrepay.simulations.bench.one_section import Prefixed
 from fedrepay.simulations.bench.page import Section
 
-DOCS = Path(__file__).parents[2] / "docs/benchmarks.md"
+DOCS = Path(__file__).parents[4] / "docs/benchmarks.md"
 ONE = Section("First things", "1, 2", "95 % bootstrap")
 
 

@@ -17,7 +17,7 @@ from fedrepay.simulations.run.folder import Folder
 from support import shop
 from support.command import fedrepay as command
 
-PAGE = Path(__file__).parents[2] / "docs/python.md"
+PAGE = Path(__file__).parents[3] / "docs/python.md"
 FLAGS = doctest.ELLIPSIS
 TABLE = Columns(
     {

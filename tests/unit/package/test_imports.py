@@ -11,7 +11,7 @@ import pytest
 import fedrepay
 
 PACKAGE = Path(fedrepay.__file__).parent
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 LINT = Path(sys.executable).with_name("lint-imports")
 HEAVY = {"duckdb", "tenseal", "flwr", "sqlalchemy", "scipy", "sklearn", "dp_accounting", "starlette", "httpx"}
 

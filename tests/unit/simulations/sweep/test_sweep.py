@@ -21,7 +21,7 @@ from support.command import Result, fedrepay
 from support.small_run import SmallRun, check_error
 
 GOOD = "seeds = [1, 2]\n[fixed]\nmembers = 4\n[grid]\nepsilon = [1, 2.5]\nmode = ['none', 'distributed']\n"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def written(folder: Path, text: str) -> Path:
