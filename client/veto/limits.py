@@ -22,9 +22,8 @@ class Limits(BaseModel):
     minimum_cohort: Annotated[int, Field(ge=3)] = 5  # 3 or 4 needs an explicit setting
     epsilon_per_release: Annotated[float, Field(gt=0)] = 1.0
     epsilon_per_year: Annotated[float, Field(gt=0)] = 4.0
-    delta_per_year: Annotated[float, Field(gt=0, lt=1)] | None = (
-        None  # None: min(1e-5, 1/(10·members_max·n_max))
-    )
+    # None: min(1e-5, 1/(10·members_max·n_max))
+    delta_per_year: Annotated[float, Field(gt=0, lt=1)] | None = None
     delta_per_release: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     max_attempts: Annotated[int, Field(ge=0)] = 3
     minimum_colluders: Annotated[int, Field(ge=1)] | None = None  # None: max(1, ⌈K/10⌉) of the roster
