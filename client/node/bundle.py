@@ -36,7 +36,7 @@ def check(content: bytes) -> None:
             _check_names(entries)
             files = {entry.filename: _read(archive, entry) for entry in entries}
     except _UNSOUND as error:
-        raise _refused(f"is no sound archive ({error})") from error
+        raise _refused(f"is not a sound archive ({error})") from error
     project = files[PROJECT_FILE]
     line = f"{PROJECT_FILE},{hashlib.sha256(project).hexdigest()},{8 * len(project)}"
     if files[MANIFEST] != line.encode():
@@ -44,7 +44,7 @@ def check(content: bytes) -> None:
     try:
         parsed = tomllib.loads(project.decode())
     except ValueError as error:
-        raise _refused(f"has a project file that is no TOML ({error})") from error
+        raise _refused(f"has a project file that is not TOML ({error})") from error
     if not _same(parsed, PROJECT):
         raise _refused("has a project file other than this version's: other apps, keys, or dependencies")
 

@@ -122,7 +122,7 @@ def load(path: Path, public: Public) -> Limits:
         ) from error
     except (ValueError, TypeError) as error:
         raise ArgumentError(
-            f"{path} is no TOML: {error}.", "`fedrepay member serve --help` shows it."
+            f"{path} is not TOML: {error}.", "`fedrepay member serve --help` shows it."
         ) from error
     chosen_delta(made.delta_per_year, public, f"{path}: delta_per_year =")
     return made

@@ -141,7 +141,7 @@ class DiscreteGaussian:
     """
 
     def __init__(self, variance: float) -> None:
-        if not 0 < variance <= 1e20:  # nor what is no number
+        if not 0 < variance <= 1e20:  # NaN is outside too
             raise BudgetError(
                 f"Noise of variance {variance} cannot be drawn.", "Check epsilon and the cohort."
             )

@@ -82,7 +82,7 @@ def check(kind: type[BaseModel], data: bytes) -> None:
     """Walk the bytes of a message of that kind.
 
     Raises:
-        Misfit: they are no such message, or not in its one encoding.
+        Misfit: they are not such a message, or not in its one encoding.
         TypeError: the model has a field that no message can have.
     """
     walk = of_model(kind)

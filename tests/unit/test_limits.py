@@ -155,7 +155,7 @@ def test_the_years_limit_is_the_last_that_passes() -> None:
             "delta_per_year = 5.1e-6",
             r"delta_per_year = 5.1e-06 is outside 0 … 1/\(10·members_max·n_max\) = 5e-06",
         ),
-        ("=", "no TOML"),
+        ("=", "is not TOML"),
         (None, "cannot be read"),
     ],
 )

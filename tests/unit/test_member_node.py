@@ -259,7 +259,7 @@ def test_a_file_of_mostly_bad_rows_is_refused_before_anybody_is_served(shop: Sho
     [
         ("minimum_cohort = 2", "minimum_cohort = 2"),
         ("epsilon = 1", "epsilon"),
-        ("minimum_cohort", "no TOML"),
+        ("minimum_cohort", "is not TOML"),
         ('allow_unprotected = "perhaps"', "allow_unprotected"),
         ("delta_per_year = 1.3e-5", "delta_per_year = 1.3e-05 is outside"),
     ],
