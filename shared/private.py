@@ -46,6 +46,6 @@ def _close(path: Path, mode: int) -> None:
     except OSError as error:
         raise StorageError(
             f"{path} is open to other users ({before:o}), and it cannot be closed: {error.strerror}.",
-            f"Secrets would stand there. As its owner: chmod {mode:o} {path}; or name a folder of your own.",
+            f"Secrets would be kept there. As its owner: chmod {mode:o} {path}; or name a folder of your own.",
         ) from error
-    log.warning("%s was open to other users (%o): it is your own alone now (%o).", path, before, mode)
+    log.warning("%s was open to other users (%o): now only you can open it (%o).", path, before, mode)

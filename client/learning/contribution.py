@@ -89,12 +89,12 @@ def prepare(
     if codes.shape != (n, len(book.blocks) - 1) or outcomes.shape != (n, book.heads):
         raise DataError("Codes, outcomes and customers differ in length.", "Read the table again.")
     if not np.isin(outcomes, (-1, 0, 1)).all():
-        raise DataError(
-            "An outcome is none of -1, 0 and 1: it would weigh more than Δ allows.", "Read it again."
-        )
+        raise DataError("An outcome is not -1, 0 or 1: it would weigh more than Δ allows.", "Read it again.")
     p_floor = book.schema.public.p_floor
     if (p_floor is None) != (propensity is None):
-        raise DataError("Propensities come exactly with a schema that has p_floor.", "Check the mapping.")
+        raise DataError(
+            "Propensities go with a schema that has p_floor, and only with one.", "Check the mapping."
+        )
     number: dict[str, int] = {}
     owner = np.array([number.setdefault(str(each), len(number)) for each in customers], dtype=np.int64)
     counts = np.bincount(owner, minlength=len(number))

@@ -22,9 +22,8 @@ def relay(message: Message, context: Context) -> Message:
         raise TypeError("a fedrepay message has a kind, shared bytes and own bytes")
     try:
         body = deliver(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
-    except (
-        ProtocolError
-    ) as error:  # its text names a path of the member's: Flower sends the text it is raised with
+    except ProtocolError as error:
+        # its text names a path of the member's, and Flower sends the text of whatever is raised
         raise ProtocolError(
             "The member's own process does not answer.", "The log of `fedrepay member node` says why."
         ) from error

@@ -36,7 +36,7 @@ def check(content: bytes) -> None:
             _check_names(entries)
             files = {entry.filename: _read(archive, entry) for entry in entries}
     except _UNSOUND as error:
-        raise _refused(f"is no sound archive ({error})") from error
+        raise _refused(f"is not a sound archive ({error})") from error
     project = files[PROJECT_FILE]
     line = f"{PROJECT_FILE},{hashlib.sha256(project).hexdigest()},{8 * len(project)}"
     if files[MANIFEST] != line.encode():

@@ -111,7 +111,7 @@ def _make_way(path: Path) -> None:
     if len(str(path).encode()) > _LONGEST_PATH:
         raise ArgumentError(
             f"The socket's path has more than {_LONGEST_PATH} bytes: {path}.",
-            "Operating systems allow no longer ones: name a short one with --socket.",
+            "Operating systems allow none longer: name a shorter one with --socket.",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -121,7 +121,7 @@ def _make_way(path: Path) -> None:
                 f"chmod 700 {path.parent}, or name a socket in a folder of your own with --socket.",
             )
         if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-            raise ArgumentError(f"{path} exists and is no socket.", "Name another with --socket.")
+            raise ArgumentError(f"{path} exists and is not a socket.", "Name another with --socket.")
         if path.exists() and _answers(path):  # the folder's lock keeps no other member away from this path
             raise ArgumentError(f"Another process serves at {path}.", "Name another socket with --socket.")
         path.unlink(missing_ok=True)  # of a process that was killed

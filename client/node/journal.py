@@ -17,7 +17,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class OneLine(logging.Formatter):
-    """Writes each message on one line, and every line of a traceback behind a bar, so that it is no record's."""
+    """Writes each message on one line, and every line of a traceback behind a bar, so that none can pass for a record."""
 
     def __init__(self) -> None:
         super().__init__(_FORMAT)

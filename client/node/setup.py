@@ -56,7 +56,7 @@ def identity(folder: Path) -> Identity:
     """The keys of a folder that :func:`create` made.
 
     Raises:
-        StorageError: it is no such folder.
+        StorageError: it is not such a folder.
     """
     try:
         name = str(json.loads((folder / ENTRY).read_text())["name"])

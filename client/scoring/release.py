@@ -217,7 +217,7 @@ def load_release(
 
     Raises:
         ReleaseError: missing, damaged, not signed by a quorum, of a roster that nothing here knows, or not private.
-        ArgumentError: the words are no roster code, or a torch module is named in vain.
+        ArgumentError: the words are not a roster code, or a torch module is named that the release does not need.
         StorageError: the member's store cannot be read.
     """
     trust = Trust(None if member is None else Path(member), roster_code)

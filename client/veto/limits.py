@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
-from fedrepay.shared.files import parse_toml, read_bytes
+from fedrepay.shared.files import Part, parse_toml, read_bytes
 from fedrepay.shared.privacy.delta import LARGEST, chosen_delta, largest_delta, usual_delta
 from fedrepay.shared.schema.columns import Public
 from fedrepay.shared.trust.roster import default_colluders, quorum
@@ -14,17 +14,14 @@ from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import RoundConfig
 
 
-class Limits(BaseModel):
-    """What this member allows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Limits(Part):
+    """What this member allows; no text is taken for a number or a yes."""
 
     minimum_cohort: Annotated[int, Field(ge=3)] = 5  # 3 or 4 needs an explicit setting
     epsilon_per_release: Annotated[float, Field(gt=0)] = 1.0
     epsilon_per_year: Annotated[float, Field(gt=0)] = 4.0
-    delta_per_year: Annotated[float, Field(gt=0, lt=1)] | None = (
-        None  # None: min(1e-5, 1/(10·members_max·n_max))
-    )
+    # None: min(1e-5, 1/(10·members_max·n_max))
+    delta_per_year: Annotated[float, Field(gt=0, lt=1)] | None = None
     delta_per_release: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     max_attempts: Annotated[int, Field(ge=0)] = 3
     minimum_colluders: Annotated[int, Field(ge=1)] | None = None  # None: max(1, ⌈K/10⌉) of the roster

@@ -17,7 +17,7 @@ from fedrepay.shared.plans.money import fees_left
 DAYS_A_YEAR = 365.0
 MOST_PAYMENTS = 60
 ENDLESS = 10_000.0
-"""Stands for a number of payments that is no plan."""
+"""Stands for more payments than any plan may have."""
 EPSILON = 1e-9
 """So that the last bit of a quotient never costs a whole payment or a minor unit."""
 

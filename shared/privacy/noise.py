@@ -52,9 +52,8 @@ class _Guide:
         crowded = np.flatnonzero(np.diff(below, append=len(thresholds)) > 1)
         middle = len(starts) // 2
         low = int(crowded[crowded < middle].max(initial=-1)) + 1
-        high = int(
-            crowded[crowded >= middle].min(initial=len(starts) - 1)
-        )  # one cell less than could be: no overflow
+        # one cell less than could be: no overflow
+        high = int(crowded[crowded >= middle].min(initial=len(starts) - 1))
         span = (max(high, low) - low) << (64 - _GUIDE_BITS)
         return cls(below.astype(np.uint16), starts[min(low, len(starts) - 1)], np.uint64(span))
 
@@ -142,7 +141,7 @@ class DiscreteGaussian:
     """
 
     def __init__(self, variance: float) -> None:
-        if not 0 < variance <= 1e20:  # nor what is no number
+        if not 0 < variance <= 1e20:  # NaN is outside too
             raise BudgetError(
                 f"Noise of variance {variance} cannot be drawn.", "Check epsilon and the cohort."
             )

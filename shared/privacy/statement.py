@@ -60,7 +60,7 @@ class YearBefore:
         known = self.epsilon is None or (math.isfinite(self.epsilon) and self.epsilon >= 0)
         if not (known and 0 < self.delta < 1 and 0 <= self.runs <= self.attempts):
             raise ProtocolError(
-                f"What {self.name} stated of its year is no ledger's: {self}.",
+                f"What {self.name} stated of its year cannot come from a ledger: {self}.",
                 "Start the run without that member.",
             )
 

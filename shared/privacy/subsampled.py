@@ -68,7 +68,7 @@ def calibrate(
     """
     if not 0 < sampling_rate <= 1 or local_steps < 1 or rounds < 2:
         raise ArgumentError(
-            f"Rate {sampling_rate:g}, {local_steps} steps, {rounds} rounds are no plan of local mode.",
+            f"Rate {sampling_rate:g}, {local_steps} steps, {rounds} rounds are not a plan for local mode.",
             "Take a rate in (0, 1], one step or more, and two rounds or more.",
         )
     count = count_mechanism(epsilon, delta, 1)

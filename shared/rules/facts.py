@@ -25,7 +25,7 @@ JURISDICTIONS = ("US", "UK", "CN", *EU)
 """Where the debtor lives: the law that protects them. Alpha-2 codes, and UK as it calls itself."""
 
 DEBT_TYPES = ("consumer", "card", "mortgage", "utility", "business")
-"""``consumer``: consumer credit other than a card or a mortgage; ``business``: the debtor is no consumer."""
+"""``consumer``: consumer credit other than a card or a mortgage; ``business``: the debtor is not a consumer."""
 
 DRIVERS = ("none", "health", "life_event", "resilience", "capability")
 """Drivers of vulnerability (FCA FG21/1)."""

@@ -55,7 +55,7 @@ def is_one_of(name: str, categories: Iterable[str], table: FactTable) -> Ternary
 
 
 def is_between(name: str, low: float | None, high: float | None, table: FactTable) -> Ternary:
-    """A number from ``low`` to ``high``, both inclusive; None is no limit."""
+    """A number from ``low`` to ``high``, both inclusive; None: no limit."""
     values, known = table.read(name)
     holds = np.ones(len(values), np.bool_)
     if low is not None:

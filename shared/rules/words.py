@@ -1,9 +1,11 @@
 """Rules in plain words: what one blocks or demands, and which facts it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from fedrepay.shared.files import Part
 from fedrepay.shared.rules.pack import Pack, Rule
 from fedrepay.shared.rules.parameters import (
     Affordability,
@@ -29,65 +31,7 @@ def iso(day: int | None, absent: str = "no date") -> str:
 
 def demands(rule: Rule) -> str:
     """What the rule does, from its parameters; the person who changes one sees whether it means what it says."""
-    match rule.parameters:
-        case ContactCap(counts=str(counts), most=most, channels=channels):
-            return f"Blocks a plan offered by {_any(channels)} once {counts} has reached {most}."
-        case ContactCap(since=since, pause_days=pause, channels=channels):
-            return f"Blocks a plan offered by {_any(channels)} while {since} is 0 … {(pause or 0) - 1}."
-        case QuietHours() as quiet:
-            unless = f" unless {quiet.unless}" if quiet.unless else ""
-            return (
-                f"Blocks a plan offered by {_any(quiet.channels)} before {_clock(quiet.opens)} or from "
-                f"{_clock(quiet.closes)} in the debtor's zone{unless}."
-            )
-        case ChannelConsent() as consent:
-            return f"Blocks a plan offered by {_any(consent.channels)} without consent to that channel."
-        case FeeCap(method="none"):
-            return "Blocks a plan that charges any fee."
-        case FeeCap(method="authorised"):
-            return "Blocks a plan that charges a fee unless fees are authorised."
-        case FeeCap(method="cost"):
-            return "Blocks a plan whose fees, with those charged before, exceed what collecting has cost."
-        case FeeCap() as fee:
-            steps = [f"{points / 100:g} % up to {edge / 100:,.2f}" for edge, points in fee.bands]
-            return (
-                "Blocks a plan whose fees, with those charged before, exceed "
-                f"{', '.join(steps)}, {(fee.above or 0) / 100:g} % above; at least {(fee.lowest or 0) / 100:,.2f}, "
-                f"at most {(fee.highest or 0) / 100:,.2f}."
-            )
-        case InterestFreeze(allowed="none"):
-            return "Blocks a plan that charges any interest."
-        case InterestFreeze():
-            return "Blocks a plan whose interest is above what the contract's rate brings."
-        case TermCap() as term:
-            more = ", counting the agreement it changes" if term.counts_agreement else ""
-            return f"Blocks a plan of more than {term.most_months} months{more}."
-        case Affordability() as afford:
-            return f"Blocks a plan ({_any(afford.kinds)}) that asks for more a month than the affordability bound."
-        case Moratorium() as pause_of:
-            return (
-                f"Stops collection, and blocks every plan that asks for money, while {pause_of.day} is "
-                f"0 … {pause_of.days}."
-            )
-        case StopCollection(blocks="collecting"):
-            return "Stops collection, and blocks every plan that asks for money."
-        case StopCollection():
-            return "Stops collection, and blocks every plan that reaches the debtor."
-        case SpecialCategoryHuman(machine_plans="block"):
-            return "A human decides; blocks every plan that no human offers."
-        case SpecialCategoryHuman():
-            return "A human reviews the decision; blocks no plan."
-        case Notice(required=False) as notice:
-            return f"Records that the notice {notice.notice} is not due."
-        case Notice(fees_after_days=int(days)) as notice:
-            return (
-                f"The debtor gets the notice {notice.notice}; blocks a plan that charges a fee until day "
-                f"{days + 1} after it."
-            )
-        case Notice() as notice:
-            return f"The debtor gets the notice {notice.notice}; blocks no plan."
-        case Retention() as keep:
-            return f"The record is kept no longer than {keep.days} days."
+    return _DEMANDS[type(rule.parameters)](rule.parameters)
 
 
 def needs(pack: Pack, rule: Rule) -> tuple[str, ...]:
@@ -144,3 +88,84 @@ def _any(names: Sequence[str]) -> str:
 
 def _clock(minute: int) -> str:
     return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _contact_cap(cap: ContactCap) -> str:
+    if cap.counts is not None:
+        return f"Blocks a plan offered by {_any(cap.channels)} once {cap.counts} has reached {cap.most}."
+    last = (cap.pause_days or 0) - 1
+    return f"Blocks a plan offered by {_any(cap.channels)} while {cap.since} is 0 … {last}."
+
+
+def _quiet_hours(quiet: QuietHours) -> str:
+    times = f"before {_clock(quiet.opens)} or from {_clock(quiet.closes)} in the debtor's zone"
+    unless = f" unless {quiet.unless}" if quiet.unless else ""
+    return f"Blocks a plan offered by {_any(quiet.channels)} {times}{unless}."
+
+
+def _fee_cap(fee: FeeCap) -> str:
+    steps = ", ".join(f"{points / 100:g} % up to {edge / 100:,.2f}" for edge, points in fee.bands)
+    return (
+        "Blocks a plan "
+        + {
+            "none": "that charges any fee.",
+            "authorised": "that charges a fee unless fees are authorised.",
+            "cost": "whose fees, with those charged before, exceed what collecting has cost.",
+            "scale": (
+                f"whose fees, with those charged before, exceed {steps}, {(fee.above or 0) / 100:g} % above; "
+                f"at least {(fee.lowest or 0) / 100:,.2f}, at most {(fee.highest or 0) / 100:,.2f}."
+            ),
+        }[fee.method]
+    )
+
+
+def _interest_freeze(freeze: InterestFreeze) -> str:
+    if freeze.allowed == "none":
+        return "Blocks a plan that charges any interest."
+    return "Blocks a plan whose interest is above what the contract's rate brings."
+
+
+def _term_cap(term: TermCap) -> str:
+    more = ", counting the agreement it changes" if term.counts_agreement else ""
+    return f"Blocks a plan of more than {term.most_months} months{more}."
+
+
+def _stop_collection(stop: StopCollection) -> str:
+    which = "asks for money" if stop.blocks == "collecting" else "reaches the debtor"
+    return f"Stops collection, and blocks every plan that {which}."
+
+
+def _human(human: SpecialCategoryHuman) -> str:
+    if human.machine_plans == "block":
+        return "A human decides; blocks every plan that no human offers."
+    return "A human reviews the decision; blocks no plan."
+
+
+def _notice(notice: Notice) -> str:
+    if not notice.required:
+        return f"Records that the notice {notice.notice} is not due."
+    days = notice.fees_after_days
+    which = "no plan" if days is None else f"a plan that charges a fee until day {days + 1} after it"
+    return f"The debtor gets the notice {notice.notice}; blocks {which}."
+
+
+_DEMANDS: dict[type[Part], Callable[[Any], str]] = {
+    ContactCap: _contact_cap,
+    QuietHours: _quiet_hours,
+    ChannelConsent: lambda consent: (
+        f"Blocks a plan offered by {_any(consent.channels)} without consent to that channel."
+    ),
+    FeeCap: _fee_cap,
+    InterestFreeze: _interest_freeze,
+    TermCap: _term_cap,
+    Affordability: lambda afford: (
+        f"Blocks a plan ({_any(afford.kinds)}) that asks for more a month than the affordability bound."
+    ),
+    Moratorium: lambda pause: (
+        f"Stops collection, and blocks every plan that asks for money, while {pause.day} is 0 … {pause.days}."
+    ),
+    StopCollection: _stop_collection,
+    SpecialCategoryHuman: _human,
+    Notice: _notice,
+    Retention: lambda keep: f"The record is kept no longer than {keep.days} days.",
+}

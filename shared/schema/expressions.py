@@ -57,7 +57,7 @@ def checked(text: str, columns: Collection[str]) -> str:
         columns: the names it may use.
 
     Raises:
-        SchemaError: it is no single expression, or holds anything outside the closed list.
+        SchemaError: it is not a single expression, or holds anything outside the closed list.
     """
     if len(text) > LONGEST:
         raise SchemaError(f"the expression is longer than {LONGEST} characters", _REMEDY)

@@ -40,7 +40,7 @@ class Packing:
         if not 1 <= self.fields <= 3 or (self.fields == 1) != (self.field_bits == self.value_bits == 0):
             raise ArgumentError(
                 f"{self.fields} fields of {self.field_bits} bits for values of {self.value_bits} bits "
-                "are no packing.",
+                "cannot be packed.",
                 "Take one field and no field sizes, or two or three fields and their sizes.",
             )
         self.check_cohort(1)

@@ -138,7 +138,9 @@ def greeted(signed: Signed, start: bytes, roster: Roster) -> Hello:
         raise ProtocolError(f"The hello of {name} answers another call for an epoch.", "Start a new epoch.")
     year = hello.declared.year
     if year.runs > year.attempts or len(hello.declared.override) not in (0, 32):
-        raise ProtocolError(f"What {name} states of its year is no ledger's.", "Leave it out of the run.")
+        raise ProtocolError(
+            f"What {name} states of its year cannot come from a ledger.", "Leave it out of the run."
+        )
     keys.check_exchange(hello.mask, f"The mask key of {name}")
     keys.check_exchange(hello.envelope, f"The envelope key of {name}")
     return hello

@@ -109,7 +109,7 @@ class Signed(Wire):
         """Check the signature, then parse; once for the same bytes under the same key.
 
         Raises:
-            ProtocolError: the signature is not ``public``'s, or the body is no such message.
+            ProtocolError: the signature is not ``public``'s, or the body is not such a message.
         """
 
         def check() -> M:

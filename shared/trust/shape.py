@@ -82,7 +82,7 @@ def check(kind: type[BaseModel], data: bytes) -> None:
     """Walk the bytes of a message of that kind.
 
     Raises:
-        Misfit: they are no such message, or not in its one encoding.
+        Misfit: they are not such a message, or not in its one encoding.
         TypeError: the model has a field that no message can have.
     """
     walk = of_model(kind)
@@ -145,26 +145,40 @@ def _of_type(annotation: Any, metadata: list[object]) -> bytes | Walk:
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _of_type(inner[0], [*metadata, *inner[1:]])
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        origin, inner = Literal, tuple(each.value for each in annotation)
     if origin is Literal:
-        return b"(?:" + b"|".join(re.escape(msgpack.packb(value)) for value in inner) + b")"
-    if annotation in _PATTERNS:
-        return _PATTERNS[annotation]
-    least, most = _bounds(metadata)
-    if annotation is bytes:
+        return _one_of(inner)
+    part: bytes | Walk | None = None
+    if origin is tuple:
+        part = _of_tuple(inner, *_bounds(metadata))
+    elif origin in {Union, UnionType} and len(inner) == 2 and NoneType in inner:
+        part = _or_nil(_walk(_of_type(inner[0] if inner[1] is NoneType else inner[1], metadata)))
+    elif isinstance(annotation, type):
+        part = _of_class(annotation, *_bounds(metadata))
+    if part is None:
+        raise TypeError(f"no message has a field of type {annotation}: give shared/trust/shape.py its walk")
+    return part
+
+
+def _of_class(kind: type, least: int, most: int | None) -> bytes | Walk | None:
+    if issubclass(kind, Enum):
+        return _one_of(tuple(each.value for each in kind))
+    if issubclass(kind, BaseModel):
+        return of_model(kind)
+    if kind is bytes:
         return _binary(least, most)
-    if annotation is str:
+    if kind is str:
         return _text(MAX_TEXT if most is None else 4 * most)
-    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
+    return _PATTERNS.get(kind)
+
+
+def _of_tuple(inner: tuple[Any, ...], least: int, most: int | None) -> Walk | None:
+    if len(inner) == 2 and inner[1] is Ellipsis:
         return _items(_of_type(inner[0], []), least, MAX_ITEMS if most is None else most)
-    if origin is tuple and Ellipsis not in inner:
-        return _row([_walk(_of_type(each, [])) for each in inner])
-    if origin in {Union, UnionType} and len(inner) == 2 and NoneType in inner:
-        return _or_nil(_walk(_of_type(inner[0] if inner[1] is NoneType else inner[1], metadata)))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return of_model(annotation)
-    raise TypeError(f"no message has a field of type {annotation}: give shared/trust/shape.py its walk")
+    return None if Ellipsis in inner else _row([_walk(_of_type(each, [])) for each in inner])
+
+
+def _one_of(values: tuple[object, ...]) -> bytes:
+    return b"(?:" + b"|".join(re.escape(msgpack.packb(value)) for value in values) + b")"
 
 
 def _bounds(metadata: list[object]) -> tuple[int, int | None]:

@@ -190,9 +190,8 @@ def audit(
     for index in range(rounds):
         (mechanism,) = claimed[index]
         own = {m: learner.contribution(index, state, _rows(book, rows)) for m, rows in base.items()}
-        both = _rows(
-            book, _together(base[0], record)
-        )  # the canary among the others' records, encoded with them
+        # the canary among the others' records, encoded with them
+        both = _rows(book, _together(base[0], record))
         honest = learner.contribution(index, state, both) - own[0]
         both.weights[-1] *= build.weight
         with_canary = learner.contribution(index, state, both)

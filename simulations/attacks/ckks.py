@@ -49,7 +49,7 @@ class _Peers:
     """A consortium under one CKKS key, as peers provision it; the server's context holds no key."""
 
     def __init__(self, degree: int, bits: tuple[int, ...]) -> None:
-        # by name: the attacked engine is no part of the product, where only client/crypto/he.py has TenSEAL
+        # by name: the attacked engine is not part of the product, where only client/crypto/he.py has TenSEAL
         self.ts = import_module("tenseal")
         self.degree, self.bits = degree, bits
         self.keys = self.ts.context(

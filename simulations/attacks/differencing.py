@@ -42,6 +42,8 @@ from fedrepay.simulations.run.world import World, rows
 
 MEMBERS = 4
 ROUNDS = 3
+Sent = tuple[RoundConfig, dict[str, Upload]]
+"""An attempt's configuration, and what came of it by member."""
 
 
 def drop_falsely(world: World, victim: str, round_: int) -> None:
@@ -148,13 +150,8 @@ def attack(world: World, victim: str, round_: int) -> Drop:
     drop_falsely(world, victim, round_)
     insider = Insider(world, next(name for name in world.names if name != victim))
     configs = {each.config.attempt: each.config for each in world.coordinator.state.attempts}
-    sent = {a: each for a, each in uploads_of(world).items() if configs[a].round == round_}
-    found = {}
-    for attempt, uploads in sent.items():
-        for names in _subsets(sorted(uploads)):
-            slots = insider.read(configs[attempt], {name: uploads[name] for name in names})
-            if slots is not None:
-                found[attempt, names] = slots
+    sent = [(configs[a], each) for a, each in sorted(uploads_of(world).items()) if configs[a].round == round_]
+    found = _readable(insider, sent)
     pairs = [
         (one, other)
         for one in found
@@ -163,30 +160,28 @@ def attack(world: World, victim: str, round_: int) -> Drop:
     ]
     alone = _readable_without_a_key(insider.public, sent)
     charged = len({each.attempt for each in world.store(victim).ledger() if each.round == round_})
-    if len(sent) == 1:
-        return Drop(len(found), alone, len(pairs), np.zeros(0), np.zeros(0), charged)
-    first, second = sorted(sent)
-    truth, shares = _truth(world, insider.name, victim, configs[first], configs[second])
-    stated = (world.size - 1) * shares[0] + (world.size - 2) * shares[
-        1
-    ]  # less the insider's own, which it knows
-    helpers = [Insider(world, name) for name in world.names]
-    own = [insider.alone(configs[a], insider.name, sent[a][insider.name], helpers) for a in (first, second)]
-    scores = np.zeros(0)
-    if pairs:
-        one, other = pairs[0]
-        sums = [GAM.unpack(found[each], len(each[1]), len(own[0])) for each in (one, other)]
-        difference = (sums[0] - own[0]) - (sums[1] - own[1])
-        scores = (difference[: len(truth)] - truth).astype(np.float64) ** 2 / stated
-    single = insider.alone(configs[first], victim, sent[first][victim], helpers)[: len(truth)]
-    revealed = (single - truth).astype(np.float64) ** 2 / stated
+    scores, revealed = np.zeros(0), np.zeros(0)
+    if len(sent) != 1:
+        sums = [(found[each], len(each[1])) for each in pairs[0]] if pairs else []
+        scores, revealed = _noise(world, victim, insider, sent, sums)
     return Drop(len(found), alone, len(pairs), scores, revealed, charged)
 
 
-def _readable_without_a_key(public: bytes, sent: dict[int, dict[str, Upload]]) -> int:
+def _readable(insider: Insider, sent: Sequence[Sent]) -> dict[tuple[int, tuple[str, ...]], U64]:
+    """The slots of each sum that the insider reads, by attempt and names."""
+    found = {}
+    for config, uploads in sent:
+        for names in _subsets(sorted(uploads)):
+            slots = insider.read(config, {name: uploads[name] for name in names})
+            if slots is not None:
+                found[config.attempt, names] = slots
+    return found
+
+
+def _readable_without_a_key(public: bytes, sent: Sequence[Sent]) -> int:
     """Sums that the coordinator decrypts with all it has: the public context."""
     group, readable = GroupContext.from_public(public), 0
-    for uploads in sent.values():
+    for _, uploads in sent:
         total = _added(uploads)
         try:
             group.decrypt(coefficients(total.payload(), len(total.tags)))
@@ -194,6 +189,30 @@ def _readable_without_a_key(public: bytes, sent: dict[int, dict[str, Upload]]) -
             continue
         readable += 1
     return readable
+
+
+def _noise(
+    world: World, victim: str, insider: Insider, sent: Sequence[Sent], sums: Sequence[tuple[U64, int]]
+) -> tuple[F64, F64]:
+    """Squared noise, each in its stated variance, in the difference of two sums and in the victim's first upload.
+
+    ``sums`` are slots and uploads of one sum in each attempt that ``sent`` holds; empty if no pair can be read.
+    """
+    (first, uploads), (second, _) = sent
+    truth, shares = _truth(world, insider.name, victim, first, second)
+    # less the insider's own, which it knows
+    stated = (world.size - 1) * shares[0] + (world.size - 2) * shares[1]
+
+    def squared(update: I64) -> F64:
+        return (update[: len(truth)] - truth).astype(np.float64) ** 2 / stated
+
+    helpers = [Insider(world, name) for name in world.names]
+    own = [insider.alone(config, insider.name, each[insider.name], helpers) for config, each in sent]
+    revealed = squared(insider.alone(first, victim, uploads[victim], helpers))
+    if not sums:
+        return np.zeros(0), revealed
+    left = [GAM.unpack(slots, size, len(own[0])) for slots, size in sums]
+    return squared((left[0] - own[0]) - (left[1] - own[1])), revealed
 
 
 def _subsets(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -240,66 +259,19 @@ def run(options: Options) -> Finding:
     tried = [points[1], points[6]] if options.quick else points
     controls = [points[1]] if options.quick else points[:-MEMBERS:3]  # the last sum cannot be tried again
     with TemporaryDirectory() as folder:
-        on = [
-            attack(World(Path(folder) / f"{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
-            for round_, name in tried
-        ]
+        on = _drops(Path(folder) / "fresh", tried)
         with switched(rounds, "add_noise", Keeping()):
-            off = [
-                attack(World(Path(folder) / f"kept-{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
-                for round_, name in controls
-            ]
+            off = _drops(Path(folder) / "kept", controls)
     scores, kept = np.concatenate([each.scores for each in on]), np.concatenate([each.scores for each in off])
     revealed = np.concatenate([each.revealed for each in on])
-    rows_ = [
-        Row(
-            "drop points tried (round × member)",
-            str(len(on)),
-            str(len(off)),
-        ),
-        Row(
-            "coordinator alone: sums that it can read",
-            str(sum(each.alone for each in on)),
-            str(sum(each.alone for each in off)),
-        ),
-        Row(
-            "coordinator and one member: such pairs",
-            f"{sum(each.pairs for each in on)}: at most one a false drop, as stated",
-            str(sum(each.pairs for each in off)),
-        ),
-        Row(
-            "· noise in the difference, in the stated variance (both attempts' noise)",
-            f"{scores.mean():.2f}",
-            f"{kept.mean():.2f}, noise kept; {revealed.mean():.2f}, pair keys revealed",
-        ),
-        Row(
-            "· attempts of the round charged to the dropped member",
-            str(max(each.charged for each in on)),
-            "—",
-        ),
-    ]
-    held = all(
-        (each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on
-    ) and as_wide_as_stated(scores)
-    bites = (
-        sum(each.pairs for each in off) == len(off) and max(float(kept.mean()), float(revealed.mean())) < 0.5
+    noise = Row(
+        "· noise in the difference, in the stated variance (both attempts' noise)",
+        f"{scores.mean():.2f}",
+        f"{kept.mean():.2f}, noise kept; {revealed.mean():.2f}, pair keys revealed",
     )
-    if options.transcript is not None:
-        told = seen.read(options.transcript)
-        whole = told.whole()
-        pairs = [
-            (a, b)
-            for a, b in combinations(whole, 2)
-            if told.configs[a].round == told.configs[b].round
-            and len(set(told.configs[a].cohort) ^ set(told.configs[b].cohort)) == 1
-        ]
-        rows_.append(
-            Row(
-                f"your transcript: {len(told.configs)} attempts, {len(whole)} sent by all of their cohort",
-                f"{len(pairs)} pairs for a coordinator with one member's key",
-                "—",
-            )
-        )
+    charged = str(max(each.charged for each in on))
+    held = all((each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on)
+    all_read = sum(each.pairs for each in off) == len(off)
     return Finding(
         attack="differencing",
         threat="B6",
@@ -308,11 +280,54 @@ def run(options: Options) -> Finding:
             "of one other member; it wants the dropped member's update."
         ),
         defence="fresh noise and masks in every attempt, and no pair key is ever revealed.",
-        rows=tuple(rows_),
-        held=held,
-        bites=bites,
+        rows=(
+            *_counts(on, off),
+            noise,
+            Row("· attempts of the round charged to the dropped member", charged, "—"),
+            *([_transcript(options.transcript)] if options.transcript is not None else []),
+        ),
+        held=held and as_wide_as_stated(scores),
+        bites=all_read and max(float(kept.mean()), float(revealed.mean())) < 0.5,
         note=(
             "A false drop with a member's help is open, as the threat model says: customers stay covered, as both attempts "
             "are charged; the institution's total is hidden by noise alone. Only the dropped member can tell that it answered."
         ),
+    )
+
+
+def _drops(folder: Path, points: Sequence[tuple[int, str]]) -> list[Drop]:
+    """What comes of each drop point, a round and a member, each in a consortium of its own."""
+    return [
+        attack(World(folder / f"{name}-{round_}", MEMBERS, rounds=ROUNDS), name, round_)
+        for round_, name in points
+    ]
+
+
+def _counts(on: list[Drop], off: list[Drop]) -> list[Row]:
+    alone = [str(sum(each.alone for each in side)) for side in (on, off)]
+    pairs = [str(sum(each.pairs for each in side)) for side in (on, off)]
+    return [
+        Row("drop points tried (round × member)", str(len(on)), str(len(off))),
+        Row("coordinator alone: sums that it can read", *alone),
+        Row(
+            "coordinator and one member: such pairs",
+            f"{pairs[0]}: at most one a false drop, as stated",
+            pairs[1],
+        ),
+    ]
+
+
+def _transcript(folder: Path) -> Row:
+    """Pairs of a run's attempts whose sums one member's key opens, and whose cohorts differ by one member."""
+    told = seen.read(folder)
+    whole = told.whole()
+    pairs = [
+        (a, b)
+        for a, b in combinations([told.configs[each] for each in whole], 2)
+        if a.round == b.round and len(set(a.cohort) ^ set(b.cohort)) == 1
+    ]
+    return Row(
+        f"your transcript: {len(told.configs)} attempts, {len(whole)} sent by all of their cohort",
+        f"{len(pairs)} pairs for a coordinator with one member's key",
+        "—",
     )

@@ -84,7 +84,7 @@ class _Theirs:
     """One client and the server under CKKS."""
 
     def __init__(self) -> None:
-        # by name: this comparison's engine is no part of the product, where only client/crypto/he.py has TenSEAL
+        # by name: this comparison's engine is not part of the product, where only client/crypto/he.py has TenSEAL
         self.ts = import_module("tenseal")
         self.keys = self.ts.context(
             self.ts.SCHEME_TYPE.CKKS,

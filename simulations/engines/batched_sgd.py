@@ -196,9 +196,8 @@ def _train(
     flat = start.repeat(len(rows), 1)
     buffers = Buffers()
     steps = math.ceil(rows.shape[1] / settings.batch)
-    expected = (
-        rows.shape[1] // steps
-    )  # the divisor must be public, so it is not the batch's own size (as Opacus has it)
+    # the divisor must be public, so it is not the batch's own size (as Opacus has it)
+    expected = rows.shape[1] // steps
     draw = _poisson if settings.sampling == "poisson" else _shuffled
     for _ in range(settings.epochs):
         for part, truth, weight in draw(rows, labels, settings.batch, generator):

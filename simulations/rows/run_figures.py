@@ -147,7 +147,6 @@ def opened_sum_attack(
         for party in consortium.parties
         if party.name in taking_part
     }
-    variance = sum(
-        each.share_variance for each in mechanisms[0] if isinstance(each, Mechanism)
-    )  # one, or none
+    # one, or none
+    variance = sum(each.share_variance for each in mechanisms[0] if isinstance(each, Mechanism))
     return coalitions.read(book, release.sums[0], cohort, variance, plan.colluders)

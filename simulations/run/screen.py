@@ -46,7 +46,7 @@ HAPPENED = {
 
 
 class Screen:
-    """Progress on long work; silent where the output is no terminal."""
+    """Progress on long work; silent where the output is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

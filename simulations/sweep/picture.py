@@ -58,9 +58,8 @@ def chart(runs: Sequence[Ran], along: str, metric: str) -> Markup:
     for number, (label, known) in enumerate(drawn.items()):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
         style = f"stroke:{colour};fill:none;stroke-width:2;stroke-dasharray:{dash}"
-        aside = min(5, 40 / len(drawn)) * (
-            number - (len(drawn) - 1) / 2
-        )  # pixels: bars at the same value must not hide each other
+        # pixels: bars at the same value must not hide each other
+        aside = min(5, 40 / len(drawn)) * (number - (len(drawn) - 1) / 2)
         parts += [
             element("polyline", points=points([(x(v) + aside, y(s.mean)) for v, s in known]), style=style)
         ]

@@ -157,7 +157,7 @@ def _key(path: Path, table: str, key: str) -> str:
         raise ArgumentError(f"{path}: {table}.seed is not set here.", "Write seeds = [1, 2, 3] at the top.")
     if plain not in TYPES:
         raise ArgumentError(
-            f"{path}: {table}.{key} is no option of simulate that a sweep sets.",
+            f"{path}: {table}.{key} is not an option of simulate that a sweep sets.",
             f"Known: {', '.join(TYPES)}.",
         )
     return plain

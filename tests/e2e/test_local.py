@@ -112,7 +112,7 @@ def test_plans_are_not_made_from_a_torch_module(finished: SmallRun) -> None:
         ("--mode local --local-steps 0", "--local-steps 0 is outside"),
         ("--mode local --clip -1", "--clip -1 is outside"),
         ("--mode local --learning-rate 0", "--learning-rate 0 is outside"),
-        ("--mode local --model resnet", "--model resnet is no torch module.*logistic, mlp"),
+        ("--mode local --model resnet", "--model resnet is not a torch module.*logistic, mlp"),
         ("--mode local --model nowhere_at_all:Net", "nowhere_at_all cannot be imported"),
         ("--mode local --model support.torch_modules:Normed", "one customer at a time.*GroupNorm"),
     ],

@@ -171,7 +171,7 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         prepare(PLAIN, codes[:1], outcomes, names, None)
     with pytest.raises(DataError, match="length"):
         prepare(PLAIN, codes, np.zeros((2, 2), np.int8), names, None)
-    with pytest.raises(DataError, match="none of -1, 0 and 1"):
+    with pytest.raises(DataError, match="is not -1, 0 or 1"):
         prepare(PLAIN, codes, np.array([[0], [2]], np.int8), names, None)
     with pytest.raises(DataError, match="p_floor"):
         prepare(WEIGHTED, codes, outcomes, names, None)

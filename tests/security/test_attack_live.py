@@ -101,8 +101,8 @@ def test_control_all_other_members_of_that_run_read_the_update(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda folder: (folder / "messages.jsonl").unlink(), "is no transcript"),
-        (lambda folder: next((folder / "blobs").iterdir()).unlink(), "is no transcript"),
+        (lambda folder: (folder / "messages.jsonl").unlink(), "is not a transcript"),
+        (lambda folder: next((folder / "blobs").iterdir()).unlink(), "is not a transcript"),
         (lambda folder: (folder / "messages.jsonl").write_text("{}\n"), "line 1: not a message"),
         (lambda folder: (folder / "messages.jsonl").write_text(""), "holds no upload"),
     ],

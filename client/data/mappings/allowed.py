@@ -132,7 +132,9 @@ def check(
     """
     if node["class"] == "COLUMN_REF" and tree.names(node)[-1] == ROW and (order or output):
         if output and tree.alias(node) != ROW:
-            raise Refused(f"{ROW} is a row's place in the file, no value: pass it through under its own name")
+            raise Refused(
+                f"{ROW} is a row's place in the file, not a value: pass it through under its own name"
+            )
         return Item(None, scope.find(node).sources)
     sources = _walk(node, scope, grouped=grouped, public=public)
     found = key(node, scope)
@@ -150,7 +152,7 @@ def _walk(node: Node, scope: Scope, *, grouped: bool, public: bool) -> frozenset
     if kind == "COLUMN_REF":
         if tree.names(node)[-1] == ROW:
             raise Refused(
-                f"{ROW} is a row's place in the file, no value: it may be passed through or order rows"
+                f"{ROW} is a row's place in the file, not a value: it may be passed through or order rows"
             )
         return scope.find(node).sources
     inner = grouped

@@ -76,7 +76,7 @@ def load(public: bytes, mapping: Path, given: Mapping) -> Override | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MappingError(
-            f"{source} is no override of a mapping: {type(error).__name__}.", remedy
+            f"{source} is not an override of a mapping: {type(error).__name__}.", remedy
         ) from error
     if digest != given.digest:
         raise MappingError(f"{source} was signed for other bytes than {mapping.name} holds now.", remedy)

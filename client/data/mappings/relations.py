@@ -24,24 +24,29 @@ def emptied(right: Relation) -> Relation:
 
 def keyed(node: Node, left: list[Relation], right: list[Relation], scope: Scope) -> bool:
     """Whether a join's condition demands that keys of the same kind are equal."""
-    owned = [[each for each in side if not each.public] for side in (left, right)]
-    for name in (str(each).lower() for each in node.get("using_columns", [])):
-        kinds = [{each.columns[name].kind for each in side if name in each.columns} for side in (left, right)]
-        if len(kinds[0]) == 1 and kinds[0] == kinds[1] and None not in kinds[0]:
-            return True
+    if any(_one_kind(str(name).lower(), left, right) for name in node.get("using_columns", [])):
+        return True
     condition = node.get("condition", {})
     parts = condition["children"] if condition.get("type") == "CONJUNCTION_AND" else [condition]
-    for each in parts:
-        if each.get("type") != "COMPARE_EQUAL":
-            continue
-        found = [key(each[side], scope) for side in ("left", "right")]
-        if found[0] is None or found[1] is None or found[0].kind != found[1].kind:
-            continue
-        tables = [scope.table(each[side]) for side in ("left", "right")]
-        for first, second in (tables, tables[::-1]):
-            if any(first == one.name for one in owned[0]) and any(second == one.name for one in owned[1]):
-                return True
-    return False
+    return any(_equal_keys(each, left, right, scope) for each in parts)
+
+
+def _one_kind(name: str, left: list[Relation], right: list[Relation]) -> bool:
+    """Whether the columns of that name, which USING sets equal, are keys of one kind."""
+    kinds = [{each.columns[name].kind for each in side if name in each.columns} for side in (left, right)]
+    return len(kinds[0]) == 1 and kinds[0] == kinds[1] and None not in kinds[0]
+
+
+def _equal_keys(part: Node, left: list[Relation], right: list[Relation], scope: Scope) -> bool:
+    """Whether a comparison sets a customer's key on one side equal to its like on the other."""
+    if part.get("type") != "COMPARE_EQUAL":
+        return False
+    first, second = (key(part[side], scope) for side in ("left", "right"))
+    if first is None or second is None or first.kind != second.kind:
+        return False
+    one, other = (scope.table(part[side]) for side in ("left", "right"))
+    here, there = ({each.name for each in side if not each.public} for side in (left, right))
+    return (one in here and other in there) or (other in here and one in there)
 
 
 def only(node: Node, known: Collection[str], what: str) -> None:

@@ -35,7 +35,7 @@ class WrongTypeError(Exception):
 
 @dataclass(frozen=True)
 class Cells:
-    """One column as read: (n,) values, missing as NaN or None, and cells that are no such value."""
+    """One column as read: (n,) values, missing as NaN or None, and cells that hold no such value."""
 
     values: Values
     findings: list[Finding]

@@ -156,24 +156,39 @@ class Reading:
             connection.execute(f"DROP TABLE IF EXISTS {MAPPED}").fetchall()
 
     def _read(self, connection: "DuckDBPyConnection", groups: Sequence[Group]) -> tuple[Table, Findings]:
-        schema, need_outcome, file = self.book.schema, self.need_outcome, self.file
-        wanted = [each for each in schema.columns if each.derived is None and _needed(each, need_outcome)]
-        dated = self.mapping.outcomes if self.mapping else None
-        unasked = self._unasked()
-        derived = (
-            labels.read(connection, dated, self.sources) if dated and self.given and not groups else None
-        )
-        found, unread = ([], []) if groups else _map(connection, self.mapping, file, unasked)
-        if groups or found:
-            return _nothing(schema, need_outcome=need_outcome), Findings((*groups, *found), self.absent)
-        reader = Reader(connection, file, self.absent)
+        schema, dated = self.book.schema, self.mapping.outcomes if self.mapping else None
+        if groups:
+            return self._nothing(), Findings(tuple(groups), self.absent)
+        derived = labels.read(connection, dated, self.sources) if dated and self.given else None
+        twice, unread = _map(connection, self.mapping, self.file, self._unasked())
+        if twice:
+            return self._nothing(), Findings(tuple(twice), self.absent)
+        reader = Reader(connection, self.file, self.absent)
         reader.unreadable(unread)
+        texts = self._columns(reader)
+        open_ = labels.join(reader, schema, self.given, derived, texts[OFFER]) if derived else 0
+        if self.need_outcome:
+            reader.check_outcomes(schema)
+            reader.check_customers(schema, 1 << self.book.weight_bits)
+        findings = Findings(tuple(reader.groups), self.absent, reader.rows, open_)
+        kept = {name: each for name, each in texts.items() if each is not None}
+        if len(kept) < len(texts) or not self._complete(reader):
+            return self._nothing(), findings
+        table = _table(schema, reader, kept, need_outcome=self.need_outcome)
+        days = labels.offered_on(derived, kept[OFFER]) if derived else None
+        if dated and days is not None:
+            table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
+        return table, replace(findings, used=len(table.codes))
+
+    def _columns(self, reader: Reader) -> dict[str, Objects | None]:
+        """Read and derive the schema's columns; returns those outside it as text, None where one cannot be used."""
+        schema, inputs = self.book.schema, list[str]()
+        own = [each for each in schema.columns if each.derived is None and self._needs(each)]
+        asked = [each for each in own if each.name not in self.given]
         extra = (*self.extra, *(name for name in self.optional if name in reader.types))
-        asked = [column for column in wanted if column.name not in self.given]
-        reader.check_names(schema, asked, extra, unasked)
+        reader.check_names(schema, asked, extra, self._unasked())
         if not reader.rows:
             reader.whole("(file)", "a table with at least one row")
-        inputs: list[str] = []
         with files.sandbox() as sandbox:
             for column in schema.columns:
                 if column in asked:
@@ -181,32 +196,41 @@ class Reading:
                 elif column.derived is not None:
                     reader.derive(column, inputs, sandbox)
                 inputs += [column.name] if column.is_input else []
-        kept = {name: reader.text(name) for name in extra}
-        open_ = labels.join(reader, schema, self.given, derived, kept[OFFER]) if derived else 0
-        if need_outcome:
-            reader.check_outcomes(schema)
-            reader.check_customers(schema, 1 << self.book.weight_bits)
-        findings = Findings(tuple(reader.groups), self.absent, reader.rows, open_)
-        texts = {name: each for name, each in kept.items() if each is not None}
-        if len(texts) < len(kept) or not _complete(schema, reader, wanted):
-            return _nothing(schema, need_outcome=need_outcome), findings
-        table = _table(schema, reader, texts, need_outcome=need_outcome)
-        days = labels.offered_on(derived, kept[OFFER]) if derived else None
-        if dated and days is not None:
-            table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
-        return table, replace(findings, used=len(table.codes))
+        return {name: reader.text(name) for name in extra}
+
+    def _complete(self, reader: Reader) -> bool:
+        """Whether all columns are there (an unknown one beside them spoils no row)."""
+        columns = self.book.schema.columns
+        needed = [each.name for each in columns if each.derived is not None or self._needs(each)]
+        return bool(reader.rows) and all(name in reader.columns for name in needed)
+
+    def _nothing(self) -> Table:
+        """A table without rows, where the file cannot be used at all."""
+        schema, need_outcome = self.book.schema, self.need_outcome
+        none = np.array([], dtype=object)
+        columns = [each for each in schema.columns if each.is_input]
+        blocks = len(schema.features) + len(schema.crosses)
+        return Table(
+            codes=np.zeros((0, blocks), dtype=np.uint16),
+            outcomes=np.zeros((0, len(schema.outcomes)), dtype=np.int8) if need_outcome else None,
+            customers=none,
+            propensity=np.zeros(0) if need_outcome and schema.propensity else None,
+            audit={each.name: none for each in schema.of_role("audit")} if need_outcome else {},
+            extra={},
+            source_rows=np.zeros(0, dtype=np.int64),
+            values={each.name: none if each.type == "category" else np.zeros(0) for each in columns},
+        )
 
     def _unasked(self) -> set[str]:
         """Columns, in lower case, that the SELECT may make though nobody asks for them."""
-        mapping, need_outcome = self.mapping, self.need_outcome
-        names = {each.name for each in self.book.schema.columns if not _needed(each, need_outcome)}
+        mapping = self.mapping
+        names = {each.name for each in self.book.schema.columns if not self._needs(each)}
         names |= {OFFER} if mapping and mapping.outcomes else set()
         names |= set(mapping.extra) if mapping else set()
         return {each.lower() for each in names} - {each.lower() for each in (*self.extra, *self.optional)}
 
-
-def _needed(column: Column, need_outcome: bool) -> bool:  # noqa: FBT001
-    return need_outcome or column.role in ("account", "plan", "customer")
+    def _needs(self, column: Column) -> bool:
+        return self.need_outcome or column.role in ("account", "plan", "customer")
 
 
 def _absent(schema: Schema, mapping: Mapping | None) -> tuple[str, ...]:
@@ -245,12 +269,6 @@ def _map(
             "TRY_CAST(x AS DOUBLE) a missing value of a bad cell.",
         ) from error
     return twice, unread
-
-
-def _complete(schema: Schema, reader: Reader, wanted: list[Column]) -> bool:
-    """Whether all columns are there (an unknown one beside them spoils no row)."""
-    derived = [column for column in schema.columns if column.derived is not None]
-    return bool(reader.rows) and all(column.name in reader.columns for column in (*wanted, *derived))
 
 
 def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_outcome: bool) -> Table:
@@ -292,20 +310,3 @@ def _labels(column: Column, values: Values) -> Objects:
     else:
         out[chosen] = [bins.number(each) for each in values[chosen]]
     return out
-
-
-def _nothing(schema: Schema, *, need_outcome: bool) -> Table:
-    """A table without rows, where the file cannot be used at all."""
-    none = np.array([], dtype=object)
-    columns = [each for each in schema.columns if each.is_input]
-    blocks = len(schema.features) + len(schema.crosses)
-    return Table(
-        codes=np.zeros((0, blocks), dtype=np.uint16),
-        outcomes=np.zeros((0, len(schema.outcomes)), dtype=np.int8) if need_outcome else None,
-        customers=none,
-        propensity=np.zeros(0) if need_outcome and schema.propensity else None,
-        audit={each.name: none for each in schema.of_role("audit")} if need_outcome else {},
-        extra={},
-        source_rows=np.zeros(0, dtype=np.int64),
-        values={each.name: none if each.type == "category" else np.zeros(0) for each in columns},
-    )

@@ -98,45 +98,46 @@ def _failed(connection: "DuckDBPyConnection", wrapped: dict[str, str], *, where:
 
 def _wrap(connection: "DuckDBPyConnection", node: Node) -> dict[str, str]:
     """Change the tree; returns the SQL of each wrapped output by its name in lower case."""
-    modifiers = node.get("modifiers", [])
-    if (
-        node.get("type") != "SELECT_NODE"
-        or any(each["type"] != "ORDER_MODIFIER" for each in modifiers)
-        or "group_expressions" in node
-        or "qualify" in node
-        or any(_several(each) for each in node["select_list"])
-    ):
+    if not _row_by_row(node):
         return {}
-    read = [
-        tree.names(each)[0]
-        for each in tree.every([node["select_list"], node.get("where_clause"), modifiers])
-        if each["class"] == "COLUMN_REF" and len(tree.names(each)) == 1
-    ]
-    found = connection.execute("SELECT DISTINCT lower(column_name) FROM duckdb_columns()").fetchall()
-    known = {str(name) for (name,) in found}
+    aliases = _read_by_alias(connection, node)
     wrapped: dict[str, str] = {}
     items, cells = [], []
     for each in node["select_list"]:
         name = tree.alias(each)
-        if (
-            each["class"] in ("COLUMN_REF", "CONSTANT", "STAR")
-            or not name
-            or (name in read and name not in known)
-        ):
+        if each["class"] in ("COLUMN_REF", "CONSTANT", "STAR") or not name or name in aliases:
             items.append(each)
             continue
         wrapped[name] = tree.text(connection, each)
-        items.append(
-            {**_tried({key: value for key, value in each.items() if key != "alias"}), "alias": each["alias"]}
-        )
+        bare = {key: value for key, value in each.items() if key != "alias"}
+        items.append({**_tried(bare), "alias": each["alias"]})
         inner = next((one for one in tree.every(each) if one["class"] == "COLUMN_REF"), None)
         cells.append({**(inner or _null(connection)), "alias": f"_cell_{name}"})
     where = node.get("where_clause")
     if where is not None and not _several(where):
-        cells.append({**_operator("OPERATOR_IS_NULL", _tried(where)), "alias": _WHERE})
+        cells.append({**_is_null(_tried(where)), "alias": _WHERE})
         node["where_clause"] = _operator("OPERATOR_COALESCE", _first(_tried(where)), _is_null(_tried(where)))
     node["select_list"] = [*items, *cells]
     return wrapped
+
+
+def _row_by_row(node: Node) -> bool:
+    """Whether each row that comes out is made of one row, so that TRY can hold its expressions."""
+    return (
+        node.get("type") == "SELECT_NODE"
+        and all(each["type"] == "ORDER_MODIFIER" for each in node.get("modifiers", []))
+        and "group_expressions" not in node
+        and "qualify" not in node
+        and not any(_several(each) for each in node["select_list"])
+    )
+
+
+def _read_by_alias(connection: "DuckDBPyConnection", node: Node) -> set[str]:
+    """Names that expressions read and no table has: outputs that others read by their alias."""
+    parts = [node["select_list"], node.get("where_clause"), node.get("modifiers", [])]
+    paths = [tree.names(each) for each in tree.every(parts) if each["class"] == "COLUMN_REF"]
+    found = connection.execute("SELECT DISTINCT lower(column_name) FROM duckdb_columns()").fetchall()
+    return {path[0] for path in paths if len(path) == 1} - {str(name) for (name,) in found}
 
 
 def _several(value: object) -> bool:

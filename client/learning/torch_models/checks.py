@@ -217,7 +217,7 @@ def _check_keeps_nothing(name: str, fresh: Callable[[], nn.Module], rows: Tensor
         )
     if not torch.allclose(_logits(name, module, rows), _logits(name, fresh(), rows), rtol=_AGREE, atol=1e-12):
         raise ArgumentError(
-            f"--model {name} says something else of the same rows once it has seen others.",
+            f"--model {name} gives the same rows another output once it has seen others.",
             "Keep nothing between two calls, and draw no random numbers.",
         )
 

@@ -36,9 +36,8 @@ class MLP(nn.Module):
         self.out = nn.Linear(HIDDEN, 1)
         half = HIDDEN // 2
         nn.init.normal_(self.hidden.weight, std=0.5)
-        with (
-            torch.no_grad()
-        ):  # pairs of units that cancel: the first prediction is the prior, no gradient is 0
+        # pairs of units that cancel: the first prediction is the prior, no gradient is 0
+        with torch.no_grad():
             self.hidden.weight[half:] = self.hidden.weight[:half]
         nn.init.constant_(self.out.weight[:, :half], 0.5)
         nn.init.constant_(self.out.weight[:, half:], -0.5)

@@ -140,7 +140,7 @@ def _class(name: str) -> type:
     place, colon, wanted = name.partition(":")
     if not (colon and place and wanted.isidentifier()):
         raise ArgumentError(
-            f"--model {name} is no torch module.",
+            f"--model {name} is not a torch module.",
             f"Choose {', '.join(SHIPPED)}, or name module:Class of your own.",
         )
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as pytest and uvicorn do
@@ -159,7 +159,9 @@ def _class(name: str) -> type:
     from torch import nn  # noqa: PLC0415 - slow to import
 
     if not (isinstance(held, type) and issubclass(held, nn.Module)):
-        raise ArgumentError(f"--model {name} is no torch.nn.Module.", "Name a class that is derived from it.")
+        raise ArgumentError(
+            f"--model {name} is not a torch.nn.Module.", "Name a class that is derived from it."
+        )
     return held
 
 

@@ -41,7 +41,7 @@ def _zone(name: str, row: int) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise DataError(
-            f"Row {row}: {name!r} is no time zone.",
+            f"Row {row}: {name!r} is not a time zone.",
             "Use an IANA name such as Europe/Lisbon; if none works, install the tzdata package.",
         ) from error
 

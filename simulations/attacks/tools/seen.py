@@ -41,7 +41,7 @@ def read(folder: Path) -> Seen:
     """Read ``messages.jsonl`` and the blobs it names.
 
     Raises:
-        DataError: this is no transcript, a blob is missing or damaged, or it holds no round.
+        DataError: this is not a transcript, a blob is missing or damaged, or it holds no round.
     """
     seen, number = Seen(), 0
     try:
@@ -55,7 +55,7 @@ def read(folder: Path) -> Seen:
             _take(seen, message["kind"], message["member"], shared, answer(reply) if reply else None)
     except OSError as error:
         raise DataError(
-            f"{folder} is no transcript: {error.strerror} ({error.filename}).",
+            f"{folder} is not a transcript: {error.strerror} ({error.filename}).",
             "Give DIR/transcript of `fedrepay simulate --out DIR`.",
         ) from error
     except (ValueError, KeyError, TypeError, ProtocolError) as error:

@@ -90,12 +90,8 @@ def cpu_seconds() -> float:
             if mark not in (folder / "environ").read_bytes().split(b"\0"):
                 continue
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except (
-            FileNotFoundError,
-            ProcessLookupError,
-            PermissionError,
-        ):  # it has just ended, or is another user's
-            continue
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has just ended, or is another user's
         ticks += sum(map(int, fields[11:15]))
     used = os.times()
     return ticks / os.sysconf("SC_CLK_TCK") + process_time() + used.children_user + used.children_system

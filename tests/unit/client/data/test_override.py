@@ -108,10 +108,10 @@ def signed(here: Path) -> Path:
         (lambda here: (here / "m.toml").write_text((here / "m.toml").read_text() + "\n"), "other bytes"),
         (lambda here: edit(here, reason="another"), "not signed by this member"),
         (lambda here: edit(here, signature="00" * 64), "not signed by this member"),
-        (lambda here: edit(here, signature="zz"), "no override of a mapping"),
+        (lambda here: edit(here, signature="zz"), "is not an override of a mapping"),
         (lambda here: edit(here, mapping_sha256="00" * 32), "other bytes"),
-        (lambda here: (here / "m.override").write_text("[]"), "no override of a mapping"),
-        (lambda here: (here / "m.override").write_bytes(b"\xff"), "no override of a mapping"),
+        (lambda here: (here / "m.override").write_text("[]"), "is not an override of a mapping"),
+        (lambda here: (here / "m.override").write_bytes(b"\xff"), "is not an override of a mapping"),
         (lambda here: sign_as_another(here), "not signed by this member"),  # noqa: PLW0108 - stands below
     ],
 )

@@ -59,12 +59,12 @@ def test_of_opacus_s_reason_the_first_sentence_is_told() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("resnet", "is no torch module"),
+        ("resnet", "is not a torch module"),
         ("no_such_module_at_all:Net", "cannot be imported"),
         (OWN + "Missing", "has no Missing"),
-        (OWN + "NOT_A_CLASS", "is no torch.nn.Module"),
-        (OWN + "Wrapped", "is no torch.nn.Module"),
-        ("json:JSONDecoder", "is no torch.nn.Module"),
+        (OWN + "NOT_A_CLASS", "is not a torch.nn.Module"),
+        (OWN + "Wrapped", "is not a torch.nn.Module"),
+        ("json:JSONDecoder", "is not a torch.nn.Module"),
         (OWN + "Needy", "Needy(5) fails"),
         (OWN + "Normed", "one customer at a time"),
         (OWN + "Centred", "mixes the rows"),

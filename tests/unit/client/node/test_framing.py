@@ -250,7 +250,7 @@ def test_a_socket_left_behind_is_replaced_and_anything_else_is_not(folder: Path)
     with serving(folder / "s"):
         assert relay.deliver(f"unix:{folder / 's'}", "ping", b"", b"") == b"ping||"
     (folder / "file").write_text("rows")
-    with pytest.raises(ArgumentError, match="is no socket"), door.Door(folder / "file", echo):
+    with pytest.raises(ArgumentError, match="is not a socket"), door.Door(folder / "file", echo):
         pass
     assert (folder / "file").read_text() == "rows"
 

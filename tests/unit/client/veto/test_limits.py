@@ -154,6 +154,9 @@ def test_the_years_limit_is_the_last_that_passes() -> None:
             r"minimum_cohort: .* \(it is 2\); max_attempts: .* \(it is -1\)",
         ),
         ("other = 1", "other"),
+        ('allow_unprotected = "yes"', r"allow_unprotected: .* \(it is 'yes'\)"),
+        ("allow_simulated = 1", r"allow_simulated: .* \(it is 1\)"),
+        ('epsilon_per_year = "5"', r"epsilon_per_year: .* \(it is '5'\)"),
         (
             "delta_per_year = 5.1e-6",
             r"delta_per_year = 5.1e-06 is outside 0 … 1/\(10·members_max·n_max\) = 5e-06",

@@ -227,7 +227,7 @@ def test_a_zone_that_is_not_known_gives_no_minute_and_one_that_is_none_is_refuse
     minutes = local_minutes(at, np.array(["Europe/Lisbon", None, ""], object))
     assert minutes[0] == 13 * 60
     assert np.isnan(minutes[1:]).all()
-    with pytest.raises(DataError, match="Row 2: 'Mars/Olympus' is no time zone"):
+    with pytest.raises(DataError, match="Row 2: 'Mars/Olympus' is not a time zone"):
         local_minutes(at, np.array(["UTC", "", "Mars/Olympus"]))
 
 

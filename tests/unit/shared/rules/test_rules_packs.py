@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
 from fedrepay.shared.rules.masks import Verdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, builtin_path, load_builtin, load_pack, parse_pack
-from fedrepay.shared.rules.words import applies, demands, needs
+from fedrepay.shared.rules.parameters import Parameters
+from fedrepay.shared.rules.words import _DEMANDS, applies, demands, needs
 from support.rules_world import evaluated
 
 HEAD = """
@@ -282,6 +283,11 @@ def test_every_builtin_rule_says_what_it_does_and_what_it_needs() -> None:
             assert set(needs(pack, rule)) <= set(FACTS), rule.id
             said.add((demands(rule), applies(rule.applies_to)))
     assert "Blocks a plan offered by call once calls_7d has reached 7." in {each for each, _ in said}
+
+
+def test_every_kind_of_rule_has_words() -> None:
+    kinds = get_args(get_args(Parameters)[0])
+    assert set(_DEMANDS) == set(kinds)
 
 
 def test_what_a_rule_says_it_needs_is_what_it_reads() -> None:

@@ -55,7 +55,7 @@ def test_points_are_all_combinations_with_folders_of_their_own(tmp_path: Path) -
         ("seeds = [1]\nseeds = [2]", "is not TOML"),
         ("[gird]\nepsilon = [1]", "gird is unknown"),
         ("seeds = [1]", r"\[grid\] is empty"),
-        ("[grid]\nepsilom = [1]", "grid.epsilom is no option"),
+        ("[grid]\nepsilom = [1]", "grid.epsilom is not an option"),
         ("[grid]\nepsilon = []", "grid.epsilon must be a list of 1 … 100 values"),
         ("[grid]\nepsilon = 1", "grid.epsilon must be a list"),
         ("[grid]\nepsilon = [1, 'two']", r"grid.epsilon\[1\] is 'two', not a number"),
