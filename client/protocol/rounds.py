@@ -73,9 +73,8 @@ class Rounds:
         self._model = model
         self._override = override
         self._session: Session | None = None
-        self._ended: tuple[bytes, str] | None = (
-            None  # the epoch (by this member's nonce) and why, also unstored
-        )
+        # the epoch (by this member's nonce) and why, also unstored
+        self._ended: tuple[bytes, str] | None = None
 
     def declared(self) -> Declared:
         """What this member says of itself in the hello of an epoch, for the statement."""

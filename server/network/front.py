@@ -52,9 +52,8 @@ MAX_SMALL = (
     256 << 10
 )  # bytes of every other call; one takes some hundred, and reading it takes fifty times as many
 MAX_HELD = 2 << 30  # bytes of all bodies at once; what passes it gets 503
-SECONDS = (
-    60.0  # for the SuperLink's answer, and for a caller to come out with a whole request line and headers
-)
+# for the SuperLink's answer, and for a caller to come out with a whole request line and headers
+SECONDS = 60.0
 BODY_SECONDS = 600.0  # for a whole body
 _HEADER = "flwr-"
 _STRANGER = {

@@ -52,12 +52,10 @@ class Enrolment:
         self._void = ""
         self._begun = 0
         self._made = False
-        self._releases: dict[
-            str, tuple[int, bytes]
-        ] = {}  # node → the last release it holds, where we know another
-        self._told: dict[
-            str, tuple[int, bool]
-        ] = {}  # node → number it has signed already; whether that is proven
+        # node → the last release it holds, where we know another
+        self._releases: dict[str, tuple[int, bytes]] = {}
+        # node → number it has signed already; whether that is proven
+        self._told: dict[str, tuple[int, bool]] = {}
         self._asked_held = False
         self._held = Held(keys.public_bytes(key), self._nodes)
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks

@@ -62,9 +62,8 @@ class State:
     losses: dict[str, int] = field(default_factory=dict)  # name → attempts of the run that it lost
     failed: tuple[int, int] | None = None  # attempt and ciphertext of a sum that a member says was changed
     disputes: set[str] = field(default_factory=set)  # who said so, of any sum
-    complaints: dict[str, str] = field(
-        default_factory=dict
-    )  # who refuses a sum for another reason, and which
+    # who refuses a sum for another reason, and which
+    complaints: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, Signed] = field(default_factory=dict)  # on the sum under dispute
     ended: str = ""  # why this epoch cannot go on; the run is to be abandoned
     abandoned: bool = False

@@ -154,9 +154,8 @@ class Control:
     found: str
     worlds: int
     most: int = 200
-    late: bool = (
-        False  # nothing happens before the release stage, and the coordinator is copied at every step
-    )
+    # nothing happens before the release stage, and the coordinator is copied at every step
+    late: bool = False
     dies: tuple[str, str] | None = None  # where a member dies, once, beside what the rates bring
 
     def world(self, seed: int) -> FaultWorld:

@@ -133,9 +133,8 @@ class FaultWorld:
         self.outcome = Outcome(seed, Counter(), self.faults.killed, self.faults.reached)
         self.recorder: Recorder | None = None
         self.run_number = 0
-        self.heard: dict[
-            str, bytes
-        ] = {}  # the words that people saw last; a store set back has forgotten them
+        # the words that people saw last; a store set back has forgotten them
+        self.heard: dict[str, bytes] = {}
         self.backups = 0.02  # of the coordinator, beside the others', a step
         self._worst: Callable[[], None] | None = None  # what befalls the coordinator when it is dead
 
