@@ -69,7 +69,7 @@ def local_terms(
 
     book = codebook.load(schema)
     held = registry.load(model, book.dimension)
-    wishes = terms.Wishes(sampling_rate, local_steps, clip, learning_rate)
+    wishes = terms.LocalWishes(sampling_rate, local_steps, clip, learning_rate)
     run = terms.local_run(book, held, wishes, epsilon, delta, rounds)
     local_run.write(run, out)
     two, three = terms.at_several(run)

@@ -183,6 +183,6 @@ def node(
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""
     from fedrepay.client.node import door
-    from fedrepay.client.node.supernode import Node
+    from fedrepay.client.node.supernode import MemberNode
 
-    Node(folder, superlink, certificates, socket or folder / door.SOCKET, port).run()
+    MemberNode(folder, superlink, certificates, socket or folder / door.SOCKET, port).run()

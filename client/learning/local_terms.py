@@ -36,7 +36,7 @@ OTHERS = Choice(clip=1.0, learning_rate=1.0)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class LocalWishes:
     """What was asked for (:class:`LocalTerms`); None takes the default."""
 
     sampling_rate: float | None = None
@@ -46,7 +46,7 @@ class Wishes:
 
 
 def local_terms(
-    model: TorchModel, wishes: Wishes, epsilon: float, delta: float, rounds: int, max_attempts: int
+    model: TorchModel, wishes: LocalWishes, epsilon: float, delta: float, rounds: int, max_attempts: int
 ) -> LocalTerms:
     """The constants asked for, defaults elsewhere, and the noise that they need.
 
@@ -79,7 +79,12 @@ def at_several(run: LocalRun) -> tuple[float, ...]:
 
 
 def local_run(
-    book: CodeBook, model: TorchModel, wishes: Wishes, epsilon: float, delta: float | None, rounds: int | None
+    book: CodeBook,
+    model: TorchModel,
+    wishes: LocalWishes,
+    epsilon: float,
+    delta: float | None,
+    rounds: int | None,
 ) -> LocalRun:
     """What a member states for the operator: the terms, and what they were made for.
 

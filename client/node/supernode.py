@@ -47,7 +47,7 @@ _ENDING = 20.0  # seconds for a child to end on its own
 
 
 @dataclass(frozen=True)
-class Node:
+class MemberNode:
     """Where a member's node is and whom it talks to.
 
     Args:

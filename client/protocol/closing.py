@@ -8,26 +8,26 @@ from fedrepay.client.protocol.ceremony import STEPS
 from fedrepay.client.protocol.session import Session
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64
-from fedrepay.shared.errors import ProtocolError, Refusal, ReleaseError
+from fedrepay.shared.errors import Code, ProtocolError, Refusal, ReleaseError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.statement import Charge, YearBefore, statement
 from fedrepay.shared.trust import release
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Year
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Kind, ReleaseVote, RoundConfig, SealedRelease, Votes
 
 EPOCH_REPLIES = tuple(f"reply:{kind}" for kind in (Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE))
 
 
-def compute(session: Session, config: RoundConfig, *, private: bool) -> Release:
+def compute(session: Session, config: RoundConfig, *, private: bool) -> ReleaseContent:
     """The release as this member computes it from the opened sums."""
     charges = [
         Charge(each.round, each.completed, session.mechanisms(config, each)) for each in config.history
     ]
     customers = any(column.role == "customer" for column in session.book.schema.columns)
-    return Release(
+    return ReleaseContent(
         number=config.run,
         weights=_weights(session, config),
         sums=session.sums(),
@@ -117,11 +117,11 @@ def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
         message = SealedRelease.decode_once(sealed)
         wrapped = dict(message.wrapped).get(identity.name)
         if wrapped is None:
-            raise Refusal("release", "The release is not sealed to this member.")
+            raise Refusal(Code.RELEASE, "The release is not sealed to this member.")
         key = keys.hpke_open(identity.sealing, wrapped, _info(message.number, epoch, identity.name))
         return keys.open_once(key, message.payload, _info(message.number, epoch))
     except ProtocolError as error:
-        raise Refusal("release", f"The sealed release cannot be opened: {error.cause}") from error
+        raise Refusal(Code.RELEASE, f"The sealed release cannot be opened: {error.cause}") from error
 
 
 def _info(number: int, epoch: Epoch, recipient: str = "") -> bytes:
@@ -129,14 +129,16 @@ def _info(number: int, epoch: Epoch, recipient: str = "") -> bytes:
     return keys.digest(b"release", number.to_bytes(8, "big"), epoch.id, recipient.encode())
 
 
-def check(made: Release, offered: bytes) -> None:
+def check(made: ReleaseContent, offered: bytes) -> None:
     """Refuse a release that is not what this member computed."""
     try:
-        difference = made.disagrees(Release.decode(offered))
+        difference = made.disagrees(ReleaseContent.decode(offered))
     except ReleaseError as error:
-        raise Refusal("release", error.cause) from error
+        raise Refusal(Code.RELEASE, error.cause) from error
     if difference is not None:
-        raise Refusal("release", f"The offered release differs from the recomputed one in its {difference}.")
+        raise Refusal(
+            Code.RELEASE, f"The offered release differs from the recomputed one in its {difference}."
+        )
 
 
 def vote(identity: Identity, number: int, made: bytes) -> Signed:
@@ -148,8 +150,8 @@ def vote(identity: Identity, number: int, made: bytes) -> Signed:
 def check_votes(candidate: bytes, epoch: Epoch, votes: Votes) -> None:
     """A quorum of the roster signed exactly these bytes."""
     if votes.run != epoch.run:
-        raise Refusal("release", "The votes belong to another run.")
+        raise Refusal(Code.RELEASE, "The votes belong to another run.")
     try:
         release.check_votes(candidate, epoch.run, epoch.roster, epoch.colluders, votes.signed)
     except (ReleaseError, ProtocolError) as error:
-        raise Refusal("release", error.cause) from error
+        raise Refusal(Code.RELEASE, error.cause) from error

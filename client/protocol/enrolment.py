@@ -87,7 +87,7 @@ def newest_run(store: MemberStore) -> int:
     return 0 if stored is None else EpochStart.decode(Signed.decode(stored).body).run
 
 
-class Enrolment:
+class MemberEnrolment:
     """One member's side of a roster's making.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.shared.errors import Refusal
+from fedrepay.shared.errors import Code, Refusal
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.epoch import Epoch
@@ -38,7 +38,7 @@ _WITH_LISTS = frozenset(
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldModule:
     """A torch module that a member holds, as :class:`LocalTerms` names one."""
 
     name: str
@@ -46,9 +46,9 @@ class Held:
     parameters: int
 
 
-def held(model: TorchModel | None) -> Held | None:
+def held(model: TorchModel | None) -> HeldModule | None:
     """What the guard needs to know of a module."""
-    return None if model is None else Held(model.name, model.hash, model.parameters)
+    return None if model is None else HeldModule(model.name, model.hash, model.parameters)
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ class View:
     opened: tuple[int, ...]  # the attempt whose sum was opened, per round from round 0
     opening: Begun | None
     opened_mac: bytes
-    model: Held | None = None  # the torch module this member's own configuration names
+    model: HeldModule | None = None  # the torch module this member's own configuration names
 
 
 def check_size(kind: str, shared: bytes, own: bytes) -> None:
     """Refuse before anything is parsed: sums are large, lists of members less, and all else is small."""
     most = MAX_SHARED if kind in _WITH_SUMS else MAX_LIST if kind in _WITH_LISTS else MAX_PLAIN
     if len(shared) > most or len(own) > MAX_OWN:
-        raise Refusal("size", f"A message of {len(shared)} + {len(own)} bytes passes the limit.")
+        raise Refusal(Code.SIZE, f"A message of {len(shared)} + {len(own)} bytes passes the limit.")
 
 
 def check_config(view: View, signed: Signed) -> RoundConfig:
@@ -111,35 +111,35 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
     roster = view.epoch.roster
     config = signed.verified(roster.coordinator, RoundConfig)
     if (config.run, config.epoch, config.roster_hash) != (view.epoch.run, view.epoch.id, roster.hash()):
-        raise Refusal("epoch", "The round belongs to another run, epoch or roster.")
+        raise Refusal(Code.EPOCH, "The round belongs to another run, epoch or roster.")
     if config.colluders != view.epoch.colluders:
-        raise Refusal("epoch", "The round names another number of colluders than the epoch.")
+        raise Refusal(Code.EPOCH, "The round names another number of colluders than the epoch.")
     if config.terms_hash() != view.epoch.terms:
-        raise Refusal("epoch", "The run's terms are not those that this member said yes to.")
+        raise Refusal(Code.EPOCH, "The run's terms are not those that this member said yes to.")
     _check_cohort(view, config.cohort)
     check_terms(config, view.book, view.model)
     _check_history(view, config)
     return config
 
 
-def check_terms(terms: RunTerms, book: CodeBook, model: Held | None) -> None:
+def check_terms(terms: RunTerms, book: CodeBook, model: HeldModule | None) -> None:
     """The schema, and in local mode the module, are the ones this member's own configuration names; nothing is imported.
 
     Raises:
         Refusal: code ``schema`` or ``model``.
     """
     if (terms.schema_hash, terms.dimension, terms.heads) != (book.schema_hash, book.dimension, book.heads):
-        raise Refusal("schema", "The run uses another schema or code book than this member holds.")
+        raise Refusal(Code.SCHEMA, "The run uses another schema or code book than this member holds.")
     if terms.local is None:
         return
-    asked = Held(terms.local.model, terms.local.model_hash, terms.local.parameters)
+    asked = HeldModule(terms.local.model, terms.local.model_hash, terms.local.parameters)
     if model is None:
-        raise Refusal("model", "The run trains a torch module, and this member is configured with none.")
+        raise Refusal(Code.MODEL, "The run trains a torch module, and this member is configured with none.")
     if asked.name != model.name:
-        raise Refusal("model", "The run trains another torch module than this member is configured with.")
+        raise Refusal(Code.MODEL, "The run trains another torch module than this member is configured with.")
     if asked != model:
         raise Refusal(
-            "model",
+            Code.MODEL,
             "The run's torch module has other parameters or initial values than this member's.",
             "All members need the same code of the module, and the same version of torch.",
         )
@@ -148,9 +148,9 @@ def check_terms(terms: RunTerms, book: CodeBook, model: Held | None) -> None:
 def _check_cohort(view: View, cohort: tuple[str, ...]) -> None:
     roster = view.epoch.roster
     if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(view.epoch.present):
-        raise Refusal("roster", "The cohort is not a sorted part of those who are present in the epoch.")
+        raise Refusal(Code.ROSTER, "The cohort is not a sorted part of those who are present in the epoch.")
     if len(cohort) < quorum(len(roster.names), view.epoch.colluders):
-        raise Refusal("roster", f"A cohort of {len(cohort)} is below the quorum of this roster.")
+        raise Refusal(Code.ROSTER, f"A cohort of {len(cohort)} is below the quorum of this roster.")
 
 
 def _check_history(view: View, config: RoundConfig) -> None:
@@ -158,26 +158,26 @@ def _check_history(view: View, config: RoundConfig) -> None:
     completed = 0
     for number, each in enumerate(config.history):
         if each.attempt != number or each.round != completed:
-            raise Refusal("history", f"Attempt {each.attempt} of round {each.round} is out of order.")
+            raise Refusal(Code.HISTORY, f"Attempt {each.attempt} of round {each.round} is out of order.")
         _check_cohort(view, each.cohort)
         if Place(each.round, each.attempt) in view.charged and view.name not in each.cohort:
             raise Refusal(
-                "history", "The run's list leaves this member out of an attempt it was charged for."
+                Code.HISTORY, "The run's list leaves this member out of an attempt it was charged for."
             )
         completed += each.completed
     if config.attempt != len(config.history) or config.round != completed or completed > config.rounds:
-        raise Refusal("history", "Round and attempt do not follow from the attempts listed.")
+        raise Refusal(Code.HISTORY, "Round and attempt do not follow from the attempts listed.")
     listed = {Place(each.round, each.attempt) for each in config.history}
     listed.add(Place(config.round, config.attempt))
     if not view.charged <= listed:
-        raise Refusal("history", "This member's ledger holds an attempt that the run's list lacks.")
+        raise Refusal(Code.HISTORY, "This member's ledger holds an attempt that the run's list lacks.")
     for round_, attempt in enumerate(view.opened):
         if attempt >= len(config.history) or not (
             config.history[attempt].completed and config.history[attempt].round == round_
         ):
-            raise Refusal("history", f"The run's list denies the sum of round {round_} that was opened.")
+            raise Refusal(Code.HISTORY, f"The run's list denies the sum of round {round_} that was opened.")
     if sum(each.completed is False for each in config.history) > config.max_attempts:
-        raise Refusal("history", "More attempts were lost than the run allows.")
+        raise Refusal(Code.HISTORY, "More attempts were lost than the run allows.")
 
 
 def check_monotone(view: View, config: RoundConfig) -> None:
@@ -185,11 +185,11 @@ def check_monotone(view: View, config: RoundConfig) -> None:
     if config.attempt <= view.counter:
         if config.attempt == view.counter and config.attempt not in view.submitted:
             raise Refusal(
-                "lost-attempt", "This member was stopped inside the attempt; it is charged, not sent."
+                Code.LOST_ATTEMPT, "This member was stopped inside the attempt; it is charged, not sent."
             )
-        raise Refusal("monotone", f"Attempt {config.attempt} is not above {view.counter}.")
+        raise Refusal(Code.MONOTONE, f"Attempt {config.attempt} is not above {view.counter}.")
     if config.round < len(view.opened) or (config.round == len(view.opened) and view.opening is not None):
-        raise Refusal("monotone", f"The sum of round {config.round} is opened already.")
+        raise Refusal(Code.MONOTONE, f"The sum of round {config.round} is opened already.")
 
 
 def rolled_back(view: View, own: Signed | None) -> Header | None:
@@ -222,48 +222,50 @@ def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> R
     round_, attempt = completed.round, completed.attempt
     listed = config.history[attempt] if attempt < len(config.history) else None
     if listed is None or (listed.round, listed.cohort, listed.completed) != (round_, made.cohort, True):
-        raise Refusal("headers", f"The sum of round {round_} is not the one the run's list names.")
+        raise Refusal(Code.HEADERS, f"The sum of round {round_} is not the one the run's list names.")
     if (made.run, made.epoch, made.round, made.attempt) != (config.run, config.epoch, round_, attempt):
-        raise Refusal("headers", "The sum's configuration is another attempt's.")
+        raise Refusal(Code.HEADERS, "The sum's configuration is another attempt's.")
     if made.history != config.history[:attempt]:
-        raise Refusal("headers", "The sum's configuration tells another history of the run.")
+        raise Refusal(Code.HEADERS, "The sum's configuration tells another history of the run.")
     if made.terms_hash() != config.terms_hash():
-        raise Refusal("headers", "The sum was made under other terms of the run.")
+        raise Refusal(Code.HEADERS, "The sum was made under other terms of the run.")
     if any(sent.round == round_ and number > attempt for number, sent in view.submitted.items()):
-        raise Refusal("monotone", "This member submitted to a later attempt of that round.")
+        raise Refusal(Code.MONOTONE, "This member submitted to a later attempt of that round.")
     _check_headers(view, made, completed, chunks)
     return made
 
 
 def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -> None:
     if len(completed.headers) != len(made.cohort) or len(completed.tags) != chunks:
-        raise Refusal("headers", "The headers are not exactly those of the cohort.")
+        raise Refusal(Code.HEADERS, "The headers are not exactly those of the cohort.")
     wanted = completed.config.digest()
     totals = [0] * chunks
     for name, signed in zip(made.cohort, completed.headers, strict=True):
         header = signed.verified(view.epoch.roster.entry(name).signing, Header)
         facts = (header.run, header.epoch, header.round, header.attempt, header.name)
         if facts != (made.run, made.epoch, made.round, made.attempt, name):
-            raise Refusal("headers", f"The header of {name} belongs to another attempt.")
+            raise Refusal(Code.HEADERS, f"The header of {name} belongs to another attempt.")
         if header.config != wanted:
             raise Refusal(
-                "headers",
+                Code.HEADERS,
                 f"The header of {name} names another configuration of this attempt: if the coordinator signed that "
                 "one too, the coordinator is at fault, else the member.",
             )
         if header.context_id != view.context_id or header.opened != view.opened_mac:
             raise Refusal(
-                "headers", f"{name} holds another context, or has opened other sums, than this member."
+                Code.HEADERS, f"{name} holds another context, or has opened other sums, than this member."
             )
         if len(header.tags) != chunks or len(header.chunks) != chunks:
-            raise Refusal("headers", f"The header of {name} has the wrong number of tags.")
+            raise Refusal(Code.HEADERS, f"The header of {name} has the wrong number of tags.")
         totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]
         if name == view.name:
             stored = view.submitted.get(made.attempt)
             if stored is None or stored.header != signed.digest():
-                raise Refusal("headers", "The header that bears this member's name is not the one it sent.")
+                raise Refusal(
+                    Code.HEADERS, "The header that bears this member's name is not the one it sent."
+                )
     if tuple(totals) != completed.tags:
-        raise Refusal("headers", "The summed tags are not the sum of the signed tags.")
+        raise Refusal(Code.HEADERS, "The summed tags are not the sum of the signed tags.")
 
 
 def is_closing(config: RoundConfig) -> bool:

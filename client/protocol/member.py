@@ -13,7 +13,7 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import guard
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
-from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.client.protocol.rounds import Rounds
 from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.store.member_store import MemberStore
@@ -76,7 +76,7 @@ class Member:
         self._store = store
         self._clock = clock
         self._entropy = entropy or OsEntropy()
-        self._enrolment = Enrolment(identity, store, self._entropy)
+        self._enrolment = MemberEnrolment(identity, store, self._entropy)
         self._consent = Consent(store, book, limits, model, self._entropy)
         self._ceremony = Ceremony(identity, store, self._entropy)
         self._rounds = Rounds(

@@ -22,7 +22,7 @@ from fedrepay.client.store.tables import Opening
 from fedrepay.client.veto import budget
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64
-from fedrepay.shared.errors import Refusal
+from fedrepay.shared.errors import Code, Refusal
 from fedrepay.shared.privacy.accounting import Charged
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.remembered import Remembered
@@ -52,7 +52,7 @@ class Session:
         model: TorchModel | None = None,
     ) -> None:
         if not state.seed:
-            raise Refusal("epoch", "The ceremony is not finished at this member.")
+            raise Refusal(Code.EPOCH, "The ceremony is not finished at this member.")
         self.epoch = state.epoch()
         self.nonce = state.nonce
         self.context_id = sha256(state.context_public).digest()
@@ -181,7 +181,7 @@ class Session:
         context = self.context(made)
         sum_digest = keys.digest(completed.payload)
         if view.opening not in (None, guard.Begun(made.attempt, sum_digest)):
-            raise Refusal("monotone", f"Another sum of round {made.round} was being opened.")
+            raise Refusal(Code.MONOTONE, f"Another sum of round {made.round} was being opened.")
         verify_sum(self._state.seed, context, made.cohort, completed.payload, completed.tags)
         self._observe("verify headers and tag", perf_counter() - begun)
         if view.opening is None:

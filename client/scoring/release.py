@@ -10,8 +10,8 @@ import numpy as np
 from fedrepay.client.data.reading.table import Finding, Findings, Table, load_mapping, read_table
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.columns import Column, Columns, Rows, as_file
-from fedrepay.client.scoring.release_file import Checked
-from fedrepay.client.scoring.score import MOST_REASONS, Reasons, good_value, probability, strongest
+from fedrepay.client.scoring.release_file import CheckedRelease
+from fedrepay.client.scoring.score import MOST_REASONS, Contributions, good_value, probability, strongest
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ArgumentError, DataError, ReleaseError
@@ -39,7 +39,7 @@ class Scores(Columns):
 class Release:
     """A signed release whose signatures, roster and privacy were checked by :func:`load_release`."""
 
-    checked: Checked
+    checked: CheckedRelease
     model: str | None = None
 
     def __repr__(self) -> str:
@@ -191,9 +191,9 @@ class Release:
                 raise DataError(f"{path} holds no rows.", "Give a file with at least one account.")
         return table, findings
 
-    def _reasons(self) -> Reasons:
+    def _reasons(self) -> Contributions:
         made = self.checked.release
-        return Reasons.of(self.checked.book, made.weights[0], made.sums[0], made.card["learner"])
+        return Contributions.of(self.checked.book, made.weights[0], made.sums[0], made.card["learner"])
 
 
 def load_release(

@@ -9,17 +9,17 @@ from fedrepay.shared.errors import ProtocolError, ReleaseError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.text import printable
-from fedrepay.shared.trust.release import Release, check_votes
+from fedrepay.shared.trust.release import ReleaseContent, check_votes
 from fedrepay.shared.trust.wire import Votes
 
 RELEASE, VOTES = "release.safetensors", "votes.msgpack"
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedRelease:
     """A release whose signatures verify, of a roster that is believed; ``origin`` goes into whatever is made with it."""
 
-    release: Release
+    release: ReleaseContent
     book: CodeBook
     hash: str
     signatures: int
@@ -36,7 +36,7 @@ class Checked:
         return printable(str(why)) if why else None
 
 
-def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | None = None) -> Checked:
+def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | None = None) -> CheckedRelease:
     """Read a release and check it.
 
     Args:
@@ -58,7 +58,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | N
         raise ReleaseError(
             f"{folder} holds no readable release and votes.", "Name the `release` folder of a finished run."
         ) from error
-    release = Release.decode(data)
+    release = ReleaseContent.decode(data)
     if votes.run != release.number:
         raise ReleaseError("The votes are another release's.", "Name the `release` folder of a finished run.")
     signatures = check_votes(data, release.number, release.roster, release.colluders, votes.signed)
@@ -72,7 +72,7 @@ def load(path: Path, *, unprotected: bool, torch: bool = False, trust: Trust | N
         )
     if not local and release.weights.shape != (book.heads, book.dimension):
         raise ReleaseError("The release's weights do not fit its schema.", "Do not use it.")
-    checked = Checked(release, book, keys.digest(data).hex(), signatures)
+    checked = CheckedRelease(release, book, keys.digest(data).hex(), signatures)
     if checked.not_private and not unprotected:
         raise ReleaseError(
             f"The release is not private: {checked.not_private}",

@@ -35,7 +35,7 @@ def block_effects(book: CodeBook, weights: F64) -> list[F64]:
 
 
 @dataclass(frozen=True)
-class Reasons:
+class Contributions:
     """Contributions against the consortium's average account: w·(x − x̄), a block at a time.
 
     x̄ comes from the intercept column of the opened, noisy Gram matrix where there is one, else from
@@ -47,7 +47,7 @@ class Reasons:
     average: tuple[float, ...]
 
     @classmethod
-    def of(cls, book: CodeBook, weights: F64, first_sum: I64, learner: str) -> "Reasons":
+    def of(cls, book: CodeBook, weights: F64, first_sum: I64, learner: str) -> "Contributions":
         """Prepare reasons for a release."""
         effects = block_effects(book, weights)[:-1]
         if learner != "dp-newton":

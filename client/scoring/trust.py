@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fedrepay.client.protocol import roster_code
 from fedrepay.shared.errors import ReleaseError
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import Roster
 
 CONSORTIUM, SIMULATED = "consortium", "SIMULATED"
@@ -32,7 +32,7 @@ class Trust:
     member: Path | None = None
     words: str | None = None
 
-    def check(self, release: Release) -> None:
+    def check(self, release: ReleaseContent) -> None:
         """Refuse a roster that is not the one known here.
 
         Raises:
@@ -59,7 +59,7 @@ class Trust:
             )
 
 
-def simulated(release: Release) -> bool:
+def simulated(release: ReleaseContent) -> bool:
     """Whether the release says itself that it is of a simulation."""
     return release.card.get("simulated") is True
 

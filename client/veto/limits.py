@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedrepay.shared.errors import ArgumentError, BudgetError, Refusal
+from fedrepay.shared.errors import ArgumentError, BudgetError, Code, Refusal
 from fedrepay.shared.files import Part, parse_toml, read_bytes
 from fedrepay.shared.privacy.delta import LARGEST, chosen_delta, largest_delta, usual_delta
 from fedrepay.shared.schema.columns import Public
@@ -36,12 +36,12 @@ class Limits(Part):
         """
         if terms.simulated and not self.allow_simulated:
             raise Refusal(
-                "limits", "The run is marked as a simulation and this member's limits do not allow that."
+                Code.LIMITS, "The run is marked as a simulation and this member's limits do not allow that."
             )
         if terms.mode == "none":
             if not self.allow_unprotected:
                 raise Refusal(
-                    "limits",
+                    Code.LIMITS,
                     "The run adds no noise (mode none) and this member's limits do not allow that.",
                     "Set allow_unprotected = true only for data that needs no protection.",
                 )
@@ -51,16 +51,16 @@ class Limits(Part):
             _at_most("delta", terms.delta, min(self.delta_per_release, bound))
             if self.delta_per_year is not None and self.delta_per_year > bound:
                 raise Refusal(
-                    "limits", f"delta_per_year = {self.delta_per_year:g} passes {LARGEST} = {bound:g}."
+                    Code.LIMITS, f"delta_per_year = {self.delta_per_year:g} passes {LARGEST} = {bound:g}."
                 )
             least = self.minimum_colluders or default_colluders(roster_size)
             if terms.colluders < least:
-                raise Refusal("limits", f"colluders = {terms.colluders} is below this member's {least}.")
+                raise Refusal(Code.LIMITS, f"colluders = {terms.colluders} is below this member's {least}.")
         _at_most("max_attempts", terms.max_attempts, self.max_attempts)
         _at_most("members", roster_size, public.members_max)
         if roster_size < self.minimum_cohort:
             raise Refusal(
-                "limits",
+                Code.LIMITS,
                 f"A roster of {roster_size} is below this member's minimum_cohort = {self.minimum_cohort}.",
             )
 
@@ -73,7 +73,7 @@ class Limits(Part):
         self.check_terms(config, roster_size, public)
         needed = max(self.minimum_cohort, quorum(roster_size, config.colluders))
         if len(config.cohort) < needed:
-            raise Refusal("limits", f"A cohort of {len(config.cohort)} is below this member's {needed}.")
+            raise Refusal(Code.LIMITS, f"A cohort of {len(config.cohort)} is below this member's {needed}.")
 
     def year_delta(self, public: Public) -> float:
         """δ at which the year's attempts are composed: this member's own, else min(1e-5, the schema's bound)."""
@@ -116,4 +116,4 @@ def load(path: Path, public: Public) -> Limits:
 
 def _at_most(name: str, value: float, limit: float) -> None:
     if value > limit:
-        raise Refusal("limits", f"{name} = {value:g} passes this member's limit of {limit:g}.")
+        raise Refusal(Code.LIMITS, f"{name} = {value:g} passes this member's limit of {limit:g}.")

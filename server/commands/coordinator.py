@@ -196,7 +196,7 @@ def train(
     from rich.console import Console
 
     from fedrepay.server.network.certificates import AUTHORITY
-    from fedrepay.server.network.planning import Wishes, next_run
+    from fedrepay.server.network.planning import RunWishes, next_run
     from fedrepay.server.network.superlink import Control
     from fedrepay.server.network.training import train as carry
     from fedrepay.shared.schema import codebook
@@ -205,7 +205,7 @@ def train(
 
     console = Console(stderr=True)
     stated = None if terms is None else local_run.read(terms)
-    wishes = Wishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run)
+    wishes = RunWishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run)
     plan, resumed = next_run(folder, codebook.load(schema), members, wishes)
     console.print(
         f"Run {plan.run}{' goes on' if resumed else ''}: mode {plan.mode}, ε = {plan.epsilon:g} and δ = {plan.delta:g} "

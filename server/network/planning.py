@@ -18,7 +18,7 @@ from fedrepay.shared.trust.terms import RunPlan
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunWishes:
     """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say.
 
     ``again`` starts another run after one that is over, which costs every customer its ε anew.
@@ -34,7 +34,7 @@ class Wishes:
     again: bool = False
 
 
-def next_run(folder: Path, book: CodeBook, members: int, wishes: Wishes) -> tuple[RunPlan, bool]:
+def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> tuple[RunPlan, bool]:
     """Record a new run, unless the newest one is not over.
 
     Returns:
@@ -94,7 +94,7 @@ def abandon(store: CoordinatorStore) -> int:
     return plan.run
 
 
-def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:
+def _of_options(book: CodeBook, wishes: RunWishes) -> dict[str, Any]:
     if wishes.mode == "local":
         raise ArgumentError(
             "--mode local needs --terms: what is trained, and its noise, come from a member's module.",
@@ -109,7 +109,7 @@ def _of_options(book: CodeBook, wishes: Wishes) -> dict[str, Any]:
     }
 
 
-def _of_terms(book: CodeBook, wishes: Wishes, terms: LocalRun) -> dict[str, Any]:
+def _of_terms(book: CodeBook, wishes: RunWishes, terms: LocalRun) -> dict[str, Any]:
     if wishes.mode != "local":
         raise ArgumentError("--terms go with --mode local.", "Add it, or leave --terms out.")
     for name in ("epsilon", "delta", "rounds"):

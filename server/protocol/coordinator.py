@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrepay.server.protocol import ceremony, dispute, release
 from fedrepay.server.protocol.attempts import Attempts
 from fedrepay.server.protocol.state import Ask, Event, State
-from fedrepay.shared.errors import CohortError, ProtocolError, TermsError
+from fedrepay.shared.errors import Code, CohortError, ProtocolError, TermsError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
@@ -28,21 +28,21 @@ from fedrepay.shared.trust.wire import (
     asked,
 )
 
-NO = frozenset({"limits", "budget", "schema", "model", "snapshot"})
+NO = frozenset({Code.LIMITS, Code.BUDGET, Code.SCHEMA, Code.MODEL, Code.SNAPSHOT})
 """Refusals that are a member's no to the terms of a run."""
-ENDING = {
-    "canary": "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "
+ENDING: dict[str, str] = {
+    Code.CANARY: "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "
     "out as many members at a time as the quorum allows (--without), in turn",
-    "headers": "the signed headers do not fit together: the message says whose",
+    Code.HEADERS: "the signed headers do not fit together: the message says whose",
 }
 """Refusals of a sum by which more members than may lie end an epoch, and what they mean; a failed tag is looked into."""
-GONE = frozenset({"epoch", "rollback", "tag", *ENDING})
+GONE = frozenset({Code.EPOCH, Code.ROLLBACK, Code.TAG, *ENDING})
 """Refusals after which a member is in this epoch no more: it comes back in the next."""
 LARGEST_RELEASE = 128 << 20
 """Bytes of a sealed release: members must be able to take it beside the sums."""
 ANSWER = 1 << 20
 """Bytes of an answer without ciphertexts: a seeder's envelopes to 1,500 members, or a context and its test vector."""
-RETRY = "lost-attempt"
+RETRY = Code.LOST_ATTEMPT
 """The member is there, this attempt of its is not."""
 
 
@@ -218,9 +218,9 @@ class Coordinator:
         if ask.kind == Kind.TERMS:
             if reply.code in NO:
                 return [Event("declined", name, cause.encode())]
-            if reply.code == "run" and reply.body:
+            if reply.code == Code.RUN and reply.body:
                 return self._run_in_use(name, Signed.decode(reply.body), cause)
-        if reply.code == "tag" and ask.kind in (Kind.ROUND, Kind.WRITE, Kind.CLOSE) and self.state.sums:
+        if reply.code == Code.TAG and ask.kind in (Kind.ROUND, Kind.WRITE, Kind.CLOSE) and self.state.sums:
             return [*self._dispute.begin(self.state, name, reply.body), self._lost(ask, name, cause)]
         if reply.code != RETRY:
             self._refusing.add(name)

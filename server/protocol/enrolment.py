@@ -14,7 +14,7 @@ from fedrepay.server.protocol.enrolled import Enrolled, Node
 from fedrepay.server.protocol.held import Held
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
-from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
+from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
@@ -162,16 +162,16 @@ class Enrolment:
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
-        if reply.code == "number":
+        if reply.code == Code.NUMBER:
             self._void = "number"
             self._told[node] = self._number(reply.body)
-        if ask.kind == Kind.REVEAL and reply.code == "roster" and len(reply.body) == len(enrolment.FIRST):
+        if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER and len(reply.body) == len(enrolment.FIRST):
             self._void = "before"
             return [Event("before", node, reply.body)]
-        if ask.kind == Kind.REVEAL and reply.code == "roster" and len(reply.body) == _RELEASE:
+        if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER and len(reply.body) == _RELEASE:
             self._void = "release"
             self._releases[node] = (int.from_bytes(reply.body[:4], "big"), reply.body[4:])
-        if reply.code == "void":
+        if reply.code == Code.VOID:
             self._void = "void"
         return []
 

@@ -8,7 +8,7 @@ import numpy as np
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import FactTable
-from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.masks import RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Case, CasePlan, Pack
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _compared(pack: Pack, case: Case) -> tuple[str, ...]:
     )
 
 
-def _outcome(verdict: Verdict) -> dict[str, object]:
+def _outcome(verdict: RulesVerdict) -> dict[str, object]:
     def named(index: int) -> str:
         return "" if index < 0 else verdict.rules[index].rule
 

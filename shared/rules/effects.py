@@ -51,7 +51,7 @@ class Effect:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class RuleEffect:
     """All that one rule does to n accounts × P plans."""
 
     effects: tuple[Effect, ...] = ()
@@ -61,7 +61,7 @@ class Outcome:
     retention: tuple[Ternary, int] | None = None
 
 
-def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) -> Outcome:
+def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) -> RuleEffect:
     """Evaluate one rule.
 
     Args:
@@ -74,47 +74,47 @@ def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) 
     contacting = of_kinds(plans, CONTACTING)
     match rule.parameters:
         case ContactCap() as cap:
-            return Outcome((Effect(when & _capped(cap, table), contacting & _on(plans, cap.channels)),))
+            return RuleEffect((Effect(when & _capped(cap, table), contacting & _on(plans, cap.channels)),))
         case QuietHours() as quiet:
             closed = ~is_between("contact_minute", quiet.opens, quiet.closes - 1, table)
             if quiet.unless is not None:
                 closed &= ~is_true(quiet.unless, table)
-            return Outcome((Effect(when & closed, contacting & _on(plans, quiet.channels)),))
+            return RuleEffect((Effect(when & closed, contacting & _on(plans, quiet.channels)),))
         case ChannelConsent() as consent:
-            return Outcome(
+            return RuleEffect(
                 tuple(
                     Effect(when & ~is_true(f"consent_{each}", table), contacting & _on(plans, (each,)))
                     for each in consent.channels
                 )
             )
         case FeeCap() as fee:
-            return Outcome((_fees(fee, when, contacting, table, plans),))
+            return RuleEffect((_fees(fee, when, contacting, table, plans),))
         case InterestFreeze(allowed="none"):
             nothing = np.zeros(table.accounts, np.int64)
-            return Outcome((Effect(when, contacting, _part(plans.interest), nothing),))
+            return RuleEffect((Effect(when, contacting, _part(plans.interest), nothing),))
         case InterestFreeze():
-            return Outcome((_contract_rate(when, contacting, table, plans),))
+            return RuleEffect((_contract_rate(when, contacting, table, plans),))
         case TermCap() as term:
-            return Outcome((_term(term, when, of_kinds(plans, COLLECTING), table, plans),))
+            return RuleEffect((_term(term, when, of_kinds(plans, COLLECTING), table, plans),))
         case Affordability() as afford:
             known = plans.bound != NO_BOUND
             limit = np.where(known, plans.bound, NONE)
             when = Ternary(when.yes & known, when.maybe)
-            return Outcome((Effect(when, of_kinds(plans, afford.kinds), _part(plans.monthly), limit),))
+            return RuleEffect((Effect(when, of_kinds(plans, afford.kinds), _part(plans.monthly), limit),))
         case Moratorium() as pause:
             when &= is_between(pause.day, 0, pause.days, table)
-            return Outcome((Effect(when, of_kinds(plans, COLLECTING)),), stop=when)
+            return RuleEffect((Effect(when, of_kinds(plans, COLLECTING)),), stop=when)
         case StopCollection() as stop:
             kinds = COLLECTING if stop.blocks == "collecting" else CONTACTING
-            return Outcome((Effect(when, of_kinds(plans, kinds)),), stop=when)
+            return RuleEffect((Effect(when, of_kinds(plans, kinds)),), stop=when)
         case SpecialCategoryHuman(machine_plans="block"):
-            return Outcome((Effect(when, contacting & ~plans.human),), human=when)
+            return RuleEffect((Effect(when, contacting & ~plans.human),), human=when)
         case SpecialCategoryHuman():
-            return Outcome(human=when)
+            return RuleEffect(human=when)
         case Notice() as notice:
             return _notice(notice, when, contacting, table, plans)
         case Retention() as keep:
-            return Outcome(retention=(when, keep.days))
+            return RuleEffect(retention=(when, keep.days))
 
 
 def of_kinds(plans: PlanColumns, kinds: tuple[str, ...]) -> Bool:
@@ -202,12 +202,14 @@ def _contract_rate(when: Ternary, contacting: Bool, table: FactTable, plans: Pla
     )
 
 
-def _notice(notice: Notice, when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns) -> Outcome:
+def _notice(
+    notice: Notice, when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns
+) -> RuleEffect:
     if not notice.required:
-        return Outcome()
+        return RuleEffect()
     if notice.fees_after_days is None:
-        return Outcome(notice=when)
+        return RuleEffect(notice=when)
     running = when & ~is_between("notice_age_d", notice.fees_after_days + 1, None, table)
     nothing = np.zeros(table.accounts, np.int64)
     absent = when & is_between("notice_age_d", None, NONE, table)
-    return Outcome((Effect(running, contacting, _part(plans.fees), nothing),), notice=absent)
+    return RuleEffect((Effect(running, contacting, _part(plans.fees), nothing),), notice=absent)

@@ -36,7 +36,7 @@ class RuleRef:
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class RulesVerdict:
     """What the packs say about n accounts × P plans; indices point into ``rules`` (R of them).
 
     Attributes:
@@ -60,7 +60,7 @@ class Verdict:
     covered: Bool
 
 
-def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today: int) -> Verdict:
+def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today: int) -> RulesVerdict:
     """Evaluate packs; (n, P) work is done only for rules on amounts, everything else once per account.
 
     Args:
@@ -112,7 +112,7 @@ def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today:
     for indices in (blocked, human, stop):
         indices[indices == none] = ALLOWED
     kept[kept == np.iinfo(np.int32).max] = ALLOWED
-    return Verdict(rules, blocked, human, stop, notices, kept, unknown, covered)
+    return RulesVerdict(rules, blocked, human, stop, notices, kept, unknown, covered)
 
 
 def rule_refs(packs: Sequence[Pack]) -> tuple[RuleRef, ...]:

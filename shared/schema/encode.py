@@ -17,7 +17,7 @@ LONGEST_ID = 200
 
 
 @dataclass(frozen=True)
-class Finding:
+class Unfitting:
     """Rows of one column that do not fit: 0-based ``rows`` (m,), their ``values`` (m,), why, and what follows.
 
     ``kind`` is ``"refuse"`` (the row is not used) or ``"clip"`` (used with the nearest legal value).
@@ -30,7 +30,7 @@ class Finding:
     kind: Literal["refuse", "clip"]
 
 
-def settle(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Finding]]:
+def settle(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Unfitting]]:
     """Bring one column inside its bounds.
 
     Args:
@@ -69,7 +69,7 @@ def legal_range(column: Column) -> tuple[float, float]:
     return column.bounds or (0.0, 1.0)
 
 
-def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Finding]]:
+def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Unfitting]]:
     texts = np.asarray(values, dtype=object)
     missing = np.array([value is None for value in texts], dtype=bool)
     found = _missing(column, missing, skip, texts)
@@ -89,7 +89,7 @@ def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, li
     return texts, found
 
 
-def _missing(column: Column, missing: Bool, skip: Bool, values: Values) -> list[Finding]:
+def _missing(column: Column, missing: Bool, skip: Bool, values: Values) -> list[Unfitting]:
     if column.missing != "refuse":
         return []
     return _finding(column, missing & ~skip, values, "not missing", "refuse")
@@ -97,14 +97,14 @@ def _missing(column: Column, missing: Bool, skip: Bool, values: Values) -> list[
 
 def _finding(
     column: Column, where: Bool, values: Values, bound: str, kind: Literal["refuse", "clip"]
-) -> list[Finding]:
+) -> list[Unfitting]:
     if not where.any():
         return []
     rows = np.flatnonzero(where).astype(np.int64)
-    return [Finding(column.name, rows, np.asarray(values)[rows].astype(object), bound, kind)]
+    return [Unfitting(column.name, rows, np.asarray(values)[rows].astype(object), bound, kind)]
 
 
-def refused_rows(findings: list[Finding], rows: int) -> Bool:
+def refused_rows(findings: list[Unfitting], rows: int) -> Bool:
     """Which of so many rows some finding refuses, (rows,)."""
     flags = np.zeros(rows, dtype=bool)
     for finding in findings:

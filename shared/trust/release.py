@@ -32,7 +32,7 @@ _TENSORS = ("weights", "schema", "codebook", "roster")  # and the sums
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleaseContent:
     """What a run gives to its members."""
 
     number: int
@@ -66,7 +66,7 @@ class Release:
         return parts
 
     @classmethod
-    def decode(cls, data: bytes) -> "Release":
+    def decode(cls, data: bytes) -> "ReleaseContent":
         """Parse release bytes.
 
         Raises:
@@ -111,7 +111,7 @@ class Release:
             raise ReleaseError("The release does not say how many colluders it bears.", "Do not use it.")
         return said
 
-    def disagrees(self, other: "Release") -> str | None:
+    def disagrees(self, other: "ReleaseContent") -> str | None:
         """The first thing in which two releases differ, or None; weights to 1e-9 relative."""
         for name in ("number", "schema", "codebook", "roster", "card", "statement"):
             if getattr(self, name) != getattr(other, name):

@@ -1,6 +1,6 @@
 """What an attack reports: the same figures with the defence on and with it off.
 
-An attack is a module of this folder with ``run(options) -> Finding``; ``catalogue`` lists them.
+An attack is a module of this folder with ``run(options) -> AttackFinding``; ``catalogue`` lists them.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Options:
+class AttackOptions:
     """What every attack is given.
 
     Attributes:
@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AttackFinding:
     """What came of an attack.
 
     Attributes:

@@ -50,7 +50,7 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 
 EPSILON, DELTA = 1.0, 1e-5
@@ -249,7 +249,9 @@ def _rows(book: CodeBook, records: Records) -> Rows:
     return contribution.prepare(book, *records, customers, None)
 
 
-def settled(build: Build, known_shares: int, options: Options, entropy: Entropy, tries: int = TRIES) -> Audit:
+def settled(
+    build: Build, known_shares: int, options: AttackOptions, entropy: Entropy, tries: int = TRIES
+) -> Audit:
     """An audit, repeated with new canaries while it rejects, ``tries`` times at most: what it says then stands."""
     canaries, rounds = (QUICK_CANARIES, 2) if options.quick else (CANARIES, 5)
     found: list[Audit] = []
@@ -263,7 +265,7 @@ def settled(build: Build, known_shares: int, options: Options, entropy: Entropy,
     return found[-1]
 
 
-def run(options: Options, entropy: Entropy | None = None) -> Finding:
+def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding:
     """Audit the product, and builds with a mistake put in.
 
     Args:
@@ -289,7 +291,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         )
     )
     sound = [built, *([] if outside is None else [outside])]
-    return Finding(
+    return AttackFinding(
         attack="canary",
         threat="B4",
         adversary=(

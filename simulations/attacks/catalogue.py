@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from fedrepay.shared.errors import ArgumentError, AttackError
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listed:
     """One line of the list.
 
     Attributes:
@@ -24,25 +24,25 @@ class Entry:
 
 
 ATTACKS = {
-    "ckks": Entry("B9", "compute the members' key from one decrypted CKKS sum"),
-    "oracle": Entry("B9", "learn the key from what a member accepts or refuses"),
-    "shift": Entry("B2", "change, double, omit or swap sums", ("transcript",)),
-    "ghost": Entry("B3", "put members of one's own into the roster"),
-    "differencing": Entry("B6", "call a member dropped, subtract two sums", ("transcript",)),
-    "collude": Entry("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
-    "reseal": Entry("B20", "have one key seal two secrets, subtract them"),
-    "isolate": Entry("B21", "lead members apart, read one of them"),
-    "fork": Entry("B22", "lead two halves to two releases of one run"),
-    "subtract": Entry("B18", "subtract one's own book from the opened sum", ("release",)),
-    "inversion": Entry("B1", "compute records back from a gradient"),
-    "membership": Entry("B4", "tell whether a customer was trained on", ("release",)),
-    "canary": Entry("B4", "measure the noise on the real path against the claim"),
-    "poisoning": Entry("B5", "send a false update, 1 member of 10"),
+    "ckks": Listed("B9", "compute the members' key from one decrypted CKKS sum"),
+    "oracle": Listed("B9", "learn the key from what a member accepts or refuses"),
+    "shift": Listed("B2", "change, double, omit or swap sums", ("transcript",)),
+    "ghost": Listed("B3", "put members of one's own into the roster"),
+    "differencing": Listed("B6", "call a member dropped, subtract two sums", ("transcript",)),
+    "collude": Listed("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
+    "reseal": Listed("B20", "have one key seal two secrets, subtract them"),
+    "isolate": Listed("B21", "lead members apart, read one of them"),
+    "fork": Listed("B22", "lead two halves to two releases of one run"),
+    "subtract": Listed("B18", "subtract one's own book from the opened sum", ("release",)),
+    "inversion": Listed("B1", "compute records back from a gradient"),
+    "membership": Listed("B4", "tell whether a customer was trained on", ("release",)),
+    "canary": Listed("B4", "measure the noise on the real path against the claim"),
+    "poisoning": Listed("B5", "send a false update, 1 member of 10"),
 }
 """Every attack, in the order of the list."""
 
 
-def load(name: str) -> Callable[[Options], Finding]:
+def load(name: str) -> Callable[[AttackOptions], AttackFinding]:
     """The attack of that name.
 
     Raises:
@@ -50,11 +50,13 @@ def load(name: str) -> Callable[[Options], Finding]:
     """
     if name not in ATTACKS:
         raise ArgumentError(f"There is no attack {name!r}.", f"Choose one of {', '.join(ATTACKS)}.")
-    attack: Callable[[Options], Finding] = import_module(f"fedrepay.simulations.attacks.{name}").run
+    attack: Callable[[AttackOptions], AttackFinding] = import_module(
+        f"fedrepay.simulations.attacks.{name}"
+    ).run
     return attack
 
 
-def check(finding: Finding) -> None:
+def check(finding: AttackFinding) -> None:
     """Refuse a finding that is bad news, or none.
 
     Raises:

@@ -23,7 +23,7 @@ from fedrepay.shared.arrays import F64, U64, Objects
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.attacks.tools.ntt import Transform
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
@@ -251,7 +251,7 @@ def _scaled(slots: U64) -> Objects:
     return np.array([(ring.Q * each + GAM.t // 2) // GAM.t for each in numbers], dtype=object)
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Peers' default parameters, the smallest ones too unless ``quick``, and ours."""
     settings = (SMALLEST,) if options.quick else (NVFLARE, SMALLEST)
     theirs = [peers(degree, bits, options.seed) for degree, bits in settings]
@@ -282,7 +282,7 @@ def run(options: Options) -> Finding:
             "the doubles hold it",
         ),
     ]
-    return Finding(
+    return AttackFinding(
         attack="ckks",
         threat="B9",
         adversary=(

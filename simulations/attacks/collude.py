@@ -25,7 +25,7 @@ from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust.wire import Header
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import seen
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.attacks.tools.switch import switched
@@ -55,7 +55,7 @@ def unmasked(slots: U64, mine: bytes, secrets: Mapping[bytes, bytes], context: b
 
 
 @dataclass(frozen=True)
-class Reading:
+class Leftover:
     """What is left of a victim's upload.
 
     Attributes:
@@ -69,7 +69,7 @@ class Reading:
     noise: float
 
     @classmethod
-    def of(cls, left: U64, truth: I64, members: int = 1) -> "Reading":
+    def of(cls, left: U64, truth: I64, members: int = 1) -> "Leftover":
         """Compare with what ``members`` brought before their noise."""
         values = GAM.unpack(left, members, N_VALUES)
         away = (values - truth).astype(np.float64)
@@ -90,9 +90,9 @@ class Played:
     """One cohort of K members."""
 
     k: int
-    some: Reading  # K − 2 colluders and one victim
-    both: Reading  # K − 2 colluders and the sum of the last two
-    most: Reading  # K − 1 colluders
+    some: Leftover  # K − 2 colluders and one victim
+    both: Leftover  # K − 2 colluders and the sum of the last two
+    most: Leftover  # K − 1 colluders
 
 
 def play(k: int, seed: int) -> Played:
@@ -112,13 +112,13 @@ def play(k: int, seed: int) -> Played:
     alone = unmasked(left[victim], cohort.keys(victim, attempt).key_hash, secret, attempt)
     return Played(
         k,
-        Reading.of(left[victim], made[victim]),
-        Reading.of((left[victim] + left[other]) % T, made[victim] + made[other], 2),
-        Reading.of(alone, made[victim]),
+        Leftover.of(left[victim], made[victim]),
+        Leftover.of((left[victim] + left[other]) % T, made[victim] + made[other], 2),
+        Leftover.of(alone, made[victim]),
     )
 
 
-def without_masks(k: int, seed: int) -> Reading:
+def without_masks(k: int, seed: int) -> Leftover:
     """The same upload as peers send it: under the shared key alone; one colluder opens it."""
     cohort, rng = Cohort(k), np.random.default_rng(seed)
     attempt = cohort.attempt(0)
@@ -126,7 +126,7 @@ def without_masks(k: int, seed: int) -> Reading:
     noisy = seal.add_noise(made, (Mechanism(64, SHARE**2 * (k - 1), k, 1, N_VALUES),), OsEntropy())
     with switched(seal, "apply_masks", lambda slots, *_: slots):
         upload = cohort.upload(cohort.names[0], noisy, attempt)
-    return Reading.of(cohort.group.decrypt(coefficients(upload.payload, len(upload.tags))), made)
+    return Leftover.of(cohort.group.decrypt(coefficients(upload.payload, len(upload.tags))), made)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _small(p: float) -> str:
     return f"< {TOO_RARE:g}" if p < TOO_RARE else f"= {p:.2g}"
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Cohorts of 3, 5 and 8 members; a transcript where one is given."""
     rows, held, bites = [], True, True
     for k in (3,) if options.quick else (3, 5, 8):
@@ -245,7 +245,7 @@ def run(options: Options) -> Finding:
                 Row("· K − 2 of them against the first upload", f"uniform mod t, p = {found.left:.2f}", "—")
             )
             held = held and found.left > TOO_RARE
-    return Finding(
+    return AttackFinding(
         attack="collude",
         threat="B3",
         adversary=(

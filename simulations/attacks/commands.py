@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedrepay.simulations.attacks.base import Finding
+    from fedrepay.simulations.attacks.base import AttackFinding
 
 _HELP = (
     "Attack this build, once with a defence on and once with it off.\n\n"
@@ -56,7 +56,7 @@ def attack(
     from rich.console import Console
 
     from fedrepay.shared.errors import ArgumentError
-    from fedrepay.simulations.attacks.base import Options
+    from fedrepay.simulations.attacks.base import AttackOptions
     from fedrepay.simulations.attacks.catalogue import check, load
 
     if name is None:
@@ -75,7 +75,7 @@ def attack(
     console = Console(stderr=True)
     try:
         with console.status(f"Attack {name}: once with the defence on, once with it off …"):
-            finding = run(Options(seed=seed, transcript=transcript, release=release))
+            finding = run(AttackOptions(seed=seed, transcript=transcript, release=release))
     except KeyboardInterrupt:
         console.print("Stopped: no verdict, and nothing is kept.")
         raise typer.Exit(130) from None
@@ -137,7 +137,7 @@ def _list(console: "Console", *, as_json: bool) -> None:
     )
 
 
-def _show(console: "Console", finding: "Finding") -> None:
+def _show(console: "Console", finding: "AttackFinding") -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -32,7 +32,7 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Header, Kind, Reply, RoundConfig, Upload
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.collude import unmasked
 from fedrepay.simulations.attacks.tools import seen
 from fedrepay.simulations.attacks.tools.adversary import opened
@@ -253,7 +253,7 @@ class Keeping:
         return self._kept.setdefault((id(entropy), values.tobytes()), add_noise(values, mechanisms, entropy))
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Every drop point over rounds and members; a transcript where one is given."""
     points = [(round_, f"m{i}") for round_ in range(ROUNDS) for i in range(MEMBERS)]
     tried = [points[1], points[6]] if options.quick else points
@@ -272,7 +272,7 @@ def run(options: Options) -> Finding:
     charged = str(max(each.charged for each in on))
     held = all((each.alone, each.charged) == (0, 1) and each.readable == each.pairs + 1 <= 2 for each in on)
     all_read = sum(each.pairs for each in off) == len(off)
-    return Finding(
+    return AttackFinding(
         attack="differencing",
         threat="B6",
         adversary=(

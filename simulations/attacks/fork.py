@@ -22,7 +22,7 @@ from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.trust import epoch, release
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.wire import Kind
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.adversary import fork
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.run.world import World
@@ -138,7 +138,7 @@ def _carry(world: World, cohort: Names, sums: int | None = None) -> None:
             world.take(world.coordinator.finish(ask))
 
 
-def run(_options: Options) -> Finding:
+def run(_options: AttackOptions) -> AttackFinding:
     """Both ways to part a run, in halves and in parts as large as the quorum."""
     with TemporaryDirectory() as name:
         folder, on, off = Path(name), {}, {}
@@ -172,7 +172,7 @@ def run(_options: Options) -> Finding:
             ),
         ]
     rows.insert(2, Row("· the same, those two led over after a sum of the first", str(over.releases), "—"))
-    return Finding(
+    return AttackFinding(
         attack="fork",
         threat="B22",
         adversary=(

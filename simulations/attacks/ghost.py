@@ -10,10 +10,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import two_rosters
 from fedrepay.simulations.attacks.tools.haunted import Haunted, Read, Telephone
 from fedrepay.simulations.attacks.tools.switch import switched
@@ -55,7 +55,7 @@ def isolated(folder: Path, *, agreeing: bool) -> Read:
         return alone.read()
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """One roster, two rosters, and what it costs to make their words agree."""
     proposals = PROPOSALS_QUICK if options.quick else PROPOSALS
     with TemporaryDirectory() as name:
@@ -63,7 +63,7 @@ def run(options: Options) -> Finding:
         on, off = (one_roster(folder / str(each), compared=each) for each in (True, False))
         apart, alike = (isolated(folder / f"two-{each}", agreeing=each) for each in (False, True))
         asked = two_rosters.propose(folder / "asked", proposals)
-        with switched(Enrolment, "reveal", two_rosters.reveal_always):
+        with switched(MemberEnrolment, "reveal", two_rosters.reveal_always):
             careless = two_rosters.propose(folder / "careless", 1)
     over_keys, chosen = two_rosters.over_keys_alone(), careless.chosen
     harvested = "—" if chosen is None else f"2^{chosen.power:.1f}"
@@ -93,7 +93,7 @@ def run(options: Options) -> Finding:
             f"{careless.second}",
         ),
     )
-    return Finding(
+    return AttackFinding(
         attack="ghost",
         threat="B3",
         adversary=(

@@ -38,7 +38,7 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 
@@ -51,7 +51,7 @@ MARGIN = 0.05
 
 
 @dataclass(frozen=True)
-class Reader:
+class Inverter:
     """What the adversary knows beforehand: the public code book and how common bins are.
 
     Attributes:
@@ -67,7 +67,7 @@ class Reader:
     late: float
 
     @classmethod
-    def of(cls, book: CodeBook, own: Table) -> "Reader":
+    def of(cls, book: CodeBook, own: Table) -> "Inverter":
         """From the adversary's own records."""
         prior = book.schema.priors[0]
         scale = book.residual_scales[0]
@@ -142,7 +142,7 @@ class Score:
         return f"{right:.0%} of fields ({beyond:+.0%} beside chance), {self.whole:.0%} of records whole"
 
 
-def run(options: Options, entropy: Entropy | None = None) -> Finding:
+def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding:
     """Invert what there is to see of members with one record.
 
     Args:
@@ -153,7 +153,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
     book = codebook.load(SHIPPED_SCHEMA)
     whole, _ = read_table(book, SHIPPED, load_mapping(SHIPPED_MAPPING), need_outcome=True)
     order = np.random.default_rng([options.seed, 11]).permutation(len(whole.codes))
-    reader = Reader.of(book, whole.take(order[:OWN_RECORDS]))
+    reader = Inverter.of(book, whole.take(order[:OWN_RECORDS]))
     scores: dict[tuple[str, bool], Score] = {}
     trials, at = 12 if options.quick else 60, OWN_RECORDS
     for size in COHORTS:
@@ -176,7 +176,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         rows.append(_row(f"opened sum, K = {size}: all others; off: no noise", scores, f"others {size}"))
     beyond = [float(np.mean(score.beyond)) for (_, on), score in scores.items() if on]
     exact = [scores[key, False].whole for key in ("update", "K − 2", *(f"others {k}" for k in COHORTS))]
-    return Finding(
+    return AttackFinding(
         attack="inversion",
         threat="B1",
         adversary=(
@@ -197,7 +197,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
 
 
 def _try(
-    reader: Reader,
+    reader: Inverter,
     cohort: Cohort,
     records: list[Table],
     number: int,

@@ -29,7 +29,7 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, RoundRequest, Sum, Upload
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.adversary import last_sum, say
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, as_wide_as_stated, p_value
@@ -224,7 +224,7 @@ def _truth(world: World, config: RoundConfig) -> tuple[I64, float]:
     return led - common, float(np.sqrt(variance))
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Without noise and with it, masks bound and not."""
     modes = ("none",) if options.quick else ("none", "distributed")
     with TemporaryDirectory() as folder:
@@ -248,7 +248,7 @@ def run(options: Options) -> Finding:
                 f"{lost.read} of {lost.values}{exactly}",
             )
         )
-    return Finding(
+    return AttackFinding(
         attack="isolate",
         threat="B21",
         adversary=(

@@ -32,7 +32,7 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.attacks import canary
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.attacks.tools.release_folder import read_release
 from fedrepay.simulations.rows import baselines, figures
@@ -94,7 +94,7 @@ def most_hits(mu: float) -> float:
     return float(ndtr(mu - ndtri(1 - FALSE_POSITIVES)))
 
 
-def run(options: Options, entropy: Entropy | None = None) -> Finding:
+def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding:
     """Ask of records whether they were in.
 
     Args:
@@ -145,7 +145,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         spent = release.statement["epsilon"]
         bound = math.inf if spent is None else accounting.gdp_mu(spent, release.statement["delta"])
         found.append((own, bound))
-    return Finding(
+    return AttackFinding(
         attack="membership",
         threat="B4",
         adversary=(

@@ -18,7 +18,7 @@ from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES, Q
 from fedrepay.shared.trust.wire import Kind
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.shift import added, chunks_of, counted_decryptions
 from fedrepay.simulations.attacks.tools.adversary import due, last_sum, say, with_sum
 from fedrepay.simulations.attacks.tools.cohort import Cohort
@@ -107,7 +107,7 @@ def _live(folder: Path) -> tuple[int, list[str]]:
     return len(used), answers
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Ask for coefficients with the tag and without it; ask a live member too."""
     places = range(0, SLOTS, EVERY_QUICK if options.quick else EVERY)
     oracle = Oracle(options.seed)
@@ -122,7 +122,7 @@ def run(options: Options) -> Finding:
     with TemporaryDirectory() as folder:
         live_used, live = _live(Path(folder))
     queries = 2 * len(places)
-    return Finding(
+    return AttackFinding(
         attack="oracle",
         threat="B9",
         adversary=(

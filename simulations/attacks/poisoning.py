@@ -26,7 +26,7 @@ from fedrepay.shared.arrays import F64
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.rows import baselines, figures
 from fedrepay.simulations.rows.measure import labels
@@ -46,7 +46,7 @@ REPEATS = 1_000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Poisoned:
     """What one attack did to one release."""
 
     auc: float
@@ -55,7 +55,7 @@ class Outcome:
     filled: float  # largest number of any sum, in parts of t/2
 
 
-def run(options: Options, entropy: Entropy | None = None) -> Finding:
+def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding:
     """Train with one false member and see who notices.
 
     Args:
@@ -77,7 +77,7 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
         for each, reference in zip(found, honest, strict=True)
     ]
     harmed = [each for each, reference in judged if reference.auc - each.auc > HARM]
-    return Finding(
+    return AttackFinding(
         attack="poisoning",
         threat="B5",
         adversary=f"1 member of {MEMBERS} adds false gradients to the sum, to spoil the release.",
@@ -101,9 +101,9 @@ def run(options: Options, entropy: Entropy | None = None) -> Finding:
 
 def _outcomes(
     split: str, attacks: Mapping[str, int], seeds: Sequence[int], entropy: Entropy
-) -> dict[str, list[Outcome]]:
+) -> dict[str, list[Poisoned]]:
     """What each attack of the first member did, one outcome a split of the data."""
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in attacks}
+    outcomes: dict[str, list[Poisoned]] = {name: [] for name in attacks}
     for seed in seeds:
         given = prepare(Arguments(members=MEMBERS, seed=seed, split=split))
         alone = {party.name: _own_loss(given, party.train, party.name, seed) for party in given.parties[1:]}
@@ -112,7 +112,7 @@ def _outcomes(
     return outcomes
 
 
-def _attack(given: Prepared, factor: int, alone: dict[str, F64], seed: int, entropy: Entropy) -> Outcome:
+def _attack(given: Prepared, factor: int, alone: dict[str, F64], seed: int, entropy: Entropy) -> Poisoned:
     """One run in which the first member multiplies its gradients."""
     book, cohort = given.book, Cohort(MEMBERS)
     learner = make_learner("dp-newton", book, ROUNDS)
@@ -140,7 +140,7 @@ def _attack(given: Prepared, factor: int, alone: dict[str, F64], seed: int, entr
     auc = figures.auc(truth, predicted)
     if auc is None:
         raise AssertionError("the shipped rows have both outcomes")
-    return Outcome(auc, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t)
+    return Poisoned(auc, figures.log_loss(truth, predicted), seen, 2 * largest / GAM.t)
 
 
 def _own_loss(given: Prepared, train: Table, name: str, seed: int) -> F64:
@@ -166,7 +166,7 @@ def worse(differences: F64, seed: int) -> bool:
     return bool(np.quantile(differences[drawn].mean(axis=1), 0.05) > 0)
 
 
-def _row(what: str, found: list[Outcome], honest: list[Outcome]) -> Row:
+def _row(what: str, found: list[Poisoned], honest: list[Poisoned]) -> Row:
     """Who sees it, and what the release is worth if nobody looks."""
     numbers = sorted({each.seen for each in found})
     seen = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

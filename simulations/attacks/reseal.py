@@ -20,7 +20,7 @@ from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import ContextOffer, Envelopes
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Kind
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.adversary import fork, say
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.run.world import World
@@ -133,7 +133,7 @@ def play(world: World, folder: Path, asks: int, *, once: bool, bound: bool) -> t
         return got, got.open(secret_of(copy, got.offer))
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Both defences, each alone, and neither."""
     asks = ASKS_QUICK if options.quick else ASKS
     with TemporaryDirectory() as folder:
@@ -143,7 +143,7 @@ def run(options: Options) -> Finding:
         once, once_open = play(world, Path(folder) / "once", asks, once=True, bound=False)
         bound, bound_open = play(world, Path(folder) / "bound", asks, once=False, bound=True)
         off, off_open = play(world, Path(folder) / "off", asks, once=False, bound=False)
-    return Finding(
+    return AttackFinding(
         attack="reseal",
         threat="B20",
         adversary=(

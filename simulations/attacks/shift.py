@@ -21,10 +21,10 @@ from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
 from fedrepay.shared.trust.handshake import ContextOffer
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Kind
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import seen
 from fedrepay.simulations.attacks.tools.adversary import config_of, last_sum, mislead, opened, with_sum
-from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
+from fedrepay.simulations.attacks.tools.cohort import Cohort, SealedUpload
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.run.world import World
 
@@ -38,7 +38,7 @@ def chunks_of(payload: bytes) -> U64:
     return np.frombuffer(payload, dtype="<u8").reshape(-1, COEFFICIENTS).astype(np.uint64)
 
 
-def added(uploads: Sequence[Upload]) -> PublicSum:
+def added(uploads: Sequence[SealedUpload]) -> PublicSum:
     """What the coordinator makes of these uploads."""
     total = PublicSum(len(uploads[0].tags))
     for upload in uploads:
@@ -46,7 +46,7 @@ def added(uploads: Sequence[Upload]) -> PublicSum:
     return total
 
 
-def shift(group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def shift(group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """One added to one slot, with the public key alone."""
     total = added(uploads)
     public = GroupContext.from_public(group.public_bytes())
@@ -56,46 +56,46 @@ def shift(group: GroupContext, uploads: Sequence[Upload]) -> Sent:
     return total.payload(), total.tags
 
 
-def double(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def double(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """The sum twice, and its tags."""
     total = added([*uploads, *uploads])
     return total.payload(), total.tags
 
 
-def double_ciphertexts_only(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def double_ciphertexts_only(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """The sum twice, its tags once."""
     return added([*uploads, *uploads]).payload(), added(uploads).tags
 
 
-def omit(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def omit(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """One member left out."""
     total = added(uploads[1:])
     return total.payload(), total.tags
 
 
-def omit_but_keep_its_tags(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def omit_but_keep_its_tags(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """One member's ciphertexts left out."""
     return added(uploads[1:]).payload(), added(uploads).tags
 
 
-def replay(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def replay(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """One member's upload twice, in another's place."""
     total = added([uploads[1], *uploads[1:]])
     return total.payload(), total.tags
 
 
-def swap_chunks(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def swap_chunks(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """The two chunks change places."""
     total = added(uploads)
     return chunks_of(total.payload())[::-1].tobytes(), total.tags[::-1]
 
 
-def one_upload_alone(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def one_upload_alone(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """One member's upload instead of the sum."""
     return uploads[0].payload, list(uploads[0].tags)
 
 
-def flip_a_bit(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
+def flip_a_bit(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     """Two bits of the ciphertext flipped."""
     total = added(uploads)
     payload = bytearray(total.payload())
@@ -104,7 +104,7 @@ def flip_a_bit(_group: GroupContext, uploads: Sequence[Upload]) -> Sent:
     return bytes(payload), total.tags
 
 
-CHANGES: tuple[Callable[[GroupContext, Sequence[Upload]], Sent], ...] = (
+CHANGES: tuple[Callable[[GroupContext, Sequence[SealedUpload]], Sent], ...] = (
     shift,
     double,
     double_ciphertexts_only,
@@ -176,7 +176,7 @@ def _split_view(folder: Path) -> tuple[int, str]:
     return len({opened(world, name)[0] for name in world.names if opened(world, name)}), stop
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Changed sums, a split view, and a transcript where one is given."""
     cohort, rng = Cohort(4), np.random.default_rng(options.seed)
     attempt, earlier = cohort.attempt(0), cohort.attempt(1)
@@ -214,7 +214,7 @@ def run(options: Options) -> Finding:
             )
         )
         held, bites = held and told.changed == 0, bites and told.noticed == told.sums > 0
-    return Finding(
+    return AttackFinding(
         attack="shift",
         threat="B2",
         adversary="The coordinator holds all uploads and the public key; it wants members to open something else than the sum.",

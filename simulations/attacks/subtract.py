@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.uniform import as_wide_as_stated
 from fedrepay.simulations.rows import coalitions
 
 if TYPE_CHECKING:
-    from fedrepay.simulations.attacks.tools.opened_market import Market
+    from fedrepay.simulations.attacks.tools.opened_market import OpenedMarket
 
 
-def _read(market: "Market") -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(market: "OpenedMarket") -> tuple[dict[str, Any], dict[str, Any]]:
     """What one rival reads, and what all others read together: rows of :func:`coalitions.read`."""
     found = coalitions.read(
         market.book, market.opened, market.contributions, market.share_variance, market.colluders
@@ -21,7 +21,7 @@ def _read(market: "Market") -> tuple[dict[str, Any], dict[str, Any]]:
     return found["rows"][0], found["rows"][-1]
 
 
-def _rows(market: "Market", title: str) -> tuple[list[Row], bool, bool]:
+def _rows(market: "OpenedMarket", title: str) -> tuple[list[Row], bool, bool]:
     """Figures of one market with its noise and without; whether it held, whether the control bites."""
     off = market.without_noise()
     (one, most), (one_off, most_off) = _read(market), _read(off)
@@ -51,7 +51,7 @@ def _part(error: float | None) -> str:
     return "—" if error is None else f"{error:.1%}"
 
 
-def run(options: Options) -> Finding:
+def run(options: AttackOptions) -> AttackFinding:
     """Markets of 3, 5 and 20 members; a run's release where one is given."""
     from fedrepay.simulations.attacks.tools.opened_market import played, recorded  # noqa: PLC0415 - the report needs neither
 
@@ -69,7 +69,7 @@ def run(options: Options) -> Finding:
         markets[f"your release, K = {len(given.contributions)}"] = given
     judged = [_rows(market, title) for title, market in markets.items()]
     noise = np.concatenate([market.noise() for market in markets.values()])
-    return Finding(
+    return AttackFinding(
         attack="subtract",
         threat="B18",
         adversary=(

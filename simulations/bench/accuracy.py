@@ -39,7 +39,7 @@ EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitOfRows:
     """One split of the data, and what models without privacy reach on its test rows."""
 
     book: CodeBook
@@ -78,7 +78,7 @@ def tables(seed: int, *, other: bool = False) -> tuple[CodeBook, Table, Table]:
 
 
 @cache
-def part(seed: int, *, other: bool = False) -> Part:
+def part(seed: int, *, other: bool = False) -> SplitOfRows:
     """Split the shipped rows and fit the baselines.
 
     Args:
@@ -95,7 +95,7 @@ def part(seed: int, *, other: bool = False) -> Part:
             raise ValueError(reason)
         return score(labels(test), model.predict(raw(test, names)))
 
-    return Part(
+    return SplitOfRows(
         book,
         rows,
         gram(rows),
@@ -115,7 +115,7 @@ def additive(book: CodeBook, train: Table, test: Table, seed: int) -> float:
     return score(labels(test), model.predict(book.rows(test.codes) / book.scale))
 
 
-def alone(given: Part, seed: int) -> float:
+def alone(given: SplitOfRows, seed: int) -> float:
     """Mean AUC of what each of ``MEMBERS`` members makes of its own rows."""
     members = split_members(given.train.customers, "iid", MEMBERS, seed, None)
     return float(
@@ -123,7 +123,7 @@ def alone(given: Part, seed: int) -> float:
     )
 
 
-def federated(given: Part, epsilon: float | None, members: int, colluders: int, seed: int) -> float:
+def federated(given: SplitOfRows, epsilon: float | None, members: int, colluders: int, seed: int) -> float:
     """AUC of one run of the batched engine with seeded shares of noise; ε None is mode none."""
     learner = make_learner("dp-newton", given.book, ROUNDS)
     sums = clear.together(learner, given.rows)
@@ -143,7 +143,7 @@ def federated(given: Part, epsilon: float | None, members: int, colluders: int, 
     return score(labels(given.test), probability(given.book, state.weights[0], given.test.codes))
 
 
-def pooled_peers(given: Part) -> dict[str, list[float]]:
+def pooled_peers(given: SplitOfRows) -> dict[str, list[float]]:
     """AUC of others' private models on one split's pooled rows, one a seed, at ε = 1: run in the peers' environment."""
     names = [column.name for column in given.book.schema.columns if column.is_input and not column.derived]
     arrays: dict[str, npt.NDArray[np.generic]] = {}
@@ -177,7 +177,9 @@ def run() -> str:
     others = [part(seed, other=True) for seed in OTHER_SPLITS]
     lines: list[tuple[str, ...]] = []
 
-    def add(label: str, values: Sequence[Sequence[float]], of: Sequence[Part], target: str = "") -> float:
+    def add(
+        label: str, values: Sequence[Sequence[float]], of: Sequence[SplitOfRows], target: str = ""
+    ) -> float:
         mean = float(np.mean(values))
         trees, trees_raw = (
             float(np.mean([each.lightgbm for each in of])),

@@ -2,7 +2,7 @@
 
 from time import perf_counter
 
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.catalogue import ATTACKS, load
 from fedrepay.simulations.bench.page import table
 
@@ -22,7 +22,7 @@ def run() -> str:
     notes: list[str] = []
     for name in ATTACKS:
         begun = perf_counter()
-        finding = load(name)(Options(seed=SEED))
+        finding = load(name)(AttackOptions(seed=SEED))
         print(f"{name} | {_verdict(finding)} | {perf_counter() - begun:.0f} s", flush=True)
         for place, each in enumerate(finding.rows):
             who = (
@@ -35,7 +35,7 @@ def run() -> str:
     return "\n\n".join([_INTRO, table(_HEADS, rows), "What the figures do not show:", "\n".join(notes)])
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: AttackFinding) -> str:
     """Held and bites in words."""
     held = "held" if finding.held else "DID NOT HOLD"
     return f"{held}, {'bites' if finding.bites else 'CONTROL FAILED'}"

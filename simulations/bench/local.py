@@ -13,7 +13,7 @@ import numpy as np
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import dp_sgd
 from fedrepay.client.learning.contribution import Rows, from_table, gram
-from fedrepay.client.learning.local_terms import Wishes, local_terms
+from fedrepay.client.learning.local_terms import LocalWishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.scoring import torch_score
 from fedrepay.shared.privacy.entropy import SeededEntropy
@@ -23,7 +23,7 @@ from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.simulations.bench.accuracy import (
     ATTEMPTS,
-    Part,
+    SplitOfRows,
     additive,
     delta,
     federated,
@@ -46,23 +46,25 @@ MLP_MEMBERS = 8
 
 
 @dataclass(frozen=True)
-class Split:
+class LocalSplit:
     """One split: for shared noise all rows at once, for own noise each member's."""
 
     seed: int
-    part: Part
+    part: SplitOfRows
     members: dict[int, tuple[Rows, ...]]
 
 
 @cache
-def split(seed: int) -> Split:
+def split(seed: int) -> LocalSplit:
     """The accuracy benchmark's split of this seed, without its trees."""
     book, train, test = tables(seed)
     rows = from_table(book, train)
     pooled = additive(book, train, test, seed)
     nothing = float("nan")
-    part = Part(book, rows, gram(rows), train, test, lightgbm=nothing, lightgbm_raw=nothing, pooled=pooled)
-    return Split(seed, part, {members: _members(book, train, members, seed) for members in COHORTS})
+    part = SplitOfRows(
+        book, rows, gram(rows), train, test, lightgbm=nothing, lightgbm_raw=nothing, pooled=pooled
+    )
+    return LocalSplit(seed, part, {members: _members(book, train, members, seed) for members in COHORTS})
 
 
 def _members(book: CodeBook, train: Table, members: int, seed: int) -> tuple[Rows, ...]:
@@ -70,10 +72,10 @@ def _members(book: CodeBook, train: Table, members: int, seed: int) -> tuple[Row
     return tuple(from_table(book, train.take(index)) for _, index in shares)
 
 
-def local(given: Split, model: TorchModel, epsilon: float, members: int) -> float:
+def local(given: LocalSplit, model: TorchModel, epsilon: float, members: int) -> float:
     """AUC of one run in local mode with the defaults of ``simulate``."""
     book, rounds = given.part.book, default_rounds("dp-sgd")
-    terms = local_terms(model, Wishes(), epsilon, delta(book), rounds, ATTEMPTS)
+    terms = local_terms(model, LocalWishes(), epsilon, delta(book), rounds, ATTEMPTS)
     learners = [
         dp_sgd.DPSGD(
             book,
@@ -105,7 +107,7 @@ def local(given: Split, model: TorchModel, epsilon: float, members: int) -> floa
     return score(labels(test), torch_score.probability(model, book, state.weights[0], test.codes))
 
 
-def _stream(given: Split, member: int, epsilon: float) -> bytes:
+def _stream(given: LocalSplit, member: int, epsilon: float) -> bytes:
     return f"{given.seed} {member} {epsilon}".encode()
 
 
@@ -149,7 +151,7 @@ def run() -> str:
     )
     levels = {"pooled, no privacy": float(np.mean(pooled))}
     name = curve("local", "AUC against ε, noise shared by the members or each member's own", pictured, levels)
-    terms = local_terms(models["logistic"], Wishes(), 1.0, delta_, default_rounds("dp-sgd"), ATTEMPTS)
+    terms = local_terms(models["logistic"], LocalWishes(), 1.0, delta_, default_rounds("dp-sgd"), ATTEMPTS)
     intro = (
         f"UCI default of credit card clients, the first {len(SPLITS)} splits of the accuracy benchmark × 1 seed of noise, "
         f"δ = {delta_:.3g}, rows dealt to members at random; with shared noise {at_several(1.0, delta_)}. Cells: mean AUC ± sd between splits (and the difference to "

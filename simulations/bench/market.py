@@ -117,7 +117,7 @@ def by_epsilon(seed: int) -> list[tuple[float | None, Figures]]:
     return rows
 
 
-def _auc(others: Sequence[Any], shared: models.Additive, head: int) -> float:
+def _auc(others: Sequence[Any], shared: models.FittedAdditive, head: int) -> float:
     labels, scores = [], []
     for other in others:
         inside, truth = models.population(other, head)

@@ -36,11 +36,11 @@ _APPS = "fedrepay.simulations.bench.network_fedavg"
 _STAGE = re.compile(r"INFO (.+): ([0-9.]+) s$", re.MULTILINE)
 _OPEN_NODE = f"""
 import pathlib, sys
-from fedrepay.client.node.supernode import Node
+from fedrepay.client.node.supernode import MemberNode
 folder, address, authority, port = sys.argv[1:]
 socket = pathlib.Path(folder) / "member.sock"
 where = (pathlib.Path(folder), address, pathlib.Path(authority), socket, int(port))
-Node(*where, check=lambda content: None, app="{_APPS}:client").run()
+MemberNode(*where, check=lambda content: None, app="{_APPS}:client").run()
 """
 
 

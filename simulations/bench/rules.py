@@ -41,14 +41,14 @@ Facts = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Chunk:
+class RuledAccounts:
     """Some accounts with their facts and plans."""
 
     facts: Facts
     plans: PlanColumns
 
 
-def draw(rng: np.random.Generator, accounts: int) -> Chunk:
+def draw(rng: np.random.Generator, accounts: int) -> RuledAccounts:
     """Random accounts; each fact is not known with probability ``UNKNOWN``."""
     facts: Facts = {}
     for fact in FACTS.values():
@@ -99,7 +99,7 @@ def draw(rng: np.random.Generator, accounts: int) -> Chunk:
         interest=interest.astype(np.int64),
         bound=bound.astype(np.int64),
     )
-    return Chunk(facts, plans)
+    return RuledAccounts(facts, plans)
 
 
 def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:

@@ -28,7 +28,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineRow:
     """One row of the table."""
 
     label: str
@@ -39,29 +39,31 @@ class Engine:
 
 
 ENGINES = {
-    "flower made": Engine("Flower simulation (Ray), Opacus made each round", "flower", "made"),
-    "flower reused": Engine("Flower simulation (Ray), Opacus reused", "flower", "reused"),
-    "flower closed": Engine("Flower simulation (Ray), **our trainer**", "flower", "closed"),
-    "pfl made": Engine("pfl, Opacus made each round", "pfl_engine", "made"),
-    "pfl reused": Engine("pfl, Opacus reused", "pfl_engine", "reused"),
-    "pfl reused 2": Engine("pfl, Opacus reused, 2 processes", "pfl_engine", "reused", 2),
-    "pfl closed": Engine("pfl, **our trainer**", "pfl_engine", "closed"),
-    "plain made": Engine("plain loop, Opacus made each round", "plain", "made"),
-    "plain reused": Engine("plain loop, Opacus reused", "plain", "reused"),
-    "plain closed": Engine("plain loop, **our trainer**", "plain", "closed"),
-    "grid": Engine("ours, a member at a time through the in-process Grid", "ours", "grid-float", ours=True),
-    "grid discrete": Engine("the same, our discrete noise", "ours", "grid-discrete", ours=True),
-    "batched": Engine(
+    "flower made": EngineRow("Flower simulation (Ray), Opacus made each round", "flower", "made"),
+    "flower reused": EngineRow("Flower simulation (Ray), Opacus reused", "flower", "reused"),
+    "flower closed": EngineRow("Flower simulation (Ray), **our trainer**", "flower", "closed"),
+    "pfl made": EngineRow("pfl, Opacus made each round", "pfl_engine", "made"),
+    "pfl reused": EngineRow("pfl, Opacus reused", "pfl_engine", "reused"),
+    "pfl reused 2": EngineRow("pfl, Opacus reused, 2 processes", "pfl_engine", "reused", 2),
+    "pfl closed": EngineRow("pfl, **our trainer**", "pfl_engine", "closed"),
+    "plain made": EngineRow("plain loop, Opacus made each round", "plain", "made"),
+    "plain reused": EngineRow("plain loop, Opacus reused", "plain", "reused"),
+    "plain closed": EngineRow("plain loop, **our trainer**", "plain", "closed"),
+    "grid": EngineRow(
+        "ours, a member at a time through the in-process Grid", "ours", "grid-float", ours=True
+    ),
+    "grid discrete": EngineRow("the same, our discrete noise", "ours", "grid-discrete", ours=True),
+    "batched": EngineRow(
         "**ours, members batched**, float noise as the peers'", "ours", "batched-float", ours=True
     ),
-    "batched discrete": Engine(
+    "batched discrete": EngineRow(
         "**ours, members batched**, our discrete noise, seeded", "ours", "batched-discrete", ours=True
     ),
-    "batched os": Engine("the same, the operating system's entropy", "ours", "batched-os", ours=True),
-    "batched poisson": Engine(
+    "batched os": EngineRow("the same, the operating system's entropy", "ours", "batched-os", ours=True),
+    "batched poisson": EngineRow(
         "ours, members batched, float noise, Poisson batches", "ours", "batched-poisson", ours=True
     ),
-    "limit": Engine("the limit: the matrix products alone", "ours", "limit", ours=True),
+    "limit": EngineRow("the limit: the matrix products alone", "ours", "limit", ours=True),
 }
 PEERS_BEST = {"flower": ("flower made", "flower reused"), "pfl": ("pfl made", "pfl reused", "pfl reused 2")}
 TARGETS = {"flower": 25, "pfl": 12}

@@ -7,7 +7,7 @@ from fedrepay.client.learning import make_learner, monotone
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.statement import Charge, statement
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import Entry, Roster
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.run.consortium import Consortium
@@ -56,7 +56,7 @@ class BatchedConsortium(Consortium):
         names = ("bytes_up_per_member", "bytes_ceremony_per_member", "bytes_release", "bytes_down_per_member")
         return dict.fromkeys(names, 0.0)
 
-    def result(self) -> Release:
+    def result(self) -> ReleaseContent:
         """The model as a release that nobody signed and that is written nowhere; it claims nothing."""
         if self.opened is None:
             raise ValueError("the run has not been carried")
@@ -86,7 +86,7 @@ class BatchedConsortium(Consortium):
             "rounds": len(self.opened.sums),
             "attempts": len(self.opened.sums),
         }
-        return Release(
+        return ReleaseContent(
             number=plan.run,
             weights=monotone.project(self.book, self.opened.state.weights),
             sums=self.opened.sums,

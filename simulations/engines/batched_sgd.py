@@ -26,7 +26,7 @@ WIDEST = 1024.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class SgdSettings:
     """How every member trains.
 
     ``batch`` rows a step, by a shuffle of the member's rows or, with ``poisson``, each row by itself with probability
@@ -156,7 +156,7 @@ def train(
     sizes: Sequence[int],
     rows: Tensor,
     labels: Tensor,
-    settings: Settings,
+    settings: SgdSettings,
     add_noise: AddNoise | None,
     generator: torch.Generator,
 ) -> Tensor:
@@ -189,7 +189,7 @@ def _train(
     sizes: Sequence[int],
     rows: Tensor,
     labels: Tensor,
-    settings: Settings,
+    settings: SgdSettings,
     add_noise: AddNoise | None,
     generator: torch.Generator,
 ) -> Tensor:

@@ -34,7 +34,7 @@ WAYS = ("own", "own_affordable", "alone", "shared", "shared_own", "perfect", "or
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedMarket:
     """Lenders with their training rows, read from their own tables."""
 
     book: CodeBook
@@ -68,7 +68,7 @@ def market_of(arguments: MarketArguments) -> Market:
     return Market(arguments.preset, members, arguments.scale, arguments.seed)
 
 
-def prepare(arguments: MarketArguments, market: Market, folder: Folder) -> Prepared:
+def prepare(arguments: MarketArguments, market: Market, folder: Folder) -> PreparedMarket:
     """Write each lender's own tables into the folder and read them as that member would; beside them new accounts.
 
     Raises:
@@ -83,7 +83,7 @@ def prepare(arguments: MarketArguments, market: Market, folder: Folder) -> Prepa
             market.write_accounts(each.name, place, arguments.accounts)
     parties = tuple(Party(each.name, _read(book, market, each.name, folder)) for each in market.lenders)
     check_parties(arguments, book, parties)
-    return Prepared(book, market.lenders, parties)
+    return PreparedMarket(book, market.lenders, parties)
 
 
 def _read(book: CodeBook, market: Market, lender: str, folder: Folder) -> Table:
@@ -97,7 +97,7 @@ def _read(book: CodeBook, market: Market, lender: str, folder: Folder) -> Table:
 
 def measure(
     arguments: MarketArguments,
-    market: Prepared,
+    market: PreparedMarket,
     settings: Settings,
     consortium: Consortium,
     seconds: dict[str, float],
@@ -112,7 +112,7 @@ def measure(
     found = study(
         market.lenders,
         {party.name: party.train for party in market.parties},
-        models.Additive(release.weights),
+        models.FittedAdditive(release.weights),
         arguments.seed,
         settings,
         arguments.accounts,

@@ -17,14 +17,14 @@ from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
-from fedrepay.client.plans.deciding.settings import Affordability, Settings
+from fedrepay.client.plans.deciding.settings import Caution, Settings
 from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.simulations.market import lenders, models, people
 from fedrepay.simulations.market import truth as market_truth
 from fedrepay.simulations.market.lenders import Lender
-from fedrepay.simulations.market.models import Additive, Heads, Model, Scored
-from fedrepay.simulations.market.people import ERRORS, Accounts
+from fedrepay.simulations.market.models import FittedAdditive, Heads, HeadsModel, Scored
+from fedrepay.simulations.market.people import ERRORS, NewAccounts
 from fedrepay.simulations.market.records import book, catalogue, stated_bound
 from fedrepay.simulations.market.truth import Outcome
 from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, with_tokens, worth
@@ -38,7 +38,7 @@ class Ground:
     """New accounts of one lender with what the optimiser may choose from, and what is true of it."""
 
     lender: Lender
-    accounts: Accounts
+    accounts: NewAccounts
     settings: Settings
     plans: Candidates
     within: Bool
@@ -66,7 +66,7 @@ def ground(
     seed: int,
     size: int,
     settings: Settings,
-    accounts: Accounts | None = None,
+    accounts: NewAccounts | None = None,
 ) -> Ground:
     """Draw new accounts of a lender (or take given ones) and evaluate every plan for them.
 
@@ -85,13 +85,13 @@ def ground(
     return Ground(lender, new, settings, plans, affordable(plans), truth, models.scored(encoder, new, plans))
 
 
-def new_accounts(lender: Lender, seed: int, size: int) -> Accounts:
+def new_accounts(lender: Lender, seed: int, size: int) -> NewAccounts:
     """Draw new accounts of a lender, the same whenever seed and size are."""
     rng = np.random.default_rng([seed, 31, int(lender.name[1:])])
     return people.draw(lender.book, size, rng, heavy_shocks=lender.effects.link != "logit")
 
 
-def bound(settings: Affordability, accounts: Accounts) -> I64:
+def bound(settings: Caution, accounts: NewAccounts) -> I64:
     """The affordability bound of each account, (n,)."""
     known = accounts.columns
     promised = known["other_plans"].astype(float) + known["priority_arrears"].astype(float)
@@ -118,14 +118,14 @@ def logged(the_ground: Ground, seed: int) -> tuple[Worth, Worth]:
 class Own:
     """A member's own models; ``additive`` or ``expert`` is None where a head has one class only."""
 
-    additive: Additive | None
+    additive: FittedAdditive | None
     expert: models.Expert | None
     for_value: models.Expert | None
     trees: models.Trees | None
     part: personal.Personal
 
     @property
-    def best(self) -> Model | None:
+    def best(self) -> HeadsModel | None:
         """The better of the two by the member's own cross-validation."""
         found = [each for each in (self.additive, self.expert) if each is not None]
         return min(found, key=lambda each: each.loss, default=None)
@@ -139,7 +139,7 @@ def value_penalty(offers: int) -> float | None:
     return 100.0 if offers < 1000 else 300.0 if offers < 3000 else None
 
 
-def own_models(table: Table, shared: Additive, seed: int, *, trees: bool) -> Own:
+def own_models(table: Table, shared: FittedAdditive, seed: int, *, trees: bool) -> Own:
     """Fit all that a member can make of its own rows."""
     return Own(
         models.own_additive(table, seed),
@@ -150,7 +150,7 @@ def own_models(table: Table, shared: Additive, seed: int, *, trees: bool) -> Own
     )
 
 
-def with_part(the_ground: Ground, shared: Additive, part: personal.Personal) -> Heads:
+def with_part(the_ground: Ground, shared: FittedAdditive, part: personal.Personal) -> Heads:
     """The released model's heads with a member's own part."""
     logits = shared.logits(the_ground.scored)
     codes = the_ground.scored.codes
@@ -158,7 +158,7 @@ def with_part(the_ground: Ground, shared: Additive, part: personal.Personal) -> 
     return first, kept
 
 
-def ways(the_ground: Ground, own: Own, shared: Additive, seed: int) -> dict[str, Worth]:
+def ways(the_ground: Ground, own: Own, shared: FittedAdditive, seed: int) -> dict[str, Worth]:
     """The worth of each of ``WAYS`` on one lender's new accounts (``trees`` only where fitted)."""
     before, within = logged(the_ground, seed)
     found = {"own": before, "own_affordable": within}
@@ -194,10 +194,10 @@ def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
 
 
 def price_of_caution(
-    encoder: PairEncoder, the_ground: Ground, shared: Additive, seed: int
+    encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int
 ) -> dict[str, float]:
     """Value at the bound's level over value at the middle of the posterior, less 1, by class of income."""
-    middle = Affordability(
+    middle = Caution(
         **{
             **dict(the_ground.settings.affordability),
             **{
@@ -220,7 +220,7 @@ def price_of_caution(
 
 
 def if_verified(
-    encoder: PairEncoder, the_ground: Ground, shared: Additive, seed: int
+    encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int
 ) -> dict[str, tuple[float, float, int]]:
     """What verifying an income would bring: (value before, value after, accounts) for classes none and stated."""
     found = {}
@@ -239,7 +239,7 @@ def if_verified(
             "surplus": seen,
             "income_verified": np.full(len(here), "verified", object),
         }
-        proved = ground(encoder, the_ground.lender, seed, 0, the_ground.settings, Accounts(true, columns))
+        proved = ground(encoder, the_ground.lender, seed, 0, the_ground.settings, NewAccounts(true, columns))
         after = proved.worth(shared.predict(proved.scored))
         found[name] = (float(before.value[here].mean()), float(after.value.mean()), len(here))
     return found

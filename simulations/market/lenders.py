@@ -15,7 +15,7 @@ import numpy as np
 from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
-from fedrepay.simulations.market.people import STAGES, Accounts, Book
+from fedrepay.simulations.market.people import STAGES, Book, NewAccounts
 from fedrepay.simulations.market.truth import Effects
 
 Preset = Literal["mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld"]
@@ -153,7 +153,7 @@ def offered_part(policy: Policy, arms: Arms) -> Bool:
     return np.asarray(chosen | token)
 
 
-def choose(policy: Policy, accounts: Accounts, plans: Candidates, rng: np.random.Generator) -> I64:
+def choose(policy: Policy, accounts: NewAccounts, plans: Candidates, rng: np.random.Generator) -> I64:
     """The arm a lender's own policy offers each of n accounts, (n,)."""
     known, arms = accounts.columns, plans.arms
     income = np.nan_to_num(known["income"].astype(float), nan=float(known["median_income"][0]))

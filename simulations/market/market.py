@@ -80,7 +80,7 @@ class Market:
         """What a lender's systems hold of the offers it made: accounts, plans, dated payments."""
         return records.record(self.lender(lender), self.seed)
 
-    def accounts(self, lender: str, size: int = 300) -> people.Accounts:
+    def accounts(self, lender: str, size: int = 300) -> people.NewAccounts:
         """New accounts of a lender, the same whenever the size is: ``columns`` as known, ``debtors`` as they truly are."""
         return evaluate.new_accounts(self.lender(lender), self.seed, size)
 

@@ -21,7 +21,7 @@ from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attem
 from fedrepay.shared.privacy.delta import usual_delta
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema.bins import Values
-from fedrepay.simulations.market.people import Accounts
+from fedrepay.simulations.market.people import NewAccounts
 from fedrepay.simulations.market.records import book, catalogue
 from fedrepay.simulations.market.truth import Outcome
 from fedrepay.simulations.rows import baselines
@@ -34,7 +34,7 @@ ROUNDS, ATTEMPTS = 5, 3
 class Scored:
     """New accounts with their candidates, coded once for all models."""
 
-    accounts: Accounts
+    accounts: NewAccounts
     plans: Candidates
     values: dict[str, Values]
     codes: PairCodes
@@ -63,7 +63,7 @@ class Scored:
         return raw_columns(self.columns, self.plans.valid.shape)
 
 
-def scored(encoder: PairEncoder, accounts: Accounts, plans: Candidates) -> Scored:
+def scored(encoder: PairEncoder, accounts: NewAccounts, plans: Candidates) -> Scored:
     """Code new accounts with their candidates."""
     given = {column.name: accounts.columns[column.name] for column in encoder.account_columns}
     values, _ = encoder.derive_accounts(given, len(accounts))
@@ -71,7 +71,7 @@ def scored(encoder: PairEncoder, accounts: Accounts, plans: Candidates) -> Score
     return Scored(accounts, plans, values, codes)
 
 
-class Model(Protocol):
+class HeadsModel(Protocol):
     """Predicts both heads."""
 
     def predict(self, given: Scored) -> Heads:
@@ -80,7 +80,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Additive:
+class FittedAdditive:
     """A model on the code book's rows: one weight vector a head, (2, d); ``loss`` in cross-validation, both heads."""
 
     weights: F64
@@ -99,7 +99,7 @@ class Additive:
 
 @dataclass(frozen=True, eq=False)
 class Expert:
-    """Ridge logistic regression on a handful of terms an expert would write down; ``loss`` as of ``Additive``."""
+    """Ridge logistic regression on a handful of terms an expert would write down; ``loss`` as of ``FittedAdditive``."""
 
     models: tuple[baselines.AdditiveModel, ...]
     centre: F64
@@ -147,7 +147,7 @@ def delta() -> float:
     return usual_delta(book().schema.public)
 
 
-def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> Additive:
+def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> FittedAdditive:
     """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
 
     Args:
@@ -172,10 +172,10 @@ def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed:
                 opened, mechanisms, SeededEntropy(f"{seed} {member} {index} {epsilon}".encode())
             )
         state = learner.step(index, state, opened, mechanisms)
-    return Additive(monotone.project(the_book, state.weights))
+    return FittedAdditive(monotone.project(the_book, state.weights))
 
 
-def own_additive(table: Table, seed: int) -> Additive | None:
+def own_additive(table: Table, seed: int) -> FittedAdditive | None:
     """A member's own model of the same form, without privacy; None where a head has one class only."""
     the_book = book()
     weights, loss = [], 0.0
@@ -189,7 +189,7 @@ def own_additive(table: Table, seed: int) -> Additive | None:
         w[-1] += model.intercept * the_book.scale / float(the_book.blocks[-1].matrix[0, 0])
         weights.append(w)
         loss += model.loss
-    return Additive(monotone.project(the_book, np.array(weights)), loss)
+    return FittedAdditive(monotone.project(the_book, np.array(weights)), loss)
 
 
 def own_expert(table: Table, seed: int, penalty: float | None = None) -> Expert | None:

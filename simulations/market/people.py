@@ -63,7 +63,7 @@ class Book:
 
 
 @dataclass(frozen=True)
-class Accounts:
+class NewAccounts:
     """n accounts: ``debtors`` as they truly are, ``columns`` as the lender knows them (canonical names)."""
 
     debtors: Debtors
@@ -72,9 +72,11 @@ class Accounts:
     def __len__(self) -> int:
         return len(self.debtors)
 
-    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Accounts":
+    def take(self, index: npt.NDArray[np.integer] | Bool) -> "NewAccounts":
         """The chosen accounts."""
-        return Accounts(self.debtors.take(index), {name: each[index] for name, each in self.columns.items()})
+        return NewAccounts(
+            self.debtors.take(index), {name: each[index] for name, each in self.columns.items()}
+        )
 
     def debts(self, bound: I64) -> Debts:
         """The debts, with an affordability bound, for candidates."""
@@ -87,7 +89,7 @@ class Accounts:
         )
 
 
-def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = False) -> Accounts:
+def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = False) -> NewAccounts:
     """Draw n accounts of a lender."""
     w = rng.normal(book.willingness, 1.0, n)
     employed_income = MEDIAN_INCOME * np.exp(rng.normal(0.15, 0.38, n))
@@ -129,7 +131,7 @@ def draw(book: Book, n: int, rng: np.random.Generator, *, heavy_shocks: bool = F
     }
     columns |= _finances(book, debtors, rng)
     columns |= _behaviour(w, stage, rng)
-    return Accounts(debtors, columns)
+    return NewAccounts(debtors, columns)
 
 
 def _finances(book: Book, debtors: Debtors, rng: np.random.Generator) -> Columns:

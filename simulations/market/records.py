@@ -19,7 +19,7 @@ from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import paths, people
 from fedrepay.simulations.market.lenders import Lender, choose
-from fedrepay.simulations.market.people import Accounts, Columns
+from fedrepay.simulations.market.people import Columns, NewAccounts
 
 HERE = Path(__file__).parent
 SCHEMA = HERE / "debt_market.toml"
@@ -54,7 +54,7 @@ class Records:
     offered; ``offers`` and ``payments`` as dated rows.
     """
 
-    accounts: Accounts
+    accounts: NewAccounts
     customer: I64
     plans: Candidates
     arm: I64
@@ -74,7 +74,7 @@ class Records:
         }
 
 
-def stated_bound(accounts: Accounts) -> I64:
+def stated_bound(accounts: NewAccounts) -> I64:
     """What lenders took for affordable until now: the surplus as known, less other plans, (n,)."""
     known = accounts.columns
     left = known["surplus"].astype(float) - known["other_plans"].astype(float)

@@ -11,7 +11,7 @@ from fedrepay.client.plans.deciding.settings import CLASSES, Settings
 from fedrepay.simulations.market import evaluate, models
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import Lender
-from fedrepay.simulations.market.models import Additive
+from fedrepay.simulations.market.models import FittedAdditive
 from fedrepay.simulations.market.value import Worth
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def figures(worth: Worth) -> Figures:
 def study(
     lenders: Sequence[Lender],
     tables: Mapping[str, Table],
-    shared: Additive,
+    shared: FittedAdditive,
     seed: int,
     settings: Settings,
     accounts: int,
@@ -151,7 +151,7 @@ def _keep(choices: Choices, name: str, ground: Ground, found: dict[str, Worth]) 
 def _at(
     ground: Ground,
     own: evaluate.Own,
-    shared: Additive,
+    shared: FittedAdditive,
     settings: Settings,
     weight: float,
     found: dict[str, Worth],

@@ -19,7 +19,7 @@ from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.plans.kinds import FREQUENCIES
 from fedrepay.shared.rules.facts import DRIVERS
-from fedrepay.simulations.market.people import MEDIAN_INCOME, Accounts
+from fedrepay.simulations.market.people import MEDIAN_INCOME, NewAccounts
 from fedrepay.simulations.market.records import AS_OF, Records
 from fedrepay.simulations.market.styles import STYLES, TYPES, Style
 
@@ -97,7 +97,7 @@ def write(records: Records, lender_name: str, folder: Path) -> Path:
     return folder / MAPPING
 
 
-def write_accounts(accounts: Accounts, lender_name: str, folder: Path, *, seed: int = 0) -> Path:
+def write_accounts(accounts: NewAccounts, lender_name: str, folder: Path, *, seed: int = 0) -> Path:
     """Write new accounts, with facts for the rules of the UK packs, for ``fedrepay member recommend``.
 
     Args:
@@ -132,7 +132,7 @@ def _ids(prefix: str, numbers: I64) -> Objects:
     return np.array([f"{prefix}{each:06d}" for each in numbers.tolist()], object)
 
 
-def _assessed(accounts: Accounts, day: I64) -> Raw:
+def _assessed(accounts: NewAccounts, day: I64) -> Raw:
     """Account columns as systems hold them: spending rather than what is left, dates and counts rather than ratios."""
     known = accounts.columns
     raw: Raw = {name: known[name] for name in TYPES["assessments"] if name in known}
@@ -144,7 +144,7 @@ def _assessed(accounts: Accounts, day: I64) -> Raw:
     return raw
 
 
-def _facts(accounts: Accounts, rng: np.random.Generator) -> Raw:
+def _facts(accounts: NewAccounts, rng: np.random.Generator) -> Raw:
     """Facts that the UK packs ask for: mostly harmless, a few accounts that a human or nobody may deal with."""
     n, known = len(accounts), accounts.columns
     of = {"card": "card", "energy": "utility", "telecom": "utility"}

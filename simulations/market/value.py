@@ -8,9 +8,9 @@ from fedrepay.client.plans.deciding.judged import Cases, judge
 from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
-from fedrepay.shared.rules.masks import Verdict
+from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.simulations.market.models import Heads
-from fedrepay.simulations.market.people import Accounts
+from fedrepay.simulations.market.people import NewAccounts
 from fedrepay.simulations.market.truth import Outcome
 
 NO_PLAN = -1
@@ -39,7 +39,7 @@ class Worth:
         return float((values * self.balance).sum() / self.balance.sum())
 
 
-def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, within: Bool) -> I64:
+def choose(value: Value, accounts: NewAccounts, plans: Candidates, heads: Heads, within: Bool) -> I64:
     """The arm the optimiser picks for each account, (n,), or ``NO_PLAN``; the same for every model.
 
     Args:
@@ -51,7 +51,7 @@ def choose(value: Value, accounts: Accounts, plans: Candidates, heads: Heads, wi
     """
     n, p = plans.valid.shape
     empty = np.full(n, -1, np.int32)
-    verdict = Verdict(
+    verdict = RulesVerdict(
         (),
         np.full((n, p), -1, np.int32),
         empty,
@@ -82,7 +82,7 @@ def with_tokens(plans: Candidates, within: Bool, arm: I64) -> I64:
     return np.where((arm == NO_PLAN) & ~real & plans.valid[:, token[0]], token[0], arm)
 
 
-def worth(accounts: Accounts, plans: Candidates, truth: Outcome, arm: I64) -> Worth:
+def worth(accounts: NewAccounts, plans: Candidates, truth: Outcome, arm: I64) -> Worth:
     """The true worth of chosen arms."""
     at, none = np.arange(len(arm)), arm == NO_PLAN
     balance = plans.debts.balance.astype(float)

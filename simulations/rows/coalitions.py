@@ -14,7 +14,7 @@ from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
-from fedrepay.simulations.rows.gram import Reader, square
+from fedrepay.simulations.rows.gram import GramReader, square
 
 if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
@@ -72,7 +72,7 @@ def read(
         raise ArgumentError(
             "The opened sum is not the sum of these members' contributions.", "Bring those of its cohort."
         )
-    reader = Reader.of(book)
+    reader = GramReader.of(book)
     others = [name for name in names if name != chosen]
     most = len(others)
     sizes = sorted({min(max(size, 1), most) for size in (1, colluders, most - 1, most)})

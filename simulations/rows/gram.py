@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reader:
+class GramReader:
     """The linear estimator of customers per bin from a Gram matrix of this code book.
 
     Attributes:
@@ -30,7 +30,7 @@ class Reader:
     sd: float
 
     @classmethod
-    def of(cls, book: "CodeBook") -> "Reader":
+    def of(cls, book: "CodeBook") -> "GramReader":
         """Least squares, block by block.
 
         In a block with table C and counts n, the diagonal part of the matrix is Σⱼ nⱼ·cⱼcⱼᵀ. Every other

@@ -17,7 +17,7 @@ from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.trust.plan import run_chunks, run_sizes
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations.engines.batched import BatchedConsortium
@@ -31,7 +31,7 @@ TELLS_ROWS = ("seconds", "peak_rss_mb")
 PACKAGES = ("fedrepay", "flwr", "tenseal", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
 
 
-def export_release(consortium: Consortium) -> Release:
+def export_release(consortium: Consortium) -> ReleaseContent:
     """Copy the opened release from the first member that stored it to ``DIR/release``; a batched run has none to copy."""
     if isinstance(consortium, BatchedConsortium):
         return consortium.result()
@@ -42,7 +42,7 @@ def export_release(consortium: Consortium) -> Release:
             Votes.decode(votes)
             write_atomically(consortium.folder.release / release_file.RELEASE, data)
             write_atomically(consortium.folder.release / release_file.VOTES, votes)
-            return Release.decode(data)
+            return ReleaseContent.decode(data)
     raise AssertionError("a finished run leaves its release at more than half of the members")
 
 
@@ -61,7 +61,7 @@ def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Charge
 
 
 def run_figures(
-    consortium: Consortium, release: Release, seconds: dict[str, float], *, resumed: bool
+    consortium: Consortium, release: ReleaseContent, seconds: dict[str, float], *, resumed: bool
 ) -> dict[str, Any]:
     """The figures of metrics.json that every run has, whatever it learned from."""
     plan, members = consortium.plan, len(consortium.parties)
@@ -103,7 +103,7 @@ def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, 
 
 
 def curves(
-    book: CodeBook, release: Release, mechanisms: list[tuple[Charged, ...]], head: int = 0
+    book: CodeBook, release: ReleaseContent, mechanisms: list[tuple[Charged, ...]], head: int = 0
 ) -> list[dict[str, Any]]:
     """What one head learned: log-odds of the good outcome per bin, with the noise's standard deviation.
 
@@ -134,7 +134,7 @@ def curves(
 
 
 def opened_sum_attack(
-    consortium: Consortium, release: Release, mechanisms: list[tuple[Charged, ...]]
+    consortium: Consortium, release: ReleaseContent, mechanisms: list[tuple[Charged, ...]]
 ) -> dict[str, Any] | None:
     """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
     plan, book = consortium.plan, consortium.book

@@ -8,7 +8,7 @@ from typing import Any
 from fedrepay.client.scoring import release_file
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import ReleaseError
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.simulations.run.folder import Folder
 
 
@@ -63,4 +63,4 @@ class Run:
         Raises:
             ReleaseError: the engine writes no release, which holds them.
         """
-        return Release.decode((self.release / release_file.RELEASE).read_bytes()).sums
+        return ReleaseContent.decode((self.release / release_file.RELEASE).read_bytes()).sums

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.dp_sgd import grid
-from fedrepay.client.learning.local_terms import Wishes, local_terms
+from fedrepay.client.learning.local_terms import LocalWishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.veto import budget
 from fedrepay.shared.errors import ArgumentError, DataError
@@ -83,7 +83,7 @@ def make_plan(
     rounds = arguments.rounds or default_rounds(learner)
     local = None
     if model is not None and isinstance(arguments, Arguments):
-        wishes = Wishes(
+        wishes = LocalWishes(
             arguments.sampling_rate, arguments.local_steps, arguments.clip, arguments.learning_rate
         )
         local = local_terms(model, wishes, arguments.epsilon, delta, rounds, MAX_ATTEMPTS)

@@ -25,13 +25,13 @@ from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.node import setup
 from fedrepay.server.network import certificates, nodes, superlink, training
 from fedrepay.server.network.bundle import build
-from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.network.planning import RunWishes, next_run
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import NetworkError, WordsError
 from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.bundle import PROJECT
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.operator import FEDREPAY
 from fedrepay.simulations.network.processes import Running, free_ports
@@ -176,18 +176,18 @@ def a_torch_module_is_trained_by_the_terms_that_a_member_states(up: Up) -> None:
     consortium, book = up.consortium, up.consortium.book
     assert consortium.model is not None
     stated = local_terms.local_run(
-        book, consortium.model, local_terms.Wishes(local_steps=1), consortium.plan.epsilon, None, ROUNDS
+        book, consortium.model, local_terms.LocalWishes(local_steps=1), consortium.plan.epsilon, None, ROUNDS
     )
     path = consortium.folder.path / "terms.toml"
     local_run.write(stated, path)
-    wishes = Wishes(mode="local", terms=local_run.read(path), again=True)
+    wishes = RunWishes(mode="local", terms=local_run.read(path), again=True)
     plan, resumed = next_run(up.folder, book, 3, wishes)
     assert (plan.run, plan.local, resumed) == (2, stated.local, False)
     assert training.train(up.network.control, up.folder, 3).outcome == "completed"
     for party in consortium.parties:
         store = consortium.store(party.name)
         number, body, _ = store.release() or (0, b"", b"")
-        assert (number, Release.decode(body).statement["mode"]) == (2, "local")
+        assert (number, ReleaseContent.decode(body).statement["mode"]) == (2, "local")
         spent = [each for each in store.ledger() if each.run == 2 and each.status == "reserved"]
         assert len(spent) == ROUNDS
 

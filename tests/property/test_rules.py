@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrepay.shared.rules.cases import plan_columns
-from fedrepay.shared.rules.masks import Verdict
+from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, load_builtin
 from fedrepay.shared.rules.parameters import CONTACTING, ContactCap
 from support import rules_oracle
@@ -27,7 +27,7 @@ def day(when: date) -> int:
     return when.toordinal() - date(1970, 1, 1).toordinal()
 
 
-def differences(verdict: Verdict, packs: Raw, made: World, today: date) -> Iterator[str]:
+def differences(verdict: RulesVerdict, packs: Raw, made: World, today: date) -> Iterator[str]:
     """Every way in which masks and oracle disagree, and every plan allowed that the oracle forbids."""
 
     def name(index: int) -> tuple[str, str] | None:

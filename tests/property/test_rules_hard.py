@@ -9,11 +9,11 @@ from support.rules_world import evaluated
 
 
 @pytest.fixture(scope="module")
-def chunk() -> bench.Chunk:
+def chunk() -> bench.RuledAccounts:
     return bench.draw(np.random.default_rng(4), 20_000)
 
 
-def broken(packs: list[Pack], chunk: bench.Chunk) -> dict[str, int]:
+def broken(packs: list[Pack], chunk: bench.RuledAccounts) -> dict[str, int]:
     """Violations among allowed plans, by rule."""
     allowed = evaluated(packs, chunk.facts, chunk.plans, bench.TODAY).blocked < 0
     assert allowed.any()
@@ -23,7 +23,7 @@ def broken(packs: list[Pack], chunk: bench.Chunk) -> dict[str, int]:
     return {rule: count for rule, count in counts.items() if count}
 
 
-def test_no_hard_rule_is_broken_in_20000_accounts(chunk: bench.Chunk) -> None:
+def test_no_hard_rule_is_broken_in_20000_accounts(chunk: bench.RuledAccounts) -> None:
     assert broken(list(load_builtin()), chunk) == {}
 
 
@@ -41,7 +41,9 @@ def test_no_hard_rule_is_broken_in_20000_accounts(chunk: bench.Chunk) -> None:
         ("cn", "CN"),
     ],
 )
-def test_control_without_one_pack_its_rules_are_broken(chunk: bench.Chunk, dropped: str, found: str) -> None:
+def test_control_without_one_pack_its_rules_are_broken(
+    chunk: bench.RuledAccounts, dropped: str, found: str
+) -> None:
     rest = broken([pack for pack in load_builtin() if pack.id != dropped], chunk)
     assert rest
     assert all(rule.startswith(found) for rule in rest)

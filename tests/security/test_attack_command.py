@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.simulations.attacks import catalogue
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from support.command import fedrepay
 
 NAMES = [
@@ -27,16 +27,16 @@ NAMES = [
 ]
 
 
-def finding(*, held: bool, bites: bool) -> Finding:
+def finding(*, held: bool, bites: bool) -> AttackFinding:
     row = Row("what it got [of 4]", "0", "4")
-    return Finding("shift", "B2", "Somebody wants it.", "the tag", (row,), held, bites, "No more.")
+    return AttackFinding("shift", "B2", "Somebody wants it.", "the tag", (row,), held, bites, "No more.")
 
 
-def play(monkeypatch: pytest.MonkeyPatch, found: Finding) -> list[Options]:
+def play(monkeypatch: pytest.MonkeyPatch, found: AttackFinding) -> list[AttackOptions]:
     """Every attack gives this finding; what it was given is noted."""
-    given: list[Options] = []
+    given: list[AttackOptions] = []
 
-    def run(options: Options) -> Finding:
+    def run(options: AttackOptions) -> AttackFinding:
         given.append(options)
         return found
 
@@ -71,7 +71,7 @@ def test_a_defence_that_holds_is_exit_0(monkeypatch: pytest.MonkeyPatch, tmp_pat
     given = play(monkeypatch, finding(held=True, bites=True))
     done = fedrepay("attack", "shift", "--seed", 7, "--transcript", tmp_path)
     assert done.code == 0
-    assert given == [Options(seed=7, transcript=tmp_path)]
+    assert given == [AttackOptions(seed=7, transcript=tmp_path)]
     for word in ("Somebody wants it.", "what it got [of 4]", "held", "succeeds", "No more."):
         assert word in done.out
 
@@ -99,7 +99,7 @@ def test_a_defence_that_fails_or_an_attack_that_does_is_exit_11(
 
 
 def test_an_attack_that_is_stopped_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(_options: Options) -> Finding:
+    def stopped(_options: AttackOptions) -> AttackFinding:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(catalogue, "load", lambda _name: stopped)

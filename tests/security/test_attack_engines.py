@@ -5,15 +5,15 @@ import pytest
 
 from fedrepay.client.crypto.he import GroupContext
 from fedrepay.simulations.attacks import ckks, collude, oracle, shift
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.tools.ntt import Transform
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.attacks.tools.uniform import as_wide_as_stated, p_value
 
-QUICK = Options(quick=True)
+QUICK = AttackOptions(quick=True)
 
 
-def rows_of(finding: Finding) -> dict[str, tuple[str, str]]:
+def rows_of(finding: AttackFinding) -> dict[str, tuple[str, str]]:
     return {row.what: (row.on, row.off) for row in finding.rows}
 
 

@@ -8,7 +8,7 @@ import pytest
 from fedrepay.client.crypto import seal
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.attacks import inversion
-from fedrepay.simulations.attacks.base import Finding, Options, Row
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.inversion import COHORTS, unmasked
 from fedrepay.simulations.attacks.inversion import run as invert
 from fedrepay.simulations.attacks.tools.cohort import Cohort
@@ -16,8 +16,8 @@ from fedrepay.simulations.attacks.tools.switch import switched
 
 
 @pytest.fixture(scope="module")
-def finding() -> Finding:
-    return invert(Options(quick=True), SeededEntropy(b"inversion"))
+def finding() -> AttackFinding:
+    return invert(AttackOptions(quick=True), SeededEntropy(b"inversion"))
 
 
 def read(text: str) -> tuple[int, int, int]:
@@ -27,19 +27,19 @@ def read(text: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def row(finding: Finding, words: str) -> Row:
+def row(finding: AttackFinding, words: str) -> Row:
     (found,) = [each for each in finding.rows if words in each.what]
     return found
 
 
-def test_the_defence_holds_and_the_attack_bites(finding: Finding) -> None:
+def test_the_defence_holds_and_the_attack_bites(finding: AttackFinding) -> None:
     assert finding.held
     assert finding.bites
     assert (finding.attack, finding.threat) == ("inversion", "B1")
 
 
 @pytest.mark.parametrize("words", ["what the coordinator holds", "K − 2 members"])
-def test_nothing_leaves_a_member_but_numbers_at_random(finding: Finding, words: str) -> None:
+def test_nothing_leaves_a_member_but_numbers_at_random(finding: AttackFinding, words: str) -> None:
     on, off = read(row(finding, words).on), read(row(finding, words).off)
     assert on[0] < 25  # fields have 3 to 20 bins
     assert on[2] == 0
@@ -57,13 +57,13 @@ def test_a_build_without_masks_does_not_hold() -> None:
         switched(seal, "apply_masks", none),
         switched(inversion, "apply_masks", none),
     ):
-        finding = invert(Options(quick=True), SeededEntropy(b"no masks"))
+        finding = invert(AttackOptions(quick=True), SeededEntropy(b"no masks"))
     assert not finding.held
     assert read(row(finding, "K − 2 members").on)[2] == 100
 
 
 @pytest.mark.parametrize("size", COHORTS)
-def test_opened_sums_give_no_more_than_chance(finding: Finding, size: int) -> None:
+def test_opened_sums_give_no_more_than_chance(finding: AttackFinding, size: int) -> None:
     for who in ("one rival", "all others"):
         on = read(row(finding, f"K = {size}: {who}").on)
         assert abs(on[1]) <= 5
@@ -71,7 +71,7 @@ def test_opened_sums_give_no_more_than_chance(finding: Finding, size: int) -> No
     assert read(row(finding, f"K = {size}: all others").off)[2] == 100
 
 
-def test_without_noise_a_rival_of_three_reads_much_of_two_records_added(finding: Finding) -> None:
+def test_without_noise_a_rival_of_three_reads_much_of_two_records_added(finding: AttackFinding) -> None:
     assert read(row(finding, "K = 3: one rival").off)[1] > 15
 
 

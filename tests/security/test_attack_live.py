@@ -10,14 +10,14 @@ import pytest
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.simulations.attacks import collude, differencing, shift, subtract
-from fedrepay.simulations.attacks.base import Options
+from fedrepay.simulations.attacks.base import AttackOptions
 from fedrepay.simulations.attacks.tools import opened_market, seen
 from fedrepay.simulations.attacks.tools.switch import switched
 from support.recorded import record
 from support.small_run import SmallRun
 from support.world import World
 
-QUICK = Options(quick=True)
+QUICK = AttackOptions(quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -135,20 +135,20 @@ def test_a_members_noise_of_half_the_width_is_told_from_the_opened_sum() -> None
 def test_a_runs_release_is_attacked_with_one_members_own_data(tmp_path: Path) -> None:
     run = SmallRun(tmp_path)
     assert run.simulate("--members", 3, "--epsilon", 4).code == 0
-    finding = subtract.run(Options(quick=True, release=run.out / "release"))
+    finding = subtract.run(AttackOptions(quick=True, release=run.out / "release"))
     assert (finding.held, finding.bites) == (True, True)
     assert sum(row.what.startswith("your release, K = 3") for row in finding.rows) == 1
     run.write_rows("i % 5 == 0")
     with pytest.raises(ArgumentError, match="have changed"):
-        subtract.run(Options(quick=True, release=run.out / "release"))
+        subtract.run(AttackOptions(quick=True, release=run.out / "release"))
     (run.out / "run.json").write_text(json.dumps([]))
     with pytest.raises(ArgumentError, match="damaged"):
-        subtract.run(Options(quick=True, release=run.out / "release"))
+        subtract.run(AttackOptions(quick=True, release=run.out / "release"))
     with pytest.raises(ArgumentError, match="no release of a simulation"):
-        subtract.run(Options(quick=True, release=tmp_path))
+        subtract.run(AttackOptions(quick=True, release=tmp_path))
 
 
 def test_the_transcript_is_checked_where_it_is_given(finished: Path) -> None:
-    finding = shift.run(Options(quick=True, transcript=finished))
+    finding = shift.run(AttackOptions(quick=True, transcript=finished))
     assert (finding.held, finding.bites) == (True, True)
     assert finding.rows[-1].on == "0 of 2"

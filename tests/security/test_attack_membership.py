@@ -14,8 +14,8 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
-from fedrepay.shared.trust.release import Release
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.shared.trust.release import ReleaseContent
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.membership import Game, Result, by_loss, most_auc, most_hits
 from fedrepay.simulations.attacks.membership import run as infer
 from fedrepay.simulations.attacks.tools.release_folder import read_release
@@ -27,8 +27,8 @@ from support.small_run import ROWS, SmallRun
 
 
 @pytest.fixture(scope="module")
-def finding() -> Finding:
-    return infer(Options(quick=True), SeededEntropy(b"membership"))
+def finding() -> AttackFinding:
+    return infer(AttackOptions(quick=True), SeededEntropy(b"membership"))
 
 
 def figures_of(text: str) -> tuple[float, float]:
@@ -37,13 +37,13 @@ def figures_of(text: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def test_the_defence_holds_and_the_attack_bites(finding: Finding) -> None:
+def test_the_defence_holds_and_the_attack_bites(finding: AttackFinding) -> None:
     assert finding.held
     assert finding.bites
     assert (finding.attack, finding.threat) == ("membership", "B4")
 
 
-def test_with_noise_the_best_test_stays_at_its_bound(finding: Finding) -> None:
+def test_with_noise_the_best_test_stays_at_its_bound(finding: AttackFinding) -> None:
     shipped, worst, bound, losses = (figures_of(each.on) for each in finding.rows)
     assert bound == (0.575, 2.0)
     assert 0.51 < shipped[0] < worst[0] < 0.59
@@ -52,11 +52,11 @@ def test_with_noise_the_best_test_stays_at_its_bound(finding: Finding) -> None:
     assert 0.48 < losses[0] < 0.52
 
 
-def test_without_noise_it_is_certain(finding: Finding) -> None:
+def test_without_noise_it_is_certain(finding: AttackFinding) -> None:
     assert figures_of(finding.rows[0].off) == (1.0, 100.0)
 
 
-def test_losses_betray_the_rows_of_a_model_that_overfits(finding: Finding) -> None:
+def test_losses_betray_the_rows_of_a_model_that_overfits(finding: AttackFinding) -> None:
     assert figures_of(finding.rows[3].off)[0] > 0.58
 
 
@@ -94,7 +94,7 @@ def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> N
     weights = np.zeros((1, book.dimension))
     entries = [Identity.create(name).entry() for name in ("a", "b", "c")]
     roster = roster_of(entries, bytes(32))
-    made = Release(1, weights, (), book.schema_bytes, book.codebook_bytes, roster, {}, {})
+    made = ReleaseContent(1, weights, (), book.schema_bytes, book.codebook_bytes, roster, {}, {})
     write_atomically(folder.release / RELEASE, made.encode())
 
     release, given = read_release(folder.release)
@@ -106,7 +106,7 @@ def test_a_release_is_attacked_with_the_rows_of_its_own_run(tmp_path: Path) -> N
         len(given.train.codes),
     )  # a model without weights: all losses alike
     card = {"local": {"model": "m", "model_hash": "00", "layout": [["w", [book.dimension + 1]]]}}
-    of_torch = Release(
+    of_torch = ReleaseContent(
         1, np.zeros((1, book.dimension + 1)), (), book.schema_bytes, book.codebook_bytes, roster, card, {}
     )
     write_atomically(folder.release / RELEASE, of_torch.encode())

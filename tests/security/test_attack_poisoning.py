@@ -7,16 +7,16 @@ import pytest
 
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.attacks import poisoning
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.poisoning import run as poison
 
 
 @pytest.fixture(scope="module")
-def finding() -> Finding:
-    return poison(Options(quick=True), SeededEntropy(b"poisoning"))
+def finding() -> AttackFinding:
+    return poison(AttackOptions(quick=True), SeededEntropy(b"poisoning"))
 
 
-def figures_of(finding: Finding, attack: str) -> tuple[int, float, float]:
+def figures_of(finding: AttackFinding, attack: str) -> tuple[int, float, float]:
     """Members that see harm, AUC lost, log-loss."""
     (row,) = [each for each in finding.rows if each.what == attack]
     seen = re.fullmatch(r"(\d) of 9 honest members see harm", row.on)
@@ -26,26 +26,26 @@ def figures_of(finding: Finding, attack: str) -> tuple[int, float, float]:
     return int(seen[1]), -float(worth[1]), float(worth[2])
 
 
-def test_harm_is_seen_and_harm_is_possible(finding: Finding) -> None:
+def test_harm_is_seen_and_harm_is_possible(finding: AttackFinding) -> None:
     assert finding.held
     assert finding.bites
     assert (finding.attack, finding.threat) == ("poisoning", "B5")
 
 
-def test_what_is_missing_is_said(finding: Finding) -> None:
+def test_what_is_missing_is_said(finding: AttackFinding) -> None:
     assert "no defence on the sum" in finding.defence
     for words in ("nobody is named", "gate: not run", "few see it"):
         assert words in finding.note
 
 
-def test_without_an_attack_nobody_sees_harm(finding: Finding) -> None:
+def test_without_an_attack_nobody_sees_harm(finding: AttackFinding) -> None:
     seen, lost, loss = figures_of(finding, "no attack")
     assert seen <= 1
     assert lost == 0
     assert loss < 0.46
 
 
-def test_a_flipped_sign_alone_costs_next_to_nothing(finding: Finding) -> None:
+def test_a_flipped_sign_alone_costs_next_to_nothing(finding: AttackFinding) -> None:
     seen, lost, _ = figures_of(finding, "sign flipped")
     assert abs(lost) < poisoning.HARM
     assert seen <= 1
@@ -53,7 +53,7 @@ def test_a_flipped_sign_alone_costs_next_to_nothing(finding: Finding) -> None:
 
 @pytest.mark.parametrize(("attack", "least"), [("×100", 0.03), ("sign flipped, ×100", 0.3)])
 def test_a_hundredfold_update_spoils_the_release_and_all_see_it(
-    finding: Finding, attack: str, least: float
+    finding: AttackFinding, attack: str, least: float
 ) -> None:
     seen, lost, loss = figures_of(finding, attack)
     assert lost > least

@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.roster import Roster, quorum
 from fedrepay.simulations.attacks import fork, ghost, isolate, reseal
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.tools import two_rosters
 from fedrepay.simulations.attacks.tools.haunted import Silent, Telephone
 from fedrepay.simulations.attacks.tools.switch import switched
 from support.world import World
 
-QUICK = Options(quick=True)
+QUICK = AttackOptions(quick=True)
 
 
-def rows_of(finding: Finding) -> dict[str, tuple[str, str]]:
+def rows_of(finding: AttackFinding) -> dict[str, tuple[str, str]]:
     return {row.what: (row.on, row.off) for row in finding.rows}
 
 
@@ -156,7 +156,7 @@ def test_a_nonce_is_given_to_one_list_and_void_after_a_restart(tmp_path: Path) -
     asked = two_rosters.propose(tmp_path / "on", 3)
     assert (asked.pairs, asked.alike, asked.second, asked.restarted) == (9, 0, 0, 0)
     assert (asked.refused, asked.chosen) == (("void",), None)
-    with switched(Enrolment, "reveal", two_rosters.reveal_always):
+    with switched(MemberEnrolment, "reveal", two_rosters.reveal_always):
         careless = two_rosters.propose(tmp_path / "off", 1)
     assert careless.second == two_rosters.SIZE
     assert careless.chosen is not None

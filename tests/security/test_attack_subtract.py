@@ -8,7 +8,7 @@ import pytest
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.rows import coalitions
-from fedrepay.simulations.rows.gram import Reader
+from fedrepay.simulations.rows.gram import GramReader
 from support.tiny_book import tiny_book
 
 BINS = (4, 3, 5)
@@ -49,7 +49,7 @@ def full(upper: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("weight_bits", [0, 6])
 def test_without_noise_the_counts_come_out_exactly(weight_bits: int) -> None:
     codes = members(1)["m00"]
-    reader = Reader.of(tiny_book(BINS, weight_bits=weight_bits))
+    reader = GramReader.of(tiny_book(BINS, weight_bits=weight_bits))
     counts = np.concatenate([np.bincount(codes[:, i], minlength=k) for i, k in enumerate(BINS)])
     matrix = full(gram(codes, 1 << weight_bits))
     assert reader.counts(matrix) == pytest.approx(counts, abs=1e-6)
@@ -72,7 +72,7 @@ def test_noise_hinders_them_and_its_size_is_as_told() -> None:
     assert last["cells_within_10pct"] < 0.5
     assert last["relative_error"] > 0.5
     # the told deviation is the one that fresh noise makes
-    reader, rng = Reader.of(BOOK), np.random.default_rng(1)
+    reader, rng = GramReader.of(BOOK), np.random.default_rng(1)
     errors = [reader.counts(full(rng.normal(0, np.sqrt(share), len(UPPER[0])))) for _ in range(400)]
     assert last["noise_sd_customers"] == pytest.approx(np.std(errors, axis=0).mean(), rel=0.06)
 

@@ -22,7 +22,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support import fuzz
@@ -107,7 +107,7 @@ def test_no_bomb_in_any_field_goes_off(
 def test_no_bomb_behind_a_seal_goes_off(kind: str, run: Stages, marker: Path, tmp_path: Path) -> None:
     """What only members can open: keys, releases, ciphertexts; and the files of a release."""
     bomb = bombs(marker)[kind]
-    release = Release.decode(run.release)
+    release = ReleaseContent.decode(run.release)
     world = run.at["close"][0]
     sealed = closing.seal(bomb, 1, world.coordinator.epoch, world.members["m0"]._entropy)
     assert closing.open_sealed(world.identities["m0"], sealed, world.coordinator.epoch) == bomb
@@ -116,7 +116,7 @@ def test_no_bomb_behind_a_seal_goes_off(kind: str, run: Stages, marker: Path, tm
     tracemalloc.start()
     readers: list[Any] = [
         partial(closing.check, release),
-        Release.decode,
+        ReleaseContent.decode,
         GroupContext.from_secret,
         GroupContext.from_public,
         lambda data: ciphertext.coefficients(data, 1),

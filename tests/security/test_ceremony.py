@@ -19,7 +19,7 @@ from fedrepay.shared.errors import CohortError, ProtocolError, WordsError
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
 from fedrepay.shared.trust.message import M, Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Offer
 from support.adversary import say, speak
 from support.world import World
@@ -76,7 +76,7 @@ def test_an_epoch_runs_with_those_who_are_present_under_the_same_words(tmp_path:
     world.run(lambda _kind, name, shared, own: None if name == "m2" else (shared, own))
     assert world.coordinator.epoch.present == ("m0", "m1", "m3")
     assert world.coordinator.state.done
-    release = Release.decode((world.store("m0").release() or (0, b"", b""))[1])
+    release = ReleaseContent.decode((world.store("m0").release() or (0, b"", b""))[1])
     assert (len(release.roster.names), release.card["present"]) == (4, 3)
     next_run(world)
     world.run()

@@ -18,7 +18,7 @@ from fedrepay.shared.privacy.statement import Charge, YearBefore, statement
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Declared, Year
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import Attempt, ReleaseVote, RoundConfig, SealedRelease, Votes
 from support.parties import (
@@ -205,7 +205,7 @@ def test_a_seal_is_for_this_release_epoch_and_member() -> None:
 
 # --- votes ---
 
-RELEASE = Release(
+RELEASE = ReleaseContent(
     number=7,
     weights=WEIGHTS,
     sums=SUMS,

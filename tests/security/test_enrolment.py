@@ -210,14 +210,14 @@ def test_control_where_calls_count_a_stranger_uses_the_numbers_up(
         return company.say("m0", "propose", company.call(1).encode()).code
 
     assert calls() == ""
-    joined = client_enrolment.Enrolment.propose
+    joined = client_enrolment.MemberEnrolment.propose
 
-    def counted(self: client_enrolment.Enrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+    def counted(self: client_enrolment.MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
         answer, facts = joined(self, shared)
         number = enrolment.Call.decode(Signed.decode(shared).body).number
         return answer, {**facts, "withdrawn": number.to_bytes(4, "big")}
 
-    monkeypatch.setattr(client_enrolment.Enrolment, "propose", counted)
+    monkeypatch.setattr(client_enrolment.MemberEnrolment, "propose", counted)
     company.restart("m0")
     assert calls() == "number"
 

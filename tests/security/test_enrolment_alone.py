@@ -6,7 +6,7 @@ import pytest
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment as at_member
-from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import OsEntropy
@@ -222,8 +222,8 @@ def store(released: tuple[int, bytes, bytes] | None = None, /, **facts: bytes) -
     return Facts(released, **facts)
 
 
-def member(facts: Any, identity: Identity = PEOPLE["m0"]) -> Enrolment:
-    return Enrolment(identity, facts, OsEntropy())
+def member(facts: Any, identity: Identity = PEOPLE["m0"]) -> MemberEnrolment:
+    return MemberEnrolment(identity, facts, OsEntropy())
 
 
 def refused(code: str, cause: str) -> Any:
@@ -310,7 +310,7 @@ def test_numbers_rise_and_not_far() -> None:
 # --- revealing ---
 
 
-def joined(facts: Any, signed: Signed = CALLED) -> tuple[Enrolment, bytes]:
+def joined(facts: Any, signed: Signed = CALLED) -> tuple[MemberEnrolment, bytes]:
     """A member that joined, and the proposal it is in."""
     each = member(facts)
     body, said = each.propose(signed.encode())

@@ -19,7 +19,7 @@ from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from fedrepay.simulations.run.world import World
 from support.adversary import roster_of
@@ -34,7 +34,7 @@ MARK = "SIMULATED"
 NEITHER = "Nothing says whose release this is"
 
 
-def signed(made: Release, people: Sequence[Identity], folder: Path) -> Path:
+def signed(made: ReleaseContent, people: Sequence[Identity], folder: Path) -> Path:
     """A release folder as these people leave it."""
     data = made.encode()
     votes = [
@@ -51,7 +51,7 @@ def signed(made: Release, people: Sequence[Identity], folder: Path) -> Path:
 class Case:
     folder: Path
     world: World
-    genuine: Release
+    genuine: ReleaseContent
 
     @property
     def member(self) -> Path:
@@ -89,14 +89,14 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     world.run()
     stored = world.store("m0").release()
     assert stored is not None
-    made = Release.decode(stored[1])
+    made = ReleaseContent.decode(stored[1])
     (folder / "genuine").mkdir()
     (folder / "genuine" / release_file.RELEASE).write_bytes(stored[1])
     (folder / "genuine" / release_file.VOTES).write_bytes(stored[2])
     return Case(folder, world, made)
 
 
-def load(path: Path, **known: Any) -> release_file.Checked:
+def load(path: Path, **known: Any) -> release_file.CheckedRelease:
     return release_file.load(path, unprotected=False, trust=Trust(**known))
 
 

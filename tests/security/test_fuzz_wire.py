@@ -28,7 +28,7 @@ from fedrepay.shared.trust import handshake, terms, wire
 from fedrepay.shared.trust.enrolment import Certificate
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Closing, Reply, RoundRequest, Votes
 from fedrepay.simulations.attacks.tools.adversary import answer
@@ -454,10 +454,10 @@ def test_no_mutant_of_an_introduction_is_another_epoch(run: Stages) -> None:
 def test_no_mutant_of_a_release_is_used(run: Stages, tmp_path: Path) -> None:
     """Not of its bytes, not of its JSON, not of its votes beyond those that are needed."""
     (tmp_path / release_file.VOTES).write_bytes(run.votes)
-    known = Trust(words=Release.decode(run.release).roster.code())
+    known = Trust(words=ReleaseContent.decode(run.release).roster.code())
     for mutant in (m for _, m in fuzz_release(run.release, FILES)):
         with suppress(ReleaseError):
-            Release.decode(mutant)
+            ReleaseContent.decode(mutant)
         (tmp_path / release_file.RELEASE).write_bytes(mutant)
         with pytest.raises(FedrepayError):
             release_file.load(tmp_path, unprotected=False, trust=known)

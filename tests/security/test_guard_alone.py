@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedrepay.client.protocol import guard
-from fedrepay.client.protocol.guard import Begun, Held, Place, Submitted
+from fedrepay.client.protocol.guard import Begun, HeldModule, Place, Submitted
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import Attempt, Header
@@ -66,7 +66,7 @@ def test_a_message_may_be_as_long_as_its_kind_can_be(kind: str) -> None:
 
 def test_of_a_module_the_guard_knows_name_hash_and_size() -> None:
     module: Any = SimpleNamespace(name="mlp", hash=ID, parameters=40)
-    assert guard.held(module) == guard.Held(name="mlp", hash=ID, parameters=40)
+    assert guard.held(module) == guard.HeldModule(name="mlp", hash=ID, parameters=40)
     assert guard.held(None) is None
 
 
@@ -138,14 +138,14 @@ LOCAL_OTHERS: dict[str, object] = {
 @pytest.mark.parametrize(
     ("held", "cause"),
     [
-        (Held("mlp", ID, 40), ""),
+        (HeldModule("mlp", ID, 40), ""),
         (None, "model: The run trains a torch module, and this member"),
-        (Held("other", ID, 40), "model: The run trains another torch module"),
-        (Held("mlp", OTHER, 40), "model: The run's torch module has other parameters"),
-        (Held("mlp", ID, 41), "model: The run's torch module has other parameters"),
+        (HeldModule("other", ID, 40), "model: The run trains another torch module"),
+        (HeldModule("mlp", OTHER, 40), "model: The run's torch module has other parameters"),
+        (HeldModule("mlp", ID, 41), "model: The run's torch module has other parameters"),
     ],
 )
-def test_a_torch_module_is_the_one_that_this_member_names(held: Held | None, cause: str) -> None:
+def test_a_torch_module_is_the_one_that_this_member_names(held: HeldModule | None, cause: str) -> None:
     view, local = replace(VIEW, model=held), {"mode": "local", "learner": "dp-sgd", "local": LOCAL}
     found = told(agreed(view, **local), **local)
     assert found.startswith(cause)

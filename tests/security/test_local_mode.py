@@ -16,7 +16,7 @@ from fedrepay.shared.errors import ReleaseError, TermsError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
 from support.adversary import say
@@ -48,10 +48,10 @@ class Unequal(LocalWorld):
         return None if self.odd is None else model(self.odd, self.book.dimension)
 
 
-def release(world: LocalWorld, name: str = "m0") -> Release:
+def release(world: LocalWorld, name: str = "m0") -> ReleaseContent:
     stored = world.store(name).release()
     assert stored is not None
-    return Release.decode(stored[1])
+    return ReleaseContent.decode(stored[1])
 
 
 def test_a_run_opens_exactly_the_sums_of_what_members_trained(
@@ -247,12 +247,12 @@ def test_a_release_whose_layout_is_not_its_tensors_is_none(tmp_path: Path) -> No
     world = LocalWorld(tmp_path)
     world.run()
     made = release(world)
-    assert Release.decode(made.encode()).encode() == made.encode()
+    assert ReleaseContent.decode(made.encode()).encode() == made.encode()
     card = {**made.card, "local": {**made.card["local"], "layout": [["other", [1, 8]]]}}
-    renamed = Release(
+    renamed = ReleaseContent(
         made.number, made.weights, made.sums, made.schema, made.codebook, made.roster, card, made.statement
     )
     assert renamed.disagrees(made) == "card"
     without = made.encode().replace(b"module.linear.weight", b"module.linear.weighs")
     with pytest.raises(ReleaseError):
-        Release.decode(without)
+        ReleaseContent.decode(without)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from fedrepay.client.protocol.ceremony import Answer, Ceremony
-from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.network.planning import RunWishes, next_run
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
@@ -73,7 +73,7 @@ class Table:
         """Another run of the roster, above the one before."""
         assert self.enrolment.state.roster is not None
         self.run += 1
-        wishes = Wishes(epsilon=4.0, rounds=2, again=True)
+        wishes = RunWishes(epsilon=4.0, rounds=2, again=True)
         if self.run == 1:
             self.plan, _ = next_run(self.home.operator, self.home.book, SIZE, wishes)
         plan = self.plan.model_copy(update={"run": self.run})

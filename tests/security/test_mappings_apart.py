@@ -145,7 +145,7 @@ def test_halves_see_what_the_list_would_miss(name: str, here: Path, monkeypatch:
     monkeypatch.setattr(
         rowwise,
         "checked",
-        lambda *_args, **_kw: rowwise.Checked((), frozenset({("data", "who")}), together=False),
+        lambda *_args, **_kw: rowwise.CheckedSelects((), frozenset({("data", "who")}), together=False),
     )
     _, findings = read_contributed(BOOK, None, how)
     assert [

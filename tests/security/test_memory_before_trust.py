@@ -82,7 +82,7 @@ def expansion(data: bytes) -> float:
     tracemalloc.start()
     try:
         with pytest.raises(ReleaseError):
-            release.Release.decode(data)
+            release.ReleaseContent.decode(data)
         return tracemalloc.get_traced_memory()[1] / len(data)
     finally:
         tracemalloc.stop()
@@ -103,5 +103,5 @@ def test_escaped_brackets_are_counted_too() -> None:
     escaped = save(WEIGHTS, {"fedrepay": "@" * 100_000}).replace(b"@", b"\\u007b")
     length = (len(escaped) - 16).to_bytes(8, "little")
     with pytest.raises(ReleaseError) as refused:
-        release.Release.decode(length + escaped[8:])
+        release.ReleaseContent.decode(length + escaped[8:])
     assert "too many facts" in str(refused.value.__cause__)

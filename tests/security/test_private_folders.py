@@ -90,7 +90,7 @@ def member_node(folder: Path) -> None:
         (folder / name).chmod(0o755)
     (folder / "ca.pem").touch()
     with pytest.raises(InterruptedError):
-        supernode.Node(folder, "localhost:1", folder / "ca.pem", folder / "member.sock", 1).run()
+        supernode.MemberNode(folder, "localhost:1", folder / "ca.pem", folder / "member.sock", 1).run()
     assert len((folder / supernode.SECRET).read_text()) == 64
 
 

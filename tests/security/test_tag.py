@@ -13,11 +13,11 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.simulations.attacks import oracle, shift
 from fedrepay.simulations.attacks.shift import N_VALUES, added, chunks_of
-from fedrepay.simulations.attacks.tools.cohort import Cohort, Upload
+from fedrepay.simulations.attacks.tools.cohort import Cohort, SealedUpload
 
 COHORT = Cohort(4)
 NOW, EARLIER = COHORT.attempt(0), COHORT.attempt(1)
-Attack = Callable[[GroupContext, list[Upload]], tuple[bytes, list[int]]]
+Attack = Callable[[GroupContext, list[SealedUpload]], tuple[bytes, list[int]]]
 
 
 def values_of(attempt: bytes) -> dict[str, I64]:
@@ -25,11 +25,11 @@ def values_of(attempt: bytes) -> dict[str, I64]:
     return {name: rng.integers(-(1 << 30), 1 << 30, N_VALUES) for name in COHORT.names}
 
 
-def uploads_of(attempt: bytes) -> list[Upload]:
+def uploads_of(attempt: bytes) -> list[SealedUpload]:
     return [COHORT.upload(name, values, attempt) for name, values in values_of(attempt).items()]
 
 
-def another_round(_group: GroupContext, _uploads: list[Upload]) -> tuple[bytes, list[int]]:
+def another_round(_group: GroupContext, _uploads: list[SealedUpload]) -> tuple[bytes, list[int]]:
     total = added(uploads_of(EARLIER))
     return total.payload(), total.tags
 
@@ -42,11 +42,11 @@ def opened(payload: bytes, tags: list[int]) -> I64:
 
 
 @pytest.fixture(scope="module")
-def uploads() -> list[Upload]:
+def uploads() -> list[SealedUpload]:
     return uploads_of(NOW)
 
 
-def wrong_openings(uploads: list[Upload], attacks: list[Attack]) -> set[str]:
+def wrong_openings(uploads: list[SealedUpload], attacks: list[Attack]) -> set[str]:
     """Names of the attacks whose sum a member opens to something else than the truth."""
     truth = sum(values_of(NOW).values())
     wrong: set[str] = set()
@@ -63,12 +63,12 @@ def wrong_openings(uploads: list[Upload], attacks: list[Attack]) -> set[str]:
     return wrong
 
 
-def test_the_honest_sum_opens(uploads: list[Upload]) -> None:
+def test_the_honest_sum_opens(uploads: list[SealedUpload]) -> None:
     total = added(uploads)
     assert np.array_equal(opened(total.payload(), total.tags), sum(values_of(NOW).values()))
 
 
-def test_no_changed_sum_is_decrypted(uploads: list[Upload], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_changed_sum_is_decrypted(uploads: list[SealedUpload], monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_self: GroupContext, _chunks: U64) -> U64:
         pytest.fail("a changed sum reached the secret key")
 
@@ -77,14 +77,14 @@ def test_no_changed_sum_is_decrypted(uploads: list[Upload], monkeypatch: pytest.
 
 
 def test_control_without_the_tag_a_shift_opens_unnoticed(
-    uploads: list[Upload], monkeypatch: pytest.MonkeyPatch
+    uploads: list[SealedUpload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """BFV is malleable and the canaries are no defence against a shift of one slot."""
     monkeypatch.setattr(tag, "verify", lambda *_: True)
     assert wrong_openings(uploads, [shift.shift]) == {"shift"}
 
 
-def test_control_decrypted_directly_every_changed_sum_gives_wrong_values(uploads: list[Upload]) -> None:
+def test_control_decrypted_directly_every_changed_sum_gives_wrong_values(uploads: list[SealedUpload]) -> None:
     truth = sum(values_of(NOW).values())
     for attack in ATTACKS:
         payload, _ = attack(COHORT.group, uploads)
@@ -92,7 +92,7 @@ def test_control_decrypted_directly_every_changed_sum_gives_wrong_values(uploads
         assert not np.array_equal(GAM.unpack(slots, COHORT.size, N_VALUES), truth), attack.__name__
 
 
-def test_another_seed_cohort_or_order_of_members(uploads: list[Upload]) -> None:
+def test_another_seed_cohort_or_order_of_members(uploads: list[SealedUpload]) -> None:
     total = added(uploads)
     sums = chunks_of(total.payload())
     names = COHORT.names
@@ -119,7 +119,7 @@ def test_another_seed_cohort_or_order_of_members(uploads: list[Upload]) -> None:
     ],
 )
 def test_every_malformed_sum_gets_the_same_refusal(
-    spoil: Callable[[bytes, list[int]], tuple[bytes, list[int]]], uploads: list[Upload]
+    spoil: Callable[[bytes, list[int]], tuple[bytes, list[int]]], uploads: list[SealedUpload]
 ) -> None:
     total = added(uploads)
     with pytest.raises(Refusal) as refused:

@@ -17,7 +17,7 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.attacks import canary
-from fedrepay.simulations.attacks.base import Finding, Options
+from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.canary import LEAST_NORMAL, Audit, Build, estimate
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.rows import figures
@@ -29,7 +29,7 @@ CLAIM = 0.268
 class Ran:
     """One quick run, and the audits it made: the product, half the noise, a record counted twice."""
 
-    finding: Finding
+    finding: AttackFinding
     audits: list[Audit]
 
 
@@ -43,7 +43,7 @@ def ran() -> Ran:
         return made[-1]
 
     with switched(canary, "audit", recorded):
-        finding = canary.run(Options(quick=True), SeededEntropy(b"canary"))
+        finding = canary.run(AttackOptions(quick=True), SeededEntropy(b"canary"))
     return Ran(finding, made)
 
 
@@ -185,7 +185,7 @@ def test_a_rejection_is_repeated_before_it_stands(monkeypatch: pytest.MonkeyPatc
         return Audit(CLAIM, low, low, 1.0, 1.0, np.zeros(1), np.zeros(1, dtype=np.bool_))
 
     monkeypatch.setattr(canary, "audit", scripted)
-    options = Options(seed=2, quick=True)
+    options = AttackOptions(seed=2, quick=True)
     assert not canary.settled(Build(), 1, options, SeededEntropy(b"")).over
     assert canary.settled(Build(), 1, options, SeededEntropy(b"")).over
     assert calls == [2000, 2001, 2000, 2001]

@@ -22,7 +22,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.network import planning
 from fedrepay.server.network.app import Answer, Machine, carry
-from fedrepay.server.network.planning import Wishes
+from fedrepay.server.network.planning import RunWishes
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, State
 from fedrepay.server.store import CoordinatorStore, load_key
@@ -208,7 +208,7 @@ class Consortium:
         Raises:
             FedrepayError: as the command.
         """
-        wishes = Wishes(epsilon=RUN_EPSILON, rounds=self.rounds, timeout=1.0, again=new_run)
+        wishes = RunWishes(epsilon=RUN_EPSILON, rounds=self.rounds, timeout=1.0, again=new_run)
         planning.next_run(self.operator, self.book, self.size, wishes)
         left = ASKS
 

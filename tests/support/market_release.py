@@ -13,7 +13,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import ReleaseVote, Votes
 from support.adversary import roster_of
 from support.market_accounts import market_book
@@ -32,7 +32,7 @@ def market_weights(book: CodeBook, seed: int = 0) -> F64:
 
 def roster_words(folder: Path) -> str:
     """What people at the members of this release's roster would read to each other by telephone."""
-    return Release.decode((folder / release_file.RELEASE).read_bytes()).roster.code()
+    return ReleaseContent.decode((folder / release_file.RELEASE).read_bytes()).roster.code()
 
 
 def compared(folder: Path) -> Trust:
@@ -50,7 +50,7 @@ def write_release(
     statement: dict[str, Any] = {"epsilon": 1.0, "unit": "customer", "delta": 1e-7}
     statement |= {"epsilon_by_memberships": {"1": 1.0, "2": 2.0972, "3": 3.2501}}
     statement = (statement if not_private is None else {"not_private": not_private}) | {"colluders": 1}
-    made = Release(
+    made = ReleaseContent(
         number=3,
         weights=market_weights(book),
         sums=(np.zeros(1, np.int64),),

@@ -13,7 +13,7 @@ import numpy as np
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import FACTS, Column, FactTable
-from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.masks import RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack, builtin_names
 
 EDGES: dict[str, list[float]] = {
@@ -41,7 +41,9 @@ def raw_packs() -> list[dict[str, Any]]:
     return [tomllib.loads((folder / f"{name}.toml").read_text()) for name in builtin_names()]
 
 
-def evaluated(packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int) -> Verdict:
+def evaluated(
+    packs: Sequence[Pack], facts: Mapping[str, Column], plans: PlanColumns, today: int
+) -> RulesVerdict:
     """What packs say of facts as they come."""
     return evaluate(packs, FactTable(facts, plans.shape[0]), plans, today)
 

@@ -45,7 +45,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedSelects:
     """What the allow-list found.
 
     ``customer`` are the (table, column) pairs that the customer's column is read from, ``together`` says whether
@@ -64,7 +64,7 @@ def checked(
     customer: str | None,
     *,
     dated: bool,
-) -> Checked:
+) -> CheckedSelects:
     """Check a mapping's SELECTs.
 
     Args:
@@ -93,7 +93,7 @@ def checked(
             sources = _outputs(given, out, place, customer, dated=dated) or sources
         except Refused as error:
             faults.append(Fault(place, str(error)))
-    return Checked(tuple(faults), sources, together)
+    return CheckedSelects(tuple(faults), sources, together)
 
 
 def _outputs(

@@ -15,7 +15,7 @@ from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.schema import expressions
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.columns import Column
-from fedrepay.shared.schema.encode import Finding
+from fedrepay.shared.schema.encode import Unfitting
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,7 +38,7 @@ class Cells:
     """One column as read: (n,) values, missing as NaN or None, and cells that hold no such value."""
 
     values: Values
-    findings: list[Finding]
+    findings: list[Unfitting]
 
 
 def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind: str) -> Cells:
@@ -71,11 +71,11 @@ def read_cells(connection: "DuckDBPyConnection", column: Column, name: str, kind
         rows = np.flatnonzero(bad)
         for chosen, bound in ((np.array(not_number), "a finite number"), (~np.array(not_number), "a number")):
             if chosen.any():
-                found.append(Finding(column.name, rows[chosen], raw[rows[chosen]], bound, "refuse"))
+                found.append(Unfitting(column.name, rows[chosen], raw[rows[chosen]], bound, "refuse"))
     if infinite.any():
         rows = np.flatnonzero(infinite)
         bound = "a finite number (leave the cell empty if it is missing)"
-        found.append(Finding(column.name, rows, values[rows].astype(object), bound, "refuse"))
+        found.append(Unfitting(column.name, rows, values[rows].astype(object), bound, "refuse"))
     values[infinite] = np.nan
     return Cells(values, found)
 

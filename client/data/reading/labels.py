@@ -14,7 +14,7 @@ import numpy as np
 from fedrepay.client.data.mappings.mapping import OFFER, Outcomes
 from fedrepay.client.data.reading.findings import Group
 from fedrepay.client.data.reading.payments import MOST_MONEY, DatedTable, opened
-from fedrepay.client.data.reading.reader import Reader
+from fedrepay.client.data.reading.reader import MappedTable
 from fedrepay.shared.arrays import I8, I64, Bool, Objects
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.plans import outcomes
@@ -210,7 +210,7 @@ def _dates(days: I64) -> Objects:
 
 
 def join(
-    reader: Reader, schema: Schema, names: Collection[str], derived: Derived, offers: Objects | None
+    reader: MappedTable, schema: Schema, names: Collection[str], derived: Derived, offers: Objects | None
 ) -> int:
     """Give each row of the mapped table its labels, and leave out rows of which nothing is known yet.
 
@@ -258,7 +258,7 @@ def offered_on(derived: Derived, offers: Objects | None) -> I64 | None:
     return np.where(found >= 0, derived.offered_on[found], -1)
 
 
-def _leave_out(reader: Reader, schema: Schema) -> int:
+def _leave_out(reader: MappedTable, schema: Schema) -> int:
     heads = [each for each in schema.outcomes if each.name in reader.columns]
     unknown = np.array([np.isnan(reader.columns[each.name].astype(np.float64)) for each in heads])
     needed = np.array([each.missing == "refuse" and each.name in LABELS for each in heads])

@@ -12,7 +12,7 @@ from fedrepay.client.data.mappings.mapping import ROW, UnreadableError, tables_o
 from fedrepay.client.data.reading import tolerant
 from fedrepay.client.data.reading.columns import MAPPED, WrongTypeError
 from fedrepay.client.data.reading.files import doubled, quoted
-from fedrepay.client.data.reading.reader import Reader
+from fedrepay.client.data.reading.reader import MappedTable
 from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import MappingError
 
@@ -27,7 +27,7 @@ MOST_MONEY = 10**12
 _DAYS = "date_diff('day', DATE '1970-01-01', {0})"
 
 
-class DatedTable(Reader):
+class DatedTable(MappedTable):
     """The rows of one SELECT; ``usable`` is false once a column as a whole cannot be used."""
 
     usable = True

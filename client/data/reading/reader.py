@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-class Reader:
+class MappedTable:
     """One mapped table: ``columns`` (n,) settled so far, ``refused`` (n,) flags, ``groups`` of findings."""
 
     def __init__(self, connection: "DuckDBPyConnection", file: str, absent: tuple[str, ...]) -> None:
@@ -91,7 +91,7 @@ class Reader:
             before = {name: self.columns[name] for name in inputs}
             self._settle(column, columns.derive(column, before, self.rows, sandbox), [], self.refused)
 
-    def _settle(self, column: Column, values: Values, found: list[encode.Finding], skip: Bool) -> None:
+    def _settle(self, column: Column, values: Values, found: list[encode.Unfitting], skip: Bool) -> None:
         settled, more = encode.settle(column, values, skip)
         self.columns[column.name] = settled
         for each in (*found, *more):

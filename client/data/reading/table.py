@@ -19,7 +19,7 @@ from fedrepay.client.data.mappings.mapping import (
 from fedrepay.client.data.reading import files, labels, tolerant
 from fedrepay.client.data.reading.columns import MAPPED
 from fedrepay.client.data.reading.findings import Finding, Findings, Group
-from fedrepay.client.data.reading.reader import Reader
+from fedrepay.client.data.reading.reader import MappedTable
 from fedrepay.shared.arrays import F64, I8, I64, U16, Bool, Objects
 from fedrepay.shared.errors import MappingError
 from fedrepay.shared.schema import bins, encode
@@ -163,7 +163,7 @@ class Reading:
         twice, unread = _map(connection, self.mapping, self.file, self._unasked())
         if twice:
             return self._nothing(), Findings(tuple(twice), self.absent)
-        reader = Reader(connection, self.file, self.absent)
+        reader = MappedTable(connection, self.file, self.absent)
         reader.unreadable(unread)
         texts = self._columns(reader)
         open_ = labels.join(reader, schema, self.given, derived, texts[OFFER]) if derived else 0
@@ -180,7 +180,7 @@ class Reading:
             table = replace(table, offered_on=days[~reader.refused], as_of=dated.as_of)
         return table, replace(findings, used=len(table.codes))
 
-    def _columns(self, reader: Reader) -> dict[str, Objects | None]:
+    def _columns(self, reader: MappedTable) -> dict[str, Objects | None]:
         """Read and derive the schema's columns; returns those outside it as text, None where one cannot be used."""
         schema, inputs = self.book.schema, list[str]()
         own = [each for each in schema.columns if each.derived is None and self._needs(each)]
@@ -198,7 +198,7 @@ class Reading:
                 inputs += [column.name] if column.is_input else []
         return {name: reader.text(name) for name in extra}
 
-    def _complete(self, reader: Reader) -> bool:
+    def _complete(self, reader: MappedTable) -> bool:
         """Whether all columns are there (an unknown one beside them spoils no row)."""
         columns = self.book.schema.columns
         needed = [each.name for each in columns if each.derived is not None or self._needs(each)]
@@ -271,7 +271,7 @@ def _map(
     return twice, unread
 
 
-def _table(schema: Schema, reader: Reader, texts: dict[str, Objects], *, need_outcome: bool) -> Table:
+def _table(schema: Schema, reader: MappedTable, texts: dict[str, Objects], *, need_outcome: bool) -> Table:
     good = np.flatnonzero(~reader.refused)
     columns = {name: each[good] for name, each in reader.columns.items()}
     source_rows = reader.source_rows[good]

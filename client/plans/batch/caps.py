@@ -7,7 +7,7 @@ import numpy as np
 from fedrepay.client.plans.batch.portfolio import (
     LIMITS,
     NONE,
-    Options,
+    Candidacies,
     Portfolio,
     Uses,
     choose,
@@ -29,7 +29,7 @@ def groups(engine: Engine) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Limits:
+class Caps:
     """The choice of a whole batch within its limits."""
 
     portfolio: Portfolio
@@ -38,7 +38,7 @@ class Limits:
     drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
-    def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Limits | None":
+    def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Caps | None":
         """Solve for all accounts; None where no limit is set.
 
         Raises:
@@ -58,7 +58,7 @@ class Limits:
             found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)
         return cls(
-            choose(budgets, Options.joined(found), group),
+            choose(budgets, Candidacies.joined(found), group),
             group,
             np.concatenate(apart),
             engine.settings.exploration > 0,

@@ -64,7 +64,7 @@ def uses(plans: Candidates) -> Uses:
 
 
 @dataclass(frozen=True, eq=False)
-class Options:
+class Candidacies:
     """The candidates of n accounts that could be chosen at some prices: nobody else's uses less and is worth more.
 
     Attributes:
@@ -84,7 +84,7 @@ class Options:
     owed: float
 
     @classmethod
-    def joined(cls, parts: Sequence["Options"]) -> "Options":
+    def joined(cls, parts: Sequence["Candidacies"]) -> "Candidacies":
         """The options of several lots of accounts, one after the other."""
         starts = np.cumsum([0, *(part.accounts for part in parts)])
         return cls(
@@ -97,7 +97,9 @@ class Options:
         )
 
 
-def options(budgets: Budgets, score: F64, allowed: Bool, balance: I64, no_plan: F64, used: Uses) -> Options:
+def options(
+    budgets: Budgets, score: F64, allowed: Bool, balance: I64, no_plan: F64, used: Uses
+) -> Candidacies:
     """Keep of each account the candidates that matter under these limits, the first among equals.
 
     Args:
@@ -133,7 +135,7 @@ def options(budgets: Budgets, score: F64, allowed: Bool, balance: I64, no_plan: 
     keep = np.isfinite(worth) & ~_dominated(worth, use)
     account, _ = np.nonzero(keep)
     owed = float(np.maximum(balance, 1).sum())
-    return Options(account, arm[keep], worth[keep], use[keep], n, owed)
+    return Candidacies(account, arm[keep], worth[keep], use[keep], n, owed)
 
 
 def _dominated(worth: F64, use: F64) -> Bool:
@@ -209,7 +211,7 @@ class Portfolio:
         return np.asarray(out & allowed)
 
 
-def choose(budgets: Budgets, given: Options, group: Objects | None = None) -> Portfolio:
+def choose(budgets: Budgets, given: Candidacies, group: Objects | None = None) -> Portfolio:
     """The best choice for a whole batch within its limits.
 
     Each account takes its best option at the optimal prices. Where a tie would pass a limit, accounts that lose
@@ -262,12 +264,12 @@ def _name(group: object) -> str:
     return "" if group is None else str(group)
 
 
-def _plans(given: Options, chosen: I64, member: Bool) -> F64:
+def _plans(given: Candidacies, chosen: I64, member: Bool) -> F64:
     """Plans of each group, (groups,)."""
     return np.asarray((given.use[chosen, 3][:, None] * member[given.account[chosen]]).sum(axis=0))
 
 
-def _floors(budgets: Budgets, given: Options, group: Objects | None) -> tuple[list[str], Bool, F64]:
+def _floors(budgets: Budgets, given: Candidacies, group: Objects | None) -> tuple[list[str], Bool, F64]:
     """Names of the groups, who is in them (n, groups), and how many plans each must get (groups,)."""
     if budgets.group_floor <= 0:
         return [], np.zeros((given.accounts, 0), np.bool_), np.zeros(0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedrepay.client.data.mappings.mapping import Mapping as Mapped
 from fedrepay.client.data.reading.table import load_mapping, read_table
-from fedrepay.client.plans.batch.caps import Limits, groups
+from fedrepay.client.plans.batch.caps import Caps, groups
 from fedrepay.client.plans.batch_io import batch_files, output
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
@@ -21,8 +21,8 @@ from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
 from fedrepay.client.scoring import release_file
-from fedrepay.client.scoring.release_file import Checked
-from fedrepay.client.scoring.score import Reasons
+from fedrepay.client.scoring.release_file import CheckedRelease
+from fedrepay.client.scoring.score import Contributions
 from fedrepay.client.scoring.score_file import rejects_of, write_rejects
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
@@ -38,7 +38,7 @@ class Loaded:
     """An engine and the hashes of what it was made from."""
 
     engine: Engine
-    checked: Checked
+    checked: CheckedRelease
     hashes: dict[str, str]
 
 
@@ -116,7 +116,7 @@ def load(job: Job) -> Loaded:
     return Loaded(engine, checked, hashes)
 
 
-def _own_part(path: Path, checked: Checked) -> tuple[Personal, str]:
+def _own_part(path: Path, checked: CheckedRelease) -> tuple[Personal, str]:
     """The member's own part of the model, fitted here on its own past offers, and the hash of what it was made from."""
     mapping = load_mapping(path)
     table, findings = read_table(checked.book, None, mapping, need_outcome=True)
@@ -126,12 +126,12 @@ def _own_part(path: Path, checked: Checked) -> tuple[Personal, str]:
     return fit(checked.book, table, checked.release.weights), made_from
 
 
-def _averages(checked: Checked) -> Sequence[float] | None:
+def _averages(checked: CheckedRelease) -> Sequence[float] | None:
     made, names = checked.release, [each.name for each in checked.book.schema.outcomes]
     if KEPT not in names:
         return None  # the engine refuses the release
     weights = made.weights[names.index(KEPT)]
-    return Reasons.of(checked.book, weights, made.sums[0], made.card["learner"]).average
+    return Contributions.of(checked.book, weights, made.sums[0], made.card["learner"]).average
 
 
 def load_packs(settings: Settings, path: Path | None) -> list[Pack]:
@@ -181,7 +181,7 @@ def recommend_file(
     used: Mapping[str, float] = {}
     prices = None
     with batch_files.parts(out) as parts:
-        limits = Limits.of(engine, accounts, day)
+        limits = Caps.of(engine, accounts, day)
         for start in range(0, len(accounts.names), engine.chunk):
             rows = slice(start, start + engine.chunk)
             part = accounts.take(rows)
@@ -233,7 +233,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
         raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
     here = slice(int(rows[0]), int(rows[0]) + 1)
     today = ((job.today or _today()) - EPOCH).days
-    limits = Limits.of(loaded.engine, accounts, today)
+    limits = Caps.of(loaded.engine, accounts, today)
     held = None if limits is None else partial(limits.hold, rows=here)
     return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, limits=held), today
 

@@ -14,7 +14,7 @@ from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import FACTS, FactTable
-from fedrepay.shared.rules.masks import RuleRef, Verdict, evaluate
+from fedrepay.shared.rules.masks import RuleRef, RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
     return Diff(tuple(touched), len(rows["account"]), len(np.unique(rows["account"])), without_plan)
 
 
-def _changes(rows: Rows, was: Verdict, now: Verdict) -> Iterator[Touched]:
+def _changes(rows: Rows, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touched]:
     pairs: tuple[tuple[I32, I32, Change, Change], ...] = (
         (was.blocked[:, 0], now.blocked[:, 0], "newly blocked", "newly allowed"),
         (was.human, now.human, "newly for a human", "no longer for a human"),

@@ -8,12 +8,12 @@ Without an income form there is no bound, so no plan but a token, dormancy or a 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.deciding.settings import CLASSES, Affordability
+from fedrepay.client.plans.deciding.settings import CLASSES, Caution
 from fedrepay.shared.arrays import F64, I64
 
 
 def sustainable(
-    settings: Affordability,
+    settings: Caution,
     income: F64,
     surplus: F64,
     known: npt.NDArray[np.generic],
@@ -37,7 +37,7 @@ def sustainable(
     return np.asarray(np.floor(np.clip(np.where(usable, left, 0.0), 0.0, None)), np.int64)
 
 
-def lower_bound(settings: Affordability, known: str, income: F64, surplus: F64) -> F64:
+def lower_bound(settings: Caution, known: str, income: F64, surplus: F64) -> F64:
     """The lower confidence bound of the surplus for one class, never above the surplus as known, minor units a month, (n,)."""
     from statistics import NormalDist  # noqa: PLC0415
 

@@ -44,7 +44,7 @@ HANDOFFS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
+class Chosen:
     """One decision for each of n accounts.
 
     ``code`` of ``Decision``; ``top`` (n, 3) arms by score or −1 (for HUMAN: proposals); ``tier`` into ``TIERS``;
@@ -60,7 +60,7 @@ class Decisions:
 
 def decide(
     judged: Judged, handoff: U8 | None = None, *, exploration: float = 0.0, batch_id: str = ""
-) -> Decisions:
+) -> Chosen:
     """One decision an account; the same every time.
 
     Args:
@@ -86,7 +86,7 @@ def decide(
     code[human] = Decision.HUMAN
     code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
     top[stop] = NONE
-    return Decisions(code, top, _tiers(judged, code), handoff, propensity)
+    return Chosen(code, top, _tiers(judged, code), handoff, propensity)
 
 
 def best_three(judged: Judged, among: Bool) -> I32:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
-from fedrepay.client.plans.deciding.decide import Decisions, decide
+from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
 from fedrepay.client.plans.deciding.judged import Cases, Judged, judge
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
@@ -23,7 +23,7 @@ from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
 from fedrepay.shared.rules.facts import Column as Fact
 from fedrepay.shared.rules.facts import FactTable
-from fedrepay.shared.rules.masks import Verdict, evaluate
+from fedrepay.shared.rules.masks import RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
@@ -41,7 +41,7 @@ MOST_PAIRS = 100_000
 """Accounts × plans worked on at a time; small enough to stay in the processor's caches."""
 
 
-class Personal(Protocol):
+class OwnPart(Protocol):
     """A member's own correction of the shared model, fitted on its own data and never sent."""
 
     def adjust(self, head: int, shared_logit: F64, pair_codes: PairCodes) -> F64:
@@ -52,7 +52,7 @@ class Personal(Protocol):
 class Batch(Chunk):
     """Decided accounts with everything that reasons need; ``judged`` within the limits of the whole batch."""
 
-    decisions: Decisions
+    decisions: Chosen
     handed: HandedOver
 
 
@@ -80,7 +80,7 @@ class Engine:
         catalogue: Catalogue,
         settings: Settings,
         packs: Sequence[Pack] = (),
-        personal: Personal | None = None,
+        personal: OwnPart | None = None,
         averages: Sequence[float] | None = None,
     ) -> None:
         _check(book)
@@ -193,7 +193,7 @@ class Engine:
         judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)
         return Chunk(accounts, facts, spared, codes, judged)
 
-    def rules(self, facts: FactTable, plans: Candidates, today: int) -> Verdict:
+    def rules(self, facts: FactTable, plans: Candidates, today: int) -> RulesVerdict:
         """What the packs say of accounts and candidates."""
         return evaluate(self.packs, facts, plan_columns(plans), today)
 

@@ -14,7 +14,7 @@ from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.money import no_plan_value, plan_value
-from fedrepay.shared.rules.masks import Verdict
+from fedrepay.shared.rules.masks import RulesVerdict
 
 OFFERS = ("FULL", "INSTALMENT", "SETTLEMENT")
 """Kinds that are ranked by score; the others are what remains where none of these is right."""
@@ -69,7 +69,7 @@ class Judged:
     no_plan: F64
     score: F64
     affordable: Bool
-    verdict: Verdict
+    verdict: RulesVerdict
     why: U8
 
     @property
@@ -105,7 +105,7 @@ def judge(
     cases: Cases,
     first: F64,
     kept: F64,
-    verdict: Verdict,
+    verdict: RulesVerdict,
     known: Bool,
     within: Bool | None = None,
 ) -> Judged:

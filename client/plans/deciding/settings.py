@@ -92,7 +92,7 @@ class Income(Part):
     level: Annotated[float, Field(ge=0.5, lt=1)]
 
 
-class Affordability(Part):
+class Caution(Part):
     """The hard bound on instalments: a lower confidence bound of what is left after the essentials."""
 
     usual_surplus: Annotated[float, Field(ge=-1, le=1)] = 0.09
@@ -125,7 +125,7 @@ class Settings(Part):
     """Everything a member decides about its own recommendations."""
 
     value: Value = Value()
-    affordability: Affordability = Affordability()
+    affordability: Caution = Caution()
     handover: Handover = Handover()
     budgets: Budgets = Budgets()
     packs: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from fedrepay.shared.secure_sum.masking import attempt_context
 
 
 @dataclass(frozen=True)
-class Upload:
+class SealedUpload:
     """What leaves a member: ciphertexts in wire form and one tag a chunk."""
 
     payload: bytes
@@ -67,11 +67,11 @@ class Cohort:
             if peer != name
         }
 
-    def upload(self, name: str, noisy: I64, attempt: bytes) -> Upload:
+    def upload(self, name: str, noisy: I64, attempt: bytes) -> SealedUpload:
         """Mask, encrypt and tag a member's noisy integers."""
-        return Upload(*seal(noisy, self.keys(name, attempt)))
+        return SealedUpload(*seal(noisy, self.keys(name, attempt)))
 
-    def open(self, uploads: Sequence[Upload], attempt: bytes, n_values: int) -> I64:
+    def open(self, uploads: Sequence[SealedUpload], attempt: bytes, n_values: int) -> I64:
         """Add the uploads as the coordinator does and open the sum as a member does."""
         total = PublicSum(len(uploads[0].tags))
         for upload in uploads:

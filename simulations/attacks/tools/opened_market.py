@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Market:
+class OpenedMarket:
     """Members' contributions to an opened Gram matrix.
 
     Attributes:
@@ -47,10 +47,10 @@ class Market:
     share_variance: float
     colluders: int
 
-    def without_noise(self) -> "Market":
+    def without_noise(self) -> "OpenedMarket":
         """The same run in mode ``none``."""
         exact = np.sum(list(self.contributions.values()), axis=0)
-        return Market(self.book, exact, self.contributions, 0.0, self.colluders)
+        return OpenedMarket(self.book, exact, self.contributions, 0.0, self.colluders)
 
     def noise(self) -> F64:
         """The squared noise in each value of the opened sum, in the variance that is stated for it."""
@@ -59,7 +59,7 @@ class Market:
         return np.asarray((self.opened - total).astype(np.float64) ** 2 / variance)
 
 
-def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[Market]:
+def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[OpenedMarket]:
     """Markets of so many members at ε = 1, from the shipped credit data (quick: from a few drawn customers)."""
     if quick:
         book = codebook.build(SCHEMA)
@@ -71,7 +71,7 @@ def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[Market]:
     return [_market(book, [np.sum(parts[i::size], axis=0) for i in range(size)]) for size in sizes]
 
 
-def _market(book: "CodeBook", parts: list[I64]) -> Market:
+def _market(book: "CodeBook", parts: list[I64]) -> OpenedMarket:
     """These members' secure sum at ε = 1: noise, masks, encryption, tags and opening as in a first attempt."""
     plan = make_plan(Arguments(members=len(parts)), book, len(parts))
     sums = make_learner(plan.learner, book, plan.rounds).segments()
@@ -82,10 +82,10 @@ def _market(book: "CodeBook", parts: list[I64]) -> Market:
     cohort, source = Cohort(len(parts)), OsEntropy()
     members = dict(zip(cohort.names, parts, strict=True))
     opened = cohort.sum({name: add_noise(part, (noise,), source) for name, part in members.items()}, 0)
-    return Market(book, opened, members, noise.share_variance, plan.colluders)
+    return OpenedMarket(book, opened, members, noise.share_variance, plan.colluders)
 
 
-def recorded(path: Path) -> Market:
+def recorded(path: Path) -> OpenedMarket:
     """A simulated run: its release's opened sum, its members' own data, and the noise that their ledgers tell.
 
     Args:
@@ -112,4 +112,4 @@ def recorded(path: Path) -> Market:
         if charged:
             variance = Mechanism(**charged[0].event[0]).share_variance
             break
-    return Market(book, release.sums[0], parts, variance, release.statement["colluders"])
+    return OpenedMarket(book, release.sums[0], parts, variance, release.statement["colluders"])

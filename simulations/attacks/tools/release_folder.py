@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from fedrepay.client.scoring import release_file
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.simulations.rows.prepare import Prepared, prepare
 from fedrepay.simulations.run.arguments import Arguments, MarketArguments, facts_of
 from fedrepay.simulations.run.consortium import Party
@@ -17,7 +17,7 @@ _REMEDY = "Give DIR/release of a finished `fedrepay simulate --out DIR`"
 A = TypeVar("A", Arguments, MarketArguments)
 
 
-def read_release(path: Path) -> tuple[Release, Prepared]:
+def read_release(path: Path) -> tuple[ReleaseContent, Prepared]:
     """Read a release of a simulation on rows and split its run's rows as the run did.
 
     Args:
@@ -30,7 +30,7 @@ def read_release(path: Path) -> tuple[Release, Prepared]:
     data, facts = _read(path)
     if "split" not in facts:
         raise ArgumentError(f"{path} is not of a simulation on rows.", f"{_REMEDY} on rows: with --data.")
-    release = Release.decode(data)
+    release = ReleaseContent.decode(data)
     if release.card.get("local") is not None:
         raise ArgumentError(
             f"{path} is of a torch module: this attack reads additive models.",
@@ -39,7 +39,7 @@ def read_release(path: Path) -> tuple[Release, Prepared]:
     return release, prepare(_arguments(Arguments, path, facts))
 
 
-def read_run(path: Path) -> tuple[Release, CodeBook, tuple[Party, ...]]:
+def read_run(path: Path) -> tuple[ReleaseContent, CodeBook, tuple[Party, ...]]:
     """Read a release of any simulation, and its members' training rows.
 
     Args:
@@ -54,10 +54,10 @@ def read_run(path: Path) -> tuple[Release, CodeBook, tuple[Party, ...]]:
     data, facts = _read(path)
     if "split" in facts:
         prepared = prepare(_arguments(Arguments, path, facts))
-        return Release.decode(data), prepared.book, prepared.parties
+        return ReleaseContent.decode(data), prepared.book, prepared.parties
     arguments = _arguments(MarketArguments, path, facts)
     market = case.prepare(arguments, case.market_of(arguments), Folder(path.resolve().parent))
-    return Release.decode(data), market.book, market.parties
+    return ReleaseContent.decode(data), market.book, market.parties
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:

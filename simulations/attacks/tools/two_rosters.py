@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.protocol.enrolment import Enrolment
+from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.shared import keys
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Call, Joining, Proposal, Revealed
@@ -90,7 +90,7 @@ def _around(roster: Roster, free: bytes) -> tuple[Any, bytes]:
     return state, data[at + len(free) :]
 
 
-class Split:
+class TwoCalls:
     """A coordinator with two calls for a roster: one to the member it isolates, one to all others.
 
     Args:
@@ -187,7 +187,7 @@ class Proposed:
 
 def propose(folder: Path, proposals: int) -> Proposed:
     """Real members, so many proposals to each side; then one list is tried again with a nonce made to fit."""
-    split = Split(folder)
+    split = TwoCalls(folder)
     starts: tuple[set[int], set[int]] = (set(), set())
     second, refused, chosen = 0, set[str](), None
     for number in range(1, proposals + 1):
@@ -223,7 +223,7 @@ def propose(folder: Path, proposals: int) -> Proposed:
     )
 
 
-def reveal_always(member: Enrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+def reveal_always(member: MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
     """A build that reveals its nonce to every list that holds its joining."""
     kept = dict(member._nonces)  # noqa: SLF001
     answer = _reveal(member, shared)
@@ -231,7 +231,7 @@ def reveal_always(member: Enrolment, shared: bytes) -> tuple[bytes, dict[str, by
     return answer
 
 
-_reveal = Enrolment.reveal
+_reveal = MemberEnrolment.reveal
 
 
 def over_keys_alone() -> Collision:

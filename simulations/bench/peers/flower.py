@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
 from fedrepay.simulations.bench.peers import trainers, workload
-from fedrepay.simulations.bench.peers.workload import MEMBERS, ROUNDS, ROWS, Clock, Measured
+from fedrepay.simulations.bench.peers.workload import MEMBERS, ROUNDS, ROWS, Measured, RoundClock
 
 client_app = ClientApp()
 
@@ -48,7 +48,7 @@ def run(name: str) -> Measured:
 
     @server_app.main()
     def main(grid: Grid, _context: Context) -> None:
-        clock = Clock()
+        clock = RoundClock()
 
         def after(number: int, arrays: ArrayRecord) -> None:
             if number:

@@ -27,7 +27,7 @@ from fedrepay.simulations.bench.peers.workload import (
 from fedrepay.simulations.engines import batched_sgd
 from fedrepay.simulations.run.grid import RECORD, InProcessGrid
 
-TOGETHER = batched_sgd.Settings().together
+TOGETHER = batched_sgd.SgdSettings().together
 
 
 def run(name: str) -> Measured:
@@ -51,7 +51,7 @@ def batched(noise: str) -> Measured:
     """Members together along one more axis."""
     generator = torch.Generator().manual_seed(SEED)
     add_noise = noise_of(noise, generator)
-    settings = batched_sgd.Settings(
+    settings = batched_sgd.SgdSettings(
         clip=CLIP, rate=RATE, batch=BATCH, sampling="poisson" if noise == "poisson" else "shuffled"
     )
     features, outcomes = (each[:MEMBERS] for each in workload.rows())

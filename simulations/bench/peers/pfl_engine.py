@@ -29,12 +29,12 @@ from fedrepay.simulations.bench.peers.workload import (
     RATE,
     ROUNDS,
     ROWS,
-    Clock,
     Measured,
+    RoundClock,
 )
 
 
-class Network(nn.Module):
+class PflNetwork(nn.Module):
     """The workload's network with what pfl asks of a module."""
 
     def __init__(self, layers: nn.Module) -> None:
@@ -75,7 +75,7 @@ class Timer(TrainingProcessCallback):  # type: ignore[misc]  # pfl has no types
     """Marks the end of every round."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = RoundClock()
 
     def after_central_iteration(self, aggregate_metrics: Any, model: Any, *, central_iteration: int) -> Any:
         """A round is done."""
@@ -101,7 +101,7 @@ def run(name: str) -> Measured | None:
     np.random.seed(workload.SEED)  # noqa: NPY002  # pfl draws from NumPy's global state
     torch.manual_seed(workload.SEED + 1 + pytorch_ops.distributed.global_rank)
     layers = workload.module()
-    network = Network(GradSampleModule(layers) if name == "reused" else layers)
+    network = PflNetwork(GradSampleModule(layers) if name == "reused" else layers)
 
     def optimizer(parameters: Any, lr: float) -> Any:
         sgd = torch.optim.SGD(parameters, lr=lr)

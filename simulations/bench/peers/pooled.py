@@ -21,7 +21,7 @@ EPOCHS, BATCH, RATE, CLIP = 10, 2_048, 16.0, 1.0
 
 
 @dataclass(frozen=True)
-class Scores:
+class NoiseScores:
     """AUC on the test rows, one a seed of noise, by name of the model."""
 
     auc: dict[str, list[float]]
@@ -31,7 +31,7 @@ class Scores:
         return {"auc": self.auc}
 
 
-def run(path: str) -> Scores:
+def run(path: str) -> NoiseScores:
     """Fit both on one split.
 
     Args:
@@ -44,7 +44,7 @@ def run(path: str) -> Scores:
     for seed in SEEDS:
         for name, predicted in (("DP-EBM", dp_ebm(data, seed)), ("Opacus", opacus(data, seed))):
             auc[name].append(float(roc_auc_score(data["test_labels"], predicted)))
-    return Scores(auc)
+    return NoiseScores(auc)
 
 
 def dp_ebm(data: dict[str, F64], seed: int) -> F64:

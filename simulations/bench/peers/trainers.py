@@ -66,7 +66,7 @@ class ClosedForm:
     def __init__(self, add_noise: batched_sgd.AddNoise | None = None) -> None:
         self.generator = torch.Generator().manual_seed(SEED)
         self.add_noise = add_noise or batched_sgd.gaussian(CLIP, NOISE, self.generator)
-        self.settings = batched_sgd.Settings(clip=CLIP, rate=RATE, batch=BATCH)
+        self.settings = batched_sgd.SgdSettings(clip=CLIP, rate=RATE, batch=BATCH)
 
     def __call__(self, weights: Tensor, features: Tensor, outcomes: Tensor) -> Tensor:
         """Train one member."""

@@ -97,7 +97,7 @@ def cpu_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK") + process_time() + used.children_user + used.children_system
 
 
-class Clock:
+class RoundClock:
     """Seconds and CPU time at the end of every round."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ def play(update: Callable[[Tensor], Tensor], rounds: int = ROUNDS) -> Measured:
     """Run an engine whose whole round is one function of the mean model, and measure it."""
     weights = start()
     rows()
-    clock = Clock()
+    clock = RoundClock()
     for _ in range(rounds):
         weights = update(weights)
         clock.round_done()

@@ -22,7 +22,7 @@ from fedrepay.shared.secure_sum import ciphertext
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload, Votes
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
@@ -266,11 +266,11 @@ class Watch:
         if seen.release is not None and number <= seen.release[0]:
             raise Violation(f"{name}'s release {seen.release[0]} changed")
         seen.release = (number, digest)
-        roster = Release.decode(body).roster
+        roster = ReleaseContent.decode(body).roster
         if roster.names != self.names:
             raise Violation("a release of another roster")
         try:
-            colluders = Release.decode(body).colluders
+            colluders = ReleaseContent.decode(body).colluders
             trust_release.check_votes(body, number, roster, colluders, Votes.decode(votes).signed)
         except FedrepayError as error:
             raise Violation(f"{name} stored a release without its votes: {error}") from error

@@ -25,7 +25,7 @@ from fedrepay.shared.schema.codebook import CodeBook, build
 from fedrepay.shared.schema.model import MOST_HEADS, parse_schema
 from fedrepay.shared.trust.fields import Heads
 from fedrepay.shared.trust.plan import sum_sizes
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from support import heads
 from support.invariants import opened_sums
 from support.market_release import compared, roster_words
@@ -277,7 +277,7 @@ def test_members_release_all_heads_monotone_and_agree(world: World) -> None:
     stored = [world.store(name).release() for name in world.names]
     assert len({each[1] for each in stored if each}) == 1
     assert stored[0] is not None
-    made = Release.decode(stored[0][1])
+    made = ReleaseContent.decode(stored[0][1])
     assert made.weights.shape == (2, world.book.dimension)
     assert made.card["heads"] == ["y", "kept"]
     assert made.card["parameters"] == 2 * world.book.dimension
@@ -299,7 +299,7 @@ def test_control_the_opened_sums_alone_give_a_model_that_is_not_monotone(world: 
     assert (np.diff(effects) > 0).all(), "these accounts run the other way"
     stored = world.store("m0").release()
     assert stored is not None
-    assert np.array_equal(Release.decode(stored[1]).weights, project(world.book, state.weights))
+    assert np.array_equal(ReleaseContent.decode(stored[1]).weights, project(world.book, state.weights))
 
 
 def files(world: World, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from fedrepay.server.network import app, training
-from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.network.planning import RunWishes, next_run
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, Event
@@ -218,9 +218,9 @@ RUNNING = RunSeen("running", "", "", 0, 0)
 @pytest.fixture
 def planned(tmp_path: Path) -> CoordinatorStore:
     book = codebook.build(schema(column("a"), n_max=1000).encode())
-    plan, resumed = next_run(tmp_path, book, 3, Wishes())
+    plan, resumed = next_run(tmp_path, book, 3, RunWishes())
     assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1 / (10 * 256 * 1000), False)
-    assert next_run(tmp_path, book, 9, Wishes(2.0, mode="none")) == (plan, True)
+    assert next_run(tmp_path, book, 9, RunWishes(2.0, mode="none")) == (plan, True)
     return CoordinatorStore.in_folder(tmp_path)
 
 
@@ -328,14 +328,14 @@ def test_there_must_be_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "words"),
     [
-        (Wishes(delta=0.01), r"--delta 0.01 is outside 0 … 1/\(10·members_max·n_max\)"),
-        (Wishes(colluders=2), "colluders = 2"),
-        (Wishes(mode="open"), "mode"),
-        (Wishes(mode="local"), "--mode local needs --terms"),
-        (Wishes(-1.0), "epsilon"),
+        (RunWishes(delta=0.01), r"--delta 0.01 is outside 0 … 1/\(10·members_max·n_max\)"),
+        (RunWishes(colluders=2), "colluders = 2"),
+        (RunWishes(mode="open"), "mode"),
+        (RunWishes(mode="local"), "--mode local needs --terms"),
+        (RunWishes(-1.0), "epsilon"),
     ],
 )
-def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: Wishes, words: str) -> None:
+def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: RunWishes, words: str) -> None:
     book = codebook.build(schema(column("a"), n_max=1000).encode())
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, book, 3, wishes)

@@ -20,7 +20,7 @@ from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.plan import LEARNERS, is_over, sum_sizes
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.invariants import answers, check, opened_sums, plain_sums, spent
@@ -48,10 +48,10 @@ def attempts(world: World) -> list[tuple[int, str, int]]:
     return [(r.config.round, r.status, len(r.config.cohort)) for r in world.coordinator.state.attempts]
 
 
-def released(world: World, name: str = "m0") -> Release:
+def released(world: World, name: str = "m0") -> ReleaseContent:
     stored = world.store(name).release()
     assert stored is not None
-    return Release.decode(stored[1])
+    return ReleaseContent.decode(stored[1])
 
 
 def charged(world: World, name: str) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from fedrepay.shared.errors import ArgumentError, DataError, RuleError
 from fedrepay.shared.rules.cases import plan_columns, run_cases
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
-from fedrepay.shared.rules.masks import Verdict
+from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, builtin_path, load_builtin, load_pack, parse_pack
 from fedrepay.shared.rules.parameters import Parameters
 from fedrepay.shared.rules.words import _DEMANDS, applies, demands, needs
@@ -43,7 +43,7 @@ def parse(text: str) -> Pack:
     return parse_pack(text.encode(), "mine.toml")
 
 
-def judge(pack: Pack, facts: dict[str, Any], plans: PlanColumns | None = None) -> Verdict:
+def judge(pack: Pack, facts: dict[str, Any], plans: PlanColumns | None = None) -> RulesVerdict:
     columns = {"jurisdiction": np.array(["DE"])} | {name: np.array([value]) for name, value in facts.items()}
     return evaluated([pack], columns, plans or plan_columns(CasePlan(channel="sms")), 0)
 

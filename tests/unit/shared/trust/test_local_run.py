@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client.learning.local_terms import Wishes as Training
+from fedrepay.client.learning.local_terms import LocalWishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
 from fedrepay.client.veto import budget
-from fedrepay.server.network.planning import Wishes, next_run
+from fedrepay.server.network.planning import RunWishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.privacy import subsampled
@@ -51,7 +51,7 @@ def test_what_a_member_writes_starts_the_run_that_simulate_starts(
     options = ("--epsilon", 2, "--rounds", 4, "--sampling-rate", 0.25, "--local-steps", 3, "--clip", 0.5)
     done = fedrepay("member", "local-terms", "logistic", "--schema", schema_, "--out", out, *options)
     assert done.code == 0, done.err
-    wishes = Wishes(mode="local", terms=local_run.read(out))
+    wishes = RunWishes(mode="local", terms=local_run.read(out))
     plan, resumed = next_run(tmp_path, book, 5, wishes)
     held = model("logistic", book.dimension)
     asked = Arguments(
@@ -152,7 +152,7 @@ def test_terms_that_cannot_be_start_nothing(
     changed: dict[str, Any],
     words: str,
 ) -> None:
-    asked = replace(Wishes(mode="local", terms=run.model_copy(update=changed)), **wishes)
+    asked = replace(RunWishes(mode="local", terms=run.model_copy(update=changed)), **wishes)
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, small[1], 5, asked)
     assert CoordinatorStore.in_folder(tmp_path).plan() is None
@@ -165,7 +165,7 @@ def test_several_outcomes_have_no_local_mode(run: LocalRun, tmp_path: Path) -> N
         made(two, model("logistic", two.dimension), Training(), 1.0, None, None)
     terms = run.model_copy(update={"schema_hash": two.schema_hash})
     with pytest.raises(ArgumentError, match="2 outcomes; local mode takes one"):
-        next_run(tmp_path, two, 5, Wishes(mode="local", terms=terms))
+        next_run(tmp_path, two, 5, RunWishes(mode="local", terms=terms))
 
 
 @pytest.mark.parametrize("delta", [0.0, 1e-3])

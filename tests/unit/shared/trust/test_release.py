@@ -16,14 +16,14 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import Refusal, ReleaseError
 from fedrepay.shared.trust.handshake import Acceptance
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.release import Release, check_votes
+from fedrepay.shared.trust.release import ReleaseContent, check_votes
 from fedrepay.shared.trust.wire import ReleaseVote
 from support.adversary import roster_of
 
 PEOPLE = [Identity.create(name) for name in ("ada", "bob", "cyd", "dan")]
 COORDINATOR = Ed25519PrivateKey.generate()
 ROSTER = roster_of([each.entry() for each in PEOPLE], keys.public_bytes(COORDINATOR))
-RELEASE = Release(
+RELEASE = ReleaseContent(
     number=7,
     weights=np.array([[0.5, -2.0, 0.0], [1.0, 0.0, 0.25]]),
     sums=(np.array([1, 2, 3], dtype=np.int64), np.array([-(1 << 44)], dtype=np.int64)),
@@ -50,7 +50,7 @@ def counted(*votes: Signed, colluders: int = 1) -> int:
 
 
 def test_a_release_comes_back_as_it_was() -> None:
-    back = Release.decode(BYTES)
+    back = ReleaseContent.decode(BYTES)
     assert RELEASE.disagrees(back) is None
     assert back.encode() == BYTES
     assert np.array_equal(back.weights, RELEASE.weights)
@@ -63,7 +63,7 @@ def test_a_release_comes_back_as_it_was() -> None:
 )
 def test_what_is_no_release_is_refused(data: bytes) -> None:
     with pytest.raises(ReleaseError):
-        Release.decode(data)
+        ReleaseContent.decode(data)
 
 
 FACTS = '"card": {"model": "m"}, "number": 7, "statement": {"epsilon": 1.0}'
@@ -105,7 +105,7 @@ def test_there_is_one_way_to_write_a_release(data: bytes) -> None:
     """Else members would sign a file that holds what none of them computed; and none of these crashes."""
     assert made() == BYTES
     with pytest.raises(ReleaseError):
-        Release.decode(data)
+        ReleaseContent.decode(data)
 
 
 def test_weights_and_sums_of_another_type_are_refused() -> None:
@@ -115,7 +115,7 @@ def test_weights_and_sums_of_another_type_are_refused() -> None:
         replace(RELEASE, sums=(np.array([1.0]),)),
     ):
         with pytest.raises(ReleaseError):
-            Release.decode(changed.encode())
+            ReleaseContent.decode(changed.encode())
 
 
 def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> None:
@@ -124,7 +124,7 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
     for at in range(0, len(BYTES), 3):
         changed = BYTES[:at] + bytes([BYTES[at] ^ 1]) + BYTES[at + 1 :]
         with suppress(ReleaseError):
-            Release.decode(changed)
+            ReleaseContent.decode(changed)
         with pytest.raises(ReleaseError):
             check_votes(changed, 7, ROSTER, 1, votes)
 
@@ -148,7 +148,7 @@ def test_a_flipped_bit_is_a_typed_error_or_a_release_that_nobody_signed() -> Non
         ("weights", replace(RELEASE, weights=RELEASE.weights * np.nan)),
     ],
 )
-def test_a_release_that_differs_is_not_voted_for(name: str, other: Release) -> None:
+def test_a_release_that_differs_is_not_voted_for(name: str, other: ReleaseContent) -> None:
     assert RELEASE.disagrees(other) == name
     with pytest.raises(Refusal) as refused:
         closing.check(RELEASE, other.encode())

@@ -10,10 +10,10 @@ from safetensors.numpy import load, save
 
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust import release
-from fedrepay.shared.trust.release import Release
+from fedrepay.shared.trust.release import ReleaseContent
 from support.parties import ROSTER
 
-RELEASE = Release(
+RELEASE = ReleaseContent(
     number=7,
     weights=np.array([[0.5, -4.0, 0.0]]),
     sums=(np.array([1, 2], dtype=np.int64),),
@@ -34,12 +34,12 @@ LAYOUT = [["first", [2, 1]], ["second", [1]]]
 TORCH = replace(RELEASE, card=local(LAYOUT))
 
 
-def refused(made: Release, **tensors: Any) -> None:
+def refused(made: ReleaseContent, **tensors: Any) -> None:
     """With other tensors; None: without."""
     facts = json.dumps({"number": 7, "card": made.card, "statement": made.statement}, sort_keys=True)
     parts = {name: tensor for name, tensor in (load(TORCH.encode()) | tensors).items() if tensor is not None}
     with pytest.raises(ReleaseError):
-        Release.decode(save(parts, {"fedrepay": facts}))
+        ReleaseContent.decode(save(parts, {"fedrepay": facts}))
 
 
 # --- a torch module ---
@@ -50,7 +50,7 @@ def test_a_module_s_weights_lie_under_its_parameters_names() -> None:
     assert parts["module.first"].tolist() == [[0.5], [-4.0]]
     assert parts["module.second"].tolist() == [0.0]
     assert "weights" not in parts
-    back = Release.decode(TORCH.encode())
+    back = ReleaseContent.decode(TORCH.encode())
     assert TORCH.disagrees(back) is None
     assert back.weights.tolist() == [[0.5, -4.0, 0.0]]
 
@@ -95,7 +95,7 @@ def test_a_header_is_read_only_where_that_stays_cheap(
     for whole, passes in ((data, read), (data[:-1], False)):
         seen.clear()
         with pytest.raises(ReleaseError):
-            Release.decode(whole)
+            ReleaseContent.decode(whole)
         assert bool(seen) == passes
 
 

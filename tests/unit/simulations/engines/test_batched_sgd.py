@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.engines import batched_sgd
-from fedrepay.simulations.engines.batched_sgd import Settings
+from fedrepay.simulations.engines.batched_sgd import SgdSettings
 
 NETWORKS = {
     "logistic": (6, 1),
@@ -87,7 +87,7 @@ def test_no_row_moves_a_sum_by_more_than_the_clip() -> None:
 
 
 def one_by_one(
-    sizes: tuple[int, ...], features: Tensor, outcomes: Tensor, start: Tensor, settings: Settings
+    sizes: tuple[int, ...], features: Tensor, outcomes: Tensor, start: Tensor, settings: SgdSettings
 ) -> Tensor:
     """One member's epoch with Opacus' sums on the batches that the same seed shuffles."""
     weights = start.clone()
@@ -102,7 +102,7 @@ def one_by_one(
 def test_members_together_train_as_each_alone() -> None:
     sizes = NETWORKS["three"]
     flat, features, outcomes = draw(sizes, members=4, rows=50)
-    settings = Settings(batch=16, rate=0.5)
+    settings = SgdSettings(batch=16, rate=0.5)
     together = batched_sgd.train(
         flat[0], sizes, features, outcomes, settings, None, torch.Generator().manual_seed(5)
     )
@@ -111,7 +111,7 @@ def test_members_together_train_as_each_alone() -> None:
         sizes,
         features,
         outcomes,
-        Settings(batch=16, rate=0.5, together=1),
+        SgdSettings(batch=16, rate=0.5, together=1),
         None,
         torch.Generator().manual_seed(5),
     )

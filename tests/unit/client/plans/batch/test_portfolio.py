@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from fedrepay.client.plans.batch.portfolio import Duals, Options, Portfolio, Uses, choose, options, uses
+from fedrepay.client.plans.batch.portfolio import Candidacies, Duals, Portfolio, Uses, choose, options, uses
 from fedrepay.client.plans.batch.programme import Programme, solve
 from fedrepay.client.plans.deciding.settings import Budgets
 from fedrepay.shared.errors import CatalogueError
@@ -216,7 +216,7 @@ def test_lots_of_accounts_join_to_the_same_answer() -> None:
                 used,
             )
         )
-    joined, whole = choose(budgets, Options.joined(parts)), batch.choose(budgets)
+    joined, whole = choose(budgets, Candidacies.joined(parts)), batch.choose(budgets)
     assert (joined.choice == whole.choice).all()
     assert joined.duals == whole.duals
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fedrepay.client.plans.deciding.affordability import lower_bound, sustainable
-from fedrepay.client.plans.deciding.settings import CLASSES, Affordability, Income
+from fedrepay.client.plans.deciding.settings import CLASSES, Caution, Income
 
-SETTINGS = Affordability()
+SETTINGS = Caution()
 ACCOUNTS = 40_000
 
 
@@ -48,21 +48,21 @@ def test_promises_and_savings_come_off_and_nothing_is_below_zero() -> None:
     known = np.full(3, "verified", dtype=object)
     free, less, none = sustainable(SETTINGS, income, surplus, known, np.array([0.0, 5_000.0, 90_000.0]))
     assert (free - less, none) == (5_000, 0)
-    saving = Affordability(savings_share=0.02)
+    saving = Caution(savings_share=0.02)
     assert free - sustainable(saving, income, surplus, known, np.zeros(3))[0] == 4_000
 
 
 def test_a_higher_level_allows_less() -> None:
     income, surplus = np.array([200_000.0]), np.array([40_000.0])
     bounds = [
-        lower_bound(Affordability(stated=Income(error=0.065, level=level)), "stated", income, surplus)[0]
+        lower_bound(Caution(stated=Income(error=0.065, level=level)), "stated", income, surplus)[0]
         for level in (0.5, 0.8, 0.95)
     ]
     assert bounds[0] > bounds[1] > bounds[2]
 
 
 def test_no_setting_makes_the_bound_more_than_the_surplus_that_is_known() -> None:
-    rich = Affordability(usual_surplus=1.0, usual_spread=0.01, stated=Income(error=1.0, level=0.5))
+    rich = Caution(usual_surplus=1.0, usual_spread=0.01, stated=Income(error=1.0, level=0.5))
     income, surplus = np.full(3, 200_000.0), np.array([-10_000.0, 0.0, 20_000.0])
     known = np.full(3, "stated", dtype=object)
     assert sustainable(rich, income, surplus, known, np.zeros(3)).tolist() == [0, 0, 20_000]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrepay.client.plans.deciding.decide import TIERS, Decision, Decisions, best_three, decide
+from fedrepay.client.plans.deciding.decide import TIERS, Chosen, Decision, best_three, decide
 from fedrepay.client.plans.deciding.judged import NONE, Cases, Judged, Why, judge
 from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
-from fedrepay.shared.rules.masks import RuleRef, Verdict
+from fedrepay.shared.rules.masks import RuleRef, RulesVerdict
 
 CATALOGUE = parse_catalogue(
     b"""
@@ -48,7 +48,7 @@ COUNT = len(ARMS.kind)
 RULE = RuleRef("uk-fca", 1, "R1", 1, "affordability", "CONC 7.3.10", "FCA", "00")
 
 
-def verdict(n: int, **given_: Any) -> Verdict:
+def verdict(n: int, **given_: Any) -> RulesVerdict:
     nobody = np.full(n, NONE, np.int32)
     parts: dict[str, Any] = {
         "rules": (RULE,),
@@ -60,7 +60,7 @@ def verdict(n: int, **given_: Any) -> Verdict:
         "unknown": np.zeros(n, np.bool_),
         "covered": np.ones(n, np.bool_),
     }
-    return Verdict(**{**parts, **given_})
+    return RulesVerdict(**{**parts, **given_})
 
 
 def judged(
@@ -70,7 +70,7 @@ def judged(
     balance: int = 120_000,
     first: float | F64 = 0.3,
     kept: float | F64 = 0.25,
-    said: Verdict | None = None,
+    said: RulesVerdict | None = None,
     value: Value | None = None,
     income_known: bool = True,
     hardship: bool = False,
@@ -87,7 +87,7 @@ def judged(
     return judge(value or Value(), plans, cases, p, k, said or verdict(n), learned, within)
 
 
-def offered(decisions: Decisions) -> list[str]:
+def offered(decisions: Chosen) -> list[str]:
     return [ARMS.names[each] for each in decisions.top[0] if each != NONE]
 
 
@@ -240,7 +240,7 @@ def test_what_remains_where_nothing_is_affordable(
 
 
 def test_what_remains_is_held_against_the_rules_too() -> None:
-    def without(*kinds: str) -> Decisions:
+    def without(*kinds: str) -> Chosen:
         blocked = np.where(ARMS.is_kind(*kinds), 0, NONE)[None].astype(np.int32)
         return decide(judged(bound=100, hardship=True, said=verdict(1, blocked=blocked)))
 

@@ -9,7 +9,7 @@ import pytest
 from fedrepay.client.data.reading.table import read_table
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
-from fedrepay.client.plans.deciding.settings import Affordability
+from fedrepay.client.plans.deciding.settings import Caution
 from fedrepay.client.scoring.score import probability
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
@@ -26,7 +26,7 @@ def plans_of(accounts: Columns) -> tuple[Arms, Candidates]:
     of = arms(catalogue)
     whole = {name: accounts[name].astype(np.int64) for name in ("balance", "fees")}
     bound = sustainable(
-        Affordability(),
+        Caution(),
         accounts["income"],
         accounts["surplus"],
         accounts["income_verified"],
