@@ -1,7 +1,6 @@
 """The guard: what a member checks before it opens a sum or contributes. Pure.
 
-Order (docs/protocol.md, *One round*, 1): size → signature → epoch and roster → monotone → headers → tag →
-limits → ledger. Believes no number it was sent. Refusal codes are :class:`~fedrepay.shared.errors.Code`.
+Each check by itself; their order is docs/protocol.md's (*One round*, 1) and is kept in ``rounds``. Believes no number it was sent. Refusal codes are :class:`~fedrepay.shared.errors.Code`.
 """
 
 from collections.abc import Mapping

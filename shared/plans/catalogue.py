@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
-from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, Kind
 
 MOST_ARMS = 500
 """Candidates of one account."""
@@ -31,8 +31,6 @@ Part01 = Annotated[float, Field(ge=0, le=1)]
 Discount = Annotated[float, Field(ge=0, le=0.6)]
 Term = Annotated[int, Field(ge=1, le=60)]
 Day = Annotated[int, Field(ge=1, le=45)]
-_Kind = Literal["FULL", "INSTALMENT", "SETTLEMENT", "TOKEN", "DORMANT", "REFER", "NO_OFFER"]
-_PAYING = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN")
 
 
 class Template(Part):
@@ -43,7 +41,7 @@ class Template(Part):
     ``first_due`` days from the offer to the first instalment; ``dormant_months`` without any collection.
     """
 
-    kind: _Kind
+    kind: Kind
     n: tuple[Term, ...] = ()
     share: tuple[Share, ...] = ()
     frequency: tuple[Literal["weekly", "biweekly", "monthly"], ...] = ("monthly",)
@@ -137,7 +135,7 @@ class Arms:
     @property
     def pays(self) -> Bool:
         """Which arms have instalments, (P,)."""
-        return self.is_kind(*_PAYING)
+        return self.is_kind(*COLLECTING)
 
 
 def _expanded(catalogue: Catalogue) -> list[tuple[Template, tuple[object, ...]]]:
@@ -189,7 +187,7 @@ def _name(row: tuple[object, ...]) -> str:
     parts += [f"less{discount:g}"] if discount else []
     parts += [f"interest-{interest:g}"] if interest else []
     parts += [f"fees-{fee:g}"] if fee else []
-    parts += [f"dormant{dormant}"] if dormant else [f"day{due}"] if kind in _PAYING else []
+    parts += [f"dormant{dormant}"] if dormant else [f"day{due}"] if kind in COLLECTING else []
     return " ".join([*parts, str(channel)])
 
 

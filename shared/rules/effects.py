@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.arrays import I64, Bool
-from fedrepay.shared.plans.kinds import CHANNELS, KINDS
+from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, CONTACTING, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import NONE, FactTable
 from fedrepay.shared.rules.pack import Rule
 from fedrepay.shared.rules.parameters import (
-    COLLECTING,
-    CONTACTING,
     Affordability,
     ChannelConsent,
     ContactCap,
@@ -103,10 +101,11 @@ def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) 
             return RuleEffect((Effect(when, of_kinds(plans, afford.kinds), _part(plans.monthly), limit),))
         case Moratorium() as pause:
             when &= is_between(pause.day, 0, pause.days, table)
-            return RuleEffect((Effect(when, of_kinds(plans, COLLECTING)),), stop=when)
+            return RuleEffect((Effect(when, of_kinds(plans, COLLECTING)),), human=when, stop=when)
         case StopCollection() as stop:
             kinds = COLLECTING if stop.blocks == "collecting" else CONTACTING
-            return RuleEffect((Effect(when, of_kinds(plans, kinds)),), stop=when)
+            human = None if stop.rests else when
+            return RuleEffect((Effect(when, of_kinds(plans, kinds)),), human=human, stop=when)
         case SpecialCategoryHuman(machine_plans="block"):
             return RuleEffect((Effect(when, contacting & ~plans.human),), human=when)
         case SpecialCategoryHuman():

@@ -14,9 +14,10 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from fedrepay.shared.errors import ArgumentError, RuleError
 from fedrepay.shared.files import Part, content_of, fitted, read_bytes
+from fedrepay.shared.plans.kinds import Kind
 from fedrepay.shared.rules.columns import NO_BOUND
 from fedrepay.shared.rules.facts import EU, FACTS
-from fedrepay.shared.rules.parameters import Channel, Condition, Kind, Parameters
+from fedrepay.shared.rules.parameters import Channel, Condition, Parameters
 
 DISCLAIMER = "A template, not legal advice."
 MOST_BYTES = 1_000_000

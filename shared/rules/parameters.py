@@ -5,19 +5,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedrepay.shared.files import Part
+from fedrepay.shared.plans.kinds import Kind
 from fedrepay.shared.rules.facts import FACTS
 
 Channel = Literal["sms", "email", "call", "portal", "letter"]
-Kind = Literal["FULL", "INSTALMENT", "SETTLEMENT", "TOKEN", "DORMANT", "REFER", "NO_OFFER"]
 Money = Annotated[int, Field(ge=0, le=10**13)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
-
-COLLECTING = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN")
-"""Kinds of plan that ask for money."""
-
-CONTACTING = (*COLLECTING, "DORMANT", "REFER")
-"""Kinds of plan that reach the debtor; NO_OFFER does not, and nothing ever blocks it."""
 
 
 def _minute(value: object) -> object:
@@ -198,10 +192,15 @@ class Retention(Part):
 
 
 class StopCollection(Part):
-    """Collection stops: plans that ask for money are blocked, or with ``contacting`` all that reach the debtor."""
+    """Collection stops: plans that ask for money are blocked, or with ``contacting`` all that reach the debtor.
+
+    A stop ends offers and letters, never the hand-over: a person looks at the case, unless ``rests`` says that it only has
+    to be left alone (an agreement that is being kept).
+    """
 
     kind: Literal["stop_collection"]
     blocks: Literal["collecting", "contacting"] = "collecting"
+    rests: bool = False
 
 
 Parameters = Annotated[

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrepay.shared.plans.kinds import CONTACTING
 from fedrepay.shared.rules.cases import plan_columns
 from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, load_builtin
-from fedrepay.shared.rules.parameters import CONTACTING, ContactCap
+from fedrepay.shared.rules.parameters import ContactCap
 from support import rules_oracle
 from support.rules_world import World, evaluated, raw_packs, world
 

@@ -202,6 +202,9 @@ def judge(packs: list[dict[str, Any]], facts: dict[str, Any], plan: dict[str, An
             if stopped is not False and answer.stop is None:
                 answer.stop = name
             human = here if says["kind"] == "special_category_human" else False
+            if not says.get("rests"):
+                two = (human, stopped)  # a stop ends offers, never the person
+                human = True if True in two else None if None in two else False
             open_question = forbidden is None or stopped is None or human is None
             if (human or open_question) and answer.human is None:
                 answer.human = name

@@ -7,8 +7,9 @@ from hashlib import blake2b, sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.deciding.judged import NONE, OFFERS, SELF_CURE, Judged, Why
+from fedrepay.client.plans.deciding.judged import NONE, SELF_CURE, Judged, Why
 from fedrepay.shared.arrays import F64, I32, U8, Bool
+from fedrepay.shared.plans.kinds import OFFERS
 
 TOP = 3
 """Plans shown for each account."""

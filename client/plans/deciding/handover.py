@@ -64,7 +64,7 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
         **accounts.beside,
         "rule": (asked & ~unknown).astype(np.float64),
         "unknown_fact": unknown.astype(np.float64),
-        "protected": (spared.person & (verdict.stop == NONE)).astype(np.float64),
+        "protected": spared.person.astype(np.float64),
         "vulnerable": spared.care.astype(np.float64),
         "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
     }

@@ -13,11 +13,10 @@ from fedrepay.client.plans.deciding.objective import affordable, contact_cost, s
 from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.kinds import OFFERS
 from fedrepay.shared.plans.money import no_plan_value, plan_value
 from fedrepay.shared.rules.masks import RulesVerdict
 
-OFFERS = ("FULL", "INSTALMENT", "SETTLEMENT")
-"""Kinds that are ranked by score; the others are what remains where none of these is right."""
 NONE = -1
 """No plan, no rule."""
 SELF_CURE = 0.6

@@ -10,7 +10,7 @@ from fedrepay.client.plans.deciding.settings import Value
 from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
-from fedrepay.shared.plans.kinds import CHANNELS, KINDS
+from fedrepay.shared.plans.kinds import CHANNELS, FREE, KINDS, SMALL
 
 PLACES = 9
 """Of a score: so that the last bits of two processors never order two plans differently."""
@@ -42,6 +42,6 @@ def score(settings: Value, plans: Candidates, first: F64, kept: F64, worth: F64)
 
 def affordable(plans: Candidates) -> Bool:
     """Which candidates stay within the bound in every month (a token plan asks what nobody lacks), (n, P)."""
-    free = ~plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")
+    free = plans.arms.is_kind(*FREE, *SMALL)
     most = np.maximum(plans.monthly, plans.worst_month)
     return np.asarray(plans.valid & (free | (most <= plans.debts.bound[:, None])))

@@ -33,7 +33,7 @@ TARGETS = tuple(
 """Every place where a process can die: each world has one of its own, in turn, beside what chance brings."""
 NEEDS: dict[str, dict[str, float]] = {
     "remember blocked": {"request flipped": 0.1, "member restored": 0.1},
-    "charge rolled-back": {"member restored": 0.2},
+    "charge rolled-back": {"member restored": 0.3},
     "append before": {"coordinator lost": 0.03},
     "append seat": {"coordinator lost": 0.03},
     "append floor": {"coordinator restored": 0.03},
@@ -102,9 +102,10 @@ class Faults:
             self.rates |= NEEDS[self.target[1]]
         self.begin = self.dice.choice((0, 15, 30, 45, 60, 65, 70, 75, 85, 95))  # messages that pass unharmed
         self.most = self.dice.randrange(6, 50)
-        self.wait = self.dice.choice(
-            (0, 0, 1, 2, 5)
-        )  # times the target is passed before the process dies there
+        # times the target is passed before the process dies there: what is met once in a world, at once
+        self.wait = self.dice.choice((0, 0, 1, 2, 5))
+        if self.target[1] in NEEDS:
+            self.wait = 0
         self.habit = HABIT.get(self.target[1], self.dice.choice(HABITS))
         self.steps = 0
 

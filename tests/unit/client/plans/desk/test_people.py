@@ -36,7 +36,7 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
         {row["account"]: row for row in desk.rows(out) if row["rank"] == 1}
         for out in ("out.csv", "bare.csv", "control.csv")
     )
-    assert {ruled[name]["decision"] for name in paused} == {"NONE"}
+    assert {ruled[name]["decision"] for name in paused} == {"HUMAN"}, "a stop ends offers, never the person"
     assert {bare[name]["decision"] for name in paused} == {"HUMAN"}, "no pack: the pause holds all the same"
     assert any(control[name]["decision"] == "OFFER" for name in paused), "control: without it they get offers"
     assert all("uk-breathing-space" in ruled[name]["why_not"] for name in paused)
