@@ -125,7 +125,8 @@ class Attempts:
         state, plan = self._state, self._plan
         needed = quorum(len(epoch.roster.names), plan.colluders)
         cohort = tuple(name for name in epoch.present if name not in state.away)
-        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
+        often = {name for name, count in state.losses.items() if count >= TWICE}
+        reliable = tuple(name for name in cohort if name not in often)
         cohort = reliable if len(reliable) >= needed else cohort
         round_ = len(state.sums)
         if len(cohort) < needed:

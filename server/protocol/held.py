@@ -37,7 +37,7 @@ class Held:
 
     def given_back(self, ask: Ask, state: Enrolled) -> list[Event]:
         """A later roster of ours that a member holds and this database has lost; its certificate proves it."""
-        roster, best = state.roster, None
+        newest, best = state.roster, None
         for _, certificate in self._held.values():
             if certificate is None:
                 continue
@@ -45,11 +45,11 @@ class Held:
                 shown = enrolment.certified(certificate, None)
             except ProtocolError:
                 continue  # it proves nothing
-            if shown.coordinator == self._public and (roster is None or shown.number > roster.number):
-                roster, best = shown, certificate
-        if roster is None or best is None:
+            if shown.coordinator == self._public and (newest is None or shown.number > newest.number):
+                newest, best = shown, certificate
+        if best is None:
             return []
-        seats = []
+        roster, seats = Roster.decode_once(best.roster), []
         for node, (signed, _) in self._held.items():
             try:
                 said = signed.verified(roster.entry(Reply.decode(signed.body).name).signing, Reply)

@@ -118,7 +118,7 @@ def declared(runs: int, attempts: int) -> Declared:
 
 
 def overriding(length: int) -> Declared:
-    return changed(YEAR, override=bytes(length))
+    return Declared(year=YEAR.year, override=bytes(length))
 
 
 def test_a_member_s_hello_to_this_call_is_taken() -> None:

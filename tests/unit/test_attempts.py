@@ -145,7 +145,7 @@ def test_the_sum_is_of_everybody_s_upload_with_the_headers_in_the_cohort_s_order
         assert made.receive(EPOCH, name, replies[name]) == [header_event]
     (event,) = made.close()
     assert (event.kind, event.name) == ("sum", "")
-    total = sum(np.frombuffer(payload(i), "<u8") for i in range(4)).astype("<u8").tobytes()
+    total = np.sum([np.frombuffer(payload(i), "<u8") for i in range(4)], axis=0).astype("<u8").tobytes()
     assert Sum.decode(event.body) == Sum(
         round=2,
         attempt=3,

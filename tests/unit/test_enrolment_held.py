@@ -59,7 +59,7 @@ def test_a_roster_is_given_to_who_is_there_and_again_after_a_void() -> None:
     assert ask is not None
     assert (ask.kind, set(ask.parts)) == ("certify", {"nm1", "nm2", "nm3", "nm4"})
     give(made, ask, "nm1", honest(ask, "nm1"))
-    give(made, ask, "nm2", answer(ask, "nm2", who=PEOPLE["m1"]))
+    give(made, ask, "nm2", answer(ask, "nm2", who=PEOPLE["m3"]))
     give(made, ask, "nm3", answer(ask, "nm3", who=STRANGER))
     give(made, ask, "nm4", None)
     close(made, ask)

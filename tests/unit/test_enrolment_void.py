@@ -151,6 +151,16 @@ def test_a_void_is_of_one_proposal() -> None:
         made.finish(ask)
 
 
+def test_a_new_process_voids_nothing_of_its_own() -> None:
+    before, made = machine(), machine()
+    until(before, "reveal")
+    made.state = before.state
+    ask = made.ask()
+    assert ask is not None
+    with pytest.raises(CohortError, match="lacks 5 of 5 nodes"):
+        made.finish(ask)
+
+
 def test_who_refuses_a_certificate_voids_no_proposal() -> None:
     made = machine(wanted=True)
     given(made, ROSTER)
