@@ -125,7 +125,8 @@ class Attempts:
         state, plan = self._state, self._plan
         needed = quorum(len(epoch.roster.names), plan.colluders)
         cohort = tuple(name for name in epoch.present if name not in state.away)
-        reliable = tuple(name for name in cohort if state.losses.get(name, 0) < TWICE)
+        often = {name for name, count in state.losses.items() if count >= TWICE}
+        reliable = tuple(name for name in cohort if name not in often)
         cohort = reliable if len(reliable) >= needed else cohort
         round_ = len(state.sums)
         if len(cohort) < needed:
@@ -150,8 +151,9 @@ class Attempts:
         record = self._state.attempts[-1]
         if set(record.config.cohort) - set(self._fresh) - self._failed:
             return []  # somebody needs older sums
-        if self._failed or self._sum is None:
+        if self._failed:
             return [Event("void", "", " ".join(sorted(self._failed)).encode())]
+        assert self._sum is not None  # noqa: S101 - everybody's upload was added
         completed = Sum(
             round=record.config.round,
             attempt=record.config.attempt,

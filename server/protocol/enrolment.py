@@ -5,8 +5,8 @@ is void (its member was restarted) makes the proposal void: another begins, with
 nodes here: who answers there is checked against the name and key under which the operator registered the node.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import mode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -49,7 +49,7 @@ class Enrolment:
         self._wanted = wanted
         self._released = released
         self._away: dict[str, str] = {}
-        self._void = ""
+        self._void = False  # whether an answer to the open ask voids the proposal
         self._begun = 0
         self._made = False
         # node → the last release it holds, where we know another
@@ -132,6 +132,8 @@ class Enrolment:
                 return []
             if self._later:
                 return []  # whether it took the later roster shows in what it signs next
+            if ask.kind == Kind.PROPOSE and reply.kind == "refused":
+                return self._refused(ask, node, reply)  # nobody knows its key yet
             name = self._check_sender(ask, node, signed, reply)
             if reply.kind == "refused":
                 return self._refused(ask, node, reply)
@@ -148,8 +150,6 @@ class Enrolment:
             name = next(name for name, seat in self.seats().items() if seat == node)
             key = state.roster.entry(name).signing
         elif ask.kind == Kind.PROPOSE:
-            if reply.kind == "refused":
-                return reply.name  # nobody knows its key yet: a refusal harms only this proposal
             entry = Joining.decode(Signed.decode(reply.body).body).entry
             name, key = entry.name, entry.signing
         else:
@@ -162,17 +162,21 @@ class Enrolment:
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
-        if reply.code == Code.NUMBER:
-            self._void = "number"
-            self._told[node] = self._number(reply.body)
-        if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER and len(reply.body) == len(enrolment.FIRST):
-            self._void = "before"
-            return [Event("before", node, reply.body)]
-        if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER and len(reply.body) == _RELEASE:
-            self._void = "release"
-            self._releases[node] = (int.from_bytes(reply.body[:4], "big"), reply.body[4:])
         if reply.code == Code.VOID:
-            self._void = "void"
+            self._void = True
+        if reply.code == Code.NUMBER:
+            self._void = True
+            self._told[node] = self._number(reply.body)
+        if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER:
+            if len(reply.body) == len(enrolment.FIRST):
+                self._void = True
+                return [Event("before", node, reply.body)]
+            if len(reply.body) == _RELEASE:
+                number, release = int.from_bytes(reply.body[:4], "big"), reply.body[4:]
+                if number >= 1 << 31:
+                    raise ProtocolError(f"Node {node} tells of release {number}.", "No run has that number.")
+                self._void = True
+                self._releases[node] = (number, release)
         return []
 
     def _take(self, ask: Ask, node: str, name: str, body: bytes) -> list[Event]:
@@ -228,6 +232,7 @@ class Enrolment:
             CohortError: a node is missing, or refuses.
         """
         state = self.state
+        void, self._void = self._void, False
         if ask.kind == Kind.CALL:
             return self._call()
         if ask.kind == Kind.CERTIFY:
@@ -246,11 +251,9 @@ class Enrolment:
             Kind.APPROVE: state.approvals,
         }[ask.kind]
         missing = [node for node in ask.parts if node not in answered]
-        if missing and self._void:
-            self._void = ""
-            if self._begun < AGAIN:
-                self._away = {}
-                return [Event("void", "", b"")]
+        if void and self._begun < AGAIN:
+            self._away = {}  # who refused, or was away, may be there for the next
+            return [Event("void", "", b"")]
         if missing:
             raise self._stopped(ask, missing)
         if ask.kind == Kind.PROPOSE:
@@ -259,10 +262,11 @@ class Enrolment:
             self._check_old_members({state.member(node) for node in state.joinings})
             return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
         if ask.kind == Kind.APPROVE:
-            ordered = tuple(state.approvals[node] for node in sorted(state.approvals, key=state.member))
             roster = self._proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
-            made = Certificate(roster=roster.encode(), approvals=ordered, coordinator=ours)
+            made = Certificate(
+                roster=roster.encode(), approvals=tuple(state.approvals.values()), coordinator=ours
+            )
             self._made, self._away, self._certified = True, {}, set()
             return [Event("roster", "", made.encode())]
         return []
@@ -277,7 +281,7 @@ class Enrolment:
             )
         number, release = self._released
         if self._releases:
-            number, release = Counter(self._releases.values()).most_common(1)[0][0]
+            number, release = mode(self._releases.values())
         call = Call(
             number=self._next(),
             coordinator=keys.public_bytes(self._key),
@@ -298,16 +302,16 @@ class Enrolment:
 
     def _next(self) -> int:
         """A number that no member has signed; another one than the last, whose nonces are void or given."""
-        base = self._believed()
-        return self.state.called + 1 if base <= self.state.called < base + enrolment.FAR else base + 1
+        base, called = self._believed(), self.state.called
+        return max(base, called) + 1 if called < base + enrolment.FAR else base + 1
 
     def _believed(self) -> int:
         """The highest number in use: ours, what our own signature proves, and what more say than may lie."""
         known = 0 if self.state.roster is None else self.state.roster.number
         proven = [number for number, sure in self._told.values() if sure]
         told = sorted((number for number, _ in self._told.values()), reverse=True)
-        shared = told[default_colluders(len(self._nodes)) :][:1]
-        return max(known, *proven, *shared, 0)
+        shared = told[default_colluders(len(self._nodes)) :]
+        return max([known, *proven, *shared])
 
     def _check_old_members(self, joined: set[str]) -> None:
         """Everybody of the roster before must sign the next: without that, a coordinator could leave people out."""
@@ -321,12 +325,11 @@ class Enrolment:
     def _predecessor(self) -> bytes:
         """Hash of the roster before: the one that most say they hold, where this database has lost it."""
         if self.state.before:
-            return Counter(self.state.before.values()).most_common(1)[0][0]
+            return mode(self.state.before.values())
         return enrolment.FIRST if self.state.roster is None else self.state.roster.hash()
 
     def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
         reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in missing[:5])
-        self._away = {}
         if ask.kind == Kind.APPROVE:
             return WordsError(
                 f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "

@@ -28,26 +28,28 @@ class Held:
         """One answer: a certificate, or none.
 
         Raises:
-            ProtocolError: it is no certificate.
+            ProtocolError: it is no certificate, or of no roster.
         """
-        self._held[node] = (signed, Certificate.decode(body) if body else None)
+        certificate = Certificate.decode(body) if body else None
+        if certificate is not None:
+            Roster.decode_once(certificate.roster)
+        self._held[node] = (signed, certificate)
 
     def given_back(self, ask: Ask, state: Enrolled) -> list[Event]:
         """A later roster of ours that a member holds and this database has lost; its certificate proves it."""
-        best = state.certificate
-        number = 0 if state.roster is None else state.roster.number
+        newest, best = state.roster, None
         for _, certificate in self._held.values():
             if certificate is None:
                 continue
             try:
-                roster = enrolment.certified(certificate, None)
+                shown = enrolment.certified(certificate, None)
             except ProtocolError:
                 continue  # it proves nothing
-            if roster.coordinator == self._public and roster.number > number:
-                best, number = certificate, roster.number
-        if best is None or best is state.certificate:
+            if shown.coordinator == self._public and (newest is None or shown.number > newest.number):
+                newest, best = shown, certificate
+        if best is None:
             return []
-        roster, seats = Roster.decode(best.roster), []
+        roster, seats = Roster.decode_once(best.roster), []
         for node, (signed, _) in self._held.items():
             try:
                 said = signed.verified(roster.entry(Reply.decode(signed.body).name).signing, Reply)
@@ -67,15 +69,15 @@ class Held:
         held = [certificate for _, certificate in self._held.values() if certificate is not None]
         later: dict[str, bytes] = {}
         for node, (_, own) in self._held.items():
-            newest = 0
             if own is None:
                 continue  # it joins whatever its people approve
+            before = Roster.decode_once(own.roster)
+            newest = before.number
             for certificate in held:
                 try:
-                    before = Roster.decode(own.roster)
                     roster = enrolment.certified(certificate, before)
                 except ProtocolError:
                     continue  # it proves nothing to this node
-                if roster.number > max(newest, before.number):
+                if roster.number > newest:
                     newest, later[node] = roster.number, certificate.encode()
         return later

@@ -80,7 +80,8 @@ def finish(state: State, closed: Ask, plan: RunPlan, roster: Roster) -> list[Eve
     votes, names = len(state.votes), roster.names
     waiting = set(closed.parts) - set(state.votes) - set(state.away)  # they need older sums
     codes = {code.value for code in Code}
-    refused = [name for name in closed.parts if state.away.get(name, "").partition(":")[0] in codes]
+    unsigned = [name for name in closed.parts if name not in state.votes]
+    refused = [name for name in unsigned if state.away.get(name, "").partition(":")[0] in codes]
     if votes == 1 and len(refused) > plan.colluders and not waiting:
         return [Event("unwritten", next(iter(state.votes)), b"")]
     least = quorum(len(names), plan.colluders)

@@ -146,6 +146,31 @@ def test_after_kill_9_the_next_start_overwrites_them(
     assert store.release() == (1, b"release", b"votes")
 
 
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("size", [1, 100, (1 << 20) + 1])
+def test_a_journal_is_zeros_on_the_disk_before_it_is_cut(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, durable: bool
+) -> None:
+    path, done = tmp_path / JOURNAL, []
+
+    def note(name: str) -> None:
+        call = getattr(os, name)
+
+        def noted(*arguments: int) -> None:
+            done.append((name, path.read_bytes()))
+            call(*arguments)
+
+        monkeypatch.setattr(os, name, noted)
+
+    path.write_bytes(b"s" * size)
+    note("fsync")
+    note("ftruncate")
+    database._overwrite(path, durable=durable)
+    names = ("fsync", "ftruncate") if durable else ("ftruncate",)
+    assert done == [(name, bytes(size)) for name in names]
+    assert path.read_bytes() == b""
+
+
 @contextmanager
 def transaction(folder: Path) -> Iterator[sqlite3.Connection]:
     """Another process of the same member in the middle of a write."""

@@ -55,6 +55,18 @@ def entry(
 # --- mechanisms ---
 
 
+def test_a_whole_run_is_planned_with_everybody_there() -> None:
+    config = changed(colluders=2)
+    mu = budget.run_mu(config, SUMS, 9)
+    each = (plan_attempt(mu, SUMS, range(index), index, 9, 2) for index in range(len(SUMS)))
+    assert budget.whole_run(config, SUMS, 9) == tuple(mechanism for one in each for mechanism in one)
+    assert budget.whole_run(changed(mode="none"), SUMS, 9) == ()
+    local = in_local_mode()
+    assert (
+        budget.whole_run(local, SUMS, 9) == budget.planned(local, LOCAL, 9) != budget.planned(local, LOCAL, 8)
+    )
+
+
 def test_a_runs_mu_and_an_attempts_mechanisms_follow_from_the_public_list() -> None:
     mu = target_mu(1.0, 1e-6, most_draws(SUMS, 8, 3))
     assert budget.run_mu(CONFIG, SUMS, 8) == mu

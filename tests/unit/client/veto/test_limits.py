@@ -172,6 +172,7 @@ def test_a_file_of_limits_that_cannot_be_used_says_why(text: str | None, cause: 
     with pytest.raises(ArgumentError, match=cause) as caught:
         limits.load(path, public())
     assert str(path) in caught.value.cause
+    assert text is not None or caught.value.remedy == "Check --limits."
 
 
 def test_a_file_of_limits_is_read(tmp_path: Path) -> None:

@@ -1,109 +1,36 @@
-"""A roster's making at the coordinator: what is asked of which node, whose answer counts, and when it stops."""
+"""A roster's making at the coordinator: what is asked of which node, and whose answer counts."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.server.protocol.enrolled import Node
-from fedrepay.server.protocol.enrolment import AGAIN, Enrolment
-from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.server.protocol.state import Ask
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, WordsError
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.enrolment import Approval, Call, Joining, Proposal, Revealed
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Kind, Reply, asked
-from support.joining import NONCES, ROSTER, certificate
-from support.parties import ALL, KEY, OTHER, PEOPLE, SEED, STRANGER, changed, told
-
-NODES = {f"n{name}": name for name in reversed(ALL)}  # in another order than their members
-NODE = {name: node for node, name in NODES.items()}
-MIRRORED = {"z": "m0", "y": "m1", "x": "m2"}  # nodes whose order is not their members'
-WHO = NODES | MIRRORED
-RELEASED = (5, SEED)
-
-
-def machine(nodes: Sequence[Node] | None = None, *, wanted: bool = False, held: bool = True) -> Enrolment:
-    """After everybody has said that it holds no roster, unless told otherwise."""
-    each = [Node(node, name) for node, name in NODES.items()] if nodes is None else nodes
-    made = Enrolment(KEY, each, wanted=wanted, released=RELEASED)
-    if held:
-        made._asked_held = True
-    return made
-
-
-def answer(ask: Ask, node: str, body: bytes = b"", who: Identity | None = None, **fields: Any) -> Signed:
-    """Of the member at a node, signed by it."""
-    identity = who or PEOPLE[WHO[node]]
-    said = {"kind": "ok", "name": identity.name, "asked": asked(ask.kind, *ask.parts[node]), "body": body}
-    return Signed.make(identity.signing, Reply.model_validate(said | fields))
-
-
-def refusal(ask: Ask, node: str, code: str, body: bytes = b"") -> Signed:
-    return answer(ask, node, body, kind="refused", code=code, cause="because")
-
-
-def joins(ask: Ask, at: str, who: Identity | None = None, /, **fields: Any) -> Signed:
-    identity = who or PEOPLE[WHO[at]]
-    call = Signed.decode(ask.parts[at][0]).digest()
-    entry = changed(identity.entry(), **fields)
-    commitment = enrolment.commitment(NONCES.get(identity.name, OTHER), identity.name)
-    joining = Joining(call=call, entry=entry, commitment=commitment)
-    signed = Signed.make(identity.signing, joining)
-    return answer(ask, at, signed.encode(), identity, name=entry.name)
-
-
-def honest(ask: Ask, node: str) -> Signed:
-    """What an honest member answers, its people's approval included."""
-    name, shared = WHO[node], ask.parts[node][0]
-    if ask.kind == "propose":
-        return joins(ask, node)
-    if ask.kind == "reveal":
-        said = Revealed(proposal=keys.digest(shared), name=name, nonce=NONCES[name])
-        return answer(ask, node, Signed.make(PEOPLE[name].signing, said).encode())
-    if ask.kind == "approve":
-        message = Reveals.decode(shared)
-        roster = enrolment.roster_of(message.proposal, message.revealed)
-        approval = Approval(roster=roster.hash(), name=name)
-        return answer(ask, node, Signed.make(PEOPLE[name].signing, approval).encode())
-    return answer(ask, node)
-
-
-def give(made: Enrolment, ask: Ask, node: str, signed: Signed | None) -> list[Event]:
-    events = made.receive(ask, node, signed)
-    for event in events:
-        made.state.apply(event)
-    return events
-
-
-def close(made: Enrolment, ask: Ask) -> list[Event]:
-    events = made.finish(ask)
-    for event in events:
-        made.state.apply(event)
-    return events
-
-
-def until(made: Enrolment, kind: str) -> Ask:
-    """Go on honestly until this is asked."""
-    for _ in range(20):  # more than any road takes
-        ask = made.ask()
-        if ask is None:
-            break
-        if ask.kind == kind:
-            return ask
-        for node in ask.parts:
-            give(made, ask, node, honest(ask, node))
-        close(made, ask)
-    raise AssertionError(kind)
-
-
-def called(made: Enrolment) -> Call:
-    assert made.state.call is not None
-    return Call.decode(made.state.call.body)
-
+from fedrepay.shared.trust.wire import Kind, Reply
+from support.enrolling import (
+    MIRRORED,
+    NODE,
+    NODES,
+    RELEASED,
+    answer,
+    called,
+    close,
+    give,
+    given,
+    honest,
+    joins,
+    machine,
+    machine_ask,
+    until,
+)
+from support.joining import NONCES, ROSTER
+from support.parties import ALL, OTHER, PEOPLE, STRANGER, changed
 
 # --- the honest road ---
 
@@ -159,6 +86,34 @@ def test_the_order_is_the_members_whatever_their_nodes_are_called() -> None:
     assert made.state.roster is not None
     assert made.state.roster.names == ("m0", "m1", "m2")
     assert made.state.seats == {name: node for node, name in MIRRORED.items()}
+    assert [made.node(node) for node in MIRRORED] == list(MIRRORED)
+
+
+def reopened(kind: str, answered: int, *, wanted: bool) -> Ask | None:
+    """What a process asks that finds another roster half made, beside the one that is there."""
+    first = machine(wanted=True)
+    given(first, ROSTER)
+    ask = until(first, kind)
+    for node in [*ask.parts][:answered]:
+        give(first, ask, node, honest(ask, node))
+    made = machine(wanted=wanted)
+    made.state = first.state
+    return made.ask()
+
+
+@pytest.mark.parametrize("kind", ["propose", "reveal", "approve"])
+def test_a_roster_half_made_that_nobody_wants_any_more_is_void(kind: str) -> None:
+    assert reopened(kind, 0, wanted=False) == Ask(Kind.VOID, {})
+    again = reopened(kind, 0, wanted=True)
+    assert again is not None
+    assert again.kind == kind
+
+
+def test_one_that_a_member_has_signed_is_brought_to_its_end() -> None:
+    """That member takes no part under the roster before."""
+    again = reopened("approve", 1, wanted=False)
+    assert again is not None
+    assert (again.kind, len(again.parts)) == ("approve", 4)
 
 
 def test_no_consortium_is_of_two() -> None:
@@ -232,11 +187,16 @@ def test_a_registered_node_key_is_the_member_s() -> None:
             assert give(made, ask, "nm0", joins(ask, "nm0", node=b"key"))
 
 
-def machine_ask(made: Enrolment) -> Ask:
-    close(made, Ask(Kind.CALL, {}))
-    ask = made.ask()
-    assert ask is not None
-    return ask
+def test_a_node_of_no_registered_key_may_say_its_own() -> None:
+    made = machine()
+    ask = until(made, "propose")
+    assert give(made, ask, "nm0", joins(ask, "nm0", node=b"key"))
+
+
+def test_nobody_joins_as_the_coordinator() -> None:
+    made = machine([Node(node) for node in NODES])
+    ask = until(made, "propose")
+    assert give(made, ask, "nm1", joins(ask, "nm1", name="coordinator")) == []
 
 
 def test_without_a_register_nobody_takes_another_s_name_or_key() -> None:
@@ -266,192 +226,3 @@ def test_an_approval_is_of_the_proposed_roster() -> None:
     ask = until(made, "approve")
     body = Signed.make(PEOPLE["m1"].signing, Approval(roster=OTHER, name="m1")).encode()
     assert give(made, ask, "nm1", answer(ask, "nm1", body)) == []
-
-
-# --- what voids a proposal ---
-
-
-@pytest.mark.parametrize("kind", ["propose", "reveal"])
-def test_a_void_nonce_begins_another_proposal_a_few_times(kind: str) -> None:
-    made = machine()
-    for _ in range(AGAIN - 1):
-        ask = until(made, kind)
-        for node in ask.parts:
-            give(made, ask, node, refusal(ask, node, "void") if node == "nm1" else honest(ask, node))
-        assert close(made, ask) == [Event("void", "", b"")]
-        assert made.ask() == Ask(Kind.CALL, {})
-    ask = until(made, kind)
-    give(made, ask, "nm1", refusal(ask, "nm1", "void"))
-    with pytest.raises(CohortError, match="void: because"):
-        made.finish(ask)
-
-
-def test_another_refusal_stops_it_and_says_why() -> None:
-    made = machine()
-    ask = until(made, "reveal")
-    for node in ask.parts:
-        give(made, ask, node, refusal(ask, node, "roster") if node == "nm1" else honest(ask, node))
-    with pytest.raises(CohortError, match=r"\(reveal\) lacks 1 of 5 nodes: m1: roster: because"):
-        made.finish(ask)
-
-
-def test_the_predecessor_is_the_one_that_most_hold() -> None:
-    made = machine()
-    ask = until(made, "reveal")
-    for node, known in zip(ask.parts, (SEED, OTHER, SEED, b"short", SEED), strict=True):
-        events = give(made, ask, node, refusal(ask, node, "roster", known))
-        assert events == ([] if known == b"short" else [Event("before", node, known)])
-    assert close(made, ask) == [Event("void", "", b"")]
-    until(made, "propose")
-    assert called(made).predecessor == SEED
-
-
-def numbered(*numbers: bytes) -> int:
-    """The next number called for, after members said that they have signed these."""
-    made = machine()
-    ask = until(made, "propose")
-    for node, number in zip(ask.parts, numbers, strict=False):
-        give(made, ask, node, refusal(ask, node, "number", number))
-    close(made, ask)
-    until(made, "propose")
-    return called(made).number
-
-
-def test_a_number_is_believed_if_more_say_it_than_may_lie_or_our_signature_proves_it() -> None:
-    far, near = (2**31 - 2).to_bytes(4, "big"), (8).to_bytes(4, "big")
-    assert numbered(far) == 2  # another one than the last, whose nonces are void
-    assert numbered(far, near) == 9
-    proof = told(changed(Call.model_validate(dict(CALLED)), number=40)).encode()
-    assert numbered(far + proof) == 41
-    forged = Signed.make(STRANGER.signing, changed(CALLED, number=40)).encode()
-    assert numbered(near + forged) == 2
-
-
-CALLED = Call(number=3, coordinator=ROSTER.coordinator, predecessor=OTHER, released=0, release=OTHER)
-
-
-def test_a_proposal_of_nodes_that_are_gone_is_void() -> None:
-    made = machine()
-    until(made, "reveal")
-    fewer = machine([Node(NODE[name], name) for name in ALL[1:]])
-    fewer.state = made.state
-    assert fewer.ask() == Ask(Kind.VOID, {})
-    assert close(fewer, Ask(Kind.VOID, {})) == [Event("void", "", b"")]
-
-
-def test_a_node_that_is_gone_before_all_have_joined_voids_nothing() -> None:
-    made = machine()
-    ask = until(made, "propose")
-    give(made, ask, "nm0", honest(ask, "nm0"))
-    fewer = machine([Node(NODE[name], name) for name in ALL[1:]])
-    fewer.state = made.state
-    again = fewer.ask()
-    assert again is not None
-    assert (again.kind, len(again.parts)) == ("propose", 4)
-
-
-# --- a roster that is there ---
-
-
-def given(made: Enrolment, roster: Roster, names: tuple[str, ...] = ALL) -> Certificate:
-    """The machine's database holds a roster of members at their nodes."""
-    kept = certificate(roster, names)
-    for name in names:
-        made.state.apply(Event("seat", NODE[name], name.encode()))
-    made.state.apply(Event("roster", "", kept.encode()))
-    return kept
-
-
-def test_a_roster_that_is_there_is_only_given_out_unless_another_is_wanted() -> None:
-    made = machine(held=False)
-    given(made, ROSTER)
-    ask = made.ask()
-    assert ask is not None
-    assert ask.kind == "certify"
-    wanted = machine(wanted=True, held=False)
-    given(wanted, ROSTER)
-    ask = wanted.ask()
-    assert ask is not None
-    assert ask.kind == "held", "a later one may have been lost"
-    for node in ask.parts:
-        give(wanted, ask, node, honest(ask, node))
-    assert close(wanted, ask) == []
-    until(wanted, "propose")
-    assert (called(wanted).number, called(wanted).predecessor) == (4, ROSTER.hash())
-    until(wanted, "certify")
-    assert wanted.state.roster is not None
-    assert wanted.state.roster.number == 4
-
-
-def test_everybody_of_the_roster_before_joins_the_next() -> None:
-    made = machine([Node(NODE[name], name) for name in ALL[1:]], wanted=True)
-    given(made, ROSTER)
-    ask = until(made, "propose")
-    for node in ask.parts:
-        give(made, ask, node, honest(ask, node))
-    with pytest.raises(CohortError, match="m0 of the roster before did not join"):
-        made.finish(ask)
-
-
-LATER = changed(ROSTER, number=9)
-
-
-def gave_back(*bodies: bytes, registered: bool = True) -> Enrolment:
-    """A machine that lost its database, after members said what they hold."""
-    made = machine([Node(node, name if registered else "") for node, name in NODES.items()], held=False)
-    ask = made.ask()
-    assert ask == Ask(Kind.HELD, dict.fromkeys(NODES, (b"", b"")))
-    assert ask is not None
-    for node, body in zip(NODES, bodies, strict=False):
-        assert give(made, ask, node, answer(ask, node, body)) == []
-    close(made, ask)
-    return made
-
-
-def test_the_latest_roster_of_ours_that_a_member_holds_comes_back() -> None:
-    made = gave_back(certificate().encode(), certificate(LATER).encode(), b"", certificate().encode())
-    assert made.state.roster == LATER
-    assert made.state.seats == {"m4": "nm4", "m3": "nm3", "m2": "nm2", "m1": "nm1"}
-    ask = made.ask()
-    assert ask is not None
-    assert (ask.kind, set(ask.parts)) == (
-        "certify",
-        {f"n{name}" for name in ALL},
-    )  # m0's by its registered name
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        certificate(approvals=certificate().approvals[:-1]).encode(),
-        certificate(
-            coordinator=Signed.make(STRANGER.signing, Approval(roster=ROSTER.hash(), name="c"))
-        ).encode(),
-        certificate(changed(ROSTER, coordinator=keys.public_bytes(STRANGER.signing))).encode(),
-    ],
-    ids=["none", "an approval less", "not signed by us", "another coordinator's"],
-)
-def test_no_other_comes_back(body: bytes) -> None:
-    made = gave_back(body, body)
-    assert made.state.roster is None
-    assert made.ask() == Ask(Kind.CALL, {})
-
-
-def test_only_who_answers_for_itself_gets_a_seat() -> None:
-    made = machine(held=False)
-    ask = made.ask()
-    assert ask is not None
-    body = certificate().encode()
-    give(made, ask, "nm0", answer(ask, "nm0", body))
-    give(made, ask, "nm1", answer(ask, "nm1", body, asked=OTHER))
-    give(made, ask, "nm2", answer(ask, "nm2", body, PEOPLE["m3"]))
-    give(made, ask, "nm3", answer(ask, "nm3", body, STRANGER))
-    give(made, ask, "nm4", refusal(ask, "nm4", "message", body))
-    close(made, ask)
-    assert made.state.seats == {"m0": "nm0"}
-
-
-def test_an_event_of_no_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="never heard of"):
-        machine().state.apply(Event("never heard of", "", b""))

@@ -194,6 +194,8 @@ def test_a_writer_whose_release_some_cannot_open_is_named() -> None:
 def test_nothing_is_thrown_away_while_a_member_may_still_sign() -> None:
     """It needs older sums first."""
     assert finished(("m0",), {"m1": "release: it differs"}) == []
+    assert finished(("m0",), dict.fromkeys(("m1", "m2"), "release: it differs")) == []
+    assert finished(("m0", "m1"), dict.fromkeys(("m2", "m3"), "release: it differs")) == []
     assert finished(("m0", "m1"), {"m2": "release: it differs"}) == []
 
 
@@ -202,13 +204,29 @@ def test_nothing_is_thrown_away_while_a_member_may_still_sign() -> None:
     [
         (("m0",), dict.fromkeys(ALL[1:], "no answer")),
         (("m0", "m1"), {"m2": "release: it differs", "m3": "no answer", "m4": "no answer"}),
-        (("m0", "m1", "m2"), dict.fromkeys(("m3", "m4"), "release: it differs")),
+        (("m0", "m1", "m2"), {"m3": "release: it differs", "m4": "no answer"}),
     ],
     ids=["nobody answered", "two signed", "one too few"],
 )
 def test_fewer_than_a_quorum_stop_the_run(votes: tuple[str, ...], away: dict[str, str]) -> None:
-    with pytest.raises(CohortError):
+    with pytest.raises(CohortError, match=f"Only {len(votes)} of 5 members signed"):
         finished(votes, away)
+
+
+def test_who_has_signed_refuses_nothing_whatever_it_refused_before() -> None:
+    """A member that was away for a round is asked to sign all the same."""
+    away = dict.fromkeys(("m1", "m2"), "budget: not that round") | dict.fromkeys(("m3", "m4"), "no answer")
+    with pytest.raises(CohortError, match="Only 3 of 5 members signed"):
+        finished(("m0", "m1", "m2"), away)
+
+
+def test_a_quorum_is_enough_whoever_refuses() -> None:
+    """In a larger consortium, more than may lie can refuse beside it."""
+    seven = tuple(f"m{i}" for i in range(7))
+    roster = changed(ROSTER, members=tuple(changed(ROSTER.members[0], name=name) for name in seven))
+    votes, away = dict.fromkeys(seven[:5], VOTES["m0"]), dict.fromkeys(seven[5:], "release: it differs")
+    closed = Ask(Kind.CLOSE, dict.fromkeys(seven[1:], (b"", b"")))
+    assert stage.finish(state(written=WRITTEN, votes=votes, away=away), closed, PLAN, roster) == []
 
 
 def test_a_quorum_is_enough() -> None:

@@ -93,6 +93,13 @@ def test_an_attempt_ends_void_or_completed_and_the_one_before_stays() -> None:
     assert more.last_cohort() == FOUR
 
 
+def test_who_lost_an_attempt_is_counted_over_the_run() -> None:
+    second = event("attempt", "", told(LATER).encode())
+    events = [OPEN, event("void", "", b"m1 m3"), second, event("void", "", b"m3"), second, event("void", "")]
+    assert state(*events).losses == {"m1": 1, "m3": 2}
+    assert State.replayed(events) == state(*events)
+
+
 def test_the_cohort_is_of_the_newest_completed_attempt() -> None:
     done = event("sum", "", SUM.encode())
     made = state(OPEN, done, event("attempt", "", told(LATER).encode()), done)

@@ -1,0 +1,259 @@
+"""Attempts at sums at the coordinator: who is asked, what is added, what becomes of an attempt that a member loses."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedrepay.server.protocol.attempts import TWICE, Attempts
+from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
+from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.trust.handshake import Confirmation
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
+from support.parties import (
+    ALL,
+    CONFIG,
+    EPOCH,
+    FOUR,
+    KEY,
+    OTHER,
+    PLAN,
+    ROSTER,
+    SEED,
+    by,
+    changed,
+    header,
+    told,
+)
+
+CONFIRMED = {name: by(name, Confirmation(epoch=EPOCH.id, name=name, mac=SEED)) for name in ALL}
+SUMS = {
+    i: Sum(round=i, attempt=i, config=told(CONFIG), headers=(), payload=bytes([i]), tags=()) for i in range(2)
+}
+HEADERS = {name: by(name, header(name)) for name in FOUR}
+
+
+def record(round_: int, attempt: int, status: str, cohort: tuple[str, ...] = ALL) -> AttemptRecord:
+    config = changed(CONFIG, round=round_, attempt=attempt, cohort=cohort)
+    return AttemptRecord(told(config), config, status)
+
+
+DONE = [record(0, 0, "completed"), record(1, 1, "void", FOUR), record(1, 2, "completed", FOUR)]
+OPEN = [*DONE, record(2, 3, "open", FOUR)]
+
+
+def state(**fields: Any) -> State:
+    """After two sums, the second of which took two attempts, with the third under way."""
+    answers = {Kind.CONFIRM.value: {name: signed.encode() for name, signed in CONFIRMED.items()}}
+    made = State(answers=answers, attempts=list(OPEN), sums=dict(SUMS), headers=dict(HEADERS))
+    return replace(made, **fields)
+
+
+def attempts(said: State | None = None, **plan: Any) -> Attempts:
+    return Attempts(changed(PLAN, **plan), KEY, said or state())
+
+
+def payload(first: int) -> bytes:
+    """One ciphertext, of these numbers and the next."""
+    return (np.arange(CHUNK_BYTES // 8, dtype="<u8") % 1000 + first).tobytes()
+
+
+def uploaded(name: str, first: int = 1, tag: int = 5, config: AttemptRecord = OPEN[-1]) -> Reply:
+    """A member's good answer to the open attempt."""
+    body = payload(first)
+    said = header(name, config=config.signed.digest(), chunks=hashes(body), tags=(tag,))
+    upload = Upload(header=by(name, said), payload=body)
+    return Reply(kind="ok", name=name, asked=OTHER, body=upload.encode())
+
+
+def sent(reply: Reply) -> Signed:
+    return Upload.decode(reply.body).header
+
+
+# --- a configuration ---
+
+
+def test_a_configuration_has_the_run_s_terms_and_every_attempt_before() -> None:
+    made = attempts()
+    history = (
+        Attempt(round=0, attempt=0, cohort=ALL, completed=True),
+        Attempt(round=1, attempt=1, cohort=FOUR, completed=False),
+        Attempt(round=1, attempt=2, cohort=FOUR, completed=True),
+    )
+    for records, attempt in ((DONE, 3), (OPEN, 4)):
+        made = attempts(state(attempts=records))
+        config = made.config(EPOCH, 2, ALL).verified(ROSTER.coordinator, RoundConfig)
+        assert config == changed(CONFIG, attempt=attempt, cohort=ALL, history=history)
+        assert config.terms() == PLAN.terms()
+
+
+# --- who is asked ---
+
+
+def requests(ask: Ask) -> Mapping[str, RoundRequest]:
+    return {name: RoundRequest.decode(shared) for name, (shared, _) in ask.parts.items()}
+
+
+def test_the_cohort_is_asked_with_the_sums_that_each_may_lack() -> None:
+    ask = attempts(state(known={"m1": 1, "m2": 1, "m3": 2})).ask()
+    confirmations = tuple(CONFIRMED.values())
+    wanted = {
+        "m0": RoundRequest(config=OPEN[-1].signed, confirmations=confirmations, sums=(SUMS[0], SUMS[1])),
+        "m1": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=(SUMS[1],)),
+        "m2": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=(SUMS[1],)),
+        "m3": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=()),
+    }
+    assert ask.kind == Kind.ROUND
+    assert requests(ask) == wanted
+    assert ask.parts["m1"][0] is ask.parts["m2"][0], "equal messages are one object"
+    assert {name: own for name, (_, own) in ask.parts.items()} == {n: HEADERS[n].encode() for n in FOUR}
+
+
+def test_who_has_answered_or_failed_is_not_asked_again() -> None:
+    made = attempts()
+    made.receive(EPOCH, "m1", uploaded("m1"))
+    made.lost("m2")
+    assert set(made.ask().parts) == {"m0", "m3"}
+
+
+def test_a_member_may_ask_for_each_sum_once_and_once_more() -> None:
+    made = attempts()
+    for first in (2, 0, 1):
+        assert made.need("m1", first) == [Event("need", "m1", str(first).encode())]
+    with pytest.raises(ProtocolError, match="m1 keeps asking for sums from round 0"):
+        made.need("m1", 0)
+    assert made.need("m2", 0), "each for itself"
+    with pytest.raises(ProtocolError, match="from round 3"):
+        made.need("m3", 3)
+
+
+# --- what is added ---
+
+
+def test_the_sum_is_of_everybody_s_upload_with_the_headers_in_the_cohort_s_order() -> None:
+    assert run_chunks(PLAN, 5)[2] == 1
+    made, replies = attempts(), {name: uploaded(name, i, Q - 1 - i) for i, name in enumerate(FOUR)}
+    for name in reversed(FOUR):
+        assert made.close() == [], "somebody is to be asked yet"
+        header_event = Event("header", name, sent(replies[name]).encode())
+        assert made.receive(EPOCH, name, replies[name]) == [header_event]
+    (event,) = made.close()
+    assert (event.kind, event.name) == ("sum", "")
+    total = np.sum([np.frombuffer(payload(i), "<u8") for i in range(4)], axis=0).astype("<u8").tobytes()
+    assert Sum.decode(event.body) == Sum(
+        round=2,
+        attempt=3,
+        config=OPEN[-1].signed,
+        headers=tuple(sent(replies[name]) for name in FOUR),
+        payload=total,
+        tags=(Q - 10,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("m1", uploaded("m2")),
+        ("m1", uploaded("m1", config=OPEN[-2])),
+        ("m1", changed(uploaded("m1"), body=b"rubbish")),
+        ("m1", uploaded("m1", tag=Q)),
+    ],
+    ids=["another's", "to another attempt", "no upload", "a tag past the modulus"],
+)
+def test_another_upload_is_not_added(name: str, reply: Reply) -> None:
+    made = attempts()
+    with pytest.raises(ProtocolError):
+        made.receive(EPOCH, name, reply)
+    assert set(made.ask().parts) == set(FOUR), "it is asked for yet"
+
+
+def test_as_many_ciphertexts_are_added_as_the_open_round_has() -> None:
+    """Of a model so wide that its first sum has two, and the others one."""
+    assert run_chunks(changed(PLAN, dimension=91), 5) == (2, 1, 1, 1)
+    assert attempts(dimension=91).receive(EPOCH, "m1", uploaded("m1"))
+    first = record(0, 3, "open", FOUR)
+    said = header("m1", config=first.signed.digest(), round=0, chunks=hashes(payload(1)), tags=(5,))
+    sent_body = Upload(header=by("m1", said), payload=payload(1)).encode()
+    made = attempts(state(attempts=[first], sums={}), dimension=91)
+    with pytest.raises(ProtocolError, match=f"not {2 * CHUNK_BYTES} and 2"):
+        made.receive(EPOCH, "m1", changed(uploaded("m1"), body=sent_body))
+
+
+# --- how an attempt ends ---
+
+
+def test_an_attempt_that_members_lose_is_void_and_says_whose() -> None:
+    made = attempts()
+    for name in ("m3", "m1"):
+        made.lost(name)
+    made.receive(EPOCH, "m0", uploaded("m0"))
+    assert made.close() == [], "m2 is to be asked yet"
+    made.receive(EPOCH, "m2", uploaded("m2"))
+    assert made.close() == [Event("void", "", b"m1 m3")]
+
+
+def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
+    said = state()
+    made = attempts(said)
+    made.lost("m0")
+    for name in FOUR[1:]:
+        made.receive(EPOCH, name, uploaded(name, first=7))
+    for _ in range(3):
+        made.need("m1", 0)
+    for event in (*made.close(), *made.open(EPOCH, "")):
+        said.apply(event)
+    assert made.need("m1", 0)
+    assert set(made.ask().parts) == set(ALL)
+    said.attempts[-1] = following = record(2, 3, "open", FOUR)
+    for name in FOUR:
+        made.receive(EPOCH, name, uploaded(name, first=0, config=following))
+    (event,) = made.close()
+    assert Sum.decode(event.body).payload[:8] == bytes(8)
+
+
+# --- the next attempt ---
+
+
+def opened(said: State, why: str = "", **plan: Any) -> RoundConfig:
+    (event,) = attempts(said, **plan).open(EPOCH, why)
+    assert (event.kind, event.name) == ("attempt", "")
+    return RoundConfig.decode(Signed.decode(event.body).verified(ROSTER.coordinator, RoundConfig).encode())
+
+
+def test_the_next_attempt_is_of_those_who_are_there() -> None:
+    config = opened(state(attempts=DONE))
+    assert (config.round, config.attempt, config.cohort) == (2, 3, ALL)
+    assert opened(state(attempts=DONE, away={"m2": "gone"})).cohort == ("m0", "m1", "m3", "m4")
+
+
+def test_fewer_than_a_quorum_make_none() -> None:
+    away = dict.fromkeys(("m2", "m4"), "gone")
+    with pytest.raises(CohortError, match=r"Round 2: 3 members are left, the quorum is 4 \(why\)\."):
+        opened(state(attempts=DONE, away=away), " (why)")
+
+
+def test_who_has_lost_two_attempts_is_left_out_while_a_quorum_is_left() -> None:
+    assert opened(state(attempts=DONE, losses={"m2": TWICE - 1, "m1": TWICE})).cohort == (
+        "m0",
+        "m2",
+        "m3",
+        "m4",
+    )
+    assert opened(state(attempts=DONE, losses={"m2": TWICE, "m1": TWICE + 1})).cohort == ALL
+    assert TWICE == 2
+
+
+def test_a_run_that_loses_more_attempts_than_it_may_stops_and_says_whose() -> None:
+    lost = [*DONE, record(2, 3, "void"), record(2, 4, "void")]
+    said = state(attempts=lost, losses={"m3": 1, "m4": 2, "m1": 1})
+    assert opened(said, max_attempts=3).attempt == 5
+    with pytest.raises(
+        CohortError, match=r"3 attempts were lost, 2 extra .* Lost by: m4 \(2\), m1 \(1\), m3 \(1\) \(why\)"
+    ):
+        opened(said, " (why)", max_attempts=2)
