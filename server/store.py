@@ -5,6 +5,7 @@ SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and no
 
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.files import write_atomically
+from fedrepay.shared.files import held, write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.terms import RunPlan
 from fedrepay.shared.trust.wire import ReleaseVote, Written
@@ -190,6 +191,17 @@ def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
     )
 
 
+def _soon(times: int) -> Callable[[], bool]:
+    """Waits a little, so many times."""
+    left = iter(range(times))
+
+    def again() -> bool:
+        sleep(0.05)
+        return next(left, None) is not None
+
+    return again
+
+
 def load_key(folder: Path) -> Ed25519PrivateKey:
     """The coordinator's signing key (``coordinator.key``, 0600), made on first use.
 
@@ -199,8 +211,11 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
     path, remedy = folder / "coordinator.key", "Restore it, or start a new consortium."
     try:
         private_folder(folder)
-        if not path.exists():
-            write_atomically(path, Ed25519PrivateKey.generate().private_bytes_raw(), remedy, mode=0o600)
+        taken = StorageError(f"Another process makes {path}, and does not end.", "Stop it, and try again.")
+        with held(folder / ".making-key", taken, remedy, _soon(200)):
+            if not path.exists():
+                made = Ed25519PrivateKey.generate().private_bytes_raw()
+                write_atomically(path, made, remedy, mode=0o600, over=False)
         private_file(path)
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -1,7 +1,9 @@
 """What people write in files, read strictly; what we write, written whole; and who may write: one process."""
 
 import errno
+import math
 import os
+import stat
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -43,8 +45,8 @@ def read_bytes(path: Path, error: Kind, remedy: str = "Check the path.") -> byte
     """
     try:
         return path.read_bytes()
-    except OSError as failed:
-        raise error(f"{path} cannot be read: {failed.strerror}.", remedy) from failed
+    except (OSError, ValueError) as failed:  # ValueError: a path that no system has, with NUL in it
+        raise error(f"{path!s:.200} cannot be read: {_said(failed)}.", remedy) from failed
 
 
 def content_of(data: bytes, source: str, error: Kind, remedy: str) -> dict[str, Any]:
@@ -119,6 +121,8 @@ def _too_much(value: object, place: Place) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for step, each in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _too_much(each, (*place, step))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{'.'.join(map(str, place))}: a number must be finite (it is {value})"
     elif type(value) is int and not -LARGEST <= value < LARGEST:
         yield f"{'.'.join(map(str, place))}: a whole number must be within ±2⁶³"
 
@@ -173,8 +177,11 @@ def write_atomically(
     Raises:
         StorageError: disk full, not writable, or there already; nothing half-written is left.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path
     try:
+        partial = path.with_name(path.name + ".partial")
+        if path.exists():
+            mode &= stat.S_IMODE(path.stat().st_mode)  # never wider than what it replaces
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)  # of a process that was killed here
         with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
@@ -189,10 +196,15 @@ def write_atomically(
             partial.unlink()
         if durable:
             _sync(path.parent)
-    except OSError as error:
-        with suppress(OSError):  # never made, or a path through a file
-            partial.unlink()
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", remedy) from error
+    except (OSError, ValueError) as error:
+        if partial != path:
+            with suppress(OSError, ValueError):  # never made, or a path through a file
+                partial.unlink()
+        raise StorageError(f"{path!s:.200} cannot be written: {_said(error)}.", remedy) from error
+
+
+def _said(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _sync(folder: Path) -> None:
@@ -225,12 +237,16 @@ def held(
     """
     with ExitStack() as kept:
         try:
-            file = kept.enter_context(path.open("w"))
-            while not _locked(file.fileno()):
+            flags = (
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            )  # a link's own file is left as it is
+            file = os.open(path, flags, 0o600)
+            kept.callback(os.close, file)
+            while not _locked(file):
                 if not again():
                     raise taken
-        except OSError as error:
-            raise StorageError(f"{path.parent} cannot be written: {error.strerror}.", remedy) from error
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{path.parent} cannot be written: {_said(error)}.", remedy) from error
         yield
 
 

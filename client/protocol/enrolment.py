@@ -31,12 +31,15 @@ def held(store: MemberStore) -> Roster | None:
 def newest(store: MemberStore) -> int:
     """Number of the newest roster that this member has signed, taken part in, or withdrawn from; 0 before the first."""
     signed, roster = store.fact("signed"), held(store)
-    withdrawn = int.from_bytes(store.fact("withdrawn") or b"\x00", "big")
     return max(
-        withdrawn,
-        0 if signed is None else Roster.decode_once(signed).number,
+        _withdrawn(store),
+        Roster.decode_once(signed).number if signed else 0,
         0 if roster is None else roster.number,
     )
+
+
+def _withdrawn(store: MemberStore) -> int:
+    return int.from_bytes(store.fact("withdrawn") or b"\x00", "big")
 
 
 def withdraw(store: MemberStore) -> int:
@@ -52,12 +55,13 @@ def withdraw(store: MemberStore) -> int:
         ArgumentError: there is no such roster.
     """
     signed, roster = store.fact("signed"), held(store)
-    number = 0 if signed is None else Roster.decode_once(signed).number
-    if signed is None or (roster is not None and number <= roster.number):
+    number = Roster.decode_once(signed).number if signed else 0
+    if not signed or (roster is not None and number <= roster.number):
         raise ArgumentError(
             "This member has signed no roster that waits for others.", "There is nothing to withdraw."
         )
-    store.remember(withdrawn=number.to_bytes(4, "big"), signed=b"" if roster is None else roster.encode())
+    facts = {"signed": b"" if roster is None else roster.encode(), "reply:approve": b""}
+    store.remember(withdrawn=number.to_bytes(4, "big"), **facts)
     return number
 
 
@@ -179,6 +183,8 @@ class MemberEnrolment:
         if self._store.fact("revealed") != keys.digest(message.proposal):
             raise Refusal(Code.VOID, "This member has not revealed its nonce to this proposal.")
         roster = enrolment.roster_of(message.proposal, message.revealed)
+        if roster.number <= _withdrawn(self._store):
+            raise Refusal(Code.VOID, "People at this member have withdrawn from this roster.")
         if newest(self._store) >= roster.number:
             raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
         code = roster.code()
@@ -190,6 +196,9 @@ class MemberEnrolment:
                 "Compare the words with the other members by telephone, then run `fedrepay member approve-roster`. "
                 "Differing words mean that somebody else is in the roster.",
             )
+        self._check_predecessor(
+            enrolment.checked(message.proposal)[0]
+        )  # a roster may have come since it revealed
         answer = Signed.make(self._identity.signing, Approval(roster=roster.hash(), name=self._identity.name))
         call = Proposal.decode_once(message.proposal).call.encode()
         return answer.encode(), {"signed": roster.encode(), "signed_call": call}

@@ -5,7 +5,7 @@ is void (its member was restarted) makes the proposal void: another begins, with
 nodes here: who answers there is checked against the name and key under which the operator registered the node.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import mode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,7 +59,10 @@ class Enrolment:
         self._asked_held = False
         self._held = Held(keys.public_bytes(key), self._nodes)
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
+        self._relayed = False
         self._certified: set[str] = set()
+        # nodes that have approved in this process: an approval of before may have been withdrawn
+        self._approved: set[str] = set()
 
     def node(self, target: str) -> str:
         """The node of a target of an ask: asks are to nodes."""
@@ -71,10 +74,10 @@ class Enrolment:
         It is given anew by every process: a member whose store was set back has forgotten it.
         """
         state = self.state
-        if not self._asked_held and (state.roster is None or self._wanted):
-            return Ask(Kind.HELD, dict.fromkeys(self._nodes, (b"", b"")))
         if self._later:
             return Ask(Kind.CERTIFY, {node: (body, b"") for node, body in self._later.items()})
+        if not self._asked_held and (state.roster is None or self._wanted):
+            return Ask(Kind.HELD, dict.fromkeys(self._nodes, (b"", b"")))
         if state.call is None:
             given = None if state.roster is None else self._certify()
             if given is None and (state.roster is None or (self._wanted and not self._made)):
@@ -92,7 +95,9 @@ class Enrolment:
         reveals = Reveals(
             proposal=state.proposal, revealed=tuple(state.revealed[node] for node in ordered)
         ).encode()
-        return self._to(Kind.APPROVE, state.approvals, reveals)
+        return Ask(
+            Kind.APPROVE, {node: (reveals, b"") for node in state.joinings if node not in self._approved}
+        )
 
     def seats(self) -> dict[str, str]:
         """Member → node, of the roster: as it was made, else by the name under which the operator registered the node."""
@@ -199,7 +204,8 @@ class Enrolment:
             return [Event("revealed", node, body)]
         if signed.verified(entry.signing, Approval).roster != self._proposed().hash():
             raise ProtocolError(f"{name} approved another roster.", "Ask it again.")
-        return [Event("approval", node, body)]
+        self._approved.add(node)
+        return [] if node in state.approvals else [Event("approval", node, body)]
 
     def _check_joining(self, node: Node, joining: Joining) -> None:
         """Name and node are the registered ones, and nobody else has taken them: whoever takes another's is named."""
@@ -241,14 +247,16 @@ class Enrolment:
         if ask.kind == Kind.VOID:
             return [Event("void", "", b"")]
         if ask.kind == Kind.HELD:
+            if not self._relayed:
+                self._relayed, self._later = True, self._held.unknown_to()
+            if self._later:
+                return []  # it is given to them; then all are asked again what they hold
             self._asked_held = True
-            events = self._held.given_back(ask, state)
-            self._later = {} if events else self._held.unknown_to()  # ours is given to everybody
-            return events
-        answered = {
+            return self._held.given_back(ask, state)
+        answered: Collection[str] = {
             Kind.PROPOSE: state.joinings,
             Kind.REVEAL: state.revealed,
-            Kind.APPROVE: state.approvals,
+            Kind.APPROVE: self._approved,
         }[ask.kind]
         missing = [node for node in ask.parts if node not in answered]
         if void and self._begun < AGAIN:
@@ -274,6 +282,7 @@ class Enrolment:
     def _call(self) -> list[Event]:
         """A new call, with a number above every one that was answered so far."""
         self._begun += 1
+        self._approved = set()
         if len(self._nodes) < 3:
             raise CohortError(
                 f"{len(self._nodes)} nodes are online; a consortium has 3 members or more.",

@@ -15,6 +15,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment as client_enrolment
 from fedrepay.client.protocol.member import Member
 from fedrepay.server.protocol import enrolment as server_enrolment
+from fedrepay.server.protocol import held
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
@@ -637,6 +638,7 @@ def test_control_without_the_coordinators_signature_it_would_be(
         return roster
 
     monkeypatch.setattr(enrolment, "certified", unsigned)
+    monkeypatch.setattr(held, "default_colluders", lambda _: 0)
     machine = company.enrolment()
     given_back(company, machine)
     assert machine.state.roster is not None

@@ -248,10 +248,14 @@ def test_the_newest_roster_is_the_highest_signed_held_or_withdrawn() -> None:
 def test_a_signature_is_taken_back_where_the_roster_waits() -> None:
     facts = store(**HELD, **WAITS)
     assert at_member.withdraw(facts) == 4
-    assert facts == {**HELD, "signed": ROSTER.encode(), "withdrawn": (4).to_bytes(4, "big")}
+    left = {"signed": ROSTER.encode(), "withdrawn": (4).to_bytes(4, "big"), "reply:approve": b""}
+    assert facts == {**HELD, **left}
     first = store(signed=ROSTER.encode())
     assert at_member.withdraw(first) == 3
-    assert first == {"signed": b"", "withdrawn": (3).to_bytes(4, "big")}
+    assert first == {"signed": b"", "withdrawn": (3).to_bytes(4, "big"), "reply:approve": b""}
+    assert at_member.newest(first) == 3, "and it goes on from there"
+    with pytest.raises(ArgumentError):
+        at_member.withdraw(first)
     for nothing in (store(), store(**HELD), store(**HELD, signed=ROSTER.encode())):
         with pytest.raises(ArgumentError):
             at_member.withdraw(nothing)

@@ -132,9 +132,9 @@ def test_a_member_s_hello_to_this_call_is_taken() -> None:
     ("signed", "cause"),
     [
         (hello("m1", start=OTHER), "another call"),
-        (hello("m1", declared=declared(4, 3)), "no ledger's"),
-        (hello("m1", declared=overriding(1)), "no ledger's"),
-        (hello("m1", declared=overriding(31)), "no ledger's"),
+        (hello("m1", declared=declared(4, 3)), "cannot come from a ledger"),
+        (hello("m1", declared=overriding(1)), "cannot come from a ledger"),
+        (hello("m1", declared=overriding(31)), "cannot come from a ledger"),
         (hello("m1", mask=bytes(32)), "The mask key of m1 is of low order"),
         (hello("m1", envelope=bytes(32)), "The envelope key of m1 is of low order"),
         (hello("m1", name="m2"), "does not verify"),

@@ -123,12 +123,12 @@ def doubled(file: str, names: list[str]) -> list[Group]:
 def _parquet(connection: "DuckDBPyConnection", name: str, path: Path) -> list[str]:
     connection.execute(
         f"CREATE TABLE {quoted(name)} AS "
-        f"SELECT row_number() OVER () AS {ROW}, * FROM read_parquet($path, file_row_number = false)",
-        {"path": _literal_path(path)},
+        f"SELECT row_number() OVER () AS {ROW}, * FROM read_parquet($path, file_row_number = false, hive_partitioning = false)",
+        {"path": literal_path(path)},
     )
     tree = connection.execute(
         "SELECT name, coalesce(num_children, 0) FROM parquet_schema($path) OFFSET 1",
-        {"path": _literal_path(path)},
+        {"path": literal_path(path)},
     ).fetchall()
     return [ROW, *_top_level(tree)]
 
@@ -156,9 +156,9 @@ def _csv(connection: "DuckDBPyConnection", name: str, path: Path) -> list[str]:
     connection.execute(
         f"CREATE TABLE {quoted(name)} AS SELECT row_number() OVER () AS {ROW}, * FROM read_csv("
         "$path, auto_detect = false, header = true, skip = 0, delim = $delimiter, quote = '\"', "
-        "escape = '\"', strict_mode = true, null_padding = false, columns = $columns)",
+        "escape = '\"', strict_mode = true, null_padding = false, hive_partitioning = false, columns = $columns)",
         {
-            "path": _literal_path(path),
+            "path": literal_path(path),
             "delimiter": delimiter,
             "columns": dict.fromkeys(names, "VARCHAR"),
         },
@@ -198,6 +198,9 @@ def _header(path: Path) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _literal_path(path: Path) -> str:
-    """The path with DuckDB's glob characters taken literally."""
+def literal_path(path: Path) -> str:
+    """The path with DuckDB's glob characters taken literally; readers also say ``hive_partitioning = false``.
+
+    Otherwise a folder named ``income=1`` would give every row that income, in place of the file's own.
+    """
     return "".join(f"[{each}]" if each in "*?[" else each for each in str(path))

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedrepay.client.data.reading.files import quoted
+from fedrepay.client.data.reading.files import literal_path, quoted
 from fedrepay.client.plans.batch_io.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import write_atomically
@@ -163,9 +163,9 @@ class Parts:
         partial = out.with_name(out.name + ".partial")
         try:
             partial.touch(PRIVATE if out != self.out else 0o666)
-            listed = ", ".join(_literal(each) for each in parts)
+            listed = ", ".join(_literal(literal_path(Path(each))) for each in parts)
             self.connection.execute(
-                f"COPY ({sql} FROM read_parquet([{listed}])) TO {_literal(str(partial))} ({form}, USE_TMP_FILE false)"
+                f"COPY ({sql} FROM read_parquet([{listed}], hive_partitioning = false)) TO {_literal(str(partial))} ({form}, USE_TMP_FILE false)"
             )
         except (duckdb.Error, OSError) as error:
             raise _unwritten(out, error) from error

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from fedrepay.client.data.reading.files import quoted
+from fedrepay.client.data.reading.files import literal_path, quoted
 from fedrepay.client.plans.batch_io.output import COLUMNS
 from fedrepay.client.plans.batch_io.recommend import Job, Progress, Recommended, load, recommend_file
 from fedrepay.client.scoring.columns import Column, Columns, Rows, as_file, fetched
@@ -103,11 +103,11 @@ def _file(out: Place | None) -> Iterator[Path]:
 
 def _columns(written: Path) -> dict[str, Column]:
     reader = (
-        "read_parquet(?)"
+        "read_parquet(?, hive_partitioning = false)"
         if written.suffix == ".parquet"
-        else "read_csv(?, header = true, all_varchar = true, allow_quoted_nulls = false)"
+        else "read_csv(?, header = true, all_varchar = true, allow_quoted_nulls = false, hive_partitioning = false)"
     )
-    given = [str(written)]
+    given = [literal_path(written)]
     with duckdb.connect(config={"threads": 1}) as connection:
         names = [str(each[0]) for each in connection.execute(f"DESCRIBE FROM {reader}", given).fetchall()]
         asked = (
