@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from fedrepay.client.protocol import guard
 from fedrepay.client.veto import limits
-from fedrepay.server.protocol import ceremony, coordinator
+from fedrepay.server.protocol import attempts, ceremony, coordinator
 from fedrepay.server.protocol import release as closing
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
@@ -45,7 +45,7 @@ def more_than_half(members: int, colluders: int) -> int:
 def members_ask_for(least: Quorum) -> Iterator[None]:
     """Members, and whoever checks a release, ask for this quorum; the coordinator for no more than half."""
     with ExitStack() as stack:
-        for module in (coordinator, closing):
+        for module in (coordinator, attempts, closing):
             stack.enter_context(switched(module, "quorum", more_than_half))
         for module in (guard, limits, epoch, release):
             stack.enter_context(switched(module, "quorum", least))
