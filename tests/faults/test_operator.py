@@ -12,6 +12,7 @@ import pytest
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment
+from fedrepay.server.protocol import held
 from fedrepay.server.store import load_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError
@@ -327,3 +328,58 @@ def test_a_member_that_signs_no_new_roster_does_not_end_the_old_one(tmp_path: Pa
         enrolment.withdraw(home.store(name))
         home.restart(name)
     goes_on(home)
+
+
+def test_who_approves_after_all_others_withdrew_brings_no_roster_into_force(tmp_path: Path) -> None:
+    """Nobody lies: m4's people are a day late."""
+    home = consortium(tmp_path)
+    goes_on(home)
+    with pytest.raises(CohortError):
+        home.train(new_run=True, new_roster=True)
+    words = home.members["m0"].shown_words()
+    for name in HONEST:
+        home.members[name].approve_roster(words)
+    with pytest.raises(CohortError, match="have not approved"):
+        home.train(new_roster=True)
+    for name in HONEST:
+        enrolment.withdraw(home.store(name))
+        home.restart(name)
+    home.members[EVIL].approve_roster(words)
+    assert home.holders(home.train()) == HONEST, "they go on; it has signed what nobody else wants any more"
+    enrolment.withdraw(home.store(EVIL))
+    home.restart(EVIL)
+    goes_on(home, new_run=True)
+    assert {enrolment.held(home.store(name)).number for name in home.names} == {1}  # type: ignore[union-attr]
+
+
+class Remembers(Mind):
+    """Gives back the certificate of a consortium that is no more."""
+
+    certificate = b""
+
+    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        if kind == "held" and self.certificate:
+            return self.reply(kind, shared, own, body=self.certificate)
+        return self.honest(kind, shared, own)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_roster_of_an_earlier_consortium_is_not_taken_back_and_control_without_the_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, counted: bool
+) -> None:
+    """Made anew under the same coordinator's key, as where a member's key is lost."""
+    old = Remembers()
+    home = consortium(tmp_path, old)
+    goes_on(home)
+    old.certificate = home.store(EVIL).fact("certificate") or b""
+    for name in HONEST:
+        home.identities[name] = Identity.create(name)
+        home.lose(name)
+    (home.operator / "coordinator.sqlite").unlink()
+    if counted:
+        goes_on(home)
+        return
+    monkeypatch.setattr(held, "default_colluders", lambda _: 0)
+    with pytest.raises(CohortError):
+        home.train()
+    assert not home.approve(), "it never comes to words of its own"

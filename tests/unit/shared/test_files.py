@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from fedrepay.client.data.mappings.mapping import load_mapping
 from fedrepay.client.plans.deciding.settings import load_settings
 from fedrepay.client.veto import limits
+from fedrepay.server.store import load_key
 from fedrepay.shared import files
 from fedrepay.shared.errors import (
     ArgumentError,
@@ -190,3 +192,36 @@ def test_whoever_waits_gets_in_when_the_other_is_done(tmp_path: Path) -> None:
 
     with files.held(tmp_path / "lock", TAKEN, "", again):
         pass
+
+
+# --- what others left there ---
+
+
+def test_rights_never_become_wider(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    files.write_atomically(path, b"new", "r")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize("path", [Path(), Path("/"), Path("a\0b")])
+def test_a_path_that_is_no_file_is_a_typed_error(path: Path) -> None:
+    with pytest.raises(StorageError):
+        files.write_atomically(path, b"", "r")
+    with pytest.raises(ArgumentError):
+        files.read_bytes(path, ArgumentError)
+
+
+def test_a_lock_empties_nothing_that_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "lock").symlink_to(tmp_path / "thesis")
+    with pytest.raises(StorageError), files.held(tmp_path / "lock", StorageError("taken", "r"), "r"):
+        pass
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_a_key_that_many_make_at_once_is_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: load_key(tmp_path / "c").private_bytes_raw(), range(8)))
+    assert set(made) == {(tmp_path / "c" / "coordinator.key").read_bytes()}

@@ -156,6 +156,8 @@ def test_the_years_limit_is_the_last_that_passes() -> None:
         ("other = 1", "other"),
         ('allow_unprotected = "yes"', r"allow_unprotected: .* \(it is 'yes'\)"),
         ("allow_simulated = 1", r"allow_simulated: .* \(it is 1\)"),
+        ("epsilon_per_year = 1e400", "epsilon_per_year: a number must be finite"),
+        ("epsilon_per_release = inf", "epsilon_per_release: a number must be finite"),
         ('epsilon_per_year = "5"', r"epsilon_per_year: .* \(it is '5'\)"),
         (
             "delta_per_year = 5.1e-6",
