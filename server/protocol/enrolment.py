@@ -5,6 +5,7 @@ is void (its member was restarted) makes the proposal void: another begins, with
 nodes here: who answers there is checked against the name and key under which the operator registered the node.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from statistics import mode
 
@@ -26,6 +27,8 @@ LONGEST = 4 << 20
 """Bytes of an answer: a certificate of 1,500 members."""
 _RELEASE = 4 + 32
 """Bytes of a release's number and hash."""
+TWICE = 2
+"""So often a node's word voids a proposal that is to be approved; after that it is named."""
 AGAIN = 8
 """Proposals begun in one process before it gives up."""
 
@@ -61,6 +64,7 @@ class Enrolment:
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
         self._relayed = False
         self._certified: set[str] = set()
+        self._voided = Counter[str]()  # node → proposals that it voided in this process when asked to approve
         # nodes that have approved in this process: an approval of before may have been withdrawn
         self._approved: set[str] = set()
 
@@ -168,7 +172,11 @@ class Enrolment:
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
         if reply.code == Code.VOID:
-            self._void = True
+            if ask.kind == Kind.APPROVE:
+                self._voided[node] += (
+                    1  # a member that was restarted has revealed anew: it does not void twice
+                )
+            self._void = self._void or self._voided[node] < TWICE
         if reply.code == Code.NUMBER:
             self._void = True
             self._told[node] = self._number(reply.body)
@@ -338,7 +346,12 @@ class Enrolment:
         return enrolment.FIRST if self.state.roster is None else self.state.roster.hash()
 
     def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
-        reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in missing[:5])
+        plain = [node for node in missing if self._away.get(node, "").startswith(Code.ROSTER)]
+        first = [
+            *(node for node in missing if node not in plain),
+            *plain,
+        ]  # who says something else is not hidden
+        reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in first[:5])
         if ask.kind == Kind.APPROVE:
             return WordsError(
                 f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "

@@ -44,13 +44,15 @@ class Held:
         newest, best, seats = state.roster, None, {}
         for certificate in self._distinct().values():
             try:
-                shown = enrolment.certified(certificate, None)
+                shown = enrolment.certified(
+                    certificate, state.roster
+                )  # one that is kept is followed, or stays
             except ProtocolError:
                 continue  # it proves nothing
             if shown.coordinator != self._public or (newest is not None and shown.number <= newest.number):
                 continue
             here = self._members_of(ask, shown)
-            holding = [node for node in here if self._holds(node, certificate)]
+            holding = {name for node, name in here.items() if self._holds(node, certificate)}
             if len(holding) > default_colluders(len(shown.names)):
                 newest, best, seats = shown, certificate, here
         if best is None:

@@ -238,3 +238,26 @@ def test_what_all_hold_is_proven_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enrolment, "certified", counting)
     gave_back(*[certificate().encode()] * 5)
     assert asked[0] == 1
+
+
+def test_a_roster_that_is_kept_is_not_replaced_by_another_consortiums() -> None:
+    """Newcomers who were members of an earlier one under the same key, with a higher number."""
+    made = machine(wanted=True, held=False)
+    kept = given(made, ROSTER)
+    ask = made.ask()
+    assert ask is not None
+    fewer = changed(LATER, members=ROSTER.members[:3], nonces=ROSTER.nonces[:3])
+    body = certificate(fewer, names=fewer.names).encode()
+    said(made, ask, *[body] * 3)
+    assert made.state.certificate == kept
+
+
+def test_one_member_at_two_nodes_is_one() -> None:
+    made = machine([Node("a"), Node("b"), Node("c")], held=False)
+    ask = made.ask()
+    assert ask is not None
+    body = certificate().encode()
+    for node in ("a", "b"):
+        give(made, ask, node, answer(ask, node, body, PEOPLE["m0"]))
+    close(made, ask)
+    assert made.state.roster is None
