@@ -43,10 +43,8 @@ class Held:
         """
         newest, best, seats = state.roster, None, {}
         for certificate in self._distinct().values():
-            try:
-                shown = enrolment.certified(
-                    certificate, state.roster
-                )  # one that is kept is followed, or stays
+            try:  # a roster that is kept is followed, or stays
+                shown = enrolment.certified(certificate, state.roster)
             except ProtocolError:
                 continue  # it proves nothing
             if shown.coordinator != self._public or (newest is not None and shown.number <= newest.number):
