@@ -5,7 +5,7 @@ import pytest
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import AGAIN, Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.shared.errors import CohortError
+from fedrepay.shared.errors import CohortError, WordsError
 from fedrepay.shared.trust.enrolment import Call
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Kind, Reply
@@ -210,4 +210,18 @@ def test_a_release_that_no_run_can_have_is_nobody_s() -> None:
     ask = until(made, "reveal")
     one_refuses(made, ask, refusal(ask, "nm1", "roster", (2**31).to_bytes(4, "big") + SEED))
     with pytest.raises(CohortError, match="tells of release 2147483648"):
+        made.finish(ask)
+
+
+def test_who_voids_what_is_to_be_approved_again_is_named() -> None:
+    made = machine()
+    for time in (1, 2):
+        ask = until(made, "approve")
+        for node in list(ask.parts)[1:]:
+            give(made, ask, node, refusal(ask, node, "roster"))
+        liar = next(iter(ask.parts))
+        give(made, ask, liar, refusal(ask, liar, "void"))
+        if time == 1:
+            assert close(made, ask) == [Event("void", "", b"")]
+    with pytest.raises(WordsError, match=f"{made._called(liar)}: void"):
         made.finish(ask)
