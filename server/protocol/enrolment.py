@@ -172,10 +172,10 @@ class Enrolment:
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
         if reply.code == Code.VOID:
-            if ask.kind == Kind.APPROVE:
-                self._voided[node] += (
-                    1  # a member that was restarted has revealed anew: it does not void twice
-                )
+            if (
+                ask.kind == Kind.APPROVE
+            ):  # a member that was restarted has revealed anew: it does not void twice
+                self._voided[node] += 1
             self._void = self._void or self._voided[node] < TWICE
         if reply.code == Code.NUMBER:
             self._void = True

@@ -261,3 +261,15 @@ def test_one_member_at_two_nodes_is_one() -> None:
         give(made, ask, node, answer(ask, node, body, PEOPLE["m0"]))
     close(made, ask)
     assert made.state.roster is None
+
+
+def test_what_one_holds_alone_is_not_taken_for_what_two_hold() -> None:
+    older, later = certificate().encode(), certificate(LATER).encode()
+    assert gave_back(older, later, older).state.roster == ROSTER
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_rosters_that_enough_hold_the_later_comes_back(*, turned: bool) -> None:
+    older, later = certificate().encode(), certificate(LATER).encode()
+    bodies = (later, later, older, older) if turned else (older, older, later, later)
+    assert gave_back(*bodies).state.roster == LATER

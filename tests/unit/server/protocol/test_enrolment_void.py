@@ -225,3 +225,13 @@ def test_who_voids_what_is_to_be_approved_again_is_named() -> None:
             assert close(made, ask) == [Event("void", "", b"")]
     with pytest.raises(WordsError, match=f"{made._called(liar)}: void"):
         made.finish(ask)
+
+
+def test_who_approved_a_proposal_that_became_void_is_asked_for_the_next() -> None:
+    made = machine()
+    ask = until(made, "approve")
+    first, second, *_ = ask.parts
+    give(made, ask, first, honest(ask, first))
+    give(made, ask, second, refusal(ask, second, "void"))
+    assert close(made, ask) == [Event("void", "", b"")]
+    assert set(until(made, "approve").parts) == set(ask.parts)
