@@ -235,3 +235,15 @@ def test_who_approved_a_proposal_that_became_void_is_asked_for_the_next() -> Non
     give(made, ask, second, refusal(ask, second, "void"))
     assert close(made, ask) == [Event("void", "", b"")]
     assert set(until(made, "approve").parts) == set(ask.parts)
+
+
+def test_a_second_void_of_one_takes_nothing_from_a_first_of_another() -> None:
+    made = machine()
+    ask = until(made, "approve")
+    liar, other, *_ = ask.parts
+    give(made, ask, liar, refusal(ask, liar, "void"))
+    assert close(made, ask) == [Event("void", "", b"")]
+    again = until(made, "approve")
+    for node in (other, liar):
+        give(made, again, node, refusal(again, node, "void"))
+    assert close(made, again) == [Event("void", "", b"")]
