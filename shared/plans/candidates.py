@@ -1,7 +1,7 @@
 """Candidate plans of each account: the catalogue's arms with amounts, terms and costs, in minor units.
 
-Interest is simple interest on a balance that falls by equal parts: the whole principal until the first
-instalment, then ever less. So the cost is linear in the first date, and a plan's balance never grows (FCA PS24/2).
+Interest runs on what is still owed (``interest.py``). So the cost is linear in the first date, and a plan's balance
+never grows (FCA PS24/2): where an instalment would not exceed the interest, there is no such plan.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.arrays import F64, I64, Bool
+from fedrepay.shared.plans import contract as contracts
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
+from fedrepay.shared.plans.contract import Contract
+from fedrepay.shared.plans.interest import DAYS_A_YEAR, level_instalment, repaid, waiting
+from fedrepay.shared.plans.kinds import CONTRACT, LEAVES_A_REST
 from fedrepay.shared.plans.money import fees_left
 
-DAYS_A_YEAR = 365.0
 MOST_PAYMENTS = 60
-ENDLESS = 10_000.0
-"""Stands for more payments than any plan may have."""
-EPSILON = 1e-9
-"""So that the last bit of a quotient never costs a whole payment or a minor unit."""
+ASKED = 0.8
+"""A plan to review asks for at least this part of what is affordable, whatever instalments are rounded to."""
 
 
 @dataclass(frozen=True)
@@ -27,42 +28,60 @@ class Debts:
     """What candidates need of n accounts, (n,) each; money in minor units.
 
     ``balance`` owed, fees included; ``fees`` the part of it that is fees; ``apr`` the yearly rate that runs
-    without a waiver, 0 … 1; ``bound`` the affordability bound a month (0 where there is none).
+    without a waiver; ``bound`` the affordability bound a month (0 where there is none); ``contract`` what is known
+    of a contract that still runs, None where of none.
     """
 
     balance: I64
     fees: I64
     apr: F64
     bound: I64
+    contract: Contract | None = None
+
+    def take(self, index: npt.NDArray[np.integer] | Bool | slice) -> "Debts":
+        """The chosen accounts."""
+        runs = self.contract
+        return Debts(
+            self.balance[index],
+            self.fees[index],
+            self.apr[index],
+            self.bound[index],
+            None if runs is None else runs.take(index),
+        )
 
 
 @dataclass(frozen=True)
 class Candidates:
     """n accounts × P arms.
 
-    ``valid``: the plan exists for the account; ``instalment`` of each payment but a smaller last one,
-    ``count`` payments, ``principal`` what of the debt is repaid, ``interest`` charged under the plan, all (n, P).
+    ``valid``: the plan exists for the account; ``clears`` (of plans that repay): within the longest term, however small
+    its instalments; ``instalment`` of each payment but a smaller last one, ``count`` payments, ``principal`` what of the
+    debt is repaid, ``interest`` charged under the plan, all (n, P); ``first_due`` days to the first instalment, (n, P) or
+    (1, P).
     """
 
     arms: Arms
     debts: Debts
     valid: Bool
+    clears: Bool
     instalment: I64
     count: I64
     principal: I64
     interest: I64
+    first_due: I64
 
-    def take(self, index: npt.NDArray[np.integer] | Bool) -> "Candidates":
+    def take(self, index: npt.NDArray[np.integer] | Bool | slice) -> "Candidates":
         """The candidates of the chosen accounts."""
-        debts = self.debts
         return Candidates(
             self.arms,
-            Debts(debts.balance[index], debts.fees[index], debts.apr[index], debts.bound[index]),
+            self.debts.take(index),
             self.valid[index],
+            self.clears[index],
             self.instalment[index],
             self.count[index],
             self.principal[index],
             self.interest[index],
+            self.first_due if len(self.first_due) != len(self.valid) else self.first_due[index],
         )
 
     @cached_property
@@ -89,16 +108,32 @@ class Candidates:
         return np.asarray(np.minimum(at_once, self.total))
 
     @property
+    def rate(self) -> F64:
+        """The yearly rate that is charged under the plan, (n, P)."""
+        return _rate(self.arms, self.debts)
+
+    @property
     def interest_per_day(self) -> F64:
         """What a day's delay of the first instalment costs, minor units, (n, P)."""
-        rate = self.debts.apr[:, None] * (1 - self.arms.interest_waiver) / DAYS_A_YEAR
-        return np.asarray(self.principal * rate * self.arms.pays)
+        return np.asarray(self.principal * self.rate / DAYS_A_YEAR * self.arms.pays)
 
     def interest_saved(self) -> I64:
-        """Interest the waiver spares, minor units, (n, P)."""
-        waived = self.arms.interest_waiver
-        full = self._interest_at(self.debts.apr[:, None] * np.ones_like(waived))
-        return np.asarray(np.maximum(np.floor(full).astype(np.int64) - self.interest, 0) * self.arms.pays)
+        """Interest at the contract's rate that the plan spares on what is owed while it runs, minor units, (n, P)."""
+        waived, apr = self.arms.interest_waiver, self.debts.apr[:, None]
+        rest = self.arms.is_kind(*LEAVES_A_REST)
+        owed = np.where(rest, self.debts.balance[:, None] - self.principal / 2, self.principal / 2)
+        years = self.arms.months_each / 12 * np.where(rest, self.count, self.count - 1)
+        flat = apr * (owed * years) + waiting(self._owed, apr, self.arms.first_due)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.where(waived < 1, self.interest * waived / (1 - waived), flat)
+        spared = np.floor(np.where(rest, flat, part)).astype(np.int64)
+        spares = self.arms.pays & ~self.arms.is_kind("CATCH_UP")
+        return np.asarray(np.maximum(spared, 0) * spares)
+
+    @property
+    def _owed(self) -> F64:
+        rest = self.arms.is_kind(*LEAVES_A_REST)
+        return np.where(rest, self.debts.balance[:, None], self.principal)
 
     @cached_property
     def fees(self) -> I64:
@@ -110,68 +145,76 @@ class Candidates:
         owed = self.debts.fees[:, None]
         return np.asarray((owed - fees_left(owed, self.arms.fee_waiver)) * self.arms.pays)
 
-    def _interest_at(self, rate: F64) -> F64:
-        years = _years(self.arms, self.count)
-        return np.asarray(self.principal * rate * years)
+
+def _rate(arms: Arms, debts: Debts) -> F64:
+    rests = arms.is_kind(*LEAVES_A_REST, "CATCH_UP")
+    return np.asarray(debts.apr[:, None] * (1 - arms.interest_waiver) * ~rests)
 
 
-def _years(arms: Arms, count: I64) -> F64:
-    """For how long the average unit of principal is owed, years, (n, P)."""
-    return np.asarray(arms.first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2)
-
-
-def candidates(catalogue: Catalogue, arms: Arms, debts: Debts) -> Candidates:
+def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, first_due: I64 | None = None) -> Candidates:
     """All candidates of n accounts; the same every time.
 
-    An instalment is a share of the bound in the month in which most fall due, rounded down, or principal and interest ÷ n, rounded up; the number of
-    payments is what it takes, so that rounding up may need fewer than n; a single payment is the whole and no more.
-    Interest is rounded down.
+    An instalment is a share of the bound in the month in which most fall due, rounded down, or the level instalment of
+    n, rounded up; the number of payments is what it takes, so that rounding up may need fewer than n; a single payment
+    is the whole and no more. Interest is rounded down.
 
     Args:
         catalogue: rounding, smallest instalment, longest term, token amount.
         arms: its arms, P.
         debts: the accounts, n.
+        first_due: days to each account's first instalment, (n, P); the catalogue's where None. What moved it later than
+            the catalogue has it costs no interest.
     """
-    paying, by_share, token = arms.pays, arms.share > 0, arms.is_kind("TOKEN")
+    days = arms.first_due[None, :] if first_due is None else first_due
+    paying, by_share = arms.pays, arms.share > 0
     step = catalogue.rounding
     fees = fees_left(debts.fees[:, None], arms.fee_waiver)
     principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees)
-    rate = debts.apr[:, None] * (1 - arms.interest_waiver)
-    most = np.ceil(principal * (1 + rate * _years(arms, np.maximum(arms.n, 1))))
+    rate = _rate(arms, debts)
+    period, wait = rate * arms.months_each / 12, waiting(principal, rate, np.minimum(days, arms.first_due))
     given = np.floor(debts.bound[:, None] * arms.share / arms.most_a_month / step) * step
-    by_term = np.minimum(np.ceil(most / np.maximum(arms.n, 1) / step) * step, most)
-    instalment = np.where(token, catalogue.token_amount, np.where(by_share, given, by_term))
-    principal = np.where(token, np.minimum(principal, instalment * arms.n), principal)
-    rate = np.where(token, 0.0, rate)
-    needed = _payments(arms, principal, rate, instalment)
-    needed = np.where(by_share, needed, np.minimum(needed, arms.n))
-    count = np.asarray(needed * paying, np.int64)
-    fits = (count <= MOST_PAYMENTS) & (count * arms.months_each <= catalogue.longest_months + 1e-9)
-    worth = (instalment >= catalogue.smallest_instalment) | token | (count == 1)
-    many = ~arms.is_kind("INSTALMENT") | (count >= 2)
+    level = level_instalment(principal, period, np.maximum(arms.n, 1), wait)
+    by_term = np.minimum(np.ceil(level / step) * step, np.ceil(principal + wait))
+    instalment = np.where(by_share, given, by_term)
+    count, interest, falls = repaid(principal, period, wait, instalment)
+    long = catalogue.longest_months + 1e-9
     owed = debts.balance[:, None] > 0
-    exists = fits & worth & many & (principal > 0) & (count >= 1)
-    interest = np.floor(principal * rate * _years(arms, count) + EPSILON)
+    clears = falls & (count <= MOST_PAYMENTS) & (count * arms.months_each <= long) & (principal > 0) & owed
+    clears &= arms.is_offer
+    worth = (instalment >= catalogue.smallest_instalment) | (count == 1)
+    many = ~arms.is_kind("INSTALMENT") | (count >= 2)
     instalment = np.where(count == 1, principal + interest, instalment)  # what one payment asks, and no more
-    return Candidates(
+    found = Candidates(
         arms,
         debts,
-        (exists | ~paying) & owed,
-        (instalment * paying).astype(np.int64),
-        count,
-        (principal * paying).astype(np.int64),
-        (interest * paying).astype(np.int64),
+        np.asarray(clears & worth & many),
+        np.asarray(clears),
+        (instalment * arms.is_offer).astype(np.int64),
+        np.asarray(count * arms.is_offer, np.int64),
+        (principal * arms.is_offer).astype(np.int64),
+        np.asarray(interest * arms.is_offer, np.int64),
+        days,
     )
+    found.valid[:, ~paying] = owed
+    _rests(catalogue, found, principal)
+    if debts.contract is not None and arms.is_kind(*CONTRACT).any():
+        contracts.fill(catalogue, found, debts.contract)
+    return found
 
 
-def _payments(arms: Arms, principal: F64, rate: F64, instalment: F64) -> F64:
-    """How few instalments repay principal and interest, at most ``ENDLESS``, (n, P).
-
-    The least N with N·a ≥ p + ⌊interest(N)⌋, interest(N) = p·r·(first/365 + (years between)·(N − 1)/2).
-    """
-    grows = principal * rate * arms.months_each / 24  # half a period's interest
-    left = instalment - grows
-    owed = principal * (1 + rate * arms.first_due / DAYS_A_YEAR) - grows - 1 + EPSILON
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        enough = np.where(left > 0, owed / left, np.inf)
-    return np.asarray(np.clip(np.floor(enough) + 1, 0, ENDLESS))
+def _rests(catalogue: Catalogue, found: Candidates, owed: F64) -> None:
+    """Fill in what is asked while a debt rests: a token, or what is affordable until the review."""
+    arms, bound = found.arms, found.debts.bound[:, None]
+    rounded = np.floor(bound / catalogue.rounding) * catalogue.rounding
+    review = np.where(rounded >= ASKED * bound, rounded, bound)
+    for kind in ("TOKEN", "REVIEW"):
+        here = arms.is_kind(kind)
+        asked = np.broadcast_to(catalogue.token_amount if kind == "TOKEN" else review, owed.shape)
+        most = np.minimum(asked, owed)[:, here]
+        principal = np.minimum(most * arms.n[here], owed[:, here])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            count = np.where(most > 0, np.ceil(principal / most), 0)
+        enough = asked[:, here] >= (1 if kind == "TOKEN" else catalogue.smallest_instalment)
+        found.valid[:, here] = (principal > 0) & enough & (found.debts.balance > 0)[:, None]
+        found.instalment[:, here], found.principal[:, here] = most, principal
+        found.count[:, here] = count

@@ -16,10 +16,13 @@ from pydantic import Field, model_validator
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
-from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, Kind
+from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, OFFERS, RULED, Kind
 
 MOST_ARMS = 500
 """Candidates of one account."""
+
+BY_TERM = ("TOKEN", *RULED)
+"""Kinds that take a number of payments: until the next look at a debt that rests, or of a contract's new terms."""
 
 MONTHS_EACH = {"weekly": 12 / 52, "biweekly": 12 / 26, "monthly": 1.0}
 """Months between two instalments."""
@@ -36,7 +39,8 @@ Day = Annotated[int, Field(ge=1, le=45)]
 class Template(Part):
     """One family of plans; each list is a choice, and all choices are combined.
 
-    ``n`` instalments of balance ÷ n, or ``share`` of the affordability bound; ``discount`` of the balance that
+    ``n`` instalments of balance ÷ n, or ``share`` of the affordability bound; of other kinds ``n`` is how many months
+    until the review (TOKEN, REVIEW, REDUCED), in which arrears are caught up (CATCH_UP), or are added (EXTEND); ``discount`` of the balance that
     is forgiven when the plan is kept; ``interest_waiver`` and ``fee_waiver`` as parts of interest and fees;
     ``first_due`` days from the offer to the first instalment; ``dormant_months`` without any collection.
     """
@@ -55,12 +59,16 @@ class Template(Part):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if self.kind in ("INSTALMENT", "SETTLEMENT", "TOKEN") and bool(self.n) == bool(self.share):
+        if self.kind in ("INSTALMENT", "SETTLEMENT") and bool(self.n) == bool(self.share):
             raise ValueError(f"{self.kind} needs n = […] or share = […], one of the two")
-        if self.kind == "TOKEN" and self.share:
-            raise ValueError("TOKEN takes n = […]; its amount is the catalogue's token_amount")
-        if self.kind not in ("INSTALMENT", "SETTLEMENT", "TOKEN") and (self.n or self.share):
+        if self.kind in BY_TERM and (self.share or not self.n):
+            raise ValueError(f"{self.kind} takes n = […], and its amount follows from the account")
+        if self.kind not in ("INSTALMENT", "SETTLEMENT", *BY_TERM) and (self.n or self.share):
             raise ValueError(f"{self.kind} takes neither n nor share")
+        if self.kind in RULED and self.frequency != ("monthly",):
+            raise ValueError(f"{self.kind} is monthly")
+        if self.kind in ("REVIEW", "REDUCED") and self.interest_waiver != (1.0,):
+            raise ValueError(f"under {self.kind} a debt rests: it takes interest_waiver = [1.0]")
         if (self.kind == "SETTLEMENT") != any(each > 0 for each in self.discount):
             raise ValueError("a discount above 0 makes a SETTLEMENT, and a SETTLEMENT needs one")
         if self.kind == "SETTLEMENT" and min(self.discount) <= 0:
@@ -131,6 +139,11 @@ class Arms:
     def is_kind(self, *names: str) -> Bool:
         """Which arms are of one of these kinds, (P,)."""
         return np.array([name in names for name in KINDS])[self.kind]
+
+    @property
+    def is_offer(self) -> Bool:
+        """Which arms are ranked by score, (P,)."""
+        return self.is_kind(*OFFERS)
 
     @property
     def pays(self) -> Bool:

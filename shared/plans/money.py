@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedrepay.shared.arrays import F64, I64
+from fedrepay.shared.plans.kinds import LEAVES_A_REST
 
 if TYPE_CHECKING:
     from fedrepay.shared.plans.candidates import Candidates
@@ -65,7 +66,7 @@ def plan_value(prices: Prices, plans: "Candidates", first: F64, kept: F64) -> F6
     factor, alive = prices.monthly, prices.survival
     months = np.maximum(np.rint(plans.months), 1)
     amount = plans.total / months  # a month's
-    start = plans.arms.first_due / DAYS_A_MONTH
+    start = plans.first_due / DAYS_A_MONTH
     ratio = np.cbrt(kept / np.maximum(first, 1e-9))
     early = sum((months > j) * first * ratio**j * factor**j for j in range(KEPT_AT))
     late = kept * _geometric(factor * alive, factor**KEPT_AT, np.maximum(months - KEPT_AT, 0), 1.0)
@@ -80,7 +81,7 @@ def plan_value(prices: Prices, plans: "Candidates", first: F64, kept: F64) -> F6
         kept * alive ** np.maximum(months - 1 - KEPT_AT, 0),
     )
     rest = done * _geometric(factor, factor ** (lasts + 1), prices.no_plan_months - lasts, 1.0)
-    rest = rest * ~plans.arms.is_kind("TOKEN")  # a token pays no debt off: what is left is owed as before
+    rest = rest * ~plans.arms.is_kind(*LEAVES_A_REST)  # pays no debt off: what is left is owed as before
     balance = plans.debts.balance
     displaced = (balance * prices.no_plan_rate)[:, None] * (early_d + late_d + rest)
     return np.asarray((cash - displaced) * plans.arms.pays + no_plan_value(prices, balance)[:, None])

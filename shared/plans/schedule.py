@@ -12,6 +12,7 @@ from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.due import due_dates
+from fedrepay.shared.plans.interest import DAYS_A_YEAR
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
 
 FIRST_DUE = range(1, 46)
@@ -62,6 +63,11 @@ class Plan:
         return self.principal + self.interest
 
     @property
+    def rate(self) -> float:
+        """The yearly rate that is charged under the plan."""
+        return self.interest_per_day * DAYS_A_YEAR / self.principal if self.principal else 0.0
+
+    @property
     def pays(self) -> bool:
         """Whether it has instalments."""
         return self.instalment > 0
@@ -96,35 +102,13 @@ class Schedule:
 
 def plan_of(plans: Candidates, row: int, arm: int) -> Plan:
     """One candidate as plain numbers."""
-    return _plan(_row(plans, row), arm)
+    return _plan(plans.take(slice(row, row + 1)), arm)
 
 
 def forgiven(plans: Candidates) -> I64:
     """What each plan forgives of the debt itself, waived fees apart, minor units, (n, P)."""
     given = plans.debts.balance[:, None] - plans.fees_saved() - plans.principal
     return np.where(plans.arms.discount > 0, np.maximum(given, 0), 0)
-
-
-def _row(plans: Candidates, row: int) -> Candidates:
-    """One account's candidates, so that nothing of the others is worked out."""
-    here = slice(row, row + 1)
-    debts = plans.debts
-    one = replace(
-        debts,
-        balance=debts.balance[here],
-        fees=debts.fees[here],
-        apr=debts.apr[here],
-        bound=debts.bound[here],
-    )
-    return Candidates(
-        plans.arms,
-        one,
-        plans.valid[here],
-        plans.instalment[here],
-        plans.count[here],
-        plans.principal[here],
-        plans.interest[here],
-    )
 
 
 def _plan(one: Candidates, arm: int) -> Plan:
@@ -139,7 +123,7 @@ def _plan(one: Candidates, arm: int) -> Plan:
         count=int(one.count[0, arm]),
         principal=int(one.principal[0, arm]),
         interest=int(one.interest[0, arm]),
-        first_due=int(arms.first_due[arm]),
+        first_due=int(one.first_due[0, arm]),
         dormant_months=int(arms.dormant_months[arm]),
         interest_per_day=float(one.interest_per_day[0, arm]),
         interest_saved=int(one.interest_saved()[0, arm]),

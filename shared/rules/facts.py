@@ -102,6 +102,9 @@ _ALL = (
     Fact("apr", "number", "a year", "the contract's interest rate, 0.2 for 20 %", 0, 20),
     Fact("agreement_months", "int", "months", "months already run of an agreement to be changed", 0, 1200),
     _bool("agreement_kept", "an agreed plan is running and kept"),
+    _money("arrears", "overdue under a contract that still runs"),
+    _money("contractual_instalment", "due each month under a contract that still runs"),
+    Fact("term_left", "int", "months", "months left of a contract that still runs", 0, 1200),
     # procedures
     _days("notice_age_d", "days since the debtor received the 14-day letter: 0 that day, −1 no letter"),
     _days("persi_day", "days since the account entered PERSI: 0 that day, −1 never"),

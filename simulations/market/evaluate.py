@@ -17,6 +17,7 @@ from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
+from fedrepay.client.plans.deciding.relief import as_waived, waived_part, within_cost
 from fedrepay.client.plans.deciding.settings import Caution, Settings
 from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
@@ -27,10 +28,9 @@ from fedrepay.simulations.market.models import FittedAdditive, Heads, HeadsModel
 from fedrepay.simulations.market.people import ERRORS, NewAccounts
 from fedrepay.simulations.market.records import book, catalogue, stated_bound
 from fedrepay.simulations.market.truth import Outcome
-from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, with_tokens, worth
+from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, with_rests, worth
 
 WAYS = ("own", "own_affordable", "alone", "trees", "shared", "shared_own", "perfect", "oracle")
-REAL = ("FULL", "INSTALMENT", "SETTLEMENT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +47,23 @@ class Ground:
 
     def worth(self, heads: Heads, settings: Settings | None = None) -> Worth:
         """The true worth of the optimiser's choice with these heads."""
-        value = (settings or self.settings).value
-        arm = choose(value, self.accounts, self.plans, heads, self.within)
+        arm = choose(settings or self.settings, self.accounts, self.plans, heads, self.within)
         return worth(self.accounts, self.plans, self.truth, arm)
 
     @cached_property
     def oracle(self) -> Worth:
         """The affordable plan of highest true value, or none."""
-        real = self.within & self.plans.valid & self.plans.arms.is_kind(*REAL)
-        value = np.where(real, self.truth.value, -np.inf)
+        value = np.where(self.possible, self.truth.value, -np.inf)
         arm = np.where(value.max(axis=1) > self.truth.no_plan, value.argmax(axis=1), NO_PLAN)
-        return worth(self.accounts, self.plans, self.truth, with_tokens(self.plans, self.within, arm))
+        arm = with_rests(self.plans, self.within, arm, np.asarray(self.possible.any(axis=1)))
+        return worth(self.accounts, self.plans, self.truth, arm)
+
+    @cached_property
+    def possible(self) -> Bool:
+        """Which plans clear the debt within every hard condition, whatever any model says, (n, P)."""
+        relief, plans = self.settings.relief, self.plans
+        fits = plans.clears & self.within & within_cost(relief, plans)
+        return fits & plans.valid & plans.arms.is_offer & as_waived(plans, waived_part(relief, plans, fits))
 
 
 def ground(
@@ -108,9 +114,10 @@ def logged(the_ground: Ground, seed: int) -> tuple[Worth, Worth]:
     truth = market_truth.outcome(lender.effects, accounts.debtors, plans)
     own = worth(accounts, plans, truth, lenders.choose(lender.policy, accounts, plans, rng))
     kept = replace(the_ground.plans, valid=the_ground.plans.valid & the_ground.within)
-    possible = kept.valid & arms.is_kind(*REAL) & lenders.offered_part(lender.policy, arms)
+    possible = kept.valid & arms.is_offer & lenders.offered_part(lender.policy, arms)
     arm = np.where(possible.any(axis=1), lenders.choose(lender.policy, accounts, kept, rng), NO_PLAN)
-    arm = with_tokens(kept, the_ground.within, arm)
+    payable = np.asarray((kept.valid & arms.is_offer).any(axis=1))
+    arm = with_rests(kept, the_ground.within, arm, payable)
     return own, worth(accounts, the_ground.plans, the_ground.truth, arm)
 
 
@@ -181,7 +188,7 @@ def ways(the_ground: Ground, own: Own, shared: FittedAdditive, seed: int) -> dic
 def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
     """Pairs of affordable plans of one account that P(kept) orders as the truth does, and all pairs."""
     kept, true = heads[1], the_ground.truth.kept
-    usable = the_ground.within & the_ground.plans.valid & the_ground.plans.arms.is_kind(*REAL)
+    usable = the_ground.within & the_ground.plans.valid & the_ground.plans.arms.is_offer
     right = pairs = 0
     for row in np.flatnonzero(usable.sum(axis=1) >= 2):
         arms = np.flatnonzero(usable[row])

@@ -171,7 +171,7 @@ def choose(policy: Policy, accounts: NewAccounts, plans: Candidates, rng: np.ran
         - heard * (arms.discount * 4 + arms.interest_waiver)  # and given less
         + policy.noise * rng.gumbel(size=plans.valid.shape)
     )
-    possible = plans.valid & arms.pays & offered_part(policy, arms)
+    possible = plans.valid & (arms.is_offer | arms.is_kind("TOKEN")) & offered_part(policy, arms)
     utility = np.where(arms.is_kind("TOKEN"), -6.0, utility)
     best = np.where(possible, utility, -np.inf).argmax(axis=1)
     anything = np.where(possible, rng.random(plans.valid.shape), -np.inf).argmax(axis=1)

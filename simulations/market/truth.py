@@ -16,6 +16,7 @@ from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans import outcomes
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.kinds import LEAVES_A_REST
 from fedrepay.shared.plans.money import DAYS_A_MONTH
 
 EMPLOYED, UNEMPLOYED, SICK = 0, 1, 2
@@ -276,8 +277,8 @@ def _run(
         if step < checks:
             kept = np.where(open_, np.where(count == 1, first, state.sum((1, 2))), kept)
         done = np.where(open_, state[:, :, 0].sum(1), done)
-    # who ends behind owes as before, and a token plan pays no debt off
-    owing = state.sum((1, 2)) if plans.arms.is_kind("TOKEN")[arm] else state[:, :, 1].sum(1)
+    # who ends behind owes as before, and a plan that leaves a rest pays no debt off
+    owing = state.sum((1, 2)) if plans.arms.is_kind(*LEAVES_A_REST)[arm] else state[:, :, 1].sum(1)
     ends = np.minimum(np.ceil(start + count * each), HORIZON).astype(np.int64)
     cash += owing * no_plan * rest[ends]
     return first, kept, done, cash

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedrepay.client.plans.deciding.decide import best
 from fedrepay.client.plans.deciding.judged import Cases, judge
-from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.rules.masks import RulesVerdict
@@ -39,11 +40,11 @@ class Worth:
         return float((values * self.balance).sum() / self.balance.sum())
 
 
-def choose(value: Value, accounts: NewAccounts, plans: Candidates, heads: Heads, within: Bool) -> I64:
+def choose(settings: Settings, accounts: NewAccounts, plans: Candidates, heads: Heads, within: Bool) -> I64:
     """The arm the optimiser picks for each account, (n,), or ``NO_PLAN``; the same for every model.
 
     Args:
-        value: prices and λ.
+        settings: prices, λ, and what is waived.
         accounts: the accounts.
         plans: their candidates.
         heads: P(first payment) and P(kept at 90 days).
@@ -66,20 +67,24 @@ def choose(value: Value, accounts: NewAccounts, plans: Candidates, heads: Heads,
         ~np.isnan(accounts.columns["income"].astype(float)),
         np.zeros(n, bool),
     )
-    judged = judge(value, plans, cases, *heads, verdict, np.ones(p, bool), within)
-    score = np.where(judged.offers, judged.score, -np.inf)
-    arm = score.argmax(axis=1)
-    arm = np.where(np.isfinite(score.max(axis=1)), arm, NO_PLAN)
-    return with_tokens(plans, within, arm)
+    judged = judge(settings.value, plans, cases, *heads, verdict, np.ones(p, bool), within, settings.relief)
+    return with_rests(plans, within, best(judged).astype(np.int64), judged.payable)
 
 
-def with_tokens(plans: Candidates, within: Bool, arm: I64) -> I64:
-    """A token plan for accounts without any affordable plan."""
-    token = np.flatnonzero(plans.arms.is_kind("TOKEN"))
-    real = (within & plans.valid & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")).any(axis=1)
-    if not len(token):
-        return arm
-    return np.where((arm == NO_PLAN) & ~real & plans.valid[:, token[0]], token[0], arm)
+def with_rests(plans: Candidates, within: Bool, arm: I64, payable: Bool) -> I64:
+    """What is affordable until a review, or else a token, for accounts without any plan that clears the debt.
+
+    Args:
+        plans: the candidates, n × P.
+        within: which are affordable, (n, P).
+        arm: chosen until now, (n,).
+        payable: who could pay a plan that clears the debt, (n,).
+    """
+    for kind in ("REVIEW", "TOKEN"):
+        for place in np.flatnonzero(plans.arms.is_kind(kind))[:1]:
+            rests = (arm == NO_PLAN) & ~payable & plans.valid[:, place] & within[:, place]
+            arm = np.where(rests, place, arm)
+    return arm
 
 
 def worth(accounts: NewAccounts, plans: Candidates, truth: Outcome, arm: I64) -> Worth:

@@ -112,7 +112,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "count": plans.count[row, at],
         "frequency": _labels(FREQUENCIES, of.frequency[at]),
         "months": np.round(plans.months[row, at], 4),
-        "first_due_days": of.first_due[at],
+        "first_due_days": np.broadcast_to(plans.first_due, plans.valid.shape)[row, at],
         "discount": of.discount[at],
         "interest_waiver": of.interest_waiver[at],
         "fee_waiver": of.fee_waiver[at],

@@ -1,4 +1,4 @@
-"""One decision an account: the best three plans by score among those allowed, or what else is right."""
+"""One decision an account: a menu of at most three plans, or what else is right."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -7,14 +7,10 @@ from hashlib import blake2b, sha256
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.deciding.judged import NONE, SELF_CURE, Judged, Why
+from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
+from fedrepay.client.plans.deciding.menu import menu
 from fedrepay.shared.arrays import F64, I32, U8, Bool
-from fedrepay.shared.plans.kinds import OFFERS
-
-TOP = 3
-"""Plans shown for each account."""
-NUDGE = 0.4
-"""P(first payment) of the best plan without a discount, from which a nudge will do."""
+from fedrepay.shared.plans.kinds import CONTRACT
 
 
 class Decision(IntEnum):
@@ -22,10 +18,10 @@ class Decision(IntEnum):
 
     OFFER = 0
     TOKEN = 1
-    DORMANT = 2
+    REVIEW = 2  # what is affordable, looked at again after some months
     REFER = 3
     HUMAN = 4  # the plans beside it are proposals for the case worker
-    NONE = 5  # no plan: a likely self-curer, or collection must stop
+    NONE = 5  # no plan: a likely self-curer, nothing is due, or collection must stop
 
 
 TIERS = ("T1", "T2", "T3", "T4", "T5")
@@ -40,16 +36,26 @@ HANDOFFS = (
     "UNKNOWN_FACT",
     "VULNERABLE",
     "PROTECTED",
+    "PAUSE",
+    "WRITE_OFF",
+    "NO_PLAN",
 )
 """Why a human takes over; the first is nobody."""
+
+REMAINS = {
+    "no form": ("REFER", "TOKEN"),
+    "no work": (*CONTRACT, "REVIEW", "DORMANT", "TOKEN", "REFER"),
+    "else": (*CONTRACT, "REVIEW", "TOKEN", "REFER", "DORMANT"),
+}
+"""What remains where no plan clears the debt: the first kind that the catalogue has and the rules allow."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """One decision for each of n accounts.
 
-    ``code`` of ``Decision``; ``top`` (n, 3) arms by score or −1 (for HUMAN: proposals); ``tier`` into ``TIERS``;
-    ``handoff`` into ``HANDOFFS``; ``propensity`` of the first arm under exploration, 1 without.
+    ``code`` of ``Decision``; ``top`` (n, 3) the menu's arms, the recommended one first, or −1 (for HUMAN: proposals);
+    ``tier`` into ``TIERS``; ``handoff`` into ``HANDOFFS``; ``propensity`` of the menu under exploration, 1 without.
     """
 
     code: U8
@@ -70,100 +76,101 @@ def decide(
         exploration: ε, the share of offers drawn evenly from the allowed plans.
         batch_id: the draw depends on it and on the account, on nothing else.
     """
-    offers, stop = judged.offers, judged.stop
+    stop, trifle = judged.stop, judged.cases.column("trifle")
     handoff = np.zeros(len(stop), np.uint8) if handoff is None else handoff
     human = judged.human | (handoff > 0)
-    top = best_three(judged, offers)
+    top = menu(judged, best(judged))
     offer = top[:, 0] != NONE
+    arm = remaining(judged)
+    instead = ~offer & (arm != NONE)
+    top[instead, 0] = arm[instead]
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
-    poor = ~offer & ~_can_pay(judged) & ~stop
-    if poor.any():
-        instead, arm = _instead(judged)
-        code[poor], top[poor, 0] = instead[poor], arm[poor]
+    code[instead] = _codes(judged)[arm[instead]]
     propensity = np.ones(len(code))
     if exploration > 0:
         drawn = offer & ~human & ~stop
         top, propensity = _explored(judged, top, np.flatnonzero(drawn), exploration, batch_id)
     code[human] = Decision.HUMAN
     code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
-    top[stop] = NONE
+    top[stop | trifle] = NONE
     return Chosen(code, top, _tiers(judged, code), handoff, propensity)
 
 
-def best_three(judged: Judged, among: Bool) -> I32:
-    """The best three candidates of each account by score, or −1, (n, 3).
+def best(judged: Judged) -> I32:
+    """The plan of highest score among those that may be offered, or −1, (n,); ties go to the catalogue's order."""
+    masked = np.where(judged.offers, judged.score, -np.inf)
+    arm = masked.argmax(axis=1)
+    found = np.isfinite(masked[np.arange(len(masked)), arm])
+    return np.where(found, arm, NONE).astype(np.int32)
 
-    Three that differ only in channel, first date or waivers help nobody: each (kind, number of instalments) enters
-    once, with its best plan, and only if there are fewer than three of these do others fill up. Ties go to
-    the arm that stands first in the catalogue.
+
+def remaining(judged: Judged) -> I32:
+    """The arm that remains for each account of whom no plan clears the debt, or −1, (n,).
+
+    Ask for an income form where there is none; what fits a contract that still runs; what is affordable until the next
+    review; a pause where there is no work; else a token.
     """
-    masked = np.where(among, judged.score, -np.inf)
-    group = judged.plans.arms.kind.astype(np.int64) * 64 + judged.plans.count
-    rows = np.arange(len(masked))
-    top = np.full((len(masked), TOP), NONE, np.int32)
-    open_ = masked.copy()
-    for place in range(TOP):
-        if place:  # where all groups are taken, the rest fills up
-            empty = ~np.isfinite(open_.max(axis=1, initial=-np.inf))
-            open_[empty] = masked[empty]
-        arm = open_.argmax(axis=1)
-        found = np.isfinite(open_[rows, arm])
-        top[found, place] = arm[found]
-        same = group == group[rows, arm][:, None]
-        open_[same] = -np.inf
-        masked[rows, arm] = -np.inf
-    scores = np.where(top == NONE, -np.inf, judged.score[rows[:, None], top])
-    order = np.lexsort((top, -scores), axis=1)
-    return np.take_along_axis(top, order, axis=1)
-
-
-def _instead(judged: Judged) -> tuple[U8, I32]:
-    """What each account would get if no real plan is affordable, and its arm or −1; (n,) each.
-
-    Ask for an income form where there is none; pause after illness or job loss; else a token plan.
-    """
-    cases, arms = judged.cases, judged.plans.arms
-    plain = ("TOKEN", "DORMANT", "REFER")
-    orders = (
-        (~cases.income_known, ("REFER", "TOKEN")),
-        (cases.income_known & cases.hardship, ("DORMANT", "TOKEN", "REFER")),
-        (cases.income_known & ~cases.hardship, plain),
-    )
-    code = np.full(len(judged.why), Decision.NONE, np.uint8)
+    known, no_work = judged.cases.income_known, judged.cases.hardship
+    where = {"no form": ~known, "no work": known & no_work, "else": known & ~no_work}
+    open_ = in_need(judged)
     arm = np.full(len(judged.why), NONE, np.int32)
-    for kind in plain:
-        place = np.flatnonzero(arms.is_kind(kind))
-        place = place[np.argsort(arms.dormant_months[place], kind="stable")]  # 12 months before 24
-        may = judged.why[:, place] == Why.OK
-        first = (
-            np.append(place, NONE)[np.where(may.any(axis=1), may.argmax(axis=1), -1)] if len(place) else arm
-        )
-        for where, order in orders:
-            if kind not in order:
-                continue
-            # a later kind takes the place of an earlier one only where the order says so
-            better = [Decision[each] for each in order[: order.index(kind)]]
-            take = where & (first != NONE) & ~np.isin(code, better)
-            code[take], arm[take] = Decision[kind], first[take]
-    return code, arm
+    allowed = {kind: _first(judged, kind) for kinds in REMAINS.values() for kind in kinds}
+    for group, kinds in REMAINS.items():
+        for kind in reversed(kinds):
+            take = where[group] & open_ & (allowed[kind] != NONE)
+            arm[take] = allowed[kind][take]
+    return arm
+
+
+def in_need(judged: Judged) -> Bool:
+    """Who owes something that is due and can pay no plan that clears it, (n,)."""
+    owes = judged.plans.debts.balance > 0
+    return np.asarray(owes & ~judged.payable & ~judged.cases.column("idle") & ~judged.stop)
+
+
+def pauses(judged: Judged) -> Bool:
+    """Whom a pause would be proposed, (n,)."""
+    arm = remaining(judged)
+    return np.asarray((arm != NONE) & judged.plans.arms.is_kind("DORMANT")[arm])
+
+
+def _first(judged: Judged, kind: str) -> I32:
+    """The first arm of a kind that may be used, the shortest pause before a longer one, or −1, (n,)."""
+    arms = judged.plans.arms
+    place = np.flatnonzero(arms.is_kind(kind))
+    place = place[np.argsort(arms.dormant_months[place], kind="stable")]
+    if not len(place):
+        return np.full(len(judged.why), NONE, np.int32)
+    may = judged.why[:, place] == Why.OK
+    return np.where(may.any(axis=1), place[may.argmax(axis=1)], NONE).astype(np.int32)
+
+
+def _codes(judged: Judged) -> U8:
+    """What each arm makes of a decision, (P,); a pause is always a person's to decide."""
+    arms = judged.plans.arms
+    code = np.full(len(arms.kind), Decision.OFFER, np.uint8)
+    for name in ("TOKEN", "REVIEW", "REFER"):
+        code[arms.is_kind(name)] = Decision[name]
+    code[arms.is_kind("DORMANT")] = Decision.HUMAN
+    return code
 
 
 def _explored(
     judged: Judged, top: I32, rows: npt.NDArray[np.intp], exploration: float, batch_id: str
 ) -> tuple[I32, F64]:
-    """Draw some accounts' first plan evenly from the allowed ones; returns plans and propensities."""
-    top, propensity = top.copy(), np.ones(len(top))
+    """Draw some accounts' first plan evenly from the allowed ones, its menu with it; menus and their propensities."""
+    first, propensity = top[:, 0].copy(), np.ones(len(top))
     key = sha256(batch_id.encode()).digest()
     for row in rows:
         arms = np.flatnonzero(judged.offers[row])
         digest = blake2b(str(judged.cases.names[row]).encode(), key=key, digest_size=16).digest()
         explore, which = (int.from_bytes(part, "big") / 2**64 for part in (digest[:8], digest[8:]))
-        best = int(top[row, 0])
-        arm = int(arms[int(which * len(arms))]) if explore < exploration else best
-        propensity[row] = exploration / len(arms) + (1 - exploration) * (arm == best)
-        others = [each for each in top[row].tolist() if each not in (arm, NONE)]
-        top[row] = [*([arm, *others][:TOP]), *[NONE] * TOP][:TOP]
-    return top, propensity
+        greedy = int(first[row])
+        first[row] = int(arms[int(which * len(arms))]) if explore < exploration else greedy
+        propensity[row] = exploration / len(arms) + (1 - exploration) * (int(first[row]) == greedy)
+    shown = top.copy()
+    shown[rows] = menu(judged, first)[rows]
+    return shown, propensity
 
 
 def _tiers(judged: Judged, code: U8) -> U8:
@@ -174,17 +181,11 @@ def _tiers(judged: Judged, code: U8) -> U8:
     has = offers.any(axis=1)
     kept, first = judged.kept[rows, arm] * has, judged.first[rows, arm] * has
     needless = (judged.why == Why.NO_GAIN).any(axis=1) & ~(judged.why == Why.BUDGET).any(axis=1)
+    needless |= judged.cases.column("idle") | (judged.plans.debts.balance <= 0)
     tier = np.full(len(code), 2, np.uint8)
-    tier[has & (first >= NUDGE)] = 1
-    tier[(has & (kept >= SELF_CURE)) | ((code == Decision.NONE) & needless)] = 0
-    tier[~_can_pay(judged)] = 3
+    tier[has & (first >= judged.borders.nudge)] = 1
+    tier[(has & (kept >= judged.borders.self_cure)) | ((code == Decision.NONE) & needless)] = 0
+    tier[in_need(judged)] = 3
     tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
     tier[(code == Decision.HUMAN) | judged.stop] = 4
     return tier
-
-
-def _can_pay(judged: Judged) -> Bool:
-    """Whose bound allows a real plan, allowed or not, (n,)."""
-    return np.asarray(
-        (judged.affordable & judged.plans.valid & judged.plans.arms.is_kind(*OFFERS)).any(axis=1)
-    )

@@ -7,10 +7,12 @@ from typing import Protocol
 import numpy as np
 
 from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.borders import Borders
+from fedrepay.client.plans.deciding.cases import case_flags, running_contract
 from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
 from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
-from fedrepay.client.plans.deciding.judged import Cases, Judged, judge
+from fedrepay.client.plans.deciding.judged import Judged, judge
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.deciding.reasons import Reasons, reference_of
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
@@ -35,8 +37,6 @@ NEEDED = (
     *("apr", "income_verified"),
 )
 """Account columns that bound and cost of a plan are computed from."""
-HARDSHIP = ("unemployed", "sick")
-"""Values of the column ``employment`` that lead to dormancy where no plan is affordable."""
 MOST_PAIRS = 100_000
 """Accounts × plans worked on at a time; small enough to stay in the processor's caches."""
 
@@ -68,6 +68,7 @@ class Engine:
         personal: the member's own correction, if it has one.
         averages: mean effect of each block on ``kept_90`` over the consortium (``score.Reasons``); without them
             the mean over a block's bins.
+        borders: of the tiers, from the release's own distribution.
 
     Raises:
         ReleaseError: the release predicts other outcomes, or lacks a column that decisions need.
@@ -82,6 +83,7 @@ class Engine:
         packs: Sequence[Pack] = (),
         personal: OwnPart | None = None,
         averages: Sequence[float] | None = None,
+        borders: Borders | None = None,
     ) -> None:
         _check(book)
         self.book, self.catalogue, self.settings = book, catalogue, settings
@@ -100,6 +102,7 @@ class Engine:
         self.reference = reference_of(self.arms)
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
+        self.borders = borders or Borders()
 
     def close(self) -> None:
         """Close the connection."""
@@ -150,7 +153,9 @@ class Engine:
             )
         return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}))
 
-    def debts(self, values: Mapping[str, Values], share: F64 | None = None) -> tuple[Debts, Bool]:
+    def debts(
+        self, values: Mapping[str, Values], facts: FactTable, share: F64 | None = None
+    ) -> tuple[Debts, Bool]:
         """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
@@ -161,7 +166,8 @@ class Engine:
         if share is not None:
             bound = np.floor(bound * share).astype(np.int64)
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
-        return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
+        fees = np.minimum(fees, balance)
+        return Debts(balance, fees, numbers["apr"], bound, running_contract(facts)), known
 
     def judge(self, accounts: Accounts, today: int, income_class: str | None = None) -> Chunk:
         """Score every candidate of n accounts and hold it against the rules of a day.
@@ -177,20 +183,25 @@ class Engine:
         values = accounts.values
         as_if = np.full(len(accounts.names), income_class, dtype=object)
         known_as = values if income_class is None else {**values, "income_verified": as_if}
-        debts, known = self.debts(known_as, accounts.share)
+        facts = self.facts(accounts)
+        debts, known = self.debts(known_as, facts, accounts.share)
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
-        employment, facts = values.get("employment"), self.facts(accounts)
         spared = safeguards(facts)
-        cases = Cases(
-            accounts.names,
-            known,
-            np.isin(employment, HARDSHIP) if employment is not None else np.zeros(len(known), np.bool_),
-            spared.rests,
-        )
+        cases = case_flags(accounts.names, values, debts, known, spared.rests, self.settings.relief)
         verdict = self.rules(facts, plans, today)
-        judged = judge(self.settings.value, plans, cases, first, kept, verdict, learned & self.shared)
+        judged = judge(
+            self.settings.value,
+            plans,
+            cases,
+            first,
+            kept,
+            verdict,
+            learned & self.shared,
+            relief=self.settings.relief,
+            borders=self.borders,
+        )
         return Chunk(accounts, facts, spared, codes, judged)
 
     def rules(self, facts: FactTable, plans: Candidates, today: int) -> RulesVerdict:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.chunk import Chunk
-from fedrepay.client.plans.deciding.decide import HANDOFFS
+from fedrepay.client.plans.deciding.decide import HANDOFFS, in_need, pauses, remaining
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.settings import Handover, Settings
 from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
@@ -16,7 +16,7 @@ Column = npt.NDArray[np.generic]
 
 STRONGEST_FIRST = (
     *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT"),
-    *("CONTRADICTION", "DATE_CHANGES", "LOW_CONFIDENCE"),
+    *("CONTRADICTION", "DATE_CHANGES", "PAUSE", "WRITE_OFF", "NO_PLAN", "LOW_CONFIDENCE"),
 )
 """Where several reasons hold, the first of these is the code."""
 
@@ -59,6 +59,7 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
     unknown = judged.human & (verdict.unknown | ~asked)
     best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
     sure = np.abs(2 * judged.kept[rows, best] - 1)
+    paused, owes = pauses(judged), judged.plans.debts.balance > 0
     said: dict[str, Column] = {
         **accounts.values,
         **accounts.beside,
@@ -66,6 +67,9 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
         "unknown_fact": unknown.astype(np.float64),
         "protected": spared.person.astype(np.float64),
         "vulnerable": spared.care.astype(np.float64),
+        "pause": paused.astype(np.float64),
+        "write_off": (judged.cases.column("trifle") & owes & ~judged.stop).astype(np.float64),
+        "no_plan": (in_need(judged) & (remaining(judged) == NONE)).astype(np.float64),
         "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
     }
     now = today * MINUTES_A_DAY + settings.contact_minute
@@ -78,7 +82,8 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
     Args:
         settings: after how many date changes, below which confidence, and within how many hours.
         known: columns by name, (n,) each; one that is absent, or unknown in a row, hands nobody over.
-            ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact`` yes or no; ``date_changes_90d``;
+            ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact``, ``pause``,
+            ``write_off``, ``no_plan`` yes or no; ``date_changes_90d``;
             ``confidence`` 0–1; and the account columns that ``contradictions`` reads.
         accounts: n.
         now: minutes since 1970-01-01.
@@ -91,6 +96,9 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         "PROTECTED": _yes(known, "protected", accounts),
         "RULE": _yes(known, "rule", accounts),
         "UNKNOWN_FACT": _yes(known, "unknown_fact", accounts),
+        "PAUSE": _yes(known, "pause", accounts),
+        "WRITE_OFF": _yes(known, "write_off", accounts),
+        "NO_PLAN": _yes(known, "no_plan", accounts),
         "CONTRADICTION": against != "",
         "DATE_CHANGES": changes >= settings.date_changes_90d,
         "LOW_CONFIDENCE": confidence < settings.least_confidence,

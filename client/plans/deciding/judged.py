@@ -1,7 +1,7 @@
-"""Every candidate judged by itself: rules and affordability as masks, then money.
+"""Every candidate judged by itself: rules, affordability, cost and waiver as masks, then money.
 
-Rules and affordability are never prices. A plan must bring more than no plan; a settlement must score above every
-plan without a discount, and a likely self-curer never gets one.
+None of these is ever a price. A plan must bring more than no plan; a settlement must score above every plan without a
+discount, a likely self-curer never gets one, and nobody does where the release has seen too few to know what they do.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from enum import IntEnum
 
 import numpy as np
 
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
-from fedrepay.client.plans.deciding.settings import Value
+from fedrepay.client.plans.deciding.relief import as_waived, waived_part, within_cost
+from fedrepay.client.plans.deciding.settings import Relief, Value
 from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
-from fedrepay.shared.plans.kinds import OFFERS
+from fedrepay.shared.plans.kinds import CONTRACT
 from fedrepay.shared.plans.money import no_plan_value, plan_value
 from fedrepay.shared.rules.masks import RulesVerdict
 
 NONE = -1
 """No plan, no rule."""
-SELF_CURE = 0.6
-"""P(kept at 90 days) of the best plan without a discount, from which an account is a likely self-curer."""
 
 
 class Why(IntEnum):
@@ -35,20 +35,34 @@ class Why(IntEnum):
     NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
     BUDGET = 7  # the member's limits for the batch
     PROTECTED = 8  # collection rests (``safeguards.py``); which fact says so stands in the facts alone
+    NOT_DUE = 9  # the contract still runs: only arrears are due, or nothing
+    COST = 10  # bears more interest than ``relief.most_cost`` of the debt
+    RELIEF = 11  # another part of the interest is waived for this account (``relief.py``)
+    UNSURE = 12  # the release has seen too few such discounts to know what they do
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
     """What a decision must know of n accounts beside their plans, (n,) each.
 
-    ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
-    loss, ``protected`` collection rests whatever the packs say (``safeguards.py``).
+    ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` no work, ``protected``
+    collection rests whatever the packs say (``safeguards.py``), ``due`` the whole balance is, ``able`` what falls due by
+    contract is within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid,
+    ``trifle`` no more is owed than the member writes off.
     """
 
     names: Objects
     income_known: Bool
     hardship: Bool
     protected: Bool | np.bool_ = np.False_
+    due: Bool | np.bool_ = np.True_
+    able: Bool | np.bool_ = np.False_
+    idle: Bool | np.bool_ = np.False_
+    trifle: Bool | np.bool_ = np.False_
+
+    def column(self, name: str) -> Bool:
+        """One of the flags, (n,)."""
+        return np.broadcast_to(getattr(self, name), (len(self.names),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +71,7 @@ class Judged:
 
     ``first`` and ``kept`` are P(first payment) and P(kept at 90 days); ``value`` is E[NPV] with no-plan cash and
     ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``verdict`` what the rules say;
-    ``why`` codes of ``Why``.
+    ``waived`` (n,) the part of the interest that is waived (``relief.py``); ``borders`` of the tiers; ``why`` codes of ``Why``.
     """
 
     plans: Candidates
@@ -69,6 +83,8 @@ class Judged:
     score: F64
     affordable: Bool
     verdict: RulesVerdict
+    waived: F64
+    borders: Borders
     why: U8
 
     @property
@@ -95,7 +111,21 @@ class Judged:
     @property
     def offers(self) -> Bool:
         """Candidates that may be offered and are ranked by score, (n, P)."""
-        return np.asarray(self.allowed & self.plans.arms.is_kind(*OFFERS))
+        return np.asarray(self.allowed & self.plans.arms.is_offer)
+
+    @property
+    def payable(self) -> Bool:
+        """Whose bound, within law and relief, allows a plan that clears the debt, wanted or not, (n,)."""
+        hard = (
+            Why.NO_SUCH_PLAN,
+            Why.RULE,
+            Why.UNAFFORDABLE,
+            Why.PROTECTED,
+            Why.NOT_DUE,
+            Why.COST,
+            Why.RELIEF,
+        )
+        return np.asarray((~np.isin(self.why, hard) & self.plans.arms.is_offer).any(axis=1))
 
 
 def judge(
@@ -107,6 +137,8 @@ def judge(
     verdict: RulesVerdict,
     known: Bool,
     within: Bool | None = None,
+    relief: Relief | None = None,
+    borders: Borders | None = None,
 ) -> Judged:
     """Judge every candidate by itself.
 
@@ -119,8 +151,20 @@ def judge(
         verdict: what the rules say of the accounts and candidates.
         known: arms that a model has learned, (P,) or (n, P); only these kinds of ``OFFERS`` may be offered.
         within: which candidates are affordable, (n, P); by default those within the bound.
+        relief: what is waived whatever it costs.
+        borders: of the tiers, and whether discounts are known.
     """
+    relief, borders = relief or Relief(), borders or Borders()
     within = affordable(plans) if within is None else within
+    offers, waits = plans.arms.is_offer, plans.arms.is_kind(*CONTRACT)
+    costs = ~within_cost(relief, plans) & plans.arms.pays
+    due = cases.column("due")[:, None]
+    able = ~due & cases.column("able")[:, None]
+    not_due = np.where(waits, due, ~due & (offers | plans.arms.is_kind("REVIEW")))
+    not_due = not_due | (able & plans.arms.is_kind("TOKEN", "DORMANT"))
+    ruled = (verdict.blocked != NONE) | _protected(cases, plans)
+    fits = plans.clears & within & ~costs & ~ruled & ~not_due & known
+    waived = waived_part(relief, plans, fits)
     worth = plan_value(value.prices, plans, first, kept)
     judged = Judged(
         plans=plans,
@@ -132,17 +176,22 @@ def judge(
         score=score(value, plans, first, kept, worth),
         affordable=within,
         verdict=verdict,
+        waived=waived,
+        borders=borders,
         why=np.zeros(plans.valid.shape, np.uint8),
     )
-    offers = plans.arms.is_kind(*OFFERS)
     gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
     checks = (
         (~plans.valid, Why.NO_SUCH_PLAN),
         (verdict.blocked != NONE, Why.RULE),
         (_protected(cases, plans), Why.PROTECTED),
+        (not_due, Why.NOT_DUE),
         (~within, Why.UNAFFORDABLE),
+        (costs, Why.COST),
+        (offers & ~as_waived(plans, waived), Why.RELIEF),
         (offers & ~known, Why.TERMS),
         (offers & ~gain, Why.NO_GAIN),
+        (plans.arms.discount > 0 if not borders.discounts_known else np.False_, Why.UNSURE),
     )
     why = judged.why
     for wrong, code in reversed(checks):
@@ -164,7 +213,9 @@ def _needless_discounts(judged: Judged) -> Bool:
         return np.zeros(judged.why.shape, np.bool_)
     best, kept = _undiscounted(judged)
     return np.asarray(
-        judged.allowed & discount & ((judged.score <= best[:, None]) | (kept >= SELF_CURE)[:, None])
+        judged.allowed
+        & discount
+        & ((judged.score <= best[:, None]) | (kept >= judged.borders.self_cure)[:, None])
     )
 
 

@@ -44,4 +44,4 @@ def affordable(plans: Candidates) -> Bool:
     """Which candidates stay within the bound in every month (a token plan asks what nobody lacks), (n, P)."""
     free = plans.arms.is_kind(*FREE, *SMALL)
     most = np.maximum(plans.monthly, plans.worst_month)
-    return np.asarray(plans.valid & (free | (most <= plans.debts.bound[:, None])))
+    return np.asarray(free | (most <= plans.debts.bound[:, None]))

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 Scope = Literal["account", "arm", "pair"]
 
-OF_ARM = ("kind", "frequency", "channel", "first_due", "discount", "interest_waiver", "fee_waiver")
-OF_PAIR = ("months", "monthly", "instalment", "count", "total")
+OF_ARM = ("kind", "frequency", "channel", "discount", "interest_waiver", "fee_waiver")
+OF_PAIR = ("months", "monthly", "instalment", "count", "total", "first_due")
 """The plan columns that candidates have; a schema's other plan columns must be derived."""
 _SMALL = 256
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
+from fedrepay.shared.plans.kinds import KINDS
 from fedrepay.shared.plans.money import Prices
 
 CLASSES = ("none", "stated", "estimated", "verified")
@@ -24,12 +25,12 @@ _CONTACT_COST = {
     "portal": 0,
     "letter": 90,
 }
-_COMPLAINT_RATE = {
+_COMPLAINT_RATE: dict[str, float] = {
+    **dict.fromkeys(KINDS, 0.0),
     "FULL": 0.004,
     "INSTALMENT": 0.002,
     "SETTLEMENT": 0.003,
     "TOKEN": 0.001,
-    **dict.fromkeys(("DORMANT", "REFER", "NO_OFFER"), 0.0),
 }
 _HOURS = {
     "REQUESTED": 24,
@@ -40,6 +41,9 @@ _HOURS = {
     "UNKNOWN_FACT": 48,
     "VULNERABLE": 24,
     "PROTECTED": 24,
+    "PAUSE": 72,
+    "WRITE_OFF": 72,
+    "NO_PLAN": 72,
 }
 
 
@@ -103,6 +107,18 @@ class Caution(Part):
     verified: Income = Income(error=0.015, level=0.91)
 
 
+class Relief(Part):
+    """What is waived whatever it costs the member, as parts of a year's interest and of the debt.
+
+    ``most_rate``: the highest yearly rate that may go on under a plan; ``most_cost``: the most interest a plan may bear, as
+    a part of what it repays; ``write_off_below``: a debt of no more than this (minor units) is proposed for writing off.
+    """
+
+    most_rate: Annotated[float, Field(ge=0, le=1)] = 0.15
+    most_cost: Annotated[float, Field(ge=0, le=1)] = 0.5
+    write_off_below: Annotated[int, Field(ge=0)] = 0
+
+
 class Handover(Part):
     """When a human takes over, and how soon."""
 
@@ -126,6 +142,7 @@ class Settings(Part):
 
     value: Value = Value()
     affordability: Caution = Caution()
+    relief: Relief = Relief()
     handover: Handover = Handover()
     budgets: Budgets = Budgets()
     packs: tuple[str, ...] = ()

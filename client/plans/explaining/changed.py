@@ -1,7 +1,5 @@
 """The model on plans that are in no catalogue: one account's chosen plan with other amounts or first dates."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
@@ -10,8 +8,9 @@ from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
 from fedrepay.client.plans.explaining.counterfactual import Predict
 from fedrepay.shared.arrays import F64, I64
-from fedrepay.shared.plans.candidates import DAYS_A_YEAR, Candidates
+from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.interest import repaid
 from fedrepay.shared.plans.schedule import Plan
 
 
@@ -29,29 +28,26 @@ def predictor(
         today: a day since 1970-01-01: changed plans that are above the bound, or that a rule in force on it forbids, get 0.
     """
     values = {name: each[row : row + 1] for name, each in batch.accounts.values.items()}
-    debts = batch.judged.plans.debts
-    one = replace(
-        debts,
-        balance=debts.balance[row : row + 1],
-        fees=debts.fees[row : row + 1],
-        apr=debts.apr[row : row + 1],
-        bound=debts.bound[row : row + 1],
-    )
-
+    one = batch.judged.plans.debts.take(slice(row, row + 1))
     facts = engine.facts(batch.accounts.take(slice(row, row + 1)))
 
     def predict(instalment: I64, count: I64, first_due: I64) -> F64:
         arms = _copies(engine.arms, arm, first_due)
-        years = first_due / DAYS_A_YEAR + arms.months_each / 12 * (count - 1) / 2
-        interest = np.rint(plan.interest_per_day * DAYS_A_YEAR * years).astype(np.int64)
+        owed, wait = (
+            np.full(len(count), float(plan.principal)),
+            np.asarray(plan.interest_per_day * first_due, np.float64),
+        )
+        _, interest, _ = repaid(owed, plan.rate * arms.months_each / 12, wait, instalment.astype(np.float64))
         plans = Candidates(
             arms,
             one,
+            np.ones((1, len(count)), np.bool_),
             np.ones((1, len(count)), np.bool_),
             np.where(count == 1, plan.principal + interest, instalment)[None, :],
             count[None, :],
             np.full((1, len(count)), plan.principal),
             interest[None, :],
+            first_due[None, :],
         )
         encoder = PairEncoder(engine.book, arms)
         try:

@@ -9,8 +9,9 @@ import numpy as np
 from fedrepay.client.plans.deciding.judged import NONE, Judged
 from fedrepay.client.plans.explaining.messages import money
 from fedrepay.shared.arrays import F64, I64, Bool, Objects
-from fedrepay.shared.plans.candidates import DAYS_A_YEAR
+from fedrepay.shared.plans.candidates import MOST_PAYMENTS
 from fedrepay.shared.plans.catalogue import MONTHS_EACH, Arms, Catalogue
+from fedrepay.shared.plans.interest import repaid
 from fedrepay.shared.plans.schedule import FIRST_DUE, Plan
 
 STEP = 0.05
@@ -79,19 +80,16 @@ def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predi
 
 
 def _lower(plan: Plan, catalogue: Catalogue) -> tuple[I64, I64, I64]:
-    """Lower instalments, the nearest first, with the longer terms that they need: simple interest, as in candidates."""
+    """Lower instalments, the nearest first, with the longer terms that they need, as in candidates."""
     if plan.kind == "FULL":
         return (np.zeros(0, np.int64),) * 3
     step, each = catalogue.rounding, MONTHS_EACH[plan.frequency]
     highest = (plan.instalment - 1) // step * step
     instalment = np.arange(highest, catalogue.smallest_instalment - 1, -step, dtype=np.int64)[:MOST_STEPS]
-    a_year = plan.interest_per_day * DAYS_A_YEAR
-    per_payment = a_year * each / 24
-    fixed = plan.principal + a_year * (plan.first_due / DAYS_A_YEAR) - per_payment
-    left = instalment - per_payment
-    count = np.ceil(fixed / np.where(left > 0, left, np.nan) - 1e-9)
-    fits = np.isfinite(count) & (count <= 60) & (count * each <= catalogue.longest_months + 1e-9)
-    return instalment[fits], count[fits].astype(np.int64), np.full(int(fits.sum()), plan.first_due)
+    period, wait = np.array(plan.rate * each / 12), np.array(plan.interest_per_day * plan.first_due)
+    count, _, falls = repaid(np.array(float(plan.principal)), period, wait, instalment.astype(np.float64))
+    fits = falls & (count <= MOST_PAYMENTS) & (count * each <= catalogue.longest_months + 1e-9)
+    return instalment[fits], count[fits], np.full(int(fits.sum()), plan.first_due)
 
 
 def counterfactuals(judged: Judged, catalogue: Catalogue, arm: I64) -> Objects:

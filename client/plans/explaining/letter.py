@@ -11,6 +11,9 @@ from fedrepay.client.plans.deciding.handover import MINUTES_A_DAY
 from fedrepay.client.plans.explaining.messages import date, messages, money, say
 from fedrepay.shared.plans.schedule import Plan, schedule
 
+SHOWING = ("OFFER", "TOKEN", "REVIEW")
+"""Decisions whose plans stand in the letter."""
+
 
 @dataclass(frozen=True)
 class Sender:
@@ -38,7 +41,7 @@ def letter(
     """The letter that goes with a decision; None where there is none to write.
 
     Args:
-        decision: OFFER, TOKEN, DORMANT, REFER, HUMAN or NONE.
+        decision: OFFER, TOKEN, REVIEW, REFER, HUMAN or NONE; DORMANT once a person has agreed to a pause.
         plans: up to three; those of HUMAN stay with the case worker.
         today: days since 1970-01-01; first dates count from it.
         language: en or zh.
@@ -61,10 +64,14 @@ def letter(
         say(language, "letter", "greeting"),
         say(language, "letter", kind, months=months, due=by),
     ]
-    if decision in ("OFFER", "TOKEN"):
+    if decision in SHOWING:
         shown = enumerate((plan for plan in plans if plan.pays), start=1)
         parts += [_plan(plan, place, today, language, currency) for place, plan in shown]
         parts.append(say(language, "letter", "choose"))
+    if decision == "DORMANT":
+        parts += [
+            say(language, "letter", f"dormant_{each}") for each in ("interest", "file", "limitation", "end")
+        ]
     advisers = sender.place if sender.place in messages()["advisers"] else "other"
     mark = [say(language, "letter", "simulated")] if simulated else []
     parts += [
@@ -112,6 +119,13 @@ def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> s
         for key, each in told.items()
         if each >= 1
     ]
-    if plan.kind == "TOKEN":
-        lines.append(say(language, "letter", "rest"))
+    notes = {
+        "TOKEN": "rest",
+        "REVIEW": "rest",
+        "CATCH_UP": "catch_up",
+        "EXTEND": "extend",
+        "REDUCED": "reduced",
+    }
+    if plan.kind in notes:
+        lines.append(say(language, "letter", notes[plan.kind]))
     return "\n  ".join(lines)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
-from fedrepay.shared.plans.kinds import KINDS
+from fedrepay.shared.plans.kinds import KINDS, LEAVES_A_REST
 from fedrepay.shared.plans.schedule import plan_of, schedule
 
 TEXT = """
@@ -41,6 +41,21 @@ kind = "DORMANT"
 dormant_months = [12, 24]
 [[plans]]
 kind = "REFER"
+[[plans]]
+kind = "REVIEW"
+n = [12]
+interest_waiver = [1.0]
+[[plans]]
+kind = "CATCH_UP"
+n = [3, 12]
+[[plans]]
+kind = "EXTEND"
+n = [12, 36]
+interest_waiver = [0.0, 1.0]
+[[plans]]
+kind = "REDUCED"
+n = [6]
+interest_waiver = [1.0]
 """
 
 
@@ -55,6 +70,16 @@ def of(
     made = catalogue(**changed)
     debts = Debts(np.array([balance]), np.array([fees]), np.array([apr]), np.array([bound]))
     return candidates(made, arms(made), debts)
+
+
+def run(principal: int, period_rate: float, instalment: int) -> float:
+    """Interest of a contract, instalment by instalment: the oracle."""
+    owed, paid = float(principal), 0.0
+    while owed > 1e-6:
+        assert instalment > owed * period_rate or paid == 0, "the balance would grow"
+        paid += min(owed, instalment)
+        owed = (owed - min(owed, instalment)) * (1 + period_rate)
+    return paid - principal
 
 
 def arm(plans: Candidates, start: str) -> int:
@@ -78,17 +103,18 @@ def test_instalments_add_up_to_what_is_owed(
         count, instalment = int(plans.count[0, place]), int(plans.instalment[0, place])
         total = int(plans.total[0, place])
         assert instalment * (count - 1) < total <= instalment * count, plans.arms.names[place]
-        years = plans.arms.first_due[place] / 365 + plans.arms.months_each[place] / 12 * (count - 1) / 2
         rate = apr * (1 - plans.arms.interest_waiver[place]) * (KINDS[plans.arms.kind[place]] != "TOKEN")
+        principal, each = int(plans.principal[0, place]), float(plans.arms.months_each[place])
+        waited = principal * rate * plans.arms.first_due[place] / 365
         assert plans.interest[0, place] == pytest.approx(
-            int(plans.principal[0, place]) * rate * years, abs=1.001
+            run(principal, rate * each / 12, instalment) + waited, abs=1.001
         )
         owed = (
             (balance - fees) * (1 - plans.arms.discount[place])
             + fees
             - math.floor(fees * plans.arms.fee_waiver[place])
         )
-        if KINDS[plans.arms.kind[place]] != "TOKEN":
+        if KINDS[plans.arms.kind[place]] not in LEAVES_A_REST:
             assert plans.principal[0, place] == math.ceil(owed)
         assert plans.principal[0, place] <= balance, "a balance never grows under a plan"
 
@@ -112,14 +138,24 @@ def test_interest_runs_from_the_offer_and_the_waiver_spares_its_part() -> None:
     full, half, none = (
         arm(plans, f"INSTALMENT n12{waiver} day7") for waiver in ("", " interest-0.5", " interest-1")
     )
-    years = 7 / 365 + 11 / 24
-    assert plans.interest[0, full] == math.floor(365_000 * 0.2 * years)
-    assert plans.interest[0, half] == math.floor(365_000 * 0.1 * years)
+    assert plans.interest[0, full] == math.floor(
+        run(365_000, 0.2 / 12, int(plans.instalment[0, full])) + 365_000 * 0.2 * 7 / 365
+    )
+    assert plans.interest[0, half] == math.floor(
+        run(365_000, 0.1 / 12, int(plans.instalment[0, half])) + 365_000 * 0.1 * 7 / 365
+    )
     assert plans.interest[0, none] == 0
-    assert plans.interest_saved()[0, none] == plans.interest[0, full]
+    assert plans.interest_saved()[0, none] == math.floor(365_000 * 0.2 * (7 / 365 + 11 / 24)), (
+        "as it is repaid"
+    )
+    assert plans.interest_saved()[0, half] == plans.interest[0, half], "half of it is charged, half spared"
     assert plans.interest_per_day[0, full] == pytest.approx(200.0)
-    later = arm(plans, "INSTALMENT n12 day30")
-    assert plans.interest[0, later] - plans.interest[0, full] == pytest.approx(23 * 200, abs=1)
+    moved = plan_of(plans, 0, full).at(30)
+    assert moved.interest - plans.interest[0, full] == pytest.approx(23 * 200, abs=1)
+    later = plan_of(plans, 0, arm(plans, "INSTALMENT n12 day30"))
+    assert later.instalment * 11 < later.total <= later.instalment * 12, (
+        "its instalment carries the longer wait"
+    )
 
 
 def test_rounding_up_needs_fewer_payments() -> None:
@@ -195,7 +231,9 @@ def test_an_affordable_plan_is_within_the_bound_in_every_calendar_month(
     balance: int, bound: int, first: int, apr: float
 ) -> None:
     plans = of(balance=balance, bound=bound, apr=apr)
-    fine = np.flatnonzero(affordable(plans)[0] & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT"))
+    fine = np.flatnonzero(
+        (affordable(plans) & plans.valid)[0] & plans.arms.is_kind("FULL", "INSTALMENT", "SETTLEMENT")
+    )
     for place in fine:
         assert busiest_month(plans, int(place), first) <= bound
 

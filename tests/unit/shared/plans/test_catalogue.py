@@ -45,13 +45,18 @@ def test_every_kind_and_what_pays() -> None:
             ("DORMANT", "dormant_months = [12]"),
             ("REFER", "human = true"),
             ("NO_OFFER", ""),
+            ("REVIEW", "n = [12]\ninterest_waiver = [1.0]"),
+            ("CATCH_UP", "n = [6]"),
+            ("EXTEND", "n = [12]"),
+            ("REDUCED", "n = [6]\ninterest_waiver = [1.0]"),
         )
     )
     of = arms(parse_catalogue(text.encode(), "mine.toml"))
     assert [KINDS[each] for each in of.kind] == list(KINDS)
-    assert of.pays.tolist() == [True] * 4 + [False] * 3
-    assert of.human.tolist() == [False] * 5 + [True, False]
-    assert of.is_kind("FULL", "TOKEN").tolist() == [True, False, False, True, False, False, False]
+    assert of.pays.tolist() == [True] * 4 + [False] * 3 + [True] * 4
+    assert of.human.tolist() == [False] * 5 + [True] + [False] * 5
+    assert of.is_kind("FULL", "TOKEN").tolist() == [True, False, False, True] + [False] * 7
+    assert of.is_offer.tolist() == [True] * 3 + [False] * 8
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,10 @@ def test_every_kind_and_what_pays() -> None:
         ('[[plans]]\nkind = "INSTALMENT"', "plans.0: INSTALMENT needs n"),
         ('[[plans]]\nkind = "INSTALMENT"\nn = [3]\nshare = [0.5]', "one of the two"),
         ('[[plans]]\nkind = "TOKEN"\nshare = [0.5]', "TOKEN takes n"),
+        ('[[plans]]\nkind = "REVIEW"\nn = [12]', "a debt rests: it takes interest_waiver"),
+        ('[[plans]]\nkind = "REDUCED"\nn = [6]\ninterest_waiver = [0.5]', "a debt rests"),
+        ('[[plans]]\nkind = "EXTEND"\nn = [12]\nfrequency = ["weekly"]', "EXTEND is monthly"),
+        ('[[plans]]\nkind = "CATCH_UP"', "CATCH_UP takes n"),
         ('[[plans]]\nkind = "FULL"\nn = [3]', "FULL takes neither n nor share"),
         ('[[plans]]\nkind = "FULL"\ndiscount = [0.2]', "a discount above 0 makes a SETTLEMENT"),
         ('[[plans]]\nkind = "SETTLEMENT"\nn = [1]', "a discount above 0 makes a SETTLEMENT"),

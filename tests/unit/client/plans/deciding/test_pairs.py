@@ -14,7 +14,7 @@ from fedrepay.client.scoring.score import probability
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, arms, load_catalogue
-from fedrepay.shared.plans.kinds import KINDS
+from fedrepay.shared.plans.kinds import KINDS, RULED
 from fedrepay.shared.schema import codebook
 from support.market_accounts import CATALOGUE, SCHEMA, Columns, market_book, random_accounts
 
@@ -23,6 +23,8 @@ PLAN = ("kind", "months", "monthly", "first_due", "discount", "interest_waiver")
 
 def plans_of(accounts: Columns) -> tuple[Arms, Candidates]:
     catalogue, _ = load_catalogue(CATALOGUE)
+    learned = tuple(each for each in catalogue.plans if each.kind not in RULED)
+    catalogue = catalogue.model_copy(update={"plans": learned})
     of = arms(catalogue)
     whole = {name: accounts[name].astype(np.int64) for name in ("balance", "fees")}
     bound = sustainable(
@@ -32,7 +34,7 @@ def plans_of(accounts: Columns) -> tuple[Arms, Candidates]:
         accounts["income_verified"],
         accounts["other_plans"] + accounts["priority_arrears"],
     )
-    return of, candidates(catalogue, of, Debts(**whole, apr=accounts["apr"], bound=bound))
+    return of, candidates(catalogue, of, Debts(whole["balance"], whole["fees"], accounts["apr"], bound))
 
 
 def crossed(accounts: Columns, of: Arms, plans: Candidates, path: Path) -> None:

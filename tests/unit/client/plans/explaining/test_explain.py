@@ -2,11 +2,13 @@
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.batch_io import recommend
 from fedrepay.client.plans.deciding.decide import Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import Why
@@ -20,16 +22,17 @@ from fedrepay.shared.rules.pack import load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts
 from support.market_release import market_weights
 
+EXAMPLE = Path(recommend.__file__).with_name("example_catalogue.toml")
 N, TODAY = 60, 20_800
 VERSIONS = {"release": "3", "rules_hash": "ab" * 32}
 
 
 @cache
-def engine(language: str = "en", *, rules: bool = False) -> Engine:
+def engine(language: str = "en", *, rules: bool = False, catalogue: Path = CATALOGUE) -> Engine:
     book = market_book()
     settings = Settings.model_validate({"language": language, "affordability": {"savings_share": 0.02}})
     packs = load_builtin(["uk-fca"]) if rules else []
-    return Engine(book, market_weights(book), load_catalogue(CATALOGUE)[0], settings, packs)
+    return Engine(book, market_weights(book), load_catalogue(catalogue)[0], settings, packs)
 
 
 def decided(made: Engine, facts: dict[str, Any] | None = None) -> Batch:
@@ -177,7 +180,7 @@ def test_a_person_s_case_says_why_and_when() -> None:
 
 
 def test_without_an_income_form_it_is_asked_for() -> None:
-    made = engine("zh")
+    made = engine("zh", catalogue=EXAMPLE)
     batch = decided(made)
     row = row_of(batch, Decision.REFER)
     found = explain(made, batch, today=TODAY, versions={}, row=row)

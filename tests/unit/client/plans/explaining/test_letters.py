@@ -23,6 +23,7 @@ PLANS = {
         one_plan(kind="SETTLEMENT", instalment=60_000, count=1, principal=60_000, forgiven=30_000),
     ],
     "TOKEN": [one_plan(kind="TOKEN", instalment=100, count=12, principal=1_200)],
+    "REVIEW": [one_plan(kind="REVIEW", count=12, principal=96_000)],
     "DORMANT": [one_plan(kind="DORMANT", instalment=0, count=0, principal=0, dormant_months=24)],
     "REFER": [one_plan(kind="REFER", instalment=0, count=0, principal=0)],
     "HUMAN": [one_plan()],
@@ -129,6 +130,7 @@ def test_a_person_s_letter_says_when_and_nothing_of_the_reason() -> None:
 
 def test_a_token_plan_does_not_read_as_the_whole_debt() -> None:
     assert "the rest stays owed" in write("TOKEN", "en")
+    assert "the rest stays owed" in write("REVIEW", "en")
     assert "其余部分仍需偿还" in write("TOKEN", "zh")
     assert "the rest stays owed" not in write("OFFER", "en")
 
@@ -141,7 +143,36 @@ def test_where_collection_is_stopped_nobody_is_written_to() -> None:
 def test_without_an_income_form_it_is_asked_for() -> None:
     assert "your income" in write("REFER", "en", income_known=False)
     assert "your income" not in write("REFER", "en", income_known=True)
-    assert "24 months" in write("DORMANT", "en")
+    assert letter("NONE", [], today=TODAY) is None
+
+
+def test_a_pause_says_what_becomes_of_interest_credit_file_and_limitation_and_ends_in_a_review() -> None:
+    text = write("DORMANT", "en")
+    for words in (
+        "24 months",
+        "No interest and no fees",
+        "credit file",
+        "can no longer be claimed",
+        "not a demand",
+    ):
+        assert words in text
+    assert not any(words in write("TOKEN", "en") for words in ("credit file", "not a demand"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("CATCH_UP", "usual instalment and a part"),
+        ("EXTEND", "runs longer"),
+        ("REDUCED", "interest does not run"),
+    ],
+)
+def test_a_plan_for_a_running_contract_says_what_it_is(kind: str, words: str) -> None:
+    assert words in str(letter("OFFER", [one_plan(kind=kind)], today=TODAY))
+    assert words not in write("OFFER", "en")
+
+
+def test_nothing_is_written_where_nothing_is_decided() -> None:
     assert letter("NONE", [], today=TODAY) is None
 
 

@@ -1,0 +1,85 @@
+"""Plans for a contract that still runs: its balance is not due, only arrears are.
+
+``CATCH_UP`` pays the arrears beside the contractual instalment, ``EXTEND`` spreads the balance over a longer term,
+``REDUCED`` asks for what is affordable for some months, free of interest meanwhile (forbearance as in CONC 7.3.5G and
+Directive (EU) 2023/2225, Article 35(2)).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrepay.shared.arrays import F64, Bool
+from fedrepay.shared.plans.interest import level_instalment, repaid, waiting
+
+if TYPE_CHECKING:
+    from fedrepay.shared.plans.candidates import Candidates
+    from fedrepay.shared.plans.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What is known of n contracts, (n,) each, NaN where it is not.
+
+    ``arrears`` overdue and ``instalment`` due each month by contract, minor units; ``term_left`` months.
+    """
+
+    arrears: F64
+    instalment: F64
+    term_left: F64
+
+    @property
+    def known(self) -> Bool:
+        """Whose contractual instalment is known, (n,)."""
+        return np.asarray(self.instalment > 0)
+
+    def take(self, index: npt.NDArray[np.integer] | Bool | slice) -> "Contract":
+        """The chosen accounts."""
+        return Contract(self.arrears[index], self.instalment[index], self.term_left[index])
+
+
+def fill(catalogue: "Catalogue", found: "Candidates", runs: Contract) -> None:
+    """Fill in the candidates of these kinds; those that change nothing, or rest on what is not known, are not valid."""
+    due = np.nan_to_num(runs.instalment)[:, None]
+    _catch_up(catalogue, found, runs, due)
+    _extend(catalogue, found, runs, due)
+    _reduced(catalogue, found, due)
+
+
+def _catch_up(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F64) -> None:
+    here = found.arms.is_kind("CATCH_UP")
+    arrears, n = np.nan_to_num(runs.arrears)[:, None], found.arms.n[here]
+    part = np.ceil(arrears / n / catalogue.rounding) * catalogue.rounding
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count = np.where(part > 0, np.ceil(arrears / part), 0)
+    found.valid[:, here] = (arrears > 0) & (due > 0)
+    found.instalment[:, here] = due + part
+    found.count[:, here] = count
+    found.principal[:, here] = arrears + count * due
+
+
+def _extend(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F64) -> None:
+    here = found.arms.is_kind("EXTEND")
+    left = np.nan_to_num(runs.term_left)[:, None]
+    term = left + found.arms.n[here]
+    owed = np.broadcast_to(found.debts.balance[:, None].astype(np.float64), term.shape)
+    rate = found.rate[:, here]
+    wait = waiting(owed, rate, found.arms.first_due[here])
+    level = level_instalment(owed, rate / 12, np.maximum(term, 1).astype(np.int64), wait)
+    instalment = np.ceil(level / catalogue.rounding) * catalogue.rounding
+    count, interest, falls = repaid(owed, rate / 12, wait, instalment)
+    known = np.isfinite(runs.arrears)[:, None] & (left > 0) & (due > 0)
+    found.valid[:, here] = falls & known & (instalment < due) & (owed > 0)
+    found.instalment[:, here], found.count[:, here] = instalment, count
+    found.principal[:, here], found.interest[:, here] = owed, interest
+
+
+def _reduced(catalogue: "Catalogue", found: "Candidates", due: F64) -> None:
+    here = found.arms.is_kind("REDUCED")
+    asked = np.floor(found.debts.bound[:, None] / catalogue.rounding) * catalogue.rounding
+    n = np.broadcast_to(found.arms.n[here], (len(due), int(here.sum())))
+    owed = found.debts.balance[:, None]
+    found.valid[:, here] = (asked < due) & (asked >= catalogue.smallest_instalment) & (asked * n < owed)
+    found.instalment[:, here], found.count[:, here], found.principal[:, here] = asked, n, asked * n
