@@ -16,7 +16,8 @@ from fedrepay.client.plans.batch.caps import Caps, groups
 from fedrepay.client.plans.batch_io import batch_files, output
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
-from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
+from fedrepay.client.plans.deciding.borders import Borders, borders
+from fedrepay.client.plans.deciding.engine import FIRST, KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
@@ -110,9 +111,8 @@ def load(job: Job) -> Loaded:
     if job.own is not None:
         part, hashes["own_hash"] = _own_part(job.own, checked)
     hashes["origin"] = checked.origin
-    engine = Engine(
-        checked.book, checked.release.weights, catalogue, settings, packs, part, _averages(checked)
-    )
+    average, borders = _distribution(checked)
+    engine = Engine(checked.book, checked.release.weights, catalogue, settings, packs, part, average, borders)
     return Loaded(engine, checked, hashes)
 
 
@@ -126,12 +126,16 @@ def _own_part(path: Path, checked: CheckedRelease) -> tuple[Personal, str]:
     return fit(checked.book, table, checked.release.weights), made_from
 
 
-def _averages(checked: CheckedRelease) -> Sequence[float] | None:
-    made, names = checked.release, [each.name for each in checked.book.schema.outcomes]
-    if KEPT not in names:
-        return None  # the engine refuses the release
-    weights = made.weights[names.index(KEPT)]
-    return Contributions.of(checked.book, weights, made.sums[0], made.card["learner"]).average
+def _distribution(checked: CheckedRelease) -> tuple[Sequence[float] | None, Borders | None]:
+    """Mean effect of each block over the consortium, and where tiers begin in the release's own distribution."""
+    made, book, learner = checked.release, checked.book, checked.release.card["learner"]
+    names = [each.name for each in book.schema.outcomes]
+    if KEPT not in names or FIRST not in names:
+        return None, None  # the engine refuses the release
+    average = Contributions.of(book, made.weights[names.index(KEPT)], made.sums[0], learner).average
+    if learner != "dp-newton":
+        return average, None
+    return average, borders(book, made.weights, made.sums[0])
 
 
 def load_packs(settings: Settings, path: Path | None) -> list[Pack]:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from fedrepay.client.scoring.score import good_value
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.schema.codebook import CodeBook
 
@@ -34,14 +35,13 @@ class Borders:
     discounts_known: bool = True
 
 
-def borders(book: CodeBook, weights: F64, first_sum: I64, towards: dict[str, float]) -> Borders:
+def borders(book: CodeBook, weights: F64, first_sum: I64) -> Borders:
     """Borders of a release whose learner opens a Gram matrix.
 
     Args:
         book: its code book.
         weights: (H, d).
         first_sum: the opened Gram matrix as its upper triangle, row by row.
-        towards: 1 where outcome 1 is the good one, else −1, by outcome.
     """
     gram = np.zeros((book.dimension, book.dimension))
     gram[np.triu_indices(book.dimension)] = np.asarray(
@@ -53,6 +53,9 @@ def borders(book: CodeBook, weights: F64, first_sum: I64, towards: dict[str, flo
     mean = second[-1] / unit
     offers = gram[-1, -1] / float(book.blocks[-1].matrix[0, 0]) ** 2
     names = [each.name for each in book.schema.outcomes]
+    towards = {
+        name: 1.0 if good_value(book, names.index(name)) == 1 else -1.0 for name in ("kept_90", "first_paid")
+    }
     kept, first = (
         _quantile(towards[name] * weights[names.index(name)], mean, second, level)
         for name, level in (("kept_90", TOP), ("first_paid", NUDGED))

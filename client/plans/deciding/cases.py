@@ -35,6 +35,7 @@ def case_flags(
     income_known: Bool,
     rests: Bool,
     relief: Relief,
+    smallest: int,
 ) -> Cases:
     """The flags of n accounts.
 
@@ -49,6 +50,7 @@ def case_flags(
         income_known: there is an income form.
         rests: collection rests whatever the packs say.
         relief: the member's, for what it writes off.
+        smallest: the catalogue's smallest instalment, minor units.
     """
     n = len(names)
     ended = _is(values, "stage", TERMINATED, n)
@@ -56,7 +58,8 @@ def case_flags(
     runs = debts.contract or Contract(*np.full((3, n), np.nan))
     wholly = np.where(runs.known, runs.arrears >= debts.balance, late)
     due = ended | wholly
-    able = runs.known & (runs.instalment <= debts.bound)
+    least = np.where(~due & runs.known, runs.instalment, np.minimum(smallest, np.maximum(debts.balance, 1)))
+    able = income_known & (least <= debts.bound)
     overdue = np.where(np.isfinite(runs.arrears), runs.arrears > 0, late)
     return Cases(
         names,
@@ -65,7 +68,7 @@ def case_flags(
         rests,
         due=due,
         able=able,
-        idle=~due & ~overdue & (able | ~runs.known | ~income_known),
+        idle=np.asarray(~due & ~overdue & (able | ~runs.known | ~income_known)),
         trifle=debts.balance <= relief.write_off_below,
     )
 

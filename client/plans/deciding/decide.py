@@ -45,6 +45,7 @@ HANDOFFS = (
 REMAINS = {
     "no form": ("REFER", "TOKEN"),
     "no work": (*CONTRACT, "REVIEW", "DORMANT", "TOKEN", "REFER"),
+    "nothing left": ("REFER", "TOKEN", "DORMANT"),
     "else": (*CONTRACT, "REVIEW", "TOKEN", "REFER", "DORMANT"),
 }
 """What remains where no plan clears the debt: the first kind that the catalogue has and the rules allow."""
@@ -108,10 +109,16 @@ def remaining(judged: Judged) -> I32:
     """The arm that remains for each account of whom no plan clears the debt, or −1, (n,).
 
     Ask for an income form where there is none; what fits a contract that still runs; what is affordable until the next
-    review; a pause where there is no work; else a token.
+    review; a pause where there is no work; advice where nothing is left of the income; else a token.
     """
     known, no_work = judged.cases.income_known, judged.cases.hardship
-    where = {"no form": ~known, "no work": known & no_work, "else": known & ~no_work}
+    nothing = judged.plans.debts.bound <= 0
+    where = {
+        "no form": ~known,
+        "no work": known & no_work,
+        "nothing left": known & ~no_work & nothing,
+        "else": known & ~no_work & ~nothing,
+    }
     open_ = in_need(judged)
     arm = np.full(len(judged.why), NONE, np.int32)
     allowed = {kind: _first(judged, kind) for kinds in REMAINS.values() for kind in kinds}

@@ -159,7 +159,7 @@ class Engine:
         """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
-        known = np.isfinite(income) & np.isfinite(surplus) & (income > 0)
+        known = np.isfinite(income) & np.isfinite(surplus) & (income >= 0)
         known &= np.asarray(values["income_verified"] != "none", np.bool_)
         promised = numbers["other_plans"] + numbers["priority_arrears"]
         bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
@@ -189,7 +189,15 @@ class Engine:
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
         spared = safeguards(facts)
-        cases = case_flags(accounts.names, values, debts, known, spared.rests, self.settings.relief)
+        cases = case_flags(
+            accounts.names,
+            values,
+            debts,
+            known,
+            spared.rests,
+            self.settings.relief,
+            self.catalogue.smallest_instalment,
+        )
         verdict = self.rules(facts, plans, today)
         judged = judge(
             self.settings.value,

@@ -122,7 +122,9 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     income, surplus, balance, fees, kept, promises, median = (
         _numbers(known, name, accounts) for name in names
     )
+    proven = (income == 0) & _is(known, "income_verified", ("verified",), accounts)
     no_income = np.isnan(income) | (income <= 0) if "income" in known else np.zeros(accounts, np.bool_)
+    no_income &= ~proven  # a proven income of nothing is what it is
     holds = {
         "SURPLUS_ABOVE_INCOME": surplus > income,
         "SURPLUS_WITHOUT_INCOME": no_income & ~np.isnan(surplus),

@@ -39,6 +39,7 @@ class Why(IntEnum):
     COST = 10  # bears more interest than ``relief.most_cost`` of the debt
     RELIEF = 11  # another part of the interest is waived for this account (``relief.py``)
     UNSURE = 12  # the release has seen too few such discounts to know what they do
+    PAYS_MORE = 13  # a token or a pause, for somebody who can pay an instalment
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Cases:
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` no work, ``protected``
     collection rests whatever the packs say (``safeguards.py``), ``due`` the whole balance is, ``able`` what falls due by
-    contract is within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid,
+    contract, or else the smallest instalment, is within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid,
     ``trifle`` no more is owed than the member writes off.
     """
 
@@ -159,9 +160,8 @@ def judge(
     offers, waits = plans.arms.is_offer, plans.arms.is_kind(*CONTRACT)
     costs = ~within_cost(relief, plans) & plans.arms.pays
     due = cases.column("due")[:, None]
-    able = ~due & cases.column("able")[:, None]
     not_due = np.where(waits, due, ~due & (offers | plans.arms.is_kind("REVIEW")))
-    not_due = not_due | (able & plans.arms.is_kind("TOKEN", "DORMANT"))
+    pays_more = cases.column("able")[:, None] & plans.arms.is_kind("TOKEN", "DORMANT")
     ruled = (verdict.blocked != NONE) | _protected(cases, plans)
     fits = plans.clears & within & ~costs & ~ruled & ~not_due & known
     waived = waived_part(relief, plans, fits)
@@ -186,6 +186,7 @@ def judge(
         (verdict.blocked != NONE, Why.RULE),
         (_protected(cases, plans), Why.PROTECTED),
         (not_due, Why.NOT_DUE),
+        (pays_more, Why.PAYS_MORE),
         (~within, Why.UNAFFORDABLE),
         (costs, Why.COST),
         (offers & ~as_waived(plans, waived), Why.RELIEF),

@@ -13,7 +13,7 @@ from fedrepay.shared.arrays import F64, I32, I64, Bool
 
 TOP = 3
 """Plans of a menu at most."""
-DIFFERENT = 0.1
+DIFFERENT = 0.25
 """Two plans of a menu differ by at least this part of the larger one in what they ask of a month."""
 
 

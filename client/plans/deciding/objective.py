@@ -1,6 +1,6 @@
 """What a plan is worth to the member: one score a candidate, in parts of the balance.
 
-``E[NPV] + λf·P(first payment) − contact cost − λc·P(complaint) + λs·P(sustained)``. What must not happen (a plan
+``E[NPV] + λf·P(first payment) − contact cost − λc·P(complaint) + λs·P(sustained) − λg·forgiven``. What must not happen (a plan
 that cannot be afforded or is against the rules) is no part of it: harm limits are masks, never prices.
 """
 
@@ -11,6 +11,7 @@ from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.kinds import CHANNELS, FREE, KINDS, SMALL
+from fedrepay.shared.plans.schedule import forgiven
 
 PLACES = 9
 """Of a score: so that the last bits of two processors never order two plans differently."""
@@ -37,6 +38,7 @@ def score(settings: Value, plans: Candidates, first: F64, kept: F64, worth: F64)
     found += settings.lambda_first * first
     found += settings.lambda_sustained * kept
     found -= settings.lambda_complaint * complaint
+    found -= settings.lambda_given * forgiven(plans) / balance
     return np.asarray(np.round(found, PLACES))
 
 

@@ -62,7 +62,7 @@ def _completed(defaults: Mapping[str, float]) -> BeforeValidator:
 
 
 class Value(Part):
-    """What a plan is worth: E[NPV] + λf·P(first payment) − contact cost − λc·P(complaint) + λs·P(kept at 90 days).
+    """What a plan is worth: E[NPV] + λf·P(first payment) − contact − λc·P(complaint) + λs·P(kept at 90 days) − λg·forgiven.
 
     λ are in parts of the balance, so that they weigh alike in every currency; contact costs are minor units.
     ``complaint_rate`` stands in for a complaint head until there is one. Of both tables a file may change some entries.
@@ -71,6 +71,7 @@ class Value(Part):
     lambda_first: Number = 0.05
     lambda_complaint: Number = 0.10
     lambda_sustained: Number = 0.0
+    lambda_given: Number = 0.1
     survival: Annotated[float, Field(gt=0, le=1)] = 0.964
     discount_rate: Rate = 0.10
     no_plan_rate: Annotated[float, Field(ge=0, le=0.2)] = 0.0035

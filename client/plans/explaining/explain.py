@@ -201,11 +201,11 @@ def _plan(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: i
             for day, amount in zip(dated.dates.tolist(), dated.amounts.tolist(), strict=True)
         ],
         "cost_by_first_due": [list(each) for each in cost_by_first_date(plan)],
-        "score": _score(engine, batch, row, arm),
+        "score": _score(engine, batch, row, arm, plan.forgiven),
     }
 
 
-def _score(engine: Engine, batch: Batch, row: int, arm: int) -> dict[str, float]:
+def _score(engine: Engine, batch: Batch, row: int, arm: int, given: int) -> dict[str, float]:
     """The parts of a plan's score, parts of the balance; what is left over is the price of the batch's limits."""
     judged, value = batch.judged, engine.settings.value
     balance = max(int(judged.plans.debts.balance[row]), 1)
@@ -218,9 +218,11 @@ def _score(engine: Engine, batch: Batch, row: int, arm: int) -> dict[str, float]
         "contact": float(contact_cost(value, kind)[arm]) / balance,
         "complaint": value.lambda_complaint * complaint,
         "sustained": value.lambda_sustained * float(judged.kept[row, arm]),
+        "given": value.lambda_given * given / balance,
     }
     score = float(judged.score[row, arm])
-    whole = parts["npv"] + parts["first"] - parts["contact"] - parts["complaint"] + parts["sustained"]
+    whole = parts["npv"] + parts["first"] + parts["sustained"]
+    whole -= parts["contact"] + parts["complaint"] + parts["given"]
     return {
         name: round(each, 9) + 0.0
         for name, each in {"score": score, **parts, "limits": whole - score}.items()
