@@ -24,7 +24,7 @@ _CHECK = (
     "known (both days included), applies_to, then one \\[\\[rules]] for each rule.\n\n"
     "A rule has id, version, article, text, checked (false: written from memory), applies_to = \\[conditions], "
     "and parameters = {kind = …}; kinds are contact_cap, quiet_hours, channel_consent, fee_cap, "
-    "interest_freeze, term_cap, affordability, moratorium, special_category_human, notice, retention, "
+    "interest_freeze, cost_cap, term_cap, affordability, moratorium, special_category_human, notice, retention, "
     "stop_collection. A condition is {fact = …, is = true | one_of = \\[…] | at_least = …, at_most = …}.\n\n"
     "fedrepay rules check us-fed"
 )

@@ -141,6 +141,24 @@ class InterestFreeze(Part):
     allowed: Literal["none", "contract_rate"]
 
 
+class CostCap(Part):
+    """What a plan charges in all, interest and fees: basis points of the principal, in all or a year.
+
+    ``most_share`` bounds it whatever the plan's length. ``most_rate`` bounds it for the time an average unit of the
+    principal is owed: until the first instalment all of it, then ever less by equal parts. At least one of the two.
+    """
+
+    kind: Literal["cost_cap"]
+    most_share: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    most_rate: Annotated[int, Field(ge=0, le=200_000)] | None = None
+
+    @model_validator(mode="after")
+    def _caps_something(self) -> Self:
+        if self.most_share is None and self.most_rate is None:
+            raise ValueError("give most_share, most_rate or both")
+        return self
+
+
 class TermCap(Part):
     """A plan runs at most ``most_months``; with ``counts_agreement`` together with what it replaces."""
 
@@ -150,10 +168,10 @@ class TermCap(Part):
 
 
 class Affordability(Part):
-    """Plans of ``kinds`` ask for no more a month than the affordability bound."""
+    """Plans that ask for money, but those of kinds ``spares``, ask for no more a month than the affordability bound."""
 
     kind: Literal["affordability"]
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
+    spares: tuple[Kind, ...] = ()
 
 
 class Moratorium(Part):
@@ -209,6 +227,7 @@ Parameters = Annotated[
     | ChannelConsent
     | FeeCap
     | InterestFreeze
+    | CostCap
     | TermCap
     | Affordability
     | Moratorium

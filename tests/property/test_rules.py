@@ -124,6 +124,10 @@ def shifted(pack: Pack, rule: str, **changes: object) -> Pack:
         ("us-fed", "hours", {"closes": 1261}),
         ("uk-breathing-space", "standard-60-days", {"days": 59}),
         ("uk-breathing-space", "crisis-treatment", {"days": 29}),
+        ("uk-hcstc", "total-cost-100-percent", {"most_share": 10_001}),
+        ("uk-hcstc", "total-cost-100-percent", {"most_share": 9_999}),
+        ("uk-hcstc", "cost-0-8-percent-a-day", {"most_rate": 29_201}),
+        ("uk-hcstc", "default-fees-15-pounds", {"lowest": 1_501, "highest": 1_501}),
         ("nl", "cost-scale", {"highest": 677_501}),
         ("nl", "cost-scale", {"lowest": 4_001}),
         ("nl", "letter-14-days", {"fees_after_days": 13}),
@@ -144,7 +148,7 @@ def test_control_a_boundary_shifted_by_one_is_found(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.sets(st.integers(0, 10)), st.integers(0, 10))
+@given(st.integers(0, 2**32), st.sets(st.integers(0, 11)), st.integers(0, 11))
 def test_adding_a_pack_never_unblocks_anything(seed: int, some: set[int], one: int) -> None:
     packs = load_builtin()
     made = world(np.random.default_rng(seed), 60, 8)

@@ -104,6 +104,13 @@ def world(rng: np.random.Generator, accounts: int, plans: int, *, unknown: float
     monthly = rng.choice([0, 100, 5_000, 5_001], shape).astype(np.int64)
     rate, owed = np.nan_to_num(facts["apr"]), np.nan_to_num(facts["balance"])
     near = owed[:, None] * rate[:, None] * months / 24.0 * rng.choice([0, 0.5, 1.0, 1.2, 2.0, 2.2], shape)
+    caps = owed[:, None] + rng.choice([-4_000, -1, 0, 1], shape)  # of what is owed, all or a penny more
+    near = np.where(rng.random(shape) < 0.1, np.maximum(caps, 0), near)
+    first = rng.integers(1, 46, plans)
+    daily = np.floor(owed[:, None] * 0.008 * first + 1e-6) + rng.choice(
+        [0, 1], shape
+    )  # 0.8 % a day, or a penny more
+    near = np.where(rng.random(shape) < 0.1, daily, near)
     columns = PlanColumns(
         kind=kind,
         channel=rng.integers(0, len(CHANNELS), plans).astype(np.uint8),
@@ -112,14 +119,14 @@ def world(rng: np.random.Generator, accounts: int, plans: int, *, unknown: float
         interest_waiver=rng.choice([0, 0.5, 1.0], plans),
         fee_waiver=rng.choice([0, 1.0], plans),
         dormant_months=np.where(kind == KINDS.index("DORMANT"), 12, 0).astype(np.int64),
-        first_due_days=rng.integers(1, 46, plans),
+        first_due_days=first,
         instalment=monthly,
         monthly=monthly,
         total=(monthly * months).astype(np.int64),
         months=months,
-        fees=rng.choice([0, 0, 0, 1, 4_000, 4_001, 37_500, 37_501, 62_501, 677_500, 677_501], shape).astype(
-            np.int64
-        ),
+        fees=rng.choice(
+            [0, 0, 0, 1, 1_500, 1_501, 4_000, 4_001, 37_500, 37_501, 62_501, 677_500, 677_501], shape
+        ).astype(np.int64),
         interest=near.astype(np.int64),
         bound=rng.choice([NO_BOUND, -50, 0, 5_000, 5_000, 5_000], accounts).astype(np.int64),
     )
