@@ -1,6 +1,6 @@
 """The closed set of rule kinds, one model each: what a rule of a pack can say (docs/domain.md section 5)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -8,6 +8,14 @@ from fedrepay.shared.files import Part
 from fedrepay.shared.plans.kinds import Kind
 from fedrepay.shared.rules.facts import FACTS
 
+Matter = Literal["conduct", "contact", "cost", "automated_decision"]
+MATTERS: tuple[Matter, ...] = get_args(Matter)
+"""What law must have been looked at before a machine may offer a plan.
+
+``conduct``: how a debtor in difficulty is treated: forbearance, pressure, disputes, advisers, pauses. ``contact``: when,
+how often and by which channel. ``cost``: what interest and fees may be charged. ``automated_decision``: what a machine may
+decide alone, and what the debtor is told of it.
+"""
 Channel = Literal["sms", "email", "call", "portal", "letter"]
 Money = Annotated[int, Field(ge=0, le=10**13)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
@@ -237,3 +245,27 @@ Parameters = Annotated[
     | StopCollection,
     Field(discriminator="kind"),
 ]
+
+SPEAKS_OF: dict[str, tuple[Matter, ...]] = {
+    "contact_cap": ("contact",),
+    "quiet_hours": ("contact",),
+    "channel_consent": ("contact",),
+    "fee_cap": ("cost",),
+    "interest_freeze": ("cost",),
+    "cost_cap": ("cost",),
+    "term_cap": ("conduct",),
+    "affordability": ("conduct",),
+    "moratorium": ("conduct",),
+    "special_category_human": ("conduct", "automated_decision"),
+    "notice": MATTERS,
+    "retention": (),
+    "stop_collection": ("conduct", "contact"),
+}
+"""Matters that a rule of each kind can be about: a pack covers none of which it has no rule."""
+
+
+class Covers(Part):
+    """Matters that a pack covers, for accounts to which it applies and of which every condition here holds."""
+
+    matters: Annotated[tuple[Matter, ...], Field(min_length=1)]
+    applies_to: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()

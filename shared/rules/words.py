@@ -74,6 +74,17 @@ def applies(conditions: Sequence[Condition]) -> str:
     return " and ".join(_condition(each) for each in conditions)
 
 
+def covers(pack: Pack) -> str:
+    """Which matters the pack covers, and for whom."""
+    if not pack.covers:
+        return "Covers no matter alone: another pack has to, or a person decides."
+    parts = (
+        ", ".join(each.matters) + (f" where {only}" if (only := applies(each.applies_to)) else "")
+        for each in pack.covers
+    )
+    return f"Covers {'; '.join(parts)}."
+
+
 def _condition(condition: Condition) -> str:
     if condition.is_ is not None:
         return f"{condition.fact} is {'yes' if condition.is_ else 'no'}"

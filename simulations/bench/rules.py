@@ -137,10 +137,15 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:
     yield "US 8:00–21:00", pair(us & ~((minute >= 480) & (minute < 1260)), told)
     yield "US fees authorised", pair(us & ~(f["fees_authorised"] == 1), offer) & (fees > 0)
 
+    for each in ("adviser_engaged", "contact_refused"):
+        yield f"US {each}", pair(us & ~no(each), offer)
+    yield "US dispute", pair(us & ~no("dispute"), asks)
+
     fca = lives("UK") & owes(*credit)
     weighed = asks & (kind != "TOKEN")
     too_much = (plans.monthly > plans.bound[:, None]) | (plans.bound == NO_BOUND)[:, None]
     yield "UK affordability", pair(fca, weighed) & too_much
+    yield "UK 8:00–21:00", pair(fca & ~((minute >= 480) & (minute < 1260)), told)
     yield "UK adviser", pair(fca & ~no("adviser_engaged"), asks)
     room = f["collection_cost_actual"] - f["collection_costs_charged"]
     yield "UK charges at cost", pair(fca, offer) & (fees > 0) & ~(fees <= room[:, None])

@@ -22,7 +22,7 @@ class Answer:
     human: tuple[str, str] | None = None
     stop: tuple[str, str] | None = None
     unknown: bool = False
-    covered: bool = False
+    covered: set[str] = field(default_factory=set)
     notices: set[tuple[str, str]] = field(default_factory=set)
     retention: int | None = None
 
@@ -214,7 +214,9 @@ def judge(packs: list[dict[str, Any]], facts: dict[str, Any], plan: dict[str, An
         if not in_force(pack, today):
             continue
         home = both(at_home(pack, facts), conditions(pack, facts))
-        answer.covered = answer.covered or home is True
+        for part in pack.get("covers", []):
+            if both(home, conditions(part, facts)) is True:
+                answer.covered |= set(part["matters"])
         if home is False:
             continue
         for rule in pack["rules"]:

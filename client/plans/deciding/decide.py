@@ -38,6 +38,7 @@ HANDOFFS = (
     "LOW_CONFIDENCE",
     "RULE",
     "UNKNOWN_FACT",
+    "UNCOVERED",
     "VULNERABLE",
     "PROTECTED",
 )

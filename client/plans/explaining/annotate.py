@@ -54,6 +54,10 @@ def handover_texts(handed: HandedOver) -> Objects:
         found[row] += f": {CONTRADICTED[handed.contradiction[row]]}"
     for row in np.flatnonzero(handed.code == HANDOFFS.index("DATE_CHANGES")):
         found[row] += f": {handed.changes[row]:.0f} times in 90 days"
+    for row in np.flatnonzero(handed.uncovered != ""):
+        matters = f"covered by no pack given: {handed.uncovered[row]}"
+        alone = handed.code[row] == HANDOFFS.index("UNCOVERED")
+        found[row] = matters if alone else f"{found[row]}; {matters}"
     return found
 
 

@@ -128,8 +128,8 @@ def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
     return found
 
 
-def _rules(batch: Batch, row: int) -> dict[str, list[Json]]:
-    """The rule that wants a human, the one that stops collection, and those that want a notice to the debtor."""
+def _rules(batch: Batch, row: int) -> dict[str, list[Any]]:
+    """The rule that wants a human, the one that stops collection, those that want a notice, and matters nobody covers."""
     verdict = batch.judged.verdict
     which = {
         "human": [int(verdict.human[row])],
@@ -139,7 +139,7 @@ def _rules(batch: Batch, row: int) -> dict[str, list[Json]]:
     return {
         name: [_cited(verdict.rules[each]) for each in places if each != NONE]
         for name, places in which.items()
-    }
+    } | {"uncovered": list(verdict.missing(row))}
 
 
 def _cited(rule: RuleRef) -> Json:

@@ -53,7 +53,10 @@ def _head(content: Json, language: str) -> list[str]:
             say(language, "explain", "handover", code=handed["code"], reason=words, due=handed["due"])
         )
     for name, rules in content["rules"].items():
-        if rules:
+        if rules and name == "uncovered":
+            matters = "; ".join(say(language, "matter", each) for each in rules)
+            found.append(say(language, "explain", "rules_uncovered", matters=matters))
+        elif rules:
             cited = "; ".join(_cited(each, language) for each in rules)
             found.append(say(language, "explain", f"rules_{name}", rules=cited))
     return found

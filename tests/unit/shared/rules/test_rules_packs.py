@@ -363,7 +363,7 @@ def test_what_a_rule_says_it_needs_is_what_it_reads() -> None:
     rows = 0
     for pack in load_builtin():
         for rule in pack.rules:
-            alone = pack.model_copy(update={"rules": (rule,)})
+            alone = pack.model_copy(update={"rules": (rule,), "covers": ()})
             read: set[str] = set()
 
             class Watched(dict[str, Any]):

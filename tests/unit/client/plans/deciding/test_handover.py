@@ -59,6 +59,17 @@ def test_yes_and_only_yes_hands_over(column: str, code: str) -> None:
     assert handover_texts(found)[0] == messages()["handover"][code]["en"]
 
 
+def test_matters_that_nobody_covers_are_named_beside_a_stronger_reason_too() -> None:
+    matters = np.array(["", "cost", "contact, cost"], object)
+    found = hand_over(Handover(), {"uncovered": matters, "rule": np.array([0, 0, 1])}, 3, NOW)
+    assert codes(found) == ["", "UNCOVERED", "RULE"]
+    assert handover_texts(found).tolist() == [
+        None,
+        "covered by no pack given: cost",
+        f"{messages()['handover']['RULE']['en']}; covered by no pack given: contact, cost",
+    ]
+
+
 def test_confidence_below_the_least() -> None:
     settings = Handover(least_confidence=0.6)
     found = hand_over(settings, {"confidence": np.array([0.59, 0.6, np.nan])}, 3, NOW)

@@ -17,6 +17,7 @@ from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.rules.pack import builtin_names, load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts
 from support.market_release import market_weights
+from support.rules_world import covering
 
 N, TODAY = 600, 20_800
 PLACES = ("UK", "US", "NL", "PT", "CN", "DE")
@@ -24,9 +25,10 @@ GIVEN: list[tuple[str, ...]] = [*((name,) for name in builtin_names()), tuple(bu
 
 
 @cache
-def desk(packs: tuple[str, ...]) -> Engine:
+def desk(packs: tuple[str, ...], own: tuple[str, ...] = ()) -> Engine:
+    """With built-in packs, and a pack of the member's own for each place that covers every matter there."""
     book = market_book()
-    rules = load_builtin(list(packs)) if packs else ()
+    rules = (*(load_builtin(list(packs)) if packs else ()), *(covering(place) for place in own))
     return Engine(book, market_weights(book), load_catalogue(CATALOGUE)[0], Settings(), rules)
 
 
@@ -119,7 +121,7 @@ def without_persi() -> Batch:
         "debt_type": np.full(N, "card", object),
         "vulnerability_driver": np.full(N, "none", object),
     }
-    of = desk(("pt",))
+    of = desk(("pt",), own=("PT",))
     return of.decide(of.accounts(names, columns, quiet), today=TODAY)
 
 

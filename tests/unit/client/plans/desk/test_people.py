@@ -14,6 +14,7 @@ from fedrepay.client.scoring.score_file import rejects_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from support.desk import ACCOUNTS, Desk, write_csv
 from support.market_accounts import random_accounts
+from support.rules_world import covering_text
 
 
 def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
@@ -24,7 +25,8 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
     own["moratorium_day"][:50] = 10
     write_csv(desk.accounts, own)
     settings = desk.folder / "settings.toml"
-    settings.write_text('packs = ["uk-breathing-space"]\n')
+    settings.write_text('packs = ["uk-breathing-space", "own.toml"]\n')
+    (desk.folder / "own.toml").write_text(covering_text("UK"))
     result = desk.recommend(settings=settings)
     assert result.code == 0, result.err
     assert desk.recommend("bare.csv").code == 0
@@ -57,12 +59,12 @@ def test_who_has_no_income_form_is_asked_for_one_also_where_a_rule_wants_afforda
     own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
     own["debt_type"] = np.full(ACCOUNTS, "card", dtype=object)
     own["vulnerability_driver"] = np.full(ACCOUNTS, "none", dtype=object)
-    for name in ("adviser_engaged", "dispute", "collection_costs_charged"):
+    for name in ("adviser_engaged", "dispute", "health_data", "collection_costs_charged"):
         own[name] = np.zeros(ACCOUNTS)
     own["collection_cost_actual"] = np.full(ACCOUNTS, 1e7)
     write_csv(desk.accounts, own)
     settings = desk.folder / "settings.toml"
-    settings.write_text('packs = ["uk-fca"]\n')
+    settings.write_text('packs = ["uk-fca", "uk-adm"]\n')
     assert desk.recommend(settings=settings).code == 0
     first = [row for row in desk.rows() if row["rank"] == 1]
     assert {row["decision"] for row in first if row["bound"] is None} == {"REFER"}
