@@ -67,7 +67,8 @@ class RulesVerdict:
 
     def missing(self, row: int) -> tuple[Matter, ...]:
         """Names of an account's matters that nobody covers."""
-        return tuple(matter for matter, lost in zip(MATTERS, self.uncovered[row], strict=True) if lost)
+        named = zip(MATTERS, self.covered[row].tolist(), strict=True)
+        return tuple(matter for matter, covered in named if not covered and self.rules)
 
 
 def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today: int) -> RulesVerdict:
