@@ -22,9 +22,11 @@ _CHECK = (
     "A pack is TOML: id, jurisdiction (a country, or EU for every member state), version, title, citation, "
     'template = true, disclaimer = "A template, not legal advice.", effective_from and effective_to where '
     "known (both days included), applies_to, then one \\[\\[rules]] for each rule.\n\n"
+    "covers = \\[{matters = \\[…], applies_to = \\[conditions]}] says which of conduct, contact, cost and automated_decision the pack covers, "
+    "and for whom; what no pack given covers goes to a person.\n\n"
     "A rule has id, version, article, text, checked (false: written from memory), applies_to = \\[conditions], "
     "and parameters = {kind = …}; kinds are contact_cap, quiet_hours, channel_consent, fee_cap, "
-    "interest_freeze, term_cap, affordability, moratorium, special_category_human, notice, retention, "
+    "interest_freeze, cost_cap, term_cap, affordability, moratorium, special_category_human, notice, retention, "
     "stop_collection. A condition is {fact = …, is = true | one_of = \\[…] | at_least = …, at_most = …}.\n\n"
     "fedrepay rules check us-fed"
 )
@@ -52,7 +54,8 @@ _TEST = (
 _DIFF = (
     "Find every decision that a changed rule touches.\n\n"
     "Evaluates the plan of each decision under the OLD and the NEW pack and shows those newly blocked or "
-    "newly allowed, and those newly for a human, with rule, article and both versions. DECISIONS is what "
+    "newly allowed, those newly for a human, and those of which the pack newly covers a matter or no longer does, with rule, "
+    "article and both versions. DECISIONS is what "
     "`fedrepay member recommend` wrote, with DECISIONS.facts.parquet beside it. No fact is shown.\n\n"
     "Dates of the packs are not looked at unless --day is given. A decision without a plan "
     "cannot be compared: what a loosened rule would newly offer, `member recommend` with the new pack says.\n\n"
@@ -303,7 +306,7 @@ def _path(pack: str) -> Path:
 
 
 def _head(console: "Console", pack: "Pack") -> None:
-    from fedrepay.shared.rules.words import applies, iso
+    from fedrepay.shared.rules.words import applies, covers, iso
 
     console.print(
         f"{pack.title}: {pack.id}, version {pack.version}", style="bold", markup=False, highlight=False
@@ -316,6 +319,7 @@ def _head(console: "Console", pack: "Pack") -> None:
         markup=False,
         highlight=False,
     )
+    console.print(covers(pack), markup=False, highlight=False)
 
 
 def _console() -> "Console":

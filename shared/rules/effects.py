@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.shared.arrays import I64, Bool
-from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, CONTACTING, KINDS
+from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, CONTACTING, FREE, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import NONE, FactTable
 from fedrepay.shared.rules.pack import Rule
@@ -16,6 +16,7 @@ from fedrepay.shared.rules.parameters import (
     Affordability,
     ChannelConsent,
     ContactCap,
+    CostCap,
     FeeCap,
     InterestFreeze,
     Moratorium,
@@ -33,6 +34,8 @@ Numbers = npt.NDArray[Any]
 Amount = Callable[[Index, Index], Numbers]
 ROUNDING = 1
 """Interest is compared to the minor unit."""
+TICKS_A_YEAR = 365 * 312
+"""Of which days, and half thirteenths of a month, are whole numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +95,16 @@ def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) 
             return RuleEffect((Effect(when, contacting, _part(plans.interest), nothing),))
         case InterestFreeze():
             return RuleEffect((_contract_rate(when, contacting, table, plans),))
+        case CostCap() as cost:
+            return RuleEffect((_cost(cost, when, of_kinds(plans, COLLECTING), table, plans),))
         case TermCap() as term:
             return RuleEffect((_term(term, when, of_kinds(plans, COLLECTING), table, plans),))
         case Affordability() as afford:
             known = plans.bound != NO_BOUND
             limit = np.where(known, plans.bound, NONE)
             when = Ternary(when.yes & known, when.maybe)
-            return RuleEffect((Effect(when, of_kinds(plans, afford.kinds), _part(plans.monthly), limit),))
+            weighed = of_kinds(plans, COLLECTING) & ~of_kinds(plans, afford.spares)
+            return RuleEffect((Effect(when, weighed, _part(plans.monthly), limit),))
         case Moratorium() as pause:
             when &= is_between(pause.day, 0, pause.days, table)
             return RuleEffect((Effect(when, of_kinds(plans, COLLECTING)),), human=when, stop=when)
@@ -172,17 +178,54 @@ def _term(term: TermCap, when: Ternary, collecting: Bool, table: FactTable, plan
     return Effect(when, collecting, _part(plans.months), limit)
 
 
+def _cost(cost: CostCap, when: Ternary, collecting: Bool, table: FactTable, plans: PlanColumns) -> Effect:
+    """Interest and fees above the caps; where the principal is not known, above nothing."""
+    balance, known = table.read("balance")
+    principal = np.where(known, balance, 0).astype(np.int64)
+
+    def above(rows: Index, columns: Index) -> Numbers:
+        charged = plans.interest[rows][:, columns] + plans.fees[rows][:, columns]
+        owed = principal[rows][:, None]
+        most = np.full_like(charged, np.iinfo(np.int64).max)
+        if cost.most_share is not None:
+            most = np.minimum(most, owed * cost.most_share // 10_000)
+        if cost.most_rate is not None:
+            most = np.minimum(most, at_rate(owed, cost.most_rate, plans, rows, columns))
+        return np.asarray(charged - most)
+
+    return Effect(
+        Ternary(when.yes & known, when.maybe), collecting, above, np.zeros(table.accounts, np.int64)
+    )
+
+
+def at_rate(owed: I64, rate: int, plans: PlanColumns, rows: Index, columns: Index) -> I64:
+    """What a rate brings at most under each plan, minor units, rounded down; (n, 1) principals → (n, P).
+
+    The time is whole ticks of 1 ÷ (365 × 312) year: days until the first instalment, then half of the months from the
+    first to the last, in thirteenths (a week is 3, a fortnight 6, a month 13). All is in whole numbers. A plan whose
+    instalment is not known counts as one payment.
+    """
+    first = plans.first_due_days[columns]
+    instalment, total = plans.instalment[rows][:, columns], plans.total[rows][:, columns]
+    count = np.maximum(-(-total // np.maximum(instalment, 1)), 1)
+    thirteenths = np.floor(13 * plans.months[rows][:, columns] + 1e-6).astype(np.int64)
+    between = np.where(instalment > 0, thirteenths - -(-thirteenths // count), 0)
+    ticks = first * 312 + between * 365
+    whole, part = np.divmod(owed * rate, 10_000 * TICKS_A_YEAR)
+    return np.asarray(whole * ticks + part * ticks // (10_000 * TICKS_A_YEAR))
+
+
 def _contract_rate(when: Ternary, contacting: Bool, table: FactTable, plans: PlanColumns) -> Effect:
     """Interest above what the contract's rate brings over the plan's own months.
 
-    Plans in instalments may bear what level monthly payments would (the annuity), all others simple interest
-    on the whole balance; both from the first due date on, and until it simple interest.
+    Plans may bear what level monthly payments would (the annuity); those paid at once, and those that ask for no
+    money, simple interest on the whole balance; both from the first due date on, and until it simple interest.
     """
     apr, rate_known = table.read("apr")
     balance, balance_known = table.read("balance")
     known = rate_known & balance_known
     rate, owed = np.where(known, apr, 0.0), np.where(known, balance, 0).astype(np.float64)
-    level = of_kinds(plans, ("INSTALMENT", "SETTLEMENT"))
+    level = ~of_kinds(plans, (*FREE, "FULL"))
     late = plans.first_due_days / 365.0
 
     def above(rows: Index, columns: Index) -> Numbers:

@@ -24,8 +24,9 @@ EU = (
 JURISDICTIONS = ("US", "UK", "CN", *EU)
 """Where the debtor lives: the law that protects them. Alpha-2 codes, and UK as it calls itself."""
 
-DEBT_TYPES = ("consumer", "card", "mortgage", "utility", "business")
-"""``consumer``: consumer credit other than a card or a mortgage; ``business``: the debtor is not a consumer."""
+DEBT_TYPES = ("consumer", "card", "mortgage", "utility", "business", "high_cost_short_term")
+"""``consumer``: consumer credit of no other type here; ``business``: the debtor is not a consumer;
+``high_cost_short_term``: consumer credit at 100 % a year or more, due within twelve months."""
 
 DRIVERS = ("none", "health", "life_event", "resilience", "capability")
 """Drivers of vulnerability (FCA FG21/1)."""

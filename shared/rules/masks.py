@@ -15,6 +15,7 @@ from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.effects import Effect, Index, outcome
 from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.rules.pack import Pack
+from fedrepay.shared.rules.parameters import MATTERS, Matter
 from fedrepay.shared.rules.ternary import Ternary, all_hold, is_one_of
 
 ALLOWED = -1
@@ -47,7 +48,7 @@ class RulesVerdict:
         notices: (n, R) the notices the debtor must get.
         retention_days: (n,) longest the record may be kept, −1 no rule.
         unknown: (n,) a rule needed a fact that is not known.
-        covered: (n,) at least one pack in force certainly applies; where none does, nothing was checked.
+        covered: (n, M) which of ``MATTERS`` at least one pack in force certainly covers; the others nobody checked.
     """
 
     rules: tuple[RuleRef, ...]
@@ -58,6 +59,16 @@ class RulesVerdict:
     retention_days: I32
     unknown: Bool
     covered: Bool
+
+    @property
+    def uncovered(self) -> Bool:
+        """(n, M) matters that no pack certainly covers; none where no pack was given, and nothing is checked."""
+        return ~self.covered & bool(self.rules)
+
+    def missing(self, row: int) -> tuple[Matter, ...]:
+        """Names of an account's matters that nobody covers."""
+        named = zip(MATTERS, self.covered[row].tolist(), strict=True)
+        return tuple(matter for matter, covered in named if not covered and self.rules)
 
 
 def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today: int) -> RulesVerdict:
@@ -78,7 +89,8 @@ def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today:
     none = len(rules)
     human, stop, kept = (np.full(accounts, none, np.int32) for _ in range(3))
     kept[:] = np.iinfo(np.int32).max
-    unknown, covered = np.zeros(accounts, np.bool_), np.zeros(accounts, np.bool_)
+    unknown = np.zeros(accounts, np.bool_)
+    covered = np.zeros((accounts, len(MATTERS)), np.bool_)
     notices = np.zeros((accounts, none), np.bool_)
     whole: list[tuple[int, Effect]] = []
     priced: list[tuple[int, Effect]] = []
@@ -89,7 +101,9 @@ def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today:
         if not pack.in_force(today):
             continue
         applies = is_one_of("jurisdiction", pack.places, facts) & all_hold(pack.applies_to, facts)
-        covered |= applies.yes
+        for part in pack.covers:
+            sure = (applies & all_hold(part.applies_to, facts)).yes
+            covered |= sure[:, None] & np.isin(MATTERS, part.matters)
         if not applies.maybe.any():
             continue
         for number, rule in zip(numbers, pack.rules, strict=True):

@@ -17,7 +17,7 @@ from fedrepay.shared.files import Part, content_of, fitted, read_bytes
 from fedrepay.shared.plans.kinds import Kind
 from fedrepay.shared.rules.columns import NO_BOUND
 from fedrepay.shared.rules.facts import EU, FACTS
-from fedrepay.shared.rules.parameters import Channel, Condition, Parameters
+from fedrepay.shared.rules.parameters import SPEAKS_OF, Channel, Condition, Covers, Parameters
 
 DISCLAIMER = "A template, not legal advice."
 MOST_BYTES = 1_000_000
@@ -118,7 +118,10 @@ class Case(Part):
 
 
 class Pack(Part):
-    """A whole pack. ``sha256`` is of the file's bytes; dates are days since 1970-01-01, both inclusive."""
+    """A whole pack. ``sha256`` is of the file's bytes; dates are days since 1970-01-01, both inclusive.
+
+    Without ``covers`` its rules hold, but it covers no matter: another pack has to.
+    """
 
     id: Id
     jurisdiction: str
@@ -130,6 +133,7 @@ class Pack(Part):
     effective_from: Day | None = None
     effective_to: Day | None = None
     applies_to: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()
+    covers: Annotated[tuple[Covers, ...], Field(max_length=8)] = ()
     rules: Annotated[tuple[Rule, ...], Field(max_length=64)]
     base: Base = Base()
     cases: Annotated[tuple[Case, ...], Field(max_length=256)] = ()
@@ -167,6 +171,10 @@ class Pack(Part):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
                 raise ValueError(f"{what}: twice: {', '.join(doubled)}")
+        spoken = {matter for rule in self.rules for matter in SPEAKS_OF[rule.kind]}
+        hollow = sorted({matter for each in self.covers for matter in each.matters} - spoken)
+        if hollow:
+            raise ValueError(f"covers: no rule here is about {', '.join(hollow)}")
         ids = {rule.id for rule in self.rules} | {""}
         for case in self.cases:
             self._check_case(case, ids)

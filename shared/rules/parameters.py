@@ -1,6 +1,6 @@
 """The closed set of rule kinds, one model each: what a rule of a pack can say (docs/domain.md section 5)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -8,6 +8,14 @@ from fedrepay.shared.files import Part
 from fedrepay.shared.plans.kinds import Kind
 from fedrepay.shared.rules.facts import FACTS
 
+Matter = Literal["conduct", "contact", "cost", "automated_decision"]
+MATTERS: tuple[Matter, ...] = get_args(Matter)
+"""What law must have been looked at before a machine may offer a plan.
+
+``conduct``: how a debtor in difficulty is treated: forbearance, pressure, disputes, advisers, pauses. ``contact``: when,
+how often and by which channel. ``cost``: what interest and fees may be charged. ``automated_decision``: what a machine may
+decide alone, and what the debtor is told of it.
+"""
 Channel = Literal["sms", "email", "call", "portal", "letter"]
 Money = Annotated[int, Field(ge=0, le=10**13)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
@@ -141,6 +149,24 @@ class InterestFreeze(Part):
     allowed: Literal["none", "contract_rate"]
 
 
+class CostCap(Part):
+    """What a plan charges in all, interest and fees: basis points of the principal, in all or a year.
+
+    ``most_share`` bounds it whatever the plan's length. ``most_rate`` bounds it for the time an average unit of the
+    principal is owed: until the first instalment all of it, then ever less by equal parts. At least one of the two.
+    """
+
+    kind: Literal["cost_cap"]
+    most_share: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    most_rate: Annotated[int, Field(ge=0, le=200_000)] | None = None
+
+    @model_validator(mode="after")
+    def _caps_something(self) -> Self:
+        if self.most_share is None and self.most_rate is None:
+            raise ValueError("give most_share, most_rate or both")
+        return self
+
+
 class TermCap(Part):
     """A plan runs at most ``most_months``; with ``counts_agreement`` together with what it replaces."""
 
@@ -150,10 +176,10 @@ class TermCap(Part):
 
 
 class Affordability(Part):
-    """Plans of ``kinds`` ask for no more a month than the affordability bound."""
+    """Plans that ask for money, but those of kinds ``spares``, ask for no more a month than the affordability bound."""
 
     kind: Literal["affordability"]
-    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)]
+    spares: tuple[Kind, ...] = ()
 
 
 class Moratorium(Part):
@@ -209,6 +235,7 @@ Parameters = Annotated[
     | ChannelConsent
     | FeeCap
     | InterestFreeze
+    | CostCap
     | TermCap
     | Affordability
     | Moratorium
@@ -218,3 +245,27 @@ Parameters = Annotated[
     | StopCollection,
     Field(discriminator="kind"),
 ]
+
+SPEAKS_OF: dict[str, tuple[Matter, ...]] = {
+    "contact_cap": ("contact",),
+    "quiet_hours": ("contact",),
+    "channel_consent": ("contact",),
+    "fee_cap": ("cost",),
+    "interest_freeze": ("cost",),
+    "cost_cap": ("cost",),
+    "term_cap": ("conduct",),
+    "affordability": ("conduct",),
+    "moratorium": ("conduct",),
+    "special_category_human": ("conduct", "automated_decision"),
+    "notice": MATTERS,
+    "retention": (),
+    "stop_collection": ("conduct", "contact"),
+}
+"""Matters that a rule of each kind can be about: a pack covers none of which it has no rule."""
+
+
+class Covers(Part):
+    """Matters that a pack covers, for accounts to which it applies and of which every condition here holds."""
+
+    matters: Annotated[tuple[Matter, ...], Field(min_length=1)]
+    applies_to: Annotated[tuple[Condition, ...], Field(max_length=8)] = ()

@@ -12,6 +12,7 @@ from fedrepay.shared.rules.parameters import (
     ChannelConsent,
     Condition,
     ContactCap,
+    CostCap,
     FeeCap,
     InterestFreeze,
     Moratorium,
@@ -52,6 +53,8 @@ def needs(pack: Pack, rule: Rule) -> tuple[str, ...]:
                 "cost": ("collection_cost_actual", charged),
                 "scale": ("balance", charged),
             }[fee.method]
+        case CostCap():
+            own = ("balance",)
         case InterestFreeze(allowed="contract_rate"):
             own = ("apr", "balance")
         case TermCap(counts_agreement=True):
@@ -69,6 +72,17 @@ def needs(pack: Pack, rule: Rule) -> tuple[str, ...]:
 def applies(conditions: Sequence[Condition]) -> str:
     """Conditions in words; empty text without any."""
     return " and ".join(_condition(each) for each in conditions)
+
+
+def covers(pack: Pack) -> str:
+    """Which matters the pack covers, and for whom."""
+    if not pack.covers:
+        return "Covers no matter alone: another pack has to, or a person decides."
+    parts = (
+        ", ".join(each.matters) + (f" where {only}" if (only := applies(each.applies_to)) else "")
+        for each in pack.covers
+    )
+    return f"Covers {'; '.join(parts)}."
 
 
 def _condition(condition: Condition) -> str:
@@ -125,6 +139,12 @@ def _interest_freeze(freeze: InterestFreeze) -> str:
     return "Blocks a plan whose interest is above what the contract's rate brings."
 
 
+def _cost_cap(cost: CostCap) -> str:
+    share = None if cost.most_share is None else f"exceed {cost.most_share / 100:g} % of the principal"
+    rate = None if cost.most_rate is None else f"come to more than {cost.most_rate / 100:g} % of it a year"
+    return f"Blocks a plan that asks for money whose interest and fees {' or '.join(filter(None, (share, rate)))}."
+
+
 def _term_cap(term: TermCap) -> str:
     more = ", counting the agreement it changes" if term.counts_agreement else ""
     return f"Blocks a plan of more than {term.most_months} months{more}."
@@ -158,8 +178,10 @@ _DEMANDS: dict[type[Part], Callable[[Any], str]] = {
     FeeCap: _fee_cap,
     InterestFreeze: _interest_freeze,
     TermCap: _term_cap,
+    CostCap: _cost_cap,
     Affordability: lambda afford: (
-        f"Blocks a plan ({_any(afford.kinds)}) that asks for more a month than the affordability bound."
+        "Blocks a plan that asks for more a month than the affordability bound"
+        + (f", but for {_any(afford.spares)}." if afford.spares else ".")
     ),
     Moratorium: lambda pause: (
         f"Stops collection, and blocks every plan that asks for money, while {pause.day} is 0 … {pause.days}."

@@ -111,7 +111,7 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:
     place, debt = f["jurisdiction"], f["debt_type"]
     kind = np.array(KINDS)[plans.kind]
     offer = kind != "NO_OFFER"
-    asks = np.isin(kind, ["FULL", "INSTALMENT", "SETTLEMENT", "TOKEN"])
+    asks = ~np.isin(kind, ["NO_OFFER", "DORMANT", "REFER"])
     by = {each: offer & (np.array(CHANNELS)[plans.channel] == each) for each in CHANNELS}
     told = by["sms"] | by["email"] | by["call"]
     fees, interest = plans.fees, plans.interest
@@ -128,21 +128,36 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:
     def no(name: str) -> Bool:
         return np.asarray(f[name] == 0)  # certainly not
 
+    credit = ("consumer", "card", "high_cost_short_term")
     minute = f["contact_minute"]
-    us = lives("US") & owes("consumer", "card", "mortgage", "utility")
+    us = lives("US") & owes(*credit, "mortgage", "utility")
     yield "US 7 calls", pair(us & ~(f["calls_7d"] < 7), by["call"])
     talk = f["days_since_conversation"]
     yield "US 7 days after a conversation", pair(us & ~((talk >= 7) | (talk == -1)), by["call"])
     yield "US 8:00–21:00", pair(us & ~((minute >= 480) & (minute < 1260)), told)
     yield "US fees authorised", pair(us & ~(f["fees_authorised"] == 1), offer) & (fees > 0)
 
-    fca = lives("UK") & owes("consumer", "card")
-    weighed = np.isin(kind, ["FULL", "INSTALMENT", "SETTLEMENT"])
+    for each in ("adviser_engaged", "contact_refused"):
+        yield f"US {each}", pair(us & ~no(each), offer)
+    yield "US dispute", pair(us & ~no("dispute"), asks)
+
+    fca = lives("UK") & owes(*credit)
+    weighed = asks & (kind != "TOKEN")
     too_much = (plans.monthly > plans.bound[:, None]) | (plans.bound == NO_BOUND)[:, None]
     yield "UK affordability", pair(fca, weighed) & too_much
+    yield "UK 8:00–21:00", pair(fca & ~((minute >= 480) & (minute < 1260)), told)
     yield "UK adviser", pair(fca & ~no("adviser_engaged"), asks)
     room = f["collection_cost_actual"] - f["collection_costs_charged"]
     yield "UK charges at cost", pair(fca, offer) & (fees > 0) & ~(fees <= room[:, None])
+    cost, owed = (interest + fees).astype(np.float64), f["balance"][:, None]
+    short = pair(lives("UK") & owes("high_cost_short_term"), asks) & (cost > 0)
+    yield "UK price cap", short & ~(cost <= owed)
+    payments = np.maximum(np.ceil(plans.total / np.maximum(plans.instalment, 1)), 1)
+    spaced = np.where(plans.instalment > 0, plans.months - plans.months / payments, 0)
+    days = plans.first_due_days + spaced * 365 / 24
+    yield "UK 0.8 % a day", short & ~(cost <= 0.008 * owed * days * (1 + 1e-9))
+    pounds = (1500 - f["collection_costs_charged"])[:, None]
+    yield "UK £15", pair(lives("UK") & owes("high_cost_short_term"), offer) & (fees > 0) & ~(fees <= pounds)
     for day, last in (("moratorium_day", 60), ("mental_health_crisis_day", 30)):
         within = lives("UK") & ~((f[day] == -1) | (f[day] > last))
         yield f"UK {day}: collecting", pair(within, asks)
@@ -162,10 +177,10 @@ def violations(facts: Facts, plans: PlanColumns) -> Iterator[tuple[str, Bool]]:
     scale += 0.005 * np.maximum(euros - 200_000, 0)
     left = np.clip(scale, 40, 6775) * 100 - f["collection_costs_charged"]
     yield "NL scale", pair(lives("NL"), offer) & (fees > 0) & ~(fees <= left[:, None] + 1e-6)
-    consumer = lives("NL") & owes("consumer", "card", "mortgage", "utility")
+    consumer = lives("NL") & owes(*credit, "mortgage", "utility")
     yield "NL 14 days", pair(consumer & ~(f["notice_age_d"] > 14), offer) & (fees > 0)
 
-    pt = lives("PT") & owes("consumer", "card", "mortgage")
+    pt = lives("PT") & owes(*credit, "mortgage")
     yield "PT PERSI first", pair(pt & ~((f["dpd"] <= 60) | (f["persi_day"] >= 0)), asks)
     yield "PT no rate increase", pair(pt, offer) & ~_keeps_rate(f, plans, kind)
 
@@ -194,7 +209,7 @@ def _keeps_rate(f: Facts, plans: PlanColumns, kind: npt.NDArray[np.str_]) -> Boo
     level = paid / months * value <= owed * (1 + 1e-9)
     once = paid <= owed * (1 + rate * months / 12) * (1 + 1e-9)
     return np.asarray(
-        np.where(np.isin(kind, ["INSTALMENT", "SETTLEMENT"]), level, once) | (plans.interest == 0)
+        np.where(np.isin(kind, ["NO_OFFER", "DORMANT", "REFER", "FULL"]), once, level) | (plans.interest == 0)
     )
 
 

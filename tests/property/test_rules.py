@@ -14,7 +14,7 @@ from fedrepay.shared.plans.kinds import CONTACTING
 from fedrepay.shared.rules.cases import plan_columns
 from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, load_builtin
-from fedrepay.shared.rules.parameters import ContactCap
+from fedrepay.shared.rules.parameters import MATTERS, ContactCap
 from support import rules_oracle
 from support.rules_world import World, evaluated, raw_packs, world
 
@@ -53,7 +53,11 @@ def differences(verdict: RulesVerdict, packs: Raw, made: World, today: date) -> 
             ("human", name(verdict.human[row]), human),
             ("stop", name(verdict.stop[row]), answers[0].stop),
             ("unknown", bool(verdict.unknown[row]), any(answer.unknown for answer in answers)),
-            ("covered", bool(verdict.covered[row]), answers[0].covered),
+            (
+                "covered",
+                {each for each, has in zip(MATTERS, verdict.covered[row], strict=True) if has},
+                answers[0].covered,
+            ),
             ("notices", due, answers[0].notices),
             ("retention", None if kept < 0 else int(kept), answers[0].retention),
         ):
@@ -82,7 +86,7 @@ def test_masks_and_oracle_agree_on_20000_accounts(packs: tuple[Pack, ...], seed:
 
 @pytest.fixture(scope="module")
 def small() -> World:
-    return world(np.random.default_rng(9), 900, 14)
+    return world(np.random.default_rng(9), 1500, 14)
 
 
 def test_control_each_rule_dropped_from_the_masks_is_found(packs: tuple[Pack, ...], small: World) -> None:
@@ -124,6 +128,10 @@ def shifted(pack: Pack, rule: str, **changes: object) -> Pack:
         ("us-fed", "hours", {"closes": 1261}),
         ("uk-breathing-space", "standard-60-days", {"days": 59}),
         ("uk-breathing-space", "crisis-treatment", {"days": 29}),
+        ("uk-hcstc", "total-cost-100-percent", {"most_share": 10_001}),
+        ("uk-hcstc", "total-cost-100-percent", {"most_share": 9_999}),
+        ("uk-hcstc", "cost-0-8-percent-a-day", {"most_rate": 29_201}),
+        ("uk-hcstc", "default-fees-15-pounds", {"lowest": 1_501, "highest": 1_501}),
         ("nl", "cost-scale", {"highest": 677_501}),
         ("nl", "cost-scale", {"lowest": 4_001}),
         ("nl", "letter-14-days", {"fees_after_days": 13}),
@@ -144,7 +152,7 @@ def test_control_a_boundary_shifted_by_one_is_found(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.sets(st.integers(0, 10)), st.integers(0, 10))
+@given(st.integers(0, 2**32), st.sets(st.integers(0, 11)), st.integers(0, 11))
 def test_adding_a_pack_never_unblocks_anything(seed: int, some: set[int], one: int) -> None:
     packs = load_builtin()
     made = world(np.random.default_rng(seed), 60, 8)
@@ -155,6 +163,7 @@ def test_adding_a_pack_never_unblocks_anything(seed: int, some: set[int], one: i
         was, now = getattr(before, what) >= 0, getattr(after, what) >= 0
         assert not (was & ~now).any()
     assert not (before.unknown & ~after.unknown).any()
+    assert not (before.covered & ~after.covered).any()
     assert not (before.notices & ~after.notices[:, : before.notices.shape[1]]).any()
 
 
@@ -169,6 +178,7 @@ def test_a_fact_that_is_lost_never_unblocks_anything(seed: int, data: st.DataObj
     newly = (after.blocked >= 0) & (before.blocked < 0)
     assert not ((before.blocked >= 0) & (after.blocked < 0)).any()
     assert not ((before.stop >= 0) & (after.stop < 0)).any()
+    assert not (after.covered & ~before.covered).any()
     assert (after.unknown & (after.human >= 0))[newly.any(axis=1)].all(), "handed to a human, and said why"
 
 
@@ -188,7 +198,7 @@ def test_no_offer_is_never_blocked_and_without_any_fact_nothing_else_is_allowed_
 
 def test_an_account_alone_gets_the_verdict_it_got_among_others(packs: tuple[Pack, ...], small: World) -> None:
     whole = evaluated(packs, small.facts, small.plans, day(DAYS[1]))
-    for row in (0, 7, 899):
+    for row in (0, 7, 1499):
         one = {name: column[row : row + 1] for name, column in small.facts.items()}
         cut = replace(
             small.plans,

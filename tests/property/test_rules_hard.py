@@ -33,6 +33,7 @@ def test_no_hard_rule_is_broken_in_20000_accounts(chunk: bench.RuledAccounts) ->
         ("us-fed", "US"),
         ("uk-fca", "UK"),
         ("uk-breathing-space", "UK"),
+        ("uk-hcstc", "UK"),
         ("uk-adm", "UK health"),
         ("eu-2021-2167", "EU"),
         ("eu-gdpr", "EU health"),

@@ -13,6 +13,7 @@ from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms, load_catalogue
 from fedrepay.shared.rules.masks import RulesVerdict
+from fedrepay.shared.rules.parameters import MATTERS
 
 EXAMPLE, _ = load_catalogue(Path(recommend.__file__).with_name("example_catalogue.toml"))
 """The catalogue that `fedrepay member catalogue init` writes."""
@@ -30,7 +31,7 @@ def no_rules(n: int, arms_: int) -> RulesVerdict:
         notices=np.zeros((n, 0), np.bool_),
         retention_days=nobody,
         unknown=np.zeros(n, np.bool_),
-        covered=np.ones(n, np.bool_),
+        covered=np.ones((n, len(MATTERS)), np.bool_),
     )
 
 

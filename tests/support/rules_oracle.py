@@ -6,12 +6,14 @@ that is None is not known; a question it leaves open is answered None, and in do
 
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 EUROPE = set(
     "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
 )
-ASKS_FOR_MONEY = {"FULL", "INSTALMENT", "SETTLEMENT", "TOKEN"}
+ASKS_FOR_NONE = {"NO_OFFER", "DORMANT", "REFER"}
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Answer:
     human: tuple[str, str] | None = None
     stop: tuple[str, str] | None = None
     unknown: bool = False
-    covered: bool = False
+    covered: set[str] = field(default_factory=set)
     notices: set[tuple[str, str]] = field(default_factory=set)
     retention: int | None = None
 
@@ -86,7 +88,7 @@ def contract_interest(facts: dict[str, Any], plan: dict[str, Any]) -> float | No
         return None
     months = max(plan["months"], plan["dormant_months"])
     wait = rate * (plan["first_due_days"] / 365.0)
-    if plan["kind"] in ("INSTALMENT", "SETTLEMENT") and rate > 0:
+    if plan["kind"] not in ASKS_FOR_NONE | {"FULL"} and rate > 0:
         count, monthly = max(months, 1.0), rate / 12.0
         bears = count * monthly / (1.0 - (1.0 + monthly) ** -count) - 1.0
     else:
@@ -109,10 +111,33 @@ def fees_too_high(says: dict[str, Any], facts: dict[str, Any], plan: dict[str, A
     return bool(charged + plan["fees"] > most)
 
 
+def years_owed(plan: dict[str, Any]) -> Fraction:
+    """For how long an average unit of what is owed stays owed, exactly, if payments are equal and evenly spaced."""
+    wait = Fraction(plan["first_due_days"], 365)
+    if plan["instalment"] <= 0:
+        return wait
+    payments = max(ceil(Fraction(plan["total"], plan["instalment"])), 1)
+    thirteenths = floor(13 * plan["months"] + 1e-6)
+    apart = ceil(Fraction(thirteenths, payments))
+    return wait + Fraction(thirteenths - apart, 13 * 12) / 2
+
+
+def costs_too_much(says: dict[str, Any], owed: int | None, plan: dict[str, Any]) -> bool | None:
+    charged = plan["interest"] + plan["fees"]
+    if charged == 0:
+        return False
+    if owed is None:
+        return None
+    most = [Fraction(owed * says["most_share"], 10_000)] if "most_share" in says else []
+    if "most_rate" in says:
+        most.append(owed * Fraction(says["most_rate"], 10_000) * years_owed(plan))
+    return any(charged > each for each in most)
+
+
 def forbids(says: dict[str, Any], facts: dict[str, Any], plan: dict[str, Any]) -> bool | None:
     """Whether the rule forbids this plan to an account that it applies to."""
     kind = says["kind"]
-    asks = plan["kind"] in ASKS_FOR_MONEY
+    asks = plan["kind"] not in ASKS_FOR_NONE
     if plan["kind"] == "NO_OFFER":
         return False
     if kind in ("contact_cap", "quiet_hours", "channel_consent") and plan["channel"] not in says["channels"]:
@@ -138,13 +163,15 @@ def forbids(says: dict[str, Any], facts: dict[str, Any], plan: dict[str, Any]) -
         if most is None:
             return None if plan["interest"] > 0 else False
         return bool(plan["interest"] > most)
+    if kind == "cost_cap":
+        return asks and costs_too_much(says, facts.get("balance"), plan)
     if kind == "term_cap":
         run = facts.get("agreement_months") if says.get("counts_agreement") else 0
         if not asks:
             return False
         return None if run is None else run + plan["months"] > says["most_months"]
     if kind == "affordability":
-        if plan["kind"] not in says["kinds"]:
+        if not asks or plan["kind"] in says.get("spares", []):
             return False
         return None if plan["bound"] is None else plan["monthly"] > plan["bound"]
     if kind == "moratorium":
@@ -187,7 +214,9 @@ def judge(packs: list[dict[str, Any]], facts: dict[str, Any], plan: dict[str, An
         if not in_force(pack, today):
             continue
         home = both(at_home(pack, facts), conditions(pack, facts))
-        answer.covered = answer.covered or home is True
+        for part in pack.get("covers", []):
+            if both(home, conditions(part, facts)) is True:
+                answer.covered |= set(part["matters"])
         if home is False:
             continue
         for rule in pack["rules"]:

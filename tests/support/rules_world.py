@@ -1,5 +1,6 @@
 """Random accounts and plans near the rules' boundaries, for the masks and for the oracle alike."""
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +15,8 @@ from fedrepay.shared.plans.kinds import CHANNELS, KINDS
 from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import FACTS, Column, FactTable
 from fedrepay.shared.rules.masks import RulesVerdict, evaluate
-from fedrepay.shared.rules.pack import Pack, builtin_names
+from fedrepay.shared.rules.pack import Pack, builtin_names, parse_pack
+from fedrepay.shared.rules.parameters import MATTERS
 
 EDGES: dict[str, list[float]] = {
     "calls_7d": [0, 6, 7, 8],
@@ -46,6 +48,33 @@ def evaluated(
 ) -> RulesVerdict:
     """What packs say of facts as they come."""
     return evaluate(packs, FactTable(facts, plans.shape[0]), plans, today)
+
+
+def covering_text(jurisdiction: str, matters: Sequence[str] = MATTERS, where: str = "") -> str:
+    """A pack of a member's own that covers matters and asks for nothing but a notice; ``where``: a condition in TOML."""
+    only = f", applies_to = [{where}]" if where else ""
+    return f"""
+id = "own-{jurisdiction.lower()}"
+jurisdiction = "{jurisdiction}"
+version = 1
+title = "Own"
+citation = "A law"
+template = true
+disclaimer = "A template, not legal advice."
+covers = [{{ matters = {json.dumps(list(matters))}{only} }}]
+[[rules]]
+id = "tell"
+version = 1
+article = "Art 1"
+text = "The debtor is told."
+checked = false
+parameters = {{ kind = "notice", notice = "told" }}
+"""
+
+
+def covering(jurisdiction: str, matters: Sequence[str] = MATTERS, where: str = "") -> Pack:
+    """The same, read."""
+    return parse_pack(covering_text(jurisdiction, matters, where).encode(), "own.toml")
 
 
 @dataclass
@@ -104,22 +133,29 @@ def world(rng: np.random.Generator, accounts: int, plans: int, *, unknown: float
     monthly = rng.choice([0, 100, 5_000, 5_001], shape).astype(np.int64)
     rate, owed = np.nan_to_num(facts["apr"]), np.nan_to_num(facts["balance"])
     near = owed[:, None] * rate[:, None] * months / 24.0 * rng.choice([0, 0.5, 1.0, 1.2, 2.0, 2.2], shape)
+    caps = owed[:, None] + rng.choice([-4_000, -1, 0, 1], shape)  # of what is owed, all or a penny more
+    near = np.where(rng.random(shape) < 0.1, np.maximum(caps, 0), near)
+    first = rng.integers(1, 46, plans)
+    daily = np.floor(owed[:, None] * 0.008 * first + 1e-6) + rng.choice(
+        [0, 1], shape
+    )  # 0.8 % a day, or a penny more
+    near = np.where(rng.random(shape) < 0.1, daily, near)
     columns = PlanColumns(
         kind=kind,
-        channel=rng.integers(0, len(CHANNELS), plans).astype(np.uint8),
+        channel=((rng.integers(0, len(CHANNELS)) + np.arange(plans)) % len(CHANNELS)).astype(np.uint8),
         human=rng.random(plans) < 0.3,
         discount=rng.choice([0, 0.3], plans).astype(float),
         interest_waiver=rng.choice([0, 0.5, 1.0], plans),
         fee_waiver=rng.choice([0, 1.0], plans),
         dormant_months=np.where(kind == KINDS.index("DORMANT"), 12, 0).astype(np.int64),
-        first_due_days=rng.integers(1, 46, plans),
+        first_due_days=first,
         instalment=monthly,
         monthly=monthly,
         total=(monthly * months).astype(np.int64),
         months=months,
-        fees=rng.choice([0, 0, 0, 1, 4_000, 4_001, 37_500, 37_501, 62_501, 677_500, 677_501], shape).astype(
-            np.int64
-        ),
+        fees=rng.choice(
+            [0, 0, 0, 1, 1_500, 1_501, 4_000, 4_001, 37_500, 37_501, 62_501, 677_500, 677_501], shape
+        ).astype(np.int64),
         interest=near.astype(np.int64),
         bound=rng.choice([NO_BOUND, -50, 0, 5_000, 5_000, 5_000], accounts).astype(np.int64),
     )

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.plans.deciding.safeguards import DRIVER
+from fedrepay.client.plans.deciding.safeguards import DRIVER, PAUSES
 from fedrepay.shared.arrays import F64, I64, Objects
 from fedrepay.shared.schema.bins import Values
 
 OF_THE_PERSON = ("adviser_engaged", "contact_refused", "health_data", "deceased", "insolvent")
-"""Facts that hold for all accounts of a customer when they hold for one; a dispute is about one debt."""
-PAUSES = ("moratorium_day", "mental_health_crisis_day")
-"""Days that fill accounts of which they are not known; −1 on another account says that it is none of those debts."""
+"""Facts that hold for all accounts of a customer when they hold for one; a dispute is about one debt.
+
+So do days of a pause, and a driver of vulnerability. A breathing space is of the person and all qualifying debts
+(SI 2020/1311): the strictest day holds on all accounts, also where another says −1.
+"""
 
 
 def groups(customers: Objects) -> I64 | None:
@@ -39,12 +41,16 @@ def spread(of: I64, facts: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDAr
         if name in found:
             yes = np.bincount(of, found[name] == 1)[of] > 0
             found[name] = np.where(yes, 1.0, found[name])
-    for name in PAUSES:
+    for name, last in PAUSES.items():
         if name in found:
-            latest = np.full(int(of.max(initial=0)) + 1, -np.inf)
-            np.fmax.at(latest, of, found[name])
-            fills = np.isnan(found[name]) & (latest[of] >= 0)
-            found[name] = np.where(fills, latest[of], found[name])
+            days = np.asarray(found[name], np.float64)
+            least = np.full(int(of.max(initial=0)) + 1, np.inf)
+            np.fmin.at(least, of, np.where(days >= 0, days, np.nan))
+            soonest = least[of]
+            over = np.isnan(days) & (
+                soonest > last
+            )  # a pause that ended elsewhere says nothing of one not known here
+            found[name] = np.where(np.isfinite(soonest) & ~over, soonest, days)
     if DRIVER in found:
         driver = found[DRIVER].copy()
         known = np.array([each not in (None, "", "none") for each in driver], np.bool_)

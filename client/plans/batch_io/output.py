@@ -12,10 +12,10 @@ from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
 from fedrepay.client.plans.deciding.judged import NONE
-from fedrepay.client.plans.explaining.annotate import handover_texts, reason_texts, why_not
+from fedrepay.client.plans.explaining.annotate import handover_texts, handover_words, reason_texts, why_not
 from fedrepay.client.plans.explaining.counterfactual import counterfactuals
 from fedrepay.shared.arrays import I64, Objects
-from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
+from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS, RULED
 from fedrepay.shared.rules.facts import RESTRICTED
 
 Table = dict[str, npt.NDArray[Any]]
@@ -61,6 +61,8 @@ COLUMNS = {
     "why_not": "VARCHAR",
     "handoff_code": "VARCHAR",
     "handoff_reason": "VARCHAR",
+    "handoff_rests_on": "VARCHAR",
+    "handoff_otherwise": "VARCHAR",
     "handoff_due": "VARCHAR",
     "propensity": "DOUBLE",
     "input_hash": "VARCHAR",
@@ -69,7 +71,7 @@ COLUMNS = {
 OF_PLAN = (*_OF_TERMS, "value", "score")
 """Columns that are empty where there is no plan."""
 OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
-"""Columns that are empty where nothing is paid."""
+"""Columns that are empty where nothing is paid, or no model has learned the kind of plan."""
 BOUND = "bound"
 """Empty where there is no income form."""
 
@@ -99,7 +101,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
     return {
         "_plan": has,
-        "_pays": has & of.pays[at],
+        "_pays": has & of.pays[at] & ~of.is_kind(*RULED)[at],
         "_bound": judged.cases.income_known[row],
         "account": batch.accounts.names[row],
         "rank": rank,
@@ -135,6 +137,8 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "why_not": why,
         "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
         "handoff_reason": handover_texts(batch.handed)[row],
+        "handoff_rests_on": handover_words("rests_on", batch.handed)[row],
+        "handoff_otherwise": handover_words("consequence", batch.handed)[row],
         "handoff_due": _when(batch.handed.due)[row],
         "propensity": decisions.propensity[row],
         "input_hash": input_hashes(batch.accounts)[row],

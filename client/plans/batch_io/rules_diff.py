@@ -16,6 +16,7 @@ from fedrepay.shared.rules.columns import NO_BOUND, PlanColumns
 from fedrepay.shared.rules.facts import FACTS, FactTable
 from fedrepay.shared.rules.masks import RuleRef, RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack
+from fedrepay.shared.rules.parameters import MATTERS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,13 +30,20 @@ _TEXT = ("account", "decision", "kind", "channel")
 COLUMNS = (*_TEXT, "rank", "human", *_PLAN, *_PAIR)
 """What a file of decisions must have; ``fedrepay member recommend`` writes them."""
 
-Change = Literal["newly blocked", "newly allowed", "newly for a human", "no longer for a human"]
+Change = Literal[
+    "newly blocked",
+    "newly allowed",
+    "newly for a human",
+    "no longer for a human",
+    "newly covered",
+    "no longer covered",
+]
 Rows = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Touched:
-    """One decision that comes out otherwise, and the rule that makes it so."""
+    """One decision that comes out otherwise, and the rule that makes it so; or the matter that the pack covers for it."""
 
     account: str
     rank: int
@@ -92,7 +100,8 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
         plans = _plans(part)
         was, now = (evaluate([pack], known, plans, day or 0) for pack in (old, new))
         touched += _changes(part, was, now)
-    touched.sort(key=lambda each: (each.account, each.rank, each.change))
+        touched += _coverage(part, old, new, was, now)
+    touched.sort(key=lambda each: (each.account, each.rank, each.change, each.rule))
     return Diff(tuple(touched), len(rows["account"]), len(np.unique(rows["account"])), without_plan)
 
 
@@ -119,6 +128,26 @@ def _changes(rows: Rows, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touch
                 new_version=_version(now.rules, ref.rule),
                 unknown=bool((now if newly else was).unknown[row]),
             )
+
+
+def _coverage(rows: Rows, old: Pack, new: Pack, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touched]:
+    """Matters that one of the packs covers for a decision and the other does not; versions are the packs'."""
+    for row, place in zip(*np.nonzero(was.covered != now.covered), strict=True):
+        newly = bool(now.covered[row, place])
+        yield Touched(
+            account=str(rows["account"][row]),
+            rank=int(rows["rank"][row]),
+            decision=str(rows["decision"][row]),
+            kind=str(rows["kind"][row]),
+            channel=str(rows["channel"][row]),
+            change="newly covered" if newly else "no longer covered",
+            pack=new.id if newly else old.id,
+            rule=f"covers {MATTERS[place]}",
+            article=(new if newly else old).citation,
+            old_version=old.version,
+            new_version=new.version,
+            unknown=False,
+        )
 
 
 def _version(rules: tuple[RuleRef, ...], rule: str) -> int | None:

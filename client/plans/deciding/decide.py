@@ -34,6 +34,7 @@ HANDOFFS = (
     "LOW_CONFIDENCE",
     "RULE",
     "UNKNOWN_FACT",
+    "UNCOVERED",
     "VULNERABLE",
     "PROTECTED",
     "PAUSE",

@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.chunk import Chunk
 from fedrepay.client.plans.deciding.decide import HANDOFFS, in_need, pauses, remaining
-from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.judged import NONE, Judged
 from fedrepay.client.plans.deciding.settings import Handover, Settings
 from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 
 Column = npt.NDArray[np.generic]
 
 STRONGEST_FIRST = (
-    *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT"),
+    *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT", "UNCOVERED"),
     *("CONTRADICTION", "DATE_CHANGES", "PAUSE", "WRITE_OFF", "NO_PLAN", "LOW_CONFIDENCE"),
 )
 """Where several reasons hold, the first of these is the code."""
@@ -36,13 +36,15 @@ class HandedOver:
     """Who goes to a human, (n,) each.
 
     ``code`` into ``HANDOFFS``, 0 for nobody; ``due`` minutes since 1970-01-01, −1 for nobody: the soonest among all
-    reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known.
+    reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known;
+    ``uncovered`` the matters that no pack covers, or "".
     """
 
     code: U8
     due: I64
     contradiction: Objects
     changes: F64
+    uncovered: Objects
 
 
 def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
@@ -56,15 +58,15 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
     accounts, judged, spared = chunk.accounts, chunk.judged, chunk.safeguards
     verdict, rows = judged.verdict, np.arange(len(judged.why))
     asked = verdict.human != NONE
-    unknown = judged.human & (verdict.unknown | ~asked)
     best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
     sure = np.abs(2 * judged.kept[rows, best] - 1)
     paused, owes = pauses(judged), judged.plans.debts.balance > 0
     said: dict[str, Column] = {
         **accounts.values,
         **accounts.beside,
-        "rule": (asked & ~unknown).astype(np.float64),
-        "unknown_fact": unknown.astype(np.float64),
+        "rule": (asked & ~verdict.unknown).astype(np.float64),
+        "unknown_fact": (asked & verdict.unknown).astype(np.float64),
+        "uncovered": uncovered_matters(judged),
         "protected": spared.person.astype(np.float64),
         "vulnerable": spared.care.astype(np.float64),
         "pause": paused.astype(np.float64),
@@ -82,20 +84,22 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
     Args:
         settings: after how many date changes, below which confidence, and within how many hours.
         known: columns by name, (n,) each; one that is absent, or unknown in a row, hands nobody over.
-            ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact``, ``pause``,
-            ``write_off``, ``no_plan`` yes or no; ``date_changes_90d``;
-            ``confidence`` 0–1; and the account columns that ``contradictions`` reads.
+            ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact``, ``pause``, ``write_off``,
+            ``no_plan`` yes or no; ``uncovered`` text; ``date_changes_90d``; ``confidence`` 0–1; and the account columns
+            that ``contradictions`` reads.
         accounts: n.
         now: minutes since 1970-01-01.
     """
     against = contradictions(known, accounts)
     changes, confidence = (_numbers(known, name, accounts) for name in ("date_changes_90d", "confidence"))
+    uncovered = known.get("uncovered", np.full(accounts, "", np.object_)).astype(np.object_)
     holds = {
         "REQUESTED": _yes(known, "human_requested", accounts),
         "VULNERABLE": _yes(known, "vulnerable", accounts),
         "PROTECTED": _yes(known, "protected", accounts),
         "RULE": _yes(known, "rule", accounts),
         "UNKNOWN_FACT": _yes(known, "unknown_fact", accounts),
+        "UNCOVERED": uncovered != "",
         "PAUSE": _yes(known, "pause", accounts),
         "WRITE_OFF": _yes(known, "write_off", accounts),
         "NO_PLAN": _yes(known, "no_plan", accounts),
@@ -109,7 +113,15 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         code[holds[name]] = HANDOFFS.index(name)
         soonest = np.minimum(due, now + 60 * settings.hours[name])
         due = np.where(holds[name], soonest, due)
-    return HandedOver(code, np.where(code > 0, due, -1), against, changes)
+    return HandedOver(code, np.where(code > 0, due, -1), against, changes, uncovered)
+
+
+def uncovered_matters(judged: Judged) -> Objects:
+    """The matters that no pack given covers for each account that could get something, or "", (n,) text."""
+    found = np.full(len(judged.why), "", np.object_)
+    for row in np.flatnonzero(judged.uncovered).tolist():
+        found[row] = ", ".join(judged.verdict.missing(row))
+    return found
 
 
 def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:

@@ -95,9 +95,13 @@ class Judged:
 
     @property
     def human(self) -> Bool:
-        """Accounts that rules give to a human, or that no given pack speaks about, (n,)."""
-        uncovered = ~self.verdict.covered & bool(self.verdict.rules)
-        return np.asarray((self.verdict.human != NONE) | uncovered)
+        """Accounts that rules give to a human, or of which the packs given leave a matter uncovered, (n,)."""
+        return np.asarray((self.verdict.human != NONE) | self.uncovered)
+
+    @property
+    def uncovered(self) -> Bool:
+        """Accounts that could get something, of which the packs given leave a matter uncovered, (n,)."""
+        return np.asarray(self.verdict.uncovered.any(axis=1) & ~self.cases.protected)
 
     @property
     def stop(self) -> Bool:

@@ -14,8 +14,8 @@ from fedrepay.shared.rules.facts import FactTable
 
 FOR_A_PERSON = ("dispute", "adviser_engaged", "time_barred", "deceased", "insolvent", "contact_refused")
 """Yes: collection rests, and a person decides what happens."""
-RESTING = ("dormant",)
-"""Yes: collection rests, and nobody has to do anything."""
+RESTING = ("dormant", "agreement_kept")
+"""Yes: collection rests, and nobody has to do anything: what was agreed is left alone."""
 PAUSES = {"moratorium_day": 60, "mental_health_crisis_day": 30}
 """Days, from 0, of a breathing space (SI 2020/1311); held also where no pack reads it."""
 WITH_CARE = ("health_data",)

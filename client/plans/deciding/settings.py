@@ -39,6 +39,7 @@ _HOURS = {
     "LOW_CONFIDENCE": 72,
     "RULE": 24,
     "UNKNOWN_FACT": 48,
+    "UNCOVERED": 48,
     "VULNERABLE": 24,
     "PROTECTED": 24,
     "PAUSE": 72,

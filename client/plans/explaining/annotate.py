@@ -54,7 +54,16 @@ def handover_texts(handed: HandedOver) -> Objects:
         found[row] += f": {CONTRADICTED[handed.contradiction[row]]}"
     for row in np.flatnonzero(handed.code == HANDOFFS.index("DATE_CHANGES")):
         found[row] += f": {handed.changes[row]:.0f} times in 90 days"
+    for row in np.flatnonzero(handed.uncovered != ""):
+        matters = f"covered by no pack given: {handed.uncovered[row]}"
+        alone = handed.code[row] == HANDOFFS.index("UNCOVERED")
+        found[row] = matters if alone else f"{found[row]}; {matters}"
     return found
+
+
+def handover_words(table: str, handed: HandedOver) -> Objects:
+    """What each hand-over rests on, or what happens if nobody decides (a table of ``messages.toml``), (n,) text; None for nobody."""
+    return np.array([None, *(say("en", table, name) for name in HANDOFFS[1:])], np.object_)[handed.code]
 
 
 def why_not(batch: Batch) -> Objects:

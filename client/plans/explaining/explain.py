@@ -22,6 +22,7 @@ from fedrepay.client.plans.explaining.changed import predictor
 from fedrepay.client.plans.explaining.counterfactual import counterfactual
 from fedrepay.client.plans.explaining.explain_words import lines
 from fedrepay.client.plans.explaining.letter import Sender, letter
+from fedrepay.client.plans.explaining.messages import say
 from fedrepay.client.scoring.trust import SIMULATED
 from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, schedule, written
 from fedrepay.shared.rules.facts import RESTRICTED
@@ -74,10 +75,13 @@ def explain(
     arms = [int(each) for each in decisions.top[row] if each != NONE]
     plans = [plan_of(judged.plans, row, arm) for arm in arms]
     due = int(batch.handed.due[row])
+    said = HANDOFFS[int(decisions.handoff[row])]
     handed = {
-        "code": HANDOFFS[int(decisions.handoff[row])],
+        "code": said,
         "reason": handover_texts(batch.handed)[row],
         "due": minute_text(due) if due >= 0 else None,
+        "rests_on": said and say("en", "rests_on", said),
+        "otherwise": said and say("en", "consequence", said),
     }
     content: Json = {
         "account": str(batch.accounts.names[row]),
@@ -128,8 +132,8 @@ def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
     return found
 
 
-def _rules(batch: Batch, row: int) -> dict[str, list[Json]]:
-    """The rule that wants a human, the one that stops collection, and those that want a notice to the debtor."""
+def _rules(batch: Batch, row: int) -> dict[str, list[Any]]:
+    """The rule that wants a human, the one that stops collection, those that want a notice, and matters nobody covers."""
     verdict = batch.judged.verdict
     which = {
         "human": [int(verdict.human[row])],
@@ -139,7 +143,7 @@ def _rules(batch: Batch, row: int) -> dict[str, list[Json]]:
     return {
         name: [_cited(verdict.rules[each]) for each in places if each != NONE]
         for name, places in which.items()
-    }
+    } | {"uncovered": list(verdict.missing(row))}
 
 
 def _cited(rule: RuleRef) -> Json:

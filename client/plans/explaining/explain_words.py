@@ -52,8 +52,14 @@ def _head(content: Json, language: str) -> list[str]:
         found.append(
             say(language, "explain", "handover", code=handed["code"], reason=words, due=handed["due"])
         )
+        on = say(language, "rests_on", handed["code"])
+        found.append(say(language, "explain", "rests_on", on=on))
+        found.append(say(language, "consequence", handed["code"]))
     for name, rules in content["rules"].items():
-        if rules:
+        if rules and name == "uncovered":
+            matters = "; ".join(say(language, "matter", each) for each in rules)
+            found.append(say(language, "explain", "rules_uncovered", matters=matters))
+        elif rules:
             cited = "; ".join(_cited(each, language) for each in rules)
             found.append(say(language, "explain", f"rules_{name}", rules=cited))
     return found

@@ -22,6 +22,9 @@ US: dict[str, Any] = {
     "days_since_conversation": -1,
     "contact_minute": 600,
     "fees_authorised": True,
+    "adviser_engaged": False,
+    "contact_refused": False,
+    "dispute": False,
 }
 
 
@@ -29,7 +32,7 @@ US: dict[str, Any] = {
 def mine(tmp_path: Path) -> Path:
     """The built-in US pack with one rule changed: six calls instead of seven."""
     text = builtin_path("us-fed").read_text()
-    text = text.replace("\nversion = 1\ntitle", "\nversion = 2\ntitle", 1)
+    text = text.replace("\nversion = 2\ntitle", "\nversion = 3\ntitle", 1)
     text = text.replace('days"\nversion = 1\n', 'days"\nversion = 2\n', 1).replace("most = 7", "most = 6")
     path = tmp_path / "my-us-fed.toml"
     path.write_text(text)
@@ -113,7 +116,7 @@ def test_test_fails_where_a_changed_rule_breaks_a_case(mine: Path) -> None:
     failed = fedrepay("rules", "test", mine)
     assert failed.code == 3
     assert "FAIL the 7th call; blocked: 'calls-7-in-7-days', expected ''" in failed.out
-    assert "1 of 18 cases of pack us-fed failed: the 7th call" in failed.err
+    assert "1 of 23 cases of pack us-fed failed: the 7th call" in failed.err
     mine.write_text(mine.read_text().partition("[base.facts]")[0])
     without = fedrepay("rules", "test", mine)
     assert without.code == 3
@@ -174,9 +177,11 @@ def test_diff_as_json_and_to_a_file_that_others_cannot_read(
 
 def test_diff_with_a_day_looks_at_dates(mine: Path, decisions: Path) -> None:
     mine.write_text(mine.read_text().replace("effective_from = 2021-11-30", "effective_from = 2027-01-01"))
-    for day, touched in (("2026-12-31", ["a7"]), ("2027-01-01", ["a6"])):
+    for day, touched, lost in (("2026-12-31", ["a7"], {"a5", "a6", "a7"}), ("2027-01-01", ["a6"], set())):
         result = fedrepay("rules", "diff", "us-fed", mine, "--decisions", decisions, "--day", day, "--json")
-        assert [each["account"] for each in json.loads(result.out)["touched"]] == touched
+        found = json.loads(result.out)["touched"]
+        assert [each["account"] for each in found if "cover" not in each["change"]] == touched
+        assert {each["account"] for each in found if each["change"] == "no longer covered"} == lost
     wrong = fedrepay("rules", "diff", "us-fed", mine, "--decisions", decisions, "--day", "soon")
     assert wrong.code == 2
     assert "--day soon is no date" in wrong.err
@@ -249,3 +254,27 @@ def test_decisions_and_facts_that_cannot_be_are_refused(tmp_path: Path) -> None:
         compare(pack, pack, file)
     with pytest.raises(DataError, match=r"none\.parquet: not a readable file"):
         compare(pack, pack, tmp_path / "none.parquet")
+
+
+def test_check_and_explain_say_which_matters_a_pack_covers_and_for_whom() -> None:
+    for command in ("check", "explain"):
+        shown = " ".join(fedrepay("rules", command, "uk-fca").out.split())
+        assert "Covers conduct, contact; cost where debt_type is consumer or card." in shown
+        shown = " ".join(fedrepay("rules", command, "uk-breathing-space").out.split())
+        assert "Covers no matter alone" in shown
+
+
+def test_diff_finds_a_matter_that_is_no_longer_covered(decisions: Path, tmp_path: Path) -> None:
+    narrow = tmp_path / "narrow.toml"
+    text = builtin_path("us-fed").read_text()
+    assert '["contact", "cost"]' in text
+    narrow.write_text(text.replace('["contact", "cost"]', '["contact"]'))
+    (pack,) = load_builtin(["us-fed"])
+    found = compare(pack, load_pack(narrow), decisions)
+    assert {(each.account, each.change, each.rule) for each in found.touched} == {
+        (name, "no longer covered", "covers cost") for name in ("a5", "a6", "a7")
+    }
+    back = compare(load_pack(narrow), pack, decisions)
+    assert {each.change for each in back.touched} == {"newly covered"}
+    shown = fedrepay("rules", "diff", "us-fed", narrow, "--decisions", decisions)
+    assert "4 no longer covered; 3 of 4 accounts" in shown.out

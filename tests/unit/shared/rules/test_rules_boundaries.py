@@ -8,6 +8,7 @@ import pytest
 
 from fedrepay.client.plans.deciding.local_time import local_minutes
 from fedrepay.shared.errors import DataError
+from fedrepay.shared.rules import parameters
 from fedrepay.shared.rules.cases import plan_columns, run_cases
 from fedrepay.shared.rules.pack import CasePlan, Pack, builtin_names, load_builtin
 from support.rules_world import evaluated
@@ -32,6 +33,9 @@ US = {
     "days_since_conversation": -1,
     "contact_minute": 600,
     "fees_authorised": True,
+    "adviser_engaged": False,
+    "contact_refused": False,
+    "dispute": False,
 }
 CRISIS = {"jurisdiction": "UK", "moratorium_day": -1, "mental_health_crisis_day": -1}
 FCA = {
@@ -40,6 +44,7 @@ FCA = {
     "dpd": 40,
     "adviser_engaged": False,
     "dispute": False,
+    "contact_minute": 720,
     "collection_costs_charged": 0,
     "collection_cost_actual": 100,
     "vulnerability_driver": "none",
@@ -84,6 +89,14 @@ CN = {
         ("us-fed", US, {"contact_minute": 21 * 60}, {"channel": "email"}, "hours"),
         ("us-fed", US, {"fees_authorised": False}, {"fees": 1}, "fees-authorised"),
         ("us-fed", US, {"fees_authorised": False}, {"fees": 0}, ""),
+        ("us-fed", US, {"adviser_engaged": True}, {"kind": "REFER"}, "attorney"),
+        ("us-fed", US, {"contact_refused": True}, {"kind": "REFER"}, "ceased-contact"),
+        ("us-fed", US, {"dispute": True}, {}, "disputed-debts"),
+        ("us-fed", US, {"dispute": True}, {"kind": "REFER"}, ""),
+        ("uk-fca", FCA, {"contact_minute": 479}, {"channel": "sms", "bound": 0}, "reasonable-hours"),
+        ("uk-fca", FCA, {"contact_minute": 480}, {"channel": "sms", "bound": 0}, ""),
+        ("uk-fca", FCA, {"contact_minute": 1259}, {"channel": "sms", "bound": 0}, ""),
+        ("uk-fca", FCA, {"contact_minute": 1260}, {"channel": "sms", "bound": 0}, "reasonable-hours"),
         ("uk-breathing-space", CRISIS, {"moratorium_day": 60}, {}, "standard-60-days"),
         ("uk-breathing-space", CRISIS, {"moratorium_day": 61}, {}, ""),
         ("uk-breathing-space", CRISIS, {"mental_health_crisis_day": 30}, {}, "crisis-treatment"),
@@ -163,7 +176,12 @@ def test_a_pack_is_in_force_from_its_first_to_its_last_day() -> None:
     plan = plan_columns(CasePlan())
     given = [evaluated([dated], facts, plan, first + each) for each in (-1, 0, 9, 10)]
     assert [bool(each.notices.any()) for each in given] == [False, True, True, False]
-    assert [bool(each.covered[0]) for each in given] == [False, True, True, False]
+    covers = parameters.Covers(matters=("conduct",))
+    covered = [
+        evaluated([dated.model_copy(update={"covers": (covers,)})], facts, plan, first + each).covered[0, 0]
+        for each in (-1, 0, 9, 10)
+    ]
+    assert covered == [False, True, True, False]
 
 
 @pytest.mark.parametrize("name", builtin_names())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fedrepay.shared.errors import ArgumentError, DataError, RuleError
+from fedrepay.shared.plans.kinds import COLLECTING, KINDS
 from fedrepay.shared.rules.cases import plan_columns, run_cases
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
@@ -130,6 +131,10 @@ def test_a_wrong_pack_is_refused_with_file_field_and_bound(text: str, says: str)
             'kind = "quiet_hours", channels = ["sms"], opens = "21:00", closes = "08:00"',
             "opens must be before",
         ),
+        ('kind = "cost_cap"', "give most_share, most_rate or both"),
+        ('kind = "cost_cap", most_share = -1', "most_share"),
+        ('kind = "cost_cap", most_rate = 200001', "most_rate.*200000"),
+        ('kind = "cost_cap", most_share = 0.5', "most_share"),
         ('kind = "fee_cap", method = "scale", bands = [[1, 1]]', "bands, above, lowest and highest go with"),
         ('kind = "fee_cap", method = "cost", above = 1', "only with it"),
         (
@@ -212,6 +217,65 @@ def test_every_channel_can_need_consent(channel: str) -> None:
     assert judge(pack, {}, plans).unknown[0]
 
 
+def capped(**caps: int) -> Pack:
+    says = "".join(f", {name} = {value}" for name, value in caps.items())
+    return parse(HEAD + RULE.replace('kind = "term_cap", most_months = 60', f'kind = "cost_cap"{says}'))
+
+
+@pytest.mark.parametrize(
+    ("plan", "most"),
+    [
+        # £1,200 at 12 % a year; by hand: 120000 × 0.12 × years, rounded down
+        ({"kind": "FULL", "instalment": 120_000, "total": 120_000, "first_due_days": 365}, 14_400),
+        ({"kind": "FULL", "instalment": 120_000, "total": 120_000, "first_due_days": 30}, 1_183),
+        ({"instalment": 10_000, "total": 120_000, "months": 12.0}, 6_600),  # 5.5 months on average
+        ({"instalment": 10_000, "total": 120_000, "months": 12.0, "first_due_days": 30}, 7_783),
+        ({"instalment": 10_000, "total": 111_000, "months": 12.0}, 6_600),  # a smaller last one
+        ({"instalment": 2_400, "total": 120_000, "months": 50 * 3 / 13}, 6_784),  # 50 weeks
+        ({"instalment": 0, "total": 120_000, "months": 12.0}, 0),  # an instalment not known: at once
+    ],
+)
+def test_a_rate_is_of_what_is_owed_for_as_long_as_it_is_owed(plan: dict[str, Any], most: int) -> None:
+    pack, facts = capped(most_rate=1_200), {"balance": 120_000}
+    for interest, blocked in ((most, -1), (most + 1, 0)):
+        plans = plan_columns(CasePlan.model_validate({**plan, "interest": interest}))
+        assert judge(pack, facts, plans).blocked[0, 0] == blocked
+    if most:
+        fees = plan_columns(CasePlan.model_validate({**plan, "interest": most - 1, "fees": 2}))
+        assert judge(pack, facts, fees).blocked[0, 0] == 0, "fees count"
+
+
+@pytest.mark.parametrize("owed", [0, 1, 99, 100, 10**13])
+def test_a_share_is_rounded_down_and_exact_for_the_largest_amounts(owed: int) -> None:
+    for share in (0, 1, 3_333, 100_000):
+        most = owed * share // 10_000
+        for cost, blocked in ((most, -1), (most + 1, 0)):
+            plans = plan_columns(CasePlan.model_construct(**{**CasePlan().model_dump(), "interest": cost}))
+            assert judge(capped(most_share=share), {"balance": owed}, plans).blocked[0, 0] == blocked
+    rate = plan_columns(CasePlan(instalment=1, total=60, months=60.0, interest=10**13))
+    assert judge(capped(most_rate=200_000), {"balance": 10**13}, rate).blocked[0, 0] == -1, "no overflow"
+
+
+def test_the_stricter_of_two_caps_holds_and_an_unknown_principal_allows_no_cost() -> None:
+    both = capped(most_share=500, most_rate=1_200)
+    for months, most in ((12.0, 6_000), (3.0, 1_200)):
+        plan = {"instalment": int(120_000 / months), "total": 120_000, "months": months}
+        for interest, blocked in ((most, -1), (most + 1, 0)):
+            plans = plan_columns(CasePlan.model_validate({**plan, "interest": interest}))
+            assert judge(both, {"balance": 120_000}, plans).blocked[0, 0] == blocked
+    for interest in (0, 1):
+        verdict = judge(both, {}, plan_columns(CasePlan(interest=interest)))
+        assert (verdict.blocked[0, 0], bool(verdict.unknown[0])) == ((-1, False), (0, True))[interest]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_caps_and_affordability_hold_every_kind_that_asks_for_money_and_no_other(kind: str) -> None:
+    plans = plan_columns(CasePlan.model_validate({"kind": kind, "interest": 2, "monthly": 2, "bound": 1}))
+    afford = parse(HEAD + RULE.replace('kind = "term_cap", most_months = 60', 'kind = "affordability"'))
+    for pack in (capped(most_share=1), capped(most_rate=1), afford):
+        assert (judge(pack, {"balance": 1}, plans).blocked[0, 0] == 0) == (kind in COLLECTING)
+
+
 # --- facts ---
 
 
@@ -264,7 +328,11 @@ def test_plan_columns_of_another_shape_type_or_code_are_refused() -> None:
     wrong: list[tuple[str, Any, str]] = [
         ("monthly", np.zeros((1, 2), np.int64), r"monthly is int64 \(1, 2\); it must be int64 \(1, 1\)"),
         ("monthly", np.zeros((1, 1)), "monthly is float64"),
-        ("kind", np.array([7], np.uint8), "kind holds 7; the codes are 0 … 6"),
+        (
+            "kind",
+            np.array([len(KINDS)], np.uint8),
+            f"kind holds {len(KINDS)}; the codes are 0 … {len(KINDS) - 1}",
+        ),
         ("channel", np.array([5], np.uint8), "channel holds 5"),
     ]
     for name, column, says in wrong:
@@ -295,7 +363,7 @@ def test_what_a_rule_says_it_needs_is_what_it_reads() -> None:
     rows = 0
     for pack in load_builtin():
         for rule in pack.rules:
-            alone = pack.model_copy(update={"rules": (rule,)})
+            alone = pack.model_copy(update={"rules": (rule,), "covers": ()})
             read: set[str] = set()
 
             class Watched(dict[str, Any]):

@@ -13,6 +13,7 @@ from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from fedrepay.shared.rules.masks import RuleRef, RulesVerdict
+from fedrepay.shared.rules.parameters import MATTERS
 
 CATALOGUE = parse_catalogue(
     b"""
@@ -56,7 +57,7 @@ def verdict(n: int, **given_: Any) -> RulesVerdict:
         "notices": np.zeros((n, 1), np.bool_),
         "retention_days": nobody,
         "unknown": np.zeros(n, np.bool_),
-        "covered": np.ones(n, np.bool_),
+        "covered": np.ones((n, len(MATTERS)), np.bool_),
     }
     return RulesVerdict(**{**parts, **given_})
 
@@ -230,12 +231,16 @@ def test_rules_give_accounts_to_a_human_or_stop_collection() -> None:
     assert (both.code[0], offered(both)) == (Decision.HUMAN, [])
 
 
-def test_where_no_pack_speaks_about_an_account_a_human_decides() -> None:
-    nowhere = np.zeros(1, np.bool_)
-    assert decide(judged(said=verdict(1, covered=nowhere))).code[0] == Decision.HUMAN
-    assert decide(judged(said=verdict(1, covered=nowhere, rules=()))).code[0] == Decision.OFFER, (
-        "no pack was given"
-    )
+def test_where_no_pack_covers_one_matter_of_an_account_a_human_decides() -> None:
+    assert decide(judged()).code[0] == Decision.OFFER, "control: every matter covered"
+    for lost in range(len(MATTERS)):
+        partly = np.ones((1, len(MATTERS)), np.bool_)
+        partly[0, lost] = False
+        assert decide(judged(said=verdict(1, covered=partly))).code[0] == Decision.HUMAN
+        assert verdict(1, covered=partly).missing(0) == (MATTERS[lost],)
+        assert decide(judged(said=verdict(1, covered=partly, rules=()))).code[0] == Decision.OFFER, (
+            "no pack was given"
+        )
 
 
 def test_a_hand_over_makes_a_decision_human() -> None:

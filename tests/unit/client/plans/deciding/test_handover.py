@@ -15,6 +15,7 @@ from fedrepay.client.plans.deciding.handover import (
 from fedrepay.client.plans.deciding.settings import Handover
 from fedrepay.client.plans.explaining.annotate import CONTRADICTED, handover_texts
 from fedrepay.client.plans.explaining.messages import messages
+from fedrepay.shared.rules.facts import DRIVERS, RESTRICTED
 
 NOW = 30_000_000
 
@@ -27,6 +28,19 @@ def test_lists_are_closed_and_the_same() -> None:
     assert sorted(STRONGEST_FIRST) == sorted(HANDOFFS[1:]) == sorted(Handover().hours)
     assert sorted(messages()["handover"]) == sorted(STRONGEST_FIRST)
     assert tuple(CONTRADICTED) == CONTRADICTIONS
+
+
+def test_every_code_says_what_it_rests_on_and_what_follows_if_nobody_decides() -> None:
+    codes = set(HANDOFFS[1:])
+    for table in ("consequence", "rests_on"):
+        assert set(messages()[table]) == codes
+        said = [text for each in messages()[table].values() for text in each.values()]
+        assert len(set(said)) == 2 * len(codes)
+        assert not [text for text in said for name in RESTRICTED if name in text]
+        assert not [text for text in said for value in DRIVERS[1:] if value in text]
+    for each in messages()["consequence"].values():
+        assert each["en"].startswith("If nobody decides by then: ")
+        assert each["zh"].startswith("如届时无人处理：")
 
 
 def test_nothing_known_hands_nobody_over() -> None:
@@ -57,6 +71,17 @@ def test_yes_and_only_yes_hands_over(column: str, code: str) -> None:
     found = hand_over(Handover(), {column: np.array([True, False, None], object)}, 3, NOW)
     assert codes(found) == [code, "", ""]
     assert handover_texts(found)[0] == messages()["handover"][code]["en"]
+
+
+def test_matters_that_nobody_covers_are_named_beside_a_stronger_reason_too() -> None:
+    matters = np.array(["", "cost", "contact, cost"], object)
+    found = hand_over(Handover(), {"uncovered": matters, "rule": np.array([0, 0, 1])}, 3, NOW)
+    assert codes(found) == ["", "UNCOVERED", "RULE"]
+    assert handover_texts(found).tolist() == [
+        None,
+        "covered by no pack given: cost",
+        f"{messages()['handover']['RULE']['en']}; covered by no pack given: contact, cost",
+    ]
 
 
 def test_confidence_below_the_least() -> None:

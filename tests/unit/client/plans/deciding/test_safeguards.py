@@ -10,7 +10,7 @@ from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.deciding import engine
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
-from fedrepay.client.plans.deciding.safeguards import FOR_A_PERSON, PAUSES, Safeguards, safeguards
+from fedrepay.client.plans.deciding.safeguards import FOR_A_PERSON, PAUSES, RESTING, Safeguards, safeguards
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
@@ -18,6 +18,7 @@ from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
 from fedrepay.shared.rules.pack import load_builtin
 from support.market_accounts import CATALOGUE, market_book, random_accounts
 from support.market_release import market_weights
+from support.rules_world import covering
 
 N, TODAY = 80, 20_800
 HARMLESS: dict[str, float] = {
@@ -34,7 +35,8 @@ PLACES = ("UK", "US", "NL", "PT", "CN", "DE")
 @cache
 def desk(*, ruled: bool) -> Engine:
     book = market_book()
-    packs = load_builtin() if ruled else ()
+    own = tuple(covering(place) for place in ("CN", "EU"))  # what the shipped packs do not cover there
+    packs = (*load_builtin(), *own) if ruled else ()
     return Engine(book, market_weights(book), load_catalogue(CATALOGUE)[0], Settings(), packs)
 
 
@@ -66,7 +68,7 @@ def automatic(batch: Batch) -> int:
 @pytest.mark.parametrize(
     ("fact", "value"),
     [
-        *((name, 1.0) for name in (*FOR_A_PERSON, "dormant", "health_data")),
+        *((name, 1.0) for name in (*FOR_A_PERSON, *RESTING, "health_data")),
         ("vulnerability_driver", "life_event"),
         *((name, float(last)) for name, last in PAUSES.items()),
     ],
@@ -82,7 +84,7 @@ def test_no_machine_decides_where_a_fact_forbids_it(place: str, fact: str, value
         assert explain(desk(ruled=True), batch, today=TODAY, versions={}, row=row).letter is None
 
 
-@pytest.mark.parametrize("fact", [*FOR_A_PERSON, "dormant", "health_data"])
+@pytest.mark.parametrize("fact", [*FOR_A_PERSON, *RESTING, "health_data"])
 def test_it_needs_no_pack(fact: str) -> None:
     assert automatic(decided("UK", ruled=False)) == N, "control"
     assert automatic(decided("UK", {fact: 1.0}, ruled=False)) == 0
@@ -100,13 +102,13 @@ def test_without_the_safeguards_disputed_debts_get_offers(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(engine, "safeguards", nothing)
     for fact in ("dispute", "time_barred", "deceased", "insolvent"):
-        assert (decided("US", {fact: 1.0}).decisions.code == Decision.OFFER).any()
+        assert (decided("CN", {fact: 1.0}).decisions.code == Decision.OFFER).any()
 
 
 def test_who_looks_at_it_and_what_is_said() -> None:
     disputed, asleep, paused = (
-        decided("US", {"dispute": 1.0}),
-        decided("US", {"dormant": 1.0}),
+        decided("CN", {"dispute": 1.0}),
+        decided("CN", {"dormant": 1.0}),
         decided("UK", {"moratorium_day": 60.0}),
     )
     assert {HANDOFFS[each] for each in disputed.decisions.handoff} == {"PROTECTED"}

@@ -14,6 +14,7 @@ from fedrepay.client.scoring.score_file import rejects_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from support.desk import ACCOUNTS, Desk, write_csv
 from support.market_accounts import random_accounts
+from support.rules_world import covering_text
 
 
 def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
@@ -24,7 +25,8 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
     own["moratorium_day"][:50] = 10
     write_csv(desk.accounts, own)
     settings = desk.folder / "settings.toml"
-    settings.write_text('packs = ["uk-breathing-space"]\n')
+    settings.write_text('packs = ["uk-breathing-space", "own.toml"]\n')
+    (desk.folder / "own.toml").write_text(covering_text("UK"))
     result = desk.recommend(settings=settings)
     assert result.code == 0, result.err
     assert desk.recommend("bare.csv").code == 0
@@ -57,12 +59,12 @@ def test_who_has_no_income_form_is_asked_for_one_also_where_a_rule_wants_afforda
     own["jurisdiction"] = np.full(ACCOUNTS, "UK", dtype=object)
     own["debt_type"] = np.full(ACCOUNTS, "card", dtype=object)
     own["vulnerability_driver"] = np.full(ACCOUNTS, "none", dtype=object)
-    for name in ("adviser_engaged", "dispute", "collection_costs_charged"):
+    for name in ("adviser_engaged", "dispute", "health_data", "collection_costs_charged"):
         own[name] = np.zeros(ACCOUNTS)
     own["collection_cost_actual"] = np.full(ACCOUNTS, 1e7)
     write_csv(desk.accounts, own)
     settings = desk.folder / "settings.toml"
-    settings.write_text('packs = ["uk-fca"]\n')
+    settings.write_text('packs = ["uk-fca", "uk-adm"]\n')
     assert desk.recommend(settings=settings).code == 0
     first = [row for row in desk.rows() if row["rank"] == 1]
     assert {row["decision"] for row in first if row["bound"] is None} == {"REFER"}
@@ -155,27 +157,50 @@ def test_what_is_known_of_a_person_on_one_account_holds_on_the_others(
 ) -> None:
     of_three_accounts(desk)
     lines = desk.accounts.read_text().splitlines()
-    facts = ("deceased", "contact_refused", "dispute", "vulnerability_driver")
+    known = {
+        **dict.fromkeys(("deceased", "contact_refused", "insolvent", "adviser_engaged"), ("yes", "")),
+        **dict.fromkeys(("health_data", "dispute", "agreement_kept"), ("yes", "no")),
+        "vulnerability_driver": ("health", "none"),
+        "moratorium_day": ("60", "-1"),
+        "mental_health_crisis_day": ("0", "-1"),
+    }
     for place, line in enumerate(lines[1:]):
-        customer, first = place // 3, place % 3 == 0
-        named = {facts[customer]: "health" if customer == 3 else "yes"} if first and customer < 4 else {}
-        lines[place + 1] = ",".join([line, *(named.get(each, "") for each in facts)])
-    desk.accounts.write_text("\n".join([f"{lines[0]},{','.join(facts)}", *lines[1:]]) + "\n")
+        customer, other = place // 3, place % 3 > 0
+        cells = [
+            values[other] if customer == each else ("-1" if name.endswith("_day") else "")
+            for each, (name, values) in enumerate(known.items())
+        ]
+        lines[place + 1] = ",".join([line, *cells])
+    desk.accounts.write_text("\n".join([f"{lines[0]},{','.join(known)}", *lines[1:]]) + "\n")
 
-    def spared(out: str) -> list[int]:
+    def spared(out: str) -> dict[str, int]:
+        """Of the three accounts of each customer: how many get no automatic offer, and more get one without facts."""
         assert desk.recommend(out).code == 0
         first = sorted((row for row in desk.rows(out) if row["rank"] == 1), key=lambda row: row["account"])
-        return [
-            sum(row["decision"] == "HUMAN" for row in first[3 * each : 3 * each + 3]) for each in range(4)
-        ]
+        return {
+            name: sum(
+                row["decision"] == "HUMAN" or "PROTECTED" in row["why_not"]
+                for row in first[3 * each : 3 * each + 3]
+            )
+            for each, name in enumerate(known)
+        }
 
-    assert spared("out.csv") == [3, 3, 1, 3], "a dispute is about one debt"
-    monkeypatch.setattr(customers, "spread", lambda _, known: known)
-    assert spared("control.csv") == [1, 1, 1, 1]
+    of_one_debt = ("dispute", "agreement_kept")
+    assert spared("out.csv") == {name: 1 if name in of_one_debt else 3 for name in known}
+    monkeypatch.setattr(customers, "spread", lambda _, facts: facts)
+    assert spared("control.csv") == dict.fromkeys(known, 1)
 
 
-def test_days_of_a_pause_fill_only_what_is_not_known() -> None:
-    of = np.array([0, 0, 0, 1, 1])
-    found = customers.spread(of, {"moratorium_day": np.array([10.0, np.nan, -1.0, np.nan, -1.0])})
-    assert found["moratorium_day"].tolist()[:3] == [10, 10, -1]
-    assert np.isnan(found["moratorium_day"][3])
+@pytest.mark.parametrize(("fact", "last"), [("moratorium_day", 60.0), ("mental_health_crisis_day", 30.0)])
+def test_the_strictest_day_of_a_pause_holds_on_all_accounts_and_one_that_ended_says_nothing(
+    fact: str, last: float
+) -> None:
+    of = np.array([0, 0, 0, 0, 1, 1, 2, 2, 3, 3])
+    days = np.array([last, np.nan, -1, 9000, np.nan, -1, last + 1, np.nan, 5, 0])
+    found = customers.spread(of, {fact: days})[fact]
+    assert found[:4].tolist() == [last] * 4
+    assert np.isnan(found[4]), "−1 elsewhere does not say that it is none here"
+    assert found[5] == -1
+    assert found[6] == last + 1
+    assert np.isnan(found[7]), "an ended pause elsewhere does not say that none runs here"
+    assert found[8:].tolist() == [0, 0]

@@ -145,7 +145,9 @@ def test_where_a_pack_needs_what_is_not_known_a_human_decides() -> None:
     elsewhere = decided(
         engine(packs=("uk-breathing-space",)), jurisdiction=np.full(ACCOUNTS, "US", dtype=object)
     )
-    assert set(handoffs(elsewhere)) == {"UNKNOWN_FACT"}, "no pack speaks about them"
+    assert set(handoffs(elsewhere)) == {"UNCOVERED"}, "no pack speaks about them"
+    said = set(output.table_of(engine(packs=("uk-breathing-space",)), elsewhere)["handoff_reason"])
+    assert said == {"covered by no pack given: conduct, contact, cost, automated_decision"}
 
 
 def test_the_nearest_change_is_never_one_that_a_rule_forbids() -> None:

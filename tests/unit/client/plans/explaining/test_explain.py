@@ -15,10 +15,12 @@ from fedrepay.client.plans.deciding.judged import Why
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.explaining.changed import predictor
 from fedrepay.client.plans.explaining.explain import Explanation, explain
+from fedrepay.client.plans.explaining.messages import messages
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.plans.schedule import plan_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.pack import load_builtin
+from fedrepay.shared.rules.parameters import MATTERS
 from support.market_accounts import CATALOGUE, market_book, random_accounts
 from support.market_release import market_weights
 
@@ -127,6 +129,29 @@ def test_a_blocked_plan_cites_rule_article_and_version() -> None:
             f"{rule['pack']} {rule['pack_version']}, {rule['rule']} {rule['version']}, {rule['article']}"
             in text
         )
+
+
+@pytest.mark.parametrize(
+    ("place", "debt", "lost"),
+    [
+        ("UK", "card", ["automated_decision"]),
+        ("UK", "mortgage", list(MATTERS)),
+        ("US", "card", list(MATTERS)),
+    ],
+)
+def test_matters_that_no_pack_covers_are_named(place: str, debt: str, lost: list[str]) -> None:
+    made = engine(rules=True)
+    facts = {"jurisdiction": np.full(N, place, object), "debt_type": np.full(N, debt, object)}
+    found = explain(made, decided(made, facts), today=TODAY, versions=VERSIONS)
+    assert found.content["decision"] == "HUMAN"
+    assert found.content["rules"]["uncovered"] == lost
+    assert found.content["handover"]["reason"].endswith(f"covered by no pack given: {', '.join(lost)}")
+    for language in ("en", "zh"):
+        words = [messages()["matter"][each][language] for each in lost]
+        assert all(each in "\n".join(found.lines(language)) for each in words)
+    bare = engine()
+    without = explain(bare, decided(bare, facts), today=TODAY, versions=VERSIONS)
+    assert without.content["rules"]["uncovered"] == [], "no pack given: nothing is checked"
 
 
 def test_restricted_facts_and_health_show_no_value() -> None:
