@@ -95,8 +95,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     similar = counterfactuals(judged, engine.catalogue, decisions.top[:, 0].astype(np.int64))
     change = np.full(len(row), None, dtype=object)
     change[first_rows] = similar
-    mine = batch.codes.of(row, at)
-    reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
+    reasons = reason_texts(engine, batch, row, at)
     return {
         "_plan": has,
         "_pays": has & of.pays[at],

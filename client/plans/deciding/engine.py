@@ -12,7 +12,7 @@ from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
 from fedrepay.client.plans.deciding.judged import Cases, Judged, judge
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
-from fedrepay.client.plans.deciding.reasons import Reasons, reference_of
+from fedrepay.client.plans.deciding.reasons import Reasons
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
@@ -97,7 +97,6 @@ class Engine:
         kept = self.effects[KEPT][:-1]
         averages = [float(each.mean()) for each in kept] if averages is None else averages
         self.reasons = Reasons.of(book, kept, averages, self.towards[KEPT])
-        self.reference = reference_of(self.arms)
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
 

@@ -17,7 +17,7 @@ from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.deciding.objective import contact_cost
 from fedrepay.client.plans.deciding.reasons import CODES, NAMES
 from fedrepay.client.plans.deciding.reasons import NONE as NO_REASON
-from fedrepay.client.plans.explaining.annotate import handover_texts
+from fedrepay.client.plans.explaining.annotate import handover_texts, reasons_of
 from fedrepay.client.plans.explaining.changed import predictor
 from fedrepay.client.plans.explaining.counterfactual import counterfactual
 from fedrepay.client.plans.explaining.explain_words import lines
@@ -230,9 +230,7 @@ def _score(engine: Engine, batch: Batch, row: int, arm: int) -> dict[str, float]
 def _reasons(engine: Engine, batch: Batch, row: int, arms: list[int]) -> list[Json]:
     if not arms or not batch.judged.plans.arms.pays[arms[0]]:
         return []
-    at = np.array([row])
-    mine, other = (batch.codes.of(at, np.array([arm])) for arm in (arms[0], engine.reference))
-    places, parts = engine.reasons.top(mine, other)
+    places, parts = reasons_of(engine, batch, np.array([row]), np.array(arms[:1]))
     return [
         {"code": NAMES[place], "name": CODES[NAMES[place]], "part": round(part, 4)}
         for place, part in zip(places[0].tolist(), parts[0].tolist(), strict=True)

@@ -46,6 +46,21 @@ def test_two_hundred_accounts_and_a_catalogue_of_ones_own(desk: Desk) -> None:
     assert all(row["why_not"] for row in rows if row["rank"] == 1)
 
 
+def test_no_discount_no_waiver_and_no_income_is_a_reason_where_there_is_none(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    named = 0
+    for row in desk.rows():
+        said = " ".join(row[f"reason_{place}"] or "" for place in range(1, 5))
+        for code, has in (
+            ("+R08", row["discount"]),
+            ("+R07", (row["interest_saved"] or 0) + (row["fees_saved"] or 0)),
+            ("R14", row["bound"] is not None),
+        ):
+            assert has or code not in said, (row["account"], said)
+            named += code in said
+    assert named > 50, "control: they are given to others"
+
+
 def test_own_column_names_go_through_a_mapping(desk: Desk) -> None:
     assert desk.recommend("plain.csv").code == 0
     own = random_accounts(ACCOUNTS, seed=3)
