@@ -84,7 +84,7 @@ class Desk:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def left(self) -> list[str]:
-        own = {"release", "accounts.csv", "mine.toml"}
+        own = {"release", "accounts.csv", "mine.toml", "batches.lock"}
         return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
 
 
