@@ -185,6 +185,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "limits_used": result.used,
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
                     "not_known": result.not_known,
+                    "outside": result.outside,
                     "verifying": None if result.verifying is None else asdict(result.verifying),
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
@@ -211,6 +212,13 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    if result.outside:
+        from fedrepay.client.plans.deciding.outside import MONEY
+
+        shown = ", ".join(
+            f"{name} {count:,}{' (to a person)' * (name in MONEY)}" for name, count in result.outside.items()
+        )
+        console.print(f"[yellow]Outside what the model knows, accounts: {shown}.[/]", highlight=False)
     if result.not_known:
         console.print(
             f"[yellow]No such column, so nobody is spared for it: {', '.join(result.not_known)}.[/] See docs/plans.md, Accounts.",

@@ -13,7 +13,7 @@ import numpy as np
 from fedrepay.client.data.mappings.mapping import Mapping as Mapped
 from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.plans.batch.caps import Caps, groups
-from fedrepay.client.plans.batch_io import batch_files, output, register
+from fedrepay.client.plans.batch_io import batch_files, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
@@ -47,7 +47,8 @@ class Recommended:
     """What was written, or stood there already (``done_before``).
 
     ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
-    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file.
+    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file;
+    ``outside`` how many accounts have a value outside the model's bounds, by column.
     """
 
     accounts: int
@@ -60,6 +61,7 @@ class Recommended:
     prices: str | None = None
     verifying: Verifying | None = None
     not_known: tuple[str, ...] = ()
+    outside: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,17 +175,19 @@ def recommend_file(
         StorageError: the output cannot be written; nothing half-written is left.
     """
     register.check_id(batch_id)
-    _check_paths(job, out)
+    folder = job.release if job.release.is_dir() else job.release.parent
+    own = [*job.files, folder / release_file.RELEASE, folder / release_file.VOTES]
+    standing.check_paths(out, own)
     member = job.trust.member if kept else None
     with register.opened([out.parent, *([] if member is None else [member])]) as known:
         mapping = _mapping(job, loaded)
-        record, noted = batch_files.recorded(out, replace=replace), known.of(batch_id)
+        record, noted = standing.recorded(out, replace=replace), known.of(batch_id)
         before = noted or (record.batch if record and record.batch.batch_id == batch_id else None)
         today = job.today or (date.fromisoformat(before.inputs["today"]) if before else _today())
         inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
         if noted is not None:
             noted.refuse_other(inputs)
-        if batch_files.is_done(record, out, batch_id, inputs, replace=replace):
+        if standing.is_done(record, out, batch_id, inputs, replace=replace):
             known.add(batch_id, inputs, out)
             return Recommended(0, 0, 0, done_before=True, today=today, counts={})
         batch = Noted(batch_id, inputs, str(out))
@@ -239,6 +243,7 @@ def _decided(
         prices=prices,
         verifying=verifying(engine, accounts, day) if verify else None,
         not_known=tuple(name for name in WATCHED if name not in accounts.facts),
+        outside=output.outside(accounts),
     )
 
 
@@ -285,19 +290,6 @@ def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:
         found["mapping"] = batch_files.file_hash(job.mapping)
         found |= {f"table {name}": batch_files.file_hash(path) for name, path in mapping.tables.items()}
     return found
-
-
-def _check_paths(job: Job, out: Path) -> None:
-    if out.suffix not in (".csv", ".parquet"):
-        raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
-    batch_files.check_regular(out)
-    written = {*batch_files.files_of(out), register.register_of(out.parent)}
-    folder = job.release if job.release.is_dir() else job.release.parent
-    own = {*job.files, folder / release_file.RELEASE, folder / release_file.VOTES}
-    if {path.resolve() for path in written} & {path.resolve() for path in own}:
-        raise ArgumentError(
-            f"--out {out} would overwrite one of the files it is made from.", "Choose another."
-        )
 
 
 def _today() -> date:

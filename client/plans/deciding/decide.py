@@ -38,6 +38,7 @@ HANDOFFS = (
     "LOW_CONFIDENCE",
     "RULE",
     "UNKNOWN_FACT",
+    "OUT_OF_BOUNDS",
     "VULNERABLE",
     "PROTECTED",
 )

@@ -50,7 +50,7 @@ def grounds(
 
     Args:
         names: of the codes, in the order wanted.
-        values: account columns, (n,) each; one that is absent is not known.
+        values: account columns as they were given, (n,) each; one that is absent is not known.
         income_known: who has an income form, (n,).
         plans: the candidates, n × P.
         row: the accounts, (m,).
@@ -114,7 +114,8 @@ class _Pairs:
         spared = plans.interest_saved() + plans.fees_saved()
         left = self._number("surplus") - self._number("other_plans") - self._number("priority_arrears")
         left = left - monthly
-        late = (due - self._number("days_to_payday") + 62) % 31
+        payday = self._number("days_to_payday")
+        late = (due - np.where((payday >= 0) & (payday <= 31), payday, np.nan) + 62) % 31
         return {
             "R01": (left >= LEFT * self._income, left < LEFT * self._income),
             "R03": (late <= AFTER_PAYDAY, late > AFTER_PAYDAY),

@@ -16,7 +16,7 @@ Column = npt.NDArray[np.generic]
 
 STRONGEST_FIRST = (
     *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT"),
-    *("CONTRADICTION", "DATE_CHANGES", "LOW_CONFIDENCE"),
+    *("OUT_OF_BOUNDS", "CONTRADICTION", "DATE_CHANGES", "LOW_CONFIDENCE"),
 )
 """Where several reasons hold, the first of these is the code."""
 
@@ -36,13 +36,15 @@ class HandedOver:
     """Who goes to a human, (n,) each.
 
     ``code`` into ``HANDOFFS``, 0 for nobody; ``due`` minutes since 1970-01-01, −1 for nobody: the soonest among all
-    reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known.
+    reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known;
+    ``beyond`` amounts outside the schema's bounds, or "".
     """
 
     code: U8
     due: I64
     contradiction: Objects
     changes: F64
+    beyond: Objects
 
 
 def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
@@ -66,6 +68,7 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
         "unknown_fact": unknown.astype(np.float64),
         "protected": spared.person.astype(np.float64),
         "vulnerable": spared.care.astype(np.float64),
+        "beyond": accounts.beyond,
         "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
     }
     now = today * MINUTES_A_DAY + settings.contact_minute
@@ -79,13 +82,15 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         settings: after how many date changes, below which confidence, and within how many hours.
         known: columns by name, (n,) each; one that is absent, or unknown in a row, hands nobody over.
             ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact`` yes or no; ``date_changes_90d``;
-            ``confidence`` 0–1; and the account columns that ``contradictions`` reads.
+            ``beyond`` text, "" for no; ``confidence`` 0–1; and the account columns that ``contradictions`` reads.
         accounts: n.
         now: minutes since 1970-01-01.
     """
     against = contradictions(known, accounts)
     changes, confidence = (_numbers(known, name, accounts) for name in ("date_changes_90d", "confidence"))
+    beyond = np.asarray(known.get("beyond", np.full(accounts, "")), np.object_)
     holds = {
+        "OUT_OF_BOUNDS": np.asarray(beyond != "", np.bool_),
         "REQUESTED": _yes(known, "human_requested", accounts),
         "VULNERABLE": _yes(known, "vulnerable", accounts),
         "PROTECTED": _yes(known, "protected", accounts),
@@ -101,7 +106,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         code[holds[name]] = HANDOFFS.index(name)
         soonest = np.minimum(due, now + 60 * settings.hours[name])
         due = np.where(holds[name], soonest, due)
-    return HandedOver(code, np.where(code > 0, due, -1), against, changes)
+    return HandedOver(code, np.where(code > 0, due, -1), against, changes, beyond)
 
 
 def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:

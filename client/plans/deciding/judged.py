@@ -35,6 +35,7 @@ class Why(IntEnum):
     NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
     BUDGET = 7  # the member's limits for the batch
     PROTECTED = 8  # collection rests (``safeguards.py``); which fact says so stands in the facts alone
+    OUT_OF_BOUNDS = 9  # an amount lies outside the schema's bounds, and money is not worked out from a bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +43,15 @@ class Cases:
     """What a decision must know of n accounts beside their plans, (n,) each.
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` illness or job
-    loss, ``protected`` collection rests whatever the packs say (``safeguards.py``).
+    loss, ``protected`` collection rests whatever the packs say (``safeguards.py``), ``outside`` an amount lies outside
+    the schema's bounds (``outside.py``).
     """
 
     names: Objects
     income_known: Bool
     hardship: Bool
     protected: Bool | np.bool_ = np.False_
+    outside: Bool | np.bool_ = np.False_
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +139,9 @@ def judge(
     )
     offers = plans.arms.is_kind(*OFFERS)
     gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
+    outside = np.broadcast_to(cases.outside, (len(plans.valid),))[:, None]
     checks = (
+        (outside, Why.OUT_OF_BOUNDS),
         (~plans.valid, Why.NO_SUCH_PLAN),
         (verdict.blocked != NONE, Why.RULE),
         (_protected(cases, plans), Why.PROTECTED),

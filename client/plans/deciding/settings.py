@@ -38,6 +38,7 @@ _HOURS = {
     "LOW_CONFIDENCE": 72,
     "RULE": 24,
     "UNKNOWN_FACT": 48,
+    "OUT_OF_BOUNDS": 48,
     "VULNERABLE": 24,
     "PROTECTED": 24,
 }

@@ -36,7 +36,7 @@ def reasons_of(engine: Engine, batch: Batch, row: I64, arm: I64) -> tuple[I8, F6
     """
     judged = batch.judged
     reference = reference_of(judged.plans)[row]
-    true = grounds(NAMES, batch.accounts.values, judged.cases.income_known, judged.plans, row, arm, reference)
+    true = grounds(NAMES, batch.accounts.raw, judged.cases.income_known, judged.plans, row, arm, reference)
     return engine.reasons.top(batch.codes.of(row, arm), batch.codes.of(row, reference), true)
 
 
@@ -62,6 +62,8 @@ def handover_texts(handed: HandedOver) -> Objects:
     found = np.array([None, *(say("en", "handover", name) for name in HANDOFFS[1:])], np.object_)[handed.code]
     for row in np.flatnonzero(handed.code == HANDOFFS.index("CONTRADICTION")):
         found[row] += f": {CONTRADICTED[handed.contradiction[row]]}"
+    for row in np.flatnonzero(handed.code == HANDOFFS.index("OUT_OF_BOUNDS")):
+        found[row] += f": {handed.beyond[row]}"
     for row in np.flatnonzero(handed.code == HANDOFFS.index("DATE_CHANGES")):
         found[row] += f": {handed.changes[row]:.0f} times in 90 days"
     return found

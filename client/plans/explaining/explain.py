@@ -93,6 +93,10 @@ def explain(
             for each in engine.encoder.account_columns
             if (each.unit or "").startswith("minor units")
         ],
+        "outside": []
+        if batch.accounts.outside is None
+        else [name for name, _ in batch.accounts.outside[row]],
+        "beyond": bool(batch.accounts.beyond[row]),
         "rules": _rules(batch, row),
         "bound": _bound(engine, batch, row),
         "plans": [_plan(engine, batch, row, arm, plan, today) for arm, plan in zip(arms, plans, strict=True)],
@@ -121,7 +125,7 @@ def explain(
 def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
     """Everything that was read of the account; restricted facts and health without their values."""
     found: dict[str, float | str | None] = {}
-    for name, column in {**batch.accounts.values, **batch.facts.columns}.items():
+    for name, column in {**batch.accounts.raw, **batch.facts.columns}.items():
         value = _plain(column[row])
         hidden = name in RESTRICTED or name in HEALTH
         found[name] = RESTRICTED_TEXT if hidden else value
@@ -155,7 +159,7 @@ def _plain(value: Any) -> float | str | None:
 
 
 def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
-    """How the affordability bound came about; None without an income form."""
+    """How the affordability bound came about; None without an income form, and where an amount is out of bounds."""
     if not batch.judged.cases.income_known[row]:
         return None
     values, settings = batch.accounts.values, engine.settings.affordability
