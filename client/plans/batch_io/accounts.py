@@ -13,8 +13,8 @@ from fedrepay.client.data.reading.findings import Findings, Group
 from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
-from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.outside import Cell, bound_text, impossible, noted
+from fedrepay.client.plans.deciding.pairs import scopes
 from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
@@ -33,14 +33,14 @@ YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 
 def read_accounts(
-    engine: Engine, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
+    book: CodeBook, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
 ) -> tuple[Accounts, Findings, I64]:
     """Read accounts; rows with a wrong cell are findings and not among them.
 
     Facts for rules (``shared/rules/facts.py``) are columns of their own names, empty where not known.
 
     Args:
-        engine: what it decides with.
+        book: schema and code book of the release.
         data: CSV or Parquet.
         mapping: None means that columns match by name.
         beside: more columns to keep as text where they are there.
@@ -52,7 +52,7 @@ def read_accounts(
         MappingError: the SELECT fails.
         SchemaError: a derived column does not fit its inputs.
     """
-    book, lost = _accounts_only(engine)
+    book, lost = _accounts_only(book)
     schema = {each.name for each in book.schema.columns}
     facts = {name: fact for name, fact in FACTS.items() if name not in schema}
     if mapping is not None:
@@ -126,13 +126,13 @@ class _Cells:
             self.wrong[rows] = True
 
 
-def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
+def _accounts_only(book: CodeBook) -> tuple[CodeBook, tuple[str, ...]]:
     """The book without what hangs on a plan or an outcome, and the names of the given columns left out."""
-    schema, scope = engine.book.schema, engine.encoder.scope
+    schema, scope = book.schema, scopes(book)
     kept = [each for each in schema.columns if each.role == "customer" or scope.get(each.name) == "account"]
     lost = tuple(each.name for each in schema.columns if each not in kept and each.derived is None)
     reduced = schema.model_copy(update={"columns": tuple(kept), "crosses": ()})
-    return replace(engine.book, schema=reduced), lost
+    return replace(book, schema=reduced), lost
 
 
 def _again(names: Objects) -> Bool:

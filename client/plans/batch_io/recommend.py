@@ -208,7 +208,7 @@ def _decided(
 ) -> Recommended:
     engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
     day = (today - EPOCH).days
-    accounts, findings, _ = read_accounts(engine, job.accounts, mapping, groups(engine))
+    accounts, findings, _ = read_accounts(engine.book, job.accounts, mapping, groups(engine))
     if not len(accounts.names):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
@@ -259,7 +259,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
             "With exploration a decision hangs on its batch.", "Give the --batch-id it was decided in."
         )
     mapping = _mapping(job, loaded)
-    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping, groups(loaded.engine))
+    accounts, findings, _ = read_accounts(loaded.engine.book, job.accounts, mapping, groups(loaded.engine))
     rows = np.flatnonzero(accounts.names == account)
     if not len(rows):
         findings.raise_if_refused()

@@ -81,7 +81,7 @@ class Engine:
         personal: OwnPart | None = None,
         averages: Sequence[float] | None = None,
     ) -> None:
-        _check(book)
+        check_book(book)
         self.book, self.catalogue, self.settings = book, catalogue, settings
         self.packs, self.personal = tuple(packs), personal
         self.arms = arms(catalogue)
@@ -240,7 +240,12 @@ class Engine:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.towards[name] * logit)))
 
 
-def _check(book: CodeBook) -> None:
+def check_book(book: CodeBook) -> None:
+    """Refuse a release over a schema that decisions cannot be made with.
+
+    Raises:
+        ReleaseError: it predicts other outcomes, or lacks a column that decisions need.
+    """
     outcomes = [each.name for each in book.schema.outcomes]
     columns = {each.name for each in book.schema.columns if each.role == "account"}
     lacking = [f"the outcome {name}" for name in (FIRST, KEPT) if name not in outcomes]

@@ -86,9 +86,8 @@ def test_an_amount_outside_the_bounds_goes_to_a_person_and_nothing_is_offered(
     monkeypatch.setattr(chunk, "MONEY", ())
     assert desk.recommend("control.csv").code == 0
     control = first(desk, "control.csv")
-    assert sum(control[f"c{row:05d}"]["decision"] == "OFFER" for row in cells) >= 2, (
-        "control: clipped in silence"
-    )
+    silent = [control[f"c{row:05d}"] for row in cells]
+    assert any(row["decision"] == "OFFER" and row["handoff_code"] is None for row in silent), "control"
 
 
 def test_what_cannot_be_is_refused_with_its_row(desk: Desk) -> None:
