@@ -221,7 +221,12 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def held(
-    path: Path, taken: FedrepayError, remedy: str, again: Callable[[], bool] = lambda: False
+    path: Path,
+    taken: FedrepayError,
+    remedy: str,
+    again: Callable[[], bool] = lambda: False,
+    *,
+    mode: int = 0o600,
 ) -> Iterator[None]:
     """Keep other processes away; the lock ends with the process, however that ends.
 
@@ -230,6 +235,7 @@ def held(
         taken: raised where another process has the lock.
         remedy: what to do where the file cannot be made.
         again: asked while another process has it: waits, and says whether to try once more.
+        mode: the lock's rights where it is made; the umask takes some away.
 
     Raises:
         FedrepayError: ``taken``.
@@ -240,7 +246,7 @@ def held(
             flags = (
                 os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             )  # a link's own file is left as it is
-            file = os.open(path, flags, 0o600)
+            file = os.open(path, flags, mode)
             kept.callback(os.close, file)
             while not _locked(file):
                 if not again():

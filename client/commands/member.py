@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fedrepay.client.data.checking.check import Report
+    from fedrepay.client.data.mappings.mapping import Mapping
+    from fedrepay.client.data.reading.findings import Group
+    from fedrepay.client.plans.batch_io.check_accounts import AccountsReport
+    from fedrepay.shared.schema.codebook import CodeBook
 
 app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
 app.add_typer(member_node.app)
@@ -42,6 +46,8 @@ _HELP = (
     "\\[tables]              # more files, beside the mapping\n"
     'payments = "payments.parquet"\n\n'
     "A table \\[outcomes] with SELECTs of offers and payments derives first_paid and kept_90 (docs/plans.md).\n\n"
+    "--for recommend checks accounts to decide about instead: what `member recommend` would refuse, read at a bound of the "
+    "schema, or give to a person by what the file alone says (rule packs may give it more).\n\n"
     "\b\n"
     "fedrepay member check-data --data accounts.csv --schema consortium.toml --mapping mine.toml"
 )
@@ -73,6 +79,9 @@ def check_data(
             help="The member's folder: its signed override of the mapping counts (`override-mapping`)."
         ),
     ] = None,
+    purpose: Annotated[
+        str, typer.Option("--for", help="What the rows are for: training, or recommend.")
+    ] = "training",
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Check a member's file; the help text stands in ``_HELP``."""
@@ -88,7 +97,16 @@ def check_data(
 
     if split is not None and not split.removeprefix("column:"):
         raise ArgumentError("--split names no column.", "Give --split column:NAME.")
+    if purpose not in ("training", "recommend"):
+        raise ArgumentError(f"--for {purpose} is neither training nor recommend.", "Give one of the two.")
     mapped = None if mapping is None else load_mapping(mapping)
+    if purpose == "recommend":
+        if data is None or split is not None or folder is not None:
+            raise ArgumentError(
+                "--for recommend reads --data, and knows no --split and no --folder.", "See --help."
+            )
+        _check_accounts(codebook.load(schema), data, mapped, as_json=as_json)
+        return
     digest = b""
     if mapped is not None and mapping is not None and folder is not None:
         signed = override.load(keys.public_bytes(setup.identity(folder).signing), mapping, mapped)
@@ -110,28 +128,73 @@ def check_data(
         raise typer.Exit(_REFUSED)
 
 
-def _show(console: "Console", report: "Report") -> None:
+def _check_accounts(book: "CodeBook", data: Path, mapping: "Mapping | None", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from fedrepay.client.plans.batch_io.check_accounts import check_accounts
+
+    report = check_accounts(book, data, mapping)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.as_json(), indent=1, default=str))
+    else:
+        _show_accounts(Console(), report)
+    if report.refused:
+        raise typer.Exit(_REFUSED)
+
+
+def _show_accounts(console: "Console", report: "AccountsReport") -> None:
+    def told(words: str, counts: dict[str, int]) -> None:
+        if counts:
+            shown = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            console.print(f"{words}: {shown}.", style="yellow", markup=False, highlight=False)
+
+    _findings(console, report.groups)
+    console.print(f"{report.usable:,} of {report.rows:,} accounts can be decided.", highlight=False)
+    told("Outside what the model knows, accounts", report.outside)
+    told("To a person by what the file alone says, accounts", report.handed)
+    if report.facts:
+        console.print(f"Facts for rules: {', '.join(report.facts)}.", markup=False, highlight=False)
+    if report.not_known:
+        missing = ", ".join(report.not_known)
+        console.print(f"No such column, so nobody is spared for it: {missing}.", style="yellow", markup=False)
+    if report.refused:
+        console.print("[bold red]Refused.[/] Mend the rows or the mapping, then check again.")
+    else:
+        console.print("[bold green]Accepted.[/]")
+
+
+def _findings(console: "Console", groups: "tuple[Group, ...]") -> None:
     from rich.table import Table
     from rich.text import Text
 
     from fedrepay.client.data.checking.check import examples
     from fedrepay.shared.text import printable
 
-    if report.groups:
-        table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)
-        for group in report.groups:
-            mark = Text(group.effect, "bold red" if group.fatal else "yellow")
-            shown = examples(group) or [(None, "")]
-            table.add_row(
-                Text(Path(group.file).name),
-                Text("\n".join("all" if row is None else str(row) for row, _ in shown)),
-                Text(printable(group.column)),
-                Text("\n".join(printable(value) for _, value in shown)),
-                Text(group.bound),
-                Text("" if group.rows is None else f"{group.count:,}"),
-                mark,
-            )
-        console.print(table)
+    if not groups:
+        return
+    table = Table("file", "row", "column", "value", "must be", "rows", "", title="Findings", expand=True)
+    for group in groups:
+        mark = Text(group.effect, "bold red" if group.fatal else "yellow")
+        shown = examples(group) or [(None, "")]
+        table.add_row(
+            Text(Path(group.file).name),
+            Text("\n".join("all" if row is None else str(row) for row, _ in shown)),
+            Text(printable(group.column)),
+            Text("\n".join(printable(value) for _, value in shown)),
+            Text(group.bound),
+            Text("" if group.rows is None else f"{group.count:,}"),
+            mark,
+        )
+    console.print(table)
+
+
+def _show(console: "Console", report: "Report") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    _findings(console, report.groups)
     if report.usable:
         table = Table("column", "bins", "rows in each bin", title="How your rows are encoded", expand=True)
         for each in report.encodings:

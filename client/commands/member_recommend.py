@@ -22,7 +22,8 @@ _HELP = (
     "Up to three plans an account that the debtor can afford, that your rule packs allow and that bring most, "
     "each with reasons; or a token plan, dormancy, a referral or a human. Writes one row per account and rank "
     "(docs/plans.md explains each column), rows with a wrong cell to OUT.rejects, and the facts that rules used to "
-    "OUT.facts.parquet, which only you may read. The same batch id with the same inputs is written once.\n\n"
+    "OUT.facts.parquet, which only you may read. The same batch id with the same inputs is written once, with other inputs "
+    "it is refused; what else stands at OUT is only written over with --replace.\n\n"
     "A release needs --member, your own state folder, or --roster-code, the twelve words that your institution compared: "
     "anybody can make a roster and sign with it. One of `fedrepay simulate` needs neither; whatever is made with it says "
     "SIMULATED, letters too.\n\n"
@@ -55,6 +56,9 @@ def recommend(
     ] = None,
     batch_id: Annotated[str, typer.Option(help="Name of the batch.", show_default=False)] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write (.csv or .parquet).")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over other files that stand at --out.")
+    ] = False,
     explain: Annotated[str | None, typer.Option(help="Show the decision for this account instead.")] = None,
     today: Annotated[
         str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
@@ -96,7 +100,7 @@ def recommend(
     _warn(console, loaded)
     if out is not None:
         with _progress(console) as told:
-            result = recommend_file(job, loaded, out, batch_id, told, verify=verifying)
+            result = recommend_file(job, loaded, out, batch_id, told, verify=verifying, replace=replace)
         _show(console, loaded, result, out, as_json=as_json)
     elif explain is not None:
         _explain(job, loaded, explain, batch_id, as_json=as_json)
@@ -181,6 +185,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "limits_used": result.used,
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
                     "not_known": result.not_known,
+                    "outside": result.outside,
                     "verifying": None if result.verifying is None else asdict(result.verifying),
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
@@ -207,6 +212,13 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    if result.outside:
+        from fedrepay.client.plans.deciding.outside import MONEY
+
+        shown = ", ".join(
+            f"{name} {count:,}{' (to a person)' * (name in MONEY)}" for name, count in result.outside.items()
+        )
+        console.print(f"[yellow]Outside what the model knows, accounts: {shown}.[/]", highlight=False)
     if result.not_known:
         console.print(
             f"[yellow]No such column, so nobody is spared for it: {', '.join(result.not_known)}.[/] See docs/plans.md, Accounts.",

@@ -127,7 +127,7 @@ def as_file(rows: Rows) -> Iterator[Path]:
         with duckdb.connect(config={"threads": 1}) as connection:
             try:
                 connection.register("given", rows)
-            except duckdb.Error as error:
+            except (duckdb.Error, TypeError) as error:  # TypeError: of None
                 raise ArgumentError(
                     f"A {type(rows).__name__} as given is no table.",
                     "Give a CSV or Parquet file, a mapping from names to columns of one length, or a table of "

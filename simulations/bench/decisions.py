@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fedrepay.client.plans import batch_io
 from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.batch_io.batch_files import parts
+from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
@@ -76,7 +77,7 @@ def _batch(engine: Engine, accounts: Accounts, out: Path) -> tuple[float, dict[s
             files.add(output.table_of(engine, batch), {"account": part.names, **batch.facts.columns})
             for name, count in output.counts(batch)["decisions"].items():
                 counts[name] = counts.get(name, 0) + count
-        files.finish({"batch_id": "bench"}, {})
+        files.finish(Noted("bench", {}, str(out)), (), None, {})
     return perf_counter() - begun, counts
 
 

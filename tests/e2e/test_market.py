@@ -276,7 +276,7 @@ def desk(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Desk:
         done = fedrepay(
             *("member", "recommend", "--release", finished / "release", "--accounts", accounts),
             *("--mapping", mapping if name == "ruled" else blind, "--catalogue", folder / "mine.toml"),
-            *("--settings", folder / f"{name}.toml", "--batch-id", "b1", "--today", TODAY),
+            *("--settings", folder / f"{name}.toml", "--batch-id", name, "--today", TODAY),
             *("--out", folder / f"{name}.parquet"),
         )
         assert done.returncode == 0, done.stderr

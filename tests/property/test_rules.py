@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrepay.shared.plans.kinds import CONTACTING
+from fedrepay.shared.plans.kinds import CONTACTING, KINDS
 from fedrepay.shared.rules.cases import plan_columns
 from fedrepay.shared.rules.masks import RulesVerdict
 from fedrepay.shared.rules.pack import CasePlan, Pack, load_builtin
@@ -186,7 +186,7 @@ def test_no_offer_is_never_blocked_and_without_any_fact_nothing_else_is_allowed_
     packs = load_builtin()
     made = world(np.random.default_rng(3), 50, 40)
     verdict = evaluated(packs, {}, made.plans, day(DAYS[1]))
-    kinds = np.isin(made.plans.kind, range(len(CONTACTING)))
+    kinds = np.isin(made.plans.kind, [KINDS.index(each) for each in CONTACTING])
     by_phone = kinds & (made.plans.channel == 2)
     assert by_phone.any()
     assert (verdict.blocked[:, by_phone] >= 0).all()

@@ -21,15 +21,21 @@ currency = "GBP"
 [[plans]]
 kind = "INSTALMENT"
 n = [3, 6, 12, 24, 36]
+interest_waiver = [0.0, 0.5, 1.0]
 first_due = [7, 21]
 [[plans]]
 kind = "INSTALMENT"
 share = [0.5, 1.0]
-interest_waiver = [0.0, 1.0]
+interest_waiver = [0.0, 0.5, 1.0]
 [[plans]]
 kind = "SETTLEMENT"
 n = [1, 6]
 discount = [0.2]
+interest_waiver = [0.0, 0.5, 1.0]
+[[plans]]
+kind = "REVIEW"
+n = [12]
+interest_waiver = [1.0]
 [[plans]]
 kind = "TOKEN"
 n = [6]
@@ -84,7 +90,7 @@ class Desk:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def left(self) -> list[str]:
-        own = {"release", "accounts.csv", "mine.toml"}
+        own = {"release", "accounts.csv", "mine.toml", "batches.lock"}
         return sorted(path.name for path in self.folder.iterdir() if path.name not in own)
 
 

@@ -63,18 +63,7 @@ class Report:
             "customers": self.customers,
             "unit_of_privacy": self.unit,
             "refused": self.refused,
-            "findings": [
-                {
-                    "file": group.file,
-                    "column": group.column,
-                    "kind": group.kind,
-                    "effect": group.effect,
-                    "must_be": group.bound,
-                    "count": group.count,
-                    "examples": [{"row": row, "value": value} for row, value in examples(group)],
-                }
-                for group in self.groups
-            ],
+            "findings": [described(group) for group in self.groups],
             "encoding": [
                 {
                     "block": each.block,
@@ -90,6 +79,19 @@ class Report:
             "not_matured": self.not_matured,
             "dropped": self.dropped,
         }
+
+
+def described(group: Group) -> dict[str, Any]:
+    """A group of findings for machines."""
+    return {
+        "file": group.file,
+        "column": group.column,
+        "kind": group.kind,
+        "effect": group.effect,
+        "must_be": group.bound,
+        "count": group.count,
+        "examples": [{"row": row, "value": value} for row, value in examples(group)],
+    }
 
 
 def examples(group: Group) -> list[tuple[int | None, str]]:

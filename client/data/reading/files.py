@@ -2,6 +2,7 @@
 
 import csv
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,10 +98,13 @@ def _load(connection: "DuckDBPyConnection", name: str, path: Path) -> list[Group
     import duckdb  # noqa: PLC0415 - heavy
 
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise _Unreadable("a file, not a pipe or a device: it is read more than once")
         with path.open("rb") as file:
             start = file.read(4)
-    except OSError as error:
-        raise _Unreadable(f"a readable file: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL in it
+        raise _Unreadable(f"a readable file: {getattr(error, 'strerror', None) or error}") from error
     if not start:
         raise _Unreadable("a table; the file is empty")
     is_parquet = start == b"PAR1" or path.suffix.lower() == ".parquet"

@@ -13,7 +13,8 @@ from fedrepay.client.data.reading.findings import Findings, Group
 from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
-from fedrepay.client.plans.deciding.engine import Engine
+from fedrepay.client.plans.deciding.outside import Cell, bound_text, impossible, noted
+from fedrepay.client.plans.deciding.pairs import scopes
 from fedrepay.shared.arrays import I64, Bool, Objects
 from fedrepay.shared.rules.facts import FACTS, shown
 from fedrepay.shared.rules.facts import Fact as Declared
@@ -32,14 +33,14 @@ YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 
 def read_accounts(
-    engine: Engine, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
+    book: CodeBook, data: Path, mapping: Mapping | None, beside: Sequence[str] = ()
 ) -> tuple[Accounts, Findings, I64]:
     """Read accounts; rows with a wrong cell are findings and not among them.
 
     Facts for rules (``shared/rules/facts.py``) are columns of their own names, empty where not known.
 
     Args:
-        engine: what it decides with.
+        book: schema and code book of the release.
         data: CSV or Parquet.
         mapping: None means that columns match by name.
         beside: more columns to keep as text where they are there.
@@ -51,7 +52,7 @@ def read_accounts(
         MappingError: the SELECT fails.
         SchemaError: a derived column does not fit its inputs.
     """
-    book, lost = _accounts_only(engine)
+    book, lost = _accounts_only(book)
     schema = {each.name for each in book.schema.columns}
     facts = {name: fact for name, fact in FACTS.items() if name not in schema}
     if mapping is not None:
@@ -65,22 +66,15 @@ def read_accounts(
     others = {name: cells.parsed(name, each) for name, each in BESIDE.items() if name in table.extra}
     others |= {name: table.extra[name] for name in beside if name in table.extra}
     names = cells.names()
+    outside = cells.outside(book)
     good = ~cells.wrong
     of = customers.groups(table.customers)
-    share = None if of is None else customers.shares(of, table.values["balance"])[good]
-    known = known if of is None else customers.spread(of, known)
-    accounts = Accounts(
-        names[good],
-        _rows(table.values, good),
-        _rows(known, good),
-        _rows(others, good),
-        share,
-    )
+    whole = Accounts(names, table.values, known, others, outside=outside)
+    if of is not None:
+        share, spread = customers.shares(of, whole.raw["balance"]), customers.spread(of, known)
+        whole = replace(whole, facts=spread, share=share)
+    accounts = whole.take(good)
     return accounts, replace(findings, groups=tuple(cells.groups)), table.source_rows[good]
-
-
-def _rows(columns: dict[str, Any], good: Bool) -> dict[str, Any]:
-    return {name: each[good] for name, each in columns.items()}
 
 
 class _Cells:
@@ -105,6 +99,24 @@ class _Cells:
         self._refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
         return names
 
+    def outside(self, book: CodeBook) -> Objects | None:
+        """Cells that the schema brings to a bound, as they were; rows in which one cannot be are refused."""
+        given = {
+            each.name: each for each in book.schema.columns if each.role == "account" and not each.derived
+        }
+        found: list[tuple[int, Cell]] = []
+        for group in [each for each in self.groups if each.kind == "clip" and each.column in given]:
+            if group.rows is None or group.values is None:
+                continue
+            of = dict(zip(group.rows.tolist(), group.values.tolist(), strict=True))
+            raw = np.array([of.get(each) for each in self._table.source_rows.tolist()], object)
+            there = np.array([each is not None for each in raw], np.bool_)
+            found += [(int(row), (group.column, raw[row])) for row in np.flatnonzero(there)]
+            if given[group.column].type != "category":
+                never = impossible(group.column, raw.astype(np.float64))
+                self._refuse(group.column, bound_text(group.column), never, raw)
+        return noted(len(self.wrong), found) if found else None
+
     def _refuse(self, column: str, bound: str, where: Bool, cells: Objects) -> None:
         if where.any():
             rows = np.flatnonzero(where)
@@ -114,13 +126,13 @@ class _Cells:
             self.wrong[rows] = True
 
 
-def _accounts_only(engine: Engine) -> tuple[CodeBook, tuple[str, ...]]:
+def _accounts_only(book: CodeBook) -> tuple[CodeBook, tuple[str, ...]]:
     """The book without what hangs on a plan or an outcome, and the names of the given columns left out."""
-    schema, scope = engine.book.schema, engine.encoder.scope
+    schema, scope = book.schema, scopes(book)
     kept = [each for each in schema.columns if each.role == "customer" or scope.get(each.name) == "account"]
     lost = tuple(each.name for each in schema.columns if each not in kept and each.derived is None)
     reduced = schema.model_copy(update={"columns": tuple(kept), "crosses": ()})
-    return replace(engine.book, schema=reduced), lost
+    return replace(book, schema=reduced), lost
 
 
 def _again(names: Objects) -> Bool:

@@ -1,12 +1,13 @@
 """What a batch leaves on disk: decisions, facts apart, and a record that makes the batch repeatable.
 
 Chunks go to a folder of parts; the files get their names at the very end, so that a run that is killed leaves
-nothing half-written. DuckDB writes with one thread: the same decisions are the same bytes.
+nothing half-written. What stands there already is only written over when asked for. DuckDB writes with one thread: the same decisions are the same bytes.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.data.reading.files import literal_path, quoted
+from fedrepay.client.data.reading.findings import Finding
 from fedrepay.client.plans.batch_io.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
+from fedrepay.client.plans.batch_io.register import Noted
+from fedrepay.client.scoring.score_file import rejects_of, write_rejects
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import write_atomically
 
@@ -36,52 +40,34 @@ def record_of(out: Path) -> Path:
     return out.with_name(out.name + ".batch.json")
 
 
-def recorded(out: Path, batch_id: str) -> dict[str, str] | None:
-    """The inputs of the last batch written to ``out``, if it had this id.
+def files_of(out: Path) -> tuple[Path, ...]:
+    """All that a batch leaves: the rows, facts, rejects and record."""
+    return out, facts_of(out), rejects_of(out), record_of(out)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what can be opened but is no file: a pipe or a device would be waited for.
 
     Raises:
-        StorageError: the record is damaged.
+        ArgumentError: it is neither a file nor a folder, or a path that no system has.
     """
-    path = record_of(out)
-    if not path.exists():
-        return None
     try:
-        found = json.loads(path.read_text())
-        inputs = {str(name): str(each) for name, each in found["inputs"].items()}
-        left = {name: str(found[name]) for name in ("out", "facts")}
-        return {**inputs, **left} if found["batch_id"] == batch_id else None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise StorageError(
-            f"{path} is damaged: {error}.", "Remove it; the batch is then decided again."
-        ) from error
-
-
-def is_done(out: Path, batch_id: str, inputs: Mapping[str, str]) -> bool:
-    """Whether this batch stands in ``out`` already.
-
-    Raises:
-        ArgumentError: a batch of this id was made from other inputs.
-        StorageError: the record is damaged.
-    """
-    before = recorded(out, batch_id)
-    if before is None:
-        return False
-    other = sorted(name for name in inputs if before.get(name) != inputs[name])
-    if other:
-        raise ArgumentError(
-            f"Batch {batch_id} was written to {out} from other inputs: {', '.join(other)} differ.",
-            "Give the new batch an id of its own.",
-        )
-    left = {"out": out, "facts": facts_of(out)}
-    return all(path.exists() and file_hash(path) == before[name] for name, path in left.items())
+        mode = path.stat().st_mode
+    except ValueError as error:  # with NUL in it
+        raise ArgumentError(f"{path!s:.200} is no path: {error}.", "Check the path.") from error
+    except OSError:
+        return  # whoever reads it says so, in the words for that file
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ArgumentError(f"{path} is no file but a pipe or a device.", "Give a file; it is read twice.")
 
 
 def file_hash(path: Path) -> str:
     """sha256 of a file, hex.
 
     Raises:
-        ArgumentError: it cannot be read.
+        ArgumentError: it cannot be read, or is no file.
     """
+    check_regular(path)
     digest = sha256()
     try:
         with path.open("rb") as file:
@@ -116,35 +102,60 @@ class Parts:
         self._copy(f"SELECT {given} FROM given", facts, paths[1])
         self.written.append(paths)
 
-    def finish(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """Put the chunks together and give the files their names.
+    def finish(
+        self,
+        batch: Noted,
+        refused: Sequence[Finding],
+        prices: str | None,
+        same: Mapping[str, str],
+    ) -> None:
+        """Put the chunks together and give the files their names: the record first, the rows last of all.
+
+        So a run that is killed in between leaves a record by which the same batch goes on, and no rows that could be
+        taken for a whole batch.
 
         Args:
-            before: columns that are the same in all rows, in front.
-            after: the same, at the end.
+            batch: which it is.
+            refused: rows that are not among the chunks.
+            prices: of the batch's limits (JSON).
+            same: columns that are the same in all rows, at the end; the batch id stands in front.
+
+        Raises:
+            StorageError: the files cannot be written.
         """
         front, back = (
             [f"{_literal(value)} AS {quoted(name)}" for name, value in each.items()]
-            for each in (before, after)
+            for each in ({"batch_id": batch.batch_id}, same)
         )
         rows, facts = ([str(each[side]) for each in self.written] for side in (0, 1))
         chosen = ", ".join([*front, "*", *back])
         form = "FORMAT parquet" if self.out.suffix == ".parquet" else "FORMAT csv, HEADER"
-        partial = [self._join(f"SELECT {chosen}", rows, self.out, form)]
-        partial.append(self._join("SELECT *", facts, facts_of(self.out), "FORMAT parquet"))
+        facts_file, rejects = facts_of(self.out), rejects_of(self.out)
+        made = {
+            facts_file: self._join("SELECT *", facts, facts_file, "FORMAT parquet"),
+            rejects: self.folder / rejects.name,
+            self.out: self._join(f"SELECT {chosen}", rows, self.out, form),
+        }
+        write_rejects(refused, self.folder / self.out.name)
+        left = {path: file_hash(each) if each.exists() else None for path, each in made.items()}
+        content = {
+            "batch_id": batch.batch_id,
+            "inputs": batch.inputs,
+            "limits_prices": None if prices is None else json.loads(prices),
+            "out": left[self.out],
+            "facts": left[facts_file],
+            "rejects": left[rejects],
+        }
+        text = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+        write_atomically(record_of(self.out), text, _REMEDY)
         try:
-            for path, name in zip(partial, (self.out, facts_of(self.out)), strict=True):
-                path.replace(name)
+            for path, each in made.items():
+                if each.exists():
+                    each.replace(path)
+                else:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise _unwritten(self.out, error) from error
-
-    def record(self, batch_id: str, inputs: Mapping[str, str], prices: str | None) -> None:
-        """Note batch id, inputs and the prices of the batch's limits (JSON), last of all; raises StorageError."""
-        path = record_of(self.out)
-        left = {"out": file_hash(self.out), "facts": file_hash(facts_of(self.out))}
-        known = None if prices is None else json.loads(prices)
-        content = {"batch_id": batch_id, "inputs": dict(inputs), "limits_prices": known, **left}
-        write_atomically(path, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n", _REMEDY)
 
     def _copy(self, sql: str, table: Table, path: Path) -> None:
         import duckdb  # noqa: PLC0415 - heavy

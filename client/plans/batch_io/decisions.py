@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,9 +12,11 @@ import duckdb
 from fedrepay.client.data.reading.files import literal_path, quoted
 from fedrepay.client.plans.batch_io.output import COLUMNS
 from fedrepay.client.plans.batch_io.recommend import Job, Progress, Recommended, load, recommend_file
+from fedrepay.client.plans.batch_io.register import check_id
 from fedrepay.client.scoring.columns import Column, Columns, Rows, as_file, fetched
 from fedrepay.client.scoring.release import Place
 from fedrepay.client.scoring.trust import Trust
+from fedrepay.shared.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ def recommend(
     roster_code: str | None = None,
     unprotected: bool = False,
     verify: bool = False,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> Decisions:
     """Recommend plans for accounts; see ``fedrepay member recommend --help`` and docs/plans.md.
@@ -62,40 +65,56 @@ def recommend(
         roster_code: the twelve words that people compared: the release must be of that roster.
         unprotected: accept a release that is not private; for tests only.
         verify: work out what verifying stated incomes would bring.
+        replace: whether other files at ``out`` may be written over; an id used for other inputs is refused all the same.
         progress: told of accounts done, and all.
 
     Raises:
         ReleaseError: the release must not be used, or is of another kind of schema.
         CatalogueError, RuleError, MappingError: catalogue, settings, a pack or a mapping is wrong.
-        ArgumentError: rows that are no table, an output that is an input, a batch id used for other inputs.
+        ArgumentError: rows that are no table, an argument of another type, an output that is an input or stands there, a
+            batch id used for other inputs.
         DataError: no account can be used.
         StorageError: the output cannot be written; nothing half-written is left.
     """
-    with as_file(accounts) as file, _file(out) as written:
+    if today is not None and (isinstance(today, datetime) or not isinstance(today, date)):
+        raise ArgumentError(f"today is {today!r:.60}, no date.", "Give a datetime.date.")
+    if roster_code is not None and not isinstance(roster_code, str):
+        raise ArgumentError("roster_code is no text.", "Give the twelve words.")
+    check_id(batch_id)
+    with as_file(accounts) as file, _file(_optional("out", out)) as written:
         job = Job(
-            Path(release),
+            _path("release", release),
             file,
-            Path(catalogue),
-            _path(mapping),
-            _path(settings),
+            _path("catalogue", catalogue),
+            _optional("mapping", mapping),
+            _optional("settings", settings),
             today,
             unprotected,
-            _path(own),
-            Trust(_path(member), roster_code),
+            _optional("own", own),
+            Trust(_optional("member", member), roster_code),
         )
-        done = recommend_file(job, load(job), written, batch_id, progress, verify=verify)
+        done = recommend_file(
+            job, load(job), written, batch_id, progress, verify=verify, replace=replace, kept=out is not None
+        )
         return Decisions(_columns(written), done)
 
 
-def _path(given: Place | None) -> Path | None:
-    return None if given is None else Path(given)
+def _optional(name: str, given: Place | None) -> Path | None:
+    return None if given is None else _path(name, given)
+
+
+def _path(name: str, given: Place) -> Path:
+    try:
+        return Path(given)
+    except TypeError as error:
+        raise ArgumentError(f"{name} is {given!r:.60}, no path.", "Give text or a pathlib.Path.") from error
 
 
 @contextmanager
-def _file(out: Place | None) -> Iterator[Path]:
+def _file(out: Path | None) -> Iterator[Path]:
     """Where decisions are written: as asked, or in a folder of the owner's that goes afterwards."""
     if out is not None:
-        yield Path(out)
+        yield out
         return
     with TemporaryDirectory(prefix="fedrepay-") as folder:
         yield Path(folder) / "decisions.parquet"

@@ -12,6 +12,7 @@ from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
 from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.outside import columns_text
 from fedrepay.client.plans.explaining.annotate import handover_texts, handover_words, reason_texts, why_not
 from fedrepay.client.plans.explaining.counterfactual import counterfactuals
 from fedrepay.shared.arrays import I64, Objects
@@ -65,6 +66,7 @@ COLUMNS = {
     "handoff_otherwise": "VARCHAR",
     "handoff_due": "VARCHAR",
     "propensity": "DOUBLE",
+    "outside": "VARCHAR",
     "input_hash": "VARCHAR",
 }
 """Columns and their types; money in minor units. What is the same in all rows of a batch follows them."""
@@ -73,7 +75,7 @@ OF_PLAN = (*_OF_TERMS, "value", "score")
 OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
 """Columns that are empty where nothing is paid, or no model has learned the kind of plan."""
 BOUND = "bound"
-"""Empty where there is no income form."""
+"""Empty where there is no income form, or an amount outside the model's bounds."""
 
 
 def pairs_of(batch: Batch) -> tuple[I64, I64, I64]:
@@ -97,8 +99,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
     similar = counterfactuals(judged, engine.catalogue, decisions.top[:, 0].astype(np.int64))
     change = np.full(len(row), None, dtype=object)
     change[first_rows] = similar
-    mine = batch.codes.of(row, at)
-    reasons = reason_texts(engine.reasons, mine, batch.codes.of(row, np.full_like(at, engine.reference)))
+    reasons = reason_texts(engine, batch, row, at)
     return {
         "_plan": has,
         "_pays": has & of.pays[at] & ~of.is_kind(*RULED)[at],
@@ -141,8 +142,16 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "handoff_otherwise": handover_words("consequence", batch.handed)[row],
         "handoff_due": _when(batch.handed.due)[row],
         "propensity": decisions.propensity[row],
+        "outside": _outside(batch.accounts)[row],
         "input_hash": input_hashes(batch.accounts)[row],
     }
+
+
+def _outside(accounts: Accounts) -> Objects:
+    found = np.full(len(accounts.names), None, dtype=object)
+    for row, cells in enumerate(() if accounts.outside is None else accounts.outside):
+        found[row] = columns_text(cells)
+    return found
 
 
 def _when(due: I64) -> Objects:
@@ -173,12 +182,20 @@ def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
         digest = blake2b(names, digest_size=16)
         digest.update(digits[row].tobytes())
         digest.update(text.encode())
+        if accounts.outside is not None and accounts.outside[row]:
+            digest.update(repr([(name, str(value)) for name, value in accounts.outside[row]]).encode())
         found[row] = digest.hexdigest()
     return found
 
 
 def _labels(names: Any, codes: npt.NDArray[Any]) -> Objects:
     return np.asarray(np.array(names, dtype=object)[codes], dtype=object)
+
+
+def outside(accounts: Accounts) -> dict[str, int]:
+    """How many accounts have a value outside the model's bounds, by column."""
+    cells = () if accounts.outside is None else accounts.outside
+    return dict(sorted(Counter(name for each in cells for name, _ in each).items()))
 
 
 def counts(batch: Batch) -> dict[str, Counter[str]]:

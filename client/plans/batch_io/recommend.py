@@ -13,8 +13,9 @@ import numpy as np
 from fedrepay.client.data.mappings.mapping import Mapping as Mapped
 from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.plans.batch.caps import Caps, groups
-from fedrepay.client.plans.batch_io import batch_files, output
+from fedrepay.client.plans.batch_io import batch_files, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
+from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
 from fedrepay.client.plans.deciding.borders import Borders, borders
 from fedrepay.client.plans.deciding.engine import FIRST, KEPT, Batch, Engine
@@ -24,7 +25,6 @@ from fedrepay.client.plans.deciding.settings import Settings, load_settings
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.release_file import CheckedRelease
 from fedrepay.client.scoring.score import Contributions
-from fedrepay.client.scoring.score_file import rejects_of, write_rejects
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
@@ -48,7 +48,8 @@ class Recommended:
     """What was written, or stood there already (``done_before``).
 
     ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
-    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file.
+    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file;
+    ``outside`` how many accounts have a value outside the model's bounds, by column.
     """
 
     accounts: int
@@ -61,6 +62,7 @@ class Recommended:
     prices: str | None = None
     verifying: Verifying | None = None
     not_known: tuple[str, ...] = ()
+    outside: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ def load(job: Job) -> Loaded:
 
     Raises:
         ReleaseError: the release must not be used, or is of another kind of schema.
-        CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong.
+        CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong, or an input is no file.
         MappingError, DataError: the member's past offers cannot be used.
     """
+    for path in (job.release, *job.files, *([] if job.trust.member is None else [job.trust.member])):
+        batch_files.check_regular(path)
     checked = release_file.load(job.release, unprotected=job.unprotected, trust=job.trust)
     catalogue, catalogue_hash = load_catalogue(job.catalogue)
     settings, settings_hash = load_settings(job.settings)
@@ -153,6 +157,8 @@ def recommend_file(
     progress: Progress | None = None,
     *,
     verify: bool = False,
+    replace: bool = False,
+    kept: bool = True,
 ) -> Recommended:
     """Decide for all accounts of a file and write; see ``fedrepay member recommend --help``.
 
@@ -163,34 +169,63 @@ def recommend_file(
         batch_id: the same id with the same inputs is the same batch, and is not decided again.
         progress: told of accounts done, and all.
         verify: work out what verifying stated incomes would bring.
+        replace: whether files of something else may be written over.
+        kept: False where ``out`` goes afterwards: the member's folder then notes no batch.
 
     Raises:
-        ArgumentError: an unknown output format, an output that is an input, a batch id used for other inputs.
+        ArgumentError: an unknown output format, an output that is an input or stands there, a batch id used for other
+            inputs, another process that writes in the same folder, an input that is a pipe or device.
         DataError: the file cannot be read or holds no good row.
         StorageError: the output cannot be written; nothing half-written is left.
     """
-    _check_paths(job, out)
-    mapping = _mapping(job, loaded)
-    before = batch_files.recorded(out, batch_id)
-    today = job.today or (date.fromisoformat(before["today"]) if before and "today" in before else _today())
-    inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
-    if batch_files.is_done(out, batch_id, inputs):
-        return Recommended(0, 0, 0, done_before=True, today=today, counts={})
-    engine, day = loaded.engine, (today - EPOCH).days
-    accounts, findings, _ = read_accounts(engine, job.accounts, mapping, groups(engine))
+    register.check_id(batch_id)
+    folder = job.release if job.release.is_dir() else job.release.parent
+    own = [*job.files, folder / release_file.RELEASE, folder / release_file.VOTES]
+    standing.check_paths(out, own)
+    member = job.trust.member if kept else None
+    with register.opened([out.parent, *([] if member is None else [member])]) as known:
+        mapping = _mapping(job, loaded)
+        record, noted = standing.recorded(out, replace=replace), known.of(batch_id)
+        before = noted or (record.batch if record and record.batch.batch_id == batch_id else None)
+        today = job.today or (date.fromisoformat(before.inputs["today"]) if before else _today())
+        inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
+        if noted is not None:
+            noted.refuse_other(inputs)
+        if standing.is_done(record, out, batch_id, inputs, replace=replace):
+            known.add(batch_id, inputs, out)
+            return Recommended(0, 0, 0, done_before=True, today=today, counts={})
+        batch = Noted(batch_id, inputs, str(out))
+        found = _decided(job, loaded, out, batch, mapping, progress, verify=verify)
+        known.add(batch_id, inputs, out)
+        return found
+
+
+def _decided(
+    job: Job,
+    loaded: Loaded,
+    out: Path,
+    written: Noted,
+    mapping: Mapped | None,
+    progress: Progress | None,
+    *,
+    verify: bool,
+) -> Recommended:
+    engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
+    day = (today - EPOCH).days
+    accounts, findings, _ = read_accounts(engine.book, job.accounts, mapping, groups(engine))
     if not len(accounts.names):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
     counts: dict[str, Counter[str]] = {}
     used: Mapping[str, float] = {}
-    prices = None
+    prices, refused = None, findings.refused
     with batch_files.parts(out) as parts:
         limits = Caps.of(engine, accounts, day)
         for start in range(0, len(accounts.names), engine.chunk):
             rows = slice(start, start + engine.chunk)
             part = accounts.take(rows)
             held = None if limits is None else partial(limits.hold, rows=rows)
-            batch = engine.decide(part, today=day, batch_id=batch_id, limits=held)
+            batch = engine.decide(part, today=day, batch_id=written.batch_id, limits=held)
             whole = output.input_hashes(part, whole=True)
             facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
             parts.add(output.table_of(engine, batch), facts)
@@ -198,12 +233,9 @@ def recommend_file(
                 counts.setdefault(name, Counter()).update(each)
             if progress is not None:
                 progress(start + len(part.names), len(accounts.names))
-        parts.finish({"batch_id": batch_id}, loaded.hashes)
-        refused = findings.refused
-        write_rejects(refused, out)
         if limits is not None:
             used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
-        parts.record(batch_id, inputs, prices)
+        parts.finish(written, refused, prices, loaded.hashes)
     return Recommended(
         accounts=len(accounts.names),
         rejected=len({each.row for each in refused if each.row is not None}),
@@ -215,6 +247,7 @@ def recommend_file(
         prices=prices,
         verifying=verifying(engine, accounts, day) if verify else None,
         not_known=tuple(name for name in WATCHED if name not in accounts.facts),
+        outside=output.outside(accounts),
     )
 
 
@@ -230,7 +263,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
             "With exploration a decision hangs on its batch.", "Give the --batch-id it was decided in."
         )
     mapping = _mapping(job, loaded)
-    accounts, findings, _ = read_accounts(loaded.engine, job.accounts, mapping, groups(loaded.engine))
+    accounts, findings, _ = read_accounts(loaded.engine.book, job.accounts, mapping, groups(loaded.engine))
     rows = np.flatnonzero(accounts.names == account)
     if not len(rows):
         findings.raise_if_refused()
@@ -261,18 +294,6 @@ def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:
         found["mapping"] = batch_files.file_hash(job.mapping)
         found |= {f"table {name}": batch_files.file_hash(path) for name, path in mapping.tables.items()}
     return found
-
-
-def _check_paths(job: Job, out: Path) -> None:
-    if out.suffix not in (".csv", ".parquet"):
-        raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
-    written = {out, rejects_of(out), batch_files.facts_of(out), batch_files.record_of(out)}
-    folder = job.release if job.release.is_dir() else job.release.parent
-    own = {*job.files, folder / release_file.RELEASE, folder / release_file.VOTES}
-    if {path.resolve() for path in written} & {path.resolve() for path in own}:
-        raise ArgumentError(
-            f"--out {out} would overwrite one of the files it is made from.", "Choose another."
-        )
 
 
 def _today() -> date:

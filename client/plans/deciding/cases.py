@@ -36,6 +36,7 @@ def case_flags(
     rests: Bool,
     relief: Relief,
     smallest: int,
+    outside: Bool,
 ) -> Cases:
     """The flags of n accounts.
 
@@ -51,6 +52,7 @@ def case_flags(
         rests: collection rests whatever the packs say.
         relief: the member's, for what it writes off.
         smallest: the catalogue's smallest instalment, minor units.
+        outside: an amount lies outside the schema's bounds.
     """
     n = len(names)
     ended = _is(values, "stage", TERMINATED, n)
@@ -66,6 +68,7 @@ def case_flags(
         income_known,
         _is(values, "employment", HARDSHIP, n),
         rests,
+        outside=outside,
         due=due,
         able=able,
         idle=np.asarray(~due & ~overdue & (able | ~runs.known | ~income_known)),

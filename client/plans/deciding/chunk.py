@@ -1,12 +1,14 @@
 """What goes from room to room: some accounts, and what has been worked out of them so far, once."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.judged import Judged
+from fedrepay.client.plans.deciding.outside import MONEY
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.plans.deciding.safeguards import Safeguards
 from fedrepay.shared.arrays import F64, Bool, Objects
@@ -21,7 +23,8 @@ class Accounts:
 
     ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
     is known (``accounts.BESIDE``, groups of a floor). ``share`` is the part of the customer's affordability bound that
-    is an account's own, by balance, where a customer has several (None: each has one).
+    is an account's own, by balance, where a customer has several (None: each has one). ``outside`` are the cells that
+    ``values`` holds at a bound of the schema, as they were (``outside.noted``; None: there is none).
     """
 
     names: Objects
@@ -29,6 +32,26 @@ class Accounts:
     facts: dict[str, Fact] = field(default_factory=dict)
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     share: F64 | None = None
+    outside: Objects | None = None
+
+    @cached_property
+    def raw(self) -> dict[str, Values]:
+        """``values`` as they were given, outside the schema's bounds too, (n,) each."""
+        found = dict(self.values)
+        for row, cells in enumerate(() if self.outside is None else self.outside):
+            for name, value in cells:
+                if found[name] is self.values[name]:
+                    found[name] = found[name].copy()
+                found[name][row] = value
+        return found
+
+    @cached_property
+    def beyond(self) -> Objects:
+        """Columns of money that lie outside the schema's bounds, (n,) text, "" for none."""
+        found = np.full(len(self.names), "", dtype=object)
+        for row, cells in enumerate(() if self.outside is None else self.outside):
+            found[row] = ", ".join(name for name, _ in cells if name in MONEY)
+        return found
 
     def take(self, rows: slice | npt.NDArray[np.integer] | Bool) -> "Accounts":
         """The chosen accounts."""
@@ -38,6 +61,7 @@ class Accounts:
             {name: each[rows] for name, each in self.facts.items()},
             {name: each[rows] for name, each in self.beside.items()},
             None if self.share is None else self.share[rows],
+            None if self.outside is None else self.outside[rows],
         )
 
 

@@ -35,6 +35,7 @@ HANDOFFS = (
     "RULE",
     "UNKNOWN_FACT",
     "UNCOVERED",
+    "OUT_OF_BOUNDS",
     "VULNERABLE",
     "PROTECTED",
     "PAUSE",

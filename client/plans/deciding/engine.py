@@ -1,7 +1,7 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +13,9 @@ from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
 from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
 from fedrepay.client.plans.deciding.judged import Judged, judge
+from fedrepay.client.plans.deciding.outside import MONEY, Cell, bound_text, impossible, noted
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
-from fedrepay.client.plans.deciding.reasons import Reasons, reference_of
+from fedrepay.client.plans.deciding.reasons import Reasons
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
@@ -32,10 +33,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 
 FIRST, KEPT = "first_paid", "kept_90"
 """The outcomes that a plan's value is made of."""
-NEEDED = (
-    *("income", "surplus", "other_plans", "priority_arrears", "balance", "fees"),
-    *("apr", "income_verified"),
-)
+NEEDED = (*MONEY, "income_verified")
 """Account columns that bound and cost of a plan are computed from."""
 MOST_PAIRS = 100_000
 """Accounts × plans worked on at a time; small enough to stay in the processor's caches."""
@@ -85,7 +83,7 @@ class Engine:
         averages: Sequence[float] | None = None,
         borders: Borders | None = None,
     ) -> None:
-        _check(book)
+        check_book(book)
         self.book, self.catalogue, self.settings = book, catalogue, settings
         self.packs, self.personal = tuple(packs), personal
         self.arms = arms(catalogue)
@@ -99,7 +97,6 @@ class Engine:
         kept = self.effects[KEPT][:-1]
         averages = [float(each.mean()) for each in kept] if averages is None else averages
         self.reasons = Reasons.of(book, kept, averages, self.towards[KEPT])
-        self.reference = reference_of(self.arms)
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
         self.borders = borders or Borders()
@@ -127,17 +124,22 @@ class Engine:
             DataError: a column is absent, or a value is refused, naming column, account and bound.
         """
         known: dict[str, Values] = {}
+        outside: list[tuple[int, Cell]] = []
         for column in self.encoder.account_columns:
             if column.name not in columns:
                 raise DataError(
                     f"The column {column.name} is missing.", "The release's schema names all columns."
                 )
             raw = columns[column.name]
+            raw = raw if column.type == "category" else np.asarray(raw, np.float64)
             known[column.name], fine = settled(column, raw)
-            if not fine.all():
-                row = int(fine.argmin())
+            never = impossible(column.name, raw)
+            if not (fine & ~never).all():
+                row = int((fine & ~never).argmin())
                 bound = (
-                    f"one of {', '.join(column.categories)}"
+                    bound_text(column.name)
+                    if never[row]
+                    else f"one of {', '.join(column.categories)}"
                     if column.categories
                     else f"within {column.bounds}"
                 )
@@ -145,13 +147,16 @@ class Engine:
                     f"{column.name}, account {names[row]}: {raw[row]!r} must be {bound}.",
                     "Mend the value, or leave it out where the schema allows that.",
                 )
+            moved = (raw != known[column.name]) & (raw == raw)  # noqa: PLR0124 - NaN is missing
+            outside += [(int(row), (column.name, raw[row])) for row in np.flatnonzero(moved)]
         values, fine = self.encoder.derive_accounts(known, len(names))
         if not fine.all():
             raise DataError(
                 f"Account {names[int(fine.argmin())]}: a derived column lies outside its bounds.",
                 "Check the columns it is derived from.",
             )
-        return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}))
+        cells = noted(len(names), outside) if outside else None
+        return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}), outside=cells)
 
     def debts(
         self, values: Mapping[str, Values], facts: FactTable, share: F64 | None = None
@@ -185,6 +190,8 @@ class Engine:
         known_as = values if income_class is None else {**values, "income_verified": as_if}
         facts = self.facts(accounts)
         debts, known = self.debts(known_as, facts, accounts.share)
+        beyond = np.asarray(accounts.beyond != "", np.bool_)
+        debts, known = replace(debts, bound=np.where(beyond, 0, debts.bound)), known & ~beyond
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
@@ -197,6 +204,7 @@ class Engine:
             spared.rests,
             self.settings.relief,
             self.catalogue.smallest_instalment,
+            beyond,
         )
         verdict = self.rules(facts, plans, today)
         judged = judge(
@@ -218,7 +226,7 @@ class Engine:
 
     def facts(self, accounts: Accounts) -> FactTable:
         """The accounts' facts, completed by what the columns and the settings say."""
-        known = completed(accounts.values, accounts.facts, self.settings.contact_minute)
+        known = completed(accounts.raw, accounts.facts, self.settings.contact_minute)
         return FactTable(known, len(accounts.names))
 
     def decide(
@@ -251,7 +259,12 @@ class Engine:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * self.towards[name] * logit)))
 
 
-def _check(book: CodeBook) -> None:
+def check_book(book: CodeBook) -> None:
+    """Refuse a release over a schema that decisions cannot be made with.
+
+    Raises:
+        ReleaseError: it predicts other outcomes, or lacks a column that decisions need.
+    """
     outcomes = [each.name for each in book.schema.outcomes]
     columns = {each.name for each in book.schema.columns if each.role == "account"}
     lacking = [f"the outcome {name}" for name in (FIRST, KEPT) if name not in outcomes]

@@ -15,7 +15,7 @@ from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 Column = npt.NDArray[np.generic]
 
 STRONGEST_FIRST = (
-    *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT", "UNCOVERED"),
+    *("REQUESTED", "VULNERABLE", "PROTECTED", "RULE", "UNKNOWN_FACT", "UNCOVERED", "OUT_OF_BOUNDS"),
     *("CONTRADICTION", "DATE_CHANGES", "PAUSE", "WRITE_OFF", "NO_PLAN", "LOW_CONFIDENCE"),
 )
 """Where several reasons hold, the first of these is the code."""
@@ -37,7 +37,7 @@ class HandedOver:
 
     ``code`` into ``HANDOFFS``, 0 for nobody; ``due`` minutes since 1970-01-01, −1 for nobody: the soonest among all
     reasons that hold; ``contradiction`` one of ``CONTRADICTIONS`` or ""; ``changes`` of a date, NaN where not known;
-    ``uncovered`` the matters that no pack covers, or "".
+    ``uncovered`` the matters that no pack covers, or ""; ``beyond`` amounts outside the schema's bounds, or "".
     """
 
     code: U8
@@ -45,6 +45,7 @@ class HandedOver:
     contradiction: Objects
     changes: F64
     uncovered: Objects
+    beyond: Objects
 
 
 def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
@@ -72,6 +73,7 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
         "pause": paused.astype(np.float64),
         "write_off": (judged.cases.column("trifle") & owes & ~judged.stop).astype(np.float64),
         "no_plan": (in_need(judged) & (remaining(judged) == NONE)).astype(np.float64),
+        "beyond": accounts.beyond,
         "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
     }
     now = today * MINUTES_A_DAY + settings.contact_minute
@@ -85,15 +87,18 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         settings: after how many date changes, below which confidence, and within how many hours.
         known: columns by name, (n,) each; one that is absent, or unknown in a row, hands nobody over.
             ``human_requested``, ``vulnerable``, ``protected``, ``rule``, ``unknown_fact``, ``pause``, ``write_off``,
-            ``no_plan`` yes or no; ``uncovered`` text; ``date_changes_90d``; ``confidence`` 0–1; and the account columns
-            that ``contradictions`` reads.
+            ``no_plan`` yes or no; ``uncovered`` and ``beyond`` text, "" for no; ``date_changes_90d``; ``confidence`` 0–1;
+            and the account columns that ``contradictions`` reads.
         accounts: n.
         now: minutes since 1970-01-01.
     """
     against = contradictions(known, accounts)
     changes, confidence = (_numbers(known, name, accounts) for name in ("date_changes_90d", "confidence"))
-    uncovered = known.get("uncovered", np.full(accounts, "", np.object_)).astype(np.object_)
+    uncovered, beyond = (
+        np.asarray(known.get(name, np.full(accounts, "")), np.object_) for name in ("uncovered", "beyond")
+    )
     holds = {
+        "OUT_OF_BOUNDS": np.asarray(beyond != "", np.bool_),
         "REQUESTED": _yes(known, "human_requested", accounts),
         "VULNERABLE": _yes(known, "vulnerable", accounts),
         "PROTECTED": _yes(known, "protected", accounts),
@@ -113,7 +118,7 @@ def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, no
         code[holds[name]] = HANDOFFS.index(name)
         soonest = np.minimum(due, now + 60 * settings.hours[name])
         due = np.where(holds[name], soonest, due)
-    return HandedOver(code, np.where(code > 0, due, -1), against, changes, uncovered)
+    return HandedOver(code, np.where(code > 0, due, -1), against, changes, uncovered, beyond)
 
 
 def uncovered_matters(judged: Judged) -> Objects:

@@ -40,6 +40,7 @@ class Why(IntEnum):
     RELIEF = 11  # another part of the interest is waived for this account (``relief.py``)
     UNSURE = 12  # the release has seen too few such discounts to know what they do
     PAYS_MORE = 13  # a token or a pause, for somebody who can pay an instalment
+    OUT_OF_BOUNDS = 14  # an amount lies outside the schema's bounds, and money is not worked out from a bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +48,17 @@ class Cases:
     """What a decision must know of n accounts beside their plans, (n,) each.
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` no work, ``protected``
-    collection rests whatever the packs say (``safeguards.py``), ``due`` the whole balance is, ``able`` what falls due by
-    contract, or else the smallest instalment, is within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid,
-    ``trifle`` no more is owed than the member writes off.
+    collection rests whatever the packs say (``safeguards.py``), ``outside`` an amount lies outside the schema's bounds
+    (``outside.py``), ``due`` the whole balance is, ``able`` what falls due by contract, or else the smallest instalment, is
+    within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid, ``trifle`` no more
+    is owed than the member writes off.
     """
 
     names: Objects
     income_known: Bool
     hardship: Bool
     protected: Bool | np.bool_ = np.False_
+    outside: Bool | np.bool_ = np.False_
     due: Bool | np.bool_ = np.True_
     able: Bool | np.bool_ = np.False_
     idle: Bool | np.bool_ = np.False_
@@ -185,7 +188,9 @@ def judge(
         why=np.zeros(plans.valid.shape, np.uint8),
     )
     gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
+    outside = np.broadcast_to(cases.outside, (len(plans.valid),))[:, None]
     checks = (
+        (outside, Why.OUT_OF_BOUNDS),
         (~plans.valid, Why.NO_SUCH_PLAN),
         (verdict.blocked != NONE, Why.RULE),
         (_protected(cases, plans), Why.PROTECTED),

@@ -181,6 +181,11 @@ class PairEncoder:
         return block_effects(self.book, weights)
 
 
+def scopes(book: CodeBook) -> dict[str, Scope]:
+    """What each column of accounts and plans hangs on."""
+    return _planned({column.name: column for column in book.schema.columns if column.is_input})[0]
+
+
 def _planned(columns: Mapping[str, Column]) -> tuple[dict[str, Scope], dict[str, list[list[str]]]]:
     """What each column hangs on, and the derived ones in levels of which one SELECT does each."""
     scope: dict[str, Scope] = {}

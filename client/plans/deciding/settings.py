@@ -40,6 +40,7 @@ _HOURS = {
     "RULE": 24,
     "UNKNOWN_FACT": 48,
     "UNCOVERED": 48,
+    "OUT_OF_BOUNDS": 48,
     "VULNERABLE": 24,
     "PROTECTED": 24,
     "PAUSE": 72,

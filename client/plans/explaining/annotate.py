@@ -3,13 +3,14 @@
 import numpy as np
 
 from fedrepay.client.plans.deciding.decide import HANDOFFS
-from fedrepay.client.plans.deciding.engine import Batch
+from fedrepay.client.plans.deciding.engine import Batch, Engine
+from fedrepay.client.plans.deciding.grounds import grounds
 from fedrepay.client.plans.deciding.handover import HandedOver
 from fedrepay.client.plans.deciding.judged import NONE, Why
-from fedrepay.client.plans.deciding.reasons import CODES, MOST, NAMES, Reasons
+from fedrepay.client.plans.deciding.reasons import CODES, MOST, NAMES, reference_of
 from fedrepay.client.plans.deciding.reasons import NONE as NO_REASON
 from fedrepay.client.plans.explaining.messages import say
-from fedrepay.shared.arrays import I64, U16, Objects
+from fedrepay.shared.arrays import F64, I8, I64, Objects
 
 CONTRADICTED = {
     "SURPLUS_ABOVE_INCOME": "surplus above income",
@@ -24,18 +25,27 @@ LOWER = "LOWER_SCORE"
 """What is said of plans that may be offered, but bring less than those shown."""
 
 
-def reason_texts(reasons: Reasons, codes: U16, reference: U16) -> list[Objects]:
-    """Up to four reasons of each chosen pair as text, (m,) each, strongest first.
+def reasons_of(engine: Engine, batch: Batch, row: I64, arm: I64) -> tuple[I8, F64]:
+    """Up to four reasons of each chosen pair, places in ``NAMES`` or −1, and their parts, (m, 4) each.
 
     Args:
-        reasons: of the release.
-        codes: of the chosen pairs, (m, blocks).
-        reference: of the same accounts with the reference plan.
+        engine: that decided.
+        batch: what it decided.
+        row: accounts, (m,).
+        arm: their plans, (m,).
     """
-    place, part = reasons.top(codes, reference)
+    judged = batch.judged
+    reference = reference_of(judged.plans)[row]
+    true = grounds(NAMES, batch.accounts.raw, judged.cases.income_known, judged.plans, row, arm, reference)
+    return engine.reasons.top(batch.codes.of(row, arm), batch.codes.of(row, reference), true)
+
+
+def reason_texts(engine: Engine, batch: Batch, row: I64, arm: I64) -> list[Objects]:
+    """The same as text, (m,) each, strongest first."""
+    place, part = reasons_of(engine, batch, row, arm)
     made = np.empty(place.shape, dtype=object)
-    for row, (places, parts) in enumerate(zip(place.tolist(), part.tolist(), strict=True)):
-        made[row] = [text(each, strength) for each, strength in zip(places, parts, strict=True)]
+    for at, (places, parts) in enumerate(zip(place.tolist(), part.tolist(), strict=True)):
+        made[at] = [text(each, strength) for each, strength in zip(places, parts, strict=True)]
     return [made[:, rank] for rank in range(MOST)]
 
 
@@ -52,6 +62,8 @@ def handover_texts(handed: HandedOver) -> Objects:
     found = np.array([None, *(say("en", "handover", name) for name in HANDOFFS[1:])], np.object_)[handed.code]
     for row in np.flatnonzero(handed.code == HANDOFFS.index("CONTRADICTION")):
         found[row] += f": {CONTRADICTED[handed.contradiction[row]]}"
+    for row in np.flatnonzero(handed.code == HANDOFFS.index("OUT_OF_BOUNDS")):
+        found[row] += f": {handed.beyond[row]}"
     for row in np.flatnonzero(handed.code == HANDOFFS.index("DATE_CHANGES")):
         found[row] += f": {handed.changes[row]:.0f} times in 90 days"
     for row in np.flatnonzero(handed.uncovered != ""):

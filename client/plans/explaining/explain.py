@@ -17,7 +17,7 @@ from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.deciding.objective import contact_cost
 from fedrepay.client.plans.deciding.reasons import CODES, NAMES
 from fedrepay.client.plans.deciding.reasons import NONE as NO_REASON
-from fedrepay.client.plans.explaining.annotate import handover_texts
+from fedrepay.client.plans.explaining.annotate import handover_texts, reasons_of
 from fedrepay.client.plans.explaining.changed import predictor
 from fedrepay.client.plans.explaining.counterfactual import counterfactual
 from fedrepay.client.plans.explaining.explain_words import lines
@@ -97,6 +97,10 @@ def explain(
             for each in engine.encoder.account_columns
             if (each.unit or "").startswith("minor units")
         ],
+        "outside": []
+        if batch.accounts.outside is None
+        else [name for name, _ in batch.accounts.outside[row]],
+        "beyond": bool(batch.accounts.beyond[row]),
         "rules": _rules(batch, row),
         "bound": _bound(engine, batch, row),
         "plans": [_plan(engine, batch, row, arm, plan, today) for arm, plan in zip(arms, plans, strict=True)],
@@ -125,7 +129,7 @@ def explain(
 def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
     """Everything that was read of the account; restricted facts and health without their values."""
     found: dict[str, float | str | None] = {}
-    for name, column in {**batch.accounts.values, **batch.facts.columns}.items():
+    for name, column in {**batch.accounts.raw, **batch.facts.columns}.items():
         value = _plain(column[row])
         hidden = name in RESTRICTED or name in HEALTH
         found[name] = RESTRICTED_TEXT if hidden else value
@@ -159,7 +163,7 @@ def _plain(value: Any) -> float | str | None:
 
 
 def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
-    """How the affordability bound came about; None without an income form."""
+    """How the affordability bound came about; None without an income form, and where an amount is out of bounds."""
     if not batch.judged.cases.income_known[row]:
         return None
     values, settings = batch.accounts.values, engine.settings.affordability
@@ -236,9 +240,7 @@ def _score(engine: Engine, batch: Batch, row: int, arm: int, given: int) -> dict
 def _reasons(engine: Engine, batch: Batch, row: int, arms: list[int]) -> list[Json]:
     if not arms or not batch.judged.plans.arms.pays[arms[0]]:
         return []
-    at = np.array([row])
-    mine, other = (batch.codes.of(at, np.array([arm])) for arm in (arms[0], engine.reference))
-    places, parts = engine.reasons.top(mine, other)
+    places, parts = reasons_of(engine, batch, np.array([row]), np.array(arms[:1]))
     return [
         {"code": NAMES[place], "name": CODES[NAMES[place]], "part": round(part, 4)}
         for place, part in zip(places[0].tolist(), parts[0].tolist(), strict=True)

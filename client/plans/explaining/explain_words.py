@@ -18,6 +18,8 @@ def lines(content: Json, letter: str | None, language: str) -> list[str]:
     mark = [say(language, "letter", "simulated")] if content["simulated"] else []
     found = [*mark, *_head(content, language), title("facts")]
     found += [f"  {name}: {_fact(name, content, language)}" for name in content["facts"]]
+    if content["outside"]:
+        found.append(f"  {say(language, 'explain', 'outside', columns=', '.join(content['outside']))}")
     found += ["", _bound(content, language), ""]
     for place, plan in enumerate(content["plans"], start=1):
         found += _plan(plan, place, content["currency"], language)
@@ -84,7 +86,7 @@ def _fact(name: str, content: Json, language: str) -> str:
 def _bound(content: Json, language: str) -> str:
     bound, currency = content["bound"], content["currency"]
     if bound is None:
-        return say(language, "explain", "no_bound")
+        return say(language, "explain", "beyond" if content["beyond"] else "no_bound")
     amounts = {
         name: money(language, currency, bound[name])
         for name in ("bound", "income", "surplus", "promised", "savings")

@@ -31,7 +31,7 @@ def job(folder: Path, own: Path | None) -> Job:
 
 def written(given: Job, out: Path) -> tuple[list[tuple[object, ...]], set[object]]:
     loaded = load(given)
-    recommend_file(given, loaded, out, "batch", lambda _done, _of: None)
+    recommend_file(given, loaded, out, out.stem, lambda _done, _of: None)
     with duckdb.connect() as connection:
         rows = connection.execute(f"SELECT {COLUMNS} FROM '{out}' ORDER BY account, rank").fetchall()
         hashes = connection.execute(f"SELECT DISTINCT own_hash FROM '{out}'").fetchall()

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.deciding.reasons import CODE_OF, CODES, NAMES, NONE, Reasons
+from fedrepay.client.plans.deciding.grounds import Grounds
+from fedrepay.client.plans.deciding.reasons import CODE_OF, CODES, NAMES, NONE, Reasons, reference_of
 from fedrepay.client.plans.explaining.annotate import text
 from fedrepay.client.plans.explaining.counterfactual import Counterfactual, counterfactual
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.arrays import F64, I64, U16
-from fedrepay.shared.plans.catalogue import parse_catalogue
+from fedrepay.shared.plans.candidates import Debts, candidates
+from fedrepay.shared.plans.catalogue import arms, parse_catalogue
 from support.market_accounts import market_book
 from support.market_release import market_weights
 from support.one_plan import one_plan
@@ -40,44 +42,89 @@ def test_codes_have_their_fixed_meaning_and_every_column_of_the_market_one() -> 
         "KEPT_HISTORY",
     ]
     assert set(CODE_OF.values()) <= set(CODES)
-    assert {name for block in BLOCKS for name in block.columns} <= set(CODE_OF)
+    without = {"product"}  # no code's words are about it
+    assert {name for block in BLOCKS for name in block.columns} - set(CODE_OF) == without
+
+
+def all_true(rows: int) -> Grounds:
+    return Grounds(*(np.ones((rows, len(NAMES)), np.bool_),) * 2)
 
 
 @pytest.mark.parametrize("towards", [1.0, -1.0])
-def test_parts_add_up_to_the_whole_difference_from_the_average(towards: float) -> None:
-    reasons, codes = Reasons.of(BOOK, EFFECTS, AVERAGE, towards), some_codes(1, 50)
-    parts = reasons.parts(codes)
-    assert parts.sum(axis=1) == pytest.approx(towards * (logits(codes) - sum(AVERAGE)))
-
-
-def test_against_a_reference_plan_only_what_knows_the_plan_is_compared_with_it() -> None:
-    reasons = Reasons.of(BOOK, EFFECTS, AVERAGE, 1.0)
+def test_what_knows_the_plan_stands_against_the_reference_and_the_rest_against_the_average(
+    towards: float,
+) -> None:
+    reasons = Reasons.of(BOOK, EFFECTS, AVERAGE, towards)
     mine, other = some_codes(2, 40), some_codes(3, 40)
     plan = {c.name for c in BOOK.schema.columns if c.role == "plan"}
     knows = np.array([bool(plan & set(block.columns)) for block in BLOCKS])
     other[:, ~knows] = mine[:, ~knows]  # the same account
     account = sum(EFFECTS[i][mine[:, i]] - AVERAGE[i] for i in np.flatnonzero(~knows))
-    assert reasons.parts(mine, other).sum(axis=1) == pytest.approx(logits(mine) - logits(other) + account)
+    wanted = towards * (logits(mine) - logits(other) + account)
+    assert reasons.parts(mine, other).sum(axis=1) == pytest.approx(wanted)
 
 
-def test_a_cross_speaks_in_equal_parts_for_its_columns() -> None:
+def test_a_cross_speaks_for_the_column_that_differs_and_in_both_orders_where_both_do() -> None:
     reasons = Reasons.of(BOOK, EFFECTS, AVERAGE, 1.0)
-    cross = next(i for i, block in enumerate(BLOCKS) if block.columns == ("headroom", "discount"))
-    assert reasons.share[cross, NAMES.index("R01")] == 0.5
-    assert reasons.share[cross, NAMES.index("R08")] == 0.5
-    assert reasons.share.sum(axis=1) == pytest.approx(1.0)
+    place = next(i for i, block in enumerate(BLOCKS) if block.columns == ("headroom", "discount"))
+    headroom, discount = NAMES.index("R01"), NAMES.index("R08")
+    width = reasons.widths[place]
+    mine, other = some_codes(1, 1), some_codes(1, 1)
+    effect = EFFECTS[place].reshape(-1, width)
+
+    def parts(now: tuple[int, int], then: tuple[int, int]) -> F64:
+        for codes, (first, second) in ((mine, now), (other, then)):
+            codes[0, place] = first * width + second
+        return reasons.parts(mine, other)[0, [headroom, discount]]
+
+    base = parts((1, 2), (1, 2))
+    for now, then, wanted in (
+        ((3, 2), (1, 2), [effect[3, 2] - effect[1, 2], 0]),
+        ((1, 0), (1, 2), [0, effect[1, 0] - effect[1, 2]]),
+        (
+            (3, 0),
+            (1, 2),
+            [
+                (effect[3, 2] - effect[1, 2] + effect[3, 0] - effect[1, 0]) / 2,
+                (effect[1, 0] - effect[1, 2] + effect[3, 0] - effect[3, 2]) / 2,
+            ],
+        ),
+    ):
+        assert parts(now, then) - base == pytest.approx(np.array(wanted))
 
 
 def test_at_most_four_the_strongest_first_and_no_weak_ones() -> None:
-    reasons, codes = Reasons.of(BOOK, EFFECTS, AVERAGE, 1.0), some_codes(4, 200)
-    places, parts = reasons.top(codes)
-    every = reasons.parts(codes)
+    reasons, codes, other = Reasons.of(BOOK, EFFECTS, AVERAGE, 1.0), some_codes(4, 200), some_codes(5, 200)
+    places, parts = reasons.top(codes, other, all_true(200))
+    every = reasons.parts(codes, other)
     assert places.shape == (200, 4)
-    assert (np.diff(np.abs(parts), axis=1) <= 0).all()
-    assert np.abs(parts[:, 0]) == pytest.approx(np.abs(every).max(axis=1))
+    other_ = places == NAMES.index("R99")
+    falls = np.diff(np.abs(parts), axis=1) <= 0
+    assert (falls | other_[:, 1:]).all()
+    assert not (other_[:, :-1] & (places[:, 1:] != NONE)).any(), "what says least stands last"
+    assert other_.any()
+    assert np.abs(parts).max(axis=1) == pytest.approx(np.abs(every).max(axis=1))
     rows, columns = np.nonzero(places != NONE)
     assert parts[rows, columns] == pytest.approx(every[rows, places[rows, columns]])
-    assert (reasons.top(codes, least=1e9)[0] == NONE).all()
+    assert (reasons.top(codes, other, all_true(200), least=1e9)[0] == NONE).all()
+
+
+def test_what_is_not_true_goes_to_what_no_reason_names_and_the_sum_stays() -> None:
+    reasons, codes, other = Reasons.of(BOOK, EFFECTS, AVERAGE, 1.0), some_codes(4, 50), some_codes(5, 50)
+    nothing = Grounds(*(np.zeros((50, len(NAMES)), np.bool_),) * 2)
+    places, parts = reasons.top(codes, other, nothing)
+    assert (places[:, 0] == NAMES.index("R99")).all()
+    assert parts[:, 0] == pytest.approx(reasons.parts(codes, other).sum(axis=1))
+    assert not parts[:, 1:].any()
+
+
+def test_the_reference_plan_is_the_first_in_instalments_that_the_debt_can_have() -> None:
+    text = b'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "FULL"\n'
+    text += b'[[plans]]\nkind = "INSTALMENT"\nn = [36, 3]\n[[plans]]\nkind = "REFER"\n'
+    catalogue = parse_catalogue(text, "t.toml")
+    debts = Debts(np.array([90_000, 3_000, 400]), np.zeros(3, np.int64), np.zeros(3), np.zeros(3, np.int64))
+    found = reference_of(candidates(catalogue, arms(catalogue), debts))
+    assert found.tolist() == [1, 2, 0]
 
 
 def test_words_of_one_reason() -> None:

@@ -35,7 +35,7 @@ def test_two_hundred_accounts_and_a_catalogue_of_ones_own(desk: Desk) -> None:
         assert [row["rank"] for row in each] == list(range(1, len(each) + 1))
         assert len({row["decision"] for row in each}) == 1
     offers = [row for row in rows if row["decision"] == "OFFER"]
-    assert {row["decision"] for row in rows} >= {"OFFER", "TOKEN", "DORMANT", "REFER"}
+    assert {row["decision"] for row in rows} >= {"OFFER", "TOKEN", "REVIEW", "REFER", "HUMAN"}
     for row in offers:
         assert row["monthly"] <= row["bound"]
         assert row["instalment"] * (row["count"] - 1) < row["total"] <= row["instalment"] * row["count"]
@@ -44,6 +44,21 @@ def test_two_hundred_accounts_and_a_catalogue_of_ones_own(desk: Desk) -> None:
     assert no_form
     assert {row["decision"] for row in no_form} == {"REFER"}
     assert all(row["why_not"] for row in rows if row["rank"] == 1)
+
+
+def test_no_discount_no_waiver_and_no_income_is_a_reason_where_there_is_none(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    named = 0
+    for row in desk.rows():
+        said = " ".join(row[f"reason_{place}"] or "" for place in range(1, 5))
+        for code, has in (
+            ("+R08", row["discount"]),
+            ("+R07", (row["interest_saved"] or 0) + (row["fees_saved"] or 0)),
+            ("R14", row["bound"] is not None),
+        ):
+            assert has or code not in said, (row["account"], said)
+            named += code in said
+    assert named > 30, "control: they are given to others"
 
 
 def test_own_column_names_go_through_a_mapping(desk: Desk) -> None:
@@ -57,9 +72,10 @@ def test_own_column_names_go_through_a_mapping(desk: Desk) -> None:
     mapping.write_text(
         f'sql = """SELECT _row, Konto AS customer, ROUND(CAST(saldo_pounds AS DOUBLE) * 100) AS balance, {others} FROM data"""'
     )
-    result = desk.recommend("mapped.csv", accounts=desk.folder / "own.csv", mapping=mapping)
+    result = desk.recommend("mapped.csv", batch="b2", accounts=desk.folder / "own.csv", mapping=mapping)
     assert result.code == 0, result.err
-    assert (desk.folder / "mapped.csv").read_bytes() == (desk.folder / "plain.csv").read_bytes()
+    mapped = (desk.folder / "mapped.csv").read_text().replace("\nb2,", "\nb1,")
+    assert mapped == (desk.folder / "plain.csv").read_text()
 
 
 def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:

@@ -1,17 +1,25 @@
 """A batch is decided once, whole or not at all, and the same every time."""
 
+import os
+import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedrepay.client.plans.batch_io.batch_files import facts_of, record_of
 from fedrepay.client.plans.batch_io.recommend import load, recommend_file
 from fedrepay.client.plans.deciding import engine as engine_module
+from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.rules.facts import Column, FactTable
 from support.desk import ACCOUNTS, CATALOGUE, Desk, write_csv
 from support.market_accounts import random_accounts
+
+DAY = date(2026, 1, 5)
+WHOLE = ["batches.jsonl", "out.csv", "out.csv.batch.json", "out.csv.facts.parquet"]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -64,7 +72,116 @@ def test_a_batch_id_with_other_inputs_is_refused(desk: Desk, changed: str) -> No
     assert "Batch b1 was written" in result.err
     assert changed in result.err
     assert (desk.folder / "out.csv").read_bytes() == before
-    assert desk.recommend(settings=settings, batch="b2").code == 0, "a new id is a new batch"
+    assert desk.recommend("new.csv", settings=settings, batch="b2").code == 0, "a new id is a new batch"
+
+
+@pytest.mark.parametrize("elsewhere", ["other.csv", "there/out.csv"])
+def test_a_batch_id_is_refused_for_other_inputs_wherever_it_was_written(desk: Desk, elsewhere: str) -> None:
+    """Elsewhere in the folder; and in another, where the member's own folder remembers."""
+    job, member = desk.job(today=DAY), desk.folder / "member"
+    member.mkdir()
+    (desk.folder / "there").mkdir()
+    job = replace(job, trust=replace(job.trust, member=member))
+    loaded = load(desk.job(today=DAY))
+    out = desk.folder / elsewhere
+    first = recommend_file(job, loaded, desk.folder / "out.csv", "b1")
+    assert not first.done_before
+    same = recommend_file(job, loaded, out, "b1")
+    assert not same.done_before, "the same inputs at another path are the same batch again"
+    assert out.read_bytes() == (desk.folder / "out.csv").read_bytes()
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    left = out.read_bytes()
+    for path in (out, desk.folder / "there" / "new.csv"):
+        for over in (False, True):
+            with pytest.raises(ArgumentError, match=r"Batch b1 was written to .* accounts differ"):
+                recommend_file(job, loaded, path, "b1", replace=over)
+    assert out.read_bytes() == left
+    (desk.folder / "far").mkdir()
+    alone = recommend_file(desk.job(today=DAY), loaded, desk.folder / "far" / "out.csv", "b1")
+    assert not alone.done_before, "control: without the member's folder another folder knows nothing"
+
+
+@pytest.mark.parametrize(
+    "stands", ["out.csv", "out.csv.facts.parquet", "out.csv.batch.json", "out.csv.rejects"]
+)
+def test_what_is_not_this_batch_is_only_written_over_when_asked(desk: Desk, stands: str) -> None:
+    other = desk.folder / stands
+    other.write_text("a letter to my mother")
+    refused = desk.recommend()
+    assert refused.code in (2, 5)
+    assert "--replace" in refused.err
+    assert stands in refused.err
+    assert other.read_text() == "a letter to my mother"
+    assert desk.left() == [stands]
+    assert desk.recommend("out.csv", "--replace").code == 0
+    assert desk.left() == WHOLE
+    assert other.name not in WHOLE or other.read_bytes() != b"a letter to my mother"
+    later = desk.recommend(batch="b2")
+    assert later.code == 2
+    assert "is not of batch b2" in later.err
+
+
+def test_rows_that_a_person_has_changed_are_not_written_over(desk: Desk) -> None:
+    out = desk.folder / "out.csv"
+    assert desk.recommend().code == 0
+    out.write_text(out.read_text() + "a note\n")
+    again = desk.recommend()
+    assert again.code == 2
+    assert "out.csv stands there" in again.err
+    assert out.read_text().endswith("a note\n")
+
+
+def test_two_at_a_time_never_mix(desk: Desk) -> None:
+    job, seen = desk.job(today=DAY), list[str]()
+    loaded = load(job)
+
+    def second(done: int, _: int) -> None:
+        for name in ("out.csv", "other.csv"):
+            with pytest.raises(ArgumentError, match="Another `recommend` is writing"):
+                recommend_file(job, loaded, desk.folder / name, "b2")
+            seen.append(name)
+
+    recommend_file(job, loaded, desk.folder / "out.csv", "b1", second)
+    assert seen[:2] == ["out.csv", "other.csv"]
+    assert desk.left() == WHOLE
+    assert not recommend_file(job, loaded, desk.folder / "other.csv", "b2").done_before, (
+        "control: then it may"
+    )
+
+
+def test_a_killed_run_frees_its_id_and_leaves_nothing(desk: Desk, small_chunks: None) -> None:
+    """Killed outright, between two chunks: no handler runs."""
+    job = desk.job(today=DAY)
+    loaded = load(job)
+    child = os.fork()
+    if child == 0:
+        recommend_file(
+            job, loaded, desk.folder / "out.csv", "b1", lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        )
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert desk.left() == ["out.csv.parts"], "control: it was at work"
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    assert desk.recommend().code == 0, "its id is free for other inputs, and so is its lock"
+    assert desk.left() == WHOLE
+
+
+def test_a_damaged_register_is_named(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    register = desk.folder / "batches.jsonl"
+    register.write_text(register.read_text() + '{"batch_id": 7}\n')
+    result = desk.recommend("other.csv", batch="b2")
+    assert result.code == 5
+    assert "batches.jsonl, line 2, is damaged" in result.err
+    assert not (desk.folder / "other.csv").exists()
+
+
+@pytest.mark.parametrize("batch_id", ["", " ", "a\nb", "a\x00b", "\ud800", "x" * 201, 7, None, b"b1"])
+def test_what_is_no_batch_id_is_refused(desk: Desk, batch_id: Any) -> None:
+    job = desk.job()
+    with pytest.raises(ArgumentError, match="batch id"):
+        recommend_file(job, load(job), desk.folder / "out.csv", batch_id)
+    assert desk.left() == []
 
 
 def test_an_interrupted_run_leaves_nothing_half_written(desk: Desk, small_chunks: None) -> None:
@@ -87,8 +204,9 @@ def test_what_a_killed_run_left_is_cleared_away(desk: Desk) -> None:
     parts.mkdir()
     (parts / "000099.rows.parquet").write_text("half")
     (desk.folder / "out.csv.partial").write_text("half")
+    (desk.folder / "batches.jsonl.partial").write_text("half")
     assert desk.recommend().code == 0
-    assert desk.left() == ["out.csv", "out.csv.batch.json", "out.csv.facts.parquet"]
+    assert desk.left() == WHOLE
 
 
 def test_a_damaged_record_is_named(desk: Desk) -> None:
@@ -113,18 +231,18 @@ def test_a_crash_between_the_files_is_mended_by_running_again(
 ) -> None:
     job, out = desk.job(today=date(2026, 1, 5)), desk.folder / "out.csv"
     recommend_file(job, load(job), desk.folder / "whole.csv", "b2")
-    replace = Path.replace
+    moved = Path.replace
 
     def crash(self: Path, target: Path) -> Path:
         if Path(target) == facts_of(out):
             raise KeyboardInterrupt
-        return replace(self, target)
+        return moved(self, target)
 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             recommend_file(job, load(job), out, "b2")
-    assert (out.exists(), facts_of(out).exists(), record_of(out).exists()) == (True, False, False)
+    assert (out.exists(), facts_of(out).exists(), record_of(out).exists()) == (False, False, True)
     assert not recommend_file(job, load(job), out, "b2").done_before
     assert out.read_bytes() == (desk.folder / "whole.csv").read_bytes()
     assert facts_of(out).read_bytes() == facts_of(desk.folder / "whole.csv").read_bytes()

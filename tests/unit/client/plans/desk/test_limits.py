@@ -24,7 +24,7 @@ def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None
     own = random_accounts(ACCOUNTS, seed=3)
     own["branch"] = np.array(["north", "south"], dtype=object)[np.arange(ACCOUNTS) % 2]
     write_csv(desk.accounts, own)
-    assert desk.recommend("control.csv", catalogue=catalogue).code == 0
+    assert desk.recommend("control.csv", batch="b0", catalogue=catalogue).code == 0
     result = desk.recommend("out.csv", "--json", catalogue=catalogue, settings=settings)
     assert result.code == 0, result.err
     summary = json.loads(result.out)
@@ -43,11 +43,11 @@ def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None
     record = json.loads(record_of(desk.folder / "out.csv").read_text())
     assert record["limits_prices"] == summary["limits_prices"]
     settings.write_text("[budgets]\ndiscounts = 0\ncontacts = 0\nagents = 0\n")
-    none = desk.recommend("none.csv", catalogue=catalogue, settings=settings)
+    none = desk.recommend("none.csv", batch="b2", catalogue=catalogue, settings=settings)
     assert none.code == 0, none.err
     assert letters("none.csv") == 0
     settings.write_text('[budgets]\ngroup_column = "region"\ngroup_floor = 0.2\n')
-    lost = desk.recommend("lost.csv", catalogue=catalogue, settings=settings)
+    lost = desk.recommend("lost.csv", batch="b3", catalogue=catalogue, settings=settings)
     assert lost.code == 3
     assert "region" in lost.err
 
@@ -58,7 +58,7 @@ def test_explain_shows_the_batch_s_decision_also_under_limits(desk: Desk) -> Non
         CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
     )
     settings = desk.folder / "settings.toml"
-    settings.write_text("[budgets]\ncontacts = 3\ndiscounts = 0\n")
+    settings.write_text("[budgets]\ncontacts = 1\ndiscounts = 0\n")
     own = random_accounts(40, seed=3)
     own["human_requested"] = (np.arange(40) % 10 == 0).astype(int)
     write_csv(desk.accounts, own)

@@ -29,10 +29,10 @@ def test_facts_reach_the_rules_and_stay_out_of_the_output(desk: Desk) -> None:
     (desk.folder / "own.toml").write_text(covering_text("UK"))
     result = desk.recommend(settings=settings)
     assert result.code == 0, result.err
-    assert desk.recommend("bare.csv").code == 0
+    assert desk.recommend("bare.csv", batch="b2").code == 0
     calm = desk.folder / "calm.csv"
     write_csv(calm, {**own, "moratorium_day": np.full(ACCOUNTS, -1)})
-    assert desk.recommend("control.csv", accounts=calm).code == 0
+    assert desk.recommend("control.csv", batch="b3", accounts=calm).code == 0
     paused = {f"c{i:05d}" for i in range(50)}
     ruled, bare, control = (
         {row["account"]: row for row in desk.rows(out) if row["rank"] == 1}
@@ -100,7 +100,7 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     assert desk.recommend().code == 0
     bounds = {row["account"]: row["bound"] for row in desk.rows() if row["bound"] is not None}
     of_three_accounts(desk)
-    assert desk.recommend(batch="b2").code == 0
+    assert desk.recommend("out.csv", "--replace", batch="b2").code == 0
     assert over_bound(desk, bounds) == 0
     offer = next(row for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1)
     shown = json.loads(desk.recommend(None, "--explain", offer["account"], "--json").out)
@@ -109,7 +109,7 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     assert 0 < shown["bound"]["share"] < 1
     assert "% of what is left, by balance" in desk.recommend(None, "--explain", offer["account"]).out
     monkeypatch.setattr(customers, "shares", lambda of, _: np.ones(len(of)))
-    assert desk.recommend(batch="b3").code == 0
+    assert desk.recommend("out.csv", "--replace", batch="b3").code == 0
     assert over_bound(desk, bounds) > 20, "control: each account for itself"
 
 
@@ -124,7 +124,7 @@ def test_a_wrong_restricted_fact_is_named_without_its_value(desk: Desk) -> None:
     assert "bipolar" not in rejects
     assert "debt_type,gift" in rejects, "control: what is not restricted is shown"
     write_csv(desk.accounts, {name: each[1:2] for name, each in own.items()})
-    alone = desk.recommend("two.csv")
+    alone = desk.recommend("two.csv", batch="b2")
     assert alone.code == 4
     assert "vulnerability_driver" in alone.err
     assert "bipolar" not in alone.out + alone.err
@@ -141,7 +141,7 @@ def test_the_hash_in_the_output_does_not_give_a_restricted_fact_away(desk: Desk)
     ):
         write_csv(desk.accounts, {**own, fact: np.full(5, value, dtype=object)})
         out = f"{fact}-{value}.csv"
-        assert desk.recommend(out).code == 0
+        assert desk.recommend(out, batch=out).code == 0
         plain = {row["account"]: row["input_hash"] for row in desk.rows(out)}
         kept = [row["input_hash"] for row in desk.rows(facts_of(Path(out)).name)]
         shown[out] = list(plain.values()), kept
@@ -179,7 +179,7 @@ def test_what_is_known_of_a_person_on_one_account_holds_on_the_others(
         first = sorted((row for row in desk.rows(out) if row["rank"] == 1), key=lambda row: row["account"])
         return {
             name: sum(
-                row["decision"] == "HUMAN" or "PROTECTED" in row["why_not"]
+                row["handoff_code"] in ("PROTECTED", "VULNERABLE") or "PROTECTED" in row["why_not"]
                 for row in first[3 * each : 3 * each + 3]
             )
             for each, name in enumerate(known)

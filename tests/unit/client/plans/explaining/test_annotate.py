@@ -9,6 +9,7 @@ from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.reasons import reference_of
 from fedrepay.client.plans.deciding.settings import parse_settings
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
@@ -43,7 +44,8 @@ def test_parts_of_reasons_add_up_to_the_models_own_difference() -> None:
     batch = decided(of)
     arm = np.maximum(batch.decisions.top[:, 0], 0)
     rows = np.arange(ACCOUNTS)
-    codes, reference = batch.codes.of(rows, arm), batch.codes.of(rows, np.full(ACCOUNTS, of.reference))
+    other = reference_of(batch.judged.plans)
+    codes, reference = batch.codes.of(rows, arm), batch.codes.of(rows, other)
     parts = of.reasons.parts(codes, reference).sum(axis=1)
     logit = batch.codes.logits(of.effects[KEPT])
     # account-only blocks stand against the average, blocks that know the plan against the reference plan
@@ -53,7 +55,7 @@ def test_parts_of_reasons_add_up_to_the_models_own_difference() -> None:
         for place, effect in enumerate(of.reasons.effects)
         if not knows[place]
     )
-    difference = logit[rows, arm] - logit[rows, of.reference]
+    difference = logit[rows, arm] - logit[rows, other]
     assert parts == pytest.approx(difference + average)
 
 
