@@ -39,7 +39,7 @@ class Why(IntEnum):
     COST = 10  # bears more interest than ``relief.most_cost`` of the debt
     RELIEF = 11  # another part of the interest is waived for this account (``relief.py``)
     UNSURE = 12  # the release has seen too few such discounts to know what they do
-    PAYS_MORE = 13  # a token or a pause, for somebody who can pay an instalment
+    PAYS_MORE = 13  # a token, a pause or advice in place of a plan, for somebody who can pay an instalment
     OUT_OF_BOUNDS = 14  # an amount lies outside the schema's bounds, and money is not worked out from a bound
 
 
@@ -168,7 +168,7 @@ def judge(
     costs = ~within_cost(relief, plans) & plans.arms.pays
     due = cases.column("due")[:, None]
     not_due = np.where(waits, due, ~due & (offers | plans.arms.is_kind("REVIEW")))
-    pays_more = cases.column("able")[:, None] & plans.arms.is_kind("TOKEN", "DORMANT")
+    pays_more = cases.column("able")[:, None] & plans.arms.is_kind("TOKEN", "DORMANT", "REFER")
     ruled = (verdict.blocked != NONE) | _protected(cases, plans)
     fits = plans.clears & within & ~costs & ~ruled & ~not_due & known
     waived = waived_part(relief, plans, fits)
