@@ -10,6 +10,7 @@ import typer
 from fedrepay.client.commands.member_score import Member, RosterCode
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from rich.console import Console
@@ -20,7 +21,7 @@ app = typer.Typer()
 _HELP = (
     "Recommend repayment plans for your own accounts, on your own machine.\n\n"
     "Up to three plans an account that the debtor can afford, that your rule packs allow and that bring most, "
-    "each with reasons; or a token plan, dormancy, a referral or a human. Writes one row per account and rank "
+    "each with reasons; or what is affordable until a review, a token plan, a referral or a human. Writes one row per account and rank "
     "(docs/plans.md explains each column), rows with a wrong cell to OUT.rejects, and the facts that rules used to "
     "OUT.facts.parquet, which only you may read. The same batch id with the same inputs is written once, with other inputs "
     "it is refused; what else stands at OUT is only written over with --replace.\n\n"
@@ -165,6 +166,21 @@ def _progress(console: "Console") -> "Iterator[Progress]":
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
+def _given(given: "Counter[str]", currency: str) -> "Iterator[str]":
+    """What the batch gives away, and for what."""
+    from fedrepay.client.plans.explaining.messages import money
+
+    def amount(name: str) -> str:
+        return money("en", currency, given[name])
+
+    yield (
+        f"Given away by {given['plans']:,} offers: interest {amount('interest')}, fees {amount('fees')}, "
+        f"debt {amount('discounts')} in {given['discounted']:,} discounts."
+    )
+    if given["discounted"]:
+        yield f"The discounts are expected to bring {amount('gained')} more than the best plans without one."
+
+
 def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path, *, as_json: bool) -> None:
     from rich.table import Table
 
@@ -204,14 +220,19 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(table)
     console.print(
         f"Score = E[NPV] ÷ balance + {value.lambda_first:g}·P(first payment) − contact cost − "
-        f"{value.lambda_complaint:g}·P(complaint) + {value.lambda_sustained:g}·P(kept at 90 days); "
-        "affordability and rules are limits, never prices.",
+        f"{value.lambda_complaint:g}·P(complaint) + {value.lambda_sustained:g}·P(kept at 90 days) − "
+        f"{value.lambda_given:g}·forgiven; affordability, rules and relief are limits, never prices.",
         markup=False,
         highlight=False,
     )
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    for line in _given(result.counts["given"], loaded.engine.catalogue.currency):
+        console.print(line, markup=False, highlight=False)
+    if result.counts["uncovered"]:
+        missing = ", ".join(f"{name} {count:,}" for name, count in result.counts["uncovered"].most_common())
+        console.print(f"[yellow]No pack covers, accounts (to a person): {missing}.[/]", highlight=False)
     if result.outside:
         from fedrepay.client.plans.deciding.outside import MONEY
 

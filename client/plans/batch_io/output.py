@@ -17,6 +17,7 @@ from fedrepay.client.plans.explaining.annotate import handover_texts, handover_w
 from fedrepay.client.plans.explaining.counterfactual import counterfactuals
 from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS, RULED
+from fedrepay.shared.plans.schedule import forgiven
 from fedrepay.shared.rules.facts import RESTRICTED
 
 Table = dict[str, npt.NDArray[Any]]
@@ -199,7 +200,11 @@ def outside(accounts: Accounts) -> dict[str, int]:
 
 
 def counts(batch: Batch) -> dict[str, Counter[str]]:
-    """How many accounts got which decision and tier, by how their income is known."""
+    """How many accounts got which decision and tier, by how their income is known; what is given away, and uncovered.
+
+    ``given`` is of recommended plans that are offered, minor units: interest, fees and debt that they waive or forgive,
+    and ``gained``, E[NPV] of those with a discount over the best plan without one. ``uncovered`` counts matters.
+    """
     decisions = batch.decisions
     code = _labels([each.name for each in Decision], decisions.code)
     known = batch.accounts.values["income_verified"]
@@ -207,4 +212,29 @@ def counts(batch: Batch) -> dict[str, Counter[str]]:
         "decisions": Counter(code.tolist()),
         "tiers": Counter(_labels(TIERS, decisions.tier).tolist()),
         "by_income": Counter(f"{a}: {b}" for a, b in zip(known, code, strict=True)),
+        "given": _given(batch),
+        "uncovered": Counter(
+            matter
+            for row in np.flatnonzero(batch.judged.uncovered).tolist()
+            for matter in batch.judged.verdict.missing(row)
+        ),
     }
+
+
+def _given(batch: Batch) -> Counter[str]:
+    judged, plans = batch.judged, batch.judged.plans
+    rows = np.flatnonzero(batch.decisions.code == Decision.OFFER)
+    arm = batch.decisions.top[rows, 0]
+    lowered = plans.arms.discount[arm] > 0
+    plain = judged.offers & ~(plans.arms.discount > 0)
+    value = np.where(plain, judged.value, judged.no_plan[:, None]).max(axis=1, initial=-np.inf)
+    gained = (judged.value[rows, arm] - np.maximum(value, judged.no_plan)[rows])[lowered].sum()
+    parts = {
+        "plans": len(rows),
+        "discounted": lowered.sum(),
+        "interest": plans.interest_saved()[rows, arm].sum(),
+        "fees": plans.fees_saved()[rows, arm].sum(),
+        "discounts": forgiven(plans)[rows, arm].sum(),
+        "gained": np.rint(gained),
+    }
+    return Counter({name: int(each) for name, each in parts.items()})
