@@ -17,6 +17,7 @@ from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.kinds import CONTRACT
 from fedrepay.shared.plans.money import no_plan_value, plan_value
+from fedrepay.shared.plans.schedule import forgiven
 from fedrepay.shared.rules.masks import RulesVerdict
 
 NONE = -1
@@ -123,7 +124,7 @@ class Judged:
 
     @property
     def payable(self) -> Bool:
-        """Whose bound, within law and relief, allows a plan that clears the debt, wanted or not, (n,)."""
+        """Whose bound, within law and relief, allows a plan that clears the whole debt, or who is offered one, (n,)."""
         hard = (
             Why.NO_SUCH_PLAN,
             Why.RULE,
@@ -133,7 +134,8 @@ class Judged:
             Why.COST,
             Why.RELIEF,
         )
-        return np.asarray((~np.isin(self.why, hard) & self.plans.arms.is_offer).any(axis=1))
+        whole = self.plans.arms.is_offer & ~(self.plans.arms.discount > 0)
+        return np.asarray(((~np.isin(self.why, hard) & whole) | self.offers).any(axis=1))
 
 
 def judge(
@@ -187,7 +189,8 @@ def judge(
         borders=borders,
         why=np.zeros(plans.valid.shape, np.uint8),
     )
-    gain = worth - contact_cost(value, plans.arms) > judged.no_plan[:, None]
+    given = value.lambda_given * forgiven(plans)
+    gain = worth - contact_cost(value, plans.arms) - given > judged.no_plan[:, None]
     outside = np.broadcast_to(cases.outside, (len(plans.valid),))[:, None]
     checks = (
         (outside, Why.OUT_OF_BOUNDS),

@@ -4,6 +4,7 @@ An optimiser that counts interest as income gives less relief the dearer the deb
 before plans are ranked, one for each account: the least in the catalogue at which the rate that is left is not above
 ``most_rate`` and some affordable, lawful plan clears the debt without costing more than ``most_cost`` of it. Each of
 these conditions only gets harder to meet as the contract's rate rises, so at equal means the waived part never falls.
+Who can clear a debt only if part of it is forgiven has all waived that the catalogue can waive.
 """
 
 import numpy as np
@@ -32,11 +33,14 @@ def waived_part(settings: Relief, plans: Candidates, fits: Bool) -> F64:
         fits: which candidates clear the debt within every hard condition, interest apart from nothing, (n, P).
     """
     arms, apr = plans.arms, plans.debts.apr
+    parts = sorted(set(arms.interest_waiver[arms.is_offer].tolist()))
     found = np.full(len(apr), NO_LEVEL)
-    for part in sorted(set(arms.interest_waiver[arms.is_offer].tolist()), reverse=True):
-        here = arms.is_offer & (arms.interest_waiver == part)
-        enough = (apr * (1 - part) <= settings.most_rate + SAME) & (fits & here).any(axis=1)
-        found[enough] = part
+    whole = arms.is_offer & ~(arms.discount > 0)
+    for among, order in ((arms.is_offer, parts), (whole, reversed(parts))):
+        for part in order:
+            here = among & (arms.interest_waiver == part)
+            enough = (apr * (1 - part) <= settings.most_rate + SAME) & (fits & here).any(axis=1)
+            found[enough] = part
     return found
 
 
