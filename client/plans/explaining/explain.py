@@ -5,6 +5,7 @@ Restricted facts (health, consents, disputes …) stand only as ``restricted: se
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,22 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Explanation:
-    """One decision explained: ``content`` of plain types, fit for JSON, and the ``letter`` to the customer."""
+    """One decision explained: ``content`` of plain types, fit for JSON, and the ``letter`` to the customer.
+
+    ``draft`` is the letter that follows if a person agrees to a pause that is proposed.
+    """
 
     content: Json
     letter: str | None
+    draft: str | None = None
 
     def lines(self, language: str) -> list[str]:
         """As a case worker reads it."""
-        return lines(self.content, self.letter, language)
+        return lines(self.content, self.letter, self.draft, language)
 
     def to_json(self) -> Json:
         """For machines."""
-        return {**self.content, "letter": self.letter}
+        return {**self.content, "letter": self.letter, "draft": self.draft}
 
 
 def explain(
@@ -110,9 +115,9 @@ def explain(
         "versions": dict(versions),
         "simulated": versions.get("origin") == SIMULATED,
     }
-    text = letter(
-        decision.name,
-        plans,
+    written = partial(
+        letter,
+        plans=plans,
         today=today,
         language=engine.settings.language,
         currency=engine.catalogue.currency,
@@ -123,7 +128,8 @@ def explain(
         stopped=bool(judged.stop[row]),
         simulated=content["simulated"],
     )
-    return Explanation(content, text)
+    draft = written("DORMANT") if plans and plans[0].kind == "DORMANT" else None
+    return Explanation(content, written(decision.name), draft)
 
 
 def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:

@@ -9,7 +9,7 @@ LONGEST_SHOWN = 12
 """Payments of a schedule that are all written out; of longer ones the first three and the last two (JSON has all)."""
 
 
-def lines(content: Json, letter: str | None, language: str) -> list[str]:
+def lines(content: Json, letter: str | None, draft: str | None, language: str) -> list[str]:
     """What ``explain.Explanation`` holds, as a case worker reads it."""
 
     def title(key: str) -> str:
@@ -28,8 +28,9 @@ def lines(content: Json, letter: str | None, language: str) -> list[str]:
     found += [title("why_not"), *(f"  {_why(each, language)}" for each in content["why_not"])]
     found += [title("versions"), *(f"  {name}: {each}" for name, each in content["versions"].items())]
     found += [f"  {say(language, 'explain', 'template')}"]
-    if letter is not None:
-        found += [title("letter"), *(f"  {line}".rstrip() for line in letter.splitlines())]
+    for key, text in (("letter", letter), ("draft", draft)):
+        if text is not None:
+            found += [title(key), *(f"  {line}".rstrip() for line in text.splitlines())]
     return found
 
 

@@ -265,3 +265,19 @@ def test_a_long_schedule_is_cut_for_readers_only() -> None:
             assert all(day in line for day in dates) == (len(dates) <= 12)
             cut += len(dates) > 12
     assert cut
+
+
+def test_a_pause_that_is_proposed_has_its_letter_ready_and_says_what_it_rests_on() -> None:
+    made = engine(catalogue=EXAMPLE)
+    batch = decided(made)
+    dormant = batch.judged.plans.arms.is_kind("DORMANT")
+    row = int(np.flatnonzero(dormant[batch.decisions.top[:, 0]] & (batch.decisions.top[:, 0] >= 0))[0])
+    found = explain(made, batch, today=TODAY, versions={}, row=row)
+    assert found.content["handover"]["code"] == "PAUSE"
+    assert found.draft is not None
+    assert "not a demand for payment" in found.draft
+    assert "look at your account in person" in str(found.letter), "until then, this"
+    text = "\n".join(found.lines("en"))
+    assert "This rests on the affordability bound" in text
+    assert "If nobody decides by then: nothing is asked of the customer" in text
+    assert offered()[3].draft is None
