@@ -14,6 +14,7 @@ from fedrepay.client.plans.deciding.handover import minute_text
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.outside import columns_text
 from fedrepay.client.plans.explaining.annotate import handover_texts, handover_words, reason_texts, why_not
+from fedrepay.client.plans.explaining.because import because
 from fedrepay.client.plans.explaining.counterfactual import counterfactuals
 from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS, RULED
@@ -50,6 +51,7 @@ COLUMNS = {
     "decision": "VARCHAR",
     "tier": "VARCHAR",
     **_OF_TERMS,
+    "because": "VARCHAR",
     "bound": "BIGINT",
     "value": "DOUBLE",
     "score": "DOUBLE",
@@ -129,6 +131,7 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         "fees": plans.fees[row, at],
         "fees_saved": plans.fees_saved()[row, at],
         "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
+        "because": _because(engine, batch)[row],
         "bound": plans.debts.bound[row],
         "value": np.round(judged.value[row, at], 2),
         "score": judged.score[row, at],
@@ -152,6 +155,12 @@ def _outside(accounts: Accounts) -> Objects:
     found = np.full(len(accounts.names), None, dtype=object)
     for row, cells in enumerate(() if accounts.outside is None else accounts.outside):
         found[row] = columns_text(cells)
+    return found
+
+
+def _because(engine: Engine, batch: Batch) -> Objects:
+    found = np.empty(len(batch.accounts.names), dtype=object)
+    found[:] = [because(batch, row, engine.catalogue.currency) for row in range(len(found))]
     return found
 
 

@@ -19,6 +19,7 @@ from fedrepay.client.plans.deciding.objective import contact_cost
 from fedrepay.client.plans.deciding.reasons import CODES, NAMES
 from fedrepay.client.plans.deciding.reasons import NONE as NO_REASON
 from fedrepay.client.plans.explaining.annotate import handover_texts, reasons_of
+from fedrepay.client.plans.explaining.because import because
 from fedrepay.client.plans.explaining.changed import predictor
 from fedrepay.client.plans.explaining.counterfactual import counterfactual
 from fedrepay.client.plans.explaining.explain_words import lines
@@ -92,6 +93,7 @@ def explain(
         "account": str(batch.accounts.names[row]),
         "currency": engine.catalogue.currency,
         "decision": decision.name,
+        "because": because(batch, row, engine.catalogue.currency, engine.settings.language),
         "income_known": known,
         "tier": TIERS[int(decisions.tier[row])],
         "channel": plans[0].channel if plans else None,

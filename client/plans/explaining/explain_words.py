@@ -49,6 +49,7 @@ def _head(content: Json, language: str) -> list[str]:
             channel=content["channel"] or "–",
         ),
     ]
+    found.append(content["because"])
     handed = content["handover"]
     if handed is not None:
         words = handed["reason"] if language == "en" else say(language, "handover", handed["code"])
