@@ -93,7 +93,7 @@ def market(*, trees: bool = False, preset: str = "mixed") -> dict[str, Any]:
                 ("income_verified", "none", 48, -0.0059, -0.0059, 0.0),
                 ("income_verified", "stated", 325, 0.0706, 0.0731, 0.4338),
                 ("income_verified", "verified", 211, 0.1112, 0.1162, 0.6114),
-                ("employment", "sick", 101, 0.0991, 0.0998, 0.5050),
+                ("employment", "not_working", 101, 0.0991, 0.0998, 0.5050),
                 ("stage", "charged_off", 192, 0.0724, 0.0751, 0.4427),
                 ("stage", "early", 132, 0.0933, 0.0897, 0.4924),
             ]

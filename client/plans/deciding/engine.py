@@ -27,6 +27,7 @@ from fedrepay.shared.rules.masks import RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema.encode import categories_text
 
 FIRST, KEPT = "first_paid", "kept_90"
 """The outcomes that a plan's value is made of."""
@@ -35,7 +36,7 @@ NEEDED = (
     *("apr", "income_verified"),
 )
 """Account columns that bound and cost of a plan are computed from."""
-HARDSHIP = ("unemployed", "sick")
+HARDSHIP = ("not_working",)
 """Values of the column ``employment`` that lead to dormancy where no plan is affordable."""
 MOST_PAIRS = 100_000
 """Accounts × plans worked on at a time; small enough to stay in the processor's caches."""
@@ -133,11 +134,7 @@ class Engine:
             known[column.name], fine = settled(column, raw)
             if not fine.all():
                 row = int(fine.argmin())
-                bound = (
-                    f"one of {', '.join(column.categories)}"
-                    if column.categories
-                    else f"within {column.bounds}"
-                )
+                bound = categories_text(column) if column.categories else f"within {column.bounds}"
                 raise DataError(
                     f"{column.name}, account {names[row]}: {raw[row]!r} must be {bound}.",
                     "Mend the value, or leave it out where the schema allows that.",

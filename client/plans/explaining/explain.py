@@ -27,8 +27,6 @@ from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, sc
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.masks import RuleRef
 
-HEALTH = ("employment",)
-"""Account columns of which a value tells of health: restricted whatever it is, for hiding only that value tells it."""
 RESTRICTED_TEXT = "restricted"
 
 Json = dict[str, Any]
@@ -119,11 +117,11 @@ def explain(
 
 
 def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
-    """Everything that was read of the account; restricted facts and health without their values."""
+    """Everything that was read of the account; restricted facts without their values."""
     found: dict[str, float | str | None] = {}
     for name, column in {**batch.accounts.values, **batch.facts.columns}.items():
         value = _plain(column[row])
-        hidden = name in RESTRICTED or name in HEALTH
+        hidden = name in RESTRICTED
         found[name] = RESTRICTED_TEXT if hidden else value
     return found
 

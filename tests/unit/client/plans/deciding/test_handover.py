@@ -83,7 +83,7 @@ CONSISTENT = {
     "promises_12m": 2.0,
     "median_income": 180_000.0,
     "income_verified": "verified",
-    "employment": "employed",
+    "employment": "working",
 }
 
 
@@ -99,8 +99,8 @@ CONSISTENT = {
         ({"fees": 90_001.0}, "FEES_ABOVE_BALANCE"),
         ({"promises_12m": 0.0}, "KEPT_WITHOUT_PROMISE"),
         ({"promises_12m": 0.0, "kept_ratio_12m": np.nan}, ""),
-        ({"employment": "unemployed"}, ""),
-        ({"employment": "unemployed", "income": 270_001.0}, "NO_WORK_HIGH_INCOME"),
+        ({"employment": "not_working"}, ""),
+        ({"employment": "not_working", "income": 270_001.0}, "NO_WORK_HIGH_INCOME"),
     ],
 )
 def test_each_contradiction_at_its_boundary(changed: dict[str, object], name: str) -> None:

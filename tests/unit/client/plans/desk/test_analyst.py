@@ -69,13 +69,14 @@ def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
     own["balance"] = own["balance"].astype(object)
     own["balance"][4] = "lots"
     own["stage"][5] = "lost"
+    own["employment"][10] = "sick"
     own["customer"][7] = own["customer"][6]
     own["jurisdiction"][8] = "Atlantis"
     own["dispute"][9] = "perhaps"
     write_csv(desk.accounts, own)
     result = desk.recommend("out.csv", "--json")
     assert result.code == 0, result.err
-    assert json.loads(result.out)["rejected"] == 5
+    assert json.loads(result.out)["rejected"] == 6
     lines = rejects_of(desk.folder / "out.csv").read_text().splitlines()[1:]
     found = {(int(row), name, value) for _, row, name, value, *_ in (line.split(",") for line in lines)}
     assert found == {
@@ -84,8 +85,12 @@ def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
         (8, "account", "c00006"),
         (9, "jurisdiction", "Atlantis"),
         (10, "dispute", "restricted"),
+        (11, "employment", "sick"),
     }
-    assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 5
+    (refused,) = (line for line in lines if ",employment," in line)
+    assert "one of working, not_working, unknown" in refused
+    assert "health is a restricted fact" in refused
+    assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 6
 
 
 def test_an_account_column_tells_a_customers_accounts_apart(desk: Desk) -> None:
