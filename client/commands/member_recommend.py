@@ -60,7 +60,8 @@ def recommend(
         str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
     ] = None,
     verifying: Annotated[
-        bool, typer.Option("--verifying", help="Work out what verifying stated incomes would bring.")
+        bool,
+        typer.Option("--verifying", help="Work out what asking for income forms and proofs would bring."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     member: Member = None,
@@ -181,7 +182,9 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "limits_used": result.used,
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
                     "not_known": result.not_known,
-                    "verifying": None if result.verifying is None else asdict(result.verifying),
+                    "verifying": None
+                    if result.verifying is None
+                    else {name: asdict(each) for name, each in result.verifying.items()},
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
                 },
@@ -207,6 +210,12 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    for name, each in (result.verifying or {}).items():
+        console.print(
+            f"Asking {each.accounts:,} of income {name} for {'a form' if name == 'none' else 'a proof'}: "
+            f"{each.plans_now:,} have a plan now, {each.plans_then:,.0f} may be expected to.",
+            highlight=False,
+        )
     if result.not_known:
         console.print(
             f"[yellow]No such column, so nobody is spared for it: {', '.join(result.not_known)}.[/] See docs/plans.md, Accounts.",

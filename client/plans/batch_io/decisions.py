@@ -61,7 +61,7 @@ def recommend(
         member: this member's own state folder: the release must be of the roster it takes part in.
         roster_code: the twelve words that people compared: the release must be of that roster.
         unprotected: accept a release that is not private; for tests only.
-        verify: work out what verifying stated incomes would bring.
+        verify: work out what asking for income forms and proofs would bring.
         progress: told of accounts done, and all.
 
     Raises:

@@ -47,7 +47,7 @@ class Recommended:
     """What was written, or stood there already (``done_before``).
 
     ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
-    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file.
+    asking for income forms and proofs would bring, by class of income; ``not_known`` facts that would spare a debtor and are no column of the file.
     """
 
     accounts: int
@@ -58,7 +58,7 @@ class Recommended:
     counts: dict[str, Counter[str]]
     used: dict[str, float] = field(default_factory=dict)
     prices: str | None = None
-    verifying: Verifying | None = None
+    verifying: dict[str, Verifying] | None = None
     not_known: tuple[str, ...] = ()
 
 
@@ -158,7 +158,7 @@ def recommend_file(
         out: CSV or Parquet.
         batch_id: the same id with the same inputs is the same batch, and is not decided again.
         progress: told of accounts done, and all.
-        verify: work out what verifying stated incomes would bring.
+        verify: work out what asking for income forms and proofs would bring.
 
     Raises:
         ArgumentError: an unknown output format, an output that is an input, a batch id used for other inputs.

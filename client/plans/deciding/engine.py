@@ -1,12 +1,12 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.affordability import income_known, sustainable
 from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
 from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
@@ -17,7 +17,7 @@ from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
-from fedrepay.shared.arrays import F64, Bool
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
@@ -151,8 +151,7 @@ class Engine:
         """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
-        known = np.isfinite(income) & np.isfinite(surplus) & (income > 0)
-        known &= np.asarray(values["income_verified"] != "none", np.bool_)
+        known = income_known(income, surplus, values["income_verified"])
         promised = numbers["other_plans"] + numbers["priority_arrears"]
         bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
         if share is not None:
@@ -160,21 +159,20 @@ class Engine:
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
         return Debts(balance, np.minimum(fees, balance), numbers["apr"], bound), known
 
-    def judge(self, accounts: Accounts, today: int, income_class: str | None = None) -> Chunk:
+    def judge(self, accounts: Accounts, today: int, room: I64 | None = None) -> Chunk:
         """Score every candidate of n accounts and hold it against the rules of a day.
 
         Args:
             accounts: n of them.
             today: day since 1970-01-01.
-            income_class: what the bounds would be if every income were known like this.
+            room: bounds to take instead of those that follow from what is known, minor units a month, (n,).
 
         Raises:
             DataError: a fact is no such value.
         """
         values = accounts.values
-        as_if = np.full(len(accounts.names), income_class, dtype=object)
-        known_as = values if income_class is None else {**values, "income_verified": as_if}
-        debts, known = self.debts(known_as, accounts.share)
+        debts, known = self.debts(values, accounts.share)
+        debts = debts if room is None else replace(debts, bound=room)
         plans = candidates(self.catalogue, self.arms, debts)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))

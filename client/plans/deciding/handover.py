@@ -115,6 +115,9 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
         _numbers(known, name, accounts) for name in names
     )
     no_income = np.isnan(income) | (income <= 0) if "income" in known else np.zeros(accounts, np.bool_)
+    no_income &= ~(
+        (income == 0) & _is(known, "income_verified", ("verified",), accounts)
+    )  # proven to be none
     holds = {
         "SURPLUS_ABOVE_INCOME": surplus > income,
         "SURPLUS_WITHOUT_INCOME": no_income & ~np.isnan(surplus),
@@ -122,7 +125,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
         & _is(known, "income_verified", ("stated", "estimated", "verified"), accounts),
         "FEES_ABOVE_BALANCE": fees > balance,
         "KEPT_WITHOUT_PROMISE": ~np.isnan(kept) & (promises == 0),
-        "NO_WORK_HIGH_INCOME": (income > HIGH * median) & _is(known, "employment", ("not_working",), accounts),
+        "NO_WORK_HIGH_INCOME": (income > HIGH * median)
+        & _is(known, "employment", ("not_working",), accounts),
     }
     found = np.full(accounts, "", np.object_)
     for name in reversed(CONTRADICTIONS):

@@ -160,6 +160,7 @@ def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
     income, surplus, others, arrears = (
         float(values[name][row]) for name in ("income", "surplus", "other_plans", "priority_arrears")
     )
+    surplus = 0.0 if np.isnan(surplus) else surplus  # where there is no income, nothing is left of it
     known = str(values["income_verified"][row])
     lower = lower_bound(settings, known, np.array([income]), np.array([surplus]))
     return {

@@ -124,18 +124,21 @@ def test_one_decision_is_explained_to_a_case_worker(desk: Desk) -> None:
     assert (lost.code, "holds no account nobody" in lost.err) == (4, True)
 
 
-def test_what_verifying_stated_incomes_would_bring(desk: Desk) -> None:
+def test_what_asking_for_forms_and_proofs_would_bring(desk: Desk) -> None:
     result = desk.recommend("out.csv", "--json", "--verifying")
     found = json.loads(result.out)["verifying"]
-    assert found["accounts"] == int((random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated").sum())
-    assert found["plans_then"] > found["plans_now"] > 0
-    assert found["value_then"] > found["value_now"] > 0
-    stated = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1} & set(
-        random_accounts(ACCOUNTS, seed=3)["customer"][
-            random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated"
-        ]
-    )
-    assert found["plans_now"] == len(stated)
+    own = random_accounts(ACCOUNTS, seed=3)
+    assert list(found) == ["none", "stated", "estimated"]
+    offers = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1}
+    for name, each in found.items():
+        here = own["income_verified"] == name
+        assert each["accounts"] == int(here.sum())
+        assert each["plans_now"] == len(offers & set(own["customer"][here]))
+        assert each["plans_then"] > each["plans_now"]
+        assert each["value_then"] > each["value_now"]
+    told = desk.recommend("again.csv", "--verifying")
+    assert told.code == 0, told.err
+    assert f"Asking {found['stated']['accounts']:,} of income stated for a proof" in " ".join(told.err.split())
 
 
 def test_a_release_without_a_guarantee_needs_a_word(desk: Desk, tmp_path: Path) -> None:
