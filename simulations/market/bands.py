@@ -17,8 +17,6 @@ from fedrepay.simulations.market.value import Worth
 
 EDGES = (0.02, 0.06, 0.10, 0.15, 0.20)
 """Of known surplus ÷ known income, between the bands."""
-TARGET = 0.95
-"""Of the plans offered in each cell, so many are to be truly affordable."""
 
 Figures = dict[str, Any]
 
@@ -73,11 +71,3 @@ def _figures(here: Bool, offered: Bool, affordable: Bool, value: F64) -> Figures
         "interval": None if share is None else interval(share, count),
         "value": float(value[here].mean()) if here.any() else None,
     }
-
-
-def band_text(cell: Figures) -> str:
-    """The cell's band in words."""
-    low, high = cell["from"], cell["to"]
-    if low is None:
-        return f"below {high:.0%}"
-    return f"{low:.0%} and more" if high is None else f"{low:.0%} to {high:.0%}"

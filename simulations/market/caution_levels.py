@@ -23,11 +23,12 @@ from fedrepay.client.plans.deciding.settings import CLASSES, Caution, Value
 from fedrepay.shared.plans.candidates import candidates
 from fedrepay.simulations.market import bands, evaluate, models, records
 from fedrepay.simulations.market import truth as market_truth
-from fedrepay.simulations.market.bands import TARGET, Figures
+from fedrepay.simulations.market.bands import Figures
 from fedrepay.simulations.market.lenders import SIZES, Lender, lenders
 from fedrepay.simulations.market.models import FittedAdditive
 from fedrepay.simulations.market.people import NewAccounts
-from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, worth
+from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, together, worth
+from fedrepay.simulations.report.words_market import TARGET, band_words
 
 FIT, JUDGE = (101, 102, 103, 104, 105, 106), (301, 302, 303, 304)
 GRID = (0.925, 0.95, 0.955, 0.96, 0.965, 0.97)
@@ -96,11 +97,6 @@ def chosen(encoder: PairEncoder, given: Market, caution: Caution) -> Worth:
     return together(found)
 
 
-def together(found: Sequence[Worth]) -> Worth:
-    """Several as one."""
-    return Worth(**{name: np.concatenate([getattr(each, name) for each in found]) for name in vars(found[0])})
-
-
 @dataclass(frozen=True, eq=False)
 class Seeds:
     """Some seeds' markets as one; ``at`` gives the cells under some levels."""
@@ -159,7 +155,7 @@ def table(cells: Sequence[Figures], middle: Sequence[Figures], levels: Levels) -
         low, high = cell["interval"] or (0.0, 0.0)
         span = f"{100 * low:.1f}–{100 * high:.1f}" if cell["plans"] else "–"
         lines.append(
-            f"| {cell['income']} ({levels[cell['income']]:g}) | {bands.band_text(cell)} | {cell['accounts']:,} | {cell['plans']:,} | {share} "
+            f"| {cell['income']} ({levels[cell['income']]:g}) | {band_words(cell['from'], cell['to'])} | {cell['accounts']:,} | {cell['plans']:,} | {share} "
             f"| {span} | {cell['value']:.4f} | {bold['value']:.4f} |"
         )
     return "\n".join(lines)

@@ -185,6 +185,17 @@ def test_classes_of_income_stand_against_the_target() -> None:
     assert plain(change(market["caution"]["all"])) in words(section(html, "affordable"))
 
 
+def test_bands_of_known_surplus_stand_against_the_target() -> None:
+    html = section(page(), "affordable")
+    found = {(row[0], row[1]): row[2:] for row in rows(html) if len(row) == 8 and row[1][-1] in "%e"}
+    assert found["stated by the debtor", "below 2%"] == ["140", "0", "–", "–", "8.11 %", "−5.9 %"]
+    assert found["stated by the debtor", "15% to 20%"][2] == "94.1 % below, may be chance"
+    assert found["verified by documents", "2% to 6%"][2:4] == ["90.5 % below target", "88.4 % … 92.2 %"]
+    assert found["verified by documents", "20% and more"][2] == "98.9 %"
+    assert not any(name == "estimated by a bureau" for name, _ in found)
+    assert "The optimiser is told the law of the errors" in words(html)
+
+
 def test_groups_show_who_is_served_less_well() -> None:
     html = section(page(), "groups")
     found = {row[1]: row[2:] for row in rows(html)[1:]}
@@ -308,6 +319,8 @@ def test_nobody_gets_a_plan() -> None:
         market["caution"] = {"all": -0.1}
         for each in market["affordable_by_class"].values():
             each |= {"plans": 0, "affordable": None}
+        for each in market["affordable_by_band"]:
+            each |= {"plans": 0, "affordable": None, "interval": None}
         for each in market["members"].values():
             for way in each["ways"].values():
                 way["affordable"] = None

@@ -138,7 +138,9 @@ def test_what_asking_for_forms_and_proofs_would_bring(desk: Desk) -> None:
         assert each["value_then"] > each["value_now"]
     told = desk.recommend("again.csv", "--verifying")
     assert told.code == 0, told.err
-    assert f"Asking {found['stated']['accounts']:,} of income stated for a proof" in " ".join(told.err.split())
+    assert f"Asking {found['stated']['accounts']:,} of income stated for a proof" in " ".join(
+        told.err.split()
+    )
 
 
 def test_a_release_without_a_guarantee_needs_a_word(desk: Desk, tmp_path: Path) -> None:
