@@ -31,7 +31,7 @@ from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, together, 
 from fedrepay.simulations.report.words_market import TARGET, band_words
 
 FIT, JUDGE = (101, 102, 103, 104, 105, 106), (301, 302, 303, 304)
-GRID = (0.925, 0.95, 0.955, 0.96, 0.965, 0.97)
+GRID = (0.9, 0.95, 0.955, 0.96, 0.965, 0.97)
 MIDDLE = 0.5
 LEAST = 1_000
 """Plans below which a cell decides nothing: its interval would ask for a level of its own."""
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     asked.add_argument("--fit", type=int, nargs="+", default=FIT)
     asked.add_argument("--judge", type=int, nargs="+", default=JUDGE)
     asked.add_argument(
-        "--accounts", type=int, default=5_000, help="new accounts of each of 20 lenders a seed"
+        "--accounts", type=int, default=3_000, help="new accounts of each of 20 lenders a seed"
     )
     given = asked.parse_args(arguments)
     if set(given.fit) & set(given.judge):
@@ -195,37 +195,38 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     def drawn(numbers: Sequence[int]) -> Seeds:
         return Seeds(encoder, tuple(market(seed, given.accounts) for seed in numbers))
 
+    say(f"## Fitted on seeds {', '.join(map(str, given.fit))}\n")
     seeds = drawn(given.fit)
-    tried = {level: seeds.at(dict.fromkeys(CLASSES[1:], level)) for level in GRID}
+    tried = {level: seeds.at(dict.fromkeys(CLASSES[1:], level)) for level in (MIDDLE, *GRID)}
+    middle = tried.pop(MIDDLE)
     levels = fit(tried)
-    say(f"Levels: {levels}\n\n## Fitted on seeds {', '.join(map(str, given.fit))}\n")
-    judged(seeds, levels, say)
-    best = [{**each, "value": by_band(tried, place)} for place, each in enumerate(tried[GRID[0]])]
-    now = [tried[levels[each["income"]]][place] for place, each in enumerate(best)]
+    cells = [tried[levels[each["income"]]][place] for place, each in enumerate(middle)]
+    told(cells, middle, levels, say)
+    best = [{**each, "value": by_band(tried, place)} for place, each in enumerate(cells)]
     say(
-        f"The least level of the grid in each band by itself would bring {100 * price(best, now):+.2f} % of value.\n"
+        f"The least level of the grid in each band by itself would bring {100 * price(best, cells):+.2f} % of value.\n"
     )
-    seeds = drawn(given.judge)
     say(f"## Judged on seeds {', '.join(map(str, given.judge))}\n")
-    judged(seeds, levels, say)
-    wrong = seeds.at(levels, WRONG)
-    say(f"With errors {WRONG:g} times as large as the settings say: {shares(wrong)}.")
+    seeds = drawn(given.judge)
+    cells, middle = seeds.at(levels), seeds.at(dict.fromkeys(CLASSES[1:], MIDDLE))
+    told(cells, middle, levels, say)
+    usual = seeds.at({name: float(getattr(Caution(), name).level) for name in CLASSES[1:]})
+    say(f"At the levels as shipped: {shares(usual)}; value {100 * price(cells, usual):+.1f} % against them.")
+    say(f"With errors {WRONG:g} times as large as the settings say: {shares(seeds.at(levels, WRONG))}.")
     return levels
 
 
-def judged(seeds: Seeds, levels: Levels, say: Callable[[str], None]) -> None:
-    """Print the cells under some levels, beside the levels as shipped and the middle of what is believed."""
-    usual = {name: float(getattr(Caution(), name).level) for name in CLASSES[1:]}
-    same = dict.fromkeys(CLASSES[1:], MIDDLE)
-    cells, middle, shipped = (seeds.at(each) for each in (levels, same, usual))
-    say(f"{table(cells, middle, levels)}\n")
-    say(f"At these levels {shares(cells)}; as shipped {shares(shipped)}; at level 0.5 {shares(middle)}.")
-    for known in (None, *CLASSES[1:]):
-        say(
-            f"Value, {known or 'all with an income form'}: {100 * price(cells, middle, known):+.1f} % against level 0.5, "
-            f"{100 * price(cells, shipped, known):+.1f} % against the levels as shipped."
-        )
-    say("")
+def told(
+    cells: Sequence[Figures], middle: Sequence[Figures], levels: Levels, say: Callable[[str], None]
+) -> None:
+    """Print the cells under some levels, and the price of caution against the middle of what is believed."""
+    say(f"{table(cells, middle, levels)}\n\n{shares(cells)}; at level 0.5 {shares(middle)}.")
+    prices = {known or "all": 100 * price(cells, middle, known) for known in (None, *CLASSES[1:])}
+    say(
+        "Value against level 0.5: "
+        + ", ".join(f"{name} {each:+.1f} %" for name, each in prices.items())
+        + ".\n"
+    )
 
 
 if __name__ == "__main__":
