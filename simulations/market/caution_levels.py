@@ -42,7 +42,7 @@ Levels = Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Market:
+class OneSeed:
     """One seed's lenders with new accounts and the model they have learned together."""
 
     lenders: tuple[Lender, ...]
@@ -60,12 +60,12 @@ class Market:
         return np.concatenate([bands.band_of(each) for each in self.accounts])
 
 
-def market(seed: int, accounts: int, sizes: Sequence[int] = SIZES) -> Market:
+def market(seed: int, accounts: int, sizes: Sequence[int] = SIZES) -> OneSeed:
     """Draw a ``mixed`` market: lenders' records, a private model of them, so many new accounts of each."""
     whole = lenders("mixed", seed, sizes)
     tables = [records.training_table(records.record(each, seed)) for each in whole]
     new = tuple(evaluate.new_accounts(each, seed, accounts) for each in whole)
-    return Market(whole, new, models.shared(tables, 1.0, 2, seed))
+    return OneSeed(whole, new, models.shared(tables, 1.0, 2, seed))
 
 
 def with_levels(levels: Levels, errors: float = 1.0) -> Caution:
@@ -80,7 +80,7 @@ def with_levels(levels: Levels, errors: float = 1.0) -> Caution:
     return usual.model_copy(update=changed)
 
 
-def chosen(encoder: PairEncoder, given: Market, caution: Caution) -> Worth:
+def chosen(encoder: PairEncoder, given: OneSeed, caution: Caution) -> Worth:
     """What the optimiser picks for all accounts of a market under a caution, and what comes of it."""
     found = []
     rules, arms = records.catalogue()
@@ -102,7 +102,7 @@ class Seeds:
     """Some seeds' markets as one; ``at`` gives the cells under some levels."""
 
     encoder: PairEncoder
-    markets: tuple[Market, ...]
+    markets: tuple[OneSeed, ...]
 
     def at(self, levels: Levels, errors: float = 1.0) -> list[Figures]:
         """The cells under these levels."""
