@@ -98,9 +98,9 @@ class Caution(Part):
     usual_surplus: Annotated[float, Field(ge=-1, le=1)] = 0.09
     usual_spread: Annotated[float, Field(gt=0, le=1)] = 0.12
     savings_share: Annotated[float, Field(ge=0, le=0.2)] = 0.0
-    stated: Income = Income(error=0.065, level=0.945)
-    estimated: Income = Income(error=0.045, level=0.93)
-    verified: Income = Income(error=0.015, level=0.91)
+    stated: Income = Income(error=0.065, level=0.96)
+    estimated: Income = Income(error=0.045, level=0.96)
+    verified: Income = Income(error=0.015, level=0.96)
 
 
 class Handover(Part):

@@ -58,7 +58,7 @@ def test_explain_shows_the_batch_s_decision_also_under_limits(desk: Desk) -> Non
         CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
     )
     settings = desk.folder / "settings.toml"
-    settings.write_text("[budgets]\ncontacts = 3\ndiscounts = 0\n")
+    settings.write_text("[budgets]\ncontacts = 2\ndiscounts = 0\n")
     own = random_accounts(40, seed=3)
     own["human_requested"] = (np.arange(40) % 10 == 0).astype(int)
     write_csv(desk.accounts, own)
