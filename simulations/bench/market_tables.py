@@ -9,7 +9,7 @@ from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market import study
 from fedrepay.simulations.market.bands import interval
 from fedrepay.simulations.market.lenders import Preset
-from fedrepay.simulations.report.words_market import band_words
+from fedrepay.simulations.report.words_market import TARGET, band_words
 
 WAYS = (
     "own",
@@ -181,6 +181,8 @@ def affordable(studies: Sequence[Figures]) -> str:
             )
         )
     whole = 100 * float(np.mean([each["caution"]["all"] for each in studies]))
+    ours = [member["ways"]["shared"]["affordable"] for each in studies for member in each["members"].values()]
+    short = sum(share is not None and share < TARGET for share in ours)
     heads = (
         "Income",
         "accounts",
@@ -191,7 +193,8 @@ def affordable(studies: Sequence[Figures]) -> str:
     )
     note = (
         f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior, or the known surplus if that is less. "
-        "Where there is no income form only a token plan, dormancy or a referral is offered."
+        "Where there is no income form only a token plan, dormancy or a referral is offered. "
+        f"Of {len(ours)} members × seeds, {short} fall below {100 * TARGET:g} % over all their plans."
     )
     return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}\n\n{by_band(studies)}"
 

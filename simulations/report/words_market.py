@@ -238,5 +238,5 @@ def losses(market: Figures) -> str:
 def band_words(low: float | None, high: float | None) -> str:
     """A band of known surplus over income in words; None has no end on that side."""
     if low is None:
-        return f"below {high:.0%}"
-    return f"{low:.0%} and more" if high is None else f"{low:.0%} to {high:.0%}"
+        return f"below {100 * (high or 0):g} %"
+    return f"{100 * low:g} % and more" if high is None else f"{100 * low:g} to {100 * high:g} %"
