@@ -1,7 +1,7 @@
 """``python -m fedrepay.simulations.market.caution_levels``: the levels of the affordability bound, fitted and judged.
 
-For each class of income the least level at which every band of known surplus (``bands.py``) keeps the target, its
-interval's lower end included, on the fit seeds; then what these levels do on the judge seeds, which the fit has never
+For each class of income the least level at which every band of known surplus (``bands.py``) keeps the target and a margin
+on the fit seeds; then what these levels do on the judge seeds, which the fit has never
 seen. Plans are chosen by the optimiser with the released model of each seed's own market.
 
 A level a class and no level a band: where little is left the share is the level, whatever the level is above; where
@@ -30,11 +30,13 @@ from fedrepay.simulations.market.people import NewAccounts
 from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, together, worth
 from fedrepay.simulations.report.words_market import TARGET, band_words
 
-FIT, JUDGE = (101, 102, 103, 104, 105, 106), (301, 302, 303, 304)
-GRID = (0.9, 0.95, 0.955, 0.96, 0.965, 0.97)
+FIT, JUDGE = (101, 102, 103, 104, 105, 106), (401, 402, 403, 404)
+GRID = (0.9, 0.955, 0.96, 0.965, 0.97)
 MIDDLE = 0.5
+MARGIN = 0.0075
+"""Above the target, so that other seeds keep it too: half a 95 % interval of 3,000 plans."""
 LEAST = 1_000
-"""Plans below which a cell decides nothing: its interval would ask for a level of its own."""
+"""Plans below which a cell decides nothing: chance would ask for a level of its own."""
 WRONG = 1.25
 """How much larger the errors are than believed, in the last table."""
 
@@ -133,7 +135,7 @@ def fit(tried: Mapping[float, list[Figures]]) -> dict[str, float]:
 
 
 def _holds(cell: Figures) -> bool:
-    return bool(cell["plans"] < LEAST or cell["interval"][0] >= TARGET)
+    return bool(cell["plans"] < LEAST or cell["affordable"] >= TARGET + MARGIN)
 
 
 def by_band(tried: Mapping[float, list[Figures]], place: int) -> float:
