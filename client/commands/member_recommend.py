@@ -64,9 +64,6 @@ def recommend(
     today: Annotated[
         str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
     ] = None,
-    verifying: Annotated[
-        bool, typer.Option("--verifying", help="Work out what verifying stated incomes would bring.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     member: Member = None,
     roster_code: RosterCode = None,
@@ -101,7 +98,7 @@ def recommend(
     _warn(console, loaded)
     if out is not None:
         with _progress(console) as told:
-            result = recommend_file(job, loaded, out, batch_id, told, verify=verifying, replace=replace)
+            result = recommend_file(job, loaded, out, batch_id, told, replace=replace)
         _show(console, loaded, result, out, as_json=as_json)
     elif explain is not None:
         _explain(job, loaded, explain, batch_id, as_json=as_json)
@@ -202,7 +199,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "limits_prices": None if result.prices is None else json.loads(result.prices),
                     "not_known": result.not_known,
                     "outside": result.outside,
-                    "verifying": None if result.verifying is None else asdict(result.verifying),
+                    "verifying": {name: asdict(each) for name, each in result.verifying.items()},
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
                 },
@@ -240,6 +237,12 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
             f"{name} {count:,}{' (to a person)' * (name in MONEY)}" for name, count in result.outside.items()
         )
         console.print(f"[yellow]Outside what the model knows, accounts: {shown}.[/]", highlight=False)
+    for name, each in result.verifying.items():
+        console.print(
+            f"Asking {each.accounts:,} of income {name} for {'a form' if name == 'none' else 'a proof'}: "
+            f"{each.plans_now:,} have a plan now, {each.plans_then:,.0f} may be expected to.",
+            highlight=False,
+        )
     if result.not_known:
         console.print(
             f"[yellow]No such column, so nobody is spared for it: {', '.join(result.not_known)}.[/] See docs/plans.md, Accounts.",

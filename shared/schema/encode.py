@@ -69,6 +69,12 @@ def legal_range(column: Column) -> tuple[float, float]:
     return column.bounds or (0.0, 1.0)
 
 
+def categories_text(column: Column) -> str:
+    """The legal categories in words, the first twelve, and what the column means: a bound in messages."""
+    listed = ", ".join(column.categories[:12]) + (" …" if len(column.categories) > 12 else "")
+    return f"one of {listed}" + (f" ({column.title})" if column.title else "")
+
+
 def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, list[Unfitting]]:
     texts = np.asarray(values, dtype=object)
     missing = np.array([value is None for value in texts], dtype=bool)
@@ -76,8 +82,7 @@ def _settle_text(column: Column, values: Values, skip: Bool) -> tuple[Values, li
     if column.type == "category":
         known = set(column.categories)
         unseen = np.array([value is not None and value not in known for value in texts], dtype=bool)
-        bound = "one of " + ", ".join(column.categories[:12]) + (" …" if len(column.categories) > 12 else "")
-        found += _finding(column, unseen & ~skip, texts, bound, column.outside)
+        found += _finding(column, unseen & ~skip, texts, categories_text(column), column.outside)
         if column.outside == "clip" and unseen.any():
             texts = texts.copy()
             texts[unseen] = None

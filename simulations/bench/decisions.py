@@ -20,6 +20,7 @@ from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
 from fedrepay.shared.schema import codebook
@@ -74,7 +75,10 @@ def _batch(engine: Engine, accounts: Accounts, out: Path) -> tuple[float, dict[s
         for start in range(0, ACCOUNTS, engine.chunk):
             part = accounts.take(slice(start, start + engine.chunk))
             batch = engine.decide(part, today=TODAY, batch_id="bench")
-            files.add(output.table_of(engine, batch), {"account": part.names, **batch.facts.columns})
+            files.add(
+                output.table_of(engine, batch, verify(engine, part, TODAY, batch)),
+                {"account": part.names, **batch.facts.columns},
+            )
             for name, count in output.counts(batch)["decisions"].items():
                 counts[name] = counts.get(name, 0) + count
         files.finish(Noted("bench", {}, str(out)), (), None, {})
@@ -126,7 +130,8 @@ def run() -> str:
     for row in range(SINGLE):
         one = accounts.take(slice(row, row + 1))
         begun = perf_counter()
-        output.table_of(engine, engine.decide(one, today=TODAY))
+        batch = engine.decide(one, today=TODAY)
+        output.table_of(engine, batch, verify(engine, one, TODAY, batch))
         single.append(1000 * (perf_counter() - begun))
     p50, p99 = np.percentile(single, (50, 99))
     engine.close()

@@ -182,6 +182,7 @@ def market_figures(found: Figures, preset: str) -> Figures:
         "affordable_share": mean_of(members, "shared", "affordable"),
         "affordable_share_own": mean_of(members, "own", "affordable"),
         "affordable_by_class": found["affordable_by_class"],
+        "affordable_by_band": found["affordable_by_band"],
         "caution": found["caution"],
         "if_verified": found["if_verified"],
         "judged": found["judged"],

@@ -18,7 +18,7 @@ from fedrepay.client.plans.deciding.affordability import sustainable
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.pairs import PairEncoder
 from fedrepay.client.plans.deciding.relief import as_waived, waived_part, within_cost
-from fedrepay.client.plans.deciding.settings import Caution, Settings
+from fedrepay.client.plans.deciding.settings import CLASSES, Caution, Settings
 from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
 from fedrepay.simulations.market import lenders, models, people
@@ -200,26 +200,20 @@ def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
     return right, pairs
 
 
-def price_of_caution(
-    encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int
-) -> dict[str, float]:
-    """Value at the bound's level over value at the middle of the posterior, less 1, by class of income."""
-    middle = Caution(
-        **{
-            **dict(the_ground.settings.affordability),
-            **{
-                name: getattr(the_ground.settings.affordability, name).model_copy(update={"level": 0.5})
-                for name in ("stated", "estimated", "verified")
-            },
-        }
-    )
-    settings = the_ground.settings.model_copy(update={"affordability": middle})
+def at_the_middle(encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int) -> Worth:
+    """What the shared model's choice is worth with the bound at the middle of what is believed: no caution."""
+    usual = the_ground.settings.affordability
+    middle = {name: getattr(usual, name).model_copy(update={"level": 0.5}) for name in CLASSES[1:]}
+    settings = the_ground.settings.model_copy(update={"affordability": usual.model_copy(update=middle)})
     without = ground(encoder, the_ground.lender, seed, 0, settings, the_ground.accounts)
-    bold = without.worth(shared.predict(without.scored))
-    careful = the_ground.worth(shared.predict(the_ground.scored))
+    return without.worth(shared.predict(without.scored))
+
+
+def price_of_caution(the_ground: Ground, careful: Worth, bold: Worth) -> dict[str, float]:
+    """Value at the bound's level over value at the middle, less 1, by class of income."""
     known = the_ground.accounts.columns["income_verified"]
     found = {"all": float(careful.value.mean() / bold.value.mean() - 1)}
-    for name in ("stated", "estimated", "verified"):
+    for name in CLASSES[1:]:
         here = known == name
         if here.any():
             found[name] = float(careful.value[here].mean() / bold.value[here].mean() - 1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Debts
 from fedrepay.shared.schema.bins import Values
-from fedrepay.simulations.market.truth import INCOME, Debtors
+from fedrepay.simulations.market.truth import EMPLOYED, INCOME, Debtors
 
 Columns = dict[str, Values]
 
@@ -29,6 +29,9 @@ ERRORS = {"none": np.nan, "stated": 0.065, "estimated": 0.045, "verified": 0.015
 
 SURPLUS, SPREAD = 0.0963, 0.1144
 """Mean and standard deviation of surplus ÷ income: mean about £155, 20 % negative."""
+
+EMPLOYMENT = ("working", "not_working", "unknown")
+"""What a lender may know of work: who is sick is not working, and why stands in restricted facts only."""
 
 STAGES = ("early", "late", "pre_charge_off", "charged_off", "purchased")
 _DPD = {
@@ -143,12 +146,12 @@ def _finances(book: Book, debtors: Debtors, rng: np.random.Generator) -> Columns
     surplus = np.round(debtors.surplus + error * debtors.income * rng.normal(0, 1, n))
     absent = known == "none"
     seen = np.where(rng.random(n) < 0.1, rng.choice(3, n, p=START), debtors.state)
-    names = np.array(["employed", "unemployed", "sick"], object)[seen]
+    names = np.where(seen == EMPLOYED, EMPLOYMENT[0], EMPLOYMENT[1])  # sickness is no business of a model
     return {
         "income": np.where(absent, np.nan, income),
         "surplus": np.where(absent, np.nan, surplus),
         "income_verified": known,
-        "employment": np.where(rng.random(n) < 0.2, "unknown", names).astype(object),
+        "employment": np.where(rng.random(n) < 0.2, EMPLOYMENT[2], names).astype(object),
     }
 
 

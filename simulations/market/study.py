@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.plans.deciding.settings import CLASSES, Settings
-from fedrepay.simulations.market import evaluate, models
+from fedrepay.simulations.market import bands, evaluate, models
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import Lender
 from fedrepay.simulations.market.models import FittedAdditive
-from fedrepay.simulations.market.value import Worth
+from fedrepay.simulations.market.value import Worth, together
 
 if TYPE_CHECKING:
     from fedrepay.shared.arrays import F64
@@ -63,7 +63,7 @@ def study(
         choices: gets what each way chose for each account, and what came of it, column by column.
 
     Returns:
-        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``caution``, ``if_verified``,
+        ``members`` by name, ``groups`` of debtors, ``affordable_by_class``, ``affordable_by_band``, ``caution``, ``if_verified``,
         ``judged`` (regret, share of plan pairs within an account ranked right) and ``objective``: for each λf the
         figures alone and shared, means over members.
     """
@@ -88,17 +88,19 @@ def study(
             "gain_interval": interval,
             "own_part": [each.weights is not None for each in own.part.heads],
         }
-        caution.append(evaluate.price_of_caution(encoder, ground, shared, seed))
+        bold = evaluate.at_the_middle(encoder, ground, shared, seed)
+        caution.append(evaluate.price_of_caution(ground, found["shared"], bold))
         verified.append(evaluate.if_verified(encoder, ground, shared, seed))
         ranked.append(evaluate.ranked_right(ground, shared.predict(ground.scored)))
         if choices is not None:
             _keep(choices, lender.name, ground, found)
         tried.append([_at(ground, own, shared, settings, weight, found) for weight in lambdas])
-        worths.append((ground, {name: found[name] for name in ("alone", "shared")}))
+        worths.append((ground, {name: found[name] for name in ("alone", "shared")} | {"middle": bold}))
     return {
         "members": members,
         "groups": _groups(worths),
         "affordable_by_class": _by_class(worths),
+        "affordable_by_band": _by_band(worths),
         "caution": {
             name: float(np.mean([each[name] for each in caution if name in each]))
             for name in ("all", *CLASSES[1:])
@@ -220,6 +222,18 @@ def _by_class(worths: Sequence[tuple[Ground, dict[str, Worth]]]) -> Figures:
             "value": float(value[here].mean()) if here.any() else None,
         }
     return found
+
+
+def _by_band(worths: Sequence[tuple[Ground, dict[str, Worth]]]) -> list[Figures]:
+    """The same by class and band of known surplus, and the value at the middle of what is believed (``middle``)."""
+    known = np.concatenate([ground.accounts.columns["income_verified"] for ground, _ in worths])
+    band = np.concatenate([bands.band_of(ground.accounts) for ground, _ in worths])
+    shared, middle = (together([each[name] for _, each in worths]) for name in ("shared", "middle"))
+    bold = bands.cells(known, band, middle)
+    return [
+        each | {"middle": other["value"]}
+        for each, other in zip(bands.cells(known, band, shared), bold, strict=True)
+    ]
 
 
 def _verified(found: Sequence[dict[str, tuple[float, float, int]]]) -> Figures:

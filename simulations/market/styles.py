@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fedrepay.client.data.reading.files import quoted
 from fedrepay.shared.plans.kinds import FREQUENCIES, KINDS
 from fedrepay.shared.rules.facts import DEBT_TYPES, DRIVERS
-from fedrepay.simulations.market.people import ERRORS, PRODUCTS, STAGES
+from fedrepay.simulations.market.people import EMPLOYMENT, ERRORS, PRODUCTS, STAGES
 
 TYPES = {
     "accounts": {"account": "id", "customer": "id", "product": "category"},
@@ -55,7 +55,7 @@ CATEGORIES = {
     "product": PRODUCTS,
     "stage": STAGES,
     "income_verified": tuple(ERRORS),
-    "employment": ("employed", "unemployed", "sick", "unknown"),
+    "employment": EMPLOYMENT,
     "frequency": FREQUENCIES,
     "kind": KINDS,
     "debt_type": DEBT_TYPES,

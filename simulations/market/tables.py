@@ -22,6 +22,7 @@ from fedrepay.shared.rules.facts import DRIVERS
 from fedrepay.simulations.market.people import MEDIAN_INCOME, NewAccounts
 from fedrepay.simulations.market.records import AS_OF, Records
 from fedrepay.simulations.market.styles import STYLES, TYPES, Style
+from fedrepay.simulations.market.truth import SICK
 
 Raw = dict[str, npt.NDArray[np.generic]]
 MAPPING = "mapping.toml"
@@ -149,6 +150,7 @@ def _facts(accounts: NewAccounts, rng: np.random.Generator) -> Raw:
     n, known = len(accounts), accounts.columns
     of = {"card": "card", "energy": "utility", "telecom": "utility"}
     driver = np.where(rng.random(n) < 0.05, rng.integers(1, len(DRIVERS), n), 0)
+    driver[(driver > 0) & (accounts.debtors.state == SICK)] = DRIVERS.index("health")
     charged = known["fees"].astype(np.int64)
     cost = np.where(rng.random(n) < 0.97, charged + 500, charged // 2)
     yes = np.array(["no", "yes"], object)

@@ -1,5 +1,6 @@
 """What a way of choosing plans is truly worth, per eligible account, against the market's truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ class Worth:
         """Mean of ``first`` or ``kept`` per eligible account, each account counting with its balance."""
         values: F64 = getattr(self, name)
         return float((values * self.balance).sum() / self.balance.sum())
+
+
+def together(found: Sequence[Worth]) -> Worth:
+    """Several as one."""
+    return Worth(**{name: np.concatenate([getattr(each, name) for each in found]) for name in vars(found[0])})
 
 
 def choose(settings: Settings, accounts: NewAccounts, plans: Candidates, heads: Heads, within: Bool) -> I64:

@@ -51,6 +51,7 @@ def market_page(metrics: Figures, details: Figures) -> Figures:
         "way_to_perfect": words_market.way_to_perfect(market),
         "prices": value,
         "classes": tables_market.classes(market, affordability),
+        "cells": tables_market.cells(market),
         "verified": tables_market.verified(market),
         "groups": tables_market.groups(market),
         "heads": [

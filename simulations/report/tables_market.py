@@ -9,6 +9,7 @@ from fedrepay.simulations.report.words_market import (
     OWN_MODELS,
     TARGET,
     WAYS,
+    band_words,
     per_1000,
 )
 
@@ -105,6 +106,22 @@ def classes(market: Figures, levels: Figures) -> list[Figures]:
             }
         )
     return found
+
+
+def cells(market: Figures) -> list[Figures]:
+    """Each class of income and band of known surplus with any account: what is truly affordable, the price of caution."""
+    return [
+        {
+            **each,
+            "label": CLASSES[each["income"]],
+            "band": band_words(each["from"], each["to"]),
+            "short": each["plans"] > 0 and each["affordable"] < TARGET,
+            "surely": each["plans"] > 0 and each["interval"][1] < TARGET,
+            "caution": each["value"] / each["middle"] - 1 if each["middle"] else None,
+        }
+        for each in market["affordable_by_band"]
+        if each["accounts"]
+    ]
 
 
 def verified(market: Figures) -> list[Figures]:

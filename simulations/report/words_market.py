@@ -8,7 +8,7 @@ from fedrepay.simulations.report.words import NONE, percent, protection
 Figures = dict[str, Any]
 
 TARGET = 0.95
-"""Of the offered plans, so many are to be truly affordable in each class of income."""
+"""Of the offered plans, so many are to be truly affordable in each class of income and band of known surplus."""
 
 WAYS = {
     "own": ("Own policy until now", "what each member offered, affordable or not"),
@@ -233,3 +233,10 @@ def losses(market: Figures) -> str:
         f"{len(below)} of {len(members)} members get less from the shared model than from a model of their own, "
         f"{surely or 'none'} of them surely (their whole 95 % interval is below zero)."
     )
+
+
+def band_words(low: float | None, high: float | None) -> str:
+    """A band of known surplus over income in words; None has no end on that side."""
+    if low is None:
+        return f"below {100 * (high or 0):g} %"
+    return f"{100 * low:g} % and more" if high is None else f"{100 * low:g} to {100 * high:g} %"

@@ -180,6 +180,24 @@ def test_debtors_are_like_published_ones() -> None:
     )  # one in three hides one
 
 
+def test_a_model_cannot_tell_the_sick_from_those_without_work() -> None:
+    """``employment`` is drawn alike for both; that it does tell who works is the control."""
+    drawn = [
+        people.draw(lender.book, 4_000, np.random.default_rng([seed, place, 7]))
+        for seed in SEEDS
+        for place, lender in enumerate(lenders.lenders("mixed", seed))
+    ]
+    state = np.concatenate([each.debtors.state for each in drawn])
+    known = np.concatenate([each.columns["employment"] for each in drawn])
+    employed, unemployed, sick = (
+        np.array([np.mean(known[state == here] == name) for name in people.EMPLOYMENT])
+        for here in (truth.EMPLOYED, truth.UNEMPLOYED, truth.SICK)
+    )
+    few = min(np.sum(state == truth.SICK), np.sum(state == truth.UNEMPLOYED))
+    assert np.abs(sick - unemployed).max() < 4 * np.sqrt(0.5 / few)
+    assert np.abs(employed - unemployed).max() > 0.5
+
+
 # --- records ---
 
 

@@ -28,8 +28,8 @@ def random_accounts(n: int, seed: int = 0) -> Columns:
     kept = np.round(rng.random(n), 2)
     promises = rng.integers(0, 8, n).astype(float)
     kept[promises == 0] = np.nan
-    work = rng.choice(["employed", "unemployed", "sick", "unknown"], n).astype(object)
-    work[income > 1.5 * 156_000] = "employed"
+    work = rng.choice(["working", "not_working", "not_working", "unknown"], n).astype(object)
+    work[income > 1.5 * 156_000] = "working"
     response = np.round(rng.random(n), 2)
     response[rng.random(n) < 0.2] = np.nan
     return {

@@ -19,7 +19,7 @@ from support.adversary import roster_of
 from support.market_accounts import market_book
 
 
-def market_weights(book: CodeBook, seed: int = 0) -> F64:
+def market_weights(book: CodeBook, seed: int = 6) -> F64:
     """Two heads that like headroom and dislike large instalments, with some noise."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(0, 0.6, (book.heads, book.dimension))

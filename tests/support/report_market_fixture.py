@@ -80,6 +80,17 @@ def market(*, trees: bool = False, preset: str = "mixed") -> dict[str, Any]:
             "estimated": {"accounts": 216, "plans": 119, "affordable": 0.9412, "value": 0.1863},
             "verified": {"accounts": 211, "plans": 1290, "affordable": 0.9134, "value": 0.2122},
         },
+        "affordable_by_band": [
+            {"income": c, "from": low, "to": high, "accounts": n, "plans": p, "affordable": share}
+            | {"interval": span, "value": value, "middle": middle}
+            for c, low, high, n, p, share, span, value, middle in [
+                ("stated", None, 0.02, 140, 0, None, None, 0.0811, 0.0862),
+                ("stated", 0.15, 0.2, 61, 51, 0.9412, [0.8409, 0.9798], 0.2312, 0.2677),
+                ("verified", 0.02, 0.06, 77, 901, 0.9045, [0.8836, 0.922], 0.1333, 0.1844),
+                ("verified", 0.2, None, 88, 88, 0.9886, [0.9384, 0.998], 0.2965, 0.2966),
+                ("estimated", 0.02, 0.06, 0, 0, None, None, None, None),
+            ]
+        ],
         "caution": {"all": -0.1177, "stated": -0.2181, "estimated": -0.0846, "verified": -0.0472},
         "if_verified": {
             "none": {"accounts": 48, "before": 0.0728, "after": 0.1886},
@@ -93,7 +104,7 @@ def market(*, trees: bool = False, preset: str = "mixed") -> dict[str, Any]:
                 ("income_verified", "none", 48, -0.0059, -0.0059, 0.0),
                 ("income_verified", "stated", 325, 0.0706, 0.0731, 0.4338),
                 ("income_verified", "verified", 211, 0.1112, 0.1162, 0.6114),
-                ("employment", "sick", 101, 0.0991, 0.0998, 0.5050),
+                ("employment", "not_working", 101, 0.0991, 0.0998, 0.5050),
                 ("stage", "charged_off", 192, 0.0724, 0.0751, 0.4427),
                 ("stage", "early", 132, 0.0933, 0.0897, 0.4924),
             ]

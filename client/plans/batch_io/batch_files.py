@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fedrepay.client.data.reading.files import literal_path, quoted
 from fedrepay.client.data.reading.findings import Finding
-from fedrepay.client.plans.batch_io.output import BOUND, COLUMNS, OF_PAYING, OF_PLAN, Table
+from fedrepay.client.plans.batch_io.output import BOUND, COLUMNS, OF_ASKING, OF_PAYING, OF_PLAN, Table
 from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.scoring.score_file import rejects_of, write_rejects
 from fedrepay.shared.errors import ArgumentError, StorageError
@@ -211,7 +211,12 @@ def parts(out: Path) -> Iterator[Parts]:
 def _cell(name: str, rows: Table) -> str:
     if name not in rows:
         return "NULL"
-    for condition, names in (("_plan", OF_PLAN), ("_pays", OF_PAYING), ("_bound", (BOUND,))):
+    for condition, names in (
+        ("_plan", OF_PLAN),
+        ("_pays", OF_PAYING),
+        ("_bound", (BOUND,)),
+        ("_ask", OF_ASKING),
+    ):
         if name in names:
             return f"CASE WHEN {condition} THEN {quoted(name)} END"
     return quoted(name)

@@ -44,7 +44,6 @@ def recommend(
     member: Place | None = None,
     roster_code: str | None = None,
     unprotected: bool = False,
-    verify: bool = False,
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Decisions:
@@ -64,7 +63,6 @@ def recommend(
         member: this member's own state folder: the release must be of the roster it takes part in.
         roster_code: the twelve words that people compared: the release must be of that roster.
         unprotected: accept a release that is not private; for tests only.
-        verify: work out what verifying stated incomes would bring.
         replace: whether other files at ``out`` may be written over; an id used for other inputs is refused all the same.
         progress: told of accounts done, and all.
 
@@ -94,7 +92,7 @@ def recommend(
             Trust(_optional("member", member), roster_code),
         )
         done = recommend_file(
-            job, load(job), written, batch_id, progress, verify=verify, replace=replace, kept=out is not None
+            job, load(job), written, batch_id, progress, replace=replace, kept=out is not None
         )
         return Decisions(_columns(written), done)
 

@@ -13,6 +13,7 @@ from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.outside import columns_text
+from fedrepay.client.plans.deciding.verify import ASKS, Verify
 from fedrepay.client.plans.explaining.annotate import handover_texts, handover_words, reason_texts, why_not
 from fedrepay.client.plans.explaining.because import because
 from fedrepay.client.plans.explaining.counterfactual import counterfactuals
@@ -63,6 +64,8 @@ COLUMNS = {
     "reason_4": "VARCHAR",
     "counterfactual": "VARCHAR",
     "why_not": "VARCHAR",
+    "verify": "VARCHAR",
+    "verify_gain": "DOUBLE",
     "handoff_code": "VARCHAR",
     "handoff_reason": "VARCHAR",
     "handoff_rests_on": "VARCHAR",
@@ -77,6 +80,8 @@ OF_PLAN = (*_OF_TERMS, "value", "score")
 """Columns that are empty where there is no plan."""
 OF_PAYING = ("p_first", "p_kept", *(f"reason_{place}" for place in range(1, 5)))
 """Columns that are empty where nothing is paid, or no model has learned the kind of plan."""
+OF_ASKING = ("verify_gain",)
+"""Empty where nothing is asked for."""
 BOUND = "bound"
 """Empty where there is no income form, or an amount outside the model's bounds."""
 
@@ -90,8 +95,14 @@ def pairs_of(batch: Batch) -> tuple[I64, I64, I64]:
     return row, place + 1, top[row, place].astype(np.int64)
 
 
-def table_of(engine: Engine, batch: Batch) -> Table:
-    """Columns of all rows, (m,) each; ``_plan``, ``_pays`` and ``_bound`` say which rows have these."""
+def table_of(engine: Engine, batch: Batch, asked: Verify) -> Table:
+    """Columns of all rows, (m,) each; ``_plan``, ``_pays``, ``_bound`` and ``_ask`` say which rows have these.
+
+    Args:
+        engine: that decided.
+        batch: what it decided.
+        asked: what asking for a form or a proof would bring these accounts.
+    """
     row, rank, arm = pairs_of(batch)
     judged, decisions = batch.judged, batch.decisions
     plans, of = judged.plans, judged.plans.arms
@@ -140,6 +151,9 @@ def table_of(engine: Engine, batch: Batch) -> Table:
         **{f"reason_{place}": each for place, each in enumerate(reasons, start=1)},
         "counterfactual": change,
         "why_not": why,
+        "_ask": asked.ask[row] > 0,
+        "verify": _labels((None, *ASKS[1:]), asked.ask[row]),
+        "verify_gain": np.round(asked.gain[row], 2),
         "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
         "handoff_reason": handover_texts(batch.handed)[row],
         "handoff_rests_on": handover_words("rests_on", batch.handed)[row],

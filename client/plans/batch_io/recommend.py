@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +17,13 @@ from fedrepay.client.plans.batch.caps import Caps, groups
 from fedrepay.client.plans.batch_io import batch_files, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.register import Noted
-from fedrepay.client.plans.batch_io.verifying import Verifying, verifying
+from fedrepay.client.plans.batch_io.verifying import Verifying, summed
 from fedrepay.client.plans.deciding.borders import Borders, borders
 from fedrepay.client.plans.deciding.engine import FIRST, KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
+from fedrepay.client.plans.deciding.verify import Verify, verify
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.release_file import CheckedRelease
 from fedrepay.client.scoring.score import Contributions
@@ -29,6 +31,9 @@ from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
+
+if TYPE_CHECKING:
+    from fedrepay.shared.schema.bins import Values
 
 EPOCH = date(1970, 1, 1)
 Progress = Callable[[int, int], None]
@@ -48,8 +53,8 @@ class Recommended:
     """What was written, or stood there already (``done_before``).
 
     ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
-    it would bring to verify stated incomes; ``not_known`` facts that would spare a debtor and are no column of the file;
-    ``outside`` how many accounts have a value outside the model's bounds, by column.
+    asking for income forms and proofs would bring, by class of income; ``not_known`` facts that would spare a debtor
+    and are no column of the file; ``outside`` how many accounts have a value outside the model's bounds, by column.
     """
 
     accounts: int
@@ -60,7 +65,7 @@ class Recommended:
     counts: dict[str, Counter[str]]
     used: dict[str, float] = field(default_factory=dict)
     prices: str | None = None
-    verifying: Verifying | None = None
+    verifying: dict[str, Verifying] = field(default_factory=dict)
     not_known: tuple[str, ...] = ()
     outside: dict[str, int] = field(default_factory=dict)
 
@@ -156,7 +161,6 @@ def recommend_file(
     batch_id: str,
     progress: Progress | None = None,
     *,
-    verify: bool = False,
     replace: bool = False,
     kept: bool = True,
 ) -> Recommended:
@@ -168,7 +172,6 @@ def recommend_file(
         out: CSV or Parquet.
         batch_id: the same id with the same inputs is the same batch, and is not decided again.
         progress: told of accounts done, and all.
-        verify: work out what verifying stated incomes would bring.
         replace: whether files of something else may be written over.
         kept: False where ``out`` goes afterwards: the member's folder then notes no batch.
 
@@ -195,7 +198,7 @@ def recommend_file(
             known.add(batch_id, inputs, out)
             return Recommended(0, 0, 0, done_before=True, today=today, counts={})
         batch = Noted(batch_id, inputs, str(out))
-        found = _decided(job, loaded, out, batch, mapping, progress, verify=verify)
+        found = _decided(job, loaded, out, batch, mapping, progress)
         known.add(batch_id, inputs, out)
         return found
 
@@ -207,8 +210,6 @@ def _decided(
     written: Noted,
     mapping: Mapped | None,
     progress: Progress | None,
-    *,
-    verify: bool,
 ) -> Recommended:
     engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
     day = (today - EPOCH).days
@@ -217,6 +218,7 @@ def _decided(
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
     counts: dict[str, Counter[str]] = {}
+    proofs: list[tuple[Values, Verify]] = []
     used: Mapping[str, float] = {}
     prices, refused = None, findings.refused
     with batch_files.parts(out) as parts:
@@ -228,7 +230,9 @@ def _decided(
             batch = engine.decide(part, today=day, batch_id=written.batch_id, limits=held)
             whole = output.input_hashes(part, whole=True)
             facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
-            parts.add(output.table_of(engine, batch), facts)
+            asked = verify(engine, part, day, None if held else batch)
+            proofs.append((part.values["income_verified"], asked))
+            parts.add(output.table_of(engine, batch, asked), facts)
             for name, each in output.counts(batch).items():
                 counts.setdefault(name, Counter()).update(each)
             if progress is not None:
@@ -245,7 +249,7 @@ def _decided(
         counts=counts,
         used=dict(used),
         prices=prices,
-        verifying=verifying(engine, accounts, day) if verify else None,
+        verifying=summed(proofs),
         not_known=tuple(name for name in WATCHED if name not in accounts.facts),
         outside=output.outside(accounts),
     )

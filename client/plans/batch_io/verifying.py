@@ -1,51 +1,49 @@
-"""What it would bring to verify incomes that are only stated: the same accounts, with the bound of a verified income.
+"""What asking for income forms and proofs would bring a batch, by how the income is known (``deciding/verify.py``)."""
 
-The model still reads the income as stated, so that only the room it leaves differs, and the surplus is taken as
-stated: on average that is what verifying finds, for a single account it may find less.
-"""
-
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.client.plans.deciding.chunk import Accounts
-from fedrepay.client.plans.deciding.engine import Engine
-from fedrepay.client.plans.deciding.judged import Judged
+from fedrepay.client.plans.deciding.settings import CLASSES
+from fedrepay.client.plans.deciding.verify import Verify
+from fedrepay.shared.schema.bins import Values
 
 
 @dataclass(frozen=True)
 class Verifying:
-    """``accounts`` with a stated income; how many get a plan now and then; best values over no plan, minor units."""
+    """One class: ``accounts`` that something may be asked of, and what is expected of them now and then.
+
+    ``plans_now``, ``plans_then`` how many have a plan; ``value_now``, ``value_then`` what their best decisions bring over no
+    plan, minor units.
+    """
 
     accounts: int
     plans_now: int
-    plans_then: int
+    plans_then: float
     value_now: float
     value_then: float
 
 
-def verifying(engine: Engine, accounts: Accounts, today: int) -> Verifying:
-    """Decide for all accounts with a stated income twice.
+def summed(parts: Iterable[tuple[Values, Verify]]) -> dict[str, Verifying]:
+    """By class of income, what asking every account of a batch would bring.
 
     Args:
-        engine: what it decides with.
-        accounts: all of a batch.
-        today: day since 1970-01-01.
+        parts: how the incomes of some accounts are known, (n,), and what asking would bring them.
     """
-    rows = np.flatnonzero(accounts.values["income_verified"] == "stated")
-    found = np.zeros((2, 2))
-    for start in range(0, len(rows), engine.chunk):
-        part = accounts.take(rows[start : start + engine.chunk])
-        for place, known in enumerate((None, "verified")):
-            found[place] += _best(engine.judge(part, today, known).judged)
-    (plans_now, value_now), (plans_then, value_then) = found.tolist()
-    return Verifying(len(rows), int(plans_now), int(plans_then), value_now, value_then)
-
-
-def _best(judged: Judged) -> tuple[float, float]:
-    """How many accounts get a real plan, and Σ of the first plans' value over no plan."""
-    offers = judged.offers & ~(judged.human | judged.stop)[:, None]
-    has, rows = offers.any(axis=1), np.arange(len(offers))
-    arm = np.where(offers, judged.score, -np.inf).argmax(axis=1)
-    gain = judged.value[rows, arm] - judged.no_plan
-    return float(has.sum()), float(gain[has].sum())
+    names = CLASSES[:-1]  # nothing is asked of the verified
+    sums = {name: np.zeros(5) for name in names}
+    for known, found in parts:
+        columns = (
+            found.plan_now,
+            found.plan_then,
+            found.value_now - found.no_plan,
+            found.value_then - found.no_plan,
+        )
+        for name in names:
+            here = np.asarray(known == name) & (found.ask > 0)
+            sums[name] += [here.sum(), *(each[here].sum() for each in columns)]
+    return {
+        name: Verifying(int(n), int(plans), round(then, 2), round(value, 2), round(more, 2))
+        for name, (n, plans, then, value, more) in ((name, each.tolist()) for name, each in sums.items())
+    }

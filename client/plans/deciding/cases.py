@@ -12,7 +12,7 @@ from fedrepay.shared.plans.contract import Contract
 from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.schema.bins import Values
 
-HARDSHIP = ("unemployed", "sick")
+HARDSHIP = ("not_working",)
 """Values of the column ``employment`` that lead to a pause being proposed where no plan is affordable."""
 TERMINATED = ("pre_charge_off", "charged_off", "purchased")
 """Stages in which the whole balance is due."""

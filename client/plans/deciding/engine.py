@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fedrepay.client.plans.deciding.affordability import sustainable
+from fedrepay.client.plans.deciding.affordability import income_known, sustainable
 from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.cases import case_flags, running_contract
 from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
@@ -20,7 +20,7 @@ from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
 from fedrepay.client.plans.deciding.safeguards import safeguards
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
-from fedrepay.shared.arrays import F64, Bool
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.errors import DataError, ReleaseError
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Catalogue, arms
@@ -30,6 +30,7 @@ from fedrepay.shared.rules.masks import RulesVerdict, evaluate
 from fedrepay.shared.rules.pack import Pack
 from fedrepay.shared.schema.bins import Values
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.schema.encode import categories_text
 
 FIRST, KEPT = "first_paid", "kept_90"
 """The outcomes that a plan's value is made of."""
@@ -139,7 +140,7 @@ class Engine:
                 bound = (
                     bound_text(column.name)
                     if never[row]
-                    else f"one of {', '.join(column.categories)}"
+                    else categories_text(column)
                     if column.categories
                     else f"within {column.bounds}"
                 )
@@ -164,8 +165,7 @@ class Engine:
         """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
-        known = np.isfinite(income) & np.isfinite(surplus) & (income >= 0)
-        known &= np.asarray(values["income_verified"] != "none", np.bool_)
+        known = income_known(income, surplus, values["income_verified"])
         promised = numbers["other_plans"] + numbers["priority_arrears"]
         bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
         if share is not None:
@@ -174,22 +174,21 @@ class Engine:
         fees = np.minimum(fees, balance)
         return Debts(balance, fees, numbers["apr"], bound, running_contract(facts)), known
 
-    def judge(self, accounts: Accounts, today: int, income_class: str | None = None) -> Chunk:
+    def judge(self, accounts: Accounts, today: int, room: I64 | None = None) -> Chunk:
         """Score every candidate of n accounts and hold it against the rules of a day.
 
         Args:
             accounts: n of them.
             today: day since 1970-01-01.
-            income_class: what the bounds would be if every income were known like this.
+            room: bounds to take instead of those that follow from what is known, minor units a month, (n,).
 
         Raises:
             DataError: a fact is no such value.
         """
         values = accounts.values
-        as_if = np.full(len(accounts.names), income_class, dtype=object)
-        known_as = values if income_class is None else {**values, "income_verified": as_if}
         facts = self.facts(accounts)
-        debts, known = self.debts(known_as, facts, accounts.share)
+        debts, known = self.debts(values, facts, accounts.share)
+        debts = debts if room is None else replace(debts, bound=room)
         beyond = np.asarray(accounts.beyond != "", np.bool_)
         debts, known = replace(debts, bound=np.where(beyond, 0, debts.bound)), known & ~beyond
         plans = candidates(self.catalogue, self.arms, debts)

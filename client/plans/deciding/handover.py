@@ -149,7 +149,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
         & _is(known, "income_verified", ("stated", "estimated", "verified"), accounts),
         "FEES_ABOVE_BALANCE": fees > balance,
         "KEPT_WITHOUT_PROMISE": ~np.isnan(kept) & (promises == 0),
-        "NO_WORK_HIGH_INCOME": (income > HIGH * median) & _is(known, "employment", ("unemployed",), accounts),
+        "NO_WORK_HIGH_INCOME": (income > HIGH * median)
+        & _is(known, "employment", ("not_working",), accounts),
     }
     found = np.full(accounts, "", np.object_)
     for name in reversed(CONTRADICTIONS):

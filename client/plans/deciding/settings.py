@@ -91,7 +91,8 @@ class Income(Part):
     """How far an income of one class can be trusted.
 
     ``error`` is the standard deviation of the known surplus around the true one, as a part of income;
-    ``level`` the one-sided confidence of the bound. The posterior mixes the known surplus with what is usual
+    ``level`` the one-sided confidence of the bound: where little is left, so many of the plans are truly affordable and no
+    more (``simulations/market/caution_levels.py`` fitted the defaults). The posterior mixes the known surplus with what is usual
     (``usual_surplus`` ± ``usual_spread`` of income among the member's accounts).
     """
 
@@ -105,9 +106,9 @@ class Caution(Part):
     usual_surplus: Annotated[float, Field(ge=-1, le=1)] = 0.09
     usual_spread: Annotated[float, Field(gt=0, le=1)] = 0.12
     savings_share: Annotated[float, Field(ge=0, le=0.2)] = 0.0
-    stated: Income = Income(error=0.065, level=0.945)
-    estimated: Income = Income(error=0.045, level=0.93)
-    verified: Income = Income(error=0.015, level=0.91)
+    stated: Income = Income(error=0.065, level=0.96)
+    estimated: Income = Income(error=0.045, level=0.965)
+    verified: Income = Income(error=0.015, level=0.96)
 
 
 class Relief(Part):

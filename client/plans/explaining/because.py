@@ -47,4 +47,5 @@ def _key(batch: Batch, row: int) -> str:
         return kind
     if judged.plans.arms.discount[arm] > 0:
         return "CLEARS_DISCOUNT"
-    return "CLEARS_WAIVED" if judged.plans.debts.apr[row] > 0 else "CLEARS"
+    spared = judged.plans.take(slice(row, row + 1)).interest_saved()[0, arm]
+    return "CLEARS_WAIVED" if spared > 0 else "CLEARS"

@@ -30,8 +30,6 @@ from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, sc
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.masks import RuleRef
 
-HEALTH = ("employment",)
-"""Account columns of which a value tells of health: restricted whatever it is, for hiding only that value tells it."""
 RESTRICTED_TEXT = "restricted"
 
 Json = dict[str, Any]
@@ -135,11 +133,11 @@ def explain(
 
 
 def _facts(batch: Batch, row: int) -> dict[str, float | str | None]:
-    """Everything that was read of the account; restricted facts and health without their values."""
+    """Everything that was read of the account; restricted facts without their values."""
     found: dict[str, float | str | None] = {}
     for name, column in {**batch.accounts.raw, **batch.facts.columns}.items():
         value = _plain(column[row])
-        hidden = name in RESTRICTED or name in HEALTH
+        hidden = name in RESTRICTED
         found[name] = RESTRICTED_TEXT if hidden else value
     return found
 
@@ -178,6 +176,7 @@ def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
     income, surplus, others, arrears = (
         float(values[name][row]) for name in ("income", "surplus", "other_plans", "priority_arrears")
     )
+    surplus = 0.0 if np.isnan(surplus) else surplus  # where there is no income, nothing is left of it
     known = str(values["income_verified"][row])
     lower = lower_bound(settings, known, np.array([income]), np.array([surplus]))
     return {

@@ -51,3 +51,29 @@ def test_auc_is_said_to_mislead_only_where_it_does() -> None:
     apart = market_tables.privacy([[(0.5, row(0.8, 0.10)), (None, row(0.9, 0.20))]])
     assert "AUC (kept) is highest at ε = none, regret least at ε = 0.5: AUC misleads" in apart
     assert "misleads" not in market_tables.privacy([[(0.5, row(0.8, 0.20)), (None, row(0.9, 0.10))]])
+
+
+def test_bands_are_added_up_over_seeds_and_members_below_the_target_are_counted() -> None:
+    def cell(
+        low: float | None, high: float | None, plans: int, affordable: float | None, value: float
+    ) -> dict[str, Any]:
+        known = {"income": "verified", "from": low, "to": high, "accounts": 1_000, "plans": plans}
+        return known | {"affordable": affordable, "value": value, "middle": 0.2}
+
+    def one(plans: int, affordable: float, member: float) -> dict[str, Any]:
+        found: dict[str, Any] = studied(0.2)
+        found["members"]["m01"]["ways"]["shared"]["affordable"] = member
+        kind = {"accounts": 1_000, "plans": plans, "affordable": affordable}
+        found["affordable_by_class"] = dict.fromkeys(("none", "stated", "estimated", "verified"), kind)
+        found["affordable_by_band"] = [
+            cell(None, 0.02, 0, None, 0.2),
+            cell(0.02, 0.06, plans, affordable, 0.15),
+        ]
+        found["caution"] = dict.fromkeys(("all", "stated", "estimated", "verified"), -0.1)
+        return found | {"if_verified": {}}
+
+    told = market_tables.affordable([one(100, 0.9, 0.94), one(300, 0.98, 0.97)])
+    assert "| verified | 2 to 6 % | 2,000 | 400 | 96.0 % [93.6, 97.5] | -25.0 % |" in told
+    assert "| verified | below 2 % | 2,000 | 0 | – | +0.0 % |" in told
+    assert "Of 2 members × seeds, 1 fall below 95 %" in told
+    assert "The optimiser is told the law of the errors" in told

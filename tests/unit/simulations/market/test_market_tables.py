@@ -144,6 +144,9 @@ def test_new_accounts_are_recommended_for_under_the_uk_packs(place: int, tmp_pat
     with duckdb.connect() as connection:
         facts = connection.execute(f"SELECT * FROM '{tmp_path / 'out.parquet.facts.parquet'}'").fetchnumpy()
     assert 0 < np.mean(facts["vulnerability_driver"] != "none") < 0.15
+    ill = facts["vulnerability_driver"] == "health"
+    assert np.array_equal(ill, facts["health_data"] == 1)
+    assert ill.any()
     assert 0 < np.mean(facts["moratorium_day"] >= 0) < 0.1
     assert 0 < np.mean(facts["adviser_engaged"]) < 0.1
     assert 0 < np.mean(facts["dispute"]) < 0.1

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import XML
 import pytest
 from jinja2 import UndefinedError
 
-from fedrepay.client.plans.deciding.settings import CLASSES
+from fedrepay.client.plans.deciding.settings import CLASSES, Settings
 from fedrepay.simulations.report import render, tables_market, words_market
 from fedrepay.simulations.report.words import percent
 from fedrepay.simulations.report.words_market import change, change_span, pounds
@@ -175,7 +175,7 @@ def test_classes_of_income_stand_against_the_target() -> None:
         "3.6 %",
         "95 %",
         "15.82 %",
-        "94.5 %",
+        f"{100 * Settings().affordability.stated.level:.1f} %",
         plain(change(market["caution"]["stated"])),
     ]
     assert found["estimated by a bureau"][2] == "94.1 % below, may be chance"
@@ -183,6 +183,17 @@ def test_classes_of_income_stand_against_the_target() -> None:
     assert found["verifying a stated income"] == ["325", "15.82 %", "19.91 %", "+25.9 %"]
     assert found["bringing an income form, with documents"] == ["48", "7.28 %", "18.86 %", "+159.1 %"]
     assert plain(change(market["caution"]["all"])) in words(section(html, "affordable"))
+
+
+def test_bands_of_known_surplus_stand_against_the_target() -> None:
+    html = section(page(), "affordable")
+    found = {(row[0], row[1]): row[2:] for row in rows(html) if len(row) == 8 and row[1][-1] in "%e"}
+    assert found["stated by the debtor", "below 2 %"] == ["140", "0", "–", "–", "8.11 %", "−5.9 %"]
+    assert found["stated by the debtor", "15 to 20 %"][2] == "94.1 % below, may be chance"
+    assert found["verified by documents", "2 to 6 %"][2:4] == ["90.5 % below target", "88.4 % … 92.2 %"]
+    assert found["verified by documents", "20 % and more"][2] == "98.9 %"
+    assert not any(name == "estimated by a bureau" for name, _ in found)
+    assert "The optimiser is told the law of the errors" in words(html)
 
 
 def test_groups_show_who_is_served_less_well() -> None:
@@ -308,6 +319,8 @@ def test_nobody_gets_a_plan() -> None:
         market["caution"] = {"all": -0.1}
         for each in market["affordable_by_class"].values():
             each |= {"plans": 0, "affordable": None}
+        for each in market["affordable_by_band"]:
+            each |= {"plans": 0, "affordable": None, "interval": None}
         for each in market["members"].values():
             for way in each["ways"].values():
                 way["affordable"] = None

@@ -108,7 +108,7 @@ CONSISTENT = {
     "promises_12m": 2.0,
     "median_income": 180_000.0,
     "income_verified": "verified",
-    "employment": "employed",
+    "employment": "working",
 }
 
 
@@ -120,12 +120,16 @@ CONSISTENT = {
         ({"surplus": 200_001.0}, "SURPLUS_ABOVE_INCOME"),
         ({"income": np.nan, "income_verified": "none"}, "SURPLUS_WITHOUT_INCOME"),
         ({"income": np.nan, "surplus": np.nan}, "FORM_WITHOUT_INCOME"),
+        ({"income": 0.0, "surplus": np.nan}, ""),
+        ({"income": 0.0, "surplus": -20_000.0}, ""),
+        ({"income": 0.0, "surplus": 1.0}, "SURPLUS_ABOVE_INCOME"),
+        ({"income": 0.0, "surplus": np.nan, "income_verified": "stated"}, "FORM_WITHOUT_INCOME"),
         ({"income": np.nan, "surplus": np.nan, "income_verified": "none"}, ""),
         ({"fees": 90_001.0}, "FEES_ABOVE_BALANCE"),
         ({"promises_12m": 0.0}, "KEPT_WITHOUT_PROMISE"),
         ({"promises_12m": 0.0, "kept_ratio_12m": np.nan}, ""),
-        ({"employment": "unemployed"}, ""),
-        ({"employment": "unemployed", "income": 270_001.0}, "NO_WORK_HIGH_INCOME"),
+        ({"employment": "not_working"}, ""),
+        ({"employment": "not_working", "income": 270_001.0}, "NO_WORK_HIGH_INCOME"),
     ],
 )
 def test_each_contradiction_at_its_boundary(changed: dict[str, object], name: str) -> None:

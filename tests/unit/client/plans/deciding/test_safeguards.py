@@ -12,6 +12,7 @@ from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.safeguards import FOR_A_PERSON, PAUSES, RESTING, Safeguards, safeguards
 from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.facts import FACTS, RESTRICTED, FactTable
@@ -118,7 +119,7 @@ def test_who_looks_at_it_and_what_is_said() -> None:
         "a rule's stop ends no hand-over"
     )
     for batch in (disputed, asleep):
-        table = output.table_of(desk(ruled=True), batch)
+        table = output.table_of(desk(ruled=True), batch, verify(desk(ruled=True), batch.accounts, TODAY))
         assert all("PROTECTED" in each for each in table["why_not"])
         said = " ".join(str(each) for name in ("why_not", "handoff_reason") for each in table[name])
         assert not any(name in said for name in RESTRICTED)

@@ -85,13 +85,14 @@ def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
     own["balance"] = own["balance"].astype(object)
     own["balance"][4] = "lots"
     own["stage"][5] = "lost"
+    own["employment"][10] = "sick"
     own["customer"][7] = own["customer"][6]
     own["jurisdiction"][8] = "Atlantis"
     own["dispute"][9] = "perhaps"
     write_csv(desk.accounts, own)
     result = desk.recommend("out.csv", "--json")
     assert result.code == 0, result.err
-    assert json.loads(result.out)["rejected"] == 5
+    assert json.loads(result.out)["rejected"] == 6
     lines = rejects_of(desk.folder / "out.csv").read_text().splitlines()[1:]
     found = {(int(row), name, value) for _, row, name, value, *_ in (line.split(",") for line in lines)}
     assert found == {
@@ -100,8 +101,12 @@ def test_bad_rows_go_to_rejects_and_the_others_are_decided(desk: Desk) -> None:
         (8, "account", "c00006"),
         (9, "jurisdiction", "Atlantis"),
         (10, "dispute", "restricted"),
+        (11, "employment", "sick"),
     }
-    assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 5
+    (refused,) = (line for line in lines if ",employment," in line)
+    assert "one of working, not_working, unknown" in refused
+    assert "health is a restricted fact" in refused
+    assert len({row["account"] for row in desk.rows()}) == ACCOUNTS - 6
 
 
 def test_an_account_column_tells_a_customers_accounts_apart(desk: Desk) -> None:
@@ -135,18 +140,23 @@ def test_one_decision_is_explained_to_a_case_worker(desk: Desk) -> None:
     assert (lost.code, "holds no account nobody" in lost.err) == (4, True)
 
 
-def test_what_verifying_stated_incomes_would_bring(desk: Desk) -> None:
-    result = desk.recommend("out.csv", "--json", "--verifying")
+def test_what_asking_for_forms_and_proofs_would_bring(desk: Desk) -> None:
+    result = desk.recommend("out.csv", "--json")
     found = json.loads(result.out)["verifying"]
-    assert found["accounts"] == int((random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated").sum())
-    assert found["plans_then"] > found["plans_now"] > 0
-    assert found["value_then"] > found["value_now"] > 0
-    stated = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1} & set(
-        random_accounts(ACCOUNTS, seed=3)["customer"][
-            random_accounts(ACCOUNTS, seed=3)["income_verified"] == "stated"
-        ]
+    own = random_accounts(ACCOUNTS, seed=3)
+    assert list(found) == ["none", "stated", "estimated"]
+    offers = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1}
+    for name, each in found.items():
+        here = own["income_verified"] == name
+        assert each["accounts"] == int(here.sum())
+        assert each["plans_now"] == len(offers & set(own["customer"][here]))
+        assert each["plans_then"] > each["plans_now"]
+        assert each["value_then"] > each["value_now"]
+    told = desk.recommend("again.csv")
+    assert told.code == 0, told.err
+    assert f"Asking {found['stated']['accounts']:,} of income stated for a proof" in " ".join(
+        told.err.split()
     )
-    assert found["plans_now"] == len(stated)
 
 
 def test_a_release_without_a_guarantee_needs_a_word(desk: Desk, tmp_path: Path) -> None:

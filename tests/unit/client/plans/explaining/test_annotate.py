@@ -11,6 +11,7 @@ from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.reasons import reference_of
 from fedrepay.client.plans.deciding.settings import parse_settings
+from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import load_builtin
@@ -63,7 +64,7 @@ def test_the_nearest_change_is_the_smallest_among_the_candidates() -> None:
     of = engine()
     batch = decided(of)
     judged, top = batch.judged, batch.decisions.top[:, 0]
-    found = output.table_of(of, batch)
+    found = output.table_of(of, batch, verify(of, batch.accounts, TODAY))
     texts = dict(zip(found["account"], found["counterfactual"], strict=True)) | {
         name: text
         for name, text, rank in zip(found["account"], found["counterfactual"], found["rank"], strict=True)
@@ -119,7 +120,7 @@ def test_who_is_handed_over_and_by_when() -> None:
     assert (batch.decisions.code[[3, 4, 6]] == Decision.HUMAN).all()
     assert batch.decisions.code[5] == control.decisions.code[5] != Decision.HUMAN
     assert np.array_equal(batch.decisions.top[[3, 4, 6]], control.decisions.top[[3, 4, 6]]), "as proposals"
-    found = output.table_of(of, batch)
+    found = output.table_of(of, batch, verify(of, batch.accounts, TODAY))
     first = {
         name: place
         for place, (name, rank) in enumerate(zip(found["account"], found["rank"], strict=True))
@@ -148,7 +149,13 @@ def test_where_a_pack_needs_what_is_not_known_a_human_decides() -> None:
         engine(packs=("uk-breathing-space",)), jurisdiction=np.full(ACCOUNTS, "US", dtype=object)
     )
     assert set(handoffs(elsewhere)) == {"UNCOVERED"}, "no pack speaks about them"
-    said = set(output.table_of(engine(packs=("uk-breathing-space",)), elsewhere)["handoff_reason"])
+    said = set(
+        output.table_of(
+            engine(packs=("uk-breathing-space",)),
+            elsewhere,
+            verify(engine(packs=("uk-breathing-space",)), elsewhere.accounts, TODAY),
+        )["handoff_reason"]
+    )
     assert said == {"covered by no pack given: conduct, contact, cost, automated_decision"}
 
 
@@ -167,7 +174,11 @@ def test_the_nearest_change_is_never_one_that_a_rule_forbids() -> None:
         """Payments of the longest plan that a change names, in the table and in explanations."""
         of = engine(packs=packs)
         batch = decided(of, **facts)
-        table = [each for each in output.table_of(of, batch)["counterfactual"] if each]
+        table = [
+            each
+            for each in output.table_of(of, batch, verify(of, batch.accounts, TODAY))["counterfactual"]
+            if each
+        ]
         found = [
             explain(of, batch, today=TODAY, versions={}, row=row).content["counterfactual"]
             for row in range(30)
