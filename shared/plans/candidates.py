@@ -14,6 +14,7 @@ from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans import contract as contracts
 from fedrepay.shared.plans.catalogue import Arms, Catalogue
 from fedrepay.shared.plans.contract import Contract
+from fedrepay.shared.plans.first_dates import FirstDates
 from fedrepay.shared.plans.interest import DAYS_A_YEAR, level_instalment, repaid, waiting
 from fedrepay.shared.plans.kinds import CONTRACT, LEAVES_A_REST
 from fedrepay.shared.plans.money import fees_left
@@ -56,8 +57,7 @@ class Candidates:
 
     ``valid``: the plan exists for the account; ``clears`` (of plans that repay): within the longest term, however small
     its instalments; ``instalment`` of each payment but a smaller last one, ``count`` payments, ``principal`` what of the
-    debt is repaid, ``interest`` charged under the plan, all (n, P); ``first_due`` days to the first instalment, (n, P) or
-    (1, P).
+    debt is repaid, ``interest`` charged under the plan, all (n, P); ``dates`` of the first instalment.
     """
 
     arms: Arms
@@ -68,7 +68,12 @@ class Candidates:
     count: I64
     principal: I64
     interest: I64
-    first_due: I64
+    dates: FirstDates
+
+    @property
+    def first_due(self) -> I64:
+        """Days to the first instalment, (n, P) or (1, P)."""
+        return self.dates.due
 
     def take(self, index: npt.NDArray[np.integer] | Bool | slice) -> "Candidates":
         """The candidates of the chosen accounts."""
@@ -81,7 +86,7 @@ class Candidates:
             self.count[index],
             self.principal[index],
             self.interest[index],
-            self.first_due if len(self.first_due) != len(self.valid) else self.first_due[index],
+            self.dates.take(index, len(self.valid)),
         )
 
     @cached_property
@@ -123,7 +128,7 @@ class Candidates:
         rest = self.arms.is_kind(*LEAVES_A_REST)
         owed = np.where(rest, self.debts.balance[:, None] - self.principal / 2, self.principal / 2)
         years = self.arms.months_each / 12 * np.where(rest, self.count, self.count - 1)
-        flat = apr * (owed * years) + waiting(self._owed, apr, self.arms.first_due)
+        flat = apr * (owed * years) + waiting(self._owed, apr, self.dates.charged)
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.where(waived < 1, self.interest * waived / (1 - waived), flat)
         spared = np.floor(np.where(rest, flat, part)).astype(np.int64)
@@ -151,7 +156,7 @@ def _rate(arms: Arms, debts: Debts) -> F64:
     return np.asarray(debts.apr[:, None] * (1 - arms.interest_waiver) * ~rests)
 
 
-def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, first_due: I64 | None = None) -> Candidates:
+def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, dates: FirstDates | None = None) -> Candidates:
     """All candidates of n accounts; the same every time.
 
     An instalment is a share of the bound in the month in which most fall due, rounded down, or the level instalment of
@@ -162,16 +167,15 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, first_due: I64 | 
         catalogue: rounding, smallest instalment, longest term, token amount.
         arms: its arms, P.
         debts: the accounts, n.
-        first_due: days to each account's first instalment, (n, P); the catalogue's where None. What moved it later than
-            the catalogue has it costs no interest.
+        dates: of each account's first instalment; the catalogue's days, whoever it is, where None.
     """
-    days = arms.first_due[None, :] if first_due is None else first_due
+    dates = dates or FirstDates.plain(arms.first_due)
     paying, by_share = arms.pays, arms.share > 0
     step = catalogue.rounding
     fees = fees_left(debts.fees[:, None], arms.fee_waiver)
     principal = np.ceil((debts.balance - debts.fees)[:, None] * (1 - arms.discount) + fees)
     rate = _rate(arms, debts)
-    period, wait = rate * arms.months_each / 12, waiting(principal, rate, np.minimum(days, arms.first_due))
+    period, wait = rate * arms.months_each / 12, waiting(principal, rate, dates.charged)
     given = np.floor(debts.bound[:, None] * arms.share / arms.most_a_month / step) * step
     level = level_instalment(principal, period, np.maximum(arms.n, 1), wait)
     by_term = np.minimum(np.ceil(level / step) * step, np.ceil(principal + wait))
@@ -193,7 +197,7 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, first_due: I64 | 
         np.asarray(count * arms.is_offer, np.int64),
         (principal * arms.is_offer).astype(np.int64),
         np.asarray(interest * arms.is_offer, np.int64),
-        days,
+        dates,
     )
     found.valid[:, ~paying] = owed
     _rests(catalogue, found, principal)

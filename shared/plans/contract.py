@@ -66,7 +66,7 @@ def _extend(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F6
     term = left + found.arms.n[here]
     owed = np.broadcast_to(found.debts.balance[:, None].astype(np.float64), term.shape)
     rate = found.rate[:, here]
-    wait = waiting(owed, rate, found.arms.first_due[here])
+    wait = waiting(owed, rate, found.dates.charged[:, here])
     level = level_instalment(owed, rate / 12, np.maximum(term, 1).astype(np.int64), wait)
     instalment = np.ceil(level / catalogue.rounding) * catalogue.rounding
     count, interest, falls = repaid(owed, rate / 12, wait, instalment)

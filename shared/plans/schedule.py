@@ -1,22 +1,23 @@
 """The dated instalments of one plan, and what it costs as the first date moves.
 
 A plan's balance never grows (FCA PS24/2): interest is charged once, on the plan's own first date, and a day's
-delay adds ``interest_per_day``; so a page can move the date without asking again.
+delay adds ``interest_per_day``; so a page can move the date without asking again. What moved the date to a payday, a
+wished or a working day costs nothing (``first_dates.py``).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.due import due_dates
+from fedrepay.shared.plans.first_dates import FIRST_DUE, FOLLOWS
 from fedrepay.shared.plans.interest import DAYS_A_YEAR
 from fedrepay.shared.plans.kinds import CHANNELS, FREQUENCIES, KINDS
-
-FIRST_DUE = range(1, 46)
-"""Days from the offer to the first instalment that a plan may have (docs/domain.md section 2)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Plan:
         principal: what of the debt is repaid.
         interest: charged under the plan.
         first_due: days from the offer to the first instalment.
+        nominal: the same before it was moved to a working day; later instalments go by it.
+        charged: for how many days until the first instalment interest runs.
+        follows: one of ``FOLLOWS``.
         dormant_months: months without collection.
         interest_per_day: what a day's delay of the first instalment adds.
         interest_saved: interest that the plan waives.
@@ -51,6 +55,9 @@ class Plan:
     principal: int
     interest: int
     first_due: int
+    nominal: int
+    charged: int
+    follows: str
     dormant_months: int
     interest_per_day: float
     interest_saved: int
@@ -75,6 +82,8 @@ class Plan:
     def at(self, first_due: int) -> "Plan":
         """The same plan with another first date, and the interest that goes with it.
 
+        A later date than the plan's own adds each day, an earlier one takes away only days that bear interest.
+
         Raises:
             ArgumentError: days outside ``FIRST_DUE``.
         """
@@ -83,8 +92,22 @@ class Plan:
                 f"first_due {first_due} is not from {FIRST_DUE[0]} to {FIRST_DUE[-1]} days.",
                 "Choose a day in it.",
             )
-        moved = self.interest + self.interest_per_day * (first_due - self.first_due)
-        return replace(self, first_due=first_due, interest=max(round(moved), 0))
+        if first_due == self.first_due:
+            return self
+        charged = self.charged_until(first_due)
+        moved = self.interest + self.interest_per_day * (charged - self.charged)
+        return replace(
+            self,
+            first_due=first_due,
+            nominal=first_due,
+            charged=charged,
+            follows=FOLLOWS[0],
+            interest=max(round(moved), 0),
+        )
+
+    def charged_until(self, first_due: int) -> int:
+        """For how many days interest runs until another first date."""
+        return min(first_due, self.charged) + max(first_due - self.first_due, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +146,10 @@ def _plan(one: Candidates, arm: int) -> Plan:
         count=int(one.count[0, arm]),
         principal=int(one.principal[0, arm]),
         interest=int(one.interest[0, arm]),
-        first_due=int(one.first_due[0, arm]),
+        first_due=int(one.dates.due[0, arm]),
+        nominal=int(one.dates.nominal[0, arm]),
+        charged=int(one.dates.charged[0, arm]),
+        follows=FOLLOWS[one.dates.follows[0, arm]],
         dormant_months=int(arms.dormant_months[arm]),
         interest_per_day=float(one.interest_per_day[0, arm]),
         interest_saved=int(one.interest_saved()[0, arm]),
@@ -132,14 +158,16 @@ def _plan(one: Candidates, arm: int) -> Plan:
     )
 
 
-def schedule(plan: Plan, first_date: int) -> Schedule:
+def schedule(plan: Plan, today: int, calendar: Calendar) -> Schedule:
     """The dated instalments of a plan: equal, the last one smaller, in all exactly ``plan.total``.
 
-    Where rounding up makes fewer payments do, the plan ends sooner.
+    Each keeps the nominal day (``due_dates``), moved to a working day of its month. Where rounding up makes fewer payments
+    do, the plan ends sooner.
 
     Args:
         plan: the plan.
-        first_date: the day of the first instalment, days since 1970-01-01.
+        today: the day of the offer, days since 1970-01-01.
+        calendar: of the place where the debtor lives.
     """
     if not plan.pays or plan.total <= 0:
         return Schedule(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -147,12 +175,13 @@ def schedule(plan: Plan, first_date: int) -> Schedule:
     amounts = np.full(payments, plan.instalment, np.int64)
     amounts[-1] = plan.total - plan.instalment * (payments - 1)
     code = np.array([FREQUENCIES.index(plan.frequency)], np.uint8)
-    return Schedule(due_dates(np.array([first_date]), code, payments)[0], amounts)
+    nominal = due_dates(np.array([today + plan.nominal]), code, payments)[0]
+    return Schedule(calendar.moved(nominal), amounts)
 
 
-def cost_by_first_date(plan: Plan) -> tuple[tuple[int, int], ...]:
-    """(first_due, total) for every first date that a plan may have; a straight line."""
-    return tuple((day, plan.at(day).total) for day in FIRST_DUE) if plan.pays else ()
+def cost_by_first_date(plan: Plan, days: Iterable[int] = FIRST_DUE) -> tuple[tuple[int, int], ...]:
+    """(first_due, total) for each of these first dates, all that a plan may have where none are given."""
+    return tuple((day, plan.at(day).total) for day in days) if plan.pays else ()
 
 
 def written(day: int) -> str:

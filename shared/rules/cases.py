@@ -36,7 +36,7 @@ def plan_columns(plan: CasePlan) -> PlanColumns:
     """One plan for one account."""
     pairs = {
         name: np.array([[getattr(plan, name)]], np.int64)
-        for name in ("instalment", "monthly", "total", "fees", "interest")
+        for name in ("first_due_days", "instalment", "monthly", "total", "fees", "interest")
     }
     return PlanColumns(
         kind=np.array([KINDS.index(plan.kind)], np.uint8),
@@ -46,7 +46,6 @@ def plan_columns(plan: CasePlan) -> PlanColumns:
         interest_waiver=np.array([plan.interest_waiver]),
         fee_waiver=np.array([plan.fee_waiver]),
         dormant_months=np.array([plan.dormant_months], np.int64),
-        first_due_days=np.array([plan.first_due_days], np.int64),
         months=np.array([[plan.months]], np.float64),
         bound=np.array([plan.bound], np.int64),
         **pairs,

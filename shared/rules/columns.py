@@ -19,9 +19,9 @@ _OF_PLAN: dict[str, type[np.generic]] = {
     "interest_waiver": np.float64,
     "fee_waiver": np.float64,
     "dormant_months": np.int64,
-    "first_due_days": np.int64,
 }
 _OF_PAIR: dict[str, type[np.generic]] = {
+    "first_due_days": np.int64,
     "instalment": np.int64,
     "monthly": np.int64,
     "total": np.int64,
@@ -43,7 +43,7 @@ class PlanColumns:
         interest_waiver: (P,) share of interest waived, 0–1.
         fee_waiver: (P,) share of fees waived, 0–1.
         dormant_months: (P,) months without collection.
-        first_due_days: (P,) days until the first instalment is due.
+        first_due_days: (n, P) days until the first instalment is due.
         instalment: (n, P) one instalment.
         monthly: (n, P) what the plan asks for in a month.
         total: (n, P) all the debtor pays under the plan.

@@ -205,7 +205,7 @@ def at_rate(owed: I64, rate: int, plans: PlanColumns, rows: Index, columns: Inde
     first to the last, in thirteenths (a week is 3, a fortnight 6, a month 13). All is in whole numbers. A plan whose
     instalment is not known counts as one payment.
     """
-    first = plans.first_due_days[columns]
+    first = plans.first_due_days[rows][:, columns]
     instalment, total = plans.instalment[rows][:, columns], plans.total[rows][:, columns]
     count = np.maximum(-(-total // np.maximum(instalment, 1)), 1)
     thirteenths = np.floor(13 * plans.months[rows][:, columns] + 1e-6).astype(np.int64)
@@ -226,7 +226,6 @@ def _contract_rate(when: Ternary, contacting: Bool, table: FactTable, plans: Pla
     known = rate_known & balance_known
     rate, owed = np.where(known, apr, 0.0), np.where(known, balance, 0).astype(np.float64)
     level = ~of_kinds(plans, (*FREE, "FULL"))
-    late = plans.first_due_days / 365.0
 
     def above(rows: Index, columns: Index) -> Numbers:
         months = np.maximum(plans.months[rows][:, columns], plans.dormant_months[columns])
@@ -235,7 +234,8 @@ def _contract_rate(when: Ternary, contacting: Bool, table: FactTable, plans: Pla
         count, monthly = np.maximum(months, 1.0), yearly / 12.0
         with np.errstate(divide="ignore", invalid="ignore"):
             annuity = count * monthly / (1.0 - (1.0 + monthly) ** -count) - 1.0
-        share = np.where(level[columns] & (yearly > 0), annuity, simple) + yearly * late[columns]
+        late = plans.first_due_days[rows][:, columns] / 365.0
+        share = np.where(level[columns] & (yearly > 0), annuity, simple) + yearly * late
         most = np.floor(owed[rows][:, None] * share) + ROUNDING * known[rows][:, None]
         return np.asarray(plans.interest[rows][:, columns] - most)
 

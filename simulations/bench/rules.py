@@ -90,7 +90,7 @@ def draw(rng: np.random.Generator, accounts: int) -> RuledAccounts:
         interest_waiver=np.zeros(count),
         fee_waiver=np.zeros(count),
         dormant_months=dormant,
-        first_due_days=np.full(count, 14, np.int64),
+        first_due_days=np.full(shape, 14, np.int64),
         instalment=monthly,
         monthly=monthly,
         total=(monthly * months).astype(np.int64),

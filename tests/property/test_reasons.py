@@ -1,7 +1,9 @@
 """A reason is only ever given for something that the plan or the account has: every claim asked of an oracle in plain Python."""
 
+from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -45,6 +47,7 @@ kind = "TOKEN"
 n = [6]
 """
 ACCOUNTS, SEEDS = 300, 6
+TODAY = date(2026, 2, 16)
 Facts = dict[str, Any]
 BOOK = market_book()
 
@@ -62,7 +65,11 @@ def decided(seed: int) -> tuple[Engine, Batch]:
     own["kept_ratio_12m"][(rng.random(ACCOUNTS) < 0.3) & (own["promises_12m"] > 0)] = 1
     own["portal_logins_30d"][rng.random(ACCOUNTS) < 0.5] = 0
     given = {each.name: own[each.name] for each in made.encoder.account_columns}
-    return made, made.decide(made.accounts(list(own["customer"]), given), today=20_500)
+    accounts = made.accounts(list(own["customer"]), given)
+    accounts.beside["wished_day"] = np.where(
+        rng.random(ACCOUNTS) < 0.3, rng.integers(1, 32, ACCOUNTS), np.nan
+    )
+    return made, made.decide(accounts, today=(TODAY - date(1970, 1, 1)).days)
 
 
 def given_reasons(made: Engine, batch: Batch, seed: int) -> Iterator[tuple[str, float, Facts, Facts, Facts]]:
@@ -84,8 +91,9 @@ def given_reasons(made: Engine, batch: Batch, seed: int) -> Iterator[tuple[str, 
 def plan_of(batch: Batch, row: int, arm: int) -> Facts:
     plans, of = batch.judged.plans, batch.judged.plans.arms
     each = {0: 12 / 52, 1: 12 / 26, 2: 1.0}[int(of.frequency[arm])]
+    due = int(plans.first_due[row, arm])
     count, principal = int(plans.count[row, arm]), int(plans.principal[row, arm])
-    years = int(of.first_due[arm]) / 365 + each / 12 * (count - 1) / 2
+    years = min(due, int(of.first_due[arm])) / 365 + each / 12 * (count - 1) / 2
     interest, fees = int(plans.interest[row, arm]), float(plans.debts.fees[row])
     full = principal * float(plans.debts.apr[row]) * years
     return {
@@ -95,8 +103,22 @@ def plan_of(batch: Batch, row: int, arm: int) -> Facts:
         "interest": interest,
         "waived": full - interest >= 1 or (of.fee_waiver[arm] > 0 and fees > 0),
         "discount": float(of.discount[arm]),
-        "first_due": int(of.first_due[arm]),
+        "first_due": due,
     }
+
+
+def days_after_payday(first_due: int, days_to_payday: int) -> int:
+    """Walked back day by day to one on which wages are paid: a month's last day that is a Sunday pays on the Saturday."""
+    payday = TODAY + timedelta(days=days_to_payday)
+    for back in range(62):
+        day = TODAY + timedelta(days=first_due - back)
+        last = monthrange(day.year, day.month)[1]
+        nominal = min(payday.day, last)
+        if nominal == last and date(day.year, day.month, last).weekday() == 6:
+            nominal -= 1
+        if day.day == nominal:
+            return back
+    raise AssertionError
 
 
 def is_true(code: str, part: float, account: Facts, plan: Facts, other: Facts) -> bool:
@@ -108,7 +130,7 @@ def is_true(code: str, part: float, account: Facts, plan: Facts, other: Facts) -
         account[name] for name in ("kept_ratio_12m", "promises_12m", "broken_plans_24m")
     )
     left = account["surplus"] - promised - plan["monthly"]
-    after_payday = (plan["first_due"] - account["days_to_payday"]) % 31
+    after_payday = days_after_payday(plan["first_due"], int(account["days_to_payday"]))
     active = account["days_since_payment"] <= 30 or account["portal_logins_30d"] > 0
     answered = account["response_rate"]
     said: dict[str, tuple[bool, bool]] = {

@@ -138,7 +138,7 @@ def world(rng: np.random.Generator, accounts: int, plans: int, *, unknown: float
     near = owed[:, None] * rate[:, None] * months / 24.0 * rng.choice([0, 0.5, 1.0, 1.2, 2.0, 2.2], shape)
     caps = owed[:, None] + rng.choice([-4_000, -1, 0, 1], shape)  # of what is owed, all or a penny more
     near = np.where(rng.random(shape) < 0.1, np.maximum(caps, 0), near)
-    first = rng.integers(1, 46, plans)
+    first = rng.integers(1, 46, shape)
     daily = np.floor(owed[:, None] * 0.008 * first + 1e-6) + rng.choice(
         [0, 1], shape
     )  # 0.8 % a day, or a penny more

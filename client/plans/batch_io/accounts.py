@@ -13,6 +13,7 @@ from fedrepay.client.data.reading.findings import Findings, Group
 from fedrepay.client.data.reading.table import Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
+from fedrepay.client.plans.deciding.dates import WISHED
 from fedrepay.client.plans.deciding.outside import Cell, bound_text, impossible, noted
 from fedrepay.client.plans.deciding.pairs import scopes
 from fedrepay.shared.arrays import I64, Bool, Objects
@@ -27,8 +28,9 @@ BESIDE = {
     "date_changes_90d": Declared(
         "date_changes_90d", "int", "times", "changes of a date in 90 days", 0, 10_000
     ),
+    WISHED: Declared(WISHED, "int", "day of the month", "when the customer would like to pay", 1, 31),
 }
-"""Optional columns that hand accounts over to a human."""
+"""Optional columns that hand accounts over to a human, and the day of the month that the customer wished."""
 YES, NO = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
 
 

@@ -10,6 +10,7 @@ from fedrepay.client.plans.deciding.affordability import income_known, sustainab
 from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.cases import case_flags, running_contract
 from fedrepay.client.plans.deciding.chunk import Accounts, Chunk
+from fedrepay.client.plans.deciding.dates import dates_of
 from fedrepay.client.plans.deciding.decide import Chosen, decide
 from fedrepay.client.plans.deciding.handover import HandedOver, handed
 from fedrepay.client.plans.deciding.judged import Judged, judge
@@ -175,7 +176,7 @@ class Engine:
         return Debts(balance, fees, numbers["apr"], bound, running_contract(facts)), known
 
     def judge(self, accounts: Accounts, today: int, room: I64 | None = None) -> Chunk:
-        """Score every candidate of n accounts and hold it against the rules of a day.
+        """Score every candidate of n accounts, its first date counted from a day, and hold it against the rules of that day.
 
         Args:
             accounts: n of them.
@@ -191,7 +192,8 @@ class Engine:
         debts = debts if room is None else replace(debts, bound=room)
         beyond = np.asarray(accounts.beyond != "", np.bool_)
         debts, known = replace(debts, bound=np.where(beyond, 0, debts.bound)), known & ~beyond
-        plans = candidates(self.catalogue, self.arms, debts)
+        dates = dates_of(self.arms, accounts, facts, self.settings.region, today)
+        plans = candidates(self.catalogue, self.arms, debts, dates)
         codes, learned = self.encoder.encode(values, plans)
         first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
         spared = safeguards(facts)

@@ -109,13 +109,12 @@ class _Pairs:
         monthly, other_monthly = self._both(plans.monthly)
         months, other_months = self._both(plans.months)
         kind, other_kind = of.kind[self._arm], of.kind[self._reference]
-        due, other_due = of.first_due[self._arm], of.first_due[self._reference]
+        due, other_due = self._both(np.broadcast_to(plans.first_due, plans.valid.shape))
+        late = self._both(np.broadcast_to(plans.dates.after_payday, plans.valid.shape))[0]
         discount, other_discount = of.discount[self._arm], of.discount[self._reference]
         spared = plans.interest_saved() + plans.fees_saved()
         left = self._number("surplus") - self._number("other_plans") - self._number("priority_arrears")
         left = left - monthly
-        payday = self._number("days_to_payday")
-        late = (due - np.where((payday >= 0) & (payday <= 31), payday, np.nan) + 62) % 31
         return {
             "R01": (left >= LEFT * self._income, left < LEFT * self._income),
             "R03": (late <= AFTER_PAYDAY, late > AFTER_PAYDAY),

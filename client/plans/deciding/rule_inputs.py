@@ -49,7 +49,7 @@ def plan_columns(plans: Candidates) -> PlanColumns:
         interest_waiver=of.interest_waiver,
         fee_waiver=of.fee_waiver,
         dormant_months=of.dormant_months,
-        first_due_days=of.first_due,
+        first_due_days=np.broadcast_to(plans.first_due, plans.valid.shape),
         instalment=plans.instalment,
         monthly=plans.monthly,
         total=plans.total,

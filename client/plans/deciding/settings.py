@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
+from fedrepay.shared.plans.calendar import knows
 from fedrepay.shared.plans.kinds import KINDS
 from fedrepay.shared.plans.money import Prices
 
@@ -61,6 +62,13 @@ def _completed(defaults: Mapping[str, float]) -> BeforeValidator:
         return {**defaults, **given}
 
     return BeforeValidator(complete)
+
+
+def _known(region: str) -> str:
+    """Refuse a region whose bank holidays are not known; "" is none."""
+    if region and not knows(region):
+        raise ValueError(f"{region} is no region with holidays of its own; write it as GB-SCT (ISO 3166-2)")
+    return region
 
 
 class Value(Part):
@@ -153,6 +161,7 @@ class Settings(Part):
     exploration: Annotated[float, Field(ge=0, le=0.1)] = 0.0
     contact_minute: Annotated[int, Field(ge=0, lt=1440)] = 600
     language: Literal["en", "zh"] = "en"
+    region: Annotated[str, AfterValidator(_known)] = ""
 
 
 def parse_settings(data: bytes, source: str) -> Settings:

@@ -10,6 +10,7 @@ from fedrepay.client.plans.explaining.counterfactual import Predict
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.plans.first_dates import FirstDates
 from fedrepay.shared.plans.interest import repaid
 from fedrepay.shared.plans.schedule import Plan
 
@@ -35,7 +36,7 @@ def predictor(
         arms = _copies(engine.arms, arm, first_due)
         owed, wait = (
             np.full(len(count), float(plan.principal)),
-            np.asarray(plan.interest_per_day * first_due, np.float64),
+            np.array([plan.interest_per_day * plan.charged_until(int(day)) for day in first_due]),
         )
         _, interest, _ = repaid(owed, plan.rate * arms.months_each / 12, wait, instalment.astype(np.float64))
         plans = Candidates(
@@ -47,7 +48,7 @@ def predictor(
             count[None, :],
             np.full((1, len(count)), plan.principal),
             interest[None, :],
-            first_due[None, :],
+            FirstDates.plain(first_due),
         )
         encoder = PairEncoder(engine.book, arms)
         try:

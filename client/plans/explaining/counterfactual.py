@@ -12,7 +12,7 @@ from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.plans.candidates import MOST_PAYMENTS
 from fedrepay.shared.plans.catalogue import MONTHS_EACH, Arms, Catalogue
 from fedrepay.shared.plans.interest import repaid
-from fedrepay.shared.plans.schedule import FIRST_DUE, Plan
+from fedrepay.shared.plans.schedule import Plan
 
 STEP = 0.05
 """A counterfactual lifts P(kept) to the next round one of these."""
@@ -45,7 +45,9 @@ class Counterfactual:
     kept: float
 
 
-def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predict) -> Counterfactual | None:
+def counterfactual(
+    plan: Plan, kept: float, catalogue: Catalogue, predict: Predict, days: I64
+) -> Counterfactual | None:
     """The smallest lower instalment, or else the nearest other first date, that lifts P(kept) to the next round 5 %.
 
     Args:
@@ -53,6 +55,7 @@ def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predi
         kept: its P(kept at 90 days).
         catalogue: rounding, smallest instalment and longest term bound the change.
         predict: the model on changed plans.
+        days: first dates that a plan may have, days from the offer.
 
     Returns:
         None where nothing within those bounds is enough.
@@ -61,7 +64,8 @@ def counterfactual(plan: Plan, kept: float, catalogue: Catalogue, predict: Predi
     if not plan.pays or plan.kind == "TOKEN" or target >= 1:
         return None
     lower = _lower(plan, catalogue)
-    days = np.array(sorted(FIRST_DUE, key=lambda day: (abs(day - plan.first_due), day))[1:], np.int64)
+    days = days[days != plan.first_due]
+    days = days[np.lexsort((days, np.abs(days - plan.first_due)))]
     same = np.ones(len(days), np.int64)
     for kind, (instalment, count, first_due) in (
         ("instalment", lower),
@@ -86,7 +90,7 @@ def _lower(plan: Plan, catalogue: Catalogue) -> tuple[I64, I64, I64]:
     step, each = catalogue.rounding, MONTHS_EACH[plan.frequency]
     highest = (plan.instalment - 1) // step * step
     instalment = np.arange(highest, catalogue.smallest_instalment - 1, -step, dtype=np.int64)[:MOST_STEPS]
-    period, wait = np.array(plan.rate * each / 12), np.array(plan.interest_per_day * plan.first_due)
+    period, wait = np.array(plan.rate * each / 12), np.array(plan.interest_per_day * plan.charged)
     count, _, falls = repaid(np.array(float(plan.principal)), period, wait, instalment.astype(np.float64))
     fits = falls & (count <= MOST_PAYMENTS) & (count * each <= catalogue.longest_months + 1e-9)
     return instalment[fits], count[fits], np.full(int(fits.sum()), plan.first_due)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client.plans.deciding.affordability import lower_bound
+from fedrepay.client.plans.deciding.dates import calendar_of
 from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.handover import minute_text
@@ -26,6 +27,8 @@ from fedrepay.client.plans.explaining.explain_words import lines
 from fedrepay.client.plans.explaining.letter import Sender, letter
 from fedrepay.client.plans.explaining.messages import say
 from fedrepay.client.scoring.trust import SIMULATED
+from fedrepay.shared.plans.calendar import Calendar
+from fedrepay.shared.plans.first_dates import working
 from fedrepay.shared.plans.schedule import Plan, cost_by_first_date, plan_of, schedule, written
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.masks import RuleRef
@@ -79,6 +82,7 @@ def explain(
     arms = [int(each) for each in decisions.top[row] if each != NONE]
     plans = [plan_of(judged.plans, row, arm) for arm in arms]
     due = int(batch.handed.due[row])
+    calendar = calendar_of(batch.facts, engine.settings.region, row)
     said = HANDOFFS[int(decisions.handoff[row])]
     handed = {
         "code": said,
@@ -108,9 +112,12 @@ def explain(
         "beyond": bool(batch.accounts.beyond[row]),
         "rules": _rules(batch, row),
         "bound": _bound(engine, batch, row),
-        "plans": [_plan(engine, batch, row, arm, plan, today) for arm, plan in zip(arms, plans, strict=True)],
+        "plans": [
+            _plan(engine, batch, row, arm, plan, today, calendar)
+            for arm, plan in zip(arms, plans, strict=True)
+        ],
         "reasons": _reasons(engine, batch, row, arms),
-        "counterfactual": _counterfactual(engine, batch, row, arms, plans, today),
+        "counterfactual": _counterfactual(engine, batch, row, arms, plans, today, calendar),
         "why_not": _why_not(batch, row, arms),
         "versions": dict(versions),
         "simulated": versions.get("origin") == SIMULATED,
@@ -127,6 +134,7 @@ def explain(
         income_known=known,
         stopped=bool(judged.stop[row]),
         simulated=content["simulated"],
+        calendar=calendar,
     )
     draft = written("DORMANT") if plans and plans[0].kind == "DORMANT" else None
     return Explanation(content, written(decision.name), draft)
@@ -192,8 +200,10 @@ def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
     }
 
 
-def _plan(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: int) -> Json:
-    judged, dated = batch.judged, schedule(plan, today + plan.first_due)
+def _plan(
+    engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: int, calendar: Calendar
+) -> Json:
+    judged, dated = batch.judged, schedule(plan, today, calendar)
     return {
         "name": plan.name,
         "kind": plan.kind,
@@ -209,13 +219,16 @@ def _plan(engine: Engine, batch: Batch, row: int, arm: int, plan: Plan, today: i
         "dormant_months": plan.dormant_months,
         "interest_per_day": round(plan.interest_per_day, 4),
         "first_due": plan.first_due,
+        "follows": plan.follows,
         "p_first": round(float(judged.first[row, arm]), 6),
         "p_kept": round(float(judged.kept[row, arm]), 6),
         "schedule": [
             [written(day), amount]
             for day, amount in zip(dated.dates.tolist(), dated.amounts.tolist(), strict=True)
         ],
-        "cost_by_first_due": [list(each) for each in cost_by_first_date(plan)],
+        "cost_by_first_due": [
+            list(each) for each in cost_by_first_date(plan, working(calendar, today).tolist())
+        ],
         "score": _score(engine, batch, row, arm, plan.forgiven),
     }
 
@@ -256,13 +269,13 @@ def _reasons(engine: Engine, batch: Batch, row: int, arms: list[int]) -> list[Js
 
 
 def _counterfactual(
-    engine: Engine, batch: Batch, row: int, arms: list[int], plans: list[Plan], today: int
+    engine: Engine, batch: Batch, row: int, arms: list[int], plans: list[Plan], today: int, calendar: Calendar
 ) -> Json | None:
     if not plans or not plans[0].pays:
         return None
     predict = predictor(engine, batch, row, arms[0], plans[0], today)
     kept = float(batch.judged.kept[row, arms[0]])
-    found = counterfactual(plans[0], kept, engine.catalogue, predict)
+    found = counterfactual(plans[0], kept, engine.catalogue, predict, working(calendar, today))
     return None if found is None else {**vars(found), "kept": round(found.kept, 6)}
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fedrepay.client.plans.explaining.messages import money, say
+from fedrepay.shared.plans.first_dates import FOLLOWS
 
 Json = dict[str, Any]
 LONGEST_SHOWN = 12
@@ -133,12 +134,16 @@ def _plan(plan: Json, place: int, currency: str, language: str) -> list[str]:
     due = [f"{day} {amount(each)}" for day, each in plan["schedule"]]
     shown = due if len(due) <= LONGEST_SHOWN else [*due[:3], "…", *due[-2:]]
     dates = ", ".join(shown)
-    weeks = [each for each in plan["cost_by_first_due"] if each[0] % 7 == 0 or each[0] == plan["first_due"]]
+    costs_at = plan["cost_by_first_due"]
+    weekly = {day // 7: day for day, _ in reversed(costs_at)}.values()  # the first working day of each week
+    weeks = [each for each in costs_at if each[0] in (*weekly, plan["first_due"])]
     costs = ", ".join(f"+{day} {amount(total)}" for day, total in weeks)
     found += [
         f"   {say(language, 'explain', 'schedule', dates=dates)}",
         f"   {say(language, 'explain', 'costs', costs=costs)}",
     ]
+    if plan["follows"] != FOLLOWS[0]:
+        found.append(f"   {say(language, 'explain', 'follows_' + plan['follows'])}")
     score = {name: f"{each:.4f}" for name, each in plan["score"].items()}
     return [*found, f"   {say(language, 'explain', 'score', **score)}"]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from fedrepay.client.plans.deciding.handover import MINUTES_A_DAY
 from fedrepay.client.plans.explaining.messages import date, messages, money, say
+from fedrepay.shared.plans.calendar import Calendar
+from fedrepay.shared.plans.first_dates import FOLLOWS
 from fedrepay.shared.plans.schedule import Plan, schedule
 
 SHOWING = ("OFFER", "TOKEN", "REVIEW")
@@ -37,6 +39,7 @@ def letter(
     income_known: bool = True,
     stopped: bool = False,
     simulated: bool = False,
+    calendar: Calendar | None = None,
 ) -> str | None:
     """The letter that goes with a decision; None where there is none to write.
 
@@ -51,6 +54,7 @@ def letter(
         due: minutes since 1970-01-01 by when a person gets in touch, for HUMAN.
         income_known: without an income form, REFER asks for it.
         stopped: collection is stopped, so nobody is written to, whoever looks at the case.
+        calendar: working days where the customer lives; Sundays alone where None.
         simulated: a simulated model decided: the letter begins and ends by saying that it must not be sent.
     """
     if decision == "NONE" or stopped:
@@ -66,7 +70,9 @@ def letter(
     ]
     if decision in SHOWING:
         shown = enumerate((plan for plan in plans if plan.pays), start=1)
-        parts += [_plan(plan, place, today, language, currency) for place, plan in shown]
+        parts += [
+            _plan(plan, place, today, calendar or Calendar(), language, currency) for place, plan in shown
+        ]
         parts.append(say(language, "letter", "choose"))
     if decision == "DORMANT":
         parts += [
@@ -83,8 +89,8 @@ def letter(
     return "\n\n".join([*mark, *parts, *mark]) + "\n"
 
 
-def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> str:
-    dated = schedule(plan, today + plan.first_due)
+def _plan(plan: Plan, place: int, today: int, calendar: Calendar, language: str, currency: str) -> str:
+    dated = schedule(plan, today, calendar)
     first, last = (date(language, int(each)) for each in (dated.dates[0], dated.dates[-1]))
     count, last_amount = len(dated.amounts), money(language, currency, int(dated.amounts[-1]))
     amount = money(language, currency, int(dated.amounts[0]))
@@ -100,6 +106,7 @@ def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> s
             last=last,
             last_amount=last_amount,
         ),
+        *([say(language, "letter", f"follows_{plan.follows}")] if plan.follows != FOLLOWS[0] else []),
         say(
             language,
             "letter",
@@ -109,7 +116,7 @@ def _plan(plan: Plan, place: int, today: int, language: str, currency: str) -> s
         ),
     ]
     told = {
-        "per_day": plan.interest_per_day,
+        "per_day" if plan.charged == plan.first_due else "per_day_later": plan.interest_per_day,
         "forgiven": plan.forgiven,
         "interest_saved": plan.interest_saved,
         "fees_saved": plan.fees_saved,

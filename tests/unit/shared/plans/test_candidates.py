@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
 from fedrepay.shared.plans.kinds import KINDS, LEAVES_A_REST
@@ -240,7 +241,7 @@ def test_an_affordable_plan_is_within_the_bound_in_every_calendar_month(
 
 def busiest_month(plans: Candidates, place: int, first: int) -> int:
     """The most that falls due in one calendar month, from the dates themselves."""
-    dated = schedule(plan_of(plans, 0, place), first)
+    dated = schedule(plan_of(plans, 0, place), first, Calendar())
     months = dated.dates.astype("datetime64[D]").astype("datetime64[M]").astype(int)
     return int(np.bincount(months - months.min(), dated.amounts.astype(float)).max())
 

@@ -9,6 +9,7 @@ from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.schedule import plan_of, schedule
 from support.judging import EXAMPLE
 from support.market_accounts import market_book, random_accounts
@@ -108,7 +109,7 @@ def test_the_money_of_each() -> None:
     caught = plan_of(plans, 0, arm)
     # 50,000 in twelve parts, in whole pounds: 4,200 beside 25,000
     assert (caught.instalment, caught.count, caught.interest) == (29_200, 12, 0)
-    dated = schedule(caught, TODAY)
+    dated = schedule(caught, TODAY, Calendar())
     assert dated.total == 12 * 25_000 + 50_000
     assert dated.amounts[-1] == 12 * 25_000 + 50_000 - 11 * 29_200
     assert caught.instalment <= plans.debts.bound[0]

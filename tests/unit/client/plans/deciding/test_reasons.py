@@ -23,6 +23,7 @@ CATALOGUE = parse_catalogue(
     b'name = "t"\nversion = 1\ncurrency = "GBP"\n[[plans]]\nkind = "FULL"\n', "test.toml"
 )
 PLAN = one_plan()
+DAYS = np.arange(1, 46)
 
 
 def some_codes(seed: int, rows: int) -> U16:
@@ -137,7 +138,7 @@ def test_twelve_pounds_lower_keeps_to_sixty() -> None:
     def predict(instalment: I64, _count: I64, _first: I64) -> F64:
         return np.asarray(0.56 + (8000 - instalment) / 1200 * 0.04)
 
-    found = counterfactual(PLAN, 0.56, CATALOGUE, predict)
+    found = counterfactual(PLAN, 0.56, CATALOGUE, predict, DAYS)
     assert found is not None
     assert found == Counterfactual("instalment", -1200, 6800, 14, 14, 0.60, found.kept)
     assert found.kept == pytest.approx(0.60)
@@ -150,7 +151,7 @@ def test_the_smallest_change_is_taken_and_its_term_pays_the_debt() -> None:
         seen.extend(zip(instalment.tolist(), count.tolist(), strict=True))
         return np.where(instalment <= 7000, 0.9, 0.1)
 
-    found = counterfactual(PLAN, 0.5, CATALOGUE, predict)
+    found = counterfactual(PLAN, 0.5, CATALOGUE, predict, DAYS)
     assert found is not None
     assert (found.kind, found.change, found.target) == ("instalment", -1000, 0.55)
     assert all(each % 100 == 0 and each * count >= 90_000 > each * (count - 1) for each, count in seen)
@@ -162,7 +163,7 @@ def test_where_no_instalment_helps_the_nearest_date_does() -> None:
     def predict(_instalment: I64, _count: I64, first: I64) -> F64:
         return np.where((first == 20) | (first == 5), 0.8, 0.4)
 
-    found = counterfactual(PLAN, 0.42, CATALOGUE, predict)
+    found = counterfactual(PLAN, 0.42, CATALOGUE, predict, DAYS)
     assert found is not None
     assert (found.kind, found.change, found.first_due, found.instalment) == ("first_date", 6, 20, 8000)
 
@@ -171,13 +172,13 @@ def test_none_where_nothing_helps_or_nothing_is_left_to_reach() -> None:
     def never(instalment: I64, _count: I64, _first: I64) -> F64:
         return np.full(len(instalment), 0.3)
 
-    assert counterfactual(PLAN, 0.3, CATALOGUE, never) is None
-    assert counterfactual(PLAN, 0.97, CATALOGUE, lambda *a: np.full(len(a[0]), 1.0)) is None
+    assert counterfactual(PLAN, 0.3, CATALOGUE, never, DAYS) is None
+    assert counterfactual(PLAN, 0.97, CATALOGUE, lambda *a: np.full(len(a[0]), 1.0), DAYS) is None
 
 
 @pytest.mark.parametrize(("kept", "target"), [(0.55, 0.60), (0.5499, 0.55), (0.60, 0.65), (0.15, 0.20)])
 def test_the_next_round_five_per_cent(kept: float, target: float) -> None:
-    found = counterfactual(PLAN, kept, CATALOGUE, lambda *a: np.full(len(a[0]), 0.99))
+    found = counterfactual(PLAN, kept, CATALOGUE, lambda *a: np.full(len(a[0]), 0.99), DAYS)
     assert found is not None
     assert found.target == target
 
@@ -193,5 +194,5 @@ def test_interest_that_runs_on_lengthens_the_term() -> None:
         counts.extend(count.tolist())
         return np.zeros(len(count))
 
-    assert counterfactual(charged, 0.5, CATALOGUE, predict) is None
+    assert counterfactual(charged, 0.5, CATALOGUE, predict, DAYS) is None
     assert min(counts) == 13
