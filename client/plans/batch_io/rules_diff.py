@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from fedrepay.shared.arrays import I32
 
-_PLAN = ("discount", "interest_waiver", "fee_waiver", "dormant_months", "first_due_days")
-_PAIR = ("instalment", "monthly", "total", "months", "fees", "interest", "bound")
+_PLAN = ("discount", "interest_waiver", "fee_waiver", "dormant_months")
+_PAIR = ("first_due_days", "instalment", "monthly", "total", "months", "fees", "interest", "bound")
 _REAL = frozenset(("discount", "interest_waiver", "fee_waiver", "months"))
 _TEXT = ("account", "decision", "kind", "channel")
 COLUMNS = (*_TEXT, "rank", "human", *_PLAN, *_PAIR)
