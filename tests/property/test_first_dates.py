@@ -74,7 +74,9 @@ def decided(made: Engine, today: int, seed: int = 1) -> Batch:
     own, rng = random_accounts(ACCOUNTS, seed), np.random.default_rng(seed)
     names = own.pop("customer").tolist()
     places = rng.choice(list(PLACES), ACCOUNTS).astype(object)
-    accounts = made.accounts(names, own, {"jurisdiction": np.array([each or None for each in places], object)})
+    accounts = made.accounts(
+        names, own, {"jurisdiction": np.array([each or None for each in places], object)}
+    )
     wish = np.where(rng.random(ACCOUNTS) < 0.33, rng.integers(1, 32, ACCOUNTS), np.nan)
     accounts.beside["wished_day"] = wish
     accounts.values["days_to_payday"][rng.random(ACCOUNTS) < 0.33] = np.nan
