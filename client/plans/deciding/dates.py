@@ -39,7 +39,7 @@ def calendar_of(facts: FactTable, region: str, row: int) -> Calendar:
 def _places(facts: FactTable) -> npt.NDArray[np.str_]:
     """Jurisdictions, "" where not known, (n,)."""
     code, known = facts.read(PLACE)
-    return np.where(known, np.array([*FACTS[PLACE].categories, ""])[code.astype(np.int64)], "")
+    return np.where(known, np.array(FACTS[PLACE].categories)[np.where(known, code, 0).astype(np.int64)], "")
 
 
 def _within(accounts: Accounts, name: str, low: int, high: int) -> F64:

@@ -135,7 +135,9 @@ def _plan(plan: Json, place: int, currency: str, language: str) -> list[str]:
     shown = due if len(due) <= LONGEST_SHOWN else [*due[:3], "…", *due[-2:]]
     dates = ", ".join(shown)
     costs_at = plan["cost_by_first_due"]
-    weekly = {day // 7: day for day, _ in reversed(costs_at)}.values()  # the first working day of each week
+    weekly = {
+        day // 7: day for day, _ in reversed(costs_at) if day >= 7
+    }.values()  # the first working day of each week
     weeks = [each for each in costs_at if each[0] in (*weekly, plan["first_due"])]
     costs = ", ".join(f"+{day} {amount(total)}" for day, total in weeks)
     found += [

@@ -13,7 +13,18 @@ import fedrepay
 PACKAGE = Path(fedrepay.__file__).parent
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 LINT = Path(sys.executable).with_name("lint-imports")
-HEAVY = {"duckdb", "tenseal", "flwr", "sqlalchemy", "scipy", "sklearn", "dp_accounting", "starlette", "httpx"}
+HEAVY = {
+    "duckdb",
+    "tenseal",
+    "flwr",
+    "sqlalchemy",
+    "scipy",
+    "sklearn",
+    "dp_accounting",
+    "starlette",
+    "httpx",
+    "holidays",
+}
 
 SIDES = "shared knows neither side"
 PURE = "shared is pure: no flwr, no database, no clock, no TenSEAL"

@@ -101,7 +101,9 @@ def test_it_is_about_the_mean_over_whole_decisions(name: str, monkeypatch: pytes
     plain = np.mean(values, axis=0) - found.value_now
     assert plain.sum() > 0
     assert 0.65 * plain.sum() < found.gain.sum() < 1.02 * plain.sum()
-    assert np.corrcoef(plain, found.gain)[0, 1] > 0.85  # the part of the interest that is waived is that of the high bound
+    assert (
+        np.corrcoef(plain, found.gain)[0, 1] > 0.85
+    )  # the part of the interest that is waived is that of the high bound
 
 
 def test_judged_already_or_not_it_says_the_same() -> None:

@@ -263,4 +263,6 @@ def test_facts_are_checked_once_a_chunk(
     job = desk.job()
     recommend_file(job, load(job), desk.folder / "out.csv", "b1")
     assert len(tables) > 2
-    assert ACCOUNTS <= sum(tables) < 2 * ACCOUNTS, "once, and once more for those of whom something may be asked"
+    assert ACCOUNTS <= sum(tables) < 2 * ACCOUNTS, (
+        "once, and once more for those of whom something may be asked"
+    )

@@ -67,7 +67,7 @@ def test_a_whole_offer_in_english() -> None:
     text = write("OFFER", "en", sender=Sender("Ada Loans", "020 0000 0000", "UK"))
     assert "Your account A-17" in text
     assert "Plan 1: 12 payments of £80.00, monthly" in text
-    assert "First payment on 31 January 2027, last payment on 31 December 2027 (£65.00)." in text
+    assert "First payment on 30 January 2027, last payment on 31 December 2027 (£65.00)." in text
     assert "In all you pay £945.00, of which £45.00 is interest." in text
     assert "Starting a day later costs £0.25 more" in text
     assert "You save £123.00 of interest." in text
@@ -82,7 +82,7 @@ def test_a_whole_offer_in_english() -> None:
 def test_a_whole_offer_in_chinese() -> None:
     text = write("OFFER", "zh", currency="CNY", sender=Sender(place="CN"))
     assert "方案 1：共 12 期，每月支付 80.00 元" in text
-    assert "2027年1月31日" in text
+    assert "2027年1月30日" in text
     assert "12348" in text
     assert not re.search(r"\{|\}", text)
 
