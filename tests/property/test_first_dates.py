@@ -17,6 +17,7 @@ from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.objective import affordable
 from fedrepay.client.plans.deciding.rule_inputs import plan_columns
 from fedrepay.client.plans.deciding.settings import Settings
+from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.client.plans.explaining.explain import explain
 from fedrepay.client.plans.explaining.messages import messages
 from fedrepay.shared.arrays import I64
@@ -105,7 +106,7 @@ def free(day: date, place: str | None, region: str) -> bool:
 def written(made: Engine, batch: Batch, today: int, rows: range) -> list[tuple[str | None, date]]:
     """(place, day) of every due date in output rows, explanations and their letters."""
     places = [None if each is None else str(each) for each in batch.facts.columns["jurisdiction"]]
-    table = table_of(made, batch)
+    table = table_of(made, batch, verify(made, batch.accounts, today))
     of = dict(zip(batch.accounts.names, places, strict=True))
     start = EPOCH + timedelta(days=today)
     found = [
