@@ -18,7 +18,7 @@ from rich.console import Console
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.simulations.bench import market_tables as tables_of
 from fedrepay.simulations.bench.page import at_several, table
-from fedrepay.simulations.market import evaluate, lenders, models, records, study
+from fedrepay.simulations.market import evaluate, lenders, models, prices, records, study
 from fedrepay.simulations.market.lenders import PRESETS, Preset
 from fedrepay.simulations.rows import figures
 from fedrepay.simulations.run.arguments import MarketArguments
@@ -42,11 +42,12 @@ def run() -> str:
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
         wire = pool.submit(_wire)
         results, rows = pool.map(one_market, *zip(*jobs, strict=True)), pool.map(by_epsilon, SEEDS)
+        left_off = pool.map(by_condition, SEEDS[:FEWER])
         found: dict[tuple[Preset, int], Figures] = {}
         for job, result in zip(jobs, results, strict=True):
             found[job] = result
             print(*job, "done", flush=True)
-        privacy = list(rows)
+        privacy, conditions = list(rows), list(left_off)
     of = {preset: [found[job] for job in jobs if job[0] == preset] for preset in PRESETS}
     mixed = of["mixed"]
     return "\n\n".join(
@@ -57,6 +58,7 @@ def run() -> str:
             tables_of.gains_map(of),
             tables_of.objective(mixed),
             tables_of.affordable(mixed),
+            tables_of.conditions(conditions),
             tables_of.privacy(privacy),
             tables_of.groups(mixed),
             wire.result(),
@@ -115,6 +117,18 @@ def by_epsilon(seed: int) -> list[tuple[float | None, Figures]]:
             row["within"] = float(counted[:, 0].sum() / counted[:, 1].sum())
             rows.append((epsilon, row))
     return rows
+
+
+def by_condition(seed: int) -> list[dict[str, dict[str, float]]]:
+    """What each hard condition costs and brings on ``mixed``, a lender a row (``prices``)."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        who = lenders.lenders("mixed", seed)
+        tables = [records.training_table(records.record(each, seed)) for each in who]
+        shared, encoder = models.shared(tables, EPSILON, COLLUDERS, seed), models.encoder()
+        grounds = (evaluate.ground(encoder, each, seed, ACCOUNTS, Settings()) for each in who)
+        return [prices.prices(encoder, each, shared, seed) for each in grounds]
 
 
 def _auc(others: Sequence[Any], shared: models.FittedAdditive, head: int) -> float:

@@ -236,6 +236,39 @@ def by_band(studies: Sequence[Figures]) -> str:
     return table(heads, rows) + f"\n\n{note}"
 
 
+def conditions(found: Sequence[list[dict[str, dict[str, float]]]]) -> str:
+    """What each hard condition costs and brings, means over members × seeds."""
+    lenders = [each for seed in found for each in seed]
+    means = {
+        way: {name: float(np.mean([each[way][name] for each in lenders])) for name in lenders[0][way]}
+        for way in lenders[0]
+    }
+    base = means["as shipped"]["value"]
+    rows = [
+        (
+            way,
+            f"{each['value']:.4f}",
+            f"{100 * (each['value'] / base - 1):+.1f} %",
+            f"{100 * each['first_paid']:.1f} %",
+            f"{100 * each['clears']:.1f} %",
+            f"{100 * each['asks']:.1f} %",
+            f"{100 * each['affordable']:.1f} %",
+            f"{100 * each['given']:.2f} %",
+        )
+        for way, each in means.items()
+    ]
+    heads = (
+        *("Left off", "value", "beside shipped", "first payment, by balance", "plans that clear the debt"),
+        *("reviews", "truly affordable", "given away, of balance"),
+    )
+    return (
+        "### What doing right costs (`mixed`)\n\n"
+        "One condition left off at a time, with the same model: what it costs the member and what the customer has of it. Menus cost "
+        "nothing by construction: what a customer takes of one is its first plan. What the model lost with the employment state *sick* is in "
+        "every row and was not measured apart.\n\n" + table(heads, rows)
+    )
+
+
 def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
     """AUC, value, regret and ranking within accounts against ε."""
     rows, means = [], {}
