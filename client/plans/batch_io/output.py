@@ -108,6 +108,7 @@ def table_of(engine: Engine, batch: Batch, asked: Verify) -> Table:
     plans, of = judged.plans, judged.plans.arms
     has, at = arm != NONE, np.maximum(arm, 0)
     first_rows = rank == 1
+    ask = np.where(decisions.code == Decision.HUMAN, 0, asked.ask)  # a person asks for what they want
     why = np.full(len(row), None, dtype=object)
     why[first_rows] = why_not(batch)
     similar = counterfactuals(judged, engine.catalogue, decisions.top[:, 0].astype(np.int64))
@@ -151,8 +152,8 @@ def table_of(engine: Engine, batch: Batch, asked: Verify) -> Table:
         **{f"reason_{place}": each for place, each in enumerate(reasons, start=1)},
         "counterfactual": change,
         "why_not": why,
-        "_ask": asked.ask[row] > 0,
-        "verify": _labels((None, *ASKS[1:]), asked.ask[row]),
+        "_ask": ask[row] > 0,
+        "verify": _labels((None, *ASKS[1:]), ask[row]),
         "verify_gain": np.round(asked.gain[row], 2),
         "handoff_code": _labels((None, *HANDOFFS[1:]), decisions.handoff[row]),
         "handoff_reason": handover_texts(batch.handed)[row],
