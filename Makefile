@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test check unit coverage mutants faults bench clean
+.PHONY: demo test check unit mutants faults bench clean
 
 demo: .venv/ready  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -18,11 +18,9 @@ check: .venv/ready  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: .venv/ready  ## all tests
-	$(BIN)/pytest -n 2 --dist worksteal -q
-
-coverage: .venv/ready  ## lines that no test reaches; counting them takes as long again as the tests
-	$(BIN)/pytest -n 2 --dist worksteal -q --cov --cov-report=term
+unit: .venv/ready  ## all tests, and how many lines they reach in their own processes; which not: .coverage.txt
+	$(BIN)/slipcover -m pytest -n 2 --dist worksteal -q
+	@awk 'END { print "Coverage: tests reach " $$2 - $$3 " of " $$2 " lines, " $$4 " %. The others: .coverage.txt" }' .coverage.txt
 
 mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays, masks, proves and judges? ONLY=names takes some targets
 	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))

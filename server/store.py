@@ -1,4 +1,4 @@
-"""The coordinator's durable state: the run's plan and its events, in one SQL database.
+"""The coordinator's durable state: a run's terms and its events, in one SQL database.
 
 SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
 """
@@ -15,7 +15,7 @@ from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.files import held, write_atomically
 from fedrepay.shared.private import private_file, private_folder
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import ReleaseVote, Written
 
 _meta = sa.MetaData()
@@ -23,7 +23,7 @@ _runs = sa.Table(
     "runs",
     _meta,
     sa.Column("run", sa.Integer, primary_key=True),
-    sa.Column("plan", sa.LargeBinary, nullable=False),
+    sa.Column("plan", sa.LargeBinary, key="terms", nullable=False),
 )
 _events = sa.Table(
     "events",
@@ -51,7 +51,7 @@ Writes = Callable[[str, str], None]
 
 
 class CoordinatorStore:
-    """Plans and events.
+    """Terms and events of runs.
 
     Args:
         url: the database, as SQLAlchemy names it.
@@ -86,7 +86,7 @@ class CoordinatorStore:
     def _guarded(self) -> "_Guarded":
         return _Guarded(self._engine)
 
-    def begin(self, plan: RunPlan) -> None:
+    def begin(self, terms: NumberedTerms) -> None:
         """Record a new run.
 
         Raises:
@@ -95,19 +95,21 @@ class CoordinatorStore:
 
         def work(connection: sa.Connection) -> None:
             last = connection.execute(sa.select(sa.func.max(_runs.c.run))).scalar()
-            if last is not None and plan.run <= last:
+            if last is not None and terms.run <= last:
                 raise StorageError(
-                    f"Run {plan.run} is not above the last run, {last}.", "Run numbers only grow."
+                    f"Run {terms.run} is not above the last run, {last}.", "Run numbers only grow."
                 )
-            connection.execute(sa.insert(_runs).values(run=plan.run, plan=plan.encode()))
+            connection.execute(sa.insert(_runs).values(run=terms.run, terms=terms.encode()))
 
         self._write("begin", work)
 
-    def plan(self) -> RunPlan | None:
-        """The newest run's plan."""
+    def terms(self) -> NumberedTerms | None:
+        """The newest run's terms and number."""
         with self._guarded() as connection:
-            row = connection.execute(sa.select(_runs.c.plan).order_by(_runs.c.run.desc()).limit(1)).fetchone()
-        return None if row is None else RunPlan.decode(bytes(row[0]))
+            row = connection.execute(
+                sa.select(_runs.c.terms).order_by(_runs.c.run.desc()).limit(1)
+            ).fetchone()
+        return None if row is None else NumberedTerms.decode(bytes(row[0]))
 
     def released(self) -> tuple[int, bytes]:
         """Number and hash of the last release; (0, zeros) before the first."""

@@ -14,14 +14,14 @@ from rich.console import Console
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.simulations.run.arguments import Arguments, MarketArguments, check_installed, facts_of
 from fedrepay.simulations.run.case_of import arguments_of
 from fedrepay.simulations.run.consortium import Consortium, Party
 from fedrepay.simulations.run.finished import Run
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan, model_of, planned_drops
 from fedrepay.simulations.run.screen import Screen
+from fedrepay.simulations.run.terms import make_terms, model_of, planned_drops
 
 T = TypeVar("T")
 Measured = tuple[dict[str, Any], dict[str, Any]]
@@ -160,10 +160,10 @@ def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
 
     model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read
     prepared = work.timed("read and split", lambda: prepare(arguments))
-    plan = make_plan(arguments, prepared.book, len(prepared.parties), model)
-    drops = planned_drops(arguments, [party.name for party in prepared.parties], plan)
+    terms = make_terms(arguments, prepared.book, len(prepared.parties), model)
+    drops = planned_drops(arguments, [party.name for party in prepared.parties], terms)
     with work.opened():
-        consortium = work.consortium(prepared.book, prepared.parties, plan, drops, model)
+        consortium = work.consortium(prepared.book, prepared.parties, terms, drops, model)
         return work.carry(
             consortium,
             lambda: measure(arguments, prepared, consortium, work.seconds, resumed=work.resumed),
@@ -181,11 +181,11 @@ def _market(arguments: MarketArguments, work: "_Work") -> dict[str, Any]:
             f"[yellow]--settings: {', '.join(left_out)} have no effect here; `member recommend` applies them.[/]"
         )
     played = case.market_of(arguments)
-    plan = make_plan(arguments, records.book(), len(played.lenders))
-    drops = planned_drops(arguments, [lender.name for lender in played.lenders], plan)
+    terms = make_terms(arguments, records.book(), len(played.lenders))
+    drops = planned_drops(arguments, [lender.name for lender in played.lenders], terms)
     with work.opened():
         market = work.timed("draw and read the market", lambda: case.prepare(arguments, played, work.folder))
-        consortium = work.consortium(market.book, market.parties, plan, drops)
+        consortium = work.consortium(market.book, market.parties, terms, drops)
         return work.carry(
             consortium,
             lambda: case.measure(
@@ -226,7 +226,7 @@ class _Work:
         self,
         book: CodeBook,
         parties: Sequence[Party],
-        plan: RunPlan,
+        terms: NumberedTerms,
         drops: frozenset[tuple[str, int]],
         model: TorchModel | None = None,
     ) -> Consortium:
@@ -236,18 +236,18 @@ class _Work:
 
             self.screen.note("Flower's own engine keeps no transcript/; its logs are in logs/.")
             return NetworkConsortium(
-                self.folder, book, parties, plan, drops, watch=self.screen.happened, model=model
+                self.folder, book, parties, terms, drops, watch=self.screen.happened, model=model
             )
         if self.facts["engine"] == "batched":
             from fedrepay.simulations.engines.batched import BatchedConsortium  # noqa: PLC0415
 
             self.screen.note("[yellow]--engine batched: no protocol runs; it writes no release.[/]")
-            return BatchedConsortium(self.folder, book, parties, plan)
+            return BatchedConsortium(self.folder, book, parties, terms)
         return Consortium(
             self.folder,
             book,
             parties,
-            plan,
+            terms,
             drops,
             observe=lambda name, exchange: self.screen.exchanged(len(parties), name, exchange),
             model=model,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_learner(name: str, book: CodeBook, rounds: int) -> Additive[Any]:
-    """The additive model's learner called ``name`` (``shared.trust.plan`` holds the names and defaults).
+    """The additive model's learner called ``name`` (``shared.trust.sums`` holds the names and defaults).
 
     Raises:
         ArgumentError: for an unknown name or too few rounds.

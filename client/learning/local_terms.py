@@ -15,7 +15,7 @@ from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.shared.privacy.subsampled import calibrate, count_mechanism, steps_mechanism, whole_run
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
-from fedrepay.shared.trust.plan import default_rounds
+from fedrepay.shared.trust.sums import default_rounds
 from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms
 
 SAMPLING_RATE = 0.5

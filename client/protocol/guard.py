@@ -12,8 +12,8 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.plan import is_over, run_sizes
 from fedrepay.shared.trust.roster import quorum
+from fedrepay.shared.trust.sums import is_over, run_sizes
 from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, Sum
 

@@ -216,7 +216,9 @@ class Rounds:
             if self._identity.name in each.cohort
             for mechanism in session.mechanisms(config, each)
         )
-        budget.gate(config, spent, new, self._store.ledger(), self._limits, self._book, self._clock())
+        budget.judge_attempt(
+            config, spent, new, self._store.ledger(), self._limits, self._book, self._clock()
+        )
         begun = perf_counter()
         rows, snapshot = self._rows()
         frozen = self._store.fact(f"snapshot:{config.run}")

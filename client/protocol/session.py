@@ -30,8 +30,8 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust import plan
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.sums import packing
 from fedrepay.shared.trust.wire import Attempt, Evidence, RoundConfig, Sum
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class Session:
 
     def packing(self, config: RoundConfig, index: int) -> Packing:
         """How the values of a sum lie in slots."""
-        return plan.packing(config.learner, index, len(self.epoch.roster.names))
+        return packing(config.learner, index, len(self.epoch.roster.names))
 
     # --- opening ---
 

@@ -1,6 +1,6 @@
-"""From a run's public list of attempts to the mechanisms a member is charged for, and the gate.
+"""From a run's public list of attempts to the mechanisms a member is charged for, and whether that is allowed.
 
-σ follows from public events alone, so every member derives the same; the gate is the PLD accountant.
+σ follows from public events alone, so every member derives the same; the PLD accountant judges.
 """
 
 import math
@@ -108,7 +108,7 @@ def planned(terms: RunTerms, local: LocalTerms, cohort: int) -> tuple[SampledSte
     return subsampled.whole_run(count, steps, terms.rounds, terms.max_attempts)
 
 
-def gate(
+def judge_attempt(
     config: RoundConfig,
     spent_in_run: tuple[Charged, ...],
     new: tuple[Charged, ...],

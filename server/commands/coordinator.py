@@ -138,7 +138,7 @@ def abandon(
 ) -> None:
     """Abandon a run; the help text stands in ``_ABANDON``."""
     from fedrepay.server.network.app import alone
-    from fedrepay.server.network.planning import abandon as give_up
+    from fedrepay.server.network.runs import abandon as give_up
     from fedrepay.server.store import CoordinatorStore
 
     if not yes:
@@ -196,7 +196,7 @@ def train(
     from rich.console import Console
 
     from fedrepay.server.network.certificates import AUTHORITY
-    from fedrepay.server.network.planning import RunWishes, next_run
+    from fedrepay.server.network.runs import RunWishes, next_run
     from fedrepay.server.network.superlink import Control
     from fedrepay.server.network.training import train as carry
     from fedrepay.shared.schema import codebook
@@ -206,10 +206,10 @@ def train(
     console = Console(stderr=True)
     stated = None if terms is None else local_run.read(terms)
     wishes = RunWishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run)
-    plan, resumed = next_run(folder, codebook.load(schema), members, wishes)
+    begun, resumed = next_run(folder, codebook.load(schema), members, wishes)
     console.print(
-        f"Run {plan.run}{' goes on' if resumed else ''}: mode {plan.mode}, ε = {plan.epsilon:g} and δ = {plan.delta:g} "
-        f"for every customer, {plan.rounds} sums, {plan.colluders} colluders.",
+        f"Run {begun.run}{' goes on' if resumed else ''}: mode {begun.mode}, ε = {begun.epsilon:g} and δ = {begun.delta:g} "
+        f"for every customer, {begun.rounds} sums, {begun.colluders} colluders.",
         highlight=False,
     )
     try:

@@ -115,9 +115,9 @@ def serve(
         again: make a new roster of the nodes that are there.
     """
     store = CoordinatorStore.in_folder(folder, durable=durable)
-    plan = store.plan()
-    begun = plan is not None and any(event.kind == "attempt" for event in store.events(plan.run))
-    nodes = _nodes(grid, 0 if begun else members, 0.0 if plan is None else plan.timeout)
+    terms = store.terms()
+    begun = terms is not None and any(event.kind == "attempt" for event in store.events(terms.run))
+    nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
     carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again)
 
 
@@ -173,16 +173,16 @@ def carry(
     online = {node.id for node in nodes}
     seats = {n: node for n, node in enrolment.seats().items() if node in online and n not in without}
     while True:
-        plan = store.plan()
-        if plan is None:
+        terms = store.terms()
+        if terms is None:
             raise ProtocolError("The coordinator's store holds no run.", "Start one first.")
-        coordinator = Coordinator(plan, key, rosters.roster, seats)
-        for event in store.events(plan.run):
+        coordinator = Coordinator(terms, key, rosters.roster, seats)
+        for event in store.events(terms.run):
             coordinator.state.apply(event)
-        _go(store, plan.run, coordinator, coordinator.state.apply, exchange, plan.timeout)
-        if coordinator.state.floor < plan.run:
+        _go(store, terms.run, coordinator, coordinator.state.apply, exchange, terms.timeout)
+        if coordinator.state.floor < terms.run:
             return
-        store.begin(plan.model_copy(update={"run": coordinator.state.floor + 1}))
+        store.begin(terms.model_copy(update={"run": coordinator.state.floor + 1}))
 
 
 def _go(

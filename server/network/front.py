@@ -4,7 +4,7 @@ The SuperLink serves ``/v1/control``, ``/v1/runtime`` and ``/docs`` beside ``/v1
 guards only the last by node keys (measured, Flower 1.41): with nothing but the public certificate anybody could
 start runs there. So it listens on loopback, and members reach this.
 
-Who sends is known before a byte of the body is read (``nodes.py``), connections of strangers are few (``gate.py``),
+Who sends is known before a byte of the body is read (``nodes.py``), connections of strangers are few (``connections.py``),
 and a node's replies must bear its own name: the SuperLink would store them under any other node's.
 """
 
@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from fedrepay.server.network.gate import BACKLOG, Address, Gate, Loop
+from fedrepay.server.network.connections import BACKLOG, Address, Listener, Loop
 from fedrepay.server.network.nodes import Nodes
 from fedrepay.shared.errors import NetworkError
 
@@ -216,14 +216,14 @@ def run(
 
     authority, certificate, key = tls
     try:
-        gate = Gate(host, port)
+        listener = Listener(host, port)
     except OSError as error:
         raise NetworkError(
             f"The front cannot listen at {host}:{port}: {error.strerror}.",
             "Choose another port, or stop what has it.",
         ) from error
     config = uvicorn.Config(
-        application(superlink, authority, Nodes(folder), max_body, known=gate.known),
+        application(superlink, authority, Nodes(folder), max_body, known=listener.known),
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         http=hurried(),
@@ -236,5 +236,5 @@ def run(
         access_log=False,
         log_level="warning",
     )
-    with gate, suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[gate])
+    with listener, suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])

@@ -55,7 +55,7 @@ def train(
         ProtocolError: the ServerApp stopped, with its own words; the run resumes, unless they say otherwise.
     """
     store = CoordinatorStore.in_folder(folder)
-    if store.plan() is None:
+    if store.terms() is None:
         raise ArgumentError("The coordinator's store holds no run.", "Plan one first.")
     for number, seen in control.runs().items():
         if seen.status != FINISHED:
@@ -85,8 +85,8 @@ def train(
 
 def _check_end(store: CoordinatorStore, number: int, seen: RunSeen) -> None:
     """Why the Flower run ended, if the fedrepay run is not done."""
-    plan = store.plan()
-    kinds = {event.kind for event in store.events(plan.run)} if plan is not None else set()
+    terms = store.terms()
+    kinds = {event.kind for event in store.events(terms.run)} if terms is not None else set()
     if "done" in kinds:
         return
     rosters = Enrolled()

@@ -8,9 +8,9 @@ from fedrepay.shared.errors import CohortError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.plan import run_chunks
 from fedrepay.shared.trust.roster import quorum
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.sums import run_chunks
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
 
 TWICE = 2
@@ -21,13 +21,13 @@ class Attempts:
     """The attempts of one run; adds uploads as they come, and keeps no single one.
 
     Args:
-        plan: terms and number.
+        terms: terms and number.
         key: the coordinator's signing key.
         state: what the events of the run have said; the coordinator's own.
     """
 
-    def __init__(self, plan: RunPlan, key: Ed25519PrivateKey, state: State) -> None:
-        self._plan, self._key, self._state = plan, key, state
+    def __init__(self, terms: NumberedTerms, key: Ed25519PrivateKey, state: State) -> None:
+        self._terms, self._key, self._state = terms, key, state
         self._sum: PublicSum | None = None
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
         self._failed: set[str] = set()  # members lost in the open attempt
@@ -35,8 +35,7 @@ class Attempts:
 
     def config(self, epoch: Epoch, round_: int, cohort: tuple[str, ...]) -> Signed:
         """The next configuration: the run's terms, this cohort, and every attempt before."""
-        plan = self._plan
-        terms = {name: getattr(plan, name) for name in type(plan.terms()).model_fields}
+        fields = {name: getattr(self._terms, name) for name in type(self._terms.terms()).model_fields}
         history = tuple(
             Attempt(
                 round=record.config.round,
@@ -50,8 +49,8 @@ class Attempts:
         return Signed.make(
             self._key,
             RoundConfig(
-                **terms,
-                run=plan.run,
+                **fields,
+                run=self._terms.run,
                 epoch=epoch.id,
                 roster_hash=epoch.roster.hash(),
                 round=round_,
@@ -104,7 +103,7 @@ class Attempts:
         """
         record = self._state.attempts[-1]
         upload = Upload.decode(reply.body)
-        chunks = run_chunks(self._plan, len(epoch.roster.names))[record.config.round]
+        chunks = run_chunks(self._terms, len(epoch.roster.names))[record.config.round]
         header = check_upload(upload, record.signed, record.config, epoch, name, chunks)
         if self._sum is None:
             self._sum = PublicSum(chunks)
@@ -122,8 +121,8 @@ class Attempts:
         Raises:
             CohortError: fewer than the quorum are left, or no attempt is.
         """
-        state, plan = self._state, self._plan
-        needed = quorum(len(epoch.roster.names), plan.colluders)
+        state, terms = self._state, self._terms
+        needed = quorum(len(epoch.roster.names), terms.colluders)
         cohort = tuple(name for name in epoch.present if name not in state.away)
         often = {name for name, count in state.losses.items() if count >= TWICE}
         reliable = tuple(name for name in cohort if name not in often)
@@ -136,9 +135,9 @@ class Attempts:
                 "epoch comes back after `fedrepay coordinator abandon` and a new run.",
             )
         voids = sum(record.status == "void" for record in state.attempts)
-        if voids > plan.max_attempts:
+        if voids > terms.max_attempts:
             raise CohortError(
-                f"Round {round_}: {voids} attempts were lost, {plan.max_attempts} extra are allowed in a run. Lost by: "
+                f"Round {round_}: {voids} attempts were lost, {terms.max_attempts} extra are allowed in a run. Lost by: "
                 f"{_losers(state)}{why}.",
                 "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
                 "--without whoever lost most while the quorum holds.",

@@ -25,7 +25,7 @@ from fedrepay.shared.trust.handshake import (
 )
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Offer
 
 Parts = dict[str, tuple[bytes, bytes]]
@@ -33,19 +33,19 @@ STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM)
 """In which everybody present must answer: else the epoch does not begin."""
 
 
-def offer(plan: RunPlan, roster: Roster, key: Ed25519PrivateKey) -> Signed:
+def offer(terms: NumberedTerms, roster: Roster, key: Ed25519PrivateKey) -> Signed:
     """The run's terms, to be said yes or no to."""
-    return Signed.make(key, Offer(run=plan.run, roster=roster.hash(), terms=plan.terms()))
+    return Signed.make(key, Offer(run=terms.run, roster=roster.hash(), terms=terms.terms()))
 
 
-def start(plan: RunPlan, roster: Roster, key: Ed25519PrivateKey) -> Signed:
+def start(terms: NumberedTerms, roster: Roster, key: Ed25519PrivateKey) -> Signed:
     """The call for an epoch (Ed25519 is deterministic, so this is the same bytes after a restart)."""
     message = EpochStart(
-        run=plan.run,
+        run=terms.run,
         coordinator=keys.public_bytes(key),
-        colluders=plan.colluders,
+        colluders=terms.colluders,
         roster=roster.hash(),
-        terms=plan.terms_hash(),
+        terms=terms.terms_hash(),
     )
     return Signed.make(key, message)
 

@@ -18,9 +18,9 @@ from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.plan import is_over, run_chunks
 from fedrepay.shared.trust.roster import Roster, check_size, quorum
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.sums import is_over, run_chunks
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import (
     Kind,
     Ping,
@@ -50,29 +50,29 @@ class Coordinator:
     """Runs one run: its terms, the ceremony, the rounds, the release.
 
     Args:
-        plan: terms and number.
+        terms: terms and number.
         key: the coordinator's signing key.
         roster: as people approved it.
         seats: member → Flower node, of those who are there.
     """
 
     def __init__(
-        self, plan: RunPlan, key: Ed25519PrivateKey, roster: Roster, seats: Mapping[str, str]
+        self, terms: NumberedTerms, key: Ed25519PrivateKey, roster: Roster, seats: Mapping[str, str]
     ) -> None:
-        check_size(len(roster.names), plan.colluders)
-        self.plan = plan
+        check_size(len(roster.names), terms.colluders)
+        self.terms = terms
         self.roster = roster
         self.state = State()
         self._seats = {name: seats[name] for name in roster.names if name in seats}
         self._key = key
-        self._start = ceremony.start(plan, roster, key)
+        self._start = ceremony.start(terms, roster, key)
         self._silent: dict[str, str] = {}  # who gave no good answer in this stage, and why
         self._told_runs: dict[str, int] = {}  # of another coordinator's, that members have answered
         self._writers_failed: set[str] = set()
         self._refusing: set[str] = set()  # who refused would refuse again: not asked back before a restart
         self._epoch: Epoch | None = None
         self._dispute = dispute.Dispute()
-        self._attempts = Attempts(plan, key, self.state)
+        self._attempts = Attempts(terms, key, self.state)
 
     # --- facts ---
 
@@ -87,7 +87,7 @@ class Coordinator:
     @property
     def quorum(self) -> int:
         """How many of the roster must be present, in a cohort, and sign."""
-        return quorum(len(self.roster.names), self.plan.colluders)
+        return quorum(len(self.roster.names), self.terms.colluders)
 
     def node(self, name: str) -> str:
         """The Flower node of a member."""
@@ -104,7 +104,7 @@ class Coordinator:
             TermsError: a member has said no.
         """
         state = self.state
-        if state.done or state.abandoned or state.floor >= self.plan.run:
+        if state.done or state.abandoned or state.floor >= self.terms.run:
             return None
         self._check_going_on()
         if state.introduction is None:
@@ -117,7 +117,7 @@ class Coordinator:
         if state.attempts and state.attempts[-1].status == "open":
             return self._attempts.ask()
         if not self._over():
-            body = Ping(run=self.plan.run, round=len(state.sums)).encode()
+            body = Ping(run=self.terms.run, round=len(state.sums)).encode()
             lost = [
                 name
                 for name in self.epoch.present
@@ -127,24 +127,24 @@ class Coordinator:
                 and state.away[name].partition(":")[0] not in GONE
             ]
             return Ask(Kind.PING, dict.fromkeys(lost, (body, b"")))
-        return release.ask(state, self.plan, self.roster, self._seats, self._writers_failed)
+        return release.ask(state, self.terms, self.roster, self._seats, self._writers_failed)
 
     def _check_going_on(self) -> None:
         ended = self.state.ended
-        if not ended and len(self.state.complaints) > self.plan.colluders:
+        if not ended and len(self.state.complaints) > self.terms.colluders:
             codes = {cause.partition(":")[0] for cause in self.state.complaints.values()}
             meaning = "; ".join(ENDING[code] for code in sorted(codes))
             ended = "; ".join(f"{n} says {why}" for n, why in sorted(self.state.complaints.items())[:5])
             ended = f"{ended} That is more than may lie: {meaning}."
         if ended:
             raise ProtocolError(
-                f"The epoch of run {self.plan.run} has ended: {ended}",
+                f"The epoch of run {self.terms.run} has ended: {ended}",
                 "`fedrepay coordinator abandon`, then train again, --without whoever is at fault.",
             )
         if self.state.declined:
             said = "; ".join(f"{name}: {why}" for name, why in sorted(self.state.declined.items())[:5])
             raise TermsError(
-                f"{len(self.state.declined)} members say no to the terms of run {self.plan.run}: {said}",
+                f"{len(self.state.declined)} members say no to the terms of run {self.terms.run}: {said}",
                 "Nothing was reserved and nothing spent. Train again with terms that all accept.",
             )
 
@@ -153,7 +153,7 @@ class Coordinator:
         agreed = self.state.answers.get(Kind.TERMS, {})
         waiting = [name for name in self._seats if name not in agreed and name not in self._silent]
         if waiting or not agreed:
-            body = ceremony.offer(self.plan, self.roster, self._key).encode()
+            body = ceremony.offer(self.terms, self.roster, self._key).encode()
             return Ask(Kind.TERMS, dict.fromkeys(waiting, (body, b"")))
         greeted = self.state.answers.get(Kind.HELLO, {})
         called = self._start.encode()
@@ -165,7 +165,7 @@ class Coordinator:
     def _over(self) -> bool:
         last = self.state.attempts[-1] if self.state.attempts else None
         lost = last.config.round if last is not None and last.status == "void" else None
-        return is_over(self.plan.rounds, self.plan.mode, len(self.state.sums), lost)
+        return is_over(self.terms.rounds, self.terms.mode, len(self.state.sums), lost)
 
     # --- answers ---
 
@@ -190,7 +190,7 @@ class Coordinator:
         if kind == Kind.WRITE:
             return LARGEST_RELEASE
         if kind == Kind.ROUND and self.state.attempts:
-            chunks = run_chunks(self.plan, len(self.roster.names))[self.state.attempts[-1].config.round]
+            chunks = run_chunks(self.terms, len(self.roster.names))[self.state.attempts[-1].config.round]
             return chunks * (CHUNK_BYTES + 64) + ANSWER
         return ANSWER
 
@@ -202,7 +202,7 @@ class Coordinator:
         if ask.kind == Kind.ROUND:
             return self._attempts.receive(self.epoch, name, reply)
         if ask.kind in (Kind.WRITE, Kind.CLOSE):
-            return release.receive(self.state, self.plan.run, self.roster, name, reply)
+            return release.receive(self.state, self.terms.run, self.roster, name, reply)
         if ask.kind in (Kind.PING, Kind.VOTES):
             return [Event("back" if ask.kind == Kind.PING else "stored", name, b"")]
         if ask.kind in (Kind.RESEND, Kind.BLAME):
@@ -236,7 +236,7 @@ class Coordinator:
         except ProtocolError:
             self._told_runs[name] = EpochStart.decode(start.body).run
             return lost
-        return lost if proven < self.plan.run else [Event("floor", name, str(proven).encode())]
+        return lost if proven < self.terms.run else [Event("floor", name, str(proven).encode())]
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
@@ -258,7 +258,7 @@ class Coordinator:
         if ask.kind == Kind.ROUND:
             return self._attempts.close()
         if ask.kind in (Kind.RESEND, Kind.BLAME):
-            return self._dispute.finish(state, self.plan.colluders, ask.kind)
+            return self._dispute.finish(state, self.terms.colluders, ask.kind)
         if ask.kind == Kind.SIGN:
             return [
                 Event(
@@ -272,7 +272,7 @@ class Coordinator:
         if ask.kind == Kind.WRITE:
             return []
         if ask.kind == Kind.CLOSE:
-            return release.finish(state, ask, self.plan, self.roster)
+            return release.finish(state, ask, self.terms, self.roster)
         missing = [name for name in ask.parts if name not in state.answers.get(ask.kind, {})]
         if ask.kind in (Kind.TERMS, Kind.HELLO):
             return self._gathered(ask.kind)
@@ -288,10 +288,10 @@ class Coordinator:
         """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""
         state = self.state
         here = state.answers.get(kind, {})
-        told = sorted(self._told_runs.values(), reverse=True)[self.plan.colluders :]
-        if kind == Kind.TERMS and told and told[0] >= self.plan.run:
+        told = sorted(self._told_runs.values(), reverse=True)[self.terms.colluders :]
+        if kind == Kind.TERMS and told and told[0] >= self.terms.run:
             return [Event("floor", "", str(told[0]).encode())]
-        if kind == Kind.TERMS and (state.declined or state.floor >= self.plan.run):
+        if kind == Kind.TERMS and (state.declined or state.floor >= self.terms.run):
             return []
         if len(here) < self.quorum:
             lacking = [name for name in self.roster.names if name not in here]

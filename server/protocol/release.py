@@ -10,16 +10,16 @@ from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Closing, Kind, ReleaseVote, Reply, Votes, Written
 
 
-def ask(state: State, plan: RunPlan, roster: Roster, seats: Collection[str], failed: set[str]) -> Ask:
+def ask(state: State, terms: NumberedTerms, roster: Roster, seats: Collection[str], failed: set[str]) -> Ask:
     """What to send next, once the sums are complete.
 
     Args:
         state: what the events have said.
-        plan: of the run.
+        terms: of the run.
         roster: whose quorum must sign.
         seats: members who are there.
         failed: writers that did not answer in this process.
@@ -33,8 +33,8 @@ def ask(state: State, plan: RunPlan, roster: Roster, seats: Collection[str], fai
     present = Epoch.decode(state.introduction.encode()).present
     here = [name for name in present if name in seats]
     waiting = set(here) - set(state.votes) - set(state.away)  # not asked yet, or need older sums
-    if len(state.votes) >= quorum(len(roster.names), plan.colluders) and not waiting:
-        body = Votes(run=plan.run, signed=tuple(state.votes[n] for n in sorted(state.votes))).encode()
+    if len(state.votes) >= quorum(len(roster.names), terms.colluders) and not waiting:
+        body = Votes(run=terms.run, signed=tuple(state.votes[n] for n in sorted(state.votes))).encode()
         return Ask(Kind.VOTES, {n: (body, b"") for n in here if n not in state.stored})
     if state.written is None:
         writers = roster.by_key_hash(state.last_cohort())
@@ -71,7 +71,7 @@ def receive(state: State, run: int, roster: Roster, name: str, reply: Reply) -> 
     return [Event(kind, name, reply.body)]
 
 
-def finish(state: State, closed: Ask, plan: RunPlan, roster: Roster) -> list[Event]:
+def finish(state: State, closed: Ask, terms: NumberedTerms, roster: Roster) -> list[Event]:
     """After all were asked to sign: another writer, if nobody but the writer signed what it wrote.
 
     Raises:
@@ -82,10 +82,10 @@ def finish(state: State, closed: Ask, plan: RunPlan, roster: Roster) -> list[Eve
     codes = {code.value for code in Code}
     unsigned = [name for name in closed.parts if name not in state.votes]
     refused = [name for name in unsigned if state.away.get(name, "").partition(":")[0] in codes]
-    if votes == 1 and len(refused) > plan.colluders and not waiting:
+    if votes == 1 and len(refused) > terms.colluders and not waiting:
         return [Event("unwritten", next(iter(state.votes)), b"")]
-    least = quorum(len(names), plan.colluders)
-    if votes < least and len(refused) > plan.colluders and not waiting:
+    least = quorum(len(names), terms.colluders)
+    if votes < least and len(refused) > terms.colluders and not waiting:
         writer = next(iter(state.votes))
         raise CohortError(
             f"{', '.join(refused[:5])} refuse the release that {writer} wrote, and {votes} of {len(names)} have signed it; "

@@ -21,7 +21,7 @@ SMALLEST_WIDTH = 4
 
 _LEMMA_VARIANCE = 4  # grid units², taken off before the continuous accountant sees the noise
 _LEMMA_EPSILON = 1e-20
-_PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan
+_PROVABLE = 0.9999  # of ε: PLD rounds up, and a member must not refuse noise of its own
 _COARSEST = 100.0  # grid of a loss that no ε on the wire can bear
 
 
@@ -170,7 +170,7 @@ def target_mu(epsilon: float, delta: float, draws: int) -> float:
             f"The sampler's distance over {draws} draws uses up delta {delta} at epsilon {epsilon}.",
             "Ask for a smaller epsilon or a larger delta.",
         )
-    return gdp_mu(_PLAN_SHARE * epsilon, left)
+    return gdp_mu(_PROVABLE * epsilon, left)
 
 
 def plan_attempt(

@@ -25,7 +25,7 @@ COUNT_SHARE = 0.01
 """Of μ²: what the count may take."""
 
 _LEMMA_VARIANCE = 4.0  # the accountant takes it off again
-_PLAN_SHARE = 0.9999  # PLD rounds up; the gate must not refuse its own plan
+_PROVABLE = 0.9999  # of ε: PLD rounds up, and a member must not refuse noise of its own
 _DIGITS = 4  # of the multiplier, rounded up
 
 
@@ -76,7 +76,7 @@ def calibrate(
     def holds(multiplier: float) -> bool:
         steps = steps_mechanism(multiplier, sampling_rate, local_steps, 1, parameters)
         charged = whole_run(count, steps, rounds, max_attempts)
-        return composed_epsilon(charged, delta) <= _PLAN_SHARE * epsilon
+        return composed_epsilon(charged, delta) <= _PROVABLE * epsilon
 
     high = 1.0
     while not holds(high):

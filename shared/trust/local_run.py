@@ -16,7 +16,7 @@ _REMEDY = "`fedrepay member local-terms` makes such a file; do not change it by 
 
 
 class LocalRun(Part):
-    """What the operator must know: the fields of :class:`RunPlan` that the noise was made for, and the module's."""
+    """What the operator must know: the fields of :class:`NumberedTerms` that the noise was made for, and the module's."""
 
     schema_hash: Digest
     epsilon: float

@@ -78,7 +78,7 @@ class RunTerms(Wire):
         return keys.digest(b"terms", self.terms().encode())
 
 
-class RunPlan(RunTerms):
+class NumberedTerms(RunTerms):
     """What the operator starts: terms and a number, everything but who takes part. No row counts, ever."""
 
     run: Small

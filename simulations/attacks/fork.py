@@ -61,7 +61,7 @@ def two_configurations(world: World, cohort: Names) -> None:
 def two_introductions(world: World, cohort: Names) -> None:
     """All have said hello; those outside the cohort are said not to be there, and the others are introduced."""
     said = {name: world.coordinator.state.answers[Kind.HELLO][name] for name in cohort}
-    start = ceremony.start(world.coordinator.plan, world.roster, world.key)
+    start = ceremony.start(world.coordinator.terms, world.roster, world.key)
     body = ceremony.introduction(start, world.roster, said).encode()
     world.take([Event("introduction", "", body)])
     with suppress(ProtocolError):  # the coordinator's own code looks, too

@@ -36,8 +36,8 @@ from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.secure_sum.masking import apply_masks
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
+from fedrepay.shared.trust.sums import default_rounds
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA

@@ -22,7 +22,7 @@ from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA_MANY, Arguments
 from fedrepay.simulations.run.consortium import Consortium, Party
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 
 FAITHFUL, BATCHED = (20, 200, 1000), (20, 200, 1000, 10_000)
 EPSILON, ROUNDS, ATTEMPTS = 1.0, 5, 3
@@ -53,10 +53,10 @@ def faithful(members: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as scratch:
         arguments = Arguments(members=members, schema=str(SHIPPED_SCHEMA_MANY))
         prepared = prepare(arguments)
-        plan = make_plan(arguments, prepared.book, members)
+        terms = make_terms(arguments, prepared.book, members)
         folder, clock = Folder(Path(scratch) / "run"), Clock()
         folder.make({})
-        Consortium(folder, prepared.book, prepared.parties, plan, observe=clock.observe).run()
+        Consortium(folder, prepared.book, prepared.parties, terms, observe=clock.observe).run()
         wall, cpu = clock.seconds()
     return wall, cpu, clock.rounds
 

@@ -19,8 +19,8 @@ from fedrepay.client.scoring import torch_score
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.privacy.subsampled import count_mechanism, steps_mechanism
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.plan import default_rounds
 from fedrepay.shared.trust.roster import default_colluders
+from fedrepay.shared.trust.sums import default_rounds
 from fedrepay.simulations.bench.accuracy import (
     ATTEMPTS,
     SplitOfRows,

@@ -26,7 +26,7 @@ from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.consortium import Consortium
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import InProcessGrid
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 
 COUNTS = (10, 40, 160)
 
@@ -122,8 +122,8 @@ def measured(members: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Folder(Path(scratch) / "run")
         folder.make({})
-        plan = make_plan(arguments, prepared.book, len(prepared.parties))
-        Consortium(folder, prepared.book, prepared.parties, plan, serve=elsewhere).run()
+        terms = make_terms(arguments, prepared.book, len(prepared.parties))
+        Consortium(folder, prepared.book, prepared.parties, terms, serve=elsewhere).run()
     return found[0]
 
 

@@ -19,7 +19,7 @@ from fedrepay.server.network import superlink
 from fedrepay.server.network.bundle import build
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
-from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.members import MemberSite
@@ -27,7 +27,7 @@ from fedrepay.simulations.network.processes import free_ports
 from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.arguments import Arguments
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 
 MEMBERS, ROUNDS = 3, 8
 LATE = 900.0  # seconds
@@ -48,7 +48,7 @@ def run() -> str:
     """Measure; returns the page's section (Markdown)."""
     arguments = Arguments(members=MEMBERS, rounds=ROUNDS + 1)
     prepared = prepare(arguments)
-    plan = make_plan(arguments, prepared.book, MEMBERS)
+    terms = make_terms(arguments, prepared.book, MEMBERS)
     with tempfile.TemporaryDirectory(prefix="bench") as place:
         folder = Folder(Path(place) / "run")
         folder.make({})
@@ -58,12 +58,12 @@ def run() -> str:
             if event.kind == "sum":
                 sums.append(time.monotonic())
 
-        consortium = NetworkConsortium(folder, prepared.book, prepared.parties, plan, watch=watch)
+        consortium = NetworkConsortium(folder, prepared.book, prepared.parties, terms, watch=watch)
         with consortium.started() as network:
             consortium.train(network)
             ours = list(np.diff(sums))
             print("ours:", *(f"{each:.1f}" for each in ours), flush=True)
-            size = CHUNK_BYTES * run_chunks(plan, MEMBERS)[-1]
+            size = CHUNK_BYTES * run_chunks(terms, MEMBERS)[-1]
             stages = _stages(network.sites.values(), folder)
             timed = {"ours": ours} | _fedavg(network, size, Path(place))
     return _page(timed, stages, size)

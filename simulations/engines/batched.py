@@ -30,24 +30,24 @@ class BatchedConsortium(Consortium):
         Raises:
             ArgumentError: local mode, or simulated failures.
         """
-        plan = self.plan
-        if plan.mode == "local":
+        terms = self.terms
+        if terms.mode == "local":
             raise ArgumentError(
                 "--mode local does not go with --engine batched.", "Choose distributed or none."
             )
         if self.drops:
             raise ArgumentError("--drop does not go with --engine batched.", "Leave one of the two out.")
-        learner, members = make_learner(plan.learner, self.book, plan.rounds), len(self.parties)
+        learner, members = make_learner(terms.learner, self.book, terms.rounds), len(self.parties)
         rows = clear.pool([snapshot(self.book, party.train, b"")[0] for party in self.parties])
-        mechanisms: clear.Charged = ((),) * plan.rounds
-        if plan.mode == "distributed":
+        mechanisms: clear.Charged = ((),) * terms.rounds
+        if terms.mode == "distributed":
             mechanisms = clear.planned(
                 learner,
-                epsilon=plan.epsilon,
-                delta=plan.delta,
+                epsilon=terms.epsilon,
+                delta=terms.delta,
                 members=members,
-                colluders=plan.colluders,
-                max_attempts=plan.max_attempts,
+                colluders=terms.colluders,
+                max_attempts=terms.max_attempts,
             )
         self.opened = clear.run(learner, clear.together(learner, rows), mechanisms, members, self.streams)
 
@@ -60,34 +60,34 @@ class BatchedConsortium(Consortium):
         """The model as a release that nobody signed and that is written nowhere; it claims nothing."""
         if self.opened is None:
             raise ValueError("the run has not been carried")
-        plan, schema = self.plan, self.book.schema
+        terms, schema = self.terms, self.book.schema
         names = sorted(party.name for party in self.parties)
         charges = [
             Charge(i, completed=True, mechanisms=each) for i, each in enumerate(self.opened.mechanisms)
         ]
         said = statement(
             charges,
-            mode=plan.mode,
-            epsilon=plan.epsilon,
-            delta=plan.delta,
-            colluders=plan.colluders,
+            mode=terms.mode,
+            epsilon=terms.epsilon,
+            delta=terms.delta,
+            colluders=terms.colluders,
             cohort=len(names),
             unit="customer" if any(column.role == "customer" for column in schema.columns) else "row",
             seeded=True,
         )
         card: dict[str, Any] = {
-            "schema": {"name": schema.name, "version": schema.version, "hash": plan.schema_hash.hex()},
-            "learner": plan.learner,
+            "schema": {"name": schema.name, "version": schema.version, "hash": terms.schema_hash.hex()},
+            "learner": terms.learner,
             "model": "additive logistic model on public bins",
             "heads": [outcome.name for outcome in schema.outcomes],
-            "parameters": plan.heads * plan.dimension,
+            "parameters": terms.heads * terms.dimension,
             "members": len(names),
             "cohorts": [names] * len(self.opened.sums),
             "rounds": len(self.opened.sums),
             "attempts": len(self.opened.sums),
         }
         return ReleaseContent(
-            number=plan.run,
+            number=terms.run,
             weights=monotone.project(self.book, self.opened.state.weights),
             sums=self.opened.sums,
             schema=self.book.schema_bytes,

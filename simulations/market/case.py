@@ -27,7 +27,7 @@ from fedrepay.simulations.rows.run_figures import (
 from fedrepay.simulations.run.arguments import MarketArguments
 from fedrepay.simulations.run.consortium import Consortium, Party
 from fedrepay.simulations.run.folder import Folder, make_private
-from fedrepay.simulations.run.plan_run import check_parties
+from fedrepay.simulations.run.terms import check_parties
 
 OUTSIDE = ["market", "the attack's comparison with the truth", *TELLS_ROWS]
 WAYS = ("own", "own_affordable", "alone", "shared", "shared_own", "perfect", "oracle")

@@ -18,7 +18,7 @@ from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import ArgumentError, WordsError
 from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.shared.trust.wire import RoundConfig
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.operator import Operator
@@ -76,11 +76,11 @@ class NetworkConsortium(Consortium):
     def traffic(self) -> dict[str, float]:
         """Bytes a member sent and received, from the coordinator's events and the SuperLink's own count."""
         up = ceremony = release = 0
-        plan, members = self.plan, len(self.parties)
-        chunks = run_chunks(plan, members)
+        terms, members = self.terms, len(self.parties)
+        chunks = run_chunks(terms, members)
         store = CoordinatorStore.in_folder(self.folder.coordinator)
         round_ = 0
-        for event in store.events(plan.run):
+        for event in store.events(terms.run):
             if event.kind == "attempt":
                 round_ = RoundConfig.decode(Signed.decode(event.body).body).round
             elif event.kind == "header":
@@ -113,8 +113,8 @@ class NetworkConsortium(Consortium):
             raise ArgumentError("--drop does not go with --engine flower.", "Leave one of the two out.")
         load_key(self.folder.coordinator)
         store = CoordinatorStore.in_folder(self.folder.coordinator)
-        if store.plan() is None:
-            store.begin(self.plan)
+        if store.terms() is None:
+            store.begin(self.terms)
         with Processes(self.folder.path / LOGS) as processes:
             operator = Operator(self.folder.coordinator, processes)
             sites = {

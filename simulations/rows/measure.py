@@ -132,7 +132,7 @@ def measure(
 
 def local_arguments(consortium: Consortium) -> dict[str, Any]:
     """The constants of local mode, as metrics.json shows them; nothing in the other modes."""
-    local = consortium.plan.local
+    local = consortium.terms.local
     return {} if local is None else local.model_dump(exclude={"model_hash", "parameters"})
 
 

@@ -14,7 +14,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.rows.split import by_value, split_members, split_test
 from fedrepay.simulations.run.arguments import Arguments
 from fedrepay.simulations.run.consortium import Party
-from fedrepay.simulations.run.plan_run import check_parties
+from fedrepay.simulations.run.terms import check_parties
 
 _LOG = logging.getLogger("fedrepay.simulate")
 

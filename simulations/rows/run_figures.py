@@ -16,9 +16,9 @@ from fedrepay.shared.privacy.accounting import Charged, Mechanism, charged_of
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
-from fedrepay.shared.trust.plan import run_chunks, run_sizes
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import quorum
+from fedrepay.shared.trust.sums import run_chunks, run_sizes
 from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations.engines.batched import BatchedConsortium
 from fedrepay.simulations.rows import coalitions
@@ -50,7 +50,7 @@ def completed_mechanisms(consortium: Consortium, sums: int) -> list[tuple[Charge
     """The mechanisms behind each opened sum, from the first ledger that was charged for all of them."""
     if isinstance(consortium, BatchedConsortium):
         return list(consortium.opened.mechanisms) if consortium.opened else []
-    run = consortium.plan.run
+    run = consortium.terms.run
     for party in consortium.parties:
         store = consortium.store(party.name)
         charged = {e.attempt: e.event for e in store.ledger() if e.run == run and e.status == "reserved"}
@@ -64,7 +64,7 @@ def run_figures(
     consortium: Consortium, release: ReleaseContent, seconds: dict[str, float], *, resumed: bool
 ) -> dict[str, Any]:
     """The figures of metrics.json that every run has, whatever it learned from."""
-    plan, members = consortium.plan, len(consortium.parties)
+    terms, members = consortium.terms, len(consortium.parties)
     done = len(release.sums)
     return {
         "version": VERSION,
@@ -75,10 +75,10 @@ def run_figures(
         "attempts_void": release.card["attempts"] - len(release.sums),
         "members": members,
         "smallest_cohort": min(len(cohort) for cohort in release.card["cohorts"]),
-        "minimum_cohort": quorum(members, plan.colluders),
+        "minimum_cohort": quorum(members, terms.colluders),
         "parameters": release.card["parameters"],
-        "values_summed": sum(run_sizes(plan)[:done]),
-        "ciphertexts_per_release": sum(run_chunks(plan, members)[:done]),
+        "values_summed": sum(run_sizes(terms)[:done]),
+        "ciphertexts_per_release": sum(run_chunks(terms, members)[:done]),
         **consortium.traffic(),
         "seconds": {name: round(value, 3) for name, value in (seconds | consortium.stages).items()},
         "resumed": resumed,
@@ -90,13 +90,13 @@ def run_figures(
 
 def run_arguments(arguments: RunArguments, consortium: Consortium) -> dict[str, Any]:
     """The arguments that every run has, as metrics.json shows them."""
-    plan, schema = consortium.plan, consortium.book.schema
+    terms, schema = consortium.terms, consortium.book.schema
     return {
         "members": len(consortium.parties),
-        "rounds": plan.rounds,
-        "mode": plan.mode,
-        "epsilon": plan.epsilon,
-        "delta": plan.delta,
+        "rounds": terms.rounds,
+        "mode": terms.mode,
+        "epsilon": terms.epsilon,
+        "delta": terms.delta,
         "drop": list(arguments.drop),
         "schema": f"{schema.name} {schema.version}",
     }
@@ -137,10 +137,10 @@ def opened_sum_attack(
     consortium: Consortium, release: ReleaseContent, mechanisms: list[tuple[Charged, ...]]
 ) -> dict[str, Any] | None:
     """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
-    plan, book = consortium.plan, consortium.book
-    if plan.learner != "dp-newton":
+    terms, book = consortium.terms, consortium.book
+    if terms.learner != "dp-newton":
         return None
-    learner = make_learner(plan.learner, book, plan.rounds)
+    learner = make_learner(terms.learner, book, terms.rounds)
     taking_part = release.card["cohorts"][0]
     cohort = {
         party.name: learner.contribution(0, learner.start(), snapshot(book, party.train, b"")[0])
@@ -149,4 +149,4 @@ def opened_sum_attack(
     }
     # one, or none
     variance = sum(each.share_variance for each in mechanisms[0] if isinstance(each, Mechanism))
-    return coalitions.read(book, release.sums[0], cohort, variance, plan.colluders)
+    return coalitions.read(book, release.sums[0], cohort, variance, terms.colluders)

@@ -27,7 +27,7 @@ from fedrepay.shared.errors import WordsError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Ping, RoundConfig, RoundRequest
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
@@ -53,7 +53,7 @@ class Consortium:
         folder: where stores, transcript and release go.
         book: the code book all members hold.
         parties: the institutions and their training rows.
-        plan: the run.
+        terms: the run.
         drops: (name, round) pairs at which a member fails.
         observe: told of every exchange, for progress.
         entropy: a constructor argument for tests; such a run's release is marked ``not_private``.
@@ -65,7 +65,7 @@ class Consortium:
     folder: Folder
     book: CodeBook
     parties: Sequence[Party]
-    plan: RunPlan
+    terms: NumberedTerms
     drops: frozenset[tuple[str, int]] = frozenset()
     observe: Callable[[str, Exchange], None] = lambda _name, _exchange: None
     entropy: Entropy | None = None
@@ -84,8 +84,8 @@ class Consortium:
         identities = {name: self._identity(name) for name in names}
         load_key(self.folder.coordinator)
         store = CoordinatorStore.in_folder(self.folder.coordinator)
-        if store.plan() is None:
-            store.begin(self.plan)
+        if store.terms() is None:
+            store.begin(self.terms)
         members = _Members(self, identities)
         transcript = Transcript(self.folder.transcript, dict(enumerate(names, start=2)))
 
@@ -127,16 +127,16 @@ class Consortium:
 
     def limits(self) -> Limits:
         """What simulated members allow: this very run, once."""
-        plan = self.plan
+        terms = self.terms
         return Limits(
             minimum_cohort=3,
-            minimum_colluders=plan.colluders,
-            epsilon_per_release=plan.epsilon,
-            epsilon_per_year=plan.epsilon * SIMULATED_YEAR_BUDGET,
-            delta_per_year=plan.delta,
-            delta_per_release=plan.delta,
-            max_attempts=plan.max_attempts,
-            allow_unprotected=plan.mode == "none",
+            minimum_colluders=terms.colluders,
+            epsilon_per_release=terms.epsilon,
+            epsilon_per_year=terms.epsilon * SIMULATED_YEAR_BUDGET,
+            delta_per_year=terms.delta,
+            delta_per_release=terms.delta,
+            max_attempts=terms.max_attempts,
+            allow_unprotected=terms.mode == "none",
             allow_simulated=True,
         )
 

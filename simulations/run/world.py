@@ -24,7 +24,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, default_colluders
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Reply
 
 SCHEMA = b"""
@@ -180,9 +180,9 @@ class World:
             lambda: 1.8e9,
         )
 
-    def plan(self, run: int = 1) -> RunPlan:
+    def terms(self, run: int = 1) -> NumberedTerms:
         """What the operator starts."""
-        return RunPlan.model_validate(
+        return NumberedTerms.model_validate(
             {
                 "run": run,
                 "schema_hash": self.book.schema_hash,
@@ -199,11 +199,11 @@ class World:
 
     def new_coordinator(self, run: int = 1) -> Coordinator:
         """A coordinator that has heard nothing yet."""
-        return Coordinator(self.plan(run), self.key, self.roster, {name: name for name in self.names})
+        return Coordinator(self.terms(run), self.key, self.roster, {name: name for name in self.names})
 
     def restart_coordinator(self) -> None:
         """As after a crash: a new process replays the stored events."""
-        self.coordinator = self.new_coordinator(self.coordinator.plan.run)
+        self.coordinator = self.new_coordinator(self.coordinator.terms.run)
         for event in self.events:
             self.coordinator.state.apply(event)
 
@@ -245,7 +245,7 @@ class World:
 
     def openings(self) -> int:
         """Sums opened by all members of the run."""
-        run = self.coordinator.plan.run
+        run = self.coordinator.terms.run
         return sum(
             opening.values is not None for name in self.names for opening in self.store(name).openings(run)
         )

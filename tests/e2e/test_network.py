@@ -25,7 +25,7 @@ from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.node import setup
 from fedrepay.server.network import certificates, nodes, superlink, training
 from fedrepay.server.network.bundle import build
-from fedrepay.server.network.planning import RunWishes, next_run
+from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import NetworkError, WordsError
@@ -38,7 +38,7 @@ from fedrepay.simulations.network.processes import Running, free_ports
 from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.consortium import Consortium, compare
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 
 ROUNDS = 3
@@ -59,7 +59,7 @@ class Up:
 
     def events(self) -> list[Event]:
         store = CoordinatorStore.in_folder(self.folder)
-        return store.events(self.consortium.plan.run)
+        return store.events(self.consortium.terms.run)
 
     def until(self, what: str, ready: Callable[[], bool]) -> None:
         self.network.processes.until(what, ready, LATE)
@@ -72,15 +72,15 @@ def test_the_same_apps_on_flowers_own_engine(tmp_path_factory: pytest.TempPathFa
     arguments = shop.arguments(mode="none", rounds=ROUNDS)
     prepared = prepare(arguments)
     parties = prepared.parties[:3]
-    plan = make_plan(arguments, prepared.book, len(parties))
+    terms = make_terms(arguments, prepared.book, len(parties))
     folders = [Folder(base / name) for name in ("flower", "alone")]
     for folder in folders:
         folder.make({})
     held = registry.load("logistic", prepared.book.dimension)
-    over_network = NetworkConsortium(folders[0], prepared.book, parties, plan, model=held)
+    over_network = NetworkConsortium(folders[0], prepared.book, parties, terms, model=held)
     assert over_network.limits().minimum_cohort == 3, "set explicitly: the default is 5"
     with over_network.started() as network:
-        up = Up(over_network, network, Consortium(folders[1], prepared.book, parties, plan))
+        up = Up(over_network, network, Consortium(folders[1], prepared.book, parties, terms))
         only_the_fleet_is_behind_the_front(up)
         strangers = start_strangers(up, base)
         try:
@@ -159,7 +159,7 @@ def the_opened_sums_are_the_same_bit_for_bit(up: Up) -> None:
 
     with threadpool_limits(limits=1):
         up.alone.run()
-    run = up.consortium.plan.run
+    run = up.consortium.terms.run
     for party in up.consortium.parties:
         here, there = (each.store(party.name) for each in (up.consortium, up.alone))
         assert len(here.openings(run)) == ROUNDS
@@ -176,13 +176,13 @@ def a_torch_module_is_trained_by_the_terms_that_a_member_states(up: Up) -> None:
     consortium, book = up.consortium, up.consortium.book
     assert consortium.model is not None
     stated = local_terms.local_run(
-        book, consortium.model, local_terms.LocalWishes(local_steps=1), consortium.plan.epsilon, None, ROUNDS
+        book, consortium.model, local_terms.LocalWishes(local_steps=1), consortium.terms.epsilon, None, ROUNDS
     )
     path = consortium.folder.path / "terms.toml"
     local_run.write(stated, path)
     wishes = RunWishes(mode="local", terms=local_run.read(path), again=True)
-    plan, resumed = next_run(up.folder, book, 3, wishes)
-    assert (plan.run, plan.local, resumed) == (2, stated.local, False)
+    terms, resumed = next_run(up.folder, book, 3, wishes)
+    assert (terms.run, terms.local, resumed) == (2, stated.local, False)
     assert training.train(up.network.control, up.folder, 3).outcome == "completed"
     for party in consortium.parties:
         store = consortium.store(party.name)

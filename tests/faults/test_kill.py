@@ -252,7 +252,7 @@ def test_the_coordinator_killed_at_every_event_carries_the_run_to_exact_sums_and
     folder.mkdir()
     (folder / "coordinator.key").write_bytes(world.key.private_bytes_raw())
     store = CoordinatorStore.in_folder(folder)
-    store.begin(world.plan())
+    store.begin(world.terms())
     append = CoordinatorStore.append
     killed: set[tuple[str, int, tuple[tuple[str, str], ...]]] = set()
 

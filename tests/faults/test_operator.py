@@ -116,7 +116,7 @@ def test_who_takes_anothers_name_is_named_and_its_node_stopped(tmp_path: Path) -
 def test_an_abandoned_run_is_followed_by_another(tmp_path: Path) -> None:
     home = consortium(tmp_path, liars.WrongTag())
     policy = goes_on(home)
-    assert home.database.plan().run == 2  # type: ignore[union-attr]
+    assert home.database.terms().run == 2  # type: ignore[union-attr]
     assert policy.without == (EVIL,)
     policy.release(new_run=True)
     home.check_paid()
@@ -128,7 +128,7 @@ def test_a_lost_coordinator_database_strands_nobody(tmp_path: Path) -> None:
     goes_on(home, new_run=True)
     (home.operator / "coordinator.sqlite").unlink()
     goes_on(home)
-    assert home.database.plan().run == 3  # type: ignore[union-attr]
+    assert home.database.terms().run == 3  # type: ignore[union-attr]
 
 
 def test_a_lost_member_store_comes_back_under_its_keys(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_false_complaint_about_a_tag_harms_its_complainer_alone(tmp_path: Path
     home = consortium(tmp_path, liar)
     policy = goes_on(home)
     assert not any("has ended" in said for said in policy.said)
-    assert home.database.plan().run == 1  # type: ignore[union-attr]
+    assert home.database.terms().run == 1  # type: ignore[union-attr]
 
 
 def test_wrong_tags_that_are_not_shown_again_are_their_senders(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever fails, all attempts of a run together stay within its budget, and the gate agrees."""
+"""Whatever fails, all attempts of a run together stay within its budget, and the veto agrees."""
 
 import math
 

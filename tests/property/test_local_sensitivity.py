@@ -20,7 +20,7 @@ from fedrepay.shared.privacy.subsampled import SENSITIVITY
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM, update_limit, update_packing
-from fedrepay.shared.trust import plan
+from fedrepay.shared.trust import sums
 from support.local_world import model, terms
 from support.world import SCHEMA
 
@@ -210,8 +210,8 @@ def test_one_bit_more_would_run_over() -> None:
 
 
 def test_the_count_lies_alone_in_its_slot() -> None:
-    assert plan.packing("dp-sgd", 0, 8) == GAM == plan.packing("dp-newton", 3, 8)
-    assert plan.packing("dp-sgd", 1, 8).fields == 2
+    assert sums.packing("dp-sgd", 0, 8) == GAM == sums.packing("dp-newton", 3, 8)
+    assert sums.packing("dp-sgd", 1, 8).fields == 2
     assert ring.chunk_count(8190, 2) == 1
 
 

@@ -205,7 +205,7 @@ def swapped_by_itself(world: World, shared: bytes) -> bytes:
 
 def call(world: World, **changes: object) -> Signed:
     """The call for run 1's epoch, with other fields."""
-    start = EpochStart.decode(ceremony.start(world.plan(), world.roster, world.key).body)
+    start = EpochStart.decode(ceremony.start(world.terms(), world.roster, world.key).body)
     return Signed.make(world.key, start.model_copy(update=changes))
 
 

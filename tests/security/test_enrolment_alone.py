@@ -11,7 +11,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed
+from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import default_colluders, quorum
 from support.joining import (
@@ -426,6 +426,27 @@ def test_only_the_proposal_it_revealed_to_and_once() -> None:
     assert member(store(**SHOWN, **approved, signed=earlier)).approve(REVEALS.encode())[0]
     with pytest.raises(ProtocolError, match="Not every member"):
         member(store(**SHOWN, **approved)).approve(changed(REVEALS, revealed=REVEALS.revealed[1:]).encode())
+
+
+def test_a_roster_withdrawn_from_is_not_signed_again() -> None:
+    approved = {**SHOWN, "approved_code": CODE}
+    for number in (3, 4):
+        with refused("void", "withdrawn from this roster"):
+            member(store(**approved, withdrawn=number.to_bytes(4, "big"))).approve(REVEALS.encode())
+    assert member(store(**approved, withdrawn=(2).to_bytes(4, "big"))).approve(REVEALS.encode())[0]
+
+
+def test_a_roster_that_came_after_the_nonce_was_revealed_must_be_the_predecessor() -> None:
+    came = changed(ROSTER, number=2)
+    said = told(changed(CALL, predecessor=came.hash()))
+    follows = proposal(said, **{name: joining(name, call=said.digest()) for name in ALL})
+    nonces = tuple(revealed(name, proposal=keys.digest(follows)) for name in ALL)
+    held = {"roster": came.encode(), "revealed": keys.digest(follows)}
+    code = enrolment.roster_of(follows, nonces).code().encode()
+    message = Reveals(proposal=follows, revealed=nonces).encode()
+    assert member(store(**held, approved_code=code)).approve(message)[0], "control: it is"
+    with refused("roster", "does not follow the roster"):
+        member(store(**SHOWN, approved_code=CODE, roster=came.encode())).approve(REVEALS.encode())
 
 
 @pytest.mark.parametrize(("size", "named"), [(20, "m19"), (21, "m19 and 1 more"), (23, "m19 and 3 more")])

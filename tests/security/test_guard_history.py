@@ -25,7 +25,7 @@ def kill(*_args: object, **_more: object) -> None:
 
 
 def sent(world: World, name: str) -> int:
-    return len(world.store(name).uploads(world.coordinator.plan.run))
+    return len(world.store(name).uploads(world.coordinator.terms.run))
 
 
 @pytest.fixture

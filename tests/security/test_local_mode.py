@@ -105,7 +105,7 @@ def test_a_member_with_another_module_or_none_says_so_before_it_costs_and_the_ot
     assert all(world.store(name).ledger() == () for name in world.names)
     world.events.clear()
     seats = {name: name for name in world.names if name != "m0"}
-    world.coordinator = Coordinator(world.plan(run=2), world.key, world.roster, seats)
+    world.coordinator = Coordinator(world.terms(run=2), world.key, world.roster, seats)
     world.run()
     assert [entry for entry in world.store("m0").ledger() if entry.event] == []
     assert release(world, "m1").card["cohorts"] == [["m1", "m2", "m3"]] * 3

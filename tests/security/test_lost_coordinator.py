@@ -105,7 +105,7 @@ def test_one_member_cannot_name_the_last_run(tmp_path: Path, monkeypatch: pytest
 
 def test_fewer_than_a_quorum_stop_a_run_before_it_costs(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.coordinator = Coordinator(world.plan(), world.key, world.roster, {"m0": "m0", "m1": "m1"})
+    world.coordinator = Coordinator(world.terms(), world.key, world.roster, {"m0": "m0", "m1": "m1"})
     error = world.expect_stop(CohortError)
     assert isinstance(error, FedrepayError)
     assert all(world.store(name).ledger() == () for name in world.names)

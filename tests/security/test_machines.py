@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from fedrepay.client.protocol.ceremony import Answer, Ceremony
-from fedrepay.server.network.planning import RunWishes, next_run
+from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
@@ -75,10 +75,10 @@ class Table:
         self.run += 1
         wishes = RunWishes(epsilon=4.0, rounds=2, again=True)
         if self.run == 1:
-            self.plan, _ = next_run(self.home.operator, self.home.book, SIZE, wishes)
-        plan = self.plan.model_copy(update={"run": self.run})
+            self.terms, _ = next_run(self.home.operator, self.home.book, SIZE, wishes)
+        terms = self.terms.model_copy(update={"run": self.run})
         seats = {name: name for name in self.home.names}
-        self.coordinator = Coordinator(plan, self.key, self.enrolment.state.roster, seats)
+        self.coordinator = Coordinator(terms, self.key, self.enrolment.state.roster, seats)
 
     def tell(self, name: str, kind: str, shared: bytes, own: bytes) -> bytes:
         """Give a member a message; an honest one is watched."""

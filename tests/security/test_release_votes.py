@@ -100,16 +100,16 @@ def far_call(world: World, key: Ed25519PrivateKey) -> EpochStart:
         coordinator=keys.public_bytes(key),
         colluders=1,
         roster=world.roster.hash(),
-        terms=world.plan().terms_hash(),
+        terms=world.terms().terms_hash(),
     )
 
 
 def test_nobody_can_name_the_last_run(tmp_path: Path) -> None:
     """Not the coordinator itself: terms of a run far above are refused, and without a yes there is no hello."""
     world = World(tmp_path, size=4)
-    far = world.plan(run=2**31 - 1)
+    far = world.terms(run=2**31 - 1)
     offer = ceremony.offer(far, world.roster, world.key).encode()
-    near = ceremony.offer(world.plan(run=1000), world.roster, world.key).encode()
+    near = ceremony.offer(world.terms(run=1000), world.roster, world.key).encode()
     for name in world.names:
         assert say(world, name, "terms", offer).code == "run"
         assert say(world, name, "terms", near).kind == "ok"

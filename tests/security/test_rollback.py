@@ -18,7 +18,7 @@ from support.world import World
 
 
 def sent(world: World, name: str) -> int:
-    return len(world.store(name).uploads(world.coordinator.plan.run))
+    return len(world.store(name).uploads(world.coordinator.terms.run))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.arguments import MarketArguments
 from fedrepay.simulations.run.consortium import Consortium
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 from support.shop import Shop
 
@@ -62,7 +62,7 @@ def test_the_wire_and_the_coordinator_hold_no_secret_of_a_run(shop: Shop, tmp_pa
             folder,
             prepared.book,
             prepared.parties,
-            make_plan(arguments, prepared.book, len(prepared.parties)),
+            make_terms(arguments, prepared.book, len(prepared.parties)),
             drops,
         ).run()
     kinds = set()
@@ -93,7 +93,7 @@ def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Pa
         folder,
         prepared.book,
         prepared.parties,
-        make_plan(arguments, prepared.book, len(prepared.parties)),
+        make_terms(arguments, prepared.book, len(prepared.parties)),
         observe=watch,
     )
     consortium.run()
@@ -118,8 +118,8 @@ def test_the_wire_and_the_coordinator_hold_nothing_of_lenders_tables_and_nobody_
     folder.make({})
     played = case.market_of(arguments)
     who, market = played.lenders, case.prepare(arguments, played, folder)
-    plan = make_plan(arguments, market.book, len(who))
-    Consortium(folder, market.book, market.parties, plan).run()
+    terms = make_terms(arguments, market.book, len(who))
+    Consortium(folder, market.book, market.parties, terms).run()
     for lender in who:
         files = [path.read_bytes() for path in (folder.market / lender.name).iterdir()]
         for content in files:

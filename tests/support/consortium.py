@@ -20,9 +20,9 @@ from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
-from fedrepay.server.network import planning
+from fedrepay.server.network import runs
 from fedrepay.server.network.app import Answer, Machine, carry
-from fedrepay.server.network.planning import RunWishes
+from fedrepay.server.network.runs import RunWishes
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, State
 from fedrepay.server.store import CoordinatorStore, load_key
@@ -209,7 +209,7 @@ class Consortium:
             FedrepayError: as the command.
         """
         wishes = RunWishes(epsilon=RUN_EPSILON, rounds=self.rounds, timeout=1.0, again=new_run)
-        planning.next_run(self.operator, self.book, self.size, wishes)
+        runs.next_run(self.operator, self.book, self.size, wishes)
         left = ASKS
 
         def exchange(machine: Machine, ask: Ask, _timeout: float) -> Iterator[Answer]:
@@ -226,9 +226,9 @@ class Consortium:
         carry(
             self.database, load_key(self.operator), self.nodes(), exchange, without=without, again=new_roster
         )
-        plan = self.database.plan()
-        assert plan is not None
-        return plan.run
+        terms = self.database.terms()
+        assert terms is not None
+        return terms.run
 
     def _arrived(self, name: str, body: bytes | None) -> tuple[Signed | None, str]:
         if body is None:
@@ -244,13 +244,13 @@ class Consortium:
 
     def abandon(self) -> None:
         """``fedrepay coordinator abandon``."""
-        planning.abandon(self.database)
+        runs.abandon(self.database)
 
     def state(self) -> State:
         """What the events of the newest run say."""
-        plan = self.database.plan()
-        assert plan is not None
-        return State.replayed(self.database.events(plan.run))
+        terms = self.database.terms()
+        assert terms is not None
+        return State.replayed(self.database.events(terms.run))
 
     # --- what must hold ---
 
@@ -259,8 +259,8 @@ class Consortium:
         for name in self.honest():
             store = self.store(name)
             charged = {(e.run, e.round, e.attempt) for e in store.ledger()}
-            plan = self.database.plan()
-            for run in range(1, 1 if plan is None else plan.run + 1):
+            terms = self.database.terms()
+            for run in range(1, 1 if terms is None else terms.run + 1):
                 sent = {(run, r, a) for r, a, _, _ in store.uploads(run)}
                 assert sent <= charged, f"{name} sent more than it was charged for"
 

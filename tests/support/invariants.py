@@ -18,7 +18,7 @@ from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
 from fedrepay.shared.trust.wire import Header, Reply, Upload
 from support.world import World, rows
 
-CHARGED = ("reserved", "unprotected", "rolled-back")  # what the gate counts, and mode none's own word
+CHARGED = ("reserved", "unprotected", "rolled-back")  # what the veto counts, and mode none's own word
 Sums = list[I64]
 
 
@@ -49,7 +49,7 @@ def answers(replies: list[tuple[str, str, Reply]]) -> dict[tuple[str, int, int],
 
 def check(world: World, state: State) -> None:
     """Spent ≥ released, one answer an attempt, one opening a round, and what was opened is equal."""
-    run = world.coordinator.plan.run
+    run = world.coordinator.terms.run
     ledgers = {name: world.store(name).ledger() for name in world.names}
     charges = {
         (name, entry.round, entry.attempt)
@@ -82,13 +82,13 @@ def spent(world: World, name: str) -> list[Mechanism]:
 
 def opened_sums(world: World, name: str) -> Sums:
     """The integers a member has opened, from round 0."""
-    openings = world.store(name).openings(world.coordinator.plan.run)
+    openings = world.store(name).openings(world.coordinator.terms.run)
     return [np.frombuffer(o.values, "<i8").astype(np.int64) for o in openings if o.values is not None]
 
 
 def plain_sums(world: World, state: State, opened: Sums) -> Sums:
     """What each completed attempt's cohort contributed, added without any cryptography or noise."""
-    learner = make_learner(world.coordinator.plan.learner, world.book, world.coordinator.plan.rounds)
+    learner = make_learner(world.coordinator.terms.learner, world.book, world.coordinator.terms.rounds)
     data = {name: rows(world.book, int(name[1:])) for name in world.names}
     model, found = learner.start(), []
     for round_, total in enumerate(opened):

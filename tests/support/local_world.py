@@ -1,4 +1,4 @@
-"""A small consortium in local mode: members that hold a torch module, and a plan that trains it."""
+"""A small consortium in local mode: members that hold a torch module, and terms that train it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +10,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.subsampled import calibrate
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.shared.trust.terms import LocalTerms, RunPlan
+from fedrepay.shared.trust.terms import LocalTerms, NumberedTerms
 from support.world import World, rows
 
 model = cache(load)
@@ -72,8 +72,8 @@ class LocalWorld(World):
         """The run's constants."""
         return terms(model(self.name, self.book.dimension), self.epsilon, self.rounds)
 
-    def plan(self, run: int = 1) -> RunPlan:
-        return RunPlan(
+    def terms(self, run: int = 1) -> NumberedTerms:
+        return NumberedTerms(
             run=run,
             schema_hash=self.book.schema_hash,
             mode="local",

@@ -14,7 +14,7 @@ from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import Declared, EpochStart, Hello, Introduction, Year
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Header, RoundConfig
 
 PEOPLE = {name: Identity.create(name) for name in ("m0", "m1", "m2", "m3", "m4")}
@@ -33,7 +33,7 @@ ROSTER = Roster(
     nonces=(bytes(32),) * len(ALL),
 )
 ORDER = ROSTER.by_key_hash()
-PLAN = RunPlan(
+PLAN = NumberedTerms(
     run=7,
     schema_hash=SEED,
     mode="distributed",

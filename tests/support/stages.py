@@ -154,8 +154,8 @@ def machine(world: World, kind: str) -> "Enrolment | Coordinator":
 
 
 def wire_kinds() -> list[type[Wire]]:
-    """Every kind of message; a plan stays at the operator's."""
+    """Every kind of message; numbered terms stay at the operator's."""
     modules = (wire, roster, enrolment, handshake, terms)
     here = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
-    kinds = {k for k in here if issubclass(k, Wire)} - {Wire, terms.RunPlan}
+    kinds = {k for k in here if issubclass(k, Wire)} - {Wire, terms.NumberedTerms}
     return sorted(kinds, key=lambda kind: kind.__name__)

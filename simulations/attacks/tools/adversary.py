@@ -54,13 +54,13 @@ def due(world: World, name: str) -> tuple[bytes, bytes]:
 
 def trace(world: World, name: str) -> tuple[Any, ...]:
     """Everything a member has sent, opened and paid."""
-    store, run = world.store(name), world.coordinator.plan.run
+    store, run = world.store(name), world.coordinator.terms.run
     return store.uploads(run), store.openings(run), store.ledger()
 
 
 def opened(world: World, name: str) -> list[bytes]:
     """The sums a member has opened, from round 0."""
-    return [each.values for each in world.store(name).openings(world.coordinator.plan.run) if each.values]
+    return [each.values for each in world.store(name).openings(world.coordinator.terms.run) if each.values]
 
 
 def config_of(shared: bytes) -> RoundConfig:

@@ -22,7 +22,7 @@ from fedrepay.simulations.attacks.tools.release_folder import read_run
 from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run.arguments import Arguments
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from fedrepay.simulations.run.world import SCHEMA, rows
 
 if TYPE_CHECKING:
@@ -73,16 +73,16 @@ def played(seed: int, sizes: tuple[int, ...], *, quick: bool) -> list[OpenedMark
 
 def _market(book: "CodeBook", parts: list[I64]) -> OpenedMarket:
     """These members' secure sum at ε = 1: noise, masks, encryption, tags and opening as in a first attempt."""
-    plan = make_plan(Arguments(members=len(parts)), book, len(parts))
-    sums = make_learner(plan.learner, book, plan.rounds).segments()
+    terms = make_terms(Arguments(members=len(parts)), book, len(parts))
+    sums = make_learner(terms.learner, book, terms.rounds).segments()
     mu = accounting.target_mu(
-        plan.epsilon, plan.delta, accounting.most_draws(sums, len(parts), plan.max_attempts)
+        terms.epsilon, terms.delta, accounting.most_draws(sums, len(parts), terms.max_attempts)
     )
-    noise = accounting.plan_attempt(mu, sums, [], 0, len(parts), plan.colluders)[0]
+    noise = accounting.plan_attempt(mu, sums, [], 0, len(parts), terms.colluders)[0]
     cohort, source = Cohort(len(parts)), OsEntropy()
     members = dict(zip(cohort.names, parts, strict=True))
     opened = cohort.sum({name: add_noise(part, (noise,), source) for name, part in members.items()}, 0)
-    return OpenedMarket(book, opened, members, noise.share_variance, plan.colluders)
+    return OpenedMarket(book, opened, members, noise.share_variance, terms.colluders)
 
 
 def recorded(path: Path) -> OpenedMarket:

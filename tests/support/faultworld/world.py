@@ -16,7 +16,7 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import WRITES as MEMBER_WRITES
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.network.app import carry
-from fedrepay.server.network.planning import abandon
+from fedrepay.server.network.runs import abandon
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Event, State
 from fedrepay.server.store import WRITES as COORDINATOR_WRITES
@@ -31,7 +31,7 @@ from fedrepay.shared.errors import (
 )
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.trust.roster import default_colluders
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
 from support.faultworld.faults import COMMIT, LATE, OF_ROUNDS, Faults, Killed
@@ -325,13 +325,13 @@ class FaultWorld:
                 store = FaultCoordinatorStore(
                     self.disks["coordinator"], self._hook("coordinator", "coordinator")
                 )
-                plan = store.plan()
-                self.run_number = max(self.run_number, 0 if plan is None else plan.run)
-                if plan is not None and fresh and not State.replayed(store.events(plan.run)).over:
+                terms = store.terms()
+                self.run_number = max(self.run_number, 0 if terms is None else terms.run)
+                if terms is not None and fresh and not State.replayed(store.events(terms.run)).over:
                     abandon(store)
-                if fresh or plan is None:
-                    plan = self.plan(1 if plan is None else plan.run + 1)
-                    store.begin(plan)
+                if fresh or terms is None:
+                    terms = self.terms(1 if terms is None else terms.run + 1)
+                    store.begin(terms)
                     fresh, resumes = False, 0
                     calm_runs += self.faults.calm
                     out.runs += 1
@@ -356,7 +356,7 @@ class FaultWorld:
             except Exception as error:
                 raise Violation(f"the coordinator raised {type(error).__name__}: {error}") from error
             else:
-                self._released(store.events(plan.run))
+                self._released(store.events(terms.run))
                 fresh, resumes = True, 0
                 if out.releases >= self.wanted:
                     return
@@ -373,10 +373,10 @@ class FaultWorld:
         for name in self.names:
             self.watch.after(name)
 
-    def plan(self, run: int) -> RunPlan:
+    def terms(self, run: int) -> NumberedTerms:
         """What the operator starts."""
         self.run_number = max(run, self.run_number)
-        return RunPlan.model_validate(
+        return NumberedTerms.model_validate(
             {
                 "run": run,
                 "schema_hash": self.book.schema_hash,

@@ -104,7 +104,7 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         (PURE, "shared/schema/encode.py", "import duckdb"),
         (PURE, "shared/trust/release.py", "import sqlite3"),
         (PURE, "shared/secure_sum/ciphertext.py", "import tenseal"),
-        (PURE, "shared/trust/plan.py", "from flwr.app import Context"),
+        (PURE, "shared/trust/sums.py", "from flwr.app import Context"),
         (APART, "server/protocol/verify.py", "from fedrepay.client.protocol import guard"),
         (APART, "client/protocol/guard.py", "from fedrepay.server.protocol import state"),
         (PRODUCT, "client/scoring/score.py", "from fedrepay.simulations.rows import figures"),

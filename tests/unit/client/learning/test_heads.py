@@ -24,8 +24,8 @@ from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.schema.codebook import CodeBook, build
 from fedrepay.shared.schema.model import MOST_HEADS, parse_schema
 from fedrepay.shared.trust.fields import Heads
-from fedrepay.shared.trust.plan import sum_sizes
 from fedrepay.shared.trust.release import ReleaseContent
+from fedrepay.shared.trust.sums import sum_sizes
 from support import heads
 from support.invariants import opened_sums
 from support.market_release import compared, roster_words

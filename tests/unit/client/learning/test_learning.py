@@ -12,7 +12,7 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
 from fedrepay.shared.privacy.entropy import Entropy, SeededEntropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
-from fedrepay.shared.trust.plan import sum_sizes
+from fedrepay.shared.trust.sums import sum_sizes
 from support.tiny_book import tiny_book
 
 BOOK = tiny_book((6, 4, 8))

@@ -35,7 +35,7 @@ from fedrepay.simulations.network.processes import Processes
 from fedrepay.simulations.rows.prepare import Prepared, prepare
 from fedrepay.simulations.run.consortium import Consortium
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 from support.adversary import answer
 from support.command import fedrepay
@@ -170,8 +170,8 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
     shop: Shop, prepared: Prepared, folder: Path
 ) -> None:
     party = prepared.parties[0]
-    plan = make_plan(shop.arguments(mode="none"), prepared.book, 4)
-    allowed = Consortium(Folder(folder / "run"), prepared.book, prepared.parties, plan).limits()
+    terms = make_terms(shop.arguments(mode="none"), prepared.book, 4)
+    allowed = Consortium(Folder(folder / "run"), prepared.book, prepared.parties, terms).limits()
     with Processes(folder / "logs") as processes:
         site = MemberSite(party.name, folder / "m", processes)
         site.prepare(prepared.book, party.train, allowed)

@@ -324,12 +324,12 @@ def test_a_database_that_another_process_holds_is_a_storage_error(store: MemberS
 
 def test_run_numbers_only_grow(tmp_path: Path) -> None:
     store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}")
-    plan = World(tmp_path / "members", size=3).plan(run=2)
-    store.begin(plan)
+    terms = World(tmp_path / "members", size=3).terms(run=2)
+    store.begin(terms)
     for run in (2, 1):
         with pytest.raises(StorageError, match="not above the last run"):
-            store.begin(plan.model_copy(update={"run": run}))
-    assert store.plan() == plan
+            store.begin(terms.model_copy(update={"run": run}))
+    assert store.terms() == terms
 
 
 def test_a_coordinators_database_that_is_none_is_a_storage_error(tmp_path: Path) -> None:

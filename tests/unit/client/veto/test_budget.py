@@ -1,4 +1,4 @@
-"""The gate before a reserve: each bound just inside and just outside, without a consortium."""
+"""What is judged before a reserve: each bound just inside and just outside, without a consortium."""
 
 import math
 from typing import Any
@@ -135,43 +135,43 @@ def test_local_mode_judges_its_count_and_lets_packed_updates_saturate() -> None:
     assert 1e20 < high < 1e27
 
 
-# --- the gate ---
+# --- judging an attempt ---
 
 
-def gated(
+def judged(
     config: RoundConfig = CONFIG,
     spent: tuple[Any, ...] = (),
     new: tuple[Any, ...] = (QUIET,),
     ledger: tuple[LedgerEntry, ...] = (),
     limits: Limits = WIDE,
 ) -> str:
-    """The cause of the gate's refusal, or "" """
+    """The cause of the refusal, or "" """
     try:
-        budget.gate(config, spent, new, ledger, limits, BOOK, NOW)
+        budget.judge_attempt(config, spent, new, ledger, limits, BOOK, NOW)
     except BudgetError as error:
         return error.cause
     return ""
 
 
 def test_a_quiet_attempt_passes_and_mode_none_is_not_judged() -> None:
-    assert gated() == ""
+    assert judged() == ""
     narrow = Mechanism(10, 1.0, 7, 2, 9)
-    assert gated(changed(mode="none"), new=(narrow,)) == ""
-    assert "too narrow" in gated(new=(narrow,))
-    assert "too narrow" in gated(new=(QUIET, narrow))
+    assert judged(changed(mode="none"), new=(narrow,)) == ""
+    assert "too narrow" in judged(new=(narrow,))
+    assert "too narrow" in judged(new=(QUIET, narrow))
 
 
 def test_noise_that_could_wrap_is_refused() -> None:
-    assert "could pass t/2" in gated(new=(Mechanism(10, 1e30, 7, 2, 9),))
+    assert "could pass t/2" in judged(new=(Mechanism(10, 1e30, 7, 2, 9),))
 
 
 def test_a_runs_epsilon_is_a_bound_on_all_that_was_spent() -> None:
     two = composed_epsilon((QUIET, QUIET), CONFIG.delta)
     exact = changed(epsilon=two)
-    assert gated(exact, spent=(QUIET,)) == ""
-    assert "above" in gated(changed(epsilon=math.nextafter(two, 0)), spent=(QUIET,))
-    assert "above" in gated(exact, spent=(QUIET,), new=(QUIET, QUIET))
-    assert "above" in gated(exact, spent=(QUIET, QUIET))
+    assert judged(exact, spent=(QUIET,)) == ""
+    assert "above" in judged(changed(epsilon=math.nextafter(two, 0)), spent=(QUIET,))
+    assert "above" in judged(exact, spent=(QUIET,), new=(QUIET, QUIET))
+    assert "above" in judged(exact, spent=(QUIET, QUIET))
 
 
 def test_a_year_counts_what_was_reserved_or_rolled_back_within_it() -> None:
@@ -180,22 +180,22 @@ def test_a_year_counts_what_was_reserved_or_rolled_back_within_it() -> None:
     less = Limits(epsilon_per_release=10.0, epsilon_per_year=math.nextafter(two, 0))
     year = 365 * 86400
     for old in (entry((QUIET,)), entry((QUIET,), status="rolled-back"), entry((QUIET,), at=NOW - year + 1)):
-        assert gated(ledger=(old,), limits=just) == ""
-        assert "the year's ε" in gated(ledger=(old,), limits=less)
+        assert judged(ledger=(old,), limits=just) == ""
+        assert "the year's ε" in judged(ledger=(old,), limits=less)
     for free in (
         entry((QUIET,), at=NOW - year),
         entry((QUIET,), status="committed"),
         entry((QUIET,), status="unprotected"),
     ):
-        assert gated(ledger=(free,), limits=less) == ""
-    assert "the year's ε" in gated(ledger=(entry((QUIET, QUIET)),), limits=just)
-    assert "the year's ε" in gated(ledger=(entry((QUIET,)), entry((QUIET,))), limits=just)
+        assert judged(ledger=(free,), limits=less) == ""
+    assert "the year's ε" in judged(ledger=(entry((QUIET, QUIET)),), limits=just)
+    assert "the year's ε" in judged(ledger=(entry((QUIET,)), entry((QUIET,))), limits=just)
     other_delta = Limits(epsilon_per_release=10.0, epsilon_per_year=two, delta_per_year=1e-7)
-    assert "the year's ε" in gated(ledger=(entry((QUIET,)),), limits=other_delta)
+    assert "the year's ε" in judged(ledger=(entry((QUIET,)),), limits=other_delta)
 
 
 def test_the_years_own_numbers_are_told() -> None:
-    said = gated(limits=Limits(epsilon_per_release=10.0, epsilon_per_year=1e-3))
+    said = judged(limits=Limits(epsilon_per_release=10.0, epsilon_per_year=1e-3))
     assert "the limit is 0.001 at δ = 1.25e-06" in said
 
 
@@ -209,9 +209,9 @@ def test_in_local_mode_the_whole_run_is_judged_at_its_first_step() -> None:
     _, steps = budget.local_mechanisms(config, terms, 7)
     assert composed_epsilon((steps,), config.delta) < config.epsilon
     assert composed_epsilon(budget.planned(config, terms, 7), config.delta) > config.epsilon
-    assert "above 1" in gated(config, new=(steps,))
+    assert "above 1" in judged(config, new=(steps,))
     quiet = in_local_mode(max_attempts=1)
-    assert gated(quiet, new=budget.local_mechanisms(quiet, LOCAL, 7)[1:]) == ""
+    assert judged(quiet, new=budget.local_mechanisms(quiet, LOCAL, 7)[1:]) == ""
 
 
 def test_in_local_mode_no_more_is_charged_than_was_judged() -> None:
@@ -219,15 +219,17 @@ def test_in_local_mode_no_more_is_charged_than_was_judged() -> None:
     count, steps = budget.local_mechanisms(config, LOCAL, 7)
     year = Limits(epsilon_per_release=60.0, epsilon_per_year=60.0)
     full = (count, count, steps)  # one extra attempt, and two rounds: two counts and two steps at most
-    assert gated(config, spent=full, new=(steps,), limits=year) == ""
-    assert "not among those" in gated(config, spent=(*full, steps), new=(steps,), limits=year)
-    assert "not among those" in gated(config, spent=(count, count), new=(count,), limits=year)
-    assert "not among those" in gated(config, new=(QUIET,), limits=year)
+    assert judged(config, spent=full, new=(steps,), limits=year) == ""
+    assert "not among those" in judged(config, spent=(*full, steps), new=(steps,), limits=year)
+    assert "not among those" in judged(config, spent=(count, count), new=(count,), limits=year)
+    assert "not among those" in judged(config, new=(QUIET,), limits=year)
     for others in ({"sampling_rate": 0.06}, {"local_steps": 3}, {"noise_multiplier": 1.9}):
         _, other = budget.local_mechanisms(config, LOCAL.model_copy(update=others), 7)
-        assert "not among those" in gated(config, new=(other,), limits=year)
+        assert "not among those" in judged(config, new=(other,), limits=year)
     _, fewer_members = budget.local_mechanisms(config, LOCAL, 5)
-    assert gated(config, new=(fewer_members,), limits=year) == ""  # each adds its own noise, whoever is there
+    assert (
+        judged(config, new=(fewer_members,), limits=year) == ""
+    )  # each adds its own noise, whoever is there
 
 
 def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
@@ -235,7 +237,7 @@ def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
     _, steps = budget.local_mechanisms(config, LOCAL, 7)
     alone = composed_epsilon(budget.planned(config, LOCAL, 7), YEAR_DELTA)
     just = Limits(epsilon_per_release=60.0, epsilon_per_year=alone)
-    assert gated(config, new=(steps,), limits=just) == ""
-    assert gated(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""
-    assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=1),), limits=just)
-    assert "the year's ε" in gated(config, new=(steps,), ledger=(entry((steps,), run=4),), limits=just)
+    assert judged(config, new=(steps,), limits=just) == ""
+    assert judged(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""
+    assert "the year's ε" in judged(config, new=(steps,), ledger=(entry((steps,), run=1),), limits=just)
+    assert "the year's ε" in judged(config, new=(steps,), ledger=(entry((steps,), run=4),), limits=just)

@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from fedrepay.server.network import app, training
-from fedrepay.server.network.planning import RunWishes, next_run
+from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, Event
@@ -218,9 +218,9 @@ RUNNING = RunSeen("running", "", "", 0, 0)
 @pytest.fixture
 def planned(tmp_path: Path) -> CoordinatorStore:
     book = codebook.build(schema(column("a"), n_max=1000).encode())
-    plan, resumed = next_run(tmp_path, book, 3, RunWishes())
-    assert (plan.run, plan.colluders, plan.delta, resumed) == (1, 1, 1 / (10 * 256 * 1000), False)
-    assert next_run(tmp_path, book, 9, RunWishes(2.0, mode="none")) == (plan, True)
+    terms, resumed = next_run(tmp_path, book, 3, RunWishes())
+    assert (terms.run, terms.colluders, terms.delta, resumed) == (1, 1, 1 / (10 * 256 * 1000), False)
+    assert next_run(tmp_path, book, 9, RunWishes(2.0, mode="none")) == (terms, True)
     return CoordinatorStore.in_folder(tmp_path)
 
 
@@ -312,7 +312,7 @@ def test_a_flower_run_that_ends_before_the_run_is_done_is_an_error_in_its_own_wo
 
 
 def test_a_run_that_nobody_takes_is_an_error_not_a_silence(planned: CoordinatorStore, tmp_path: Path) -> None:
-    assert planned.plan() is not None
+    assert planned.terms() is not None
     waiting = RunSeen("pending", "", "", 0, 0)
     link = Link([lambda: waiting] * (training.LOOKS + 1))
     with pytest.raises(NetworkError, match="No ServerApp has started"):
@@ -339,4 +339,4 @@ def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: RunWishes, w
     book = codebook.build(schema(column("a"), n_max=1000).encode())
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, book, 3, wishes)
-    assert CoordinatorStore.in_folder(tmp_path).plan() is None
+    assert CoordinatorStore.in_folder(tmp_path).terms() is None

@@ -14,7 +14,7 @@ from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.handshake import Confirmation
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.plan import run_chunks
+from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
 from support.parties import (
     ALL,
@@ -55,8 +55,8 @@ def state(**fields: Any) -> State:
     return replace(made, **fields)
 
 
-def attempts(said: State | None = None, **plan: Any) -> Attempts:
-    return Attempts(changed(PLAN, **plan), KEY, said or state())
+def attempts(said: State | None = None, **terms: Any) -> Attempts:
+    return Attempts(changed(PLAN, **terms), KEY, said or state())
 
 
 def payload(first: int) -> bytes:
@@ -220,8 +220,8 @@ def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
 # --- the next attempt ---
 
 
-def opened(said: State, why: str = "", **plan: Any) -> RoundConfig:
-    (event,) = attempts(said, **plan).open(EPOCH, why)
+def opened(said: State, why: str = "", **terms: Any) -> RoundConfig:
+    (event,) = attempts(said, **terms).open(EPOCH, why)
     assert (event.kind, event.name) == ("attempt", "")
     return RoundConfig.decode(Signed.decode(event.body).verified(ROSTER.coordinator, RoundConfig).encode())
 

@@ -19,8 +19,8 @@ from fedrepay.shared.privacy.accounting import composed_epsilon
 from fedrepay.shared.secure_sum.ciphertext import coefficients
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust.plan import LEARNERS, is_over, sum_sizes
 from fedrepay.shared.trust.release import ReleaseContent
+from fedrepay.shared.trust.sums import LEARNERS, is_over, sum_sizes
 from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.invariants import answers, check, opened_sums, plain_sums, spent
@@ -184,7 +184,7 @@ def test_attempts_are_capped_over_the_whole_run(tmp_path: Path) -> None:
     world = World(tmp_path)
     error = world.expect_stop(CohortError, losing("m2", "m3", rounds=(1,), deaf=False))
     assert "Lost by: m2 (4), m3 (4)" in error.cause
-    allowed = world.plan().max_attempts
+    allowed = world.terms().max_attempts
     assert f"{allowed + 1} attempts were lost, {allowed} extra" in error.cause
     assert [status for _, status, _ in attempts(world)] == ["completed"] + ["void"] * (allowed + 1)
     assert len(charged(world, "m0")) == allowed + 2

@@ -340,4 +340,4 @@ def test_constants_of_the_protocol() -> None:
     assert accounting.SMALLEST_WIDTH == 4
     assert accounting._LEMMA_VARIANCE == 4
     assert accounting._LEMMA_EPSILON == 1e-20
-    assert accounting._PLAN_SHARE == 0.9999
+    assert accounting._PROVABLE == 0.9999

@@ -1,5 +1,6 @@
 """Streams, masks, tags and canaries against plain integers and RFC primitives, word by word."""
 
+from hashlib import sha256
 from itertools import combinations, product
 
 import numpy as np
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.secure_sum import ring, tag
-from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, pair_mask
+from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, mask_context, pair_mask
 from fedrepay.shared.secure_sum.stream import uniform
 
 T46, T48, Q = 70368743669761, 281474976694273, 1152921504606830593
@@ -101,6 +102,12 @@ def test_the_bytes_of_an_attempt() -> None:
     for length in (0, 31, 33):
         with pytest.raises(ProtocolError, match=f"A config hash of {length} bytes"):
             attempt_context(1, 2, 3, bytes(length))
+
+
+def test_masks_are_derived_for_the_attempt_and_what_was_opened() -> None:
+    config, opened = bytes(range(32)), b"\x07" * 32
+    both = sha256(b"".join(len(part).to_bytes(8, "big") + part for part in (config, opened))).digest()
+    assert mask_context(1, 2, 3, config, opened) == attempt_context(1, 2, 3, both)
 
 
 @pytest.mark.parametrize("t", [T46, T48])

@@ -11,7 +11,7 @@ import pytest
 from fedrepay.client.learning.local_terms import LocalWishes as Training
 from fedrepay.client.learning.local_terms import local_run as made
 from fedrepay.client.veto import budget
-from fedrepay.server.network.planning import RunWishes, next_run
+from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.privacy import subsampled
@@ -21,7 +21,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.simulations.run.arguments import Arguments
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support.command import fedrepay
 from support.local_world import model
 from support.schemas import column, schema
@@ -52,19 +52,19 @@ def test_what_a_member_writes_starts_the_run_that_simulate_starts(
     done = fedrepay("member", "local-terms", "logistic", "--schema", schema_, "--out", out, *options)
     assert done.code == 0, done.err
     wishes = RunWishes(mode="local", terms=local_run.read(out))
-    plan, resumed = next_run(tmp_path, book, 5, wishes)
+    terms, resumed = next_run(tmp_path, book, 5, wishes)
     held = model("logistic", book.dimension)
     asked = Arguments(
         mode="local", epsilon=2.0, rounds=4, sampling_rate=0.25, local_steps=3, clip=0.5, members=5
     )
-    assert not plan.simulated, "what `simulate` starts says in its terms that its members are made up"
-    assert plan.model_copy(update={"simulated": True}) == make_plan(asked, book, 5, held)
+    assert not terms.simulated, "what `simulate` starts says in its terms that its members are made up"
+    assert terms.model_copy(update={"simulated": True}) == make_terms(asked, book, 5, held)
     assert f"hash {held.hash.hex()}" in done.out
-    assert plan.local is not None
-    assert f"Noise multiplier {plan.local.noise_multiplier:g} for ε = 2" in done.out
-    count, steps = budget.local_mechanisms(plan, plan.local, 5)
-    whole = subsampled.whole_run(count, steps, plan.rounds, plan.max_attempts)
-    two, three = (composed_epsilon(whole, plan.delta, memberships=each) for each in (2, 3))
+    assert terms.local is not None
+    assert f"Noise multiplier {terms.local.noise_multiplier:g} for ε = 2" in done.out
+    count, steps = budget.local_mechanisms(terms, terms.local, 5)
+    whole = subsampled.whole_run(count, steps, terms.rounds, terms.max_attempts)
+    two, three = (composed_epsilon(whole, terms.delta, memberships=each) for each in (2, 3))
     assert 2 < two < three
     assert f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}." in done.out
     assert not resumed
@@ -155,7 +155,7 @@ def test_terms_that_cannot_be_start_nothing(
     asked = replace(RunWishes(mode="local", terms=run.model_copy(update=changed)), **wishes)
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, small[1], 5, asked)
-    assert CoordinatorStore.in_folder(tmp_path).plan() is None
+    assert CoordinatorStore.in_folder(tmp_path).terms() is None
 
 
 def test_several_outcomes_have_no_local_mode(run: LocalRun, tmp_path: Path) -> None:

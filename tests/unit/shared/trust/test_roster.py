@@ -89,6 +89,13 @@ def test_nobody_is_in_a_roster_twice(members: list[Entry]) -> None:
         roster_of(members, COORDINATOR).check()
 
 
+def test_nobody_is_called_as_the_coordinator_is() -> None:
+    """In a verdict its name stands for the coordinator itself; a name beside it is anybody's."""
+    roster_of([*ENTRIES, entry("coordinators")], COORDINATOR).check()
+    with pytest.raises(ProtocolError, match="A member is called 'coordinator'"):
+        roster_of([*ENTRIES, entry("coordinator")], COORDINATOR).check()
+
+
 def test_whoever_bears_anothers_signing_key_is_named_with_the_other() -> None:
     with pytest.raises(ProtocolError, match="eve has the signing key of ada"):
         roster_of([*ENTRIES, entry("eve", signing=ENTRIES[0].signing)], COORDINATOR).check()

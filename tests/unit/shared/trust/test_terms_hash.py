@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedrepay.shared.trust.terms import LocalTerms, RunPlan, RunTerms
+from fedrepay.shared.trust.terms import LocalTerms, NumberedTerms, RunTerms
 from fedrepay.shared.trust.wire import RoundConfig
 
 LOCAL = LocalTerms(
@@ -80,8 +80,8 @@ def test_the_changes_all_differ_from_each_other() -> None:
 
 
 def test_whatever_carries_the_terms_has_their_hash_and_nothing_beside_them_enters() -> None:
-    """An offer, a plan and each round's configuration are compared by it."""
-    plans = [RunPlan(run=run, **FACTS) for run in (1, 2)]
+    """An offer, numbered terms and each round's configuration are compared by it."""
+    plans = [NumberedTerms(run=run, **FACTS) for run in (1, 2)]
     configs = [
         RoundConfig(
             run=run,

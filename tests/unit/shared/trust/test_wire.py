@@ -15,7 +15,7 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import enrolment, fields, handshake, message, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.terms import NumberedTerms
 from support.adversary import roster_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -114,7 +114,7 @@ MESSAGES: list[Wire] = [
     ENTRIES[0],
     roster_of(list(ENTRIES), ID),
     CONFIG.terms(),
-    RunPlan(
+    NumberedTerms(
         run=1,
         schema_hash=ID,
         mode="none",

@@ -24,7 +24,7 @@ from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA, SHIPPED_SCHEMA_MA
 from fedrepay.simulations.run.case_of import arguments_of
 from fedrepay.simulations.run.consortium import Consortium
 from fedrepay.simulations.run.folder import Folder
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 from support.shop import Shop
 
@@ -46,7 +46,7 @@ def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tupl
     """The release of each engine, every member of both drawing from a stream of its own."""
     arguments = shop.arguments(mode=mode)
     prepared = prepare(arguments)
-    plan = make_plan(arguments, prepared.book, len(prepared.parties))
+    terms = make_terms(arguments, prepared.book, len(prepared.parties))
 
     made: Any = Member
 
@@ -57,14 +57,14 @@ def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tupl
     patch.setattr(driver, "Member", seeded)
     where = Folder(folder / "faithful")
     where.make({})
-    faithful = Consortium(where, prepared.book, prepared.parties, plan)
+    faithful = Consortium(where, prepared.book, prepared.parties, terms)
     faithful.run()
     streams = [entropy_of(party.name, DRAWN) for party in prepared.parties]
     batched = BatchedConsortium(
         Folder(folder / "batched"),
         prepared.book,
         prepared.parties,
-        plan,
+        terms,
         streams=lambda member, _index: streams[member],
     )
     batched.run()

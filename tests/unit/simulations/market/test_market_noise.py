@@ -15,11 +15,11 @@ from fedrepay.shared.trust.wire import Attempt, RoundConfig
 from fedrepay.simulations.bench import market
 from fedrepay.simulations.market import lenders, models, records
 from fedrepay.simulations.run.arguments import MarketArguments
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 
 K = 20
 BOOK = records.book()
-PLAN = make_plan(MarketArguments(), BOOK, K)
+PLAN = make_terms(MarketArguments(), BOOK, K)
 
 
 def by_the_protocol() -> Iterator[tuple[Any, ...]]:

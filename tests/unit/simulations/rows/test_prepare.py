@@ -8,7 +8,7 @@ import pytest
 from fedrepay.client.veto import budget
 from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.simulations.rows.prepare import Prepared, prepare
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 from support.shop import MEMBERS, Shop
 
@@ -57,22 +57,24 @@ def test_a_test_file_too_small_to_split_is_whole_and_no_members_own(shop: Shop, 
 
 
 def test_delta_follows_the_public_bound_on_customers_and_members(shop: Shop, ready: Prepared) -> None:
-    assert make_plan(shop.arguments(), ready.book, len(ready.parties)).delta == 1e-5
+    assert make_terms(shop.arguments(), ready.book, len(ready.parties)).delta == 1e-5
     bound = 1 / (10 * 16 * 500)
-    assert make_plan(shop.arguments(delta=bound), ready.book, len(ready.parties)).delta == bound
+    assert make_terms(shop.arguments(delta=bound), ready.book, len(ready.parties)).delta == bound
     with pytest.raises(ArgumentError, match=r"is outside 0 … 1/\(10·members_max·n_max\) = 1.25e-05"):
-        make_plan(shop.arguments(delta=1.26e-5), ready.book, len(ready.parties))
+        make_terms(shop.arguments(delta=1.26e-5), ready.book, len(ready.parties))
 
 
 def test_noise_that_would_wrap_or_that_members_would_refuse_is_refused_before_anybody_starts(
     shop: Shop, ready: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BudgetError, match="smaller epsilon"):
-        make_plan(shop.arguments(epsilon=900.0), ready.book, len(ready.parties))
+        make_terms(shop.arguments(epsilon=900.0), ready.book, len(ready.parties))
     with pytest.raises(ArgumentError, match="so much noise in sum 1 that it would pass t/2") as wide:
-        make_plan(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))
+        make_terms(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))
     assert "larger ε" in wide.value.remedy
-    assert make_plan(shop.arguments(epsilon=1e-9, mode="none"), ready.book, len(ready.parties)).mode == "none"
+    assert (
+        make_terms(shop.arguments(epsilon=1e-9, mode="none"), ready.book, len(ready.parties)).mode == "none"
+    )
     monkeypatch.setattr(budget, "fits", lambda *_: True)
     with pytest.raises(ArgumentError, match="too small for the accountant to prove at δ = 1e-05"):
-        make_plan(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))
+        make_terms(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))

@@ -8,7 +8,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.simulations.market import case, lenders, records
 from fedrepay.simulations.market.market import LEAST_OFFERS
 from fedrepay.simulations.run.arguments import MOST_LENDERS, PRESETS, MarketArguments
-from fedrepay.simulations.run.plan_run import make_plan
+from fedrepay.simulations.run.terms import make_terms
 from support.command import fedrepay
 from support.schemas import column, schema
 from support.small_run import DERIVED, SmallRun, check_error
@@ -141,7 +141,7 @@ def test_markets_at_the_bounds_are_planned() -> None:
         found = case.market_of(each).lenders
         assert len(found) == each.members
         assert {min(one.offers for one in found), max(one.offers for one in found)} == {least, most}
-        make_plan(each, records.book(), len(found))
+        make_terms(each, records.book(), len(found))
 
 
 def test_more_members_than_the_schema_leaves_range_for_are_refused(small: SmallRun) -> None:

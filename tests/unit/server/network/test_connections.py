@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fedrepay.server.network import certificates, gate
-from fedrepay.server.network.gate import Gate
+from fedrepay.server.network import certificates, connections
+from fedrepay.server.network.connections import Listener
 from fedrepay.shared.errors import NetworkError
 from support.nodes import Node
 from support.processes import until
@@ -24,8 +24,8 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # of TLS, and no more o
 
 
 @contextmanager
-def listening(most: int = 32, strangers: int = 16) -> Iterator[Gate]:
-    with Gate("127.0.0.1", 0, most, strangers) as made:
+def listening(most: int = 32, strangers: int = 16) -> Iterator[Listener]:
+    with Listener("127.0.0.1", 0, most, strangers) as made:
         made.listen()
         yield made
 
@@ -37,17 +37,17 @@ def call(port: int, source: str = "127.0.0.1") -> socket.socket:
 class Callers:
     """Connections from both ends."""
 
-    def __init__(self, at: Gate, stack: ExitStack) -> None:
-        self._gate, self._stack = at, stack
+    def __init__(self, at: Listener, stack: ExitStack) -> None:
+        self._listener, self._stack = at, stack
         self.port: int = at.getsockname()[1]
 
     def come(self, source: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
         near = self._stack.enter_context(call(self.port, source))
-        far, _ = self._gate.accept()
+        far, _ = self._listener.accept()
         return near, self._stack.enter_context(far)
 
     def known(self, near: socket.socket, key: bytes = b"k") -> bool:
-        return self._gate.known(near.getsockname(), key)
+        return self._listener.known(near.getsockname(), key)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_control_a_node_that_has_not_spoken_does_not(callers: Callers) -> None:
 def test_nodes_may_take_all_room_but_one_node_may_not(
     callers: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "A_NODE", 20)
+    monkeypatch.setattr(connections, "A_NODE", 20)
     said = []
     for i in range(25):
         near, far = callers.come(f"127.0.0.{i + 2}")
@@ -126,7 +126,7 @@ def test_what_is_closed_gives_its_room_back(callers: Callers) -> None:
 def test_half_of_all_descriptors_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for soft, room in ((256, 128), (1024, 512), (1 << 20, 4096), (resource.RLIM_INFINITY, 4096)):
         monkeypatch.setattr(resource, "getrlimit", lambda _what, soft=soft: (soft, soft))
-        assert gate.room() == room
+        assert connections.room() == room
 
 
 def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
 RUN = """
 import resource, sys
 from pathlib import Path
-from fedrepay.server.network import certificates, front, gate
+from fedrepay.server.network import certificates, connections, front
 resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
 folder = Path(sys.argv[1])
 if sys.argv[3] == "open":
-    class Open(gate.Gate):
+    class Open(connections.Listener):
         def accept(self):
-            return gate.socket.socket.accept(self)
-    front.Gate = Open
+            return connections.socket.socket.accept(self)
+    front.Listener = Open
 tls = tuple(folder / name for name in (certificates.AUTHORITY, certificates.CERTIFICATE, certificates.KEY))
 front.run("https://127.0.0.1:1", folder, "127.0.0.1", int(sys.argv[2]), tls)
 """
@@ -191,7 +191,7 @@ def served(port: int, folder: Path, seconds: float) -> bool:
 
 @pytest.mark.parametrize("sent", [b"", HELLO], ids=["silent", "a beginning of TLS"])
 def test_half_open_handshakes_keep_no_node_out(tmp_path: Path, sent: bytes) -> None:
-    with front_of_few_descriptors(tmp_path, "gate") as port, ExitStack() as stack:
+    with front_of_few_descriptors(tmp_path, "listener") as port, ExitStack() as stack:
         for _ in range(HALF_OPEN):
             stack.enter_context(call(port)).sendall(sent)
         assert served(port, tmp_path, 60)
@@ -200,7 +200,7 @@ def test_half_open_handshakes_keep_no_node_out(tmp_path: Path, sent: bytes) -> N
         assert served(port, tmp_path, 60)
 
 
-def test_control_without_the_gate_they_use_up_all_descriptors(tmp_path: Path) -> None:
+def test_control_without_the_listener_they_use_up_all_descriptors(tmp_path: Path) -> None:
     with front_of_few_descriptors(tmp_path, "open") as port, ExitStack() as stack:
         assert served(port, tmp_path, 60)
         for _ in range(HALF_OPEN):
@@ -215,7 +215,7 @@ def test_a_handshake_that_is_not_ended_is_given_up(tmp_path: Path, monkeypatch: 
 
     certificates.create(tmp_path, [])
     tls = {"ssl_certfile": tmp_path / certificates.CERTIFICATE, "ssl_keyfile": tmp_path / certificates.KEY}
-    monkeypatch.setattr(gate, "HANDSHAKE", 0.2)
+    monkeypatch.setattr(connections, "HANDSHAKE", 0.2)
 
     def waited_for(loop: str, seconds: float) -> bool:
         with serving(Starlette(), loop=loop, **tls) as port, call(port) as caller:
@@ -228,5 +228,5 @@ def test_a_handshake_that_is_not_ended_is_given_up(tmp_path: Path, monkeypatch: 
             except TimeoutError:
                 return True
 
-    assert not waited_for("fedrepay.server.network.gate:Loop", 20)
+    assert not waited_for("fedrepay.server.network.connections:Loop", 20)
     assert waited_for("asyncio", 1), "the control: asyncio's own minute"

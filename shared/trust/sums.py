@@ -1,4 +1,4 @@
-"""What a run is, in public numbers that both sides derive alike."""
+"""The sums of a run: how many, how long, how they are packed; both sides derive them alike."""
 
 from typing import Literal
 

@@ -12,9 +12,9 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
-from fedrepay.shared.trust.plan import default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders
-from fedrepay.shared.trust.terms import RunPlan
+from fedrepay.shared.trust.sums import default_learner, default_rounds
+from fedrepay.shared.trust.terms import NumberedTerms
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class RunWishes:
     again: bool = False
 
 
-def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> tuple[RunPlan, bool]:
+def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> tuple[NumberedTerms, bool]:
     """Record a new run, unless the newest one is not over.
 
     Returns:
-        the plan to carry, and whether it had begun before.
+        its terms and number, and whether it had begun before.
 
     Raises:
         ArgumentError: an option is out of bounds; every member checks budget and noise again for itself.
     """
     store = CoordinatorStore.in_folder(folder)
-    last = store.plan()
+    last = store.terms()
     if last is not None:
         state = State.replayed(store.events(last.run))
         if not state.over:
@@ -54,8 +54,8 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
                 f"Run {last.run} is {'done' if state.done else 'abandoned'}. Another run costs every customer its ε again.",
                 "Say --new-run if that is meant: every member is asked for its terms first, and says no where its year is spent.",
             )
-    terms = wishes.terms
-    facts = _of_options(book, wishes) if terms is None else _of_terms(book, wishes, terms)
+    local = wishes.terms
+    facts = _of_options(book, wishes) if local is None else _of_terms(book, wishes, local)
     colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders
     check_size(members, colluders)
     facts |= {
@@ -68,15 +68,15 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
         "timeout": wishes.timeout,
     }
     try:
-        plan = RunPlan.model_validate(facts)
+        terms = NumberedTerms.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "--mode"
         raise ArgumentError(
             f"{field} = {first['input']!r}: {first['msg']}.", "`fedrepay coordinator train --help`."
         ) from error
-    store.begin(plan)
-    return plan, False
+    store.begin(terms)
+    return terms, False
 
 
 def abandon(store: CoordinatorStore) -> int:
@@ -85,13 +85,13 @@ def abandon(store: CoordinatorStore) -> int:
     Raises:
         ArgumentError: there is none, or it is over.
     """
-    plan = store.plan()
-    if plan is None or State.replayed(store.events(plan.run)).over:
+    terms = store.terms()
+    if terms is None or State.replayed(store.events(terms.run)).over:
         raise ArgumentError(
             "There is no unfinished run to abandon.", "`fedrepay coordinator train` starts one."
         )
-    store.append(plan.run, [Event("abandoned", "", b"")])
-    return plan.run
+    store.append(terms.run, [Event("abandoned", "", b"")])
+    return terms.run
 
 
 def _of_options(book: CodeBook, wishes: RunWishes) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.plan import default_learner, default_rounds
 from fedrepay.shared.trust.roster import check_size, default_colluders, quorum
-from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms, RunPlan
+from fedrepay.shared.trust.sums import default_learner, default_rounds
+from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms, NumberedTerms
 from fedrepay.simulations.run.arguments import Arguments, RunArguments
 from fedrepay.simulations.run.consortium import Party
 
@@ -63,9 +63,9 @@ def model_of(arguments: Arguments) -> TorchModel | None:
     return load(arguments.model or MODEL, codebook.load(Path(arguments.schema)).dimension)
 
 
-def make_plan(
+def make_terms(
     arguments: RunArguments, book: CodeBook, members: int, model: TorchModel | None = None
-) -> RunPlan:
+) -> NumberedTerms:
     """The run the operator would start.
 
     Args:
@@ -87,7 +87,7 @@ def make_plan(
             arguments.sampling_rate, arguments.local_steps, arguments.clip, arguments.learning_rate
         )
         local = local_terms(model, wishes, arguments.epsilon, delta, rounds, MAX_ATTEMPTS)
-    plan = RunPlan(
+    terms = NumberedTerms(
         run=1,
         schema_hash=book.schema_hash,
         mode="local" if local is not None else "none" if arguments.mode == "none" else "distributed",
@@ -102,50 +102,52 @@ def make_plan(
         simulated=True,
         local=local,
     )
-    _check_noise(plan, book, members)
-    return plan
+    _check_noise(terms, book, members)
+    return terms
 
 
-def _check_noise(plan: RunPlan, book: CodeBook, members: int) -> None:
+def _check_noise(terms: NumberedTerms, book: CodeBook, members: int) -> None:
     """Refuse, before anybody starts, what every member would refuse, and noise that wraps around t."""
-    if plan.mode == "none":
+    if terms.mode == "none":
         return
-    if plan.local is not None:
-        _check_local(plan, plan.local, book, members)
+    if terms.local is not None:
+        _check_local(terms, terms.local, book, members)
         return
-    sums = make_learner(plan.learner, book, plan.rounds).segments()
+    sums = make_learner(terms.learner, book, terms.rounds).segments()
     mu = accounting.target_mu(
-        plan.epsilon, plan.delta, accounting.most_draws(sums, members, plan.max_attempts)
+        terms.epsilon, terms.delta, accounting.most_draws(sums, members, terms.max_attempts)
     )
     planned: list[accounting.Mechanism] = []
     for index in range(len(sums)):
-        for each in accounting.plan_attempt(mu, sums, range(index), index, members, plan.colluders):
+        for each in accounting.plan_attempt(mu, sums, range(index), index, members, terms.colluders):
             planned.append(each)
             accounting.check_width(each)
             if not budget.fits(book, each):
                 raise ArgumentError(
-                    f"--epsilon {plan.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
+                    f"--epsilon {terms.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
                     "Ask for a larger ε, fewer --rounds or fewer --colluders.",
                 )
-    if accounting.composed_epsilon(planned, plan.delta) > plan.epsilon:
+    if accounting.composed_epsilon(planned, terms.delta) > terms.epsilon:
         raise ArgumentError(
-            f"--epsilon {plan.epsilon:g} is too small for the accountant to prove at δ = {plan.delta:g}.",
+            f"--epsilon {terms.epsilon:g} is too small for the accountant to prove at δ = {terms.delta:g}.",
             "Ask for a larger ε or a smaller --delta.",
         )
 
 
-def _check_local(plan: RunPlan, local: LocalTerms, book: CodeBook, members: int) -> None:
+def _check_local(terms: NumberedTerms, local: LocalTerms, book: CodeBook, members: int) -> None:
     """The same for local mode."""
     grid(local.clip, local.parameters, book.schema.public.n_max)
-    count, _ = budget.local_mechanisms(plan, local, members)
+    count, _ = budget.local_mechanisms(terms, local, members)
     if not budget.fits(book, count):
         raise ArgumentError(
-            f"--epsilon {plan.epsilon:g} needs so much noise in the count that it would pass t/2.",
+            f"--epsilon {terms.epsilon:g} needs so much noise in the count that it would pass t/2.",
             "Ask for a larger ε.",
         )
 
 
-def planned_drops(arguments: RunArguments, names: Sequence[str], plan: RunPlan) -> frozenset[tuple[str, int]]:
+def planned_drops(
+    arguments: RunArguments, names: Sequence[str], terms: NumberedTerms
+) -> frozenset[tuple[str, int]]:
     """(member, round) of every failure asked for.
 
     Raises:
@@ -153,12 +155,12 @@ def planned_drops(arguments: RunArguments, names: Sequence[str], plan: RunPlan) 
     """
     drops = frozenset(arguments.parse_drop(each) for each in arguments.drop)
     for name, round_ in drops:
-        if name not in names or round_ >= plan.rounds:
+        if name not in names or round_ >= terms.rounds:
             raise ArgumentError(
                 f"--drop {name}@{round_}: there is no such member or round.",
-                f"Members are {names[0]} … {names[-1]}; rounds are 0 … {plan.rounds - 1}.",
+                f"Members are {names[0]} … {names[-1]}; rounds are 0 … {terms.rounds - 1}.",
             )
-    least = quorum(len(names), plan.colluders)
+    least = quorum(len(names), terms.colluders)
     for round_ in {round_ for _, round_ in drops}:
         left = len(names) - sum(each == round_ for _, each in drops)
         if left < least:

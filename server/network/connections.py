@@ -28,7 +28,7 @@ def room() -> int:
 
 
 class _Connection(socket.socket):
-    """An accepted connection that tells its gate when it is closed."""
+    """An accepted connection that tells its listener when it is closed."""
 
     closed: Callable[[], None] | None = None
 
@@ -39,7 +39,7 @@ class _Connection(socket.socket):
             self.closed = None
 
 
-class Gate(socket.socket):
+class Listener(socket.socket):
     """A listening socket that knows its connections.
 
     Args:
