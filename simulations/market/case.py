@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedrepay.client.data.reading.table import Table, load_mapping, read_table
-from fedrepay.client.plans.deciding.settings import Budgets, Settings, load_settings
+from fedrepay.client.plans.deciding.settings import BatchCaps, Settings, load_settings
 from fedrepay.client.scoring.columns import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import models, records, tables
@@ -52,7 +52,7 @@ def without_effect(settings: Settings) -> tuple[str, ...]:
     """Settings that were given and that judging against the truth leaves out: each account is judged by itself."""
     given = {
         "packs": bool(settings.packs),
-        "budgets": settings.budgets != Budgets(),
+        "caps": settings.caps != BatchCaps(),
         "exploration": settings.exploration > 0,
     }
     return tuple(name for name, is_given in given.items() if is_given)

@@ -1,11 +1,11 @@
-"""A batch's limits applied chunk by chunk: one pass finds their prices, the next decides at these prices."""
+"""A batch's caps applied chunk by chunk: one pass finds their prices, the next decides at these prices."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fedrepay.client.plans.batch.portfolio import (
-    LIMITS,
+    CAPPED,
     NONE,
     Candidacies,
     Portfolio,
@@ -24,28 +24,28 @@ from fedrepay.shared.errors import CatalogueError
 
 def groups(engine: Engine) -> tuple[str, ...]:
     """The column that a floor's groups are read from, if it is none of the schema's."""
-    name = engine.settings.budgets.group_column
+    name = engine.settings.caps.group_column
     return () if name is None or name in engine.encoder.columns else (name,)
 
 
 @dataclass(frozen=True, eq=False)
 class Caps:
-    """The choice of a whole batch within its limits."""
+    """The choice of a whole batch within its caps."""
 
     portfolio: Portfolio
     group: Objects | None
-    asked: Bool  # a human takes over: the limits leave the proposals alone
+    asked: Bool  # a human takes over: the caps leave the proposals alone
     drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
     def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Caps | None":
-        """Solve for all accounts; None where no limit is set.
+        """Solve for all accounts; None where no cap is set.
 
         Raises:
             CatalogueError: a floor without its column, or one that cannot be met.
         """
-        budgets = engine.settings.budgets
-        if all(getattr(budgets, name) is None for name in LIMITS) and budgets.group_floor <= 0:
+        caps = engine.settings.caps
+        if all(getattr(caps, name) is None for name in CAPPED) and caps.group_floor <= 0:
             return None
         found, apart = [], []
         for start in range(0, len(accounts.names), engine.chunk):
@@ -55,17 +55,17 @@ class Caps:
             apart.append(asked | judged.human | judged.stop)
             offers = judged.offers & ~apart[-1][:, None]
             balance = judged.plans.debts.balance
-            found.append(options(budgets, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
+            found.append(options(caps, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
         group = _group(engine, accounts)
         return cls(
-            choose(budgets, Candidacies.joined(found), group),
+            choose(caps, Candidacies.joined(found), group),
             group,
             np.concatenate(apart),
             engine.settings.exploration > 0,
         )
 
     def hold(self, judged: Judged, rows: slice) -> Judged:
-        """One chunk at the batch's prices, what the limits take from an account marked ``BUDGET``."""
+        """One chunk at the batch's prices, what the caps take from an account marked ``CAP``."""
         part = replace(self.portfolio, choice=self.portfolio.choice[rows])
         group = None if self.group is None else self.group[rows]
         balance = judged.plans.debts.balance
@@ -75,7 +75,7 @@ class Caps:
         beyond = part.beyond(priced, offers, balance, judged.no_plan)
         if self.drawn:
             beyond |= offers & _more(used, part.choice)
-        return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.BUDGET), judged.why))
+        return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.CAP), judged.why))
 
 
 def _more(used: Uses, choice: I64) -> Bool:
@@ -87,13 +87,13 @@ def _more(used: Uses, choice: I64) -> Bool:
 
 
 def _group(engine: Engine, accounts: Accounts) -> Objects | None:
-    name = engine.settings.budgets.group_column
+    name = engine.settings.caps.group_column
     if name is None:
         return None
     column = accounts.beside.get(name, accounts.values.get(name))
     if column is None:
         raise CatalogueError(
-            f"budgets.group_column is {name}, and the accounts have no such column.",
+            f"caps.group_column is {name}, and the accounts have no such column.",
             "Add it to the file, or to the mapping's SELECT.",
         )
     return np.asarray(column, dtype=object)

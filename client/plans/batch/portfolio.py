@@ -1,6 +1,6 @@
 """Limits of a whole batch: agents, money forgiven, contacts, and a floor for each group of debtors.
 
-What a limit makes scarce gets a price (``programme.py``). The prices are published, and one account scored with
+What a cap makes scarce gets a price (``programme.py``). The prices are published, and one account scored with
 them, ``score − Σ price·use``, gets the batch's answer; only accounts at a tie need the batch (``Portfolio.ties``).
 Harm limits are no part of this: they are masks, and only what they allow comes in here.
 """
@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from fedrepay.client.plans.batch.programme import TIE, Programme, solve
-from fedrepay.client.plans.deciding.settings import Budgets
+from fedrepay.client.plans.deciding.settings import BatchCaps
 from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Candidates
 from fedrepay.shared.plans.kinds import CHANNELS
 from fedrepay.shared.plans.money import fees_left
 
-LIMITS = ("agents", "discounts", "contacts")
+CAPPED = ("agents", "discounts", "contacts")
 CONTACTING = ("sms", "email", "call", "letter")
 """Channels that reach out; in the portal a debtor comes by."""
 NONE = -1
@@ -98,12 +98,12 @@ class Candidacies:
 
 
 def options(
-    budgets: Budgets, score: F64, allowed: Bool, balance: I64, no_plan: F64, used: Uses
+    caps: BatchCaps, score: F64, allowed: Bool, balance: I64, no_plan: F64, used: Uses
 ) -> Candidacies:
-    """Keep of each account the candidates that matter under these limits, the first among equals.
+    """Keep of each account the candidates that matter under these caps, the first among equals.
 
     Args:
-        budgets: only limits that are set count.
+        caps: only those that are set count.
         score: parts of the balance, (n, P).
         allowed: candidates within law, affordability and terms, (n, P).
         balance: minor units, (n,).
@@ -115,10 +115,10 @@ def options(
     zeros = np.zeros(len(used.agents), np.int64)
     keys = np.stack(
         [
-            used.agents if budgets.agents is not None else zeros,
-            used.level if budgets.discounts is not None else zeros,
-            used.contacts if budgets.contacts is not None else zeros,
-            used.plan if budgets.group_floor > 0 else zeros,
+            used.agents if caps.agents is not None else zeros,
+            used.level if caps.discounts is not None else zeros,
+            used.contacts if caps.contacts is not None else zeros,
+            used.plan if caps.group_floor > 0 else zeros,
         ],
         axis=1,
     ).astype(np.int64)
@@ -151,7 +151,7 @@ def _dominated(worth: F64, use: F64) -> Bool:
 
 @dataclass(frozen=True)
 class Duals:
-    """Prices of a batch's limits, minor units: of an agent, of a unit forgiven, of a contact; worth of a group's plan."""
+    """Prices of a batch's caps, minor units: of an agent, of a unit forgiven, of a contact; worth of a group's plan."""
 
     agents: float = 0.0
     discounts: float = 0.0
@@ -178,15 +178,15 @@ class Duals:
 
 @dataclass(frozen=True, eq=False)
 class Portfolio:
-    """One batch within its limits.
+    """One batch within its caps.
 
     Attributes:
         choice: the arm of each account or −1 for no plan, (n,).
         duals: the prices.
-        used: what the batch uses of each limit that is set, and the plans of each group that has a floor.
+        used: what the batch uses of each cap that is set, and the plans of each group that has a floor.
         ties: accounts whose choice is not the first best at the prices: an exact tie, or one rounded down.
         value: Σ score × balance over no plan, minor units.
-        bound: no choice within the limits is worth more, minor units.
+        bound: no choice within the caps is worth more, minor units.
     """
 
     choice: I64
@@ -197,7 +197,7 @@ class Portfolio:
     bound: float
 
     def beyond(self, priced: F64, allowed: Bool, balance: I64, no_plan: F64) -> Bool:
-        """Candidates that the limits take from an account, (n, P): dearer than no plan, or better than its choice.
+        """Candidates that the caps take from an account, (n, P): dearer than no plan, or better than its choice.
 
         Among what is left the choice scores first, with ``priced`` from ``Duals.priced``.
         """
@@ -211,45 +211,45 @@ class Portfolio:
         return np.asarray(out & allowed)
 
 
-def choose(budgets: Budgets, given: Candidacies, group: Objects | None = None) -> Portfolio:
-    """The best choice for a whole batch within its limits.
+def choose(caps: BatchCaps, given: Candidacies, group: Objects | None = None) -> Portfolio:
+    """The best choice for a whole batch within its caps.
 
-    Each account takes its best option at the optimal prices. Where a tie would pass a limit, accounts that lose
+    Each account takes its best option at the optimal prices. Where a tie would pass a cap, accounts that lose
     least move to what uses less; the value lost by that is ``bound − value``.
 
     Args:
-        budgets: the limits; none set is every account's own best.
+        caps: of the batch; none set is every account's own best.
         given: the options of n accounts.
         group: what group each account is in, (n,), where a floor is set.
 
     Raises:
-        CatalogueError: a floor without groups, or one that cannot be met within the limits; names group and floor.
+        CatalogueError: a floor without groups, or one that cannot be met within the caps; names group and floor.
     """
     scale = given.owed / max(given.accounts, 1)
     units = np.array([1.0, scale, 1.0])
-    limits = [getattr(budgets, name) for name in LIMITS]
-    held = [place for place, limit in enumerate(limits) if limit is not None]
-    names, member, floor = _floors(budgets, given, group)
+    most = [getattr(caps, name) for name in CAPPED]
+    held = [place for place, each in enumerate(most) if each is not None]
+    names, member, floor = _floors(caps, given, group)
     programme = Programme(
         account=given.account,
         value=given.value / scale,
         use=np.hstack([given.use[:, held] / units[held], -given.use[:, 3:] * member[given.account]]),
-        limit=np.concatenate([[limits[place] / units[place] for place in held], -floor]),
+        limit=np.concatenate([[most[place] / units[place] for place in held], -floor]),
         accounts=given.accounts,
     )
     solution = solve(programme)
-    _check(budgets, names, floor, -programme.used(solution.choice)[len(held) :])
+    _check(caps, names, floor, -programme.used(solution.choice)[len(held) :])
     first = programme.best(programme.priced(solution.prices))
     chosen = solution.choice[solution.choice != NONE]
     prices = {
-        LIMITS[place]: float(solution.prices[at] * scale / units[place]) for at, place in enumerate(held)
+        CAPPED[place]: float(solution.prices[at] * scale / units[place]) for at, place in enumerate(held)
     }
     worth = dict(zip(names, (solution.prices[len(held) :] * scale).tolist(), strict=True))
     totals = given.use[chosen].sum(axis=0)
     return Portfolio(
         choice=np.where(solution.choice == NONE, NONE, np.append(given.arm, NONE)[solution.choice]),
         duals=Duals(**prices, groups=worth),
-        used={LIMITS[place]: float(totals[place]) for place in held}
+        used={CAPPED[place]: float(totals[place]) for place in held}
         | {
             f"group {name}": float(sum_)
             for name, sum_ in zip(names, _plans(given, chosen, member), strict=True)
@@ -269,31 +269,31 @@ def _plans(given: Candidacies, chosen: I64, member: Bool) -> F64:
     return np.asarray((given.use[chosen, 3][:, None] * member[given.account[chosen]]).sum(axis=0))
 
 
-def _floors(budgets: Budgets, given: Candidacies, group: Objects | None) -> tuple[list[str], Bool, F64]:
+def _floors(caps: BatchCaps, given: Candidacies, group: Objects | None) -> tuple[list[str], Bool, F64]:
     """Names of the groups, who is in them (n, groups), and how many plans each must get (groups,)."""
-    if budgets.group_floor <= 0:
+    if caps.group_floor <= 0:
         return [], np.zeros((given.accounts, 0), np.bool_), np.zeros(0)
     if group is None:
         raise CatalogueError(
-            f"budgets.group_floor is {budgets.group_floor:g}, but there are no groups.",
-            "Name the column in budgets.group_column.",
+            f"caps.group_floor is {caps.group_floor:g}, but there are no groups.",
+            "Name the column in caps.group_column.",
         )
     every = np.array([_name(each) for each in group], np.object_)
     names = sorted(set(every.tolist()))
     member = np.stack([every == name for name in names], axis=1).astype(np.bool_)
     can = np.zeros(given.accounts, np.bool_)
     can[given.account[given.use[:, 3] > 0]] = True
-    floor = np.ceil(budgets.group_floor * (member & can[:, None]).sum(axis=0) - 1e-9)
+    floor = np.ceil(caps.group_floor * (member & can[:, None]).sum(axis=0) - 1e-9)
     some = floor > 0
     return [name for name, one in zip(names, some, strict=True) if one], member[:, some], floor[some]
 
 
-def _check(budgets: Budgets, names: Sequence[str], floor: F64, got: F64) -> None:
+def _check(caps: BatchCaps, names: Sequence[str], floor: F64, got: F64) -> None:
     short = np.flatnonzero(got < floor - TIE)
     if len(short):
         worst = int(short[(floor - got)[short].argmax()])
         raise CatalogueError(
-            f"budgets.group_floor {budgets.group_floor:g}: group {names[worst]!r} needs {floor[worst]:.0f} plans, "
-            f"and the limits leave it {got[worst]:.0f}.",
-            "Lower the floor, or raise budgets.agents, budgets.discounts or budgets.contacts.",
+            f"caps.group_floor {caps.group_floor:g}: group {names[worst]!r} needs {floor[worst]:.0f} plans, "
+            f"and the caps leave it {got[worst]:.0f}.",
+            "Lower the floor, or raise caps.agents, caps.discounts or caps.contacts.",
         )

@@ -73,8 +73,8 @@ def read_accounts(
     of = customers.groups(table.customers)
     whole = Accounts(names, table.values, known, others, outside=outside)
     if of is not None:
-        share, spread = customers.shares(of, whole.raw["balance"]), customers.spread(of, known)
-        whole = replace(whole, facts=spread, share=share)
+        part, spread = customers.parts_of(of, whole.raw["balance"]), customers.spread(of, known)
+        whole = replace(whole, facts=spread, part=part)
     accounts = whole.take(good)
     return accounts, replace(findings, groups=tuple(cells.groups)), table.source_rows[good]
 

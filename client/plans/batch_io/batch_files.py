@@ -117,7 +117,7 @@ class Parts:
         Args:
             batch: which it is.
             refused: rows that are not among the chunks.
-            prices: of the batch's limits (JSON).
+            prices: of the batch's caps (JSON).
             same: columns that are the same in all rows, at the end; the batch id stands in front.
 
         Raises:
@@ -141,7 +141,7 @@ class Parts:
         content = {
             "batch_id": batch.batch_id,
             "inputs": batch.inputs,
-            "limits_prices": None if prices is None else json.loads(prices),
+            "caps_prices": None if prices is None else json.loads(prices),
             "out": left[self.out],
             "facts": left[facts_file],
             "rejects": left[rejects],

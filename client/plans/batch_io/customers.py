@@ -24,7 +24,7 @@ def groups(customers: Objects) -> I64 | None:
     return None if counts.max(initial=0) < 2 else np.asarray(of, np.int64)
 
 
-def shares(of: I64, balance: Values) -> F64:
+def parts_of(of: I64, balance: Values) -> F64:
     """Each account's part of what its customer owes in all, (n,).
 
     The affordability bound is the customer's: plans on several accounts must stay within it together.

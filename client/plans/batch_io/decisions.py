@@ -24,7 +24,7 @@ class Decisions(Columns):
     """One row for each account and rank, with the columns that ``fedrepay member recommend`` writes (docs/plans.md).
 
     Attributes:
-        batch: how many accounts got which decision, what the batch's limits used, which facts were not known.
+        batch: how many accounts got which decision, what the batch's caps used, which facts were not known.
     """
 
     batch: Recommended

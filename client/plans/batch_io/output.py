@@ -198,7 +198,7 @@ def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
     columns = sorted({**accounts.values, **facts, **accounts.beside}.items())
     numbers = [each.astype("<f8") for _, each in columns if each.dtype != object]
     texts = [each for _, each in columns if each.dtype == object]
-    numbers += [] if accounts.share is None else [accounts.share.astype("<f8")]
+    numbers += [] if accounts.part is None else [accounts.part.astype("<f8")]
     digits = np.stack(numbers, axis=1) if numbers else np.zeros((len(accounts.names), 0))
     names = "\x1e".join(name for name, _ in columns).encode()
     found = np.empty(len(accounts.names), dtype=object)

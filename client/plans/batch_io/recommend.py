@@ -52,7 +52,7 @@ class Loaded:
 class Recommended:
     """What was written, or stood there already (``done_before``).
 
-    ``used`` is what the batch uses of each limit, ``prices`` (JSON) what the limits made scarce; ``verifying`` what
+    ``used`` is what the batch uses of each cap, ``prices`` (JSON) what the caps made scarce; ``verifying`` what
     asking for income forms and proofs would bring, by class of income; ``not_known`` facts that would spare a debtor
     and are no column of the file; ``outside`` how many accounts have a value outside the model's bounds, by column.
     """
@@ -222,12 +222,12 @@ def _decided(
     used: Mapping[str, float] = {}
     prices, refused = None, findings.refused
     with batch_files.parts(out) as parts:
-        limits = Caps.of(engine, accounts, day)
+        caps = Caps.of(engine, accounts, day)
         for start in range(0, len(accounts.names), engine.chunk):
             rows = slice(start, start + engine.chunk)
             part = accounts.take(rows)
-            held = None if limits is None else partial(limits.hold, rows=rows)
-            batch = engine.decide(part, today=day, batch_id=written.batch_id, limits=held)
+            held = None if caps is None else partial(caps.hold, rows=rows)
+            batch = engine.decide(part, today=day, batch_id=written.batch_id, caps=held)
             whole = output.input_hashes(part, whole=True)
             facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
             asked = verify(engine, part, day, None if held else batch)
@@ -237,8 +237,8 @@ def _decided(
                 counts.setdefault(name, Counter()).update(each)
             if progress is not None:
                 progress(start + len(part.names), len(accounts.names))
-        if limits is not None:
-            used, prices = limits.portfolio.used, limits.portfolio.duals.to_json()
+        if caps is not None:
+            used, prices = caps.portfolio.used, caps.portfolio.duals.to_json()
         parts.finish(written, refused, prices, loaded.hashes)
     return Recommended(
         accounts=len(accounts.names),
@@ -256,7 +256,7 @@ def _decided(
 
 
 def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[Batch, int]:
-    """Decide for one account of the file, as in its batch: limits are solved for the whole file; returns the day too.
+    """Decide for one account of the file, as in its batch: caps are solved for the whole file; returns the day too.
 
     Raises:
         ArgumentError: exploration draws by the batch id, and there is none.
@@ -274,9 +274,9 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
         raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
     here = slice(int(rows[0]), int(rows[0]) + 1)
     today = ((job.today or _today()) - EPOCH).days
-    limits = Caps.of(loaded.engine, accounts, today)
-    held = None if limits is None else partial(limits.hold, rows=here)
-    return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, limits=held), today
+    caps = Caps.of(loaded.engine, accounts, today)
+    held = None if caps is None else partial(caps.hold, rows=here)
+    return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, caps=held), today
 
 
 def _mapping(job: Job, loaded: Loaded) -> Mapped | None:

@@ -22,7 +22,7 @@ class Accounts:
     """n accounts, (n,) each.
 
     ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
-    is known (``accounts.BESIDE``, groups of a floor). ``share`` is the part of the customer's affordability bound that
+    is known (``accounts.BESIDE``, groups of a floor). ``part`` is the share of the customer's affordability bound that
     is an account's own, by balance, where a customer has several (None: each has one). ``outside`` are the cells that
     ``values`` holds at a bound of the schema, as they were (``outside.noted``; None: there is none).
     """
@@ -31,7 +31,7 @@ class Accounts:
     values: dict[str, Values]
     facts: dict[str, Fact] = field(default_factory=dict)
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    share: F64 | None = None
+    part: F64 | None = None
     outside: Objects | None = None
 
     @cached_property
@@ -60,7 +60,7 @@ class Accounts:
             {name: each[rows] for name, each in self.values.items()},
             {name: each[rows] for name, each in self.facts.items()},
             {name: each[rows] for name, each in self.beside.items()},
-            None if self.share is None else self.share[rows],
+            None if self.part is None else self.part[rows],
             None if self.outside is None else self.outside[rows],
         )
 

@@ -74,7 +74,7 @@ def decide(
     """One decision an account; the same every time.
 
     Args:
-        judged: candidates with their scores, limits of a batch included.
+        judged: candidates with their scores, caps of a batch included.
         handoff: into ``HANDOFFS``, why a human takes over, (n,).
         exploration: ε, the share of offers drawn evenly from the allowed plans.
         batch_id: the draw depends on it and on the account, on nothing else.
@@ -189,7 +189,7 @@ def _tiers(judged: Judged, code: U8) -> U8:
     arm, rows = masked.argmax(axis=1), np.arange(len(code))
     has = offers.any(axis=1)
     kept, first = judged.kept[rows, arm] * has, judged.first[rows, arm] * has
-    needless = (judged.why == Why.NO_GAIN).any(axis=1) & ~(judged.why == Why.BUDGET).any(axis=1)
+    needless = (judged.why == Why.NO_GAIN).any(axis=1) & ~(judged.why == Why.CAP).any(axis=1)
     needless |= judged.cases.column("idle") | (judged.plans.debts.balance <= 0)
     tier = np.full(len(code), 2, np.uint8)
     tier[has & (first >= judged.borders.nudge)] = 1

@@ -50,7 +50,7 @@ class OwnPart(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch(Chunk):
-    """Decided accounts with everything that reasons need; ``judged`` within the limits of the whole batch."""
+    """Decided accounts with everything that reasons need; ``judged`` within the caps of the whole batch."""
 
     decisions: Chosen
     handed: HandedOver
@@ -161,16 +161,16 @@ class Engine:
         return Accounts(np.asarray(names, dtype=object), values, dict(facts or {}), outside=cells)
 
     def debts(
-        self, values: Mapping[str, Values], facts: FactTable, share: F64 | None = None
+        self, values: Mapping[str, Values], facts: FactTable, part: F64 | None = None
     ) -> tuple[Debts, Bool]:
-        """Debts with their affordability bound (their ``share`` of it), and who has an income form, (n,)."""
+        """Debts with their affordability bound (their ``part`` of it), and who has an income form, (n,)."""
         numbers = {name: np.asarray(values[name], np.float64) for name in NEEDED if name != "income_verified"}
         income, surplus = numbers["income"], numbers["surplus"]
         known = income_known(income, surplus, values["income_verified"])
         promised = numbers["other_plans"] + numbers["priority_arrears"]
         bound = sustainable(self.settings.affordability, income, surplus, values["income_verified"], promised)
-        if share is not None:
-            bound = np.floor(bound * share).astype(np.int64)
+        if part is not None:
+            bound = np.floor(bound * part).astype(np.int64)
         balance, fees = (np.rint(numbers[name]).astype(np.int64) for name in ("balance", "fees"))
         fees = np.minimum(fees, balance)
         return Debts(balance, fees, numbers["apr"], bound, running_contract(facts)), known
@@ -188,7 +188,7 @@ class Engine:
         """
         values = accounts.values
         facts = self.facts(accounts)
-        debts, known = self.debts(values, facts, accounts.share)
+        debts, known = self.debts(values, facts, accounts.part)
         debts = debts if room is None else replace(debts, bound=room)
         beyond = np.asarray(accounts.beyond != "", np.bool_)
         debts, known = replace(debts, bound=np.where(beyond, 0, debts.bound)), known & ~beyond
@@ -236,7 +236,7 @@ class Engine:
         *,
         today: int,
         batch_id: str = "",
-        limits: Callable[[Judged], Judged] | None = None,
+        caps: Callable[[Judged], Judged] | None = None,
     ) -> Batch:
         """Decide for n accounts; the same every time.
 
@@ -244,11 +244,11 @@ class Engine:
             accounts: as ``accounts`` makes or ``read_accounts`` reads them.
             today: day since 1970-01-01 that decides which rules are in force.
             batch_id: keys the draws of exploration, if settings allow any.
-            limits: what the member's limits for the batch do to scores and to who is allowed what.
+            caps: what the member's caps for the batch do to scores and to who is allowed what.
         """
         chunk = self.judge(accounts, today)
         people = handed(self.settings, chunk, today)
-        judged = chunk.judged if limits is None else limits(chunk.judged)
+        judged = chunk.judged if caps is None else caps(chunk.judged)
         decisions = decide(judged, people.code, exploration=self.settings.exploration, batch_id=batch_id)
         return Batch(**{**vars(chunk), "judged": judged}, decisions=decisions, handed=people)
 

@@ -53,7 +53,7 @@ def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
 
     Args:
         settings: the member's.
-        chunk: n accounts, judged without the limits of a batch.
+        chunk: n accounts, judged without the caps of a batch.
         today: day since 1970-01-01; hours count from the time of contact that settings name.
     """
     accounts, judged, spared = chunk.accounts, chunk.judged, chunk.safeguards

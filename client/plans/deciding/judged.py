@@ -34,7 +34,7 @@ class Why(IntEnum):
     TERMS = 4  # the consortium's terms keep this kind out of the model, or the model never learned it
     NO_GAIN = 5  # brings no more than no plan
     NO_DISCOUNT_FOR_SELF_CURE = 6  # a plan without a discount does as well
-    BUDGET = 7  # the member's limits for the batch
+    CAP = 7  # the member's caps for the batch
     PROTECTED = 8  # collection rests (``safeguards.py``); which fact says so stands in the facts alone
     NOT_DUE = 9  # the contract still runs: only arrears are due, or nothing
     COST = 10  # bears more interest than ``relief.most_cost`` of the debt

@@ -139,8 +139,8 @@ class Handover(Part):
     hours: Annotated[dict[str, Annotated[int, Field(ge=1, le=720)]], _completed(_HOURS)] = _HOURS
 
 
-class Budgets(Part):
-    """What one batch may use in all; None is no limit. ``group_floor`` is the least share of each group with a plan."""
+class BatchCaps(Part):
+    """What one batch may use in all; None is no cap. ``group_floor`` is the least share of each group with a plan."""
 
     agents: Annotated[int, Field(ge=0)] | None = None
     discounts: Annotated[int, Field(ge=0)] | None = None  # minor units forgiven
@@ -156,7 +156,7 @@ class Settings(Part):
     affordability: Caution = Caution()
     relief: Relief = Relief()
     handover: Handover = Handover()
-    budgets: Budgets = Budgets()
+    caps: BatchCaps = BatchCaps()
     packs: tuple[str, ...] = ()
     exploration: Annotated[float, Field(ge=0, le=0.1)] = 0.0
     contact_minute: Annotated[int, Field(ge=0, lt=1440)] = 600

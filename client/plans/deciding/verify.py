@@ -68,7 +68,7 @@ def verify(engine: Engine, accounts: Accounts, today: int, now: Chunk | None = N
         engine: what it decides with.
         accounts: n of them.
         today: day since 1970-01-01.
-        now: the same accounts as judged already, without the limits of a batch.
+        now: the same accounts as judged already, without the caps of a batch.
 
     Raises:
         DataError: a fact is no such value.
@@ -128,7 +128,7 @@ def _room(engine: Engine, accounts: Accounts, income: F64, surplus: F64, known: 
     values = accounts.values
     promised = sum(np.asarray(values[name], np.float64) for name in ("other_plans", "priority_arrears"))
     room = sustainable(engine.settings.affordability, income, surplus, known, np.asarray(promised))
-    return room if accounts.share is None else np.floor(room * accounts.share).astype(np.int64)
+    return room if accounts.part is None else np.floor(room * accounts.part).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

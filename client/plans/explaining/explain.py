@@ -196,7 +196,7 @@ def _bound(engine: Engine, batch: Batch, row: int) -> Json | None:
         "lower_bound": round(float(lower[0])),
         "promised": round(others + arrears),
         "savings": round(settings.savings_share * income),
-        "share": 1.0 if (part := batch.accounts.share) is None else round(float(part[row]), 6),
+        "part": 1.0 if (part := batch.accounts.part) is None else round(float(part[row]), 6),
     }
 
 
@@ -234,7 +234,7 @@ def _plan(
 
 
 def _score(engine: Engine, batch: Batch, row: int, arm: int, given: int) -> dict[str, float]:
-    """The parts of a plan's score, parts of the balance; what is left over is the price of the batch's limits."""
+    """The parts of a plan's score, parts of the balance; what is left over is the price of the batch's caps."""
     judged, value = batch.judged, engine.settings.value
     balance = max(int(judged.plans.debts.balance[row]), 1)
     kind = batch.judged.plans.arms
@@ -252,8 +252,7 @@ def _score(engine: Engine, batch: Batch, row: int, arm: int, given: int) -> dict
     whole = parts["npv"] + parts["first"] + parts["sustained"]
     whole -= parts["contact"] + parts["complaint"] + parts["given"]
     return {
-        name: round(each, 9) + 0.0
-        for name, each in {"score": score, **parts, "limits": whole - score}.items()
+        name: round(each, 9) + 0.0 for name, each in {"score": score, **parts, "caps": whole - score}.items()
     }
 
 

@@ -103,10 +103,10 @@ def _bound(content: Json, language: str) -> str:
         known=bound["class"],
         level=f"{100 * bound['level']:g}",
     )
-    if bound["share"] == 1:
+    if bound["part"] == 1:
         return found
-    percent = f"{100 * bound['share']:.1f}"
-    return f"{found} {say(language, 'explain', 'share', percent=percent)}"
+    percent = f"{100 * bound['part']:.1f}"
+    return f"{found} {say(language, 'explain', 'part', percent=percent)}"
 
 
 def _plan(plan: Json, place: int, currency: str, language: str) -> list[str]:

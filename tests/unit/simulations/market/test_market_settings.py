@@ -12,7 +12,7 @@ from fedrepay.simulations.market.case import without_effect
         ("", ()),
         ("[value]\nlambda_first = 0.2\n", ()),
         ('packs = ["uk-fca"]\n', ("packs",)),
-        ("exploration = 0.05\n[budgets]\nagents = 3\n", ("budgets", "exploration")),
+        ("exploration = 0.05\n[caps]\nagents = 3\n", ("caps", "exploration")),
     ],
 )
 def test_settings_without_effect_are_named(text: str, named: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from fedrepay.client.plans.batch.portfolio import Candidacies, Duals, Portfolio, Uses, choose, options, uses
 from fedrepay.client.plans.batch.programme import Programme, solve
-from fedrepay.client.plans.deciding.settings import Budgets
+from fedrepay.client.plans.deciding.settings import BatchCaps
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import arms, parse_catalogue
@@ -38,9 +38,9 @@ class Batch:
         )
         self.group = np.array([f"g{each}" for each in random.integers(0, 3, n)], np.object_)
 
-    def choose(self, budgets: Budgets, *, groups: bool = False) -> Portfolio:
-        given = options(budgets, self.score, self.allowed, self.balance, self.no_plan, self.used)
-        return choose(budgets, given, self.group if groups else None)
+    def choose(self, caps: BatchCaps, *, groups: bool = False) -> Portfolio:
+        given = options(caps, self.score, self.allowed, self.balance, self.no_plan, self.used)
+        return choose(caps, given, self.group if groups else None)
 
     def argmax(self, score: np.ndarray) -> np.ndarray:
         """The best allowed plan of each account by itself, or −1 where no plan is better."""
@@ -59,31 +59,31 @@ class Batch:
         }
 
 
-def limits(batch: Batch, part: float) -> Budgets:
+def limits(batch: Batch, part: float) -> BatchCaps:
     """Part of what would be used with no limits."""
     free = batch.total(batch.argmax(batch.score))
-    return Budgets.model_validate({name: int(each * part) for name, each in free.items()})
+    return BatchCaps.model_validate({name: int(each * part) for name, each in free.items()})
 
 
 @given(seed=st.integers(0, 10_000), part=st.floats(0, 1.2), n=st.integers(1, 60), coarse=st.booleans())
 @settings(max_examples=60)
 def test_no_budget_is_ever_passed(*, seed: int, part: float, n: int, coarse: bool) -> None:
     batch = Batch(seed, n, coarse=coarse)
-    budgets = limits(batch, part)
-    found = batch.choose(budgets)
+    caps = limits(batch, part)
+    found = batch.choose(caps)
     rows = np.flatnonzero(found.choice >= 0)
     assert batch.allowed[rows, found.choice[rows]].all()
     for name, used in batch.total(found.choice).items():
-        assert used <= getattr(budgets, name)
+        assert used <= getattr(caps, name)
         assert used == pytest.approx(found.used[name])
     assert found.value <= found.bound * (1 + 1e-9) + 1e-3
 
 
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 60))
 @settings(max_examples=30)
-def test_without_budgets_every_account_gets_its_own_best(seed: int, n: int) -> None:
+def test_without_caps_every_account_gets_its_own_best(seed: int, n: int) -> None:
     batch = Batch(seed, n)
-    found = batch.choose(Budgets())
+    found = batch.choose(BatchCaps())
     assert (found.choice == batch.argmax(batch.score)).all()
     assert found.duals == Duals()
     assert found.ties == 0
@@ -106,8 +106,8 @@ def test_one_account_priced_by_itself_gets_the_batch_s_answer(seed: int, part: f
 def test_the_answer_is_that_of_the_whole_programme() -> None:
     """All 12 columns of every account in one programme, solved by another interface: the same optimum."""
     batch = Batch(7, 150)
-    budgets = limits(batch, 0.5)
-    found = batch.choose(budgets)
+    caps = limits(batch, 0.5)
+    found = batch.choose(caps)
     worth = np.where(batch.allowed, batch.score * batch.balance[:, None] - batch.no_plan[:, None], 0)
     flat = np.arange(150 * P)
     own = np.zeros((150, 150 * P))
@@ -119,7 +119,7 @@ def test_the_answer_is_that_of_the_whole_programme() -> None:
             batch.used.discounts.ravel() / 1e5,
         ]
     )
-    bound = np.array([budgets.agents, budgets.contacts, (budgets.discounts or 0) / 1e5], float)
+    bound = np.array([caps.agents, caps.contacts, (caps.discounts or 0) / 1e5], float)
     every = linprog(
         -(worth * batch.allowed).ravel() / 1e5,
         A_ub=np.vstack([own, use]),
@@ -139,7 +139,7 @@ def test_prices_are_zero_where_nothing_is_scarce() -> None:
 
 def test_a_limit_of_nothing_is_kept() -> None:
     batch = Batch(5, 500)
-    found = batch.choose(Budgets(agents=0, discounts=0))
+    found = batch.choose(BatchCaps(agents=0, discounts=0))
     assert batch.total(found.choice)["agents"] == 0
     assert batch.total(found.choice)["discounts"] == 0
     alone = batch.argmax(found.duals.priced(batch.score, batch.balance, batch.used))
@@ -160,22 +160,22 @@ def test_among_what_the_limits_leave_the_choice_is_first() -> None:
 @settings(max_examples=30)
 def test_group_floors_are_reached_or_named(seed: int, part: float, floor: float) -> None:
     batch = Batch(seed, 90)
-    budgets = limits(batch, part).model_copy(update={"group_floor": floor})
-    found = batch.choose(budgets, groups=True)  # plans that use nothing exist, so it can be met
+    caps = limits(batch, part).model_copy(update={"group_floor": floor})
+    found = batch.choose(caps, groups=True)  # plans that use nothing exist, so it can be met
     can = np.any(batch.allowed & batch.used.plan, axis=1)
     for name in np.unique(batch.group):
         here = np.asarray(batch.group == name, np.bool_)
         got = (found.choice[here] >= 0) & batch.used.plan[found.choice[here]]
         assert got.sum() >= floor * can[here].sum()
     for name, used in batch.total(found.choice).items():
-        assert used <= getattr(budgets, name)
+        assert used <= getattr(caps, name)
 
 
 def test_a_floor_lifts_a_group_that_would_be_left_out_and_prices_it() -> None:
     batch = Batch(11, 600)
     batch.score[batch.group == "g1"] -= 0.5
-    before = batch.choose(Budgets())
-    after = batch.choose(Budgets(group_floor=0.6), groups=True)
+    before = batch.choose(BatchCaps())
+    after = batch.choose(BatchCaps(group_floor=0.6), groups=True)
     here = np.asarray(batch.group == "g1", np.bool_)
     assert (before.choice[here] >= 0).mean() < 0.2
     assert after.used["group g1"] >= 0.6 * np.any(batch.allowed & batch.used.plan, axis=1)[here].sum()
@@ -193,14 +193,14 @@ def test_a_floor_that_cannot_be_met_names_group_and_floor() -> None:
     with pytest.raises(
         CatalogueError, match=r"group_floor 0\.5: group 'g\d' needs \d+ plans.*Lower the floor"
     ):
-        batch.choose(Budgets(agents=2, group_floor=0.5), groups=True)
+        batch.choose(BatchCaps(agents=2, group_floor=0.5), groups=True)
     with pytest.raises(CatalogueError, match="there are no groups"):
-        batch.choose(Budgets(group_floor=0.5))
+        batch.choose(BatchCaps(group_floor=0.5))
 
 
 def test_lots_of_accounts_join_to_the_same_answer() -> None:
     batch = Batch(9, 300)
-    budgets = limits(batch, 0.5)
+    caps = limits(batch, 0.5)
     parts = []
     for rows in (slice(0, 100), slice(100, 300)):
         used = Uses(
@@ -208,7 +208,7 @@ def test_lots_of_accounts_join_to_the_same_answer() -> None:
         )
         parts.append(
             options(
-                budgets,
+                caps,
                 batch.score[rows],
                 batch.allowed[rows],
                 batch.balance[rows],
@@ -216,17 +216,17 @@ def test_lots_of_accounts_join_to_the_same_answer() -> None:
                 used,
             )
         )
-    joined, whole = choose(budgets, Candidacies.joined(parts)), batch.choose(budgets)
+    joined, whole = choose(caps, Candidacies.joined(parts)), batch.choose(caps)
     assert (joined.choice == whole.choice).all()
     assert joined.duals == whole.duals
 
 
 def test_no_accounts_and_no_allowed_plan() -> None:
     empty = Batch(1, 0)
-    assert len(empty.choose(Budgets(agents=3)).choice) == 0
+    assert len(empty.choose(BatchCaps(agents=3)).choice) == 0
     batch = Batch(1, 5)
     batch.allowed[:] = False
-    assert (batch.choose(Budgets(agents=3)).choice == -1).all()
+    assert (batch.choose(BatchCaps(agents=3)).choice == -1).all()
 
 
 def test_identical_accounts_share_what_there_is() -> None:

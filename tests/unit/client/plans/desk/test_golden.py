@@ -56,7 +56,7 @@ exploration = 0.05
 packs = ["uk-fca", "uk-breathing-space", "uk-adm"]
 [handover]
 least_confidence = 0.02
-[budgets]
+[caps]
 agents = 40
 discounts = 500_000
 contacts = 300
@@ -159,6 +159,6 @@ def test_a_batch_comes_out_to_the_letter(
     assert Counter(each["decision"] for each in first) == decisions
     assert {each["handoff_code"] for each in first} == {None, *HANDOFFS[1:]} - absent
     said = " ".join(each["why_not"] or "" for each in first)
-    assert ("RULE" in said, "BUDGET" in said) == (bool(settings), settings == CAPS)
+    assert ("RULE" in said, "CAP" in said) == (bool(settings), settings == CAPS)
     out = desk.folder / "out.csv"
     assert (digest(out), digest(facts_of(out))) == (rows, facts)

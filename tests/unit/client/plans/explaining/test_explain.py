@@ -97,8 +97,8 @@ def test_score_parts_add_up() -> None:
     for plan in found.content["plans"]:
         part = plan["score"]
         whole = part["npv"] + part["first"] - part["contact"] - part["complaint"] + part["sustained"]
-        assert part["score"] == pytest.approx(whole - part["limits"], abs=1e-8)
-        assert part["limits"] == pytest.approx(0, abs=1e-8)
+        assert part["score"] == pytest.approx(whole - part["caps"], abs=1e-8)
+        assert part["caps"] == pytest.approx(0, abs=1e-8)
 
 
 def test_the_bound_follows_from_what_is_shown() -> None:

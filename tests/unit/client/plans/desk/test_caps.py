@@ -20,7 +20,7 @@ def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None
         CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
     )
     settings = desk.folder / "settings.toml"
-    settings.write_text('[budgets]\ncontacts = 10\ngroup_column = "branch"\ngroup_floor = 0.2\n')
+    settings.write_text('[caps]\ncontacts = 10\ngroup_column = "branch"\ngroup_floor = 0.2\n')
     own = random_accounts(ACCOUNTS, seed=3)
     own["branch"] = np.array(["north", "south"], dtype=object)[np.arange(ACCOUNTS) % 2]
     write_csv(desk.accounts, own)
@@ -38,15 +38,15 @@ def test_limits_of_the_batch_hold_and_their_prices_are_shown(desk: Desk) -> None
 
     assert letters("control.csv") > 10
     assert letters("out.csv") <= 10
-    assert summary["limits_used"]["contacts"] == letters("out.csv")
-    assert summary["limits_prices"]["contacts"] > 0
+    assert summary["caps_used"]["contacts"] == letters("out.csv")
+    assert summary["caps_prices"]["contacts"] > 0
     record = json.loads(record_of(desk.folder / "out.csv").read_text())
-    assert record["limits_prices"] == summary["limits_prices"]
-    settings.write_text("[budgets]\ndiscounts = 0\ncontacts = 0\nagents = 0\n")
+    assert record["caps_prices"] == summary["caps_prices"]
+    settings.write_text("[caps]\ndiscounts = 0\ncontacts = 0\nagents = 0\n")
     none = desk.recommend("none.csv", batch="b2", catalogue=catalogue, settings=settings)
     assert none.code == 0, none.err
     assert letters("none.csv") == 0
-    settings.write_text('[budgets]\ngroup_column = "region"\ngroup_floor = 0.2\n')
+    settings.write_text('[caps]\ngroup_column = "region"\ngroup_floor = 0.2\n')
     lost = desk.recommend("lost.csv", batch="b3", catalogue=catalogue, settings=settings)
     assert lost.code == 3
     assert "region" in lost.err
@@ -58,7 +58,7 @@ def test_explain_shows_the_batch_s_decision_also_under_limits(desk: Desk) -> Non
         CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter"]')
     )
     settings = desk.folder / "settings.toml"
-    settings.write_text("[budgets]\ncontacts = 1\ndiscounts = 0\n")
+    settings.write_text("[caps]\ncontacts = 1\ndiscounts = 0\n")
     own = random_accounts(40, seed=3)
     own["human_requested"] = (np.arange(40) % 10 == 0).astype(int)
     write_csv(desk.accounts, own)
@@ -72,11 +72,11 @@ def test_explain_shows_the_batch_s_decision_also_under_limits(desk: Desk) -> Non
         arm = int(batch.decisions.top[0, 0])
         assert Decision(batch.decisions.code[0]).name == row["decision"]
         assert (None if arm < 0 else loaded.engine.arms.names[arm]) == row["plan"]
-        limited += "BUDGET" in (row["why_not"] or "")
+        limited += "CAP" in (row["why_not"] or "")
     assert limited
     asked = [row for row in first.values() if row["handoff_code"] == "REQUESTED"]
     assert any(row["plan"] for row in asked), "a case worker keeps the proposals"
-    assert not any("BUDGET" in row["why_not"] for row in asked)
+    assert not any("CAP" in row["why_not"] for row in asked)
 
 
 def test_exploration_asks_for_the_batch_that_it_draws_by(desk: Desk) -> None:
@@ -96,7 +96,7 @@ def test_exploration_stays_within_the_limits_of_the_batch(
         CATALOGUE.replace("first_due = [7, 21]", 'first_due = [7, 21]\nchannel = ["letter", "portal"]')
     )
     settings = desk.folder / "settings.toml"
-    settings.write_text("exploration = 0.1\n[budgets]\ncontacts = 0\n")
+    settings.write_text("exploration = 0.1\n[caps]\ncontacts = 0\n")
     write_csv(desk.accounts, random_accounts(600, seed=3))
 
     def letters(out: str) -> int:
