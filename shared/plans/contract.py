@@ -54,10 +54,12 @@ def _catch_up(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: 
     part = np.ceil(arrears / n / catalogue.rounding) * catalogue.rounding
     with np.errstate(divide="ignore", invalid="ignore"):
         count = np.where(part > 0, np.ceil(arrears / part), 0)
-    found.valid[:, here] = (arrears > 0) & (due > 0)
+    total = arrears + count * due  # no more than is owed, nor longer than the contract runs
+    ends = ~(count > runs.term_left[:, None])
+    found.valid[:, here] = (arrears > 0) & (due > 0) & (total <= found.debts.balance[:, None]) & ends
     found.instalment[:, here] = due + part
     found.count[:, here] = count
-    found.principal[:, here] = arrears + count * due
+    found.principal[:, here] = total
 
 
 def _extend(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F64) -> None:
@@ -79,7 +81,11 @@ def _extend(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F6
 def _reduced(catalogue: "Catalogue", found: "Candidates", due: F64) -> None:
     here = found.arms.is_kind("REDUCED")
     asked = np.floor(found.debts.bound[:, None] / catalogue.rounding) * catalogue.rounding
-    n = np.broadcast_to(found.arms.n[here], (len(due), int(here.sum())))
     owed = found.debts.balance[:, None]
-    found.valid[:, here] = (asked < due) & (asked >= catalogue.smallest_instalment) & (asked * n < owed)
-    found.instalment[:, here], found.count[:, here], found.principal[:, here] = asked, n, asked * n
+    principal = np.minimum(asked * found.arms.n[here], owed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        count = np.where(asked > 0, np.ceil(principal / asked), 0)
+    short = found.debts.bound[:, None] < due
+    found.valid[:, here] = short & (asked >= catalogue.smallest_instalment) & (owed > 0)
+    found.instalment[:, here], found.count[:, here] = np.minimum(asked, owed), count
+    found.principal[:, here] = principal

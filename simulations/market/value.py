@@ -7,6 +7,7 @@ import numpy as np
 
 from fedrepay.client.plans.deciding.decide import best
 from fedrepay.client.plans.deciding.judged import Cases, judge
+from fedrepay.client.plans.deciding.need import payable
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.candidates import Candidates
@@ -74,7 +75,7 @@ def choose(settings: Settings, accounts: NewAccounts, plans: Candidates, heads: 
         np.zeros(n, bool),
     )
     judged = judge(settings.value, plans, cases, *heads, verdict, np.ones(p, bool), within, settings.relief)
-    return with_rests(plans, within, best(judged).astype(np.int64), judged.payable)
+    return with_rests(plans, within, best(judged).astype(np.int64), payable(judged, judged.why))
 
 
 def with_rests(plans: Candidates, within: Bool, arm: I64, payable: Bool) -> I64:

@@ -40,8 +40,8 @@ def case_flags(
 ) -> Cases:
     """The flags of n accounts.
 
-    A balance is due unless its contract still runs: its instalment is known, or it is not a day late. Of a contract that
-    runs, what is due are its arrears; where there are none and its instalment is within the bound, or no income is known
+    A balance is due unless its contract still runs: its instalment is known, or arrears that are less than the balance, or it
+    is not a day late. Of a contract that runs, what is due are its arrears; where there are none and its instalment is within the bound, or no income is known
     that would deny it, nothing has to be done.
 
     Args:
@@ -58,11 +58,10 @@ def case_flags(
     ended = _is(values, "stage", TERMINATED, n)
     late = np.asarray(values["dpd"], np.float64) != 0 if "dpd" in values else np.ones(n, np.bool_)
     runs = debts.contract or Contract(*np.full((3, n), np.nan))
-    wholly = np.where(runs.known, runs.arrears >= debts.balance, late)
-    due = ended | wholly
-    least = np.where(~due & runs.known, runs.instalment, np.minimum(smallest, np.maximum(debts.balance, 1)))
-    able = income_known & (least <= debts.bound)
-    overdue = np.where(np.isfinite(runs.arrears), runs.arrears > 0, late)
+    running = runs.known | ((runs.arrears > 0) & (runs.arrears < debts.balance))
+    due = ended | np.where(running, runs.arrears >= debts.balance, late)
+    keeps = runs.known & (runs.instalment <= debts.bound)
+    overdue = late | (runs.arrears > 0)
     return Cases(
         names,
         income_known,
@@ -70,8 +69,8 @@ def case_flags(
         rests,
         outside=outside,
         due=due,
-        able=able,
-        idle=np.asarray(~due & ~overdue & (able | ~runs.known | ~income_known)),
+        able=income_known & (np.minimum(smallest, np.maximum(debts.balance, 1)) <= debts.bound),
+        idle=np.asarray(~due & ~overdue & (keeps | ~runs.known | ~income_known)),
         trifle=debts.balance <= relief.write_off_below,
     )
 

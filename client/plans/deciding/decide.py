@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
 from fedrepay.client.plans.deciding.menu import menu
-from fedrepay.shared.arrays import F64, I32, U8, Bool
-from fedrepay.shared.plans.kinds import CONTRACT
+from fedrepay.client.plans.deciding.need import in_need, remaining
+from fedrepay.shared.arrays import F64, I32, U8
 
 
 class Decision(IntEnum):
@@ -44,14 +44,6 @@ HANDOFFS = (
 )
 """Why a human takes over; the first is nobody."""
 
-REMAINS = {
-    "no form": ("REFER", "TOKEN"),
-    "no work": (*CONTRACT, "REVIEW", "DORMANT", "TOKEN", "REFER"),
-    "nothing left": ("REFER", "TOKEN", "DORMANT"),
-    "else": (*CONTRACT, "REVIEW", "TOKEN", "REFER", "DORMANT"),
-}
-"""What remains where no plan clears the debt: the first kind that the catalogue has and the rules allow."""
-
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
@@ -84,7 +76,7 @@ def decide(
     human = judged.human | (handoff > 0)
     top = menu(judged, best(judged))
     offer = top[:, 0] != NONE
-    arm = remaining(judged)
+    arm = remaining(judged, judged.why)
     instead = ~offer & (arm != NONE)
     top[instead, 0] = arm[instead]
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
@@ -96,7 +88,7 @@ def decide(
     code[human] = Decision.HUMAN
     code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
     top[stop | trifle] = NONE
-    return Chosen(code, top, _tiers(judged, code), handoff, propensity)
+    return Chosen(code, top, _tiers(judged, code, top[:, 0]), handoff, propensity)
 
 
 def best(judged: Judged) -> I32:
@@ -105,53 +97,6 @@ def best(judged: Judged) -> I32:
     arm = masked.argmax(axis=1)
     found = np.isfinite(masked[np.arange(len(masked)), arm])
     return np.where(found, arm, NONE).astype(np.int32)
-
-
-def remaining(judged: Judged) -> I32:
-    """The arm that remains for each account of whom no plan clears the debt, or −1, (n,).
-
-    Ask for an income form where there is none; what fits a contract that still runs; what is affordable until the next
-    review; a pause where there is no work; advice where nothing is left of the income; else a token.
-    """
-    known, no_work = judged.cases.income_known, judged.cases.hardship
-    nothing = judged.plans.debts.bound <= 0
-    where = {
-        "no form": ~known,
-        "no work": known & no_work,
-        "nothing left": known & ~no_work & nothing,
-        "else": known & ~no_work & ~nothing,
-    }
-    open_ = in_need(judged)
-    arm = np.full(len(judged.why), NONE, np.int32)
-    allowed = {kind: _first(judged, kind) for kinds in REMAINS.values() for kind in kinds}
-    for group, kinds in REMAINS.items():
-        for kind in reversed(kinds):
-            take = where[group] & open_ & (allowed[kind] != NONE)
-            arm[take] = allowed[kind][take]
-    return arm
-
-
-def in_need(judged: Judged) -> Bool:
-    """Who owes something that is due and can pay no plan that clears it, (n,)."""
-    owes = judged.plans.debts.balance > 0
-    return np.asarray(owes & ~judged.payable & ~judged.cases.column("idle") & ~judged.stop)
-
-
-def pauses(judged: Judged) -> Bool:
-    """Whom a pause would be proposed, (n,)."""
-    arm = remaining(judged)
-    return np.asarray((arm != NONE) & judged.plans.arms.is_kind("DORMANT")[arm])
-
-
-def _first(judged: Judged, kind: str) -> I32:
-    """The first arm of a kind that may be used, the shortest pause before a longer one, or −1, (n,)."""
-    arms = judged.plans.arms
-    place = np.flatnonzero(arms.is_kind(kind))
-    place = place[np.argsort(arms.dormant_months[place], kind="stable")]
-    if not len(place):
-        return np.full(len(judged.why), NONE, np.int32)
-    may = judged.why[:, place] == Why.OK
-    return np.where(may.any(axis=1), place[may.argmax(axis=1)], NONE).astype(np.int32)
 
 
 def _codes(judged: Judged) -> U8:
@@ -182,7 +127,7 @@ def _explored(
     return shown, propensity
 
 
-def _tiers(judged: Judged, code: U8) -> U8:
+def _tiers(judged: Judged, code: U8, shown: I32) -> U8:
     """T5 a human, T4 no affordable plan, T1 self-cure, T2 a nudge will do, T3 a plan; (n,)."""
     offers = judged.offers & ~(judged.plans.arms.discount > 0)
     masked = np.where(offers, judged.score, -np.inf)
@@ -194,7 +139,8 @@ def _tiers(judged: Judged, code: U8) -> U8:
     tier = np.full(len(code), 2, np.uint8)
     tier[has & (first >= judged.borders.nudge)] = 1
     tier[(has & (kept >= judged.borders.self_cure)) | ((code == Decision.NONE) & needless)] = 0
-    tier[in_need(judged)] = 3
+    caught_up = judged.plans.arms.is_kind("CATCH_UP")[np.maximum(shown, 0)] & (shown != NONE)
+    tier[in_need(judged, judged.why) & ~caught_up] = 3
     tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
     tier[(code == Decision.HUMAN) | judged.stop] = 4
     return tier

@@ -247,8 +247,8 @@ class Engine:
             caps: what the member's caps for the batch do to scores and to who is allowed what.
         """
         chunk = self.judge(accounts, today)
-        people = handed(self.settings, chunk, today)
         judged = chunk.judged if caps is None else caps(chunk.judged)
+        people = handed(self.settings, chunk, today, judged)
         decisions = decide(judged, people.code, exploration=self.settings.exploration, batch_id=batch_id)
         return Batch(**{**vars(chunk), "judged": judged}, decisions=decisions, handed=people)
 

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.chunk import Chunk
-from fedrepay.client.plans.deciding.decide import HANDOFFS, in_need, pauses, remaining
-from fedrepay.client.plans.deciding.judged import NONE, Judged
+from fedrepay.client.plans.deciding.decide import HANDOFFS
+from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
+from fedrepay.client.plans.deciding.need import nothing_fits, pauses
 from fedrepay.client.plans.deciding.settings import Handover, Settings
 from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 
@@ -23,6 +24,7 @@ STRONGEST_FIRST = (
 CONTRADICTIONS = (
     *("SURPLUS_ABOVE_INCOME", "SURPLUS_WITHOUT_INCOME", "FORM_WITHOUT_INCOME"),
     *("FEES_ABOVE_BALANCE", "KEPT_WITHOUT_PROMISE", "NO_WORK_HIGH_INCOME"),
+    *("LATE_WITHOUT_ARREARS", "LATE_STAGE_IN_TIME"),
 )
 """A closed list; the first that holds is named."""
 
@@ -48,36 +50,53 @@ class HandedOver:
     beyond: Objects
 
 
-def handed(settings: Settings, chunk: Chunk, today: int) -> HandedOver:
+def handed(settings: Settings, chunk: Chunk, today: int, final: Judged | None = None) -> HandedOver:
     """Which accounts go to a human, and by when.
 
     Args:
         settings: the member's.
         chunk: n accounts, judged without the caps of a batch.
+        final: the same within the caps of a batch: what they leave nobody a plan for counts too.
         today: day since 1970-01-01; hours count from the time of contact that settings name.
     """
     accounts, judged, spared = chunk.accounts, chunk.judged, chunk.safeguards
     verdict, rows = judged.verdict, np.arange(len(judged.why))
     asked = verdict.human != NONE
-    best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
-    sure = np.abs(2 * judged.kept[rows, best] - 1)
-    paused, owes = pauses(judged), judged.plans.debts.balance > 0
+    owes = judged.plans.debts.balance > 0
+    final = judged if final is None else final
+    paused, nothing = (  # without any law, and with all of it and the caps
+        need(judged, judged.bare) | (need(final, final.why) & ~final.stop) for need in (pauses, nothing_fits)
+    )
+    quiet = judged.cases.column("protected") | judged.cases.column("idle")
     said: dict[str, Column] = {
         **accounts.values,
         **accounts.beside,
+        **{name: _fact(chunk, name) for name in ("arrears", "contractual_instalment")},
         "rule": (asked & ~verdict.unknown).astype(np.float64),
         "unknown_fact": (asked & verdict.unknown).astype(np.float64),
         "uncovered": uncovered_matters(judged),
         "protected": spared.person.astype(np.float64),
         "vulnerable": spared.care.astype(np.float64),
         "pause": paused.astype(np.float64),
-        "write_off": (judged.cases.column("trifle") & owes & ~judged.stop).astype(np.float64),
-        "no_plan": (in_need(judged) & (remaining(judged) == NONE)).astype(np.float64),
+        "write_off": (judged.cases.column("trifle") & owes & ~quiet).astype(np.float64),
+        "no_plan": nothing.astype(np.float64),
         "beyond": accounts.beyond,
-        "confidence": np.where(judged.offers.any(axis=1), sure, np.nan),
+        "confidence": np.fmin(*(_confidence(judged, why) for why in (judged.why, judged.bare))),
     }
     now = today * MINUTES_A_DAY + settings.contact_minute
     return hand_over(settings.handover, said, len(rows), now)
+
+
+def _confidence(judged: Judged, why: U8) -> F64:
+    """How sure the model is of the best plan, 0–1, NaN where there is none, (n,)."""
+    offers, rows = (why == Why.OK) & judged.plans.arms.is_offer, np.arange(len(why))
+    best = np.where(offers, judged.score, -np.inf).argmax(axis=1)
+    return np.where(offers.any(axis=1), np.abs(2 * judged.kept[rows, best] - 1), np.nan)
+
+
+def _fact(chunk: Chunk, name: str) -> F64:
+    values, known = chunk.facts.read(name)
+    return np.where(known, np.asarray(values, np.float64), np.nan)
 
 
 def hand_over(settings: Handover, known: Mapping[str, Column], accounts: int, now: int) -> HandedOver:
@@ -132,10 +151,13 @@ def uncovered_matters(judged: Judged) -> Objects:
 def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     """The first of ``CONTRADICTIONS`` that holds for each account, or "", (n,).
 
-    Reads ``income``, ``surplus``, ``balance``, ``fees``, ``kept_ratio_12m``, ``promises_12m``, ``median_income``
-    (numbers, NaN unknown), ``income_verified`` and ``employment`` (text); what is absent contradicts nothing.
+    Reads ``income``, ``surplus``, ``balance``, ``fees``, ``kept_ratio_12m``, ``promises_12m``, ``median_income``,
+    ``dpd``, ``arrears``, ``contractual_instalment`` (numbers, NaN unknown), ``income_verified``, ``employment`` and ``stage`` (text); what is absent contradicts nothing.
     """
     names = ("income", "surplus", "balance", "fees", "kept_ratio_12m", "promises_12m", "median_income")
+    days, arrears, due = (
+        _numbers(known, name, accounts) for name in ("dpd", "arrears", "contractual_instalment")
+    )
     income, surplus, balance, fees, kept, promises, median = (
         _numbers(known, name, accounts) for name in names
     )
@@ -149,6 +171,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
         & _is(known, "income_verified", ("stated", "estimated", "verified"), accounts),
         "FEES_ABOVE_BALANCE": fees > balance,
         "KEPT_WITHOUT_PROMISE": ~np.isnan(kept) & (promises == 0),
+        "LATE_WITHOUT_ARREARS": (days > 0) & (arrears == 0) & (due > 0),
+        "LATE_STAGE_IN_TIME": (days == 0) & _is(known, "stage", ("late",), accounts),
         "NO_WORK_HIGH_INCOME": (income > HIGH * median)
         & _is(known, "employment", ("not_working",), accounts),
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.objective import affordable, contact_cost, score
-from fedrepay.client.plans.deciding.relief import as_waived, waived_part, within_cost
+from fedrepay.client.plans.deciding.relief import as_waived, otherwise_extended, waived_part, within_cost
 from fedrepay.client.plans.deciding.settings import Relief, Value
 from fedrepay.shared.arrays import F64, I32, U8, Bool, Objects
 from fedrepay.shared.plans.candidates import Candidates
@@ -50,8 +50,7 @@ class Cases:
 
     ``names`` identifies accounts (text), ``income_known`` there is an income form, ``hardship`` no work, ``protected``
     collection rests whatever the packs say (``safeguards.py``), ``outside`` an amount lies outside the schema's bounds
-    (``outside.py``), ``due`` the whole balance is, ``able`` what falls due by contract, or else the smallest instalment, is
-    within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid, ``trifle`` no more
+    (``outside.py``), ``due`` the whole balance is, ``able`` the smallest instalment is within the bound, ``idle`` nothing is overdue and nothing shows that what falls due cannot be paid, ``trifle`` no more
     is owed than the member writes off.
     """
 
@@ -76,7 +75,8 @@ class Judged:
 
     ``first`` and ``kept`` are P(first payment) and P(kept at 90 days); ``value`` is E[NPV] with no-plan cash and
     ``no_plan`` (n,) that of no plan, minor units; ``score`` parts of the balance; ``verdict`` what the rules say;
-    ``waived`` (n,) the part of the interest that is waived (``relief.py``); ``borders`` of the tiers; ``why`` codes of ``Why``.
+    ``waived`` (n,) the part of the interest that is waived (``relief.py``); ``borders`` of the tiers; ``why`` codes of ``Why``,
+    ``bare`` the same without any rule pack: what a person is needed for without a law, no law takes away.
     """
 
     plans: Candidates
@@ -91,6 +91,7 @@ class Judged:
     waived: F64
     borders: Borders
     why: U8
+    bare: U8
 
     @property
     def blocked(self) -> I32:
@@ -121,21 +122,6 @@ class Judged:
     def offers(self) -> Bool:
         """Candidates that may be offered and are ranked by score, (n, P)."""
         return np.asarray(self.allowed & self.plans.arms.is_offer)
-
-    @property
-    def payable(self) -> Bool:
-        """Whose bound, within law and relief, allows a plan that clears the whole debt, or who is offered one, (n,)."""
-        hard = (
-            Why.NO_SUCH_PLAN,
-            Why.RULE,
-            Why.UNAFFORDABLE,
-            Why.PROTECTED,
-            Why.NOT_DUE,
-            Why.COST,
-            Why.RELIEF,
-        )
-        whole = self.plans.arms.is_offer & ~(self.plans.arms.discount > 0)
-        return np.asarray(((~np.isin(self.why, hard) & whole) | self.offers).any(axis=1))
 
 
 def judge(
@@ -171,44 +157,54 @@ def judge(
     due = cases.column("due")[:, None]
     not_due = np.where(waits, due, ~due & (offers | plans.arms.is_kind("REVIEW")))
     pays_more = cases.column("able")[:, None] & plans.arms.is_kind("TOKEN", "DORMANT", "REFER")
-    ruled = (verdict.blocked != NONE) | _protected(cases, plans)
-    fits = plans.clears & within & ~costs & ~ruled & ~not_due & known
-    waived = waived_part(relief, plans, fits)
     worth = plan_value(value.prices, plans, first, kept)
+    no_plan = no_plan_value(value.prices, plans.debts.balance)
+    given = value.lambda_given * forgiven(plans)
+    gain = worth - contact_cost(value, plans.arms) - given > no_plan[:, None]
+    spared = _protected(cases, plans)
+
+    def checked(barred: Bool) -> tuple[U8, F64]:
+        """Why each candidate is not offered where some are barred by rules, and the part of the interest waived then."""
+        fits = plans.clears & within & ~costs & ~barred & ~spared & ~not_due & known
+        waived = waived_part(relief, plans, fits)
+        other = (offers & ~as_waived(plans, waived)) | otherwise_extended(relief, plans)
+        why = np.zeros(plans.valid.shape, np.uint8)
+        for wrong, code in reversed(
+            (
+                (cases.column("outside")[:, None], Why.OUT_OF_BOUNDS),
+                (~plans.valid, Why.NO_SUCH_PLAN),
+                (barred, Why.RULE),
+                (spared, Why.PROTECTED),
+                (not_due, Why.NOT_DUE),
+                (pays_more, Why.PAYS_MORE),
+                (~within, Why.UNAFFORDABLE),
+                (costs, Why.COST),
+                (other, Why.RELIEF),
+                (offers & ~known, Why.TERMS),
+                (offers & ~gain, Why.NO_GAIN),
+                (plans.arms.discount > 0 if not borders.discounts_known else np.False_, Why.UNSURE),
+            )
+        ):
+            why[np.broadcast_to(wrong, why.shape)] = code
+        return why, waived
+
+    why, waived = checked(verdict.blocked != NONE)
+    bare = why if not verdict.rules else checked(np.zeros(plans.valid.shape, np.bool_))[0]
     judged = Judged(
         plans=plans,
         cases=cases,
         first=first,
         kept=kept,
         value=worth,
-        no_plan=no_plan_value(value.prices, plans.debts.balance),
+        no_plan=no_plan,
         score=score(value, plans, first, kept, worth),
         affordable=within,
         verdict=verdict,
         waived=waived,
         borders=borders,
-        why=np.zeros(plans.valid.shape, np.uint8),
+        why=why,
+        bare=bare.copy(),
     )
-    given = value.lambda_given * forgiven(plans)
-    gain = worth - contact_cost(value, plans.arms) - given > judged.no_plan[:, None]
-    outside = np.broadcast_to(cases.outside, (len(plans.valid),))[:, None]
-    checks = (
-        (outside, Why.OUT_OF_BOUNDS),
-        (~plans.valid, Why.NO_SUCH_PLAN),
-        (verdict.blocked != NONE, Why.RULE),
-        (_protected(cases, plans), Why.PROTECTED),
-        (not_due, Why.NOT_DUE),
-        (pays_more, Why.PAYS_MORE),
-        (~within, Why.UNAFFORDABLE),
-        (costs, Why.COST),
-        (offers & ~as_waived(plans, waived), Why.RELIEF),
-        (offers & ~known, Why.TERMS),
-        (offers & ~gain, Why.NO_GAIN),
-        (plans.arms.discount > 0 if not borders.discounts_known else np.False_, Why.UNSURE),
-    )
-    why = judged.why
-    for wrong, code in reversed(checks):
-        why[np.broadcast_to(wrong, why.shape)] = code
     why[_needless_discounts(judged)] = Why.NO_DISCOUNT_FOR_SELF_CURE
     return judged
 

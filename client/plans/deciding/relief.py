@@ -12,6 +12,7 @@ import numpy as np
 from fedrepay.client.plans.deciding.settings import Relief
 from fedrepay.shared.arrays import F64, Bool
 from fedrepay.shared.plans.candidates import Candidates
+from fedrepay.shared.plans.interest import level_instalment, waiting
 
 NO_LEVEL = -1.0
 """No part that the catalogue can waive is enough: no plan that clears the debt is offered."""
@@ -20,8 +21,16 @@ SAME = 1e-9
 
 
 def within_cost(settings: Relief, plans: Candidates) -> Bool:
-    """Which candidates bear no more interest than ``most_cost`` of what they repay, (n, P)."""
-    return np.asarray(plans.interest <= settings.most_cost * plans.principal)
+    """Which candidates bear no more interest than ``most_cost`` of what they repay, (n, P).
+
+    Of so many instalments it is that of the exact level instalment, which rounding up only lowers: so it rises with the rate.
+    """
+    arms, principal = plans.arms, plans.principal.astype(np.float64)
+    wait = waiting(principal, plans.rate, np.minimum(plans.first_due, arms.first_due))
+    n = np.maximum(arms.n, 1)
+    exact = n * level_instalment(principal, plans.rate * arms.months_each / 12, n, wait) - principal
+    cost = np.where(arms.is_offer & (arms.share <= 0), np.maximum(exact, plans.interest), plans.interest)
+    return np.asarray(cost <= settings.most_cost * principal)
 
 
 def waived_part(settings: Relief, plans: Candidates, fits: Bool) -> F64:
@@ -42,6 +51,13 @@ def waived_part(settings: Relief, plans: Candidates, fits: Bool) -> F64:
             enough = (apr * (1 - part) <= settings.most_rate + SAME) & (fits & here).any(axis=1)
             found[enough] = part
     return found
+
+
+def otherwise_extended(settings: Relief, plans: Candidates) -> Bool:
+    """Longer terms that waive more or less than it takes to bring the rate to ``most_rate``, (n, P)."""
+    extends = plans.arms.is_kind("EXTEND")
+    left = np.where(extends & (plans.rate <= settings.most_rate + SAME), plans.rate, -1.0)
+    return np.asarray(extends & (plans.rate != left.max(axis=1, initial=-1.0)[:, None]))
 
 
 def as_waived(plans: Candidates, part: F64) -> Bool:

@@ -19,6 +19,8 @@ CONTRADICTED = {
     "FEES_ABOVE_BALANCE": "fees above the balance",
     "KEPT_WITHOUT_PROMISE": "a share of promises kept, but no promise",
     "NO_WORK_HIGH_INCOME": "out of work, with more than one and a half median incomes",
+    "LATE_WITHOUT_ARREARS": "late, but nothing overdue",
+    "LATE_STAGE_IN_TIME": "the stage late, but not a day late",
 }
 """Words for ``handover.CONTRADICTIONS``."""
 LOWER = "LOWER_SCORE"

@@ -2,7 +2,7 @@
 
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch
-from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.judged import NONE, Why
 from fedrepay.client.plans.explaining.messages import money, say
 from fedrepay.shared.plans.kinds import CONTRACT, KINDS
 
@@ -34,18 +34,30 @@ def _key(batch: Batch, row: int) -> str:
     if code == Decision.HUMAN:
         return "HUMAN"
     if code == Decision.NONE:
-        flags = judged.cases
-        if judged.plans.debts.balance[row] <= 0:
-            return "NOTHING_OWED"
-        if judged.stop[row]:
-            return "RESTS"
-        return "NOTHING_DUE" if flags.column("idle")[row] else "NO_GAIN"
+        return _none(batch, row)
+    nothing = judged.plans.debts.bound[row] <= 0
+    if not judged.cases.income_known[row]:
+        return "INCOME" if code == Decision.REFER else "TOKEN_UNKNOWN"
     if code == Decision.REFER:
-        return "ADVICE" if judged.cases.income_known[row] else "INCOME"
+        return "ADVICE" if nothing else "ADVICE_LITTLE"
     kind: str = KINDS[int(judged.plans.arms.kind[arm])]
+    if kind == "REVIEW":
+        there = judged.plans.valid[row] & judged.affordable[row] & judged.plans.arms.is_offer
+        return "REVIEW_BARRED" if there.any() else kind
     if code != Decision.OFFER or kind in CONTRACT:
         return kind
     if judged.plans.arms.discount[arm] > 0:
         return "CLEARS_DISCOUNT"
     spared = judged.plans.take(slice(row, row + 1)).interest_saved()[0, arm]
     return "CLEARS_WAIVED" if spared > 0 else "CLEARS"
+
+
+def _none(batch: Batch, row: int) -> str:
+    judged = batch.judged
+    if judged.plans.debts.balance[row] <= 0:
+        return "NOTHING_OWED"
+    if judged.stop[row]:
+        return "RESTS"
+    if judged.cases.column("idle")[row]:
+        return "NOTHING_DUE"
+    return "CAPPED" if (judged.why[row] == Why.CAP).any() else "NO_GAIN"

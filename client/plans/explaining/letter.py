@@ -110,7 +110,7 @@ def _plan(plan: Plan, place: int, today: int, calendar: Calendar, language: str,
         say(
             language,
             "letter",
-            "total",
+            "total_contract" if plan.kind == "CATCH_UP" else "total",
             total=money(language, currency, plan.total),
             interest=money(language, currency, plan.interest),
         ),
