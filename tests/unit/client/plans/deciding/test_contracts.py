@@ -77,6 +77,12 @@ RUNS = {"contractual_instalment": 25_000, "arrears": 50_000, "term_left": 60}
         ({}, {"dpd": 0.0}, ("NONE", None)),  # not a day late, and nothing known of a contract
         ({}, {"dpd": 1.0, "surplus": 12_000.0}, ("REVIEW", "REVIEW")),
         ({"contractual_instalment": 25_000}, {}, ("HUMAN", None)),  # late, and what is overdue is not known
+        (
+            {"arrears": 50_000, "term_left": 60},
+            {},
+            ("HUMAN", None),
+        ),  # a contract runs, its instalment is not known
+        ({**RUNS, "arrears": 0}, {}, ("HUMAN", None)),  # 40 days late, and nothing overdue: a contradiction
     ],
 )
 def test_what_fits_a_contract(
@@ -87,10 +93,13 @@ def test_what_fits_a_contract(
     if expected[1] == "INSTALMENT":  # the balance is due: any plan that clears it
         assert kind[0] == "OFFER"
         assert kind[1] in ("FULL", "INSTALMENT", "SETTLEMENT")
+    elif expected[0] == "HUMAN":  # what stands beside it is a proposal
+        assert kind[0] == "HUMAN"
     else:
         assert kind == expected
     if expected == ("HUMAN", None):
-        assert HANDOFFS[batch.decisions.handoff[0]] == "NO_PLAN"
+        odd = facts.get("arrears") == 0
+        assert HANDOFFS[batch.decisions.handoff[0]] == ("CONTRADICTION" if odd else "NO_PLAN")
 
 
 def test_a_running_contract_is_never_offered_its_whole_balance() -> None:
@@ -120,3 +129,30 @@ def test_the_money_of_each() -> None:
     asked = plan_of(less.judged.plans, 0, int(less.decisions.top[0, 0]))
     assert asked.instalment == less.judged.plans.debts.bound[0] // 100 * 100
     assert (asked.interest, asked.rate) == (0, 0.0), "it rests meanwhile"
+
+
+@pytest.mark.parametrize("arrears", [100, 25_000, 59_900])
+@pytest.mark.parametrize("left", [None, 1, 2, 24])
+@pytest.mark.parametrize("surplus", [2_000.0, 20_000.0, 40_000.0, 90_000.0])
+def test_no_plan_asks_for_more_than_is_owed_or_runs_beyond_the_contract(
+    arrears: int, left: int | None, surplus: float
+) -> None:
+    """£600 owed at £250 a month: catching up over twelve months would have asked for five times the debt."""
+    facts = {"contractual_instalment": 25_000, "arrears": arrears} | (
+        {} if left is None else {"term_left": left}
+    )
+    batch = decided(facts, balance=60_000.0, surplus=surplus)
+    plans = batch.judged.plans
+    for arm in batch.decisions.top[0][batch.decisions.top[0] != NONE].tolist():
+        plan = plan_of(plans, 0, arm)
+        assert plan.principal <= 60_000, plan.name
+        if plan.kind == "CATCH_UP":
+            assert plan.count <= (left or 60)
+    assert outcome(batch)[0] not in ("TOKEN", "REFER") or plans.debts.bound[0] < EXAMPLE.smallest_instalment
+
+
+def test_a_longer_term_goes_on_at_no_more_than_the_highest_rate() -> None:
+    for apr in (0.06, 0.2, 0.35):
+        batch = decided(RUNS, surplus=22_000.0, apr=apr)
+        arm = int(batch.decisions.top[0, 0])
+        assert batch.judged.plans.rate[0, arm] <= Settings().relief.most_rate
