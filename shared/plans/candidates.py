@@ -103,12 +103,13 @@ class Candidates:
 
     @cached_property
     def monthly(self) -> I64:
-        """What the plan takes of an average month's income, rounded up, (n, P)."""
-        return np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+        """What the plan takes of a month: an average one, rounded up, but no more than can fall due in any, (n, P)."""
+        average = np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+        return np.asarray(np.minimum(average, self.worst_month))
 
-    @property
+    @cached_property
     def worst_month(self) -> I64:
-        """The most that falls due in one calendar month, minor units, (n, P): five weeks, or three fortnights."""
+        """The most that falls due in one calendar month, minor units, (n, P): of five weeks or three fortnights, as many as are paid."""
         at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
         return np.asarray(np.minimum(at_once, self.total))
 
@@ -203,6 +204,9 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, dates: FirstDates
     _rests(catalogue, found, principal)
     if debts.contract is not None and arms.is_kind(*CONTRACT).any():
         contracts.fill(catalogue, found, debts.contract)
+    np.minimum(
+        found.instalment, found.principal + found.interest, out=found.instalment
+    )  # however it was rounded up
     return found
 
 

@@ -1,16 +1,20 @@
 """Candidate plans: what each account would pay, against a plain calculation for one plan at a time."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
+from fedrepay.shared.plans.contract import Contract
 from fedrepay.shared.plans.kinds import KINDS, LEAVES_A_REST
 from fedrepay.shared.plans.schedule import plan_of, schedule
 
@@ -261,3 +265,72 @@ def test_an_average_month_would_let_a_fifth_week_through() -> None:
     )
     assert busiest_month(plans, 0, int(np.datetime64("2026-01-01", "D").astype(int))) == 57_500
     assert not affordable(plans).item()
+
+
+WEEKS = b"""
+name = "t"
+version = 1
+currency = "GBP"
+[[plans]]
+kind = "INSTALMENT"
+n = [2, 3, 4, 5, 6, 12]
+frequency = ["weekly", "biweekly", "monthly"]
+"""
+
+
+def beyond_any_month(balance: int, apr: float, monthly: Callable[[Candidates], I64]) -> list[str]:
+    """Plans that are said to take more of a month than falls due in any, whatever day they begin on."""
+    made = parse_catalogue(WEEKS, "tests")
+    debts = Debts(np.array([balance]), np.array([0]), np.array([apr]), np.array([0]))
+    plans = candidates(made, arms(made), debts)
+    said = monthly(plans)
+    return [
+        plans.arms.names[place]
+        for place in np.flatnonzero(plans.valid[0]).tolist()
+        if said[0, place] > max(busiest_month(plans, place, first) for first in range(20_000, 20_031))
+    ]
+
+
+@given(balance=st.integers(1_000, 300_000), apr=st.floats(0, 0.5))
+@settings(max_examples=30, deadline=None)
+def test_no_plan_is_said_to_take_more_of_a_month_than_can_fall_due_in_one(balance: int, apr: float) -> None:
+    assert beyond_any_month(balance, apr, lambda plans: plans.monthly) == []
+
+
+def test_control_an_average_month_of_a_short_plan_is_more_than_all_of_it() -> None:
+    found = beyond_any_month(
+        10_000, 0.0, lambda plans: np.ceil(plans.instalment / plans.arms.months_each).astype(np.int64)
+    )
+    assert "INSTALMENT n3 weekly day14 portal" in found
+
+
+def test_two_weeks_of_150_are_affordable_where_300_are() -> None:
+    made = parse_catalogue(WEEKS, "tests")
+    debts = Debts(np.array([30_000]), np.array([0]), np.array([0.0]), np.array([31_496]))
+    plans = candidates(made, arms(made), debts)
+    two, three = (arm(plans, f"INSTALMENT n{n} weekly") for n in (2, 3))
+    assert (plans.monthly[0, two], plans.worst_month[0, two]) == (30_000, 30_000)
+    assert affordable(plans)[0, [two, three]].all()
+    assert not affordable(replaced(plans, bound=29_999))[0, two], "control"
+
+
+def replaced(plans: Candidates, bound: int) -> Candidates:
+    return replace(plans, debts=replace(plans.debts, bound=np.array([bound])))
+
+
+@given(
+    arrears=st.integers(1, 5_000),
+    instalment=st.integers(1, 50_000),
+    rounding=st.sampled_from([1, 100, 1_000]),
+)
+def test_no_payment_of_a_contract_asks_for_more_than_the_whole(
+    arrears: int, instalment: int, rounding: int
+) -> None:
+    made = catalogue(rounding=rounding)
+    runs = Contract(np.array([float(arrears)]), np.array([float(instalment)]), np.array([24.0]))
+    debts = Debts(np.array([100_000]), np.array([0]), np.array([0.1]), np.array([30_000]), runs)
+    plans = candidates(made, arms(made), debts)
+    assert (plans.instalment <= plans.total)[plans.valid].all()
+    caught = arm(plans, "CATCH_UP n3")
+    if arrears < min(rounding, 300):  # control: rounded up it would be
+        assert plans.instalment[0, caught] == instalment + arrears

@@ -176,8 +176,8 @@ def slid(years: range, draws: int, seed: int) -> list[str]:
         ends = months.monthrange(wage.year, wage.month)[1] == wage.day
         by_wish = draw % 2 == 0
         anchor = wish if by_wish else 31 if ends else wage.day
-        asked = (NAN, wish) if by_wish else ((wage - today).days, NAN)
-        moved = found(of, today.isoformat(), *asked, calendar=Calendar())
+        payday, wished = (NAN, wish) if by_wish else ((wage - today).days, NAN)
+        moved = found(of, today.isoformat(), payday, wished, Calendar())
         plans = candidates(made, of, debts, moved)
         for arm in range(3):
             plan = plan_of(plans, 0, arm)
