@@ -54,7 +54,7 @@ _TEST = (
 _DIFF = (
     "Find every decision that a changed rule touches.\n\n"
     "Evaluates the plan of each decision under the OLD and the NEW pack and shows those newly blocked or "
-    "newly allowed, those newly for a human, and those of which the pack newly covers a matter or no longer does, with rule, "
+    "newly allowed, those newly for a human, stopped or told something, and those of which the pack newly covers a matter or no longer does, with rule, "
     "article and both versions. DECISIONS is what "
     "`fedrepay member recommend` wrote, with DECISIONS.facts.parquet beside it. No fact is shown.\n\n"
     "Dates of the packs are not looked at unless --day is given. A decision without a plan "

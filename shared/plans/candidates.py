@@ -20,8 +20,9 @@ from fedrepay.shared.plans.kinds import CONTRACT, LEAVES_A_REST
 from fedrepay.shared.plans.money import fees_left
 
 MOST_PAYMENTS = 60
-ASKED = 0.8
-"""A plan to review asks for at least this part of what is affordable, whatever instalments are rounded to."""
+STEP, STEP_PART = 500, 0.1
+"""A plan to review is rounded down to steps of at most these minor units, and of at most this part of what is affordable;
+where they would be more of it, it isn't rounded. So a penny more of means never asks for much more."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,13 @@ class Candidates:
 
     @cached_property
     def monthly(self) -> I64:
-        """What the plan takes of an average month's income, rounded up, (n, P)."""
-        return np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+        """What the plan takes of a month: an average one, rounded up, but no more than can fall due in any, (n, P)."""
+        average = np.ceil(self.instalment / self.arms.months_each).astype(np.int64)
+        return np.asarray(np.minimum(average, self.worst_month))
 
-    @property
+    @cached_property
     def worst_month(self) -> I64:
-        """The most that falls due in one calendar month, minor units, (n, P): five weeks, or three fortnights."""
+        """The most that falls due in one calendar month, minor units, (n, P): of five weeks or three fortnights, as many as are paid."""
         at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
         return np.asarray(np.minimum(at_once, self.total))
 
@@ -123,12 +125,18 @@ class Candidates:
         return np.asarray(self.principal * self.rate / DAYS_A_YEAR * self.arms.pays)
 
     def interest_saved(self) -> I64:
-        """Interest at the contract's rate that the plan spares on what is owed while it runs, minor units, (n, P)."""
+        """Interest at the contract's rate that the plan spares, minor units, rounded down, (n, P).
+
+        It is what that rate would charge until the first instalment and for the months after each one, on what is owed
+        then under the same payments; a debt that rests is owed until its review, a month after the last of them.
+        """
         waived, apr = self.arms.interest_waiver, self.debts.apr[:, None]
         rest = self.arms.is_kind(*LEAVES_A_REST)
-        owed = np.where(rest, self.debts.balance[:, None] - self.principal / 2, self.principal / 2)
-        years = self.arms.months_each / 12 * np.where(rest, self.count, self.count - 1)
-        flat = apr * (owed * years) + waiting(self._owed, apr, self.dates.charged)
+        whole = (
+            self.count * self._owed - self.principal
+        )  # owed after each instalment, summed: the last one pays the rest
+        owed = whole - self.instalment * (self.count * (self.count - 1) / 2)
+        flat = apr * owed * self.arms.months_each / 12 + waiting(self._owed, apr, self.dates.charged)
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.where(waived < 1, self.interest * waived / (1 - waived), flat)
         spared = np.floor(np.where(rest, flat, part)).astype(np.int64)
@@ -203,14 +211,17 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, dates: FirstDates
     _rests(catalogue, found, principal)
     if debts.contract is not None and arms.is_kind(*CONTRACT).any():
         contracts.fill(catalogue, found, debts.contract)
+    np.minimum(
+        found.instalment, found.principal + found.interest, out=found.instalment
+    )  # however it was rounded up
     return found
 
 
 def _rests(catalogue: Catalogue, found: Candidates, owed: F64) -> None:
     """Fill in what is asked while a debt rests: a token, or what is affordable until the review."""
     arms, bound = found.arms, found.debts.bound[:, None]
-    rounded = np.floor(bound / catalogue.rounding) * catalogue.rounding
-    review = np.where(rounded >= ASKED * bound, rounded, bound)
+    step = min(catalogue.rounding, STEP)
+    review = np.where(step <= STEP_PART * bound, np.floor(bound / step) * step, bound)
     for kind in ("TOKEN", "REVIEW"):
         here = arms.is_kind(kind)
         asked = np.broadcast_to(catalogue.token_amount if kind == "TOKEN" else review, owed.shape)

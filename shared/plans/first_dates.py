@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.catalogue import Arms
-from fedrepay.shared.plans.due import in_months, month_and_day
+from fedrepay.shared.plans.due import LAST, days_in, in_months, month_and_day
 
 FIRST_DUE = range(1, 46)
 """Days from the offer to the first instalment that a plan may have (docs/domain.md section 2)."""
@@ -32,13 +32,16 @@ _REACH = np.arange(-62, 94)
 class FirstDates:
     """First dates of n accounts × P arms, days from the offer, (n, P) or (1, P) each.
 
-    ``due`` the first instalment's; ``nominal`` before it was moved to a working day: later instalments go by it;
+    ``due`` the first instalment's; ``nominal`` before it was moved to a working day: later instalments go by it; ``keeps``
+    the day of the month, 1 … 31, that monthly ones keep, 0 for that of ``nominal``: who wished the 31st and begins on
+    28 February goes on with 31 March;
     ``charged`` for how many days until then interest runs; ``follows`` codes into ``FOLLOWS``; ``after_payday`` days since the
     last payday, NaN where paydays are not known.
     """
 
     due: I64
     nominal: I64
+    keeps: I64
     charged: I64
     follows: U8
     after_payday: F64
@@ -47,7 +50,8 @@ class FirstDates:
     def plain(due: I64) -> "FirstDates":
         """Dates as given, (1, P): nobody's payday, and interest until each of them."""
         days = due[None, :]
-        return FirstDates(days, days, days, np.zeros(days.shape, np.uint8), np.full(days.shape, np.nan))
+        own = np.zeros_like(days)
+        return FirstDates(days, days, own, days, own.astype(np.uint8), np.full(days.shape, np.nan))
 
     def take(self, index: npt.NDArray[np.integer] | Bool | slice, accounts: int) -> "FirstDates":
         """Those of the chosen ones of so many accounts."""
@@ -67,7 +71,8 @@ def first_dates(
     Args:
         arms: P of them.
         today: the day of the offer, days since 1970-01-01.
-        payday: days to the next payday, 0 … 31, then every month; NaN where not known, (n,).
+        payday: days to the next payday, 0 … 31, then every month on its day, on the last one where it ends its month: who
+            is paid on 28 February may be paid on 31 March, and no instalment falls before the wage; NaN where not known, (n,).
         wish: the wished day of the month, 1 … 31; NaN for none, (n,).
         calendars: of the places where the accounts' debtors live.
         place: into ``calendars``, (n,).
@@ -81,18 +86,22 @@ def first_dates(
     follows = np.zeros(due.shape, np.uint8)
     known = {PAYDAY: np.isfinite(payday), WISH: np.isfinite(wish)}
     of_paid, day_paid = month_and_day(today + np.where(known[PAYDAY], payday, 0).astype(np.int64))
+    day_paid = np.where(day_paid == days_in(of_paid), LAST, day_paid)
     this, _ = month_and_day(np.array([today]))
     wished = np.where(known[WISH], wish, 1).astype(np.int64)
     targets = {
         PAYDAY: in_months(of_paid[:, None] + _MONTHS, day_paid[:, None]) - today,
         WISH: in_months(this[:, None] + _MONTHS, wished[:, None]) - today,
     }
+    anchors = {PAYDAY: day_paid[:, None], WISH: wished[:, None]}
+    keeps = np.zeros_like(due)
     for code, target in targets.items():
         falls = moved[place[:, None], target - _REACH[0]]
         which, found = _chosen(falls, days)
         found &= known[code][:, None]
         due = np.where(found, np.take_along_axis(falls, which, 1), due)
         nominal = np.where(found, np.take_along_axis(target, which, 1), nominal)
+        keeps = np.where(found, anchors[code], keeps)
         follows[found] = code
     pays = arms.pays
     due, nominal = (np.where(pays, each[:, at], arms.first_due) for each in (due, nominal))
@@ -100,6 +109,7 @@ def first_dates(
     return FirstDates(
         due,
         nominal,
+        keeps[:, at] * pays,
         _charged(arms, due),
         (follows[:, at] * pays).astype(np.uint8),
         np.where(known[PAYDAY][:, None], _since(wage, due), np.nan),

@@ -36,6 +36,7 @@ class Plan:
         interest: charged under the plan.
         first_due: days from the offer to the first instalment.
         nominal: the same before it was moved to a working day; later instalments go by it.
+        keeps: the day of the month that monthly ones keep, 0 for that of ``nominal``.
         charged: for how many days until the first instalment interest runs.
         follows: one of ``FOLLOWS``.
         dormant_months: months without collection.
@@ -56,6 +57,7 @@ class Plan:
     interest: int
     first_due: int
     nominal: int
+    keeps: int
     charged: int
     follows: str
     dormant_months: int
@@ -100,6 +102,7 @@ class Plan:
             self,
             first_due=first_due,
             nominal=first_due,
+            keeps=0,
             charged=charged,
             follows=FOLLOWS[0],
             interest=max(round(moved), 0),
@@ -148,6 +151,7 @@ def _plan(one: Candidates, arm: int) -> Plan:
         interest=int(one.interest[0, arm]),
         first_due=int(one.dates.due[0, arm]),
         nominal=int(one.dates.nominal[0, arm]),
+        keeps=int(one.dates.keeps[0, arm]),
         charged=int(one.dates.charged[0, arm]),
         follows=FOLLOWS[one.dates.follows[0, arm]],
         dormant_months=int(arms.dormant_months[arm]),
@@ -161,7 +165,7 @@ def _plan(one: Candidates, arm: int) -> Plan:
 def schedule(plan: Plan, today: int, calendar: Calendar) -> Schedule:
     """The dated instalments of a plan: equal, the last one smaller, in all exactly ``plan.total``.
 
-    Each keeps the nominal day (``due_dates``), moved to a working day of its month. Where rounding up makes fewer payments
+    Each falls on the nominal day (``due_dates``), moved to a working day of its month. Where rounding up makes fewer payments
     do, the plan ends sooner.
 
     Args:
@@ -175,7 +179,7 @@ def schedule(plan: Plan, today: int, calendar: Calendar) -> Schedule:
     amounts = np.full(payments, plan.instalment, np.int64)
     amounts[-1] = plan.total - plan.instalment * (payments - 1)
     code = np.array([FREQUENCIES.index(plan.frequency)], np.uint8)
-    nominal = due_dates(np.array([today + plan.nominal]), code, payments)[0]
+    nominal = due_dates(np.array([today + plan.nominal]), code, payments, np.array([plan.keeps]))[0]
     return Schedule(calendar.moved(nominal), amounts)
 
 

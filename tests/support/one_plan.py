@@ -16,6 +16,7 @@ _PLAN: dict[str, Any] = {
     "interest": 0,
     "first_due": 14,
     "nominal": 14,
+    "keeps": 0,
     "charged": 14,
     "follows": "catalogue",
     "dormant_months": 0,

@@ -35,6 +35,10 @@ Change = Literal[
     "newly allowed",
     "newly for a human",
     "no longer for a human",
+    "newly stopped",
+    "no longer stopped",
+    "newly told",
+    "no longer told",
     "newly covered",
     "no longer covered",
 ]
@@ -106,9 +110,12 @@ def compare(old: Pack, new: Pack, decisions: Path, day: int | None = None) -> Di
 
 
 def _changes(rows: Rows, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touched]:
+    notices = sorted({each.rule for each in (*was.rules, *now.rules) if each.kind == "notice"})
     pairs: tuple[tuple[I32, I32, Change, Change], ...] = (
         (was.blocked[:, 0], now.blocked[:, 0], "newly blocked", "newly allowed"),
         (was.human, now.human, "newly for a human", "no longer for a human"),
+        (was.stop, now.stop, "newly stopped", "no longer stopped"),
+        *((_told(was, rule), _told(now, rule), "newly told", "no longer told") for rule in notices),
     )
     for before, after, worse, better in pairs:
         for row in np.flatnonzero((before < 0) != (after < 0)):
@@ -128,6 +135,15 @@ def _changes(rows: Rows, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touch
                 new_version=_version(now.rules, ref.rule),
                 unknown=bool((now if newly else was).unknown[row]),
             )
+
+
+def _told(verdict: RulesVerdict, rule: str) -> "I32":
+    """The rule's number where it demands its notice, −1 where it does not, (n,)."""
+    told = np.full(len(verdict.notices), -1, np.int32)
+    for number, each in enumerate(verdict.rules):
+        if each.rule == rule:
+            told[verdict.notices[:, number]] = number
+    return told
 
 
 def _coverage(rows: Rows, old: Pack, new: Pack, was: RulesVerdict, now: RulesVerdict) -> Iterator[Touched]:

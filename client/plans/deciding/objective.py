@@ -45,5 +45,4 @@ def score(settings: Value, plans: Candidates, first: F64, kept: F64, worth: F64)
 def affordable(plans: Candidates) -> Bool:
     """Which candidates stay within the bound in every month (a token plan asks what nobody lacks), (n, P)."""
     free = plans.arms.is_kind(*FREE, *SMALL)
-    most = np.maximum(plans.monthly, plans.worst_month)
-    return np.asarray(free | (most <= plans.debts.bound[:, None]))
+    return np.asarray(free | (plans.worst_month <= plans.debts.bound[:, None]))

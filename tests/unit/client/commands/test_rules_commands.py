@@ -278,3 +278,72 @@ def test_diff_finds_a_matter_that_is_no_longer_covered(decisions: Path, tmp_path
     assert {each.change for each in back.touched} == {"newly covered"}
     shown = fedrepay("rules", "diff", "us-fed", narrow, "--decisions", decisions)
     assert "4 no longer covered; 3 of 4 accounts" in shown.out
+
+
+OWN = """
+id = "own"
+jurisdiction = "US"
+version = {version}
+title = "Own"
+citation = "A law"
+template = true
+disclaimer = "A template, not legal advice."
+covers = [{{ matters = ["conduct", "contact", "cost", "automated_decision"] }}]
+[[rules]]
+id = "told"
+version = 1
+article = "Article 1"
+text = "t"
+checked = false
+parameters = {{ kind = "notice", notice = "told" }}
+"""
+STOP = """
+[[rules]]
+id = "rests"
+version = 1
+article = "Article 2"
+text = "t"
+checked = false
+applies_to = [{ fact = "calls_7d", at_least = 6 }]
+parameters = { kind = "stop_collection", blocks = "collecting", rests = RESTS }
+"""
+
+
+@pytest.mark.parametrize("rests", ["true", "false"])
+def test_diff_finds_what_is_newly_stopped_where_no_plan_is_blocked(tmp_path: Path, rests: str) -> None:
+    """A referral asks for no money, so no rule blocks it; that the debt rests changes the decision all the same."""
+    free = {"kind": "REFER", "instalment": 0, "monthly": 0, "total": 0, "months": 0.0}
+    file = write_decisions(
+        tmp_path / "d.parquet",
+        [{"account": "a5", **free}, {"account": "a6", **free}],
+        [{**US, "account": "a5", "calls_7d": 5}, {**US, "account": "a6", "calls_7d": 6}],
+    )
+    also = rests == "false"  # without a rest a person decides besides
+    was, now = tmp_path / "was.toml", tmp_path / "now.toml"
+    was.write_text(OWN.format(version=1))
+    now.write_text(OWN.format(version=2) + STOP.replace("RESTS", rests))
+    changes = [
+        [(each.account, each.change, each.rule, each.article) for each in compare(*packs, file).touched]
+        for packs in ((load_pack(was), load_pack(now)), (load_pack(now), load_pack(was)))
+    ]
+    assert changes == [
+        [
+            ("a6", change, "rests", "Article 2")
+            for change in (("newly for a human",) * also + ("newly stopped",))
+        ],
+        [
+            ("a6", change, "rests", "Article 2")
+            for change in (("no longer for a human",) * also + ("no longer stopped",))
+        ],
+    ]
+    assert not compare(load_pack(now), load_pack(now), file).touched, "control"
+
+
+def test_diff_finds_a_notice_that_is_new(decisions: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.format(version=1))
+    told = load_pack(path)
+    silent = told.model_copy(update={"rules": ()})
+    found = {(each.account, each.change, each.article) for each in compare(silent, told, decisions).touched}
+    assert found == {(name, "newly told", "Article 1") for name in ("a5", "a6", "a7")}
+    assert {each.change for each in compare(told, silent, decisions).touched} == {"no longer told"}

@@ -1,16 +1,20 @@
 """Candidate plans: what each account would pay, against a plain calculation for one plan at a time."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrepay.client.plans.deciding.objective import affordable
+from fedrepay.shared.arrays import I64
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.candidates import Candidates, Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
+from fedrepay.shared.plans.contract import Contract
 from fedrepay.shared.plans.kinds import KINDS, LEAVES_A_REST
 from fedrepay.shared.plans.schedule import plan_of, schedule
 
@@ -146,7 +150,8 @@ def test_interest_runs_from_the_offer_and_the_waiver_spares_its_part() -> None:
         run(365_000, 0.1 / 12, int(plans.instalment[0, half])) + 365_000 * 0.1 * 7 / 365
     )
     assert plans.interest[0, none] == 0
-    assert plans.interest_saved()[0, none] == math.floor(365_000 * 0.2 * (7 / 365 + 11 / 24)), (
+    left = np.maximum(365_000 - int(plans.instalment[0, none]) * np.arange(1, 13), 0)
+    assert plans.interest_saved()[0, none] == math.floor(0.2 * (365_000 * 7 / 365 + left.sum() / 12)), (
         "as it is repaid"
     )
     assert plans.interest_saved()[0, half] == plans.interest[0, half], "half of it is charged, half spared"
@@ -261,3 +266,153 @@ def test_an_average_month_would_let_a_fifth_week_through() -> None:
     )
     assert busiest_month(plans, 0, int(np.datetime64("2026-01-01", "D").astype(int))) == 57_500
     assert not affordable(plans).item()
+
+
+WEEKS = b"""
+name = "t"
+version = 1
+currency = "GBP"
+[[plans]]
+kind = "INSTALMENT"
+n = [2, 3, 4, 5, 6, 12]
+frequency = ["weekly", "biweekly", "monthly"]
+"""
+
+
+def beyond_any_month(balance: int, apr: float, monthly: Callable[[Candidates], I64]) -> list[str]:
+    """Plans that are said to take more of a month than falls due in any, whatever day they begin on."""
+    made = parse_catalogue(WEEKS, "tests")
+    debts = Debts(np.array([balance]), np.array([0]), np.array([apr]), np.array([0]))
+    plans = candidates(made, arms(made), debts)
+    said = monthly(plans)
+    return [
+        plans.arms.names[place]
+        for place in np.flatnonzero(plans.valid[0]).tolist()
+        if said[0, place] > max(busiest_month(plans, place, first) for first in range(20_000, 20_031))
+    ]
+
+
+@given(balance=st.integers(1_000, 300_000), apr=st.floats(0, 0.5))
+@settings(max_examples=30, deadline=None)
+def test_no_plan_is_said_to_take_more_of_a_month_than_can_fall_due_in_one(balance: int, apr: float) -> None:
+    assert beyond_any_month(balance, apr, lambda plans: plans.monthly) == []
+
+
+def test_control_an_average_month_of_a_short_plan_is_more_than_all_of_it() -> None:
+    found = beyond_any_month(
+        10_000, 0.0, lambda plans: np.ceil(plans.instalment / plans.arms.months_each).astype(np.int64)
+    )
+    assert "INSTALMENT n3 weekly day14 portal" in found
+
+
+def test_two_weeks_of_150_are_affordable_where_300_are() -> None:
+    made = parse_catalogue(WEEKS, "tests")
+    debts = Debts(np.array([30_000]), np.array([0]), np.array([0.0]), np.array([31_496]))
+    plans = candidates(made, arms(made), debts)
+    two, three = (arm(plans, f"INSTALMENT n{n} weekly") for n in (2, 3))
+    assert (plans.monthly[0, two], plans.worst_month[0, two]) == (30_000, 30_000)
+    assert affordable(plans)[0, [two, three]].all()
+    assert not affordable(replaced(plans, bound=29_999))[0, two], "control"
+
+
+def replaced(plans: Candidates, bound: int) -> Candidates:
+    return replace(plans, debts=replace(plans.debts, bound=np.array([bound])))
+
+
+@given(
+    arrears=st.integers(1, 5_000),
+    instalment=st.integers(1, 50_000),
+    rounding=st.sampled_from([1, 100, 1_000]),
+)
+def test_no_payment_of_a_contract_asks_for_more_than_the_whole(
+    arrears: int, instalment: int, rounding: int
+) -> None:
+    made = catalogue(rounding=rounding)
+    runs = Contract(np.array([float(arrears)]), np.array([float(instalment)]), np.array([24.0]))
+    debts = Debts(np.array([100_000]), np.array([0]), np.array([0.1]), np.array([30_000]), runs)
+    plans = candidates(made, arms(made), debts)
+    assert (plans.instalment <= plans.total)[plans.valid].all()
+    caught = arm(plans, "CATCH_UP n3")
+    if arrears < min(rounding, 300):  # control: rounded up it would be
+        assert plans.instalment[0, caught] == instalment + arrears
+
+
+def spared(plans: Candidates, row: int, place: int) -> float:
+    """What the contract's rate charges on what is owed under the same payments, payment by payment: the oracle."""
+    of, apr = plan_of(plans, row, place), float(plans.debts.apr[row])
+    owed = float(plans.debts.balance[row] if of.kind in LEAVES_A_REST else of.principal)
+    charged, to_pay = owed * apr * of.charged / 365, of.principal
+    for _ in range(of.count):
+        payment = min(of.instalment, to_pay)
+        to_pay, owed = to_pay - payment, owed - payment
+        charged += owed * apr * float(plans.arms.months_each[place]) / 12
+    assert to_pay == 0
+    return charged
+
+
+def by_the_mean(plans: Candidates) -> I64:
+    """As it was: half of what is paid, owed all the while."""
+    rest = plans.arms.is_kind(*LEAVES_A_REST)
+    owed = np.where(rest, plans.debts.balance[:, None] - plans.principal / 2, plans.principal / 2)
+    years = plans.arms.months_each / 12 * np.where(rest, plans.count, plans.count - 1)
+    whole = np.where(rest, plans.debts.balance[:, None], plans.principal)
+    return np.asarray(plans.debts.apr[:, None] * (owed * years + whole * plans.dates.charged / 365)).astype(
+        np.int64
+    )
+
+
+def beyond_the_truth(
+    draws: int, rounding: int, saved: Callable[[Candidates], I64], under: float = 2.0
+) -> list[tuple[str, float, int]]:
+    """Plans that waive all interest and say that they spare more than they do, or less by more than so many minor units."""
+    rng, made = np.random.default_rng(draws), catalogue(rounding=rounding)
+    balance = rng.integers(1_000, 500_000, draws)
+    bound = np.maximum(balance // rng.integers(1, 30, draws), 500)
+    runs = Contract(balance / 20, balance / 15, np.full(draws, 24.0))
+    debts = Debts(balance, np.zeros(draws, np.int64), rng.random(draws), bound, runs)
+    plans = candidates(made, arms(made), debts)
+    said, kinds = saved(plans), plans.arms.is_kind("REVIEW", "REDUCED", "TOKEN", "EXTEND", "INSTALMENT")
+    waives = kinds & ((plans.arms.interest_waiver == 1) | plans.arms.is_kind("TOKEN"))
+    return [
+        (plans.arms.names[place], spared(plans, row, place), int(said[row, place]))
+        for row, place in np.argwhere(plans.valid & waives).tolist()
+        if not -under <= said[row, place] - spared(plans, row, place) <= 1e-6
+    ]
+
+
+@pytest.mark.parametrize("rounding", [1, 100, 1_000])
+def test_what_is_said_to_be_spared_is_what_the_contract_would_charge(rounding: int) -> None:
+    assert beyond_the_truth(200, rounding, lambda plans: plans.interest_saved()) == []
+
+
+def test_control_the_mean_overstates_what_a_review_that_clears_spares_and_a_rounded_plan() -> None:
+    found = {
+        name.split()[0] for name, truth, said in beyond_the_truth(200, 1_000, by_the_mean) if said > truth + 2
+    }
+    assert found >= {"REVIEW", "INSTALMENT"}
+
+
+def largest_step(rounding: int, asked: Callable[[Candidates], I64]) -> tuple[int, float]:
+    """The largest step of what a REVIEW asks as means grow by a penny: minor units, and as a part of what is asked."""
+    made = catalogue(rounding=rounding, smallest_instalment=1)
+    bound = np.arange(500, 60_000)
+    same = np.ones_like(bound)
+    debts = Debts(same * 10**7, same * 0, same * 0.2, bound)
+    plans = candidates(made, arms(made), debts)
+    of = asked(plans)
+    assert (of <= bound).all()
+    steps = np.diff(of)
+    return int(steps.max()), float((steps / np.maximum(of[:-1], 1)).max())
+
+
+@pytest.mark.parametrize("rounding", [1, 100, 500, 1_000, 5_000])
+def test_a_penny_more_of_means_never_asks_for_much_more(rounding: int) -> None:
+    most, part = largest_step(rounding, lambda plans: plans.instalment[:, arm(plans, "REVIEW")])
+    assert most <= 500
+    assert part <= 0.1
+
+
+@pytest.mark.parametrize("rounding", [1_000, 5_000])
+def test_control_rounded_as_other_plans_are_it_would(rounding: int) -> None:
+    most, part = largest_step(rounding, lambda plans: plans.debts.bound // rounding * rounding)
+    assert (most, part > 0.1) == (rounding, True)

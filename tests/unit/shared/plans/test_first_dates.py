@@ -1,11 +1,17 @@
 """First dates: the wish before the payday before the catalogue, on working days, within bounds, at the lesser cost."""
 
+import calendar as months
+import random
+from datetime import date, timedelta
+
 import numpy as np
 import pytest
 
+from fedrepay.shared.plans import schedule as schedule_module
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.candidates import Debts, candidates
 from fedrepay.shared.plans.catalogue import Arms, Catalogue, arms, parse_catalogue
+from fedrepay.shared.plans.due import due_dates
 from fedrepay.shared.plans.first_dates import FIRST_DUE, FOLLOWS, FirstDates, first_dates
 from fedrepay.shared.plans.schedule import plan_of, schedule, written
 
@@ -146,3 +152,69 @@ def test_later_instalments_keep_the_wished_day() -> None:
     plan = plan_of(candidates(made, of, debts, found(of, "2027-01-20", wish=31)), 0, 0)
     falls = [written(each) for each in schedule(plan, day("2027-01-20"), UK).dates.tolist()]
     assert falls == ["2027-01-30", "2027-02-27", "2027-03-31", "2027-04-30", "2027-05-29", "2027-06-30"]
+
+
+def open_day(of: date) -> date:
+    """Modified following, a day at a time: the oracle (Sundays alone, where no place is known)."""
+    ahead = back = of
+    while ahead.weekday() == 6:
+        ahead += timedelta(days=1)
+    while back.weekday() == 6:
+        back -= timedelta(days=1)
+    return ahead if ahead.month == of.month else back
+
+
+def slid(years: range, draws: int, seed: int) -> list[str]:
+    """Monthly plans by wish or payday with a later instalment on another day than the wish, or the wage, has in its month."""
+    made, wrong = catalogue("1, 14, 45"), []
+    of, rng = arms(made), random.Random(seed)
+    debts = Debts(np.array([150_000]), np.zeros(1, np.int64), np.zeros(1), np.array([50_000]))
+    for draw in range(draws):
+        today = date(rng.choice(years), 1, 1) + timedelta(days=rng.randrange(365))
+        wish = rng.choice([1, 15, 28, 29, 30, 31])
+        wage = today + timedelta(days=rng.randrange(32))
+        ends = months.monthrange(wage.year, wage.month)[1] == wage.day
+        by_wish = draw % 2 == 0
+        anchor = wish if by_wish else 31 if ends else wage.day
+        payday, wished = (NAN, wish) if by_wish else ((wage - today).days, NAN)
+        moved = found(of, today.isoformat(), payday, wished, Calendar())
+        plans = candidates(made, of, debts, moved)
+        for arm in range(3):
+            plan = plan_of(plans, 0, arm)
+            falls = schedule(plan, day(today.isoformat()), Calendar()).dates.tolist()
+            for each in (date.fromisoformat(written(one)) for one in falls):
+                last = months.monthrange(each.year, each.month)[1]
+                if each != open_day(each.replace(day=min(anchor, last))):
+                    wrong.append(f"{today} {plan.name} keeps {anchor}: {each}")
+    return wrong
+
+
+def test_every_monthly_instalment_falls_on_the_day_that_was_wished_or_paid() -> None:
+    assert slid(range(2024, 2041), 400, 1) == []
+
+
+def test_control_by_the_first_dates_day_the_31st_is_the_28th_ever_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        schedule_module, "due_dates", lambda first, code, slots, _: due_dates(first, code, slots)
+    )
+    assert len(slid(range(2024, 2041), 400, 1)) > 20
+
+
+@pytest.mark.parametrize(
+    ("payday", "wish", "falls"),
+    [
+        (NAN, 31, ["2027-02-27", "2027-03-31", "2027-04-30"]),  # 28 February is a Sunday
+        (NAN, 30, ["2027-02-27", "2027-03-30", "2027-04-30"]),
+        (27, NAN, ["2027-02-27", "2027-03-31", "2027-04-30"]),  # paid at the month's end
+        (26, NAN, ["2027-02-27", "2027-03-27", "2027-04-27"]),  # paid on the 27th
+    ],
+)
+def test_golden_a_plan_that_begins_in_february(payday: float, wish: float, falls: list[str]) -> None:
+    made = catalogue("14")
+    debts = Debts(np.array([90_000]), np.zeros(1, np.int64), np.zeros(1), np.array([50_000]))
+    of = arms(made)
+    plan = plan_of(candidates(made, of, debts, found(of, "2027-02-01", payday, wish)), 0, 0)
+    assert [written(each) for each in schedule(plan, day("2027-02-01"), UK).dates.tolist()[:3]] == falls
+    assert plan.at(10).keeps == 0, "another date keeps its own day"
