@@ -21,6 +21,7 @@ STRONGEST_FIRST = (
 """Where several reasons hold, the first of these is the code."""
 
 CONTRADICTIONS = (
+    *("PERSON_UNREAD", "PERSON_DIFFERS"),
     *("SURPLUS_ABOVE_INCOME", "SURPLUS_WITHOUT_INCOME", "FORM_WITHOUT_INCOME"),
     *("FEES_ABOVE_BALANCE", "KEPT_WITHOUT_PROMISE", "NO_WORK_HIGH_INCOME"),
 )
@@ -133,7 +134,7 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     """The first of ``CONTRADICTIONS`` that holds for each account, or "", (n,).
 
     Reads ``income``, ``surplus``, ``balance``, ``fees``, ``kept_ratio_12m``, ``promises_12m``, ``median_income``
-    (numbers, NaN unknown), ``income_verified`` and ``employment`` (text); what is absent contradicts nothing.
+    (numbers, NaN unknown), ``person_unread`` and ``person_differs`` (``customers.py``), ``income_verified`` and ``employment`` (text); what is absent contradicts nothing.
     """
     names = ("income", "surplus", "balance", "fees", "kept_ratio_12m", "promises_12m", "median_income")
     income, surplus, balance, fees, kept, promises, median = (
@@ -143,6 +144,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     no_income = np.isnan(income) | (income <= 0) if "income" in known else np.zeros(accounts, np.bool_)
     no_income &= ~proven  # a proven income of nothing is what it is
     holds = {
+        "PERSON_UNREAD": _yes(known, "person_unread", accounts),
+        "PERSON_DIFFERS": _yes(known, "person_differs", accounts),
         "SURPLUS_ABOVE_INCOME": surplus > income,
         "SURPLUS_WITHOUT_INCOME": no_income & ~np.isnan(surplus),
         "FORM_WITHOUT_INCOME": no_income
