@@ -199,6 +199,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "caps_prices": None if result.prices is None else json.loads(result.prices),
                     "not_known": result.not_known,
                     "outside": result.outside,
+                    "alike": result.alike,
                     "verifying": {name: asdict(each) for name, each in result.verifying.items()},
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
@@ -237,6 +238,12 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
             f"{name} {count:,}{' (to a person)' * (name in MONEY)}" for name, count in result.outside.items()
         )
         console.print(f"[yellow]Outside what the model knows, accounts: {shown}.[/]", highlight=False)
+    if result.alike:
+        console.print(
+            f"[yellow]{result.alike:,} rows are of customers whose ids differ only in spelling.[/] Ids that differ "
+            "in case, blanks or Unicode form are one person here, those that differ in leading zeros are not.",
+            highlight=False,
+        )
     for name, each in result.verifying.items():
         console.print(
             f"Asking {each.accounts:,} of income {name} for {'a form' if name == 'none' else 'a proof'}: "

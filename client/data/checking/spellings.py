@@ -13,12 +13,17 @@ from fedrepay.shared.arrays import I64
 BOUND = "one spelling a customer: ids that differ only in case, blanks, leading zeros or Unicode form"
 
 
-def plain(name: str) -> str:
-    """An id without what typing varies: case, blanks and other unseen characters, leading zeros, Unicode form."""
+def folded(name: str) -> str:
+    """An id without case, blanks and other unseen characters, and Unicode form; leading zeros stay."""
     if name.isascii() and name.isalnum():  # the common case, thirty times as fast
-        return name.lower().lstrip("0") or "0"
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    kept = "".join(each for each in folded if unicodedata.category(each)[0] not in "ZC")
+        return name.lower()
+    cased = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(each for each in cased if unicodedata.category(each)[0] not in "ZC")
+
+
+def plain(name: str) -> str:
+    """An id without what typing varies: what ``folded`` takes, and leading zeros."""
+    kept = folded(name)
     return kept.lstrip("0") or kept[:1]
 
 

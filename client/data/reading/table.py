@@ -35,6 +35,14 @@ __all__ = ["Finding", "Findings", "Mapping", "Table", "load_mapping", "read_tabl
 
 
 @dataclass(frozen=True)
+class Refused:
+    """The rows that a finding refuses, (m,) each: ``customers`` (None where not read) and the ``extra`` columns, as text."""
+
+    customers: Objects
+    extra: dict[str, Objects]
+
+
+@dataclass(frozen=True)
 class Table:
     """One party's encoded rows, (n,) each; rows that a finding refuses are not in it.
 
@@ -42,7 +50,7 @@ class Table:
     head's population; ``customers`` text; ``propensity`` in (0, 1]; ``audit`` the labels of audit columns; ``extra`` columns asked for by name,
     as text; ``source_rows`` 1-based rows of the file; ``values`` the canonical columns behind the codes. Where labels
     come from dated payments, ``offered_on`` is each row's day of offering and ``as_of`` the last day of payments known,
-    both in days since 1970-01-01; else None.
+    both in days since 1970-01-01; else None. ``refused`` is what can be told of the rows that are not in it.
     """
 
     codes: U16
@@ -55,6 +63,7 @@ class Table:
     values: dict[str, Values]
     offered_on: I64 | None = None
     as_of: int | None = None
+    refused: Refused | None = None
 
     def take(self, index: npt.NDArray[np.integer] | Bool) -> "Table":
         """The chosen rows, in the order of ``index``."""
@@ -289,7 +298,15 @@ def _table(schema: Schema, reader: MappedTable, texts: dict[str, Objects], *, ne
         extra={name: each[good] for name, each in texts.items()},
         source_rows=source_rows,
         values={each.name: columns[each.name] for each in schema.columns if each.is_input},
+        refused=_refused(reader, customer, texts),
     )
+
+
+def _refused(reader: MappedTable, customer: Column | None, texts: dict[str, Objects]) -> Refused:
+    rows = np.flatnonzero(reader.refused)
+    nobody = np.full(len(rows), None, dtype=object)
+    names = nobody if customer is None else np.asarray(reader.columns[customer.name], dtype=object)[rows]
+    return Refused(names, {name: each[rows] for name, each in texts.items()})
 
 
 def _outcomes(schema: Schema, columns: dict[str, Values]) -> I8:

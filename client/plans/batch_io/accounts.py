@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedrepay.client.data.checking import spellings
 from fedrepay.client.data.mappings.mapping import Mapping, without_columns
 from fedrepay.client.data.reading.findings import Findings, Group
-from fedrepay.client.data.reading.table import Table, read_table
+from fedrepay.client.data.reading.table import Refused, Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.dates import WISHED
@@ -70,12 +71,10 @@ def read_accounts(
     names = cells.names()
     outside = cells.outside(book)
     good = ~cells.wrong
-    of = customers.groups(table.customers)
-    whole = Accounts(names, table.values, known, others, outside=outside)
-    if of is not None:
-        part, spread = customers.parts_of(of, whole.raw["balance"]), customers.spread(of, known)
-        whole = replace(whole, facts=spread, part=part)
+    whole = _of_people(Accounts(names, table.values, known, others, outside=outside), table, cells.wrong)
     accounts = whole.take(good)
+    if book.schema.customer is not None:
+        cells.groups += spellings.told(book.schema.customer.name, table, str(data))
     return accounts, replace(findings, groups=tuple(cells.groups)), table.source_rows[good]
 
 
@@ -126,6 +125,26 @@ class _Cells:
             source = self._table.source_rows[rows]
             self.groups.append(Group(self._source, column, bound, "refuse", source, hidden))
             self.wrong[rows] = True
+
+
+def _of_people(accounts: Accounts, table: Table, wrong: Bool) -> Accounts:
+    """The accounts with what all rows of their customer say, refused ones too."""
+    refused = table.refused or Refused(np.array([], object), {})
+    every = np.concatenate([table.customers, refused.customers])
+    of = customers.groups(every)
+    if of is None:
+        return accounts
+    n, facts = len(table.customers), accounts.facts
+    more = {name: _parsed(FACTS[name], refused.extra[name])[0] for name in facts} if len(every) > n else {}
+    said = {name: np.concatenate([each, *([more[name]] if more else [])]) for name, each in facts.items()}
+    spread = {name: each[:n] for name, each in customers.spread(of, said).items()}
+    lost = np.bincount(of, np.concatenate([wrong, np.ones(len(every) - n)]))[of] > 0
+    beside = {
+        **accounts.beside,
+        customers.UNREAD: lost[:n].astype(np.float64),
+        customers.DIFFERS: customers.differs(of[:n], accounts.raw).astype(np.float64),
+    }
+    return replace(accounts, facts=spread, beside=beside, person=of[:n])
 
 
 def _accounts_only(book: CodeBook) -> tuple[CodeBook, tuple[str, ...]]:

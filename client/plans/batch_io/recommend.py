@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedrepay.client.data.checking import spellings
 from fedrepay.client.data.mappings.mapping import Mapping as Mapped
+from fedrepay.client.data.reading.findings import Findings
 from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.plans.batch.caps import Caps, groups
-from fedrepay.client.plans.batch_io import batch_files, output, register, standing
+from fedrepay.client.plans.batch_io import batch_files, customers, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
 from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.batch_io.verifying import Verifying, summed
 from fedrepay.client.plans.deciding.borders import Borders, borders
+from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import FIRST, KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
@@ -54,7 +57,8 @@ class Recommended:
 
     ``used`` is what the batch uses of each cap, ``prices`` (JSON) what the caps made scarce; ``verifying`` what
     asking for income forms and proofs would bring, by class of income; ``not_known`` facts that would spare a debtor
-    and are no column of the file; ``outside`` how many accounts have a value outside the model's bounds, by column.
+    and are no column of the file; ``outside`` how many accounts have a value outside the model's bounds, by column; ``alike`` rows of customers that are spelt
+    in two ways.
     """
 
     accounts: int
@@ -68,6 +72,7 @@ class Recommended:
     verifying: dict[str, Verifying] = field(default_factory=dict)
     not_known: tuple[str, ...] = ()
     outside: dict[str, int] = field(default_factory=dict)
+    alike: int = 0
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,7 @@ def _decided(
 ) -> Recommended:
     engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
     day = (today - EPOCH).days
-    accounts, findings, _ = read_accounts(engine.book, job.accounts, mapping, groups(engine))
+    accounts, findings = _read(job, engine, mapping)
     if not len(accounts.names):
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
@@ -252,6 +257,7 @@ def _decided(
         verifying=summed(proofs),
         not_known=tuple(name for name in WATCHED if name not in accounts.facts),
         outside=output.outside(accounts),
+        alike=sum(group.count for group in findings.groups if group.bound == spellings.BOUND),
     )
 
 
@@ -267,7 +273,7 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
             "With exploration a decision hangs on its batch.", "Give the --batch-id it was decided in."
         )
     mapping = _mapping(job, loaded)
-    accounts, findings, _ = read_accounts(loaded.engine.book, job.accounts, mapping, groups(loaded.engine))
+    accounts, findings = _read(job, loaded.engine, mapping)
     rows = np.flatnonzero(accounts.names == account)
     if not len(rows):
         findings.raise_if_refused()
@@ -277,6 +283,12 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
     caps = Caps.of(loaded.engine, accounts, today)
     held = None if caps is None else partial(caps.hold, rows=here)
     return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, caps=held), today
+
+
+def _read(job: Job, engine: Engine, mapping: Mapped | None) -> tuple[Accounts, Findings]:
+    """The accounts, each with its part of its person's bound."""
+    accounts, findings, _ = read_accounts(engine.book, job.accounts, mapping, groups(engine))
+    return customers.divided(engine, accounts), findings
 
 
 def _mapping(job: Job, loaded: Loaded) -> Mapped | None:

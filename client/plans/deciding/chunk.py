@@ -11,7 +11,7 @@ from fedrepay.client.plans.deciding.judged import Judged
 from fedrepay.client.plans.deciding.outside import MONEY
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.plans.deciding.safeguards import Safeguards
-from fedrepay.shared.arrays import F64, Bool, Objects
+from fedrepay.shared.arrays import F64, I64, Bool, Objects
 from fedrepay.shared.rules.facts import Column as Fact
 from fedrepay.shared.rules.facts import FactTable
 from fedrepay.shared.schema.bins import Values
@@ -22,8 +22,9 @@ class Accounts:
     """n accounts, (n,) each.
 
     ``names`` text; ``values`` settled account columns, derived ones too; ``facts`` of rules; ``beside`` what else
-    is known (``accounts.BESIDE``, groups of a floor). ``part`` is the share of the customer's affordability bound that
-    is an account's own, by balance, where a customer has several (None: each has one). ``outside`` are the cells that
+    is known (``accounts.BESIDE``, groups of a floor). ``person`` numbers who owes, where somebody
+    has several rows, and ``part`` is the share of the person's affordability bound that is an account's own
+    (``customers.py``; None: each has one row). ``outside`` are the cells that
     ``values`` holds at a bound of the schema, as they were (``outside.noted``; None: there is none).
     """
 
@@ -33,6 +34,7 @@ class Accounts:
     beside: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     part: F64 | None = None
     outside: Objects | None = None
+    person: I64 | None = None
 
     @cached_property
     def raw(self) -> dict[str, Values]:
@@ -62,6 +64,7 @@ class Accounts:
             {name: each[rows] for name, each in self.beside.items()},
             None if self.part is None else self.part[rows],
             None if self.outside is None else self.outside[rows],
+            None if self.person is None else self.person[rows],
         )
 
 

@@ -22,6 +22,7 @@ STRONGEST_FIRST = (
 """Where several reasons hold, the first of these is the code."""
 
 CONTRADICTIONS = (
+    *("PERSON_UNREAD", "PERSON_DIFFERS"),
     *("SURPLUS_ABOVE_INCOME", "SURPLUS_WITHOUT_INCOME", "FORM_WITHOUT_INCOME"),
     *("FEES_ABOVE_BALANCE", "KEPT_WITHOUT_PROMISE", "NO_WORK_HIGH_INCOME"),
     *("LATE_WITHOUT_ARREARS", "LATE_STAGE_IN_TIME"),
@@ -152,7 +153,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     """The first of ``CONTRADICTIONS`` that holds for each account, or "", (n,).
 
     Reads ``income``, ``surplus``, ``balance``, ``fees``, ``kept_ratio_12m``, ``promises_12m``, ``median_income``,
-    ``dpd``, ``arrears``, ``contractual_instalment`` (numbers, NaN unknown), ``income_verified``, ``employment`` and ``stage`` (text); what is absent contradicts nothing.
+    ``dpd``, ``arrears``, ``contractual_instalment`` (numbers, NaN unknown), ``person_unread`` and ``person_differs``
+    (``customers.py``), ``income_verified``, ``employment`` and ``stage`` (text); what is absent contradicts nothing.
     """
     names = ("income", "surplus", "balance", "fees", "kept_ratio_12m", "promises_12m", "median_income")
     days, arrears, due = (
@@ -165,6 +167,8 @@ def contradictions(known: Mapping[str, Column], accounts: int) -> Objects:
     no_income = np.isnan(income) | (income <= 0) if "income" in known else np.zeros(accounts, np.bool_)
     no_income &= ~proven  # a proven income of nothing is what it is
     holds = {
+        "PERSON_UNREAD": _yes(known, "person_unread", accounts),
+        "PERSON_DIFFERS": _yes(known, "person_differs", accounts),
         "SURPLUS_ABOVE_INCOME": surplus > income,
         "SURPLUS_WITHOUT_INCOME": no_income & ~np.isnan(surplus),
         "FORM_WITHOUT_INCOME": no_income

@@ -13,6 +13,8 @@ from fedrepay.client.plans.explaining.messages import say
 from fedrepay.shared.arrays import F64, I8, I64, Objects
 
 CONTRADICTED = {
+    "PERSON_UNREAD": "another row of this customer cannot be read",
+    "PERSON_DIFFERS": "this customer's accounts state different incomes or other plans",
     "SURPLUS_ABOVE_INCOME": "surplus above income",
     "SURPLUS_WITHOUT_INCOME": "a surplus, but no income",
     "FORM_WITHOUT_INCOME": "an income form, but no income",

@@ -108,7 +108,7 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     assert shown["plans"][0]["name"] == offer["plan"], "alone it is decided as in the batch"
     assert 0 < shown["bound"]["part"] < 1
     assert "% of what is left, by balance" in desk.recommend(None, "--explain", offer["account"]).out
-    monkeypatch.setattr(customers, "parts_of", lambda of, _: np.ones(len(of)))
+    monkeypatch.setattr(customers, "divided", lambda _, accounts: accounts)
     assert desk.recommend("out.csv", "--replace", batch="b3").code == 0
     assert over_bound(desk, bounds) > 20, "control: each account for itself"
 
