@@ -397,7 +397,7 @@ def largest_step(rounding: int, asked: Callable[[Candidates], I64]) -> tuple[int
     made = catalogue(rounding=rounding, smallest_instalment=1)
     bound = np.arange(500, 60_000)
     same = np.ones_like(bound)
-    debts = Debts(same * 10**7, same * 0, same * 0.2, bound)
+    debts = Debts(same * 10**7, same * 0, np.full(len(bound), 0.2), bound)
     plans = candidates(made, arms(made), debts)
     of = asked(plans)
     assert (of <= bound).all()
