@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
-from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, OFFERS, RULED, Kind
+from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, OFFERS, RULED, SMALL, Kind
 
 MOST_ARMS = 500
 """Candidates of one account."""
@@ -86,7 +86,7 @@ class Catalogue(Part):
     """What a member may offer.
 
     ``rounding`` rounds instalments (minor units), ``smallest_instalment`` is the least worth collecting,
-    ``token_amount`` what a token plan asks a month, ``longest_months`` the longest plan.
+    ``token_amount`` what a token plan asks a month, no more than that, ``longest_months`` the longest plan.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -97,6 +97,15 @@ class Catalogue(Part):
     smallest_instalment: Annotated[int, Field(ge=1)] = 500
     longest_months: Annotated[int, Field(ge=1, le=60)] = 60
     plans: Annotated[tuple[Template, ...], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="after")
+    def _tokens_are_small(self) -> Self:
+        if self.token_amount > self.smallest_instalment and any(each.kind in SMALL for each in self.plans):
+            raise ValueError(
+                f"token_amount {self.token_amount} is above smallest_instalment {self.smallest_instalment}: "
+                "a token is held by no bound, so it asks for what nobody lacks"
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_small_enough(self) -> Self:

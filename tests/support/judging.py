@@ -58,4 +58,6 @@ def judged_by(
     p, k = (np.broadcast_to(each, plans.valid.shape).astype(np.float64) for each in (first, kept))
     learned = of.is_offer
     rules = no_rules(n, len(of.kind))
-    return judge(Value(), plans, cases, p, k, rules, learned, relief=relief, borders=Borders())
+    return judge(
+        Value(), plans, cases, p, k, rules, learned, relief=relief, borders=Borders(discounts_known=True)
+    )

@@ -394,7 +394,7 @@ def test_control_the_mean_overstates_what_a_review_that_clears_spares_and_a_roun
 
 def largest_step(rounding: int, asked: Callable[[Candidates], I64]) -> tuple[int, float]:
     """The largest step of what a REVIEW asks as means grow by a penny: minor units, and as a part of what is asked."""
-    made = catalogue(rounding=rounding, smallest_instalment=1)
+    made = catalogue(rounding=rounding, smallest_instalment=1, token_amount=1)
     bound = np.arange(500, 60_000)
     same = np.ones_like(bound)
     debts = Debts(same * 10**7, same * 0, np.full(len(bound), 0.2), bound)

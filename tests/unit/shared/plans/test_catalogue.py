@@ -143,3 +143,15 @@ def test_a_wrong_catalogue_fails_its_check(tmp_path: Path) -> None:
     found = fedrepay("member", "catalogue", "check", path)
     assert found.code == 3
     assert "plans.0.kind" in found.err
+
+
+def test_a_token_asks_for_no_more_than_the_smallest_instalment() -> None:
+    """No bound holds it (``SMALL``), so an amount that somebody lacks must not be written."""
+    head = 'name = "t"\nversion = 1\ncurrency = "GBP"\nsmallest_instalment = 500\n'
+    token, full = ('[[plans]]\nkind = "TOKEN"\nn = [6]\n', '[[plans]]\nkind = "FULL"\n')
+    with pytest.raises(CatalogueError, match="token_amount 501 is above smallest_instalment 500"):
+        parse_catalogue((head + "token_amount = 501\n" + token).encode(), "t.toml")
+    assert parse_catalogue((head + "token_amount = 500\n" + token).encode(), "t.toml").token_amount == 500
+    assert parse_catalogue((head + "token_amount = 501\n" + full).encode(), "t.toml"), (
+        "control: without a token"
+    )

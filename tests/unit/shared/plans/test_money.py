@@ -16,6 +16,7 @@ version = 1
 currency = "GBP"
 rounding = 1
 smallest_instalment = 1
+token_amount = 1
 [[plans]]
 kind = "FULL"
 first_due = [7]

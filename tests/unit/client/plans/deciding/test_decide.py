@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.decide import TIERS, Chosen, Decision, decide
 from fedrepay.client.plans.deciding.judged import NONE, Cases, Judged, Why, judge
 from fedrepay.client.plans.deciding.settings import Value
@@ -83,7 +84,17 @@ def judged(
     p, k = (np.broadcast_to(np.asarray(each, float), (n, COUNT)) for each in (first, kept))
     plans = candidates(CATALOGUE, ARMS, debts)
     learned = ARMS.pays if known is None else known
-    return judge(value or Value(), plans, cases, p, k, said or verdict(n), learned, within)
+    return judge(
+        value or Value(),
+        plans,
+        cases,
+        p,
+        k,
+        said or verdict(n),
+        learned,
+        within,
+        borders=Borders(discounts_known=True),
+    )
 
 
 def offered(decisions: Chosen) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedrepay.client.plans.batch_io.output import counts
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.decide import HANDOFFS, TIERS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
@@ -34,7 +35,9 @@ def decided(settings: Settings | None = None, n: int = 1, **changed: Any) -> Bat
     }
     names = columns.pop("customer")
     book = market_book()
-    made = Engine(book, market_weights(book), EXAMPLE, settings or Settings())
+    made = Engine(
+        book, market_weights(book), EXAMPLE, settings or Settings(), borders=Borders(discounts_known=True)
+    )
     try:
         return made.decide(made.accounts(names.tolist(), columns), today=TODAY)
     finally:

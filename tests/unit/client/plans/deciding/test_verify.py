@@ -8,6 +8,7 @@ import pytest
 
 from fedrepay.client.plans.deciding import verify as verify_module
 from fedrepay.client.plans.deciding.affordability import believed, sustainable
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.decide import Decision
 from fedrepay.client.plans.deciding.engine import Engine
@@ -25,7 +26,12 @@ N, TODAY = 600, 20_800
 def engine(*packs: str) -> Engine:
     book = market_book()
     return Engine(
-        book, market_weights(book), load_catalogue(CATALOGUE)[0], Settings(), load_builtin(list(packs))
+        book,
+        market_weights(book),
+        load_catalogue(CATALOGUE)[0],
+        Settings(),
+        load_builtin(list(packs)),
+        borders=Borders(discounts_known=True),
     )
 
 
