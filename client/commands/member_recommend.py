@@ -200,6 +200,7 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
                     "not_known": result.not_known,
                     "outside": result.outside,
                     "alike": result.alike,
+                    "replaced": result.replaced,
                     "verifying": {name: asdict(each) for name, each in result.verifying.items()},
                     "settings": loaded.engine.settings.model_dump(mode="json"),
                     "hashes": loaded.hashes,
@@ -226,6 +227,13 @@ def _show(console: "Console", loaded: "Loaded", result: "Recommended", out: Path
     console.print(
         f"{result.accounts:,} accounts written to {out}; {result.rejected:,} rejected.", highlight=False
     )
+    if result.replaced:
+        console.print(
+            f"Written over: batch {', '.join(result.replaced)}.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
     for line in _given(result.counts["given"], loaded.engine.catalogue.currency):
         console.print(line, markup=False, highlight=False)
     if result.counts["uncovered"]:

@@ -32,6 +32,15 @@ _GUESSES = {  # by what every cell looks like: for the draft of a schema only
     "TIMESTAMP": "TRY_CAST({0} AS TIMESTAMP) IS NOT NULL",
 }
 
+_SAID = (
+    "Line: [0-9]+",
+    "Expected Number of Columns: [0-9]+ Found: [0-9]+",
+    "unterminated quote",
+    "[Ii]nvalid unicode|not utf-8 encoded",
+    "Maximum line size of [0-9]+ bytes exceeded",
+)
+"""What of an error about a CSV is shown; the rest may be cells."""
+
 
 class _Unreadable(Exception):
     """A file that cannot become a table; the message ends up in a finding."""
@@ -111,10 +120,18 @@ def _load(connection: "DuckDBPyConnection", name: str, path: Path) -> list[Group
     try:
         names = _parquet(connection, name, path) if is_parquet else _csv(connection, name, path)
     except duckdb.Error as error:
-        lines = [line.strip() for line in str(error).split("\nLINE 1")[0].splitlines() if line.strip()]
         kind = "a whole Parquet file" if is_parquet else "UTF-8 CSV with as many cells in every row"
-        raise _Unreadable(f"{kind}: {' '.join(lines[:3])[:300]}") from error
+        raise _Unreadable(f"{kind}: {_said(str(error), is_parquet=is_parquet)}") from error
     return doubled(str(path), names)
+
+
+def _said(error: str, *, is_parquet: bool) -> str:
+    """What DuckDB says of a file, without the row of a CSV that it quotes."""
+    if is_parquet:
+        lines = [line.strip() for line in error.split("\nLINE 1", maxsplit=1)[0].splitlines() if line.strip()]
+        return " ".join(lines[:3])[:300]
+    found = [each[0] for part in _SAID if (each := re.search(part, error))]
+    return ", ".join(found) or "it cannot be read"
 
 
 def doubled(file: str, names: list[str]) -> list[Group]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fedrepay.shared.arrays import I64, Objects
 from fedrepay.shared.errors import DataError
+from fedrepay.shared.rules.facts import shown
 
 FIRST = 20
 """Kinds of findings an error's text shows; `member check-data` shows the rest by column."""
@@ -29,7 +30,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Group:
-    """Findings of one column and one reason; ``rows`` (m,) are 1-based, or None for the whole column."""
+    """Findings of one column and one reason; ``rows`` (m,) are 1-based, or None for the whole column.
+
+    What comes out of it shows no value of a restricted fact.
+    """
 
     file: str
     column: str
@@ -59,9 +63,10 @@ class Group:
             yield Finding(self.file, None, self.column, None, self.bound, self.kind)
             return
         for row, value in zip(self.rows.tolist(), self.values.tolist(), strict=True):
-            shown = value[:LONGEST_VALUE] if isinstance(value, str) else value
-            missing = isinstance(shown, float) and shown != shown and self.bound == "not missing"  # noqa: PLR0124
-            yield Finding(self.file, row, self.column, None if missing else shown, self.bound, self.kind)
+            cell = value[:LONGEST_VALUE] if isinstance(value, str) else value
+            missing = isinstance(cell, float) and cell != cell and self.bound == "not missing"  # noqa: PLR0124
+            told = shown(self.column.lower(), None if missing else cell)
+            yield Finding(self.file, row, self.column, told, self.bound, self.kind)
 
 
 @dataclass(frozen=True)

@@ -147,10 +147,9 @@ def opened(
             connection.sql("SELECT 1 AS _none WHERE false").create(MAPPED)
         unread = tolerant.create(connection, sql) if not twice else []
     except duckdb.Error as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         kind = UnreadableError if tolerant.is_of_a_cell(error) else MappingError
         raise kind(
-            f"outcomes.{name}: the SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
+            f"outcomes.{name}: the SELECT fails on {file}: {tolerant.said(connection, error)}",
             "Mend the SELECT. Cells of a CSV file are text; dates such as 2026-10-31 and whole amounts "
             "need no CAST.",
         ) from error

@@ -270,10 +270,9 @@ def _map(
         if not twice:
             unread = tolerant.create(connection, sql)
     except duckdb.Error as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         kind = UnreadableError if tolerant.is_of_a_cell(error) else MappingError
         raise kind(
-            f"The mapping's SELECT fails on {file}: {' '.join(lines[:2])[:400]}",
+            f"The mapping's SELECT fails on {file}: {tolerant.said(connection, error)}",
             "Mend the SELECT. Cells of a CSV file are text: CAST(x AS DOUBLE) makes numbers of them, and "
             "TRY_CAST(x AS DOUBLE) a missing value of a bad cell.",
         ) from error

@@ -5,6 +5,7 @@ looks at one row at a time; a row in which one fails is a finding. This is done 
 one row never changes how the others are computed.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from fedrepay.client.data.mappings.tree import Node
 from fedrepay.client.data.reading.columns import MAPPED
 from fedrepay.client.data.reading.files import quoted
 from fedrepay.shared.arrays import I64, Objects
+from fedrepay.shared.rules.facts import HIDDEN, RESTRICTED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -42,6 +44,17 @@ def is_of_a_cell(error: Exception) -> bool:
     return isinstance(
         error, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
     )
+
+
+def said(connection: "DuckDBPyConnection", error: Exception) -> str:
+    """What DuckDB says of a failing query, without any cell: one it quotes may be what nobody should read."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not is_of_a_cell(error):
+        return " ".join(lines[:2])[:400]
+    found = connection.execute("SELECT DISTINCT lower(column_name) FROM duckdb_columns()").fetchall()
+    named = re.findall(r"source column \"?(\w+)", " ".join(lines))
+    column = next((f" of the column {each}" for each in named if (each.lower(),) in found), "")
+    return f"Could not convert a cell{column}."
 
 
 def create(connection: "DuckDBPyConnection", sql: str) -> list[Unread]:
@@ -111,8 +124,12 @@ def _wrap(connection: "DuckDBPyConnection", node: Node) -> dict[str, str]:
         wrapped[name] = tree.text(connection, each)
         bare = {key: value for key, value in each.items() if key != "alias"}
         items.append({**_tried(bare), "alias": each["alias"]})
-        inner = next((one for one in tree.every(each) if one["class"] == "COLUMN_REF"), None)
-        cells.append({**(inner or _null(connection)), "alias": f"_cell_{name}"})
+        read = [one for one in tree.every(each) if one["class"] == "COLUMN_REF"]
+        hides = any(part in RESTRICTED for one in read for part in tree.names(one))
+        shows = (
+            _constant(connection, f"'{HIDDEN}'") if hides else (read or [_constant(connection, "NULL")])[0]
+        )
+        cells.append({**shows, "alias": f"_cell_{name}"})
     where = node.get("where_clause")
     if where is not None and not _several(where):
         cells.append({**_is_null(_tried(where)), "alias": _WHERE})
@@ -179,8 +196,8 @@ def _first(listed: Node) -> Node:
     return _operator("ARRAY_EXTRACT", listed, one)
 
 
-def _null(connection: "DuckDBPyConnection") -> Node:
-    node = tree.parsed(connection, "SELECT NULL")
+def _constant(connection: "DuckDBPyConnection", sql: str) -> Node:
+    node = tree.parsed(connection, f"SELECT {sql}")
     assert node is not None  # noqa: S101 - DuckDB reads its own constant
     found: Node = node["select_list"][0]
     return found

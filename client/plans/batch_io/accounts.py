@@ -18,7 +18,7 @@ from fedrepay.client.plans.deciding.dates import WISHED
 from fedrepay.client.plans.deciding.outside import Cell, bound_text, impossible, noted
 from fedrepay.client.plans.deciding.pairs import scopes
 from fedrepay.shared.arrays import I64, Bool, Objects
-from fedrepay.shared.rules.facts import FACTS, shown
+from fedrepay.shared.rules.facts import FACTS
 from fedrepay.shared.rules.facts import Fact as Declared
 from fedrepay.shared.schema.codebook import CodeBook
 
@@ -121,9 +121,8 @@ class _Cells:
     def _refuse(self, column: str, bound: str, where: Bool, cells: Objects) -> None:
         if where.any():
             rows = np.flatnonzero(where)
-            hidden = np.array([shown(column, each) for each in cells[rows]], object)
             source = self._table.source_rows[rows]
-            self.groups.append(Group(self._source, column, bound, "refuse", source, hidden))
+            self.groups.append(Group(self._source, column, bound, "refuse", source, cells[rows]))
             self.wrong[rows] = True
 
 

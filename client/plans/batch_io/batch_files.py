@@ -147,7 +147,7 @@ class Parts:
             "rejects": left[rejects],
         }
         text = json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
-        write_atomically(record_of(self.out), text, _REMEDY)
+        write_atomically(record_of(self.out), text, _REMEDY, mode=PRIVATE)
         try:
             for path, each in made.items():
                 if each.exists():
@@ -192,7 +192,7 @@ def parts(out: Path) -> Iterator[Parts]:
     """
     import duckdb  # noqa: PLC0415 - heavy
 
-    folder = out.with_name(out.name + ".parts")
+    folder = _chunks_of(out)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -203,9 +203,18 @@ def parts(out: Path) -> Iterator[Parts]:
         yield Parts(out, connection, folder)
     finally:
         connection.close()
-        shutil.rmtree(folder, ignore_errors=True)
-        for each in (out, facts_of(out), record_of(out)):
-            each.with_name(each.name + ".partial").unlink(missing_ok=True)
+        clear(out)
+
+
+def clear(out: Path) -> None:
+    """Take away what a run leaves half-done beside ``out``: its chunks hold facts that only the owner may read."""
+    shutil.rmtree(_chunks_of(out), ignore_errors=True)
+    for each in (out, facts_of(out), record_of(out)):
+        each.with_name(each.name + ".partial").unlink(missing_ok=True)
+
+
+def _chunks_of(out: Path) -> Path:
+    return out.with_name(out.name + ".parts")
 
 
 def _cell(name: str, rows: Table) -> str:

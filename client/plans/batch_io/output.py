@@ -194,8 +194,8 @@ def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
         whole: restricted facts too. A hash of a yes or no gives it away to whoever knows the rest, so the whole one
             stands with the facts.
     """
-    facts = {name: each for name, each in accounts.facts.items() if whole or name not in RESTRICTED}
-    columns = sorted({**accounts.values, **facts, **accounts.beside}.items())
+    every = {**accounts.values, **accounts.facts, **accounts.beside}
+    columns = sorted((name, each) for name, each in every.items() if whole or name not in RESTRICTED)
     numbers = [each.astype("<f8") for _, each in columns if each.dtype != object]
     texts = [each for _, each in columns if each.dtype == object]
     numbers += [] if accounts.part is None else [accounts.part.astype("<f8")]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import UTC, date, datetime
 from functools import partial
 from hashlib import sha256
@@ -58,7 +59,7 @@ class Recommended:
     ``used`` is what the batch uses of each cap, ``prices`` (JSON) what the caps made scarce; ``verifying`` what
     asking for income forms and proofs would bring, by class of income; ``not_known`` facts that would spare a debtor
     and are no column of the file; ``outside`` how many accounts have a value outside the model's bounds, by column; ``alike`` rows of customers that are spelt
-    in two ways.
+    in two ways; ``replaced`` the other batches that were written over.
     """
 
     accounts: int
@@ -73,6 +74,7 @@ class Recommended:
     not_known: tuple[str, ...] = ()
     outside: dict[str, int] = field(default_factory=dict)
     alike: int = 0
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def recommend_file(
         DataError: the file cannot be read or holds no good row.
         StorageError: the output cannot be written; nothing half-written is left.
     """
-    register.check_id(batch_id)
+    batch_id = register.check_id(batch_id)
     folder = job.release if job.release.is_dir() else job.release.parent
     own = [*job.files, folder / release_file.RELEASE, folder / release_file.VOTES]
     standing.check_paths(out, own)
@@ -194,18 +196,19 @@ def recommend_file(
     with register.opened([out.parent, *([] if member is None else [member])]) as known:
         mapping = _mapping(job, loaded)
         record, noted = standing.recorded(out, replace=replace), known.of(batch_id)
-        before = noted or (record.batch if record and record.batch.batch_id == batch_id else None)
-        today = job.today or (date.fromisoformat(before.inputs["today"]) if before else _today())
-        inputs = {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
-        if noted is not None:
-            noted.refuse_other(inputs)
+        before = [*noted, *([record.batch] if record and record.batch.batch_id == batch_id else [])]
+        today = job.today or (date.fromisoformat(before[0].inputs["today"]) if before else _today())
+        inputs = _inputs(job, loaded, mapping, today)
+        for each in noted:
+            each.refuse_other(inputs)
         if standing.is_done(record, out, batch_id, inputs, replace=replace):
             known.add(batch_id, inputs, out)
+            batch_files.clear(out)
             return Recommended(0, 0, 0, done_before=True, today=today, counts={})
         batch = Noted(batch_id, inputs, str(out))
-        found = _decided(job, loaded, out, batch, mapping, progress)
-        known.add(batch_id, inputs, out)
-        return found
+        over = standing.others(out, batch_id)
+        found = _decided(job, loaded, out, batch, mapping, progress, lambda: known.add(batch_id, inputs, out))
+        return changed(found, replaced=over)
 
 
 def _decided(
@@ -215,6 +218,7 @@ def _decided(
     written: Noted,
     mapping: Mapped | None,
     progress: Progress | None,
+    begin: Callable[[], None],
 ) -> Recommended:
     engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
     day = (today - EPOCH).days
@@ -235,7 +239,7 @@ def _decided(
             batch = engine.decide(part, today=day, batch_id=written.batch_id, caps=held)
             whole = output.input_hashes(part, whole=True)
             facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
-            asked = verify(engine, part, day, None if held else batch)
+            asked = verify(engine, part, day, None if held else batch, people=batch.handed.code > 0)
             proofs.append((part.values["income_verified"], asked))
             parts.add(output.table_of(engine, batch, asked), facts)
             for name, each in output.counts(batch).items():
@@ -244,6 +248,7 @@ def _decided(
                 progress(start + len(part.names), len(accounts.names))
         if caps is not None:
             used, prices = caps.portfolio.used, caps.portfolio.duals.to_json()
+        begin()
         parts.finish(written, refused, prices, loaded.hashes)
     return Recommended(
         accounts=len(accounts.names),
@@ -264,8 +269,10 @@ def _decided(
 def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[Batch, int]:
     """Decide for one account of the file, as in its batch: caps are solved for the whole file; returns the day too.
 
+    Without a day it is the batch's own, where a register beside the accounts, here or in the member's folder knows the batch.
+
     Raises:
-        ArgumentError: exploration draws by the batch id, and there is none.
+        ArgumentError: exploration draws by the batch id, and there is none; or the batch was made from other inputs.
         DataError: no such account among the usable rows.
     """
     if loaded.engine.settings.exploration > 0 and not batch_id:
@@ -279,7 +286,8 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no account {account}.", "Check its name.")
     here = slice(int(rows[0]), int(rows[0]) + 1)
-    today = ((job.today or _today()) - EPOCH).days
+    batch_id = batch_id.strip()
+    today = (_day_of(job, loaded, mapping, batch_id) - EPOCH).days
     caps = Caps.of(loaded.engine, accounts, today)
     held = None if caps is None else partial(caps.hold, rows=here)
     return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, caps=held), today
@@ -310,6 +318,21 @@ def _hashes(job: Job, mapping: Mapped | None) -> dict[str, str]:
         found["mapping"] = batch_files.file_hash(job.mapping)
         found |= {f"table {name}": batch_files.file_hash(path) for name, path in mapping.tables.items()}
     return found
+
+
+def _day_of(job: Job, loaded: Loaded, mapping: Mapped | None, batch_id: str) -> date:
+    if job.today is not None:
+        return job.today
+    places = (job.trust.member, job.accounts.parent, Path())
+    folders = tuple(dict.fromkeys(each.absolute() for each in places if each is not None))
+    known = register.Register(folders).of(batch_id) if batch_id else []
+    for each in known:
+        each.refuse_other(_inputs(job, loaded, mapping, date.fromisoformat(each.inputs["today"])))
+    return date.fromisoformat(known[0].inputs["today"]) if known else _today()
+
+
+def _inputs(job: Job, loaded: Loaded, mapping: Mapped | None, today: date) -> dict[str, str]:
+    return {**loaded.hashes, **_hashes(job, mapping), "today": today.isoformat()}
 
 
 def _today() -> date:

@@ -1,7 +1,9 @@
 """Which batches were written: a batch id stands for the same inputs for good, wherever its files went.
 
-One line a batch that was written whole, in ``batches.jsonl`` of the folder it was written to and of the member's own
-folder where that is known. The lock is held from the first look to the last line, so that two at a time never mix.
+One line a batch, in ``batches.jsonl`` of the folder it is written to and of the member's own folder where that is known,
+that only its owner may read (a hash of accounts can be guessed). **The line stands before any of the batch's files has its
+name**, so a run that is killed leaves its id free, or held for the same inputs, and never two batches of one id. The lock is held
+from the first look to the last file, so that two at a time never mix.
 """
 
 import json
@@ -28,8 +30,8 @@ def lock_of(folder: Path) -> Path:
     return folder / "batches.lock"
 
 
-def check_id(batch_id: object) -> None:
-    """A batch id is text that fits in a line.
+def check_id(batch_id: object) -> str:
+    """A batch id is text that fits in a line; returns it without blanks around it, as ids are compared.
 
     Raises:
         ArgumentError: it is none.
@@ -40,11 +42,12 @@ def check_id(batch_id: object) -> None:
             f"The batch id {batch_id!r:.60} is not from 1 to {LONGEST_ID} printable characters.",
             "Name the batch, say by its date.",
         )
+    return text.strip()
 
 
 @dataclass(frozen=True)
 class Noted:
-    """A batch that was written: its id, its inputs (names and hashes, and the day) and where it went."""
+    """A batch that is or will be written: its id, its inputs (names and hashes, and the day) and where it went."""
 
     batch_id: str
     inputs: dict[str, str]
@@ -64,7 +67,7 @@ class Noted:
         if not known or not all(isinstance(each, str) for each in texts):
             raise ValueError("it names no batch")
         date.fromisoformat(known.get("today", ""))
-        return cls(str(batch_id), known, str(out))
+        return cls(str(batch_id).strip(), known, str(out))
 
     def refuse_other(self, inputs: Mapping[str, str]) -> None:
         """Refuse this id for other inputs.
@@ -87,17 +90,17 @@ class Register:
 
     folders: tuple[Path, ...]
 
-    def of(self, batch_id: str) -> Noted | None:
-        """The batch of this id, if one was written.
+    def of(self, batch_id: str) -> list[Noted]:
+        """The batches of this id: none, or what each folder knows of it.
 
         Raises:
             StorageError: a register is damaged.
         """
         every = (each for folder in self.folders for each in _read(register_of(folder)))
-        return next((each for each in every if each.batch_id == batch_id), None)
+        return [each for each in every if each.batch_id == batch_id]
 
     def add(self, batch_id: str, inputs: Mapping[str, str], out: Path) -> None:
-        """Note a batch that stands whole in ``out``, once.
+        """Note a batch that goes to ``out``, once, before any of its files has its name.
 
         Raises:
             StorageError: a register cannot be written, or is damaged.
@@ -107,7 +110,7 @@ class Register:
             known = _read(path)
             if made not in known:
                 lines = [json.dumps(vars(each), sort_keys=True) for each in (*known, made)]
-                write_atomically(path, ("\n".join(lines) + "\n").encode(), _REMEDY)
+                write_atomically(path, ("\n".join(lines) + "\n").encode(), _REMEDY, mode=0o600)
 
 
 @contextmanager
@@ -131,10 +134,13 @@ def opened(folders: Sequence[Path]) -> Iterator[Register]:
 
 def _read(path: Path) -> list[Noted]:
     try:
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        if not path.exists():
+            return []
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}.", "Check its rights.") from error
     found = []
+    lines = lines or [""]  # written with a line at least: an empty one has lost what it knew
     for number, line in enumerate(lines, start=1):
         try:
             found.append(Noted.read(json.loads(line)))

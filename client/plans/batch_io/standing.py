@@ -1,7 +1,7 @@
 """What stands at an output already: this very batch, something else, or nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,24 @@ def is_done(
     return False
 
 
+def others(out: Path, batch_id: str) -> tuple[str, ...]:
+    """Other batches that are written over with the files of ``out``, by their records."""
+    found = (recorded(path, replace=True) for path in files_of(out))
+    ids = (each.batch.batch_id for each in found if each is not None)
+    return tuple(dict.fromkeys(each for each in ids if each != batch_id))
+
+
+def _bases(out: Path) -> Iterator[Path]:
+    """Outputs beside which a batch would leave a file of this name."""
+    for suffix in (".csv", ".parquet"):
+        stem, found, _ = out.name.partition(suffix + ".")
+        base = out.with_name(stem + suffix)
+        if found and out in files_of(base)[1:]:
+            yield base
+
+
 def check_paths(out: Path, inputs: Sequence[Path]) -> None:
-    """An output has a known format and is none of the inputs.
+    """An output has a known format and is none of the inputs, nor what stands beside another batch.
 
     Raises:
         ArgumentError: it is not so.
@@ -97,6 +113,12 @@ def check_paths(out: Path, inputs: Sequence[Path]) -> None:
     if out.suffix not in (".csv", ".parquet"):
         raise ArgumentError(f"--out {out} is neither .csv nor .parquet.", "Choose one of the two.")
     check_regular(out)
+    base = next((path for path in _bases(out) if path.exists() or record_of(path).exists()), None)
+    if base is not None:
+        raise ArgumentError(
+            f"--out {out} is the name of a file beside the batch in {base}, which only its owner may read.",
+            "Choose another --out.",
+        )
     written = {*files_of(out), register_of(out.parent)}
     if {path.resolve() for path in written} & {path.resolve() for path in inputs}:
         raise ArgumentError(

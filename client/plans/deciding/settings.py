@@ -12,6 +12,7 @@ from fedrepay.shared.files import Part, parse_toml, read_bytes
 from fedrepay.shared.plans.calendar import knows
 from fedrepay.shared.plans.kinds import KINDS
 from fedrepay.shared.plans.money import Prices
+from fedrepay.shared.rules.facts import RESTRICTED
 
 CLASSES = ("none", "stated", "estimated", "verified")
 """How an income is known; ``none`` is no income form at all."""
@@ -139,13 +140,20 @@ class Handover(Part):
     hours: Annotated[dict[str, Annotated[int, Field(ge=1, le=720)]], _completed(_HOURS)] = _HOURS
 
 
+def _open(column: str) -> str:
+    """A column whose groups may decide who gets a plan: no restricted fact, in any spelling."""
+    if column.strip().lower() in RESTRICTED:
+        raise ValueError("is a restricted fact, for rules only")
+    return column
+
+
 class BatchCaps(Part):
     """What one batch may use in all; None is no cap. ``group_floor`` is the least share of each group with a plan."""
 
     agents: Annotated[int, Field(ge=0)] | None = None
     discounts: Annotated[int, Field(ge=0)] | None = None  # minor units forgiven
     contacts: Annotated[int, Field(ge=0)] | None = None
-    group_column: str | None = None
+    group_column: Annotated[str, AfterValidator(_open)] | None = None
     group_floor: Rate = 0.0
 
 

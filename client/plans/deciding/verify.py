@@ -58,7 +58,9 @@ class Verify:
         return np.asarray(self.gain / np.maximum(self.balance, 1))
 
 
-def verify(engine: Engine, accounts: Accounts, today: int, now: Chunk | None = None) -> Verify:
+def verify(
+    engine: Engine, accounts: Accounts, today: int, now: Chunk | None = None, *, people: Bool | None = None
+) -> Verify:
     """Work out for each account what asking would bring.
 
     Nothing is asked of who is verified already, who owes nothing, whom a person looks after or whose collection rests, and
@@ -69,6 +71,7 @@ def verify(engine: Engine, accounts: Accounts, today: int, now: Chunk | None = N
         accounts: n of them.
         today: day since 1970-01-01.
         now: the same accounts as judged already, without the caps of a batch.
+        people: whom a person decides about, (n,).
 
     Raises:
         DataError: a fact is no such value.
@@ -89,6 +92,7 @@ def verify(engine: Engine, accounts: Accounts, today: int, now: Chunk | None = N
     )
     income, middle, spread = _belief(engine, accounts)
     care = chunk.safeguards.person | chunk.safeguards.care
+    care = care if people is None else care | people
     rows = np.flatnonzero(np.isfinite(middle) & ~(judged.human | judged.stop | care) & (balance > 0))
     if not len(rows):
         return found

@@ -75,7 +75,7 @@ def test_control_as_it_stands_one_cell_ends_the_whole_query(
     rows(tmp_path, {7: "31/07/2025"})
     monkeypatch.setattr(tolerant, "create", lambda open_, sql: open_.sql(sql).create(MAPPED) or [])
     monkeypatch.setattr("fedrepay.client.data.checking.contributed.MOST_UNREADABLE", 0)
-    with pytest.raises(UnreadableError, match="31/07/2025"):
+    with pytest.raises(UnreadableError, match="Could not convert a cell of the column seen"):
         read(tmp_path, PLAIN["cast"])
 
 

@@ -146,9 +146,11 @@ def test_what_asking_for_forms_and_proofs_would_bring(desk: Desk) -> None:
     own = random_accounts(ACCOUNTS, seed=3)
     assert list(found) == ["none", "stated", "estimated"]
     offers = {row["account"] for row in desk.rows() if row["decision"] == "OFFER" and row["rank"] == 1}
+    handed = np.isin(own["customer"], [row["account"] for row in desk.rows() if row["handoff_code"]])
     for name, each in found.items():
         here = own["income_verified"] == name
-        assert each["accounts"] == int(here.sum())
+        assert each["accounts"] == int((here & ~handed).sum())
+        assert (here & handed).any() == (name != "none"), "of whom a person decides about nothing is asked"
         assert each["plans_now"] == len(offers & set(own["customer"][here]))
         assert each["plans_then"] > each["plans_now"]
         assert each["value_then"] > each["value_now"]

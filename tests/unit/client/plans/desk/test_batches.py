@@ -2,16 +2,20 @@
 
 import os
 import signal
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fedrepay.client.plans.batch_io.batch_files import facts_of, record_of
-from fedrepay.client.plans.batch_io.recommend import load, recommend_file
+from fedrepay.client.plans.batch_io import batch_files
+from fedrepay.client.plans.batch_io.batch_files import Parts, facts_of, record_of
+from fedrepay.client.plans.batch_io.recommend import decide_one, load, recommend_file
+from fedrepay.client.plans.batch_io.register import Register
 from fedrepay.client.plans.deciding import engine as engine_module
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.rules.facts import Column, FactTable
@@ -266,3 +270,119 @@ def test_facts_are_checked_once_a_chunk(
     assert ACCOUNTS <= sum(tables) < 2 * ACCOUNTS, (
         "once, and once more for those of whom something may be asked"
     )
+
+
+def dies(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("at", ["facts", "rows", "after"])
+def test_a_run_killed_while_its_files_get_their_names_holds_its_id(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    job, out = desk.job(today=DAY), desk.folder / "out.csv"
+    loaded, moved, finish = load(job), Path.replace, Parts.finish
+    killed = {"facts": facts_of(out), "rows": out}
+
+    def move(self: Path, target: Path) -> Path:
+        if Path(target) == killed.get(at):
+            dies()
+        return moved(self, target)
+
+    def finished(self: Parts, *given: Any) -> None:
+        finish(self, *given)
+        dies()
+
+    def run(*, early: bool) -> None:
+        child = os.fork()
+        if child == 0:
+            Path.replace = move  # type: ignore[method-assign, assignment]
+            Parts.finish = finished if at == "after" else finish  # type: ignore[method-assign, assignment]
+            if not early:
+                Register.add = lambda *_: None  # type: ignore[method-assign]
+            recommend_file(job, loaded, out, "b1")
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    run(early=True)
+    before = desk.accounts.read_bytes()
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    result = desk.recommend("other.csv")
+    assert (result.code, (desk.folder / "other.csv").exists()) == (2, False)
+    assert "Batch b1 was written" in result.err
+    desk.accounts.write_bytes(before)
+    assert desk.recommend().code == 0, "the same batch goes on"
+    assert desk.left() == WHOLE
+    for path in desk.folder.iterdir():
+        if path.name.startswith(("out.", "batches.jsonl")):
+            path.unlink()
+    run(early=False)
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    assert desk.recommend("other.csv").code == 0, "control: without the line first its id is used twice"
+
+
+def test_no_folder_of_two_says_less_than_the_other(desk: Desk) -> None:
+    """Killed between its two registers: what the second folder learned since is not forgotten."""
+    job, member = desk.job(today=DAY), desk.folder / "member"
+    member.mkdir()
+    job = replace(job, trust=replace(job.trust, member=member))
+    loaded = load(desk.job(today=DAY))
+    recommend_file(job, loaded, desk.folder / "out.csv", "b1")
+    line = (member / "batches.jsonl").read_text().replace('"accounts": "', '"accounts": "00')
+    (member / "batches.jsonl").write_text(line)
+    with pytest.raises(ArgumentError, match="accounts differ"):
+        recommend_file(job, loaded, desk.folder / "new.csv", "b1")
+
+
+def test_ids_are_compared_without_blanks_around_them(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    for batch in ("b1 ", " b1"):
+        assert desk.recommend("other.csv", batch=batch).code == 2
+    assert desk.recommend("other.csv", batch="b 1").code == 0, "control"
+
+
+def test_an_emptied_register_is_damaged(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    (desk.folder / "batches.jsonl").write_text("")
+    result = desk.recommend("other.csv", batch="b2")
+    assert result.code == 5
+    assert "batches.jsonl, line 1, is damaged" in result.err
+
+
+def test_what_replace_writes_over_is_named_and_never_a_batchs_private_file(desk: Desk) -> None:
+    assert "Written over" not in desk.recommend().err, "control"
+    assert "Written over: batch b1" in desk.recommend("out.csv", "--replace", batch="b2").err
+    private = facts_of(desk.folder / "out.csv")
+    before = private.read_bytes()
+    result = desk.recommend(private.name, "--replace", batch="b3")
+    assert result.code == 2
+    assert "only its owner may read" in result.err
+    assert private.read_bytes() == before
+    assert desk.recommend("new.csv.facts.parquet", batch="b3").code == 0, "control: beside no batch"
+    assert "Written over: batch b3" in desk.recommend("new.csv", "--replace", batch="b4").err
+
+
+def test_records_that_hold_a_hash_of_the_accounts_are_their_owners_alone(desk: Desk) -> None:
+    assert desk.recommend().code == 0
+    for name in ("out.csv.batch.json", "batches.jsonl"):
+        path = desk.folder / name
+        assert batch_files.file_hash(desk.accounts) in path.read_text(), "control: it holds the hash"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_explanation_of_a_batch_is_of_its_own_day(desk: Desk) -> None:
+    assert desk.recommend(today="2026-01-05").code == 0
+
+    def day(batch: str = "b1", **given: Any) -> str:
+        job = desk.job(**given)
+        return str(np.datetime64(decide_one(job, load(job), "c00003", batch)[1], "D"))
+
+    assert day() == "2026-01-05"
+    assert day(" b1") == "2026-01-05"
+    assert day("b2") > "2026-01-05", "control: a batch that nobody knows is of today"
+    assert day(today=date(2026, 2, 2)) == "2026-02-02"
+    write_csv(desk.accounts, random_accounts(ACCOUNTS, seed=4))
+    other = desk.recommend(None, "--explain", "c00003", today=None)
+    assert other.code == 2
+    assert "accounts differ" in other.err

@@ -3,13 +3,15 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.batch_io import customers
+from fedrepay.client.plans.batch_io import customers, recommend
 from fedrepay.client.plans.batch_io.batch_files import facts_of
+from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.client.scoring.score_file import rejects_of
 from fedrepay.shared.rules.facts import RESTRICTED
 from support.desk import ACCOUNTS, Desk, write_csv
@@ -204,3 +206,23 @@ def test_the_strictest_day_of_a_pause_holds_on_all_accounts_and_one_that_ended_s
     assert found[6] == last + 1
     assert np.isnan(found[7]), "an ended pause elsewhere does not say that none runs here"
     assert found[8:].tolist() == [0, 0]
+
+
+def test_nothing_is_asked_of_whom_a_person_decides_about_in_the_summary_either(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = random_accounts(ACCOUNTS, seed=3)
+    write_csv(desk.accounts, {**own, "human_requested": np.ones(ACCOUNTS, int)})
+
+    def asked(batch: str) -> int:
+        said = json.loads(desk.recommend(f"{batch}.csv", "--json", batch=batch).out)
+        return sum(each["accounts"] for each in said["verifying"].values())
+
+    assert asked("b1") == 0
+    assert {row["verify"] for row in desk.rows("b1.csv")} == {None}
+
+    def unmasked(*given: Any, people: object) -> Any:
+        return verify(*given)
+
+    monkeypatch.setattr(recommend, "verify", unmasked)
+    assert asked("b2") > ACCOUNTS / 4, "control"
