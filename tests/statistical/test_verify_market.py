@@ -8,11 +8,13 @@ import pytest
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.deciding.verify import verify
+from fedrepay.shared.arrays import Bool
 from fedrepay.simulations.market import evaluate, models, records
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import lenders
 from fedrepay.simulations.market.models import FittedAdditive
 from fedrepay.simulations.market.people import ERRORS, NewAccounts
+from fedrepay.simulations.market.value import Worth
 
 SEED, SIZE = 7, 2_500
 BECOMES = {"none": "stated", "stated": "verified", "estimated": "verified"}
