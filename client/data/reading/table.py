@@ -35,7 +35,7 @@ __all__ = ["Finding", "Findings", "Mapping", "Table", "load_mapping", "read_tabl
 
 
 @dataclass(frozen=True)
-class Refused:
+class LeftOut:
     """The rows that a finding refuses, (m,) each: ``customers`` (None where not read) and the ``extra`` columns, as text."""
 
     customers: Objects
@@ -63,7 +63,7 @@ class Table:
     values: dict[str, Values]
     offered_on: I64 | None = None
     as_of: int | None = None
-    refused: Refused | None = None
+    refused: LeftOut | None = None
 
     def take(self, index: npt.NDArray[np.integer] | Bool) -> "Table":
         """The chosen rows, in the order of ``index``."""
@@ -301,11 +301,11 @@ def _table(schema: Schema, reader: MappedTable, texts: dict[str, Objects], *, ne
     )
 
 
-def _refused(reader: MappedTable, customer: Column | None, texts: dict[str, Objects]) -> Refused:
+def _refused(reader: MappedTable, customer: Column | None, texts: dict[str, Objects]) -> LeftOut:
     rows = np.flatnonzero(reader.refused)
     nobody = np.full(len(rows), None, dtype=object)
     names = nobody if customer is None else np.asarray(reader.columns[customer.name], dtype=object)[rows]
-    return Refused(names, {name: each[rows] for name, each in texts.items()})
+    return LeftOut(names, {name: each[rows] for name, each in texts.items()})
 
 
 def _outcomes(schema: Schema, columns: dict[str, Values]) -> I8:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fedrepay.client.data.checking import spellings
 from fedrepay.client.data.mappings.mapping import Mapping, without_columns
 from fedrepay.client.data.reading.findings import Findings, Group
-from fedrepay.client.data.reading.table import Refused, Table, read_table
+from fedrepay.client.data.reading.table import LeftOut, Table, read_table
 from fedrepay.client.plans.batch_io import customers
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.dates import WISHED
@@ -128,7 +128,7 @@ class _Cells:
 
 def _of_people(accounts: Accounts, table: Table, wrong: Bool) -> Accounts:
     """The accounts with what all rows of their customer say, refused ones too."""
-    refused = table.refused or Refused(np.array([], object), {})
+    refused = table.refused or LeftOut(np.array([], object), {})
     every = np.concatenate([table.customers, refused.customers])
     of = customers.groups(every)
     if of is None:
