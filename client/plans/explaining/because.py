@@ -38,6 +38,8 @@ def _key(batch: Batch, row: int) -> str:
     nothing = judged.plans.debts.bound[row] <= 0
     if not judged.cases.income_known[row]:
         return "INCOME" if code == Decision.REFER else "TOKEN_UNKNOWN"
+    if nothing and batch.accounts.part is not None and batch.accounts.part[row] <= 0:
+        return "ELSEWHERE"
     if code == Decision.REFER:
         return "ADVICE" if nothing else "ADVICE_LITTLE"
     kind: str = KINDS[int(judged.plans.arms.kind[arm])]

@@ -109,7 +109,7 @@ def test_plans_on_all_accounts_of_a_customer_stay_within_one_bound(
     assert shown["bound"]["bound"] == offer["bound"]
     assert shown["plans"][0]["name"] == offer["plan"], "alone it is decided as in the batch"
     assert 0 < shown["bound"]["part"] < 1
-    assert "% of what is left, by balance" in desk.recommend(None, "--explain", offer["account"]).out
+    assert "% of what is left" in desk.recommend(None, "--explain", offer["account"]).out
     monkeypatch.setattr(customers, "divided", lambda _, accounts: accounts)
     assert desk.recommend("out.csv", "--replace", batch="b3").code == 0
     assert over_bound(desk, bounds) > 20, "control: each account for itself"
