@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.decide import best
 from fedrepay.client.plans.deciding.judged import Cases, judge
 from fedrepay.client.plans.deciding.need import payable
@@ -74,7 +75,8 @@ def choose(settings: Settings, accounts: NewAccounts, plans: Candidates, heads: 
         ~np.isnan(accounts.columns["income"].astype(float)),
         np.zeros(n, bool),
     )
-    judged = judge(settings.value, plans, cases, *heads, verdict, np.ones(p, bool), within, settings.relief)
+    every, seen = np.ones(p, bool), Borders(discounts_known=True)  # a consortium that has offered many
+    judged = judge(settings.value, plans, cases, *heads, verdict, every, within, settings.relief, seen)
     return with_rests(plans, within, best(judged).astype(np.int64), payable(judged, judged.why))
 
 
