@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.deciding.borders import Borders
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.plans.deciding.verify import verify
@@ -26,7 +27,13 @@ def market() -> tuple[FittedAdditive, Engine, Ground]:
     shared = models.shared(
         [records.training_table(records.record(each, SEED)) for each in whole], None, 2, SEED
     )
-    engine = Engine(records.book(), shared.weights, records.catalogue()[0], Settings())
+    engine = Engine(
+        records.book(),
+        shared.weights,
+        records.catalogue()[0],
+        Settings(),
+        borders=Borders(discounts_known=True),
+    )
     return shared, engine, evaluate.ground(models.encoder(), whole[0], SEED, SIZE, Settings())
 
 
