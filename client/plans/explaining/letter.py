@@ -11,6 +11,7 @@ from fedrepay.client.plans.deciding.handover import MINUTES_A_DAY
 from fedrepay.client.plans.explaining.messages import date, messages, money, say
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.first_dates import FOLLOWS
+from fedrepay.shared.plans.money import DAYS_A_MONTH
 from fedrepay.shared.plans.schedule import Plan, schedule
 
 SHOWING = ("OFFER", "TOKEN", "REVIEW")
@@ -69,11 +70,15 @@ def letter(
         say(language, "letter", kind, months=months, due=by),
     ]
     if decision in SHOWING:
-        shown = enumerate((plan for plan in plans if plan.pays), start=1)
-        parts += [
-            _plan(plan, place, today, calendar or Calendar(), language, currency) for place, plan in shown
-        ]
-        parts.append(say(language, "letter", "choose"))
+        shown, days = [plan for plan in plans if plan.pays], calendar or Calendar()
+        for place, plan in enumerate(shown, start=1):
+            text = _plan(plan, place, today, days, language, currency)
+            if place > 1:
+                text += f"\n  {_beside(plan, shown[0], today, days, language, currency)}"
+            elif len(shown) > 1:
+                text += f"\n  {say(language, 'letter', 'recommended')}"
+            parts.append(text)
+        parts.append(say(language, "letter", "choose" if len(shown) > 1 else "choose_one"))
     if decision == "DORMANT":
         parts += [
             say(language, "letter", f"dormant_{each}") for each in ("interest", "file", "limitation", "end")
@@ -81,12 +86,30 @@ def letter(
     advisers = sender.place if sender.place in messages()["advisers"] else "other"
     mark = [say(language, "letter", "simulated")] if simulated else []
     parts += [
-        say(language, "letter", "rights_human" if decision == "HUMAN" else "rights"),
+        say(language, "letter", "rights_human" if decision in ("HUMAN", "DORMANT") else "rights"),
         say(language, "letter", "advice", advisers=say(language, "advisers", advisers)),
         say(language, "letter", "close"),
         say(language, "letter", "sender", name=sender.name, phone=sender.phone),
     ]
     return "\n\n".join([*mark, *parts, *mark]) + "\n"
+
+
+def _beside(plan: Plan, first: Plan, today: int, calendar: Calendar, language: str, currency: str) -> str:
+    """How a plan differs from the recommended one: when it ends, and what it costs in all."""
+    ends, other = (int(schedule(each, today, calendar).dates[-1]) for each in (plan, first))
+    more = plan.total - first.total
+    return say(
+        language,
+        "letter",
+        "beside_later" if ends >= other else "beside_sooner",
+        months=round(abs(ends - other) / DAYS_A_MONTH),
+        more=say(
+            language,
+            "letter",
+            "costs_more" if more else "costs_the_same",
+            amount=money(language, currency, more),
+        ),
+    )
 
 
 def _plan(plan: Plan, place: int, today: int, calendar: Calendar, language: str, currency: str) -> str:

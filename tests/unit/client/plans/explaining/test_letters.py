@@ -79,6 +79,22 @@ def test_a_whole_offer_in_english() -> None:
     assert "Ada Loans, telephone 020 0000 0000" in text
 
 
+def test_a_menu_says_which_plan_is_recommended_and_how_the_others_differ() -> None:
+    text = write("OFFER", "en")
+    assert text.count("This is the plan that we recommend.") == 1
+    assert text.index("we recommend") < text.index("Plan 2")
+    twelve = one_plan(interest=4_500)
+    longer = one_plan(instalment=5_000, count=20, interest=6_000)
+    shown = str(letter("OFFER", [twelve, longer], today=TODAY))
+    assert "Beside plan 1 it ends 8 months later, and costs £15.00 more in all." in shown
+    alone = str(letter("OFFER", [twelve], today=TODAY))
+    assert "we recommend" not in alone
+    assert "You choose whether." in alone
+    same = str(letter("OFFER", [twelve, one_plan(instalment=31_500, count=3, interest=4_500)], today=TODAY))
+    assert "months sooner, and costs the same in all." in same
+    assert "a computer program" not in write("DORMANT", "en"), "a person has agreed to it"
+
+
 def test_a_whole_offer_in_chinese() -> None:
     text = write("OFFER", "zh", currency="CNY", sender=Sender(place="CN"))
     assert "方案 1：共 12 期，每月支付 80.00 元" in text
