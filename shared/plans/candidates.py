@@ -20,9 +20,6 @@ from fedrepay.shared.plans.kinds import CONTRACT, LEAVES_A_REST
 from fedrepay.shared.plans.money import fees_left
 
 MOST_PAYMENTS = 60
-STEP, STEP_PART = 500, 0.1
-"""A plan to review is rounded down to steps of at most these minor units, and of at most this part of what is affordable;
-where they would be more of it, it isn't rounded. So a penny more of means never asks for much more."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +217,7 @@ def candidates(catalogue: Catalogue, arms: Arms, debts: Debts, dates: FirstDates
 def _rests(catalogue: Catalogue, found: Candidates, owed: F64) -> None:
     """Fill in what is asked while a debt rests: a token, or what is affordable until the review."""
     arms, bound = found.arms, found.debts.bound[:, None]
-    step = min(catalogue.rounding, STEP)
-    review = np.where(step <= STEP_PART * bound, np.floor(bound / step) * step, bound)
+    review = contracts.all_affordable(catalogue, bound)
     for kind in ("TOKEN", "REVIEW"):
         here = arms.is_kind(kind)
         asked = np.broadcast_to(catalogue.token_amount if kind == "TOKEN" else review, owed.shape)

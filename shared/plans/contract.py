@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.shared.arrays import F64, Bool
+from fedrepay.shared.arrays import F64, I64, Bool
 from fedrepay.shared.plans.interest import level_instalment, repaid, waiting
 
 if TYPE_CHECKING:
     from fedrepay.shared.plans.candidates import Candidates
     from fedrepay.shared.plans.catalogue import Catalogue
+
+
+STEP, STEP_PART = 500, 0.1
+"""What asks for all that is affordable is rounded down to steps of at most these minor units, and of at most this part of it;
+where they would be more, it isn't rounded. So a penny more of means never asks for much more."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class Contract:
     def take(self, index: npt.NDArray[np.integer] | Bool | slice) -> "Contract":
         """The chosen accounts."""
         return Contract(self.arrears[index], self.instalment[index], self.term_left[index])
+
+
+def all_affordable(catalogue: "Catalogue", bound: I64) -> F64:
+    """What a plan asks a month that asks for all that is affordable, minor units, of the bound's shape."""
+    step = min(catalogue.rounding, STEP)
+    return np.where(step <= STEP_PART * bound, np.floor(bound / step) * step, bound)
 
 
 def fill(catalogue: "Catalogue", found: "Candidates", runs: Contract) -> None:
@@ -80,7 +91,7 @@ def _extend(catalogue: "Catalogue", found: "Candidates", runs: Contract, due: F6
 
 def _reduced(catalogue: "Catalogue", found: "Candidates", due: F64) -> None:
     here = found.arms.is_kind("REDUCED")
-    asked = np.floor(found.debts.bound[:, None] / catalogue.rounding) * catalogue.rounding
+    asked = all_affordable(catalogue, found.debts.bound[:, None])
     owed = found.debts.balance[:, None]
     principal = np.minimum(asked * found.arms.n[here], owed)
     with np.errstate(divide="ignore", invalid="ignore"):
