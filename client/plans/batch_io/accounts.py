@@ -138,12 +138,20 @@ def _of_people(accounts: Accounts, table: Table, wrong: Bool) -> Accounts:
     said = {name: np.concatenate([each, *([more[name]] if more else [])]) for name, each in facts.items()}
     spread = {name: each[:n] for name, each in customers.spread(of, said).items()}
     lost = np.bincount(of, np.concatenate([wrong, np.ones(len(every) - n)]))[of] > 0
+    asked = accounts.beside.get(customers.ASKED)
+    said_so = {} if asked is None else {customers.ASKED: _anywhere(of[:n], asked == 1, asked)}
     beside = {
         **accounts.beside,
+        **said_so,
         customers.UNREAD: lost[:n].astype(np.float64),
         customers.DIFFERS: customers.differs(of[:n], accounts.raw).astype(np.float64),
     }
     return replace(accounts, facts=spread, beside=beside, person=of[:n])
+
+
+def _anywhere(of: I64, yes: Bool, given: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A yes of any row of a person on all their rows, (n,)."""
+    return np.where(np.bincount(of, yes)[of] > 0, 1.0, given)
 
 
 def _accounts_only(book: CodeBook) -> tuple[CodeBook, tuple[str, ...]]:

@@ -26,6 +26,8 @@ OF_THE_PERSON = ("adviser_engaged", "contact_refused", "health_data", "deceased"
 So do days of a pause, and a driver of vulnerability. A breathing space is of the person and all qualifying debts
 (SI 2020/1311): the strictest day holds on all accounts, also where another says −1.
 """
+ASKED = "human_requested"
+"""Beside the accounts: the person who asked for somebody on one of them asked on all."""
 MEANS = ("income", "surplus", "other_plans", "priority_arrears", "income_verified")
 """Columns that say what the person can pay, the same on all accounts."""
 UNREAD, DIFFERS = "person_unread", "person_differs"
@@ -70,8 +72,8 @@ def divided(engine: Engine, accounts: Accounts) -> Accounts:
 
     What falls due each month under a contract that still runs comes first, the smallest first, as far as it fits. Of the
     rest every account that asks for something, the smallest first, gets a smallest instalment as far as that goes, and what is then
-    left is divided among these by what is owed. What rests, owes nothing, or is not overdue under its contract asks for
-    nothing. Of a person with a refused row nothing is divided.
+    left is divided among these by what is owed. What rests, owes nothing or so little that it is proposed for
+    writing off, or is not overdue under its contract asks for nothing. Of a person with a refused row nothing is divided.
     """
     of = accounts.person
     if of is None:
@@ -89,9 +91,10 @@ def divided(engine: Engine, accounts: Accounts) -> Accounts:
     lost = np.asarray(accounts.beside.get(UNREAD, np.zeros(len(of))) == 1, np.bool_)
     room = np.full(int(of.max()) + 1, _FAR)
     np.minimum.at(room, of, np.where(lost, 0, debts.bound))
-    owing = ~rests & (balance > 0)
+    owing = ~rests & (balance > 0) & ~cases.column("trifle")
     runs_on = owing & ~due & runs.known & (runs.instalment > 0)
-    contract = np.ceil(np.where(runs_on, runs.instalment, 0)).astype(np.int64)
+    falls_due = np.minimum(runs.instalment, balance)  # the last one may be less
+    contract = np.ceil(np.where(runs_on, falls_due, 0)).astype(np.int64)
     held = runs_on & _fits(of, contract, contract, runs_on, room)
     left = room - _sums(of, contract * held, len(room))
     asks = owing & (~idle | (runs_on & ~held))

@@ -167,7 +167,9 @@ def judge(
         """Why each candidate is not offered where some are barred by rules, and the part of the interest waived then."""
         fits = plans.clears & within & ~costs & ~barred & ~spared & ~not_due & known
         waived = waived_part(relief, plans, fits)
-        other = (offers & ~as_waived(plans, waived)) | otherwise_extended(relief, plans)
+        other = (offers & ~as_waived(plans, waived)) | otherwise_extended(
+            relief, plans, plans.valid & within & ~barred
+        )
         why = np.zeros(plans.valid.shape, np.uint8)
         for wrong, code in reversed(
             (

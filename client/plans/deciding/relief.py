@@ -53,10 +53,13 @@ def waived_part(settings: Relief, plans: Candidates, fits: Bool) -> F64:
     return found
 
 
-def otherwise_extended(settings: Relief, plans: Candidates) -> Bool:
-    """Longer terms that waive more or less than it takes to bring the rate to ``most_rate``, (n, P)."""
+def otherwise_extended(settings: Relief, plans: Candidates, fits: Bool) -> Bool:
+    """Longer terms that waive more or less than it takes, (n, P).
+
+    It takes what brings the rate to ``most_rate`` and leaves some longer term that ``fits`` (valid and affordable, (n, P)).
+    """
     extends = plans.arms.is_kind("EXTEND")
-    left = np.where(extends & (plans.rate <= settings.most_rate + SAME), plans.rate, -1.0)
+    left = np.where(extends & fits & (plans.rate <= settings.most_rate + SAME), plans.rate, -1.0)
     return np.asarray(extends & (plans.rate != left.max(axis=1, initial=-1.0)[:, None]))
 
 

@@ -44,7 +44,8 @@ def _key(batch: Batch, row: int) -> str:
         return "ADVICE" if nothing else "ADVICE_LITTLE"
     kind: str = KINDS[int(judged.plans.arms.kind[arm])]
     if kind == "REVIEW":
-        there = judged.plans.valid[row] & judged.affordable[row] & judged.plans.arms.is_offer
+        whole = judged.plans.arms.is_offer & ~(judged.plans.arms.discount > 0)
+        there = judged.plans.valid[row] & judged.affordable[row] & whole
         return "REVIEW_BARRED" if there.any() else kind
     if code != Decision.OFFER or kind in CONTRACT:
         return kind

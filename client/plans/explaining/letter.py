@@ -97,12 +97,12 @@ def letter(
 def _beside(plan: Plan, first: Plan, today: int, calendar: Calendar, language: str, currency: str) -> str:
     """How a plan differs from the recommended one: when it ends, and what it costs in all."""
     ends, other = (int(schedule(each, today, calendar).dates[-1]) for each in (plan, first))
-    more = plan.total - first.total
+    more, months = plan.total - first.total, round(abs(ends - other) / DAYS_A_MONTH)
     return say(
         language,
         "letter",
-        "beside_later" if ends >= other else "beside_sooner",
-        months=round(abs(ends - other) / DAYS_A_MONTH),
+        "beside_same" if not months else "beside_later" if ends >= other else "beside_sooner",
+        months=say(language, "letter", "one_month" if months == 1 else "many_months", months=months),
         more=say(
             language,
             "letter",

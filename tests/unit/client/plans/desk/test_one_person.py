@@ -176,3 +176,27 @@ def test_accounts_that_state_different_means_contradict_each_other(desk: Desk) -
         assert found["a3"]["decision"] == "OFFER", "control: the same means on both"
         assert found["a1"]["bound"] + found["a2"]["bound"] <= found["a3"]["bound"] + found["a4"]["bound"]
         (desk.folder / "batches.jsonl").unlink()
+
+
+def test_the_last_instalment_of_a_contract_takes_no_more_than_is_owed(desk: Desk) -> None:
+    engine, found, whole = parts(desk, {}, {"balance": 200, "fees": 0, **RUNNING, "term_left": 1})
+    assert bounds(engine, found) == [whole - 200, 200]
+
+
+def test_what_is_proposed_for_writing_off_asks_for_nothing(desk: Desk) -> None:
+    rows = [{"balance": 450, "fees": 0}] * 4 + [{"balance": 200_000}]
+    engine, found, whole = parts(desk, *rows)
+    assert bounds(engine, found)[-1] < whole, "the control: without a line for writing off they ask"
+    engine.settings = engine.settings.model_copy(
+        update={"relief": engine.settings.relief.model_copy(update={"write_off_below": 500})}
+    )
+    found, _, _ = accounts_module.read_accounts(engine.book, desk.accounts, None)
+    assert bounds(engine, customers.divided(engine, found)) == [0, 0, 0, 0, whole]
+
+
+def test_who_asked_for_somebody_on_one_account_asked_on_all(desk: Desk) -> None:
+    found = decided(
+        desk, {"human_requested": 1}, {"human_requested": 0}, {"customer": "bob", "human_requested": 0}
+    )
+    assert [found[name]["handoff_code"] for name in ("a1", "a2")] == ["REQUESTED", "REQUESTED"]
+    assert found["a3"]["decision"] == "OFFER", "control: another person"

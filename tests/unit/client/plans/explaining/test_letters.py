@@ -91,7 +91,13 @@ def test_a_menu_says_which_plan_is_recommended_and_how_the_others_differ() -> No
     assert "we recommend" not in alone
     assert "You choose whether." in alone
     same = str(letter("OFFER", [twelve, one_plan(instalment=31_500, count=3, interest=4_500)], today=TODAY))
-    assert "months sooner, and costs the same in all." in same
+    assert "9 months sooner, and costs the same in all." in same
+    near = str(letter("OFFER", [twelve, one_plan(instalment=7_300, count=13, interest=4_500)], today=TODAY))
+    assert "it ends a month later" in near
+    weekly = one_plan(frequency="biweekly", instalment=3_950, count=24, interest=4_500)
+    assert "It ends when plan 1 does, and costs the same" in str(
+        letter("OFFER", [twelve, weekly], today=TODAY)
+    )
     assert "a computer program" not in write("DORMANT", "en"), "a person has agreed to it"
 
 
