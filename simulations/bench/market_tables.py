@@ -231,7 +231,8 @@ def by_band(studies: Sequence[Figures]) -> str:
     )
     note = (
         "Levels were fitted and judged on other seeds (`simulations/market/caution_levels.py`). The optimiser is told the law "
-        "of the errors; a member's own are not known so well."
+        "of the errors; a member's own are not known so well. The intervals of this table take plans as independent (Wilson): what "
+        "plans of one market and one model share is not in them, so they are somewhat too narrow."
     )
     return table(heads, rows) + f"\n\n{note}"
 

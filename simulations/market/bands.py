@@ -29,7 +29,7 @@ def band_of(accounts: NewAccounts) -> npt.NDArray[np.intp]:
 
 
 def interval(share: float, plans: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
+    """Wilson's 95 % interval of a share of plans taken as independent; what one market and one model share is not in it."""
     z = NormalDist().inv_cdf(0.975)
     centre = (share + z * z / (2 * plans)) / (1 + z * z / plans)
     half = z / (1 + z * z / plans) * float(np.sqrt(share * (1 - share) / plans + z * z / (4 * plans**2)))
