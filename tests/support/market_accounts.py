@@ -58,3 +58,16 @@ def random_accounts(n: int, seed: int = 0) -> Columns:
         ),
         "product": rng.choice(["card", "loan", "overdraft", "retail"], n).astype(object),
     }
+
+
+def means() -> Columns:
+    """What one account's customer can pay: £300 left of £1,800 a month, verified, nothing promised and no fees."""
+    return {
+        "income": np.array([180_000.0]),
+        "surplus": np.array([30_000.0]),
+        "income_verified": np.array(["verified"], object),
+        "other_plans": np.array([0.0]),
+        "priority_arrears": np.array([0.0]),
+        "fees": np.array([0.0]),
+        "employment": np.array(["unknown"], object),
+    }

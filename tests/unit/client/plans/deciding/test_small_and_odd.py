@@ -12,7 +12,7 @@ from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
 from fedrepay.client.plans.deciding.settings import Settings
 from support.judging import EXAMPLE
-from support.market_accounts import market_book, random_accounts
+from support.market_accounts import market_book, means, random_accounts
 from support.market_release import market_weights
 
 TODAY, N = 20_800, 300
@@ -21,15 +21,7 @@ TODAY, N = 20_800, 300
 def decided(settings: Settings | None = None, n: int = 1, **changed: Any) -> Batch:
     columns = random_accounts(n, 1)
     if n == 1:
-        columns |= {
-            "income": np.array([180_000.0]),
-            "surplus": np.array([30_000.0]),
-            "income_verified": np.array(["verified"], object),
-            "other_plans": np.array([0.0]),
-            "priority_arrears": np.array([0.0]),
-            "fees": np.array([0.0]),
-            "employment": np.array(["unknown"], object),
-        }
+        columns |= means()
     columns |= {
         name: np.full(n, each, object if isinstance(each, str) else float) for name, each in changed.items()
     }

@@ -15,7 +15,7 @@ from fedrepay.client.plans.explaining.messages import LANGUAGES, messages
 from fedrepay.shared.rules.facts import RESTRICTED
 from fedrepay.shared.rules.pack import Pack
 from support.judging import EXAMPLE
-from support.market_accounts import market_book, random_accounts
+from support.market_accounts import market_book, means, random_accounts
 from support.market_release import market_weights
 from unit.client.plans.deciding.test_own_packs import pack
 from unit.client.plans.deciding.test_small_and_odd import N, decided
@@ -63,16 +63,9 @@ def one(
 ) -> tuple[str, str]:
     """What one account gets from a catalogue of some kinds, and the sentence; "" where a person decides."""
     columns: dict[str, Any] = {name: each[:1] for name, each in random_accounts(1, 1).items()}
-    columns |= {
-        "income": np.array([180_000.0]),
-        "surplus": np.array([30_000.0]),
-        "income_verified": np.array(["verified"], object),
-        "other_plans": np.array([0.0]),
-        "priority_arrears": np.array([0.0]),
-        "fees": np.array([0.0]),
+    columns |= means() | {
         "balance": np.array([150_000.0]),
         "apr": np.array([0.0]),
-        "employment": np.array(["unknown"], object),
         "stage": np.array(["late"], object),
         "dpd": np.array([60.0]),
     }
