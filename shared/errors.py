@@ -108,7 +108,6 @@ class Code(StrEnum):
     VOID = "void"
     RUN = "run"
     SEED = "seed"
-    CONTEXT = "context"
     MONOTONE = "monotone"
     ROLLBACK = "rollback"
     HEADERS = "headers"

@@ -1,27 +1,26 @@
-"""One contribution on its way out: integers → noise → masks mod t → BFV → homomorphic tag."""
+"""One contribution on its way out: integers → noise → masks mod t → encryption → homomorphic tag."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.privacy.accounting import Charged, Mechanism
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.privacy.noise import DiscreteGaussian
-from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.masking import apply_masks
 from fedrepay.shared.secure_sum.packing import GAM, Packing
+from fedrepay.shared.secure_sum.tag import AttemptTags
 
 
 @dataclass(frozen=True)
 class AttemptKeys:
     """What a member needs to seal for one attempt."""
 
-    group: GroupContext
-    seed: bytes
-    context: bytes  # run, round, attempt, config hash: of tags, pads and canaries
+    group: GroupKey
+    tags: AttemptTags  # run, round, attempt, config hash, cohort: of tags, pads and canaries
     masked: bytes  # the same and the HMAC of the sums opened so far: of masks
     name: str
     key_hash: bytes
@@ -40,21 +39,22 @@ def add_noise(values: I64, mechanisms: Sequence[Charged], entropy: Entropy) -> I
     return values + np.concatenate(drawn)
 
 
-def seal(values: I64, keys: AttemptKeys, packing: Packing = GAM) -> tuple[bytes, tuple[int, ...]]:
+def seal(
+    values: I64, keys: AttemptKeys, entropy: Entropy, packing: Packing = GAM
+) -> tuple[bytes, tuple[int, ...]]:
     """Mask, encrypt and tag.
 
     Args:
         values: noisy integers, any length, |value| < t/2, or in the packing's range.
         keys: the attempt's keys.
+        entropy: of the encryption's randomness, which is this member's own.
         packing: how values lie in slots.
 
     Returns:
-        ciphertext bytes (65,536 a chunk) and one tag a chunk.
+        ciphertext bytes (32,800 a chunk) and one tag a chunk.
     """
     slots = packing.pack(values)
-    for chunk in range(len(slots)):
-        slots[chunk, -1] = tag.canary(keys.seed, keys.context, chunk, keys.name, packing.t)
+    slots[:, -1] = keys.tags.canaries(len(slots), keys.name, packing.t)
     masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.masked, packing.t)
-    chunks = keys.group.encrypt(masked)
-    tags = tag.tags(keys.seed, keys.context, chunks, keys.name)
-    return chunks.astype("<u8").tobytes(), tuple(tags)
+    payload, chunks = keys.group.encrypt(masked, packing.t_bits, entropy)
+    return payload, tuple(keys.tags.tags(chunks, keys.name))

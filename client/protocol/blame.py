@@ -9,8 +9,8 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
-from fedrepay.shared.secure_sum import tag
-from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.ciphertext import uploaded
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.roster import COORDINATOR
 from fedrepay.shared.trust.wire import Evidence, Header, RoundConfig
@@ -19,7 +19,6 @@ from fedrepay.shared.trust.wire import Evidence, Header, RoundConfig
 def suspects(
     epoch: Epoch,
     seed: bytes,
-    context_id: bytes,
     context: Callable[[RoundConfig], bytes],
     evidence: Evidence,
 ) -> tuple[str, ...]:
@@ -30,7 +29,6 @@ def suspects(
     Args:
         epoch: roster and who is present.
         seed: the group seed.
-        context_id: of the epoch's BFV context.
         context: what an attempt's tags are bound to.
         evidence: as the coordinator shows it.
 
@@ -42,7 +40,7 @@ def suspects(
     shown = (len(evidence.headers), len(evidence.payloads))
     if (config.run, config.epoch) != (epoch.run, epoch.id) or shown != (len(config.cohort),) * 2:
         raise Refusal(Code.EPOCH, "The evidence is of another run or epoch, or not of its attempt's cohort.")
-    found = set()
+    found, tags = set(), AttemptTags(seed, context(config), config.cohort)
     for name, signed, payload in zip(config.cohort, evidence.headers, evidence.payloads, strict=True):
         try:
             header = signed.verified(epoch.roster.entry(name).signing, Header)
@@ -57,9 +55,7 @@ def suspects(
             )  # it took what names another attempt, or signed two configurations for this one
         elif payload and sha256(payload).digest() != _hash(header, evidence.chunk):
             found.add(COORDINATOR)
-        elif header.context_id != context_id or (
-            payload and not _fits(seed, context(config), header, evidence.chunk, payload)
-        ):
+        elif payload and not _fits(tags, header, evidence.chunk, payload):
             found.add(name)
     return tuple(sorted(found))
 
@@ -68,9 +64,9 @@ def _hash(header: Header, chunk: int) -> bytes:
     return header.chunks[chunk] if chunk < min(len(header.chunks), len(header.tags)) else b""
 
 
-def _fits(seed: bytes, context: bytes, header: Header, chunk: int, payload: bytes) -> bool:
+def _fits(tags: AttemptTags, header: Header, chunk: int, payload: bytes) -> bool:
     try:
-        (numbers,) = coefficients(payload, 1)
+        (numbers,) = uploaded(payload, 1)
     except ProtocolError:
         return False  # signed by its sender, and no ciphertext at all
-    return tag.chunk_fits(seed, context, [header.name], chunk, numbers, header.tags[chunk])
+    return tags.fits(chunk, numbers, header.tags[chunk], [header.name])

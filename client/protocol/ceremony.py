@@ -12,12 +12,12 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.handshake import Acceptances, ContextClosing, Declared, EpochStart
+from fedrepay.shared.trust.handshake import Acceptances, Declared, EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Kind, Offer
 
 Answer = tuple[bytes, dict[str, bytes]]
-STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM)
+STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONFIRM)
 """After the hello; each is answered once an epoch."""
 
 
@@ -42,9 +42,7 @@ class Ceremony:
 
     def answer(self, kind: Kind, shared: bytes, own: bytes) -> Answer:
         """One step of :data:`STEPS`; a part of the message that the step does not use must be empty."""
-        if (kind != Kind.CONFIRM and bool(own) == (kind != Kind.CONTEXT)) or (
-            kind == Kind.CONTEXT and shared
-        ):
+        if bool(own) != (kind == Kind.CONFIRM):
             raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
         if self._store.fact(f"reply:{kind}"):
             raise Refusal(Code.MONOTONE, self._second(kind, shared))
@@ -52,7 +50,7 @@ class Ceremony:
             return self._introduce(shared)
         if kind == Kind.SEED:
             return self._seed(shared)
-        return self._context(own) if kind == Kind.CONTEXT else self._confirm(shared, own)
+        return self._confirm(shared, own)
 
     def _second(self, kind: Kind, shared: bytes) -> str:
         """Why a second, different ask is refused; where its bytes convict somebody, who."""
@@ -98,14 +96,8 @@ class Ceremony:
         epoch.check_acceptances(state.epoch(), Acceptances.decode_once(shared).signed)
         return epoch.envelopes(self._identity, state).encode(), {}
 
-    def _context(self, own: bytes) -> Answer:
-        state = self.state()
-        seed = epoch.group_seed(self._identity, state, own)
-        return epoch.offer_context(self._identity, state, seed).encode(), {}
-
     def _confirm(self, shared: bytes, own: bytes) -> Answer:
-        state, message = self.state(), ContextClosing.decode_once(shared)
-        epoch.check_acceptances(state.epoch(), message.acceptances)
-        seed = epoch.group_seed(self._identity, state, own)
-        state, answer = epoch.confirm(self._identity, state, seed, message.offer)
+        state = self.state()
+        epoch.check_acceptances(state.epoch(), Acceptances.decode_once(shared).signed)
+        state, answer = epoch.confirm(self._identity, state, epoch.group_seed(self._identity, state, own))
         return answer.encode(), {"epoch": state.encode()}

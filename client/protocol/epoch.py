@@ -1,27 +1,20 @@
-"""The ceremony, at the member: hello, roster, group seed, BFV context, confirmation.
+"""The ceremony, at the member: hello, roster, group seed, confirmation.
 
 Pure: each step takes the epoch's state and a message and returns the next state and the answer;
 ``client/protocol/member.py`` stores both before anything is sent. docs/protocol.md, *Epochs, roster, keys*.
 """
 
-from hashlib import sha256
-
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
-from fedrepay.shared.secure_sum.ciphertext import coefficients
-from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, probe_vector, seed_commitment
+from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, seed_commitment
 from fedrepay.shared.trust.fields import Key, Small
 from fedrepay.shared.trust.handshake import (
     Acceptance,
     Confirmation,
-    ContextOffer,
     Declared,
     Envelope,
     Envelopes,
@@ -44,8 +37,6 @@ class EpochState(Wire):
     contribution: Key
     introduction: bytes = b""
     seed: bytes = b""
-    context_public: bytes = b""
-    context_secret: bytes = b""
 
     def epoch(self) -> Epoch:
         """The public facts of the epoch, once introduced.
@@ -182,85 +173,28 @@ def _opened(key: X25519PrivateKey, envelope: Envelope, epoch: Epoch) -> bytes:
     return sent
 
 
-def _context_key(seed: bytes, epoch: Epoch, public: bytes) -> tuple[bytes, bytes]:
-    """Key and associated data that seal the secret context: bound to what they seal, so never two plaintexts."""
-    bound = keys.digest(epoch.id, sha256(public).digest())
-    return keys.derive(seed, "context", bound), bound
-
-
-def offer_context(identity: Identity, state: EpochState, seed: bytes) -> Signed:
-    """The maker: new BFV keys with TenSEAL's own generator, sealed under the seed, a test vector."""
+def confirm(identity: Identity, state: EpochState, seed: bytes) -> tuple[EpochState, Signed]:
+    """Take the seed, of which the group's key follows, and say so under it."""
     epoch = state.epoch()
-    if identity.name != epoch.maker:
-        raise Refusal(Code.EPOCH, "This member does not make the epoch's context.")
-    group = GroupContext.create()
-    public = group.public_bytes()
-    test = group.encrypt(probe_vector(seed, epoch.id))
-    key, bound = _context_key(seed, epoch, public)
-    offer = ContextOffer(
-        epoch=epoch.id,
-        public=public,
-        sealed=keys.seal_once(key, group.secret_bytes(), bound),
-        test=test.astype("<u8").tobytes(),
-    )
-    return Signed.make(identity.signing, offer)
-
-
-def confirm(identity: Identity, state: EpochState, seed: bytes, signed: Signed) -> tuple[EpochState, Signed]:
-    """Open the context and the test vector; confirm under the seed."""
-    epoch = state.epoch()
-    offer = signed.verified(epoch.roster.entry(epoch.maker).signing, ContextOffer)
-    if offer.epoch != epoch.id:
-        raise Refusal(Code.EPOCH, "The encryption context belongs to another epoch.")
-    if state.context_public not in (b"", offer.public):
-        raise Refusal(Code.CONTEXT, "This member has confirmed another context in this epoch.")
-    secret = _check_context(epoch, seed, offer)
-    confirmed = state.model_copy(
-        update={"seed": seed, "context_public": offer.public, "context_secret": secret}
-    )
     confirmation = Confirmation(
         epoch=epoch.id,
         name=identity.name,
-        mac=confirmation_mac(seed, sha256(offer.public).digest(), epoch.roster.hash(), identity.name),
+        mac=confirmation_mac(seed, epoch.id, epoch.roster.hash(), identity.name),
     )
-    return confirmed, Signed.make(identity.signing, confirmation)
+    return state.model_copy(update={"seed": seed}), Signed.make(identity.signing, confirmation)
 
 
-def _check_context(epoch: Epoch, seed: bytes, offer: ContextOffer) -> bytes:
-    """The secret context, once its keys belong together and its parameters are those of the table.
-
-    Raises:
-        Refusal: code ``context``, naming the maker: it alone can have made what its signature and the seed vouch for.
-    """
-    maker, (key, bound) = epoch.maker, _context_key(seed, epoch, offer.public)
-    try:
-        secret = keys.open_once(key, offer.sealed, bound)
-        group = GroupContext.from_secret(secret)
-        test = group.decrypt(coefficients(offer.test, 1))
-    except ProtocolError as error:
-        raise Refusal(Code.CONTEXT, f"The context that {maker} made is of no use: {error.cause}") from error
-    if group.t_bits != GAM.t_bits:
-        raise Refusal(
-            Code.CONTEXT, f"{maker} made a context with t of {group.t_bits} bits, not {GAM.t_bits}."
-        )
-    if group.public_bytes() != offer.public:
-        raise Refusal(Code.CONTEXT, f"{maker} sealed another context than it published.")
-    if not np.array_equal(test, probe_vector(seed, epoch.id)):
-        raise Refusal(Code.CONTEXT, f"The test vector of {maker} does not open to what it must.")
-    return secret
-
-
-def check_confirmations(epoch: Epoch, seed: bytes, context_id: bytes, signed: tuple[Signed, ...]) -> None:
-    """All who are present have confirmed this very context: nobody trains before that."""
+def check_confirmations(epoch: Epoch, seed: bytes, signed: tuple[Signed, ...]) -> None:
+    """All who are present hold this very seed: nobody trains before that."""
     waiting = set(epoch.present)
     for each in signed:
         name = Confirmation.decode_once(each.body).name
         if name not in waiting:
-            raise Refusal(Code.CONTEXT, f"A confirmation by {name!r} is doubled or from outside.")
+            raise Refusal(Code.SEED, f"A confirmation by {name!r} is doubled or from outside.")
         confirmation = each.verified(epoch.roster.entry(name).signing, Confirmation)
-        expected = confirmation_mac(seed, context_id, epoch.roster.hash(), name)
+        expected = confirmation_mac(seed, epoch.id, epoch.roster.hash(), name)
         if confirmation.epoch != epoch.id or confirmation.mac != expected:
-            raise Refusal(Code.CONTEXT, f"{name} confirmed another context.")
+            raise Refusal(Code.SEED, f"{name} confirmed another seed.")
         waiting.remove(name)
     if waiting:
-        raise Refusal(Code.CONTEXT, f"No confirmation by {', '.join(sorted(waiting))}.")
+        raise Refusal(Code.SEED, f"No confirmation by {', '.join(sorted(waiting))}.")

@@ -81,7 +81,6 @@ class View:
 
     name: str
     epoch: Epoch
-    context_id: bytes
     book: CodeBook
     counter: int  # last attempt this member reserved in the run; −1 before the first
     charged: frozenset[Place]  # that the ledger holds for the run
@@ -250,10 +249,8 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
                 f"The header of {name} names another configuration of this attempt: if the coordinator signed that "
                 "one too, the coordinator is at fault, else the member.",
             )
-        if header.context_id != view.context_id or header.opened != view.opened_mac:
-            raise Refusal(
-                Code.HEADERS, f"{name} holds another context, or has opened other sums, than this member."
-            )
+        if header.opened != view.opened_mac:
+            raise Refusal(Code.HEADERS, f"{name} has opened other sums than this member.")
         if len(header.tags) != chunks or len(header.chunks) != chunks:
             raise Refusal(Code.HEADERS, f"The header of {name} has the wrong number of tags.")
         totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]

@@ -24,7 +24,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.handshake import Declared, Year
 from fedrepay.shared.trust.message import Signed
@@ -177,8 +177,8 @@ class Rounds:
         if not stored or session.view().submitted[config.attempt].config != message.config.digest():
             raise Refusal(Code.LOST_ATTEMPT, "This member holds no upload to that attempt any more.")
         upload = Upload.decode(stored)
-        start = message.chunk * CHUNK_BYTES
-        part = upload.model_copy(update={"payload": upload.payload[start : start + CHUNK_BYTES]})
+        start = message.chunk * UPLOAD_BYTES
+        part = upload.model_copy(update={"payload": upload.payload[start : start + UPLOAD_BYTES]})
         return {"body": part.encode(), "run": config.run, "attempt": config.attempt}
 
     def blame(self, shared: bytes, _own: bytes) -> dict[str, Any]:
@@ -247,12 +247,11 @@ class Rounds:
         noisy = add_noise(values, new, self._entropy)
         self._observe("noise", perf_counter() - begun)
         begun = perf_counter()
-        payload, tags = seal(noisy, attempt_keys, session.packing(config, config.round))
+        payload, tags = seal(noisy, attempt_keys, self._entropy, session.packing(config, config.round))
         self._observe("mask, encrypt, tag", perf_counter() - begun)
         header = Header(
             run=config.run,
             epoch=config.epoch,
-            context_id=session.context_id,
             config=signed.digest(),
             round=config.round,
             attempt=config.attempt,

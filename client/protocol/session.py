@@ -4,14 +4,14 @@ Everything here can be rebuilt from the store; nothing here is written back with
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client.crypto.he import GroupContext, open_sum, verify_sum
+from fedrepay.client.crypto.opening import open_verified, verify_sum
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.crypto.seal import AttemptKeys
 from fedrepay.client.learning.base import Learner, Model
 from fedrepay.client.learning.torch_models.registry import TorchModel
@@ -30,12 +30,12 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.ring import chunk_count
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.sums import packing
 from fedrepay.shared.trust.wire import Attempt, Evidence, RoundConfig, Sum
 
 T = TypeVar("T")
-_SHARED = ("introduction", "context_public", "context_secret")  # large, and held by what is made of them
 
 
 class Session:
@@ -55,15 +55,14 @@ class Session:
             raise Refusal(Code.EPOCH, "The ceremony is not finished at this member.")
         self.epoch = state.epoch()
         self.nonce = state.nonce
-        self.context_id = sha256(state.context_public).digest()
         self.book = book
         self._name = name
         self._store = store
-        self._state = state.model_copy(update=dict.fromkeys(_SHARED, b""))
+        self._state = state.model_copy(update={"introduction": b""})  # large, and held by the epoch
         self._observe = observe
         self._entropy = entropy
         self._model = model
-        self._group = GroupContext.from_secret(state.context_secret)
+        self._group = GroupKey.derive(state.seed, self.epoch.id)
         self._learner: Learner[Any] | None = None
         self._states: list[Model] = []  # state before each sum, from sum 0
         self._pairs: dict[bytes, bytes] = {}
@@ -100,7 +99,6 @@ class Session:
         return guard.View(
             name=self._name,
             epoch=self.epoch,
-            context_id=self.context_id,
             book=self.book,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
             charged=frozenset(guard.Place(e.round, e.attempt) for e in self._store.ledger() if e.run == run),
@@ -133,7 +131,7 @@ class Session:
             return True
         if not confirmations:
             return False
-        epoch.check_confirmations(self.epoch, self._state.seed, self.context_id, confirmations)
+        epoch.check_confirmations(self.epoch, self._state.seed, confirmations)
         self._store.remember(confirmed=self.epoch.id)
         return True
 
@@ -178,32 +176,23 @@ class Session:
         values_count = guard.sizes(config)[completed.round]
         packing = self.packing(config, completed.round)
         made = guard.check_sum(view, config, completed, chunk_count(values_count, packing.fields))
-        context = self.context(made)
+        tags = self.tags(made)
         sum_digest = keys.digest(completed.payload)
         if view.opening not in (None, guard.Begun(made.attempt, sum_digest)):
             raise Refusal(Code.MONOTONE, f"Another sum of round {made.round} was being opened.")
-        verify_sum(self._state.seed, context, made.cohort, completed.payload, completed.tags)
+        chunks = verify_sum(tags, completed.payload, completed.tags)
         self._observe("verify headers and tag", perf_counter() - begun)
         if view.opening is None:
             opening = Opening(made.round, made.attempt, sum_digest, completed.config.digest(), None)
             self._store.record_opening(self.epoch.run, opening)
         begun = perf_counter()
-        values = open_sum(
-            self._group,
-            self._state.seed,
-            context,
-            made.cohort,
-            completed.payload,
-            completed.tags,
-            values_count,
-            packing,
-        )
+        values = open_verified(self._group, tags, chunks, values_count, packing)
         self._store.store_opened(self.epoch.run, made.round, values.astype("<i8").tobytes())
         self._observe("open", perf_counter() - begun)
 
     def judge(self, evidence: Evidence) -> tuple[str, ...]:
         """Whose ciphertexts of a failed sum do not fit their tags: :func:`fedrepay.client.protocol.blame.suspects`."""
-        return blame.suspects(self.epoch, self._state.seed, self.context_id, self.context, evidence)
+        return blame.suspects(self.epoch, self._state.seed, self.context, evidence)
 
     def sums(self) -> tuple[I64, ...]:
         """The opened integer sums, from round 0."""
@@ -248,6 +237,10 @@ class Session:
         """What tags, pads and canaries of an attempt are bound to."""
         return attempt_context(config.run, config.round, config.attempt, keys.digest(config.encode()))
 
+    def tags(self, config: RoundConfig) -> AttemptTags:
+        """Tags, pads and canaries of an attempt."""
+        return AttemptTags(self._state.seed, self.context(config), config.cohort)
+
     def _masked(self, config: RoundConfig) -> bytes:
         """What masks of an attempt are bound to: also to the sums this member has opened."""
         hashed = keys.digest(config.encode())
@@ -264,9 +257,7 @@ class Session:
                     self._pairs[hashed] = keys.shared_secret(key, peer.mask)
                 pairs[hashed] = self._pairs[hashed]
         mine = self.epoch.key_hashes[self._name]
-        return AttemptKeys(
-            self._group, self._state.seed, self.context(config), self._masked(config), self._name, mine, pairs
-        )
+        return AttemptKeys(self._group, self.tags(config), self._masked(config), self._name, mine, pairs)
 
 
 _stepped: Remembered[Model] = Remembered(32 << 20)

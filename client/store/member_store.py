@@ -19,7 +19,7 @@ from fedrepay.shared.trust.wire import Kind
 _REMEMBERED = ("approved_code", "shown", "blocked", "confirmed")
 _ANSWERED = (
     *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY, Kind.TERMS),
-    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM, Kind.WRITE, Kind.CLOSE, Kind.VOTES),
+    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONFIRM, Kind.WRITE, Kind.CLOSE, Kind.VOTES),
 )
 WRITES = (
     "create",

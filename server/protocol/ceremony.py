@@ -1,6 +1,6 @@
 """The ceremony, at the coordinator: what to relay to whom, and a first check of what comes back.
 
-Pure. The coordinator can read none of it: envelopes and the secret context are sealed.
+Pure. The coordinator can read none of it: envelopes are sealed.
 """
 
 from bisect import bisect_left
@@ -16,8 +16,6 @@ from fedrepay.shared.trust.handshake import (
     Acceptance,
     Acceptances,
     Confirmation,
-    ContextClosing,
-    ContextOffer,
     Envelope,
     Envelopes,
     EpochStart,
@@ -29,7 +27,7 @@ from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Offer
 
 Parts = dict[str, tuple[bytes, bytes]]
-STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM)
+STEPS = (Kind.INTRODUCE, Kind.SEED, Kind.CONFIRM)
 """In which everybody present must answer: else the epoch does not begin."""
 
 
@@ -61,14 +59,13 @@ def pending(state: State, epoch: Epoch) -> tuple[Kind, Parts] | None:
     targets: dict[str, Collection[str]] = {
         Kind.INTRODUCE: epoch.present,
         Kind.SEED: epoch.seeders,
-        Kind.CONTEXT: (epoch.maker,),
         Kind.CONFIRM: epoch.present,
     }
     for kind in STEPS:
         waiting = [name for name in targets[kind] if name not in state.answers.get(kind, {})]
         if waiting:
             shared = _shared(kind, state)
-            sealed = _sealed(epoch, state) if kind in (Kind.CONTEXT, Kind.CONFIRM) else None
+            sealed = _sealed(epoch, state) if kind == Kind.CONFIRM else None
             return kind, {name: (shared, _own(name, epoch, sealed)) for name in waiting}
     return None
 
@@ -77,13 +74,8 @@ def _shared(kind: Kind, state: State) -> bytes:
     if kind == Kind.INTRODUCE:
         assert state.introduction is not None  # noqa: S101 - stored before it is sent
         return state.introduction.encode()
-    if kind == Kind.CONTEXT:
-        return b""
     accepted = tuple(Signed.decode(body) for _, body in sorted(state.answers[Kind.INTRODUCE].items()))
-    if kind == Kind.SEED:
-        return Acceptances(signed=accepted).encode()
-    (made,) = state.answers[Kind.CONTEXT].values()
-    return ContextClosing(acceptances=accepted, offer=Signed.decode(made)).encode()
+    return Acceptances(signed=accepted).encode()
 
 
 def _sealed(epoch: Epoch, state: State) -> list[tuple[Signed, ...]]:
@@ -126,7 +118,6 @@ def check_answer(kind: str, name: str, body: bytes, epoch: Epoch) -> None:
         return
     kinds: dict[str, type[Wire]] = {
         Kind.INTRODUCE: Acceptance,
-        Kind.CONTEXT: ContextOffer,
         Kind.CONFIRM: Confirmation,
     }
     said = Signed.decode(body).verified(signing, kinds[kind])

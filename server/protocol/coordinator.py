@@ -13,7 +13,7 @@ from fedrepay.server.protocol import ceremony, dispute, release
 from fedrepay.server.protocol.attempts import Attempts
 from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import Code, CohortError, ProtocolError, TermsError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.handshake import EpochStart
@@ -191,7 +191,7 @@ class Coordinator:
             return LARGEST_RELEASE
         if kind == Kind.ROUND and self.state.attempts:
             chunks = run_chunks(self.terms, len(self.roster.names))[self.state.attempts[-1].config.round]
-            return chunks * (CHUNK_BYTES + 64) + ANSWER
+            return chunks * (UPLOAD_BYTES + 64) + ANSWER
         return ANSWER
 
     def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:

@@ -9,7 +9,7 @@ from collections import Counter
 
 from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Header, Kind, Reply, Resend, Sum, Upload, Verdict
@@ -66,7 +66,7 @@ class Dispute:
             header = completed.headers[_cohort(completed).index(name)]
             upload, chunk = Upload.decode(reply.body), state.failed[1]
             wanted = Header.decode(header.body).chunks[chunk : chunk + 1]
-            if len(upload.payload) != CHUNK_BYTES or hashes(upload.payload) != wanted:
+            if len(upload.payload) != UPLOAD_BYTES or hashes(upload.payload) != wanted:
                 raise ProtocolError(
                     f"{name} sends another ciphertext than it had signed.", "It does not count."
                 )

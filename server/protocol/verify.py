@@ -1,7 +1,7 @@
 """What the coordinator checks before it adds a byte: signature first, then sizes, then parsing."""
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, RoundConfig, Upload
@@ -28,10 +28,10 @@ def check_upload(
     claimed = (header.run, header.epoch, header.round, header.attempt, header.config, header.name)
     if claimed != expected:
         raise ProtocolError(f"The upload of {name} belongs to another attempt.", "It is not added.")
-    if len(upload.payload) != chunks * CHUNK_BYTES or len(header.tags) != chunks:
+    if len(upload.payload) != chunks * UPLOAD_BYTES or len(header.tags) != chunks:
         raise ProtocolError(
             f"The upload of {name} has {len(upload.payload)} bytes and {len(header.tags)} tags, "
-            f"not {chunks * CHUNK_BYTES} and {chunks}.",
+            f"not {chunks * UPLOAD_BYTES} and {chunks}.",
             "It is not added.",
         )
     if hashes(upload.payload) != header.chunks:

@@ -25,7 +25,7 @@ from fedrepay.shared.schema.model import Schema, parse_schema
 from fedrepay.shared.secure_sum import ring
 
 SUFFIX = ".codebook.safetensors"
-PLAIN_MODULUS = ring.PLAIN_MODULI[46]
+PLAIN_MODULUS = ring.plain_modulus(46)
 """t of GAM sums: one field a slot (docs/protocol.md, *Parameters of the encryption*)."""
 
 WORST_NOISE = 8192

@@ -11,8 +11,7 @@ import numpy as np
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum import ring
-from fedrepay.shared.secure_sum.stream import uniform
+from fedrepay.shared.secure_sum import ring, stream
 
 
 def attempt_context(run: int, round_number: int, attempt: int, config_hash: bytes) -> bytes:
@@ -58,6 +57,11 @@ def mask_context(run: int, round_number: int, attempt: int, config_hash: bytes, 
     return attempt_context(run, round_number, attempt, keys.digest(config_hash, opened))
 
 
+def _pair_key(secret: bytes, pair: tuple[bytes, bytes], context: bytes) -> bytes:
+    """The key of the stream that two members share for one attempt."""
+    return keys.derive(secret, "mask", context + min(pair) + max(pair))
+
+
 def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: int, t: int) -> U64:
     """The mask two members share for one attempt.
 
@@ -67,24 +71,28 @@ def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, chunks: 
             mask key as its own would make a third member add and subtract one and the same mask.
         context: :func:`mask_context`.
         chunks: ciphertexts of the sum.
-        t: plain modulus.
+        t: plain modulus, a power of two.
 
     Returns:
-        (chunks, 4096) numbers, uniform mod t.
+        (chunks, 4096) numbers, uniform mod t: words of the stream, cut.
     """
-    key = keys.derive(secret, "mask", context + min(pair) + max(pair))
-    return uniform(key, t, chunks * ring.SLOTS).reshape(chunks, ring.SLOTS)
+    mask = np.zeros((chunks, ring.SLOTS), dtype=np.uint64)
+    for start, words in stream.blocks(_pair_key(secret, pair, context), mask.size):
+        mask.reshape(-1)[start : start + words.size] = words
+    return mask & np.uint64(t - 1)
 
 
 def apply_masks(slots: U64, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> U64:
     """Add the masks shared with peers of higher key hash, subtract the others'.
+
+    The sum runs mod 2⁶⁴ and is cut to t once, which is the same as cutting every mask.
 
     Args:
         slots: (chunks, 4096) numbers below t.
         mine: this member's key hash.
         peers: key hash → X25519 secret of every other member of the attempt's cohort.
         context: :func:`mask_context`.
-        t: plain modulus.
+        t: plain modulus, a power of two.
 
     Returns:
         (chunks, 4096) numbers below t; without one peer's secret they are uniform.
@@ -94,8 +102,11 @@ def apply_masks(slots: U64, mine: bytes, peers: Mapping[bytes, bytes], context: 
     """
     if not peers or mine in peers:
         raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
-    added, subtracted = slots.copy(), np.zeros_like(slots)
-    for peer, secret in peers.items():  # at most 1,500 terms below 2⁴⁸: no overflow in 64 bits
-        total = added if mine < peer else subtracted
-        total += pair_mask(secret, (mine, peer), context, len(slots), t)
-    return (added + (np.uint64(t) - subtracted % np.uint64(t))) % np.uint64(t)
+    total = slots.reshape(-1).copy()
+    for peer, secret in peers.items():
+        combine = np.add if mine < peer else np.subtract
+        for start, words in stream.blocks(_pair_key(secret, (mine, peer), context), total.size):
+            part = total[start : start + words.size]
+            combine(part, words, out=part)
+    total &= np.uint64(t - 1)
+    return total.reshape(slots.shape)

@@ -1,149 +1,115 @@
 """The homomorphic tag and the canaries: what makes a changed sum unopenable.
 
-τ = ⟨k, c⟩ + pad mod q for each chunk's ciphertext c, with k common to the cohort and the pad each
-member's own. Tags add as ciphertexts do; a sum that is not the cohort's passes with probability
-2⁻⁶⁰ (a one-time linear MAC: Agrawal & Boneh, *Homomorphic MACs*, 2009). The canaries detect exhausted
-encryption noise, not attacks.
+τ = ⟨k, c⟩ + pad mod q for each chunk's ciphertext c, both polynomials of it, with k common to the cohort and the pad
+each member's own. Tags add as ciphertexts do; a sum that is not the cohort's passes with probability 2⁻⁶⁴ (a one-time
+linear MAC: Agrawal & Boneh, *Homomorphic MACs*, 2009). A tag over the first polynomial alone would let the coordinator
+shift the second by δ, which moves the decryption by δ·s: the key oracle. The canaries detect wrong masks, and
+encryption noise that is exhausted in their own coefficient; not attacks.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hmac import compare_digest
 
 import numpy as np
 
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64, U64
-from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q
 from fedrepay.shared.secure_sum.stream import uniform
 
-_LIMB_BITS = 20
-_SHIFTS = np.array([[0], [_LIMB_BITS], [2 * _LIMB_BITS]], dtype=np.uint64)
-_LIMB = np.uint64((1 << _LIMB_BITS) - 1)
+_LIMB_BITS = 16
+_LIMBS = 4
 
 
 def _limbs(numbers: U64) -> F64:
-    """(n,) numbers below 2⁶⁰ as (3, n) limbs of 20 bits."""
-    return ((numbers >> _SHIFTS) & _LIMB).astype(np.float64)
+    """(n,) numbers below 2⁶⁴ as (n, 4) limbs of 16 bits, the lowest first."""
+    return numbers.astype("<u8", copy=False).view("<u2").reshape(-1, _LIMBS).astype(np.float64)
 
 
 def inner_product(left: U64, right: U64) -> int:
-    """⟨left, right⟩ mod q, exactly: 8,192 products of 20-bit limbs stay below 2⁵³ in float64.
+    """⟨left, right⟩ mod q, exactly: 8,192 products of 16-bit limbs stay below 2⁵³ in float64.
 
     Args:
         left: (n,) numbers below q, n ≤ 8,192.
         right: (n,) numbers below q.
     """
-    products = _limbs(left) @ _limbs(right).T
-    return sum(int(products[i, j]) << (_LIMB_BITS * (i + j)) for i in range(3) for j in range(3)) % Q
+    products = _limbs(left).T @ _limbs(right)
+    places = range(_LIMBS)
+    return sum(int(products[i, j]) << (_LIMB_BITS * (i + j)) for i in places for j in places) % Q
 
 
-def _number(seed: bytes, label: str, context: bytes, chunk: int, member: str, modulus: int) -> int:
-    """A number mod ``modulus`` from 256 bits: 2⁻¹⁹⁶ from uniform."""
-    info = context + chunk.to_bytes(4, "big") + member.encode()
-    return int.from_bytes(keys.derive(seed, label, info), "big") % modulus
+@dataclass(frozen=True)
+class AttemptTags:
+    """Tags, pads and canaries of one attempt: every member of its cohort holds what makes them.
 
+    Pads and canaries are one stream each, read in the cohort's order: one derivation an attempt, not one a member.
 
-def _total(seed: bytes, label: str, context: bytes, chunk: int, members: Sequence[str], modulus: int) -> int:
-    """The sum of all members' numbers; a thousand members of one process ask for the same one.
-
-    Kept under a digest, so that the seed does not outlive its epoch; the sum itself is of one attempt only.
-    """
-    names = "\n".join(members).encode()  # no name holds a line's end
-    asked = keys.digest(seed, label.encode(), context, chunk.to_bytes(4, "big"), names)
-    return _totals.get(
-        (asked, modulus),
-        0,
-        lambda: sum(_number(seed, label, context, chunk, member, modulus) for member in members) % modulus,
-    )
-
-
-_totals: Remembered[int] = Remembered(1 << 18)
-
-
-def _product(seed: bytes, context: bytes, index: int, chunk: U64) -> int:
-    """⟨k, c⟩ mod q of chunk ``index``."""
-    key = keys.derive(seed, "tag", context + index.to_bytes(4, "big"))
-    return inner_product(uniform(key, Q, COEFFICIENTS), chunk)
-
-
-def tags(seed: bytes, context: bytes, chunks: U64, member: str) -> list[int]:
-    """One member's tags.
-
-    Args:
+    Attributes:
         seed: the group seed.
-        context: the attempt (:func:`~fedrepay.shared.secure_sum.masking.attempt_context`); a member
-            tags one ciphertext an attempt and never a second.
-        chunks: (chunks, 8192) coefficients below q.
-        member: its name.
-
-    Returns:
-        a number below q for each chunk.
+        context: the attempt (:func:`~fedrepay.shared.secure_sum.masking.attempt_context`); it covers the cohort's list.
+            A member tags one ciphertext a chunk and attempt and never a second.
+        members: the attempt's cohort, in order.
     """
-    return [
-        (_product(seed, context, i, chunk) + _number(seed, "pad", context, i, member, Q)) % Q
-        for i, chunk in enumerate(chunks)
-    ]
 
+    seed: bytes
+    context: bytes
+    members: tuple[str, ...]
 
-def verify(
-    seed: bytes,
-    context: bytes,
-    members: Sequence[str],
-    chunks: U64,
-    summed_tags: Sequence[int],
-) -> bool:
-    """Whether these are the sums of exactly these members' ciphertexts in this attempt.
+    def _numbers(self, label: str, modulus: int, chunks: int) -> U64:
+        """(members, chunks) numbers mod ``modulus``, a chunk's in a row of the stream."""
+        key = keys.derive(self.seed, label, self.context)
+        return uniform(key, modulus, chunks * len(self.members)).reshape(chunks, len(self.members)).T
 
-    Args:
-        seed: the group seed.
-        context: the attempt.
-        members: the attempt's cohort.
-        chunks: (chunks, 8192) summed coefficients below q.
-        summed_tags: the sums of the members' tags mod q.
-    """
-    if len(summed_tags) != len(chunks):
-        return False
-    fits = [
-        chunk_fits(seed, context, members, index, chunk, summed)
-        for index, (chunk, summed) in enumerate(zip(chunks, summed_tags, strict=True))
-    ]
-    return all(fits)
+    def _product(self, index: int, chunk: U64) -> int:
+        """⟨k, c⟩ mod q of chunk ``index``."""
+        key = keys.derive(self.seed, "tag", self.context + index.to_bytes(4, "big"))
+        return inner_product(uniform(key, Q, COEFFICIENTS), chunk)
 
+    def tags(self, chunks: U64, member: str) -> list[int]:
+        """One member's tags: a number below q for each of its (chunks, 8192) coefficients below q."""
+        pads = self._numbers("pad", Q, len(chunks))[self.members.index(member)]
+        return [(self._product(i, chunk) + int(pads[i])) % Q for i, chunk in enumerate(chunks)]
 
-def chunk_fits(
-    seed: bytes,
-    context: bytes,
-    members: Sequence[str],
-    index: int,
-    chunk: U64,
-    summed_tag: int,
-) -> bool:
-    """Whether chunk ``index``, (8192,) coefficients below q, is the sum of these members' and this its tags' sum."""
-    pads = _total(seed, "pad", context, index, members, Q)
-    expected = (_product(seed, context, index, chunk) + pads) % Q
-    return 0 <= summed_tag < Q and compare_digest(expected.to_bytes(8, "big"), summed_tag.to_bytes(8, "big"))
+    def fits(self, index: int, chunk: U64, tag: int, members: Sequence[str] | None = None) -> bool:
+        """Whether chunk ``index`` is the sum of these members' ciphertexts, and ``tag`` of their tags.
 
+        Args:
+            index: which chunk.
+            chunk: (8192,) coefficients below q.
+            tag: claimed.
+            members: of the cohort; None for all.
+        """
+        pads = self._numbers("pad", Q, index + 1)[:, index].tolist()
+        chosen = self.members if members is None else members
+        padded = sum(pads[self.members.index(name)] for name in chosen)
+        return self._equal(self._product(index, chunk) + padded, tag)
 
-def first_misfit(
-    seed: bytes,
-    context: bytes,
-    members: Sequence[str],
-    chunks: U64,
-    summed_tags: Sequence[int],
-) -> int:
-    """The first chunk that does not fit its tag; 0 where the numbers of chunks and tags already differ."""
-    for index, (chunk, summed) in enumerate(zip(chunks, summed_tags, strict=False)):
-        if not chunk_fits(seed, context, members, index, chunk, summed):
-            return index
-    return 0
+    def first_misfit(self, chunks: U64, tags: Sequence[int]) -> int | None:
+        """The first chunk of a sum over the whole cohort that does not fit its tag; None where all of them do.
 
+        Args:
+            chunks: (chunks, 8192) summed coefficients below q.
+            tags: the sums of the members' tags mod q; another number of them than of chunks is misfit 0.
+        """
+        if len(tags) != len(chunks) or not len(chunks):
+            return 0
+        pads = self._numbers("pad", Q, len(chunks)).astype(object).sum(axis=0)
+        for index, (chunk, tag) in enumerate(zip(chunks, tags, strict=True)):
+            if not self._equal(self._product(index, chunk) + int(pads[index]), tag):
+                return index
+        return None
 
-def canary(seed: bytes, context: bytes, chunk: int, member: str, t: int) -> int:
-    """What a member puts in a chunk's last slot, below t."""
-    return _number(seed, "canary", context, chunk, member, t)
+    @staticmethod
+    def _equal(expected: int, tag: int) -> bool:
+        return 0 <= tag < Q and compare_digest((expected % Q).to_bytes(8, "big"), tag.to_bytes(8, "big"))
 
+    def canaries(self, chunks: int, member: str, t: int) -> U64:
+        """What a member puts in each chunk's last slot, (chunks,) numbers below t = 2ᵇ."""
+        mine: U64 = self._numbers("canary", t, chunks)[self.members.index(member)]
+        return mine
 
-def canary_sum(seed: bytes, context: bytes, chunk: int, members: Sequence[str], t: int) -> int:
-    """What the last slot of a summed chunk must hold, below t."""
-    return _total(seed, "canary", context, chunk, members, t)
+    def canary_sums(self, chunks: int, t: int) -> U64:
+        """What the last slot of each summed chunk must hold, (chunks,) numbers below t = 2ᵇ."""
+        sums: U64 = self._numbers("canary", t, chunks).sum(axis=0) & np.uint64(t - 1)
+        return sums

@@ -3,17 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from fedrepay.shared import keys
-from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust.handshake import EpochStart, Hello, Introduction
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster, quorum
-
-TEST_SLOTS = 4096
 
 
 @dataclass(frozen=True)
@@ -103,11 +98,6 @@ class Epoch:
         """The c + 1 present members of lowest key hash: one of them is honest, so the seed is unknown outside."""
         return self.roster.by_key_hash(self.present)[: self.colluders + 1]
 
-    @property
-    def maker(self) -> str:
-        """The present member of lowest key hash, who makes the BFV context."""
-        return self.seeders[0]
-
     @cached_property
     def key_hashes(self) -> dict[str, bytes]:
         """Each member's key hash."""
@@ -151,14 +141,6 @@ def seed_commitment(contribution: bytes, name: str) -> bytes:
     return keys.digest(b"seed contribution", name.encode(), contribution)
 
 
-def confirmation_mac(seed: bytes, context_id: bytes, roster_hash: bytes, name: str) -> bytes:
-    """HMAC under the group seed over context id ‖ roster hash ‖ name (HKDF as the PRF; 32 bytes)."""
-    return keys.derive(seed, "confirm", context_id + roster_hash + name.encode())
-
-
-def probe_vector(seed: bytes, epoch_id: bytes) -> U64:
-    """A vector only the seed's holders know: (1, 4096), below 2³²."""
-    stream = b"".join(
-        keys.derive(seed, "test-vector", epoch_id + bytes([i >> 8, i & 255])) for i in range(512)
-    )
-    return np.frombuffer(stream, "<u4").astype(np.uint64).reshape(1, TEST_SLOTS)
+def confirmation_mac(seed: bytes, epoch_id: bytes, roster_hash: bytes, name: str) -> bytes:
+    """HMAC under the group seed over epoch id ‖ roster hash ‖ name (HKDF as the PRF; 32 bytes)."""
+    return keys.derive(seed, "confirm", epoch_id + roster_hash + name.encode())

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fedrepay.shared.secure_sum.ring import Q
+
 MAX_MEMBERS = 1500
 MAX_CHUNKS = 1 << 14
 """Ciphertexts of one sum: 1 GB a member, above the largest module."""
@@ -13,7 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$", max_le
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
 Small = Annotated[int, Field(ge=0, lt=2**31)]
 Heads = Annotated[int, Field(ge=1, le=8)]
-Tag = Annotated[int, Field(ge=0, lt=2**60)]
+Tag = Annotated[int, Field(ge=0, lt=Q)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=MAX_CHUNKS)]
 Hashes = Annotated[tuple[Digest, ...], Field(max_length=MAX_CHUNKS)]
 Mode = Literal["distributed", "local", "none"]

@@ -1,4 +1,4 @@
-"""The messages by which an epoch begins: call, hellos, acceptances, contributions, context, confirmations."""
+"""The messages by which an epoch begins: call, hellos, acceptances, contributions, confirmations."""
 
 from typing import Annotated
 
@@ -8,8 +8,6 @@ from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Signed, Wire
 
 SignedByAll = Annotated[tuple[Signed, ...], Field(max_length=MAX_MEMBERS)]
-Context = Annotated[bytes, Field(max_length=1 << 20)]
-"""A serialised BFV context; measured: below 0.3 MB with its secret key."""
 
 
 class EpochStart(Wire):
@@ -79,7 +77,7 @@ class Acceptance(Wire):
 
 
 class Acceptances(Wire):
-    """Coordinator → seeders: everybody present has accepted; send your contributions."""
+    """Coordinator → seeders: everybody present has accepted, send your contributions; then → all, with their envelopes."""
 
     signed: SignedByAll
 
@@ -100,24 +98,8 @@ class Envelopes(Wire):
     signed: SignedByAll
 
 
-class ContextOffer(Wire):
-    """The maker's BFV context: public in clear, secret sealed under the group seed, a test vector."""
-
-    epoch: Digest
-    public: Context
-    sealed: Context
-    test: Annotated[bytes, Field(max_length=1 << 16)]
-
-
-class ContextClosing(Wire):
-    """Coordinator → all: everybody's acceptance and the maker's context; confirm it."""
-
-    acceptances: SignedByAll
-    offer: Signed
-
-
 class Confirmation(Wire):
-    """Member: the context opens, its parameters are the table's, the test vector is right."""
+    """Member: I hold the group seed of this epoch; a MAC under it."""
 
     epoch: Digest
     name: Name

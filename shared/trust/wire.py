@@ -38,7 +38,6 @@ class Kind(StrEnum):
     HELLO = "hello"
     INTRODUCE = "introduce"
     SEED = "seed"
-    CONTEXT = "context"
     CONFIRM = "confirm"
     PING = "ping"
     ROUND = "round"
@@ -90,7 +89,6 @@ class Header(Wire):
 
     run: Small
     epoch: Digest
-    context_id: Digest
     config: Digest
     round: Small
     attempt: Small

@@ -30,7 +30,6 @@ ATTACKS = {
     "ghost": Listed("B3", "put members of one's own into the roster"),
     "differencing": Listed("B6", "call a member dropped, subtract two sums", ("transcript",)),
     "collude": Listed("B3", "K − 2 or K − 1 members open an update", ("transcript",)),
-    "reseal": Listed("B20", "have one key seal two secrets, subtract them"),
     "isolate": Listed("B21", "lead members apart, read one of them"),
     "fork": Listed("B22", "lead two halves to two releases of one run"),
     "subtract": Listed("B18", "subtract one's own book from the opened sum", ("release",)),

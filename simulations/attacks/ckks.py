@@ -1,4 +1,4 @@
-"""The members' secret key from a decrypted sum, as peers run CKKS; and the same algebra on our BFV.
+"""The members' secret key from a decrypted sum, as peers run CKKS; and the same algebra on ours.
 
 A CKKS decryption is m + e = c0 + c1·s mod q: the doubles it gives hold the encryption noise, so whoever sees them and
 the ciphertext has linear equations in the secret key s and no unknown beside it (Li and Micciancio, *On the security
@@ -6,7 +6,7 @@ of homomorphic encryption on approximate numbers*, EUROCRYPT 2021). TenSEAL give
 which is p(X) + p(1/X) of p = c0 + c1·s: N/2 equations a chunk. Two chunks of one sum are N equations; at each pair of
 roots (ω, 1/ω) they are two for s(ω) and s(1/ω).
 
-A BFV decryption is the integer m alone, exactly: e in c0 + c1·s = ⌊q/t·m⌉ + e stays unknown and is as wide as the
+Our decryption is the integer m alone, exactly: e in c0 + c1·s = ⌊q/t·m⌉ + e stays unknown and is as wide as the
 noise that hides the key in every public ciphertext. Leaving it out gives numbers that say nothing about s.
 """
 
@@ -21,9 +21,10 @@ import numpy as np
 
 from fedrepay.shared.arrays import F64, U64, Objects
 from fedrepay.shared.secure_sum import ring
-from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
+from fedrepay.shared.secure_sum.ciphertext import PublicSum, summed, uploaded
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
+from fedrepay.simulations.attacks.oracle import secret_key
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.attacks.tools.ntt import Transform
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
@@ -49,7 +50,7 @@ class _Peers:
     """A consortium under one CKKS key, as peers provision it; the server's context holds no key."""
 
     def __init__(self, degree: int, bits: tuple[int, ...]) -> None:
-        # by name: the attacked engine is not part of the product, where only client/crypto/he.py has TenSEAL
+        # by name: the attacked engine is no part of the product
         self.ts = import_module("tenseal")
         self.degree, self.bits = degree, bits
         self.keys = self.ts.context(
@@ -201,7 +202,7 @@ class Ours:
 
 
 def ours(seed: int) -> Ours:
-    """The same algebra on a masked BFV sum, all slots of its decryption given away."""
+    """The same algebra on a masked sum of ours, all slots of its decryption given away."""
     cohort, rng = Cohort(MEMBERS), np.random.default_rng(seed)
     attempt = cohort.attempt(0)
     uploads = [
@@ -210,9 +211,9 @@ def ours(seed: int) -> Ours:
     total = PublicSum(1)
     for upload in uploads:
         total.add(upload.payload, upload.tags)
-    chunks = coefficients(total.payload(), 1)
+    chunks = summed(total.payload(), 1)
     c0, c1 = (part.astype(object) for part in chunks.reshape(2, ring.N))
-    scaled = _scaled(cohort.group.decrypt(chunks)[0])
+    scaled = _scaled(cohort.group.decrypt(chunks, GAM.t_bits)[0])
     transform = Transform(ring.N, ring.Q)
     slope = transform.forward(c1)
 
@@ -221,13 +222,12 @@ def ours(seed: int) -> Ours:
             transform.forward((scaled + noise - c0) % ring.Q) * transform.inverted(slope) % ring.Q
         )
 
-    keys = import_module("tenseal").context_from(cohort.group.secret_bytes())
-    key = true_key(keys, ring.N)
-    truth = transform.centred(transform.inverse(key))
+    truth = np.array(secret_key(cohort.group))
+    key = transform.forward(truth.astype(object) % ring.Q)
     noise = transform.inverse((transform.forward((c0 - scaled) % ring.Q) + slope * key) % ring.Q)
     guess = transform.centred(solve(0))
     thirds = np.array([(each > ring.Q // 6) - (each < -(ring.Q // 6)) for each in guess.tolist()])
-    alone = cohort.group.decrypt(coefficients(uploads[0].payload, 1))
+    alone = cohort.group.decrypt(uploaded(uploads[0].payload, 1), GAM.t_bits)
     return Ours(
         coefficients=int((guess == truth).sum()),
         ternary=int((np.abs(guess) <= 1).sum()),
@@ -238,17 +238,8 @@ def ours(seed: int) -> Ours:
 
 
 def _scaled(slots: U64) -> Objects:
-    """⌊q/t·m⌉ of the plaintext polynomial m with these slots, (N,)."""
-    api = import_module("tenseal.sealapi")
-    parms = api.EncryptionParameters(api.SCHEME_TYPE.BFV)
-    parms.set_poly_modulus_degree(ring.N)
-    parms.set_coeff_modulus([api.Modulus(ring.Q), api.Modulus(ring.SPECIAL_PRIME)])
-    parms.set_plain_modulus(api.Modulus(GAM.t))
-    context = api.SEALContext(parms, True, api.SEC_LEVEL_TYPE.TC128)  # noqa: FBT003 - C++
-    plain = api.Plaintext()
-    api.BatchEncoder(context).encode(slots.tolist(), plain)
-    numbers = [plain.data(i) for i in range(plain.coeff_count())] + [0] * (ring.N - plain.coeff_count())
-    return np.array([(ring.Q * each + GAM.t // 2) // GAM.t for each in numbers], dtype=object)
+    """⌊q/t·m⌉ of a plaintext, (N,)."""
+    return np.array([(ring.Q * each + GAM.t // 2) // GAM.t for each in slots.tolist()], dtype=object)
 
 
 def run(options: AttackOptions) -> AttackFinding:

@@ -13,14 +13,14 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fedrepay.client.crypto import seal
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, coefficients
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, uploaded
 from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
@@ -105,7 +105,7 @@ def play(k: int, seed: int) -> Played:
     left = {}
     for name in (victim, other):
         upload = cohort.upload(name, seal.add_noise(made[name], noise, OsEntropy()), attempt)
-        slots = cohort.group.decrypt(coefficients(upload.payload, len(upload.tags)))
+        slots = cohort.group.decrypt(uploaded(upload.payload, len(upload.tags)), GAM.t_bits)
         secrets = cohort.pair_secrets(name, colluders)
         left[name] = unmasked(slots, cohort.keys(name, attempt).key_hash, secrets, attempt)
     secret = cohort.pair_secrets(victim, [other])
@@ -126,7 +126,7 @@ def without_masks(k: int, seed: int) -> Leftover:
     noisy = seal.add_noise(made, (Mechanism(64, SHARE**2 * (k - 1), k, 1, N_VALUES),), OsEntropy())
     with switched(seal, "apply_masks", lambda slots, *_: slots):
         upload = cohort.upload(cohort.names[0], noisy, attempt)
-    return Leftover.of(cohort.group.decrypt(coefficients(upload.payload, len(upload.tags))), made)
+    return Leftover.of(cohort.group.decrypt(uploaded(upload.payload, len(upload.tags)), GAM.t_bits), made)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def recorded(transcript: Path) -> Recorded:
     holding = {name: state for name, state in holding.items() if state.seed}
     numbers = np.concatenate(
         [
-            coefficients(upload.payload, len(upload.payload) // CHUNK_BYTES).ravel()
+            uploaded(upload.payload, len(upload.payload) // UPLOAD_BYTES).ravel()
             for sent in told.uploads.values()
             for upload in sent.values()
         ]
@@ -174,16 +174,17 @@ def recorded(transcript: Path) -> Recorded:
         victim = min(sent)
         colluders = [name for name in cohort if name != victim][1:]
         left = p_value(_residual(told, attempt, victim, {name: holding[name] for name in colluders})[:, :-1])
-    return Recorded(uploads, p_value(numbers, 60), len(stores), tuple(holding), left)
+    return Recorded(uploads, p_value(numbers, 64), len(stores), tuple(holding), left)
 
 
 def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> U64:
     """The victim's upload, opened with a colluder's key and less the colluders' masks."""
     config = told.configs[attempt]
     state = next(iter(colluders.values()))
-    epoch, group = state.epoch(), GroupContext.from_secret(state.context_secret)
+    epoch = state.epoch()
+    group = GroupKey.derive(state.seed, epoch.id)
     payload = told.uploads[attempt][victim].payload
-    slots = group.decrypt(coefficients(payload, len(payload) // CHUNK_BYTES))
+    slots = group.decrypt(uploaded(payload, len(payload) // UPLOAD_BYTES), GAM.t_bits)
     secrets = {
         epoch.key_hashes[name]: keys.shared_secret(
             X25519PrivateKey.from_private_bytes(each.mask), epoch.hello(victim).mask

@@ -32,7 +32,7 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.ciphertext import uploaded
 from fedrepay.shared.secure_sum.masking import apply_masks
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import Q
@@ -237,7 +237,7 @@ def _try(
             for colluders, held in ((names[2:], True), (names[1:], False)):
                 read = unmasked(cohort, uploads[0].payload, attempt, colluders, book.dimension)
                 count("K − 2", reader.divide(read), on=held)
-            numbers = _centred(coefficients(uploads[0].payload, 1)[0, : book.dimension], Q)
+            numbers = _centred(uploaded(uploads[0].payload, 1)[0, : book.dimension], Q)
             count("coordinator", reader.divide(numbers), on=True)
             count("update", reader.divide(exact[names[0]].astype(np.float64)), on=False)
 
@@ -251,14 +251,14 @@ def _first_gradient(book: CodeBook, members: int) -> Mechanism:
 
 
 def _centred(numbers: U64, modulus: int) -> F64:
-    signed = numbers.astype(np.int64)
-    return np.where(signed > modulus // 2, signed - modulus, signed).astype(np.float64)
+    below = (np.uint64(modulus) - numbers).astype(np.float64)
+    return np.where(numbers > np.uint64(modulus // 2), -below, numbers.astype(np.float64))
 
 
 def unmasked(cohort: Cohort, payload: bytes, attempt: bytes, colluders: Sequence[str], n_values: int) -> F64:
     """What the coordinator and ``colluders`` read in the first member's upload: decrypted, less the masks they know."""
     victim = cohort.names[0]
-    slots = cohort.group.decrypt(coefficients(payload, 1))
+    slots = cohort.group.decrypt(uploaded(payload, 1), GAM.t_bits)
     masks = apply_masks(
         np.zeros_like(slots),
         cohort.keys(victim, attempt).key_hash,

@@ -15,18 +15,19 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import guard, session
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.privacy.accounting import Mechanism
-from fedrepay.shared.secure_sum import tag
-from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
+from fedrepay.shared.privacy.entropy import OsEntropy
+from fedrepay.shared.secure_sum.ciphertext import PublicSum, summed
 from fedrepay.shared.secure_sum.masking import attempt_context, mask_context, pair_mask
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
@@ -53,7 +54,7 @@ class Colluder:
         state = EpochState.decode(world.store(COLLUDER).fact("epoch") or b"")
         self._world = world
         self._seed, self._epoch = state.seed, state.epoch()
-        self._group = GroupContext.from_secret(state.context_secret)
+        self._group = GroupKey.derive(state.seed, self._epoch.id)
         self._mask = X25519PrivateKey.from_private_bytes(state.mask)
 
     def forged(self, shared: bytes, values: I64) -> bytes:
@@ -62,13 +63,13 @@ class Colluder:
         made = RoundConfig.decode(honest.config.body)
         context = attempt_context(made.run, made.round, made.attempt, keys.digest(made.encode()))
         slots = GAM.pack(values)
-        for chunk in range(len(slots)):
-            slots[chunk, -1] = tag.canary_sum(self._seed, context, chunk, made.cohort, GAM.t)
-        chunks = self._group.encrypt(slots)
-        wanted = tag.tags(self._seed, context, chunks, COLLUDER)
+        tags = AttemptTags(self._seed, context, made.cohort)
+        slots[:, -1] = tags.canary_sums(len(slots), GAM.t)
+        _, chunks = self._group.encrypt(slots, GAM.t_bits, OsEntropy())
+        wanted = tags.tags(chunks, COLLUDER)
         for name in made.cohort:
             if name != COLLUDER:  # the tag of zeros is a member's pad
-                pads = tag.tags(self._seed, context, np.zeros_like(chunks), name)
+                pads = tags.tags(np.zeros_like(chunks), name)
                 wanted = [(a + b) % Q for a, b in zip(wanted, pads, strict=True)]
         forged = honest.model_copy(
             update={
@@ -95,7 +96,7 @@ class Colluder:
 
     def decrypted(self, payload: bytes) -> U64:
         """Slots of a sum of one ciphertext, (1, 4096)."""
-        return self._group.decrypt(coefficients(payload, 1))
+        return self._group.decrypt(summed(payload, 1), GAM.t_bits)
 
     def masks_left(self, config: RoundConfig, uploads: dict[str, Upload]) -> U64:
         """What is left, in the sum, of the masks that it shares with the others: it knows both halves of each."""

@@ -1,9 +1,9 @@
 """A member that opens unauthenticated sums is an oracle for its secret key.
 
-Adding M to c1 and x·X^j to c0 moves the noise of coefficient j by x + M·s_j and of every other one by M·s_i. With
-M = 0.4 and x = ±0.8 of the noise budget the sum still opens unless s_j has the sign of x, so two answers, accepted or
-refused, are one coefficient of the key (Chenal and Tang, LATINCRYPT 2014; Loftus et al., SAC 2011). The canaries make
-it easier: they tell a wrong decryption. With the tag every such sum gets one and the same refusal before the key is used.
+Adding M·X^(N−1−j) to c1 and x·X^(N−1) to c0 moves the noise of the last coefficient by x + M·s_j and of the others by
+±M·s_i. With M = 0.4 and x = ±0.8 of the noise budget that coefficient, a canary, still opens unless s_j has the sign of
+x, so two answers, accepted or refused, are one coefficient of the key (Chenal and Tang, LATINCRYPT 2014; Loftus et al.,
+SAC 2011). The canary makes it easy: it tells a wrong decryption. With the tag every such sum gets one and the same refusal before the key is used.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.client.crypto.opening import open_sum
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.shared.errors import Refusal
-from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES, Q
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.shift import added, chunks_of, counted_decryptions
@@ -34,8 +35,9 @@ EVERY_QUICK = 128
 def moved(payload: bytes, j: int, sign: int) -> bytes:
     """The sum with its noise moved so that its opening depends on coefficient ``j`` of the key."""
     chunks = chunks_of(payload)
-    chunks[0, SLOTS] = (int(chunks[0, SLOTS]) + 4 * BUDGET // 10) % Q
-    chunks[0, j] = (int(chunks[0, j]) + sign * 8 * BUDGET // 10) % Q
+    second = 2 * SLOTS - 1 - j
+    chunks[0, second] = (int(chunks[0, second]) + 4 * BUDGET // 10) % Q
+    chunks[0, SLOTS - 1] = (int(chunks[0, SLOTS - 1]) + sign * 8 * BUDGET // 10) % Q
     return chunks.tobytes()
 
 
@@ -59,9 +61,7 @@ class Oracle:
         try:
             open_sum(
                 cohort.group,
-                cohort.seed,
-                self._attempt,
-                cohort.names,
+                cohort.tags(self._attempt),
                 moved(self._payload, j, sign),
                 self._tags,
                 VALUES,
@@ -80,16 +80,11 @@ def guessed(answers: dict[int, tuple[str, str]]) -> dict[int, int]:
     return {j: int(up != "accepted") - int(down != "accepted") for j, (up, down) in answers.items()}
 
 
-def secret_coefficient(group: GroupContext, j: int) -> int:
-    """s_j from the group's own keys: the mean over all slots of s·X^(−j), which is −s·X^(N−j)."""
-    scale = Q // GAM.t
+def secret_key(group: GroupKey) -> list[int]:
+    """The key's coefficients, −1, 0 or 1: what (0, Δ) decrypts to."""
     only_s = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
-    only_s[0, SLOTS] = scale
-    monomial = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
-    monomial[0, (SLOTS - j) % SLOTS] = scale if j == 0 else Q - scale
-    s, x = (group.decrypt(each)[0].tolist() for each in (only_s, monomial))
-    total: int = sum(a * b for a, b in zip(s, x, strict=True)) * pow(SLOTS, -1, GAM.t) % GAM.t
-    return total if total <= 1 else total - GAM.t
+    only_s[0, SLOTS] = Q // GAM.t
+    return [each if each <= 1 else each - GAM.t for each in group.decrypt(only_s, GAM.t_bits)[0].tolist()]
 
 
 def _live(folder: Path) -> tuple[int, list[str]]:
@@ -111,10 +106,11 @@ def run(options: AttackOptions) -> AttackFinding:
     """Ask for coefficients with the tag and without it; ask a live member too."""
     places = range(0, SLOTS, EVERY_QUICK if options.quick else EVERY)
     oracle = Oracle(options.seed)
-    truth = {j: secret_coefficient(oracle.cohort.group, j) for j in places}
+    key = secret_key(oracle.cohort.group)
+    truth = {j: key[j] for j in places}
     with counted_decryptions() as used_on:
         on = oracle.ask(places)
-    with switched(tag, "verify", lambda *_: True), counted_decryptions() as used_off:
+    with switched(AttemptTags, "first_misfit", lambda *_: None), counted_decryptions() as used_off:
         off = oracle.ask(places)
     found_off = guessed(off)
     right = sum(found_off[j] == truth[j] for j in places)

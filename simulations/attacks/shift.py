@@ -1,6 +1,6 @@
 """A coordinator that changes sums: what members open with the homomorphic tag, and without it.
 
-BFV is malleable: whoever holds the public key can add to a sum, and anybody can double it, leave members out or put
+Ciphertexts are malleable: anybody can add to a sum, without any key, and double it, leave members out or put
 another sum in its place. The tag is over the ciphertexts of exactly this attempt's cohort.
 """
 
@@ -11,15 +11,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.client.crypto.opening import open_sum
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol import session
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError, Refusal
-from fedrepay.shared.secure_sum import tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.secure_sum.ring import COEFFICIENTS, SLOTS, VALUES
-from fedrepay.shared.trust.handshake import ContextOffer
-from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, VALUES, Q
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import seen
@@ -46,56 +46,68 @@ def added(uploads: Sequence[SealedUpload]) -> PublicSum:
     return total
 
 
-def shift(group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
-    """One added to one slot, with the public key alone."""
+def shift(uploads: Sequence[SealedUpload]) -> Sent:
+    """One added to one slot, without any key."""
     total = added(uploads)
-    public = GroupContext.from_public(group.public_bytes())
-    slots = np.zeros((len(total.tags), SLOTS), dtype=np.uint64)
-    slots[0, 17] = 1
-    total.add(public.encrypt(slots).astype("<u8").tobytes(), [0] * len(total.tags))
-    return total.payload(), total.tags
+    return with_one_more(total.payload(), 17), total.tags
 
 
-def double(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def with_one_more(payload: bytes, slot: int) -> bytes:
+    """A sum's ciphertexts, Δ added to one coefficient of the first: one more in that slot."""
+    chunks = chunks_of(payload)
+    chunks[0, slot] = (int(chunks[0, slot]) + Q // GAM.t) % Q
+    return chunks.tobytes()
+
+
+def shift_the_second(uploads: Sequence[SealedUpload]) -> Sent:
+    """One added to the second polynomial, which moves what opens by the secret key: the key oracle."""
+    total = added(uploads)
+    chunks = chunks_of(total.payload())
+    chunks[0, N] = (int(chunks[0, N]) + Q // GAM.t) % Q
+    return chunks.tobytes(), total.tags
+
+
+def double(uploads: Sequence[SealedUpload]) -> Sent:
     """The sum twice, and its tags."""
     total = added([*uploads, *uploads])
     return total.payload(), total.tags
 
 
-def double_ciphertexts_only(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def double_ciphertexts_only(uploads: Sequence[SealedUpload]) -> Sent:
     """The sum twice, its tags once."""
     return added([*uploads, *uploads]).payload(), added(uploads).tags
 
 
-def omit(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def omit(uploads: Sequence[SealedUpload]) -> Sent:
     """One member left out."""
     total = added(uploads[1:])
     return total.payload(), total.tags
 
 
-def omit_but_keep_its_tags(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def omit_but_keep_its_tags(uploads: Sequence[SealedUpload]) -> Sent:
     """One member's ciphertexts left out."""
     return added(uploads[1:]).payload(), added(uploads).tags
 
 
-def replay(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def replay(uploads: Sequence[SealedUpload]) -> Sent:
     """One member's upload twice, in another's place."""
     total = added([uploads[1], *uploads[1:]])
     return total.payload(), total.tags
 
 
-def swap_chunks(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def swap_chunks(uploads: Sequence[SealedUpload]) -> Sent:
     """The two chunks change places."""
     total = added(uploads)
     return chunks_of(total.payload())[::-1].tobytes(), total.tags[::-1]
 
 
-def one_upload_alone(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def one_upload_alone(uploads: Sequence[SealedUpload]) -> Sent:
     """One member's upload instead of the sum."""
-    return uploads[0].payload, list(uploads[0].tags)
+    total = added(uploads[:1])
+    return total.payload(), total.tags
 
 
-def flip_a_bit(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
+def flip_a_bit(uploads: Sequence[SealedUpload]) -> Sent:
     """Two bits of the ciphertext flipped."""
     total = added(uploads)
     payload = bytearray(total.payload())
@@ -104,8 +116,9 @@ def flip_a_bit(_group: GroupContext, uploads: Sequence[SealedUpload]) -> Sent:
     return bytes(payload), total.tags
 
 
-CHANGES: tuple[Callable[[GroupContext, Sequence[SealedUpload]], Sent], ...] = (
+CHANGES: tuple[Callable[[Sequence[SealedUpload]], Sent], ...] = (
     shift,
+    shift_the_second,
     double,
     double_ciphertexts_only,
     omit,
@@ -122,13 +135,13 @@ CHANGES: tuple[Callable[[GroupContext, Sequence[SealedUpload]], Sent], ...] = (
 def counted_decryptions() -> Iterator[list[int]]:
     """Grows by one with each use of a secret key."""
     used: list[int] = []
-    real = GroupContext.decrypt
+    real = GroupKey.decrypt
 
-    def counted(group: GroupContext, chunks: U64) -> U64:
+    def counted(group: GroupKey, chunks: U64, bits: int) -> U64:
         used.append(len(chunks))
-        return real(group, chunks)
+        return real(group, chunks, bits)
 
-    with switched(GroupContext, "decrypt", counted):
+    with switched(GroupKey, "decrypt", counted):
         yield used
 
 
@@ -138,7 +151,7 @@ def _open_all(cohort: Cohort, sent: Sequence[Sent], attempt: bytes, truth: I64) 
     with counted_decryptions() as used:
         for payload, tags in sent:
             try:
-                values = open_sum(cohort.group, cohort.seed, attempt, cohort.names, payload, tags, N_VALUES)
+                values = open_sum(cohort.group, cohort.tags(attempt), payload, tags, N_VALUES)
             except Refusal:
                 continue
             wrong += not np.array_equal(values, truth)
@@ -151,15 +164,7 @@ def _shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tup
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
         if kind != Kind.ROUND or name != VICTIM or config_of(shared).round != 1:
             return shared, own
-        offer = next(iter(world.coordinator.state.answers[Kind.CONTEXT].values()))
-        public = GroupContext.from_public(ContextOffer.decode(Signed.decode(offer).body).public)
-        slots = np.zeros((1, SLOTS), dtype=np.uint64)
-        slots[0, 1] = 1
-        honest = last_sum(shared)
-        total = PublicSum(1)
-        total.add(honest.payload, honest.tags)
-        total.add(public.encrypt(slots).astype("<u8").tobytes(), [0])
-        return with_sum(shared, {"payload": total.payload()}), own
+        return with_sum(shared, {"payload": with_one_more(last_sum(shared).payload, 1)}), own
 
     return tamper
 
@@ -183,15 +188,15 @@ def run(options: AttackOptions) -> AttackFinding:
     values = {name: rng.integers(-(1 << 30), 1 << 30, N_VALUES) for name in cohort.names}
     uploads = [cohort.upload(name, values[name], attempt) for name in cohort.names]
     truth = np.sum(list(values.values()), axis=0)
-    sent = [change(cohort.group, uploads) for change in CHANGES]
+    sent = [change(uploads) for change in CHANGES]
     other = added([cohort.upload(name, values[name][::-1], earlier) for name in cohort.names])
     sent.append((other.payload(), other.tags))  # another round's sum
     on = _open_all(cohort, sent, attempt, truth)
-    with switched(tag, "verify", lambda *_: True):
+    with switched(AttemptTags, "first_misfit", lambda *_: None):
         off = _open_all(cohort, sent, attempt, truth)
     with TemporaryDirectory() as folder:
         split_on, stopped = _split_view(Path(folder) / "on")
-        with switched(tag, "verify", lambda *_: True):
+        with switched(AttemptTags, "first_misfit", lambda *_: None):
             _, stopped_late = _split_view(Path(folder) / "late")
             with switched(session.Session, "opened_mac", lambda _self: bytes(32)):
                 split_off, stopped_off = _split_view(Path(folder) / "off")
@@ -217,7 +222,7 @@ def run(options: AttackOptions) -> AttackFinding:
     return AttackFinding(
         attack="shift",
         threat="B2",
-        adversary="The coordinator holds all uploads and the public key; it wants members to open something else than the sum.",
+        adversary="The coordinator holds all uploads; it wants members to open something else than the sum.",
         defence="the homomorphic tag (and, for the split view, the HMAC of opened sums in the signed headers).",
         rows=tuple(rows),
         held=held,

@@ -18,7 +18,7 @@ from fedrepay.client.crypto import node_key
 from fedrepay.server.network import superlink
 from fedrepay.server.network.bundle import build
 from fedrepay.server.protocol.state import Event
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
@@ -63,7 +63,7 @@ def run() -> str:
             consortium.train(network)
             ours = list(np.diff(sums))
             print("ours:", *(f"{each:.1f}" for each in ours), flush=True)
-            size = CHUNK_BYTES * run_chunks(terms, MEMBERS)[-1]
+            size = UPLOAD_BYTES * run_chunks(terms, MEMBERS)[-1]
             stages = _stages(network.sites.values(), folder)
             timed = {"ours": ours} | _fedavg(network, size, Path(place))
     return _page(timed, stages, size)

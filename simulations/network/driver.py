@@ -16,7 +16,7 @@ from fedrepay.server.network.training import train
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.errors import ArgumentError, WordsError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.shared.trust.wire import RoundConfig
@@ -84,7 +84,7 @@ class NetworkConsortium(Consortium):
             if event.kind == "attempt":
                 round_ = RoundConfig.decode(Signed.decode(event.body).body).round
             elif event.kind == "header":
-                up += len(event.body) + CHUNK_BYTES * chunks[round_]
+                up += len(event.body) + UPLOAD_BYTES * chunks[round_]
             elif event.kind.startswith("answer:"):
                 ceremony += len(event.body)
             elif event.kind == "written":

@@ -24,7 +24,6 @@ STEPS: dict[str, str] = {
     Kind.HELLO: "Ceremony: hello",
     Kind.INTRODUCE: "Ceremony: roster, compared by its twelve words",
     Kind.SEED: "Ceremony: group seed",
-    Kind.CONTEXT: "Ceremony: encryption keys",
     Kind.CONFIRM: "Ceremony: confirmation",
     Kind.PING: "Who is there",
     Kind.ROUND: "Secure sum",

@@ -12,11 +12,11 @@ from fedrepay.simulations.run.grid import Exchange
 
 CEREMONY = (
     *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY, Kind.TERMS),
-    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONTEXT, Kind.CONFIRM),
+    *(Kind.HELLO, Kind.INTRODUCE, Kind.SEED, Kind.CONFIRM),
 )
 _REMEDY = "Free the disk, then run the same command again: the run resumes."
 README = """What the coordinator and the wire saw in this run: roster, configurations, signed headers,
-ciphertexts, tags, the public encryption context, sealed envelopes, sizes.
+ciphertexts, tags, sealed envelopes, sizes.
 `messages.jsonl` lists the messages in order; `blobs/` holds their bytes by SHA-256.
 It holds no seed, secret key, opened sum, mask, noise, row count or evaluation figure;
 a test of the project searches it for every secret of a run.

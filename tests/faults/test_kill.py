@@ -33,7 +33,7 @@ from support.world import Tamper, World
 
 METHODS = ("remember", "charge", "submit", "record_opening", "store_opened", "store_release")
 ROUND = ("charge", "submit", "record_opening", "store_opened")
-CEREMONY = ("terms", "hello", "introduce", "seed", "context", "confirm", "confirmed")
+CEREMONY = ("terms", "hello", "introduce", "seed", "confirm", "confirmed")
 WRITES = (
     *(f"remember {fact}" for fact in CEREMONY),
     *(f"{method} {round_}" for round_ in range(3) for method in ROUND),
@@ -99,7 +99,7 @@ class LonelyDeaths(World):
 
 
 def busiest(world: World) -> str:
-    """The member of lowest key hash: seeder, maker of the context, writer of the release."""
+    """The member of lowest key hash: seeder, writer of the release."""
     return min(world.names, key=lambda n: keys.key_hash(world.identities[n].entry().signing))
 
 

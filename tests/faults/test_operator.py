@@ -17,7 +17,7 @@ from fedrepay.server.store import load_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.trust.enrolment import Approval, Certificate
-from fedrepay.shared.trust.handshake import Confirmation, ContextOffer, EpochStart
+from fedrepay.shared.trust.handshake import Confirmation, EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import SealedRelease, Written
@@ -36,9 +36,9 @@ def cipher() -> Iterator[ExitStack]:
         yield stack
 
 
-def consortium(folder: Path, mind: Mind | None = None, *, maker: bool = False) -> Consortium:
+def consortium(folder: Path, mind: Mind | None = None, *, writer: bool = False) -> Consortium:
     minds = {} if mind is None else {EVIL: mind}
-    return Consortium(folder / "c", minds=minds, first=(EVIL,) if maker else (), quick=True)
+    return Consortium(folder / "c", minds=minds, first=(EVIL,) if writer else (), quick=True)
 
 
 def goes_on(home: Consortium, *, new_run: bool = False) -> Policy:
@@ -54,36 +54,29 @@ def zeros(*fields: str) -> Callable[[object], dict[str, object]]:
     return lambda message: {name: bytes(len(getattr(message, name))) for name in fields}
 
 
-LIARS: dict[str, tuple[Callable[[], Mind], bool, str]] = {
-    "honest": (Mind, False, ""),
-    "silent": (liars.Silent, False, ""),
-    "a mask key of low order": (lambda: liars.Hello(mask=bytes(32)), False, ""),
-    "an envelope key of low order": (lambda: liars.Hello(envelope=bytes(32)), False, ""),
-    "copied keys": (liars.Hello, False, ""),
-    "wrong tags": (liars.WrongTag, False, f"{EVIL}: found at fault by"),
-    "a context that does not open": (
-        lambda: liars.Changed("context", ContextOffer, zeros("sealed")),
-        True,
-        f"The context that {EVIL} made",
-    ),
-    "another public key": (lambda: liars.Changed("context", ContextOffer, zeros("public")), True, EVIL),
-    "a wrong test vector": (lambda: liars.Changed("context", ContextOffer, zeros("test")), True, EVIL),
+LIARS: dict[str, tuple[Callable[[], Mind], str]] = {
+    "honest": (Mind, ""),
+    "silent": (liars.Silent, ""),
+    "a mask key of low order": (lambda: liars.Hello(mask=bytes(32)), ""),
+    "an envelope key of low order": (lambda: liars.Hello(envelope=bytes(32)), ""),
+    "copied keys": (liars.Hello, ""),
+    "wrong tags": (liars.WrongTag, f"{EVIL}: found at fault by"),
     "a wrong confirmation": (
         lambda: liars.Changed("confirm", Confirmation, zeros("mac")),
-        False,
-        f"{EVIL} confirmed another context",
+        f"{EVIL} confirmed another seed",
     ),
-    "refuses a context": (lambda: liars.Refusing("confirm", "context"), False, f"{EVIL}: context"),
-    "refuses headers": (lambda: liars.Refusing("round", "headers", skip=1), False, ""),
-    "says canary": (lambda: liars.Refusing("round", "canary", skip=1), False, ""),
-    "refuses a release": (lambda: liars.Refusing("close", "release"), False, ""),
+    "refuses the seed": (lambda: liars.Refusing("confirm", "seed"), f"{EVIL}: seed"),
+    "another second polynomial": (liars.WrongSeed, f"{EVIL}: found at fault by"),
+    "refuses headers": (lambda: liars.Refusing("round", "headers", skip=1), ""),
+    "says canary": (lambda: liars.Refusing("round", "canary", skip=1), ""),
+    "refuses a release": (lambda: liars.Refusing("close", "release"), ""),
 }
 
 
 @pytest.mark.parametrize("liar", LIARS)
 def test_with_one_liar_the_honest_come_to_a_release(tmp_path: Path, liar: str) -> None:
-    make, maker, named = LIARS[liar]
-    policy = goes_on(consortium(tmp_path, make(), maker=maker))
+    make, named = LIARS[liar]
+    policy = goes_on(consortium(tmp_path, make()))
     assert any(named in said for said in policy.said)
     assert set(policy.without) <= {EVIL}
 
@@ -93,13 +86,6 @@ def test_wrong_masks_under_right_tags_cannot_be_attributed_and_leaving_out_in_tu
 ) -> None:
     policy = goes_on(consortium(tmp_path, liars.WrongMask()))
     assert any("nobody can tell whose: leave out" in said for said in policy.said)
-    assert policy.without == (EVIL,)
-
-
-def test_a_maker_whose_t_has_48_bits_is_named(tmp_path: Path, cipher: ExitStack) -> None:
-    cipher.close()
-    policy = goes_on(consortium(tmp_path, liars.Narrow(), maker=True))
-    assert any(f"{EVIL} made a context with t of 48 bits" in said for said in policy.said)
     assert policy.without == (EVIL,)
 
 
@@ -236,7 +222,7 @@ def test_who_loses_every_attempt_is_named(tmp_path: Path, liar: Callable[[], Min
 
 
 def test_a_writer_that_seals_to_some_is_named(tmp_path: Path) -> None:
-    policy = goes_on(consortium(tmp_path, PartlySealed(), maker=True))
+    policy = goes_on(consortium(tmp_path, PartlySealed(), writer=True))
     assert policy.without == (EVIL,)
 
 

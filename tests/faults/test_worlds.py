@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol import guard, session
 from fedrepay.client.protocol.rounds import Rounds
 from fedrepay.client.store import member_store as client_store
 from fedrepay.server.network.app import Answer
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.state import Ask
-from fedrepay.shared.arrays import I64
-from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.arrays import I64, U64
+from fedrepay.shared.secure_sum.ciphertext import summed
+from fedrepay.shared.secure_sum.packing import Packing
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from support.faultworld.disk import FaultStore
 from support.faultworld.invariants import Violation
 from support.faultworld.replay import Failure, play, shrunk
@@ -76,7 +78,7 @@ def test_other_seeds_and_fewer_faults_give_other_worlds() -> None:
 
 def test_an_answer_that_comes_twice_counts_once(monkeypatch: Patch) -> None:
     """Added twice, an upload made members refuse the sum: one repeated answer ended the epoch."""
-    world = FaultWorld(0, rates={}, bfv=False, mode="none")
+    world = FaultWorld(0, rates={}, encrypted=False, mode="none")
     once = world.network.exchange
 
     def twice(coordinator: Coordinator, ask: Ask, timeout: float) -> Iterator[Answer]:
@@ -117,13 +119,13 @@ def without_the_monotone_counter(patch: Patch) -> None:
 def without_headers_and_tag(patch: Patch) -> None:
     """Nor the canary, which would find the crudest changes."""
 
-    def opened(group: GroupContext, *rest: object) -> I64:
-        _seed, _context, members, payload, tags, n_values, packing = rest
-        slots = group.decrypt(coefficients(payload, len(tags)))  # type: ignore[arg-type]
-        return packing.unpack(slots, len(members), n_values)  # type: ignore[attr-defined, no-any-return, arg-type]
+    def opened(group: GroupKey, tags: AttemptTags, chunks: U64, n_values: int, packing: Packing) -> I64:
+        return packing.unpack(group.decrypt(chunks, packing.t_bits), len(tags.members), n_values)
 
-    patch.setattr(session, "open_sum", opened)
-    patch.setattr(session, "verify_sum", lambda *_: None)
+    patch.setattr(session, "open_verified", opened)
+    patch.setattr(
+        session, "verify_sum", lambda _tags, payload, summed_tags: summed(payload, len(summed_tags))
+    )
     patch.setattr(guard, "_check_headers", lambda *_: None)
 
 
@@ -160,7 +162,7 @@ class Control:
     dies: tuple[str, str] | None = None  # where a member dies, once, beside what the rates bring
 
     def world(self, seed: int) -> FaultWorld:
-        world = FaultWorld(seed, rates=self.rates, bfv=False, mode="none")
+        world = FaultWorld(seed, rates=self.rates, encrypted=False, mode="none")
         world.faults.begin, world.faults.most = world.enrolled, self.most
         if self.late:
             world.faults.begin = world.release_stage

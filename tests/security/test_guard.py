@@ -196,7 +196,6 @@ HEADERS: dict[str, tuple[str, Attack]] = {
     "one stands twice": ("message", headers(lambda _, s: (*s.headers[:-1], s.headers[1]))),
     "in another order": ("message", headers(lambda _, s: s.headers[::-1])),
     "of another round": ("headers", earlier_headers),
-    "of another context": ("headers", changed_by("m1", context_id=bytes(32))),
     "of a member who opened other sums": ("headers", changed_by("m1", opened=bytes(32))),
     "of a member who was sent another configuration": ("headers", changed_by("m1", config=bytes(32))),
     "with a tag moved": ("headers", changed_by("m1", tags=(1,))),

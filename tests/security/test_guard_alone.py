@@ -52,7 +52,7 @@ LISTS = ("reveal", "approve", "certify", "introduce", "seed", "confirm", "resend
 LIMITS = (
     dict.fromkeys(("round", "write", "close", "blame"), 256 << 20)
     | dict.fromkeys(LISTS, 8 << 20)
-    | dict.fromkeys(("held", "propose", "terms", "hello", "context", "ping", "never heard of"), 64 << 10)
+    | dict.fromkeys(("held", "propose", "terms", "hello", "ping", "never heard of"), 64 << 10)
 )
 
 

@@ -88,7 +88,6 @@ def header(of: str, **fields: object) -> Signed:
     made = Header(
         run=7,
         epoch=ID,
-        context_id=ID,
         config=signed(MADE).digest(),
         round=1,
         attempt=2,
@@ -118,7 +117,6 @@ MINE = header("m0")
 VIEW = View(
     name="m0",
     epoch=EPOCH,
-    context_id=ID,
     book=BOOK,
     counter=2,
     charged=frozenset({Place(0, 0), Place(1, 1), Place(1, 2)}),

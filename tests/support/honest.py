@@ -17,7 +17,7 @@ from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.wire import Header, ReleaseVote, Reply, Upload, Verdict, Written, asked
 from support.faultworld.invariants import Violation
 
-CEREMONY = ("introduce", "seed", "context", "confirm")
+CEREMONY = ("introduce", "seed", "confirm")
 SECRETS = ("envelope", "mask", "contribution", "seed", "context_secret")
 
 

@@ -7,14 +7,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from fedrepay.client.crypto.he import open_sum
+from fedrepay.client.crypto.opening import open_verified
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import session
 from fedrepay.client.veto.budget import mechanisms
 from fedrepay.server.protocol.state import State
-from fedrepay.shared.arrays import I64
+from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.keys import digest
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
+from fedrepay.shared.secure_sum.packing import Packing
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Header, Reply, Upload
 from support.world import World, rows
 
@@ -27,13 +30,12 @@ def decryptions() -> Iterator[set[bytes]]:
     """Every different sum that any member decrypts meanwhile."""
     seen: set[bytes] = set()
 
-    def noted(*args: object) -> I64:
-        _group, _seed, context, _cohort, payload, *_ = args
-        seen.add(digest(context, payload))  # type: ignore[arg-type]
-        return open_sum(*args)  # type: ignore[arg-type]
+    def noted(group: GroupKey, tags: AttemptTags, chunks: U64, n_values: int, packing: Packing) -> I64:
+        seen.add(digest(tags.context, chunks.tobytes()))
+        return open_verified(group, tags, chunks, n_values, packing)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "open_sum", noted)
+        patch.setattr(session, "open_verified", noted)
         yield seen
 
 

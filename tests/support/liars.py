@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fedrepay.client.crypto import seal as client_seal
-from fedrepay.client.crypto.he import GroupContext
-from fedrepay.client.protocol import epoch as client_epoch
+from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, UPLOAD_BYTES, hashes
 from fedrepay.shared.trust import handshake, wire
 from fedrepay.shared.trust.enrolment import Joining
 from fedrepay.shared.trust.message import Signed, Wire
@@ -92,6 +91,23 @@ class WrongTag(Mind):
         return self.reply(kind, shared, own, body=upload.model_copy(update={"header": signed}).encode())
 
 
+class WrongSeed(Mind):
+    """The seed of its first ciphertext is another than its tag is over."""
+
+    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
+        body = self.honest(kind, shared, own)
+        if kind not in ("round", "resend") or self.said(body).kind != "ok":
+            return body
+        upload = wire.Upload.decode(self.said(body).body)
+        payload = bytearray(upload.payload)
+        payload[UPLOAD_BYTES - SEED_BYTES] ^= 1
+        header = wire.Header.decode(upload.header.body)
+        chunks = (hashes(bytes(payload))[0], *header.chunks[1:])
+        signed = Signed.make(self.key, header.model_copy(update={"chunks": chunks}))
+        changed = upload.model_copy(update={"header": signed, "payload": bytes(payload)})
+        return self.reply(kind, shared, own, body=changed.encode())
+
+
 class WrongMask(Mind):
     """One mask of its is another; its tags are right."""
 
@@ -101,16 +117,6 @@ class WrongMask(Mind):
             patch.setattr(
                 client_seal, "apply_masks", lambda *a: (apply(*a) + np.uint64(1)) % np.uint64(a[-1])
             )
-            return self.honest(kind, shared, own)
-
-
-class Narrow(Mind):
-    """As maker, its context has a t of 48 bits (real encryption only)."""
-
-    def answer(self, kind: str, shared: bytes, own: bytes) -> bytes | None:
-        create = GroupContext.create
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(vars(client_epoch)["GroupContext"], "create", lambda: create(48))
             return self.honest(kind, shared, own)
 
 

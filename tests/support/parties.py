@@ -109,7 +109,6 @@ def header(of: str, /, **fields: object) -> Header:
     made = Header(
         run=7,
         epoch=EPOCH.id,
-        context_id=SEED,
         config=SIGNED.digest(),
         round=2,
         attempt=3,

@@ -1,13 +1,13 @@
 """Sees every stream that a member's secrets make, and what each of them hides: one stream, one thing, ever.
 
 A stream is a sealing key with its nonce, a pair's mask as added to one's own upload, a pad as added to one's own tag, a
-canary in one's own slots. They are taken where they are derived, so a derivation that forgets what tells two uses apart
-is found out by the second use. Verification derives others' pads and its own anew: they hide nothing, and do not count.
-HPKE draws a fresh key each time and is left out.
+canary in one's own slots, the seed of a ciphertext's second polynomial. They are taken where they are made, so a
+derivation that forgets what tells two uses apart is found out by the second use. Verification derives others' pads and
+its own anew: they hide nothing, and do not count. HPKE draws a fresh key each time and is left out.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 
 from fedrepay.client.crypto import seal as client_seal
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol import rounds as client_rounds
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import U64
-from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, UPLOAD_BYTES
+from fedrepay.shared.secure_sum.ring import Q
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from support.faultworld.invariants import Violation
 
 
@@ -43,8 +47,7 @@ class Recorder:
         self.seen: Counter[str] = Counter()
         self.excuses = 0
         self._name = ""  # whose upload is being sealed
-        self._canaries: list[bytes] = []  # of the upload being made, before its slots are complete
-        self._hides: Callable[[str], bytes] | None = None  # label → what the stream derived now will hide
+        self._hides: bytes | None = None  # what the masks derived now will hide
 
     def meets(self, what: str, name: str, stream: bytes, hidden: bytes) -> None:
         """A stream of one member hides something.
@@ -64,27 +67,29 @@ class Recorder:
 
     def derived(self, label: str, key: bytes) -> None:
         """A key came out of HKDF."""
-        if label == "canary" and self._name:
-            self._canaries.append(key)
-        elif label in ("mask", "pad") and self._hides is not None:
-            self.meets(label, self._name, key, self._hides(label))
+        if label == "mask" and self._hides is not None:
+            self.meets(label, self._name, key, self._hides)
 
     def masking(self, slots: U64) -> None:
         """From here, masks go over these slots, whose canaries are complete."""
-        whole = _digest(slots)
-        for key, row in zip(self._canaries, slots, strict=True):
-            self.meets("canary", self._name, key, _digest(row))
-        self._canaries = []
-        self._hides = lambda label: whole if label == "mask" else b""
+        for row in slots:
+            self.meets("canary", self._name, row[-1].tobytes(), _digest(row))
+        self._hides = _digest(slots)
 
-    def tagging(self, chunks: U64) -> None:
-        """From here, pads go over these ciphertexts' tags, in order."""
-        each = iter(chunks)
-        self._hides = lambda _label: _digest(next(each))
+    def encrypting(self, slots: U64, payload: bytes) -> None:
+        """These slots have become these ciphertexts."""
+        for index, row in enumerate(slots):
+            seed = payload[UPLOAD_BYTES * (index + 1) - SEED_BYTES : UPLOAD_BYTES * (index + 1)]
+            self.meets("second polynomial", self._name, seed, _digest(row))
+
+    def tagging(self, chunks: U64, pads: U64) -> None:
+        """These pads go over these ciphertexts' tags."""
+        for chunk, pad in zip(chunks, pads, strict=True):
+            self.meets("pad", self._name, pad.tobytes(), _digest(chunk))
 
     def begin(self, name: str) -> None:
         """A member seals."""
-        self._name, self._canaries, self._hides = name, [], None
+        self._name, self._hides = name, None
 
     def end(self) -> None:
         """It is sealed, or was not."""
@@ -100,7 +105,8 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
     """Record every member of this process; :class:`Reused` is raised where a stream is used twice."""
     recorder = Recorder(excused)
     derive, aead = keys.derive, vars(keys)["ChaCha20Poly1305"]
-    seal, apply, tags = client_seal.seal, vars(client_seal)["apply_masks"], tag.tags
+    seal, apply, tags = client_seal.seal, vars(client_seal)["apply_masks"], AttemptTags.tags
+    encrypt = GroupKey.encrypt
 
     class Watched:
         """In the place of the AEAD."""
@@ -132,14 +138,21 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         made: U64 = apply(slots, mine, peers, context, t)
         return made
 
-    def tagged(seed: bytes, context: bytes, chunks: U64, member: str) -> Sequence[int]:
-        recorder.tagging(chunks)
-        return tags(seed, context, chunks, member)
+    def encrypted(group: GroupKey, slots: U64, bits: int, entropy: Entropy) -> tuple[bytes, U64]:
+        payload, chunks = encrypt(group, slots, bits, entropy)
+        recorder.encrypting(slots, payload)
+        return payload, chunks
+
+    def tagged(attempt: AttemptTags, chunks: U64, member: str) -> list[int]:
+        pads = attempt._numbers("pad", Q, len(chunks))[attempt.members.index(member)]
+        recorder.tagging(chunks, pads)
+        return tags(attempt, chunks, member)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "ChaCha20Poly1305", Watched)
         patch.setattr(keys, "derive", deriving)
         patch.setattr(client_rounds, "seal", sealed)
         patch.setattr(client_seal, "apply_masks", masked)
-        patch.setattr(tag, "tags", tagged)
+        patch.setattr(GroupKey, "encrypt", encrypted)
+        patch.setattr(AttemptTags, "tags", tagged)
         yield recorder

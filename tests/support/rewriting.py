@@ -25,7 +25,7 @@ SHARED: Mapping[str, type[Wire]] = {
     "hello": Signed,
     "introduce": handshake.Introduction,
     "seed": handshake.Acceptances,
-    "confirm": handshake.ContextClosing,
+    "confirm": handshake.Acceptances,
     "round": wire.RoundRequest,
     "resend": wire.Resend,
     "blame": wire.Evidence,
@@ -35,14 +35,13 @@ SHARED: Mapping[str, type[Wire]] = {
     "ping": wire.Ping,
 }
 OWN: Mapping[str, type[Wire]] = {
-    "context": handshake.Envelopes,
     "confirm": handshake.Envelopes,
     **dict.fromkeys(("round", "write", "close"), Signed),
 }
 SIGNED: Sequence[type[Wire]] = (
     *(enrolment.Call, enrolment.Joining, enrolment.Revealed, enrolment.Approval),
     *(handshake.EpochStart, handshake.Hello, handshake.Acceptance, handshake.Envelope),
-    *(handshake.ContextOffer, handshake.Confirmation),
+    handshake.Confirmation,
     *(wire.Offer, wire.RoundConfig, wire.Header, wire.Verdict, wire.ReleaseVote, wire.Reply),
 )
 WITHIN: Sequence[type[Wire]] = (

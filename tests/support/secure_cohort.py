@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 
-from fedrepay.client.crypto.he import GroupContext, open_sum
+from fedrepay.client.crypto.opening import open_sum
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.shared.arrays import I64, U64
-from fedrepay.shared.secure_sum import tag
+from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
 from fedrepay.shared.secure_sum.packing import GAM, Packing
+from fedrepay.shared.secure_sum.tag import AttemptTags
 
 SEED = sha256(b"group seed").digest()
-
-
-@cache
-def group(t_bits: int) -> GroupContext:
-    return GroupContext.create(t_bits)
+GROUP = GroupKey.derive(SEED, bytes(32))
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class Cohort:
         return attempt_context(1, self.round, self.attempt, sha256(repr(self.names).encode()).digest())
 
     @property
-    def group(self) -> GroupContext:
-        return group(self.packing.t_bits)
+    def tags(self) -> AttemptTags:
+        return AttemptTags(SEED, self.context, tuple(self.names))
 
     @staticmethod
     def key_hash(name: str) -> bytes:
@@ -60,19 +57,18 @@ class Cohort:
 
     def masked(self, name: str, values: I64) -> U64:
         slots = self.packing.pack(values)
-        for chunk in range(len(slots)):
-            slots[chunk, -1] = tag.canary(SEED, self.context, chunk, name, self.packing.t)
+        slots[:, -1] = self.tags.canaries(len(slots), name, self.packing.t)
         return apply_masks(slots, self.key_hash(name), self.pair_secrets(name), self.context, self.packing.t)
 
     def upload(self, name: str, values: I64) -> Upload:
-        chunks = self.group.encrypt(self.masked(name, values))
-        return Upload(chunks.astype("<u8").tobytes(), tag.tags(SEED, self.context, chunks, name))
+        payload, chunks = GROUP.encrypt(self.masked(name, values), self.packing.t_bits, OsEntropy())
+        return Upload(payload, self.tags.tags(chunks, name))
 
     def uploads(self, values: Mapping[str, I64]) -> list[Upload]:
         return [self.upload(name, values[name]) for name in self.names]
 
     def open(self, payload: bytes, tags: Sequence[int], n_values: int) -> I64:
-        return open_sum(self.group, SEED, self.context, self.names, payload, tags, n_values, self.packing)
+        return open_sum(GROUP, self.tags, payload, tags, n_values, self.packing)
 
 
 def added(uploads: Sequence[Upload]) -> PublicSum:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ENROLLING = ("propose", "reveal", "approve", "certify")
 PARTS = {
     **dict.fromkeys((*ENROLLING, "terms", "hello", "introduce", "seed"), ("shared",)),
-    "context": ("own",),
     "confirm": ("shared", "own"),
     "round": ("shared", "own"),
     "resend": ("shared",),

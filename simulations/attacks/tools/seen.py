@@ -6,8 +6,6 @@ from pathlib import Path
 
 from fedrepay.shared.errors import DataError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.trust.handshake import ContextOffer
-from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Closing, Header, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
 from fedrepay.simulations.attacks.tools.adversary import answer
 
@@ -20,13 +18,11 @@ class Seen:
         configs: attempt → its configuration.
         uploads: attempt → name → what that member sent.
         sums: round → the completed sum as members got it.
-        public: the epoch's public encryption context.
     """
 
     configs: dict[int, RoundConfig] = field(default_factory=dict)
     uploads: dict[int, dict[str, Upload]] = field(default_factory=dict)
     sums: dict[int, Sum] = field(default_factory=dict)
-    public: bytes = b""
 
     def whole(self) -> list[int]:
         """Attempts all of whose cohort has sent: only their sums lose their masks."""
@@ -69,9 +65,7 @@ def read(folder: Path) -> Seen:
 
 
 def _take(seen: Seen, kind: str, name: str, shared: bytes, reply: Reply | None) -> None:
-    if kind == Kind.CONTEXT and reply is not None and reply.kind == "ok":
-        seen.public = ContextOffer.decode(Signed.decode(reply.body).body).public
-    elif kind in (Kind.WRITE, Kind.CLOSE):
+    if kind in (Kind.WRITE, Kind.CLOSE):
         seen.sums |= {each.round: each for each in Closing.decode(shared).sums}
     elif kind == Kind.ROUND:
         request = RoundRequest.decode(shared)

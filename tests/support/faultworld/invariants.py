@@ -18,8 +18,8 @@ from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
-from fedrepay.shared.secure_sum import ciphertext
-from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum import ring
+from fedrepay.shared.secure_sum.ciphertext import summed, uploaded
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
@@ -150,13 +150,13 @@ class Watch:
             raise Violation(f"{name} opened two sums of round {made.round}")
         if not set(made.cohort) <= set(roster) or len(completed.headers) != len(made.cohort):
             raise Violation(f"{name} opened a sum that is not its cohort's")
-        total = np.zeros_like(coefficients(completed.payload, len(completed.tags)))
+        total = np.zeros_like(summed(completed.payload, len(completed.tags)))
         expected = np.zeros_like(values)
         for member, signed in zip(made.cohort, completed.headers, strict=True):
             sent = self.seen[member].left[attempt].get(signed.digest())
             if sent is None or sent.config != completed.config.digest():
                 raise Violation(f"{name} opened a sum with a header that {member} never sent")
-            ciphertext.add(total, sent.payload)
+            ring.add(total, sent.payload, total)
             expected[self._place(made.attempt, roster, member)] += 1
             values = values - sent.noise
         if total.tobytes() != np.frombuffer(completed.payload, "<u8").tobytes():
@@ -218,7 +218,7 @@ class Watch:
             raise Violation(f"{name}'s upload to attempt {header.attempt} has no charge")
         if seen.ended == header.epoch:
             raise Violation(f"{name} answers in an epoch it had ended")
-        payload = coefficients(upload.payload, len(header.tags))
+        payload = uploaded(upload.payload, len(header.tags))
         new = Sent(upload.header.digest(), header.config, header.tags, payload, seen.noise.get(key, 0))
         sent = seen.left[key]
         if new.header in sent:

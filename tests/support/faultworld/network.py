@@ -37,13 +37,11 @@ class Network:
         faults: what goes wrong.
         member: gives a member a request; its answer, or None where it has died or is down.
         step: called before each delivery; may bring faults of its own.
-        fixed: kinds whose bytes may differ in length between two runs of one seed: not damaged.
     """
 
     faults: Faults
     member: Callable[[str, str, bytes, bytes], bytes | None]
     step: Callable[[], None]
-    fixed: frozenset[str] = frozenset()
     now: float = 0.0
     trace: list[tuple[object, ...]] = field(default_factory=list)
     _queue: list[tuple[float, int, Packet]] = field(default_factory=list)
@@ -82,7 +80,7 @@ class Network:
             self._say("reply lost", packet)
             return
         for how in ("truncated", "flipped"):
-            if packet.kind not in self.fixed and faults.happens(f"reply {how}"):
+            if faults.happens(f"reply {how}"):
                 self._say(f"reply {how}", packet)
                 answer = Packet(packet.question, packet.name, packet.kind, body=faults.damaged(body, how))
         if faults.happens("reply repeated"):
@@ -108,7 +106,7 @@ class Network:
             self._say("request repeated", packet)
             self._put(packet, self._again(timeout))
         for how in ("truncated", "flipped"):
-            if packet.kind not in self.fixed and faults.happens(f"request {how}"):
+            if faults.happens(f"request {how}"):
                 self._say(f"request {how}", packet)
                 shared, own = packet.shared, packet.own
                 if own and faults.dice.random() < 0.5:

@@ -1,13 +1,12 @@
 """What stands in for slow or random parts: a cipher that hides nothing, contributions that are basis vectors.
 
-Faults are of the state machines, so most worlds need no encryption; the same worlds on real BFV are a share.
-The stand-in adds like BFV and is as malleable: a changed coefficient changes one slot and no other.
+Faults are of the state machines, so most worlds need no encryption; the same worlds on the real one are a share.
+The stand-in adds alike and is as malleable: a changed coefficient changes one slot and no other.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from hashlib import sha256
 from typing import Any, Self, cast
 
 import numpy as np
@@ -16,25 +15,21 @@ import pytest
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.contribution import Rows, prepare
-from fedrepay.client.protocol import epoch as client_epoch
 from fedrepay.client.protocol import rounds as client_rounds
 from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.session import Session
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64, U64
-from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
-from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.trust.epoch import probe_vector
+from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, second_polynomial
 from fedrepay.shared.trust.wire import RoundConfig, Sum
 from support.faultworld.invariants import Watch
 
 _verify = lru_cache(maxsize=4096)(keys.verify)  # pure, and every member checks the same signatures
-_probe = lru_cache(maxsize=64)(probe_vector)
 _mu = lru_cache(maxsize=256)(accounting.gdp_mu)
 
 SCHEMA = b"""
@@ -78,39 +73,18 @@ def rows() -> Rows:
 
 
 class Additive:
-    """In the place of ``GroupContext``: c = (slots, 0), adding mod q, read mod t. It hides nothing."""
-
-    entropy: Entropy
-    t, t_bits = GAM.t, GAM.t_bits
-
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+    """In the place of ``GroupKey``: c = (slots, the expanded seed), adding mod q, read mod t. It hides nothing."""
 
     @classmethod
-    def create(cls, *_: object) -> Self:
-        return cls(cls.entropy.draw(32))
+    def derive(cls, _seed: bytes, _epoch: bytes) -> Self:
+        return cls()
 
-    @classmethod
-    def from_secret(cls, serialised: bytes) -> Self:
-        if len(serialised) != 32:
-            raise ProtocolError("Not a stand-in's key.", "Start a new epoch.")
-        return cls(serialised)
+    def encrypt(self, slots: U64, _bits: int, _entropy: Entropy) -> tuple[bytes, U64]:
+        payload = b"".join(row.astype("<u8").tobytes() + bytes(SEED_BYTES) for row in slots)
+        return payload, np.hstack([slots, np.tile(second_polynomial(bytes(SEED_BYTES)), (len(slots), 1))])
 
-    def secret_bytes(self) -> bytes:
-        return self._secret
-
-    def public_bytes(self) -> bytes:
-        return keys.digest(b"public", self._secret)
-
-    @property
-    def context_id(self) -> bytes:
-        return sha256(self.public_bytes()).digest()
-
-    def encrypt(self, slots: U64) -> U64:
-        return np.hstack([slots, np.zeros_like(slots)])
-
-    def decrypt(self, chunks: U64) -> U64:
-        return chunks[:, : ring.SLOTS] % np.uint64(self.t)
+    def decrypt(self, chunks: U64, bits: int) -> U64:
+        return chunks[:, : ring.SLOTS] & np.uint64((1 << bits) - 1)
 
 
 class Basis:
@@ -138,9 +112,9 @@ def place(attempt: int, names: tuple[str, ...], name: str) -> int:
 
 
 @contextmanager
-def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.MonkeyPatch]:
+def installed(watch: Watch, *, encrypted: bool) -> Iterator[pytest.MonkeyPatch]:
     """The stand-ins, and the watch's eyes where sums are opened and noise is drawn."""
-    learner, open_one, open_sum = Session.learner, Session._open, vars(client_session)["open_sum"]
+    learner, open_one, open_verified = Session.learner, Session._open, vars(client_session)["open_verified"]
 
     def basis(session: Session, config: RoundConfig) -> Learner[Any]:
         names = session.epoch.roster.names
@@ -158,7 +132,7 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
         open_one(session, config, completed)
 
     def opened(*args: Any, **named: Any) -> I64:
-        values: I64 = open_sum(*args, **named)
+        values: I64 = open_verified(*args, **named)
         watch.opened(values)
         return values
 
@@ -168,15 +142,12 @@ def installed(watch: Watch, entropy: Entropy, *, bfv: bool) -> Iterator[pytest.M
         return made
 
     with pytest.MonkeyPatch.context() as patch:
-        if not bfv:
-            Additive.entropy = entropy
-            patch.setattr(client_epoch, "GroupContext", Additive)
-            patch.setattr(client_session, "GroupContext", Additive)
+        if not encrypted:
+            patch.setattr(client_session, "GroupKey", Additive)
         patch.setattr(Session, "learner", basis)
         patch.setattr(Session, "_open", opening)
-        patch.setattr(client_session, "open_sum", opened)
+        patch.setattr(client_session, "open_verified", opened)
         patch.setattr(client_rounds, "add_noise", noisy)
         patch.setattr(keys, "verify", _verify)
-        patch.setattr(client_epoch, "probe_vector", _probe)
         patch.setattr(accounting, "gdp_mu", _mu)
         yield patch

@@ -73,7 +73,7 @@ class FaultWorld:
         seed: decides everything: size, mode, learner, what fails and when.
         limit: no more faults than that.
         rates: fault rates instead of the seed's own.
-        bfv: real encryption; by default one world in 25.
+        encrypted: real encryption; by default one world in 25.
         mode: ``none`` or ``distributed``; by default noise in one world in 25.
     """
 
@@ -83,12 +83,12 @@ class FaultWorld:
         limit: int | None = None,
         rates: dict[str, float] | None = None,
         *,
-        bfv: bool | None = None,
+        encrypted: bool | None = None,
         mode: str | None = None,
     ) -> None:
         dice = random.Random(f"world {seed}")
         self.seed, self.dice = seed, dice
-        self.bfv = seed % 25 == 7 if bfv is None else bfv
+        self.encrypted = seed % 25 == 7 if encrypted is None else encrypted
         self.mode = ("distributed" if seed % 25 == 19 else "none") if mode is None else mode
         noisy = self.mode != "none"
         size = 3 if noisy else dice.choice((3, 3, 3, 4, 4, 5))
@@ -116,12 +116,7 @@ class FaultWorld:
         }
         public = keys.public_bytes(self.key)
         self.nodes = [Node(name, name) for name in self.names]
-        self.network = Network(
-            self.faults,
-            self.handle,
-            self.step,
-            frozenset({"context", "confirm"}) if self.bfv else frozenset(),
-        )
+        self.network = Network(self.faults, self.handle, self.step)
         self.trace = self.network.trace
         self.disks = {name: Disk(name) for name in (*self.names, "coordinator")}
         self.skew = dict.fromkeys(self.names, 0.0)
@@ -295,10 +290,9 @@ class FaultWorld:
             Violation: something that must never be.
         """
         logging.disable(logging.CRITICAL)
-        entropy = SeededEntropy(self._bytes("stand-in"))
         try:
             with (
-                installed(self.watch, entropy, bfv=self.bfv),
+                installed(self.watch, encrypted=self.encrypted),
                 recording(self.watch.again) as self.recorder,
             ):
                 for name in self.names:

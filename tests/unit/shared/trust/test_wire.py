@@ -82,7 +82,6 @@ MESSAGES: list[Wire] = [
     wire.Header(
         run=1,
         epoch=ID,
-        context_id=ID,
         config=ID,
         round=0,
         attempt=0,
