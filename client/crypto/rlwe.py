@@ -23,9 +23,8 @@ from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.privacy.entropy import Entropy
-from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, second_polynomial
-from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, Q, Q_GAP
+from fedrepay.shared.secure_sum.ring import COEFFICIENTS, Q_GAP, N, Q
 from fedrepay.shared.secure_sum.stream import uniform
 
 _C128 = NDArray[np.complex128]
@@ -136,7 +135,7 @@ def _forward(polynomial: F64) -> _C128:
     folded = np.empty((*polynomial.shape[:-1], _HALF), dtype=np.complex128)
     folded.real, folded.imag = polynomial[..., :_HALF], polynomial[..., _HALF:]
     folded *= _TWIST
-    return cast(_C128, fft.ifft(folded, overwrite_x=True, norm="forward"))
+    return cast("_C128", fft.ifft(folded, overwrite_x=True, norm="forward"))
 
 
 def _inverse(values: _C128) -> F64:
@@ -154,7 +153,7 @@ def _scaled(plain: U64, bits: int) -> U64:
 
 
 def _reduced(low: I64, high: I64) -> U64:
-    """low + 2³²·high mod q, of integers below 2⁶²; both are overwritten."""
+    """Low + 2³²·high mod q, of integers below 2⁶²; both are overwritten."""
     high += low >> 32
     low &= (1 << 32) - 1
     over = high >> 32  # so often 2⁶⁴, which is the gap mod q

@@ -19,8 +19,7 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import SampledSteps, Segment
 from fedrepay.shared.privacy.noise import DiscreteGaussian
 from fedrepay.shared.privacy.subsampled import COUNT_UNIT, SENSITIVITY, count_mechanism, steps_mechanism
-from fedrepay.shared.secure_sum.packing import update_limit
-from fedrepay.shared.trust.sums import packing
+from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +137,7 @@ class DPSGD:
 
     def quantised(self, state: LocalModel, update: F64) -> I64:
         """An update as integers in the packing's range; what lies outside becomes the largest one."""
-        limit = update_limit(packing(self.name, 1, self.members))
+        limit = update_limit(update_packing(self.members))
         return np.clip(np.rint(update / self._unit(state)), -limit, limit).astype(np.int64)
 
     def _mechanism(self) -> SampledSteps:
@@ -163,7 +162,7 @@ class DPSGD:
         noise = terms.noise_multiplier / (terms.sampling_rate * state.customers)
         steps = terms.local_steps
         reach = state.rate * (steps + RANGE_DEVIATIONS * math.sqrt(steps) * noise)
-        return reach / update_limit(packing(self.name, 1, self.members))
+        return reach / update_limit(update_packing(self.members))
 
 
 def grid(clip: float, parameters: int, n_max: int) -> float:

@@ -155,7 +155,7 @@ class Session:
 
     def packing(self, config: RoundConfig, index: int) -> Packing:
         """How the values of a sum lie in slots."""
-        return packing(config.learner, index, len(self.epoch.roster.names))
+        return packing(config, index, len(self.epoch.roster.names))
 
     # --- opening ---
 

@@ -12,7 +12,7 @@ from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import enrolment, guard
 from fedrepay.client.protocol.enrolment import newest_run
 from fedrepay.client.store.member_store import MemberStore
-from fedrepay.client.veto import budget
+from fedrepay.client.veto import budget, room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError, Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
@@ -116,6 +116,7 @@ class Consent:
         terms, members = offer.terms, len(roster.names)
         guard.check_terms(terms, self._book, guard.held(self._model))
         self._limits.check_terms(terms, members, self._book.schema.public)
+        room.check_pairs(terms, self._book, members)
         segments = learner(terms, self._book, members, self._model, self._entropy).segments()
         plan = budget.whole_run(terms, segments, members)
         try:

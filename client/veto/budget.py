@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from fedrepay.client.learning.contribution import largest_entry
 from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.room import fits
 from fedrepay.client.veto.year import of_year
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
@@ -21,11 +21,10 @@ from fedrepay.shared.privacy.accounting import (
     check_width,
     composed_epsilon,
     most_draws,
-    overflow_ok,
     plan_attempt,
     target_mu,
 )
-from fedrepay.shared.schema.codebook import PLAIN_MODULUS, CodeBook
+from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
 
@@ -86,20 +85,6 @@ def whole_run(
 def as_event(charged: tuple[Charged, ...]) -> Event:
     """Mechanisms as the ledger stores them."""
     return tuple(asdict(mechanism) for mechanism in charged)
-
-
-def fits(book: CodeBook, mechanism: Charged) -> bool:
-    """Whether the sum of a full cohort, noise included, stays inside ±t/2: else it would wrap unnoticed.
-
-    Local mode's updates always do, by saturation; its count of customers is judged like any sum.
-    """
-    n_max = book.schema.public.n_max
-    if isinstance(mechanism, SampledSteps):
-        entry, noise = mechanism.sensitivity, mechanism.cohort * mechanism.variance
-        return mechanism.size > 1 or overflow_ok(mechanism.cohort, n_max, entry, noise, PLAIN_MODULUS)
-    largest = largest_entry(book)
-    entry = max(largest, book.residual_scale) * largest << book.weight_bits
-    return overflow_ok(mechanism.cohort, n_max, entry, mechanism.total_variance, PLAIN_MODULUS)
 
 
 def planned(terms: RunTerms, local: LocalTerms, cohort: int) -> tuple[SampledSteps, ...]:
@@ -163,7 +148,7 @@ def judge(
     """
     if terms.mode == "none":
         return
-    _check_noise(new, book)
+    _check_noise(terms, new, book)
     epsilon = composed_epsilon(spent_in_run + new, terms.delta)
     if epsilon > terms.epsilon:
         raise BudgetError(
@@ -174,12 +159,12 @@ def judge(
     limits.check_year(composed_epsilon(of_year(ledger, now) + new, delta), delta)
 
 
-def _check_noise(new: tuple[Charged, ...], book: CodeBook) -> None:
+def _check_noise(terms: RunTerms, new: tuple[Charged, ...], book: CodeBook) -> None:
     for mechanism in new:
         check_width(mechanism)
-        if not fits(book, mechanism):
+        if not fits(terms, book, mechanism):
             raise BudgetError(
-                "The noise of this attempt is so wide that the sum could pass t/2.",
+                "The noise of this attempt is so wide that the sum could pass t/2, or a field of its slots.",
                 "Ask for a larger ε or fewer retries; start a new run.",
             )
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fedrepay.shared.secure_sum.packing import GAM, Packing, update_packing
+from fedrepay.shared.secure_sum.packing import GAM, Packing, pairs, update_packing
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
@@ -48,17 +48,23 @@ def run_sizes(terms: RunTerms) -> tuple[int, ...]:
     return sum_sizes(terms.learner, terms.dimension, terms.rounds, terms.heads, terms.local)
 
 
-def packing(learner: str, index: int, members: int) -> Packing:
+def packing(terms: RunTerms, index: int, members: int) -> Packing:
     """How the values of sum ``index`` lie in slots, for a roster of so many members.
 
-    Local mode counts customers first, in one field a slot; its updates are short numbers and are packed.
+    A Gram sum has two in a slot where the terms say so. Local mode counts customers first, in one field a slot; its
+    updates are short numbers and are packed.
+
+    Raises:
+        ArgumentError: the pairs of the terms do not fit so many members.
     """
-    return update_packing(members) if learner == "dp-sgd" and index > 0 else GAM
+    if index == 0 and terms.pairs is not None:
+        return pairs(members, terms.pairs.most, terms.pairs.offset)
+    return update_packing(members) if terms.learner == "dp-sgd" and index > 0 else GAM
 
 
 def run_chunks(terms: RunTerms, members: int) -> tuple[int, ...]:
     """Ciphertexts in each secure sum of a run."""
     return tuple(
-        chunk_count(size, packing(terms.learner, index, members).fields)
+        chunk_count(size, packing(terms, index, members).fields)
         for index, size in enumerate(run_sizes(terms))
     )

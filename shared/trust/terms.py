@@ -44,6 +44,18 @@ class LocalTerms(Wire):
     noise_multiplier: Annotated[float, Field(ge=SMALLEST_MULTIPLIER, le=4096)]
 
 
+class GramPairs(Wire):
+    """How two numbers of the Gram sum share a slot (``shared/secure_sum/packing.py``), where public bounds leave room.
+
+    Attributes:
+        most: the most that one member adds to a field: n_max times the largest entry of a record, and twice ``offset``.
+        offset: what a member adds to each number, so that no sum is negative with all its noise.
+    """
+
+    most: Annotated[int, Field(ge=1, lt=1 << 28)]
+    offset: Annotated[int, Field(ge=0, lt=1 << 27)]
+
+
 class RunTerms(Wire):
     """What must not change in a run: schema, model, privacy, noise. ``simulated`` marks made-up members."""
 
@@ -60,6 +72,7 @@ class RunTerms(Wire):
     timeout: Annotated[float, Field(gt=0)] = 600.0
     simulated: bool = False
     local: LocalTerms | None = None
+    pairs: GramPairs | None = None
 
     @model_validator(mode="after")
     def _one_mode(self) -> Self:

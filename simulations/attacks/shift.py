@@ -18,7 +18,7 @@ from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.packing import GAM
-from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, VALUES, Q
+from fedrepay.shared.secure_sum.ring import COEFFICIENTS, VALUES, N, Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
@@ -158,7 +158,7 @@ def _open_all(cohort: Cohort, sent: Sequence[Sent], attempt: bytes, truth: I64) 
     return len(used), wrong
 
 
-def _shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tuple[bytes, bytes]]:
+def _shift_to_the_victim() -> Callable[[str, str, bytes, bytes], tuple[bytes, bytes]]:
     """Round 0's sum, with one added to one slot, for one member only."""
 
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
@@ -173,7 +173,7 @@ def _split_view(folder: Path) -> tuple[int, str]:
     """A live consortium, one member of which gets another sum than the others: (different sums opened, what stops it)."""
     world = World(folder, rounds=3)  # headers that tell of the sum of round 0 come with the sum of round 1
     with suppress(ProtocolError):
-        next(ask for ask in mislead(world, _shift_to_the_victim(world)) if ask.kind == Kind.WRITE)
+        next(ask for ask in mislead(world, _shift_to_the_victim()) if ask.kind == Kind.WRITE)
     said = [
         (n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == (Kind.ROUND, "refused")
     ]

@@ -15,8 +15,8 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
-
 from fedrepay.client.crypto.he import GroupContext, open_sum
+
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.ciphertext import PublicSum

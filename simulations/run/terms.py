@@ -9,7 +9,7 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.local_terms import LocalWishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
-from fedrepay.client.veto import budget
+from fedrepay.client.veto import budget, room
 from fedrepay.shared.errors import ArgumentError, DataError
 from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.delta import chosen_delta
@@ -102,6 +102,7 @@ def make_terms(
         simulated=True,
         local=local,
     )
+    terms = terms.model_copy(update={"pairs": room.gram_pairs(terms, book, members)})
     _check_noise(terms, book, members)
     return terms
 
@@ -122,7 +123,7 @@ def _check_noise(terms: NumberedTerms, book: CodeBook, members: int) -> None:
         for each in accounting.plan_attempt(mu, sums, range(index), index, members, terms.colluders):
             planned.append(each)
             accounting.check_width(each)
-            if not budget.fits(book, each):
+            if not room.fits(terms, book, each):
                 raise ArgumentError(
                     f"--epsilon {terms.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
                     "Ask for a larger ε, fewer --rounds or fewer --colluders.",
@@ -138,7 +139,7 @@ def _check_local(terms: NumberedTerms, local: LocalTerms, book: CodeBook, member
     """The same for local mode."""
     grid(local.clip, local.parameters, book.schema.public.n_max)
     count, _ = budget.local_mechanisms(terms, local, members)
-    if not budget.fits(book, count):
+    if not room.fits(terms, book, count):
         raise ArgumentError(
             f"--epsilon {terms.epsilon:g} needs so much noise in the count that it would pass t/2.",
             "Ask for a larger ε.",

@@ -14,6 +14,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto import room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
@@ -89,6 +90,7 @@ class World:
     rounds: int = 3
     schema: bytes = SCHEMA
     limits: Limits | None = None
+    pairs: bool = False
     names: list[str] = field(init=False)
     members: dict[str, Member] = field(init=False)
     book: CodeBook = field(init=False)
@@ -182,7 +184,7 @@ class World:
 
     def terms(self, run: int = 1) -> NumberedTerms:
         """What the operator starts."""
-        return NumberedTerms.model_validate(
+        terms = NumberedTerms.model_validate(
             {
                 "run": run,
                 "schema_hash": self.book.schema_hash,
@@ -196,6 +198,8 @@ class World:
                 "rounds": self.rounds,
             }
         )
+        found = room.gram_pairs(terms, self.book, self.size) if self.pairs else None
+        return terms.model_copy(update={"pairs": found})
 
     def new_coordinator(self, run: int = 1) -> Coordinator:
         """A coordinator that has heard nothing yet."""

@@ -127,7 +127,8 @@ def ternary() -> I64:
     only = np.zeros((1, COEFFICIENTS), np.uint64)
     only[0, N] = Q >> 46
     found = KEY.decrypt(only, 46)[0].astype(np.int64)
-    return np.where(found > 1, found - (1 << 46), found)
+    centred: I64 = np.where(found > 1, found - (1 << 46), found)
+    return centred
 
 
 def noise_of(chunks: U64, slots: U64, bits: int) -> I64:

@@ -16,7 +16,6 @@ NAMES = [
     "ghost",
     "differencing",
     "collude",
-    "reseal",
     "isolate",
     "fork",
     "subtract",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
+from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.simulations.attacks import ckks, collude, oracle, shift
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.tools.ntt import Transform
@@ -85,11 +86,11 @@ def test_changed_sums_are_not_decrypted_with_the_tag_and_all_are_without() -> No
 
 
 def test_the_counter_counts_and_gives_the_method_back() -> None:
-    real, group = GroupContext.decrypt, GroupContext.create()
+    real, group = GroupKey.decrypt, GroupKey.derive(bytes(32), bytes(32))
     with shift.counted_decryptions() as used:
-        group.decrypt(group.encrypt(np.zeros((1, 4096), dtype=np.uint64)))
+        group.decrypt(group.encrypt(np.zeros((1, 4096), dtype=np.uint64), 46, OsEntropy())[1], 46)
     assert used == [1]
-    assert GroupContext.decrypt is real
+    assert GroupKey.decrypt is real
 
 
 def test_k_minus_2_colluders_read_nothing_and_k_minus_1_read_one_share_of_noise() -> None:

@@ -10,50 +10,17 @@ from fedrepay.client.protocol.enrolment import MemberEnrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.roster import Roster, quorum
-from fedrepay.simulations.attacks import fork, ghost, isolate, reseal
+from fedrepay.simulations.attacks import fork, ghost, isolate
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions
 from fedrepay.simulations.attacks.tools import two_rosters
 from fedrepay.simulations.attacks.tools.haunted import Silent, Telephone
 from fedrepay.simulations.attacks.tools.switch import switched
-from support.world import World
 
 QUICK = AttackOptions(quick=True)
 
 
 def rows_of(finding: AttackFinding) -> dict[str, tuple[str, str]]:
     return {row.what: (row.on, row.off) for row in finding.rows}
-
-
-# --- one key, two plaintexts ---
-
-
-def test_a_maker_asked_again_and_again_gives_nothing_and_an_old_one_its_secret_key() -> None:
-    finding = reseal.run(QUICK)
-    assert (finding.held, finding.bites, finding.threat) == (True, True, "B20")
-    figures = rows_of(finding)
-    assert figures["of 60 asks: answered with another context than the first"] == ("0", "59")
-    on, off = figures["bytes of the secret key that lie open"]
-    assert on == "0"
-    assert int(off) > 100
-    assert figures["· a step is answered once, the key bound to nothing"][0] == "0"
-    assert figures["· the key is bound, a step answered always"][0] == "0, of 60 contexts"
-    assert figures["refusals"] == ("epoch, monotone", "none")
-
-
-def test_open_bytes_are_counted_against_the_true_secret_alone(tmp_path: Path) -> None:
-    world = World(tmp_path / "world")
-    world.until("context")
-    got, lying_open = reseal.play(world, tmp_path / "off", 30, once=False, bound=False)
-    assert lying_open == len(got.said) > 0
-    assert got.open(bytes(10**6)) == 0
-
-
-def test_a_run_goes_on_after_the_coordinator_has_asked_for_more(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.until("context")
-    assert reseal.ask_again(world, 10).second == 0
-    world.run()
-    assert world.coordinator.state.done
 
 
 # --- members led apart ---

@@ -1,19 +1,15 @@
 """Every step of an epoch's beginning at a member: what is checked, and what is answered."""
 
-from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from fedrepay.client.crypto.he import GroupContext
 from fedrepay.client.protocol import epoch as ceremony
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError, Refusal
-from fedrepay.shared.secure_sum.ciphertext import coefficients
-from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, probe_vector
+from fedrepay.shared.trust.epoch import Epoch, confirmation_mac
 from fedrepay.shared.trust.handshake import Acceptance, Confirmation, Envelope, Envelopes
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
@@ -197,90 +193,33 @@ def test_a_seeder_sends_what_it_committed_to_and_what_opens(it: Stood) -> None:
         seeded(it, *resealed(it, sealed=b"rubbish"))
 
 
-# --- the context ---
+# --- confirmations ---
 
 
-def sealing(seed: bytes, public: bytes) -> tuple[bytes, bytes]:
-    """Key and associated data of the sealed context."""
-    bound = keys.digest(EPOCH.id, sha256(public).digest())
-    return keys.derive(seed, "context", bound), bound
-
-
-def test_the_maker_s_context_is_sealed_under_seed_epoch_and_what_it_publishes(it: Stood) -> None:
-    made = it.made
-    key, bound = sealing(it.seed, made.public)
-    group = GroupContext.from_secret(keys.open_once(key, made.sealed, bound))
-    assert (made.epoch, made.public, group.t_bits) == (EPOCH.id, group.public_bytes(), 46)
-    assert np.array_equal(group.decrypt(coefficients(made.test, 1)), probe_vector(it.seed, EPOCH.id))
-    with pytest.raises(Refusal, match="does not make"):
-        ceremony.offer_context(PEOPLE[ORDER[1]], it.states[ORDER[1]], it.seed)
-
-
-def confirm(it: Stood, state: EpochState | None = None, /, **fields: Any) -> tuple[EpochState, Signed]:
-    offer = by(EPOCH.maker, changed(it.made, **fields))
-    return ceremony.confirm(PEOPLE["m0"], state or it.states["m0"], it.seed, offer)
-
-
-def test_a_member_confirms_what_it_could_open(it: Stood) -> None:
-    state, signed = confirm(it)
-    assert (state.seed, state.context_public) == (it.seed, it.made.public)
-    key, bound = sealing(it.seed, it.made.public)
-    assert state.context_secret == keys.open_once(key, it.made.sealed, bound)
+def test_a_member_confirms_the_seed(it: Stood) -> None:
+    state, signed = ceremony.confirm(PEOPLE["m0"], it.states["m0"], it.seed)
+    assert state.seed == it.seed
     said = signed.verified(ROSTER.entry("m0").signing, Confirmation)
-    mac = confirmation_mac(it.seed, sha256(it.made.public).digest(), ROSTER.hash(), "m0")
+    mac = confirmation_mac(it.seed, EPOCH.id, ROSTER.hash(), "m0")
     assert said == Confirmation(epoch=EPOCH.id, name="m0", mac=mac)
-    assert confirm(it, state)[0] == state
-
-
-def remade(it: Stood, t_bits: int = 46, sealed: GroupContext | None = None) -> dict[str, bytes]:
-    """Another context by the maker, its secret half of yet another if so asked."""
-    group = GroupContext.create(t_bits)
-    key, bound = sealing(it.seed, group.public_bytes())
-    test = group.encrypt(probe_vector(it.seed, EPOCH.id)) if sealed is None else np.zeros((1, 8192), "<u8")
-    secret = (sealed or group).secret_bytes()
-    return {
-        "public": group.public_bytes(),
-        "sealed": keys.seal_once(key, secret, bound),
-        "test": test.astype("<u8").tobytes(),
-    }
-
-
-def test_contexts_that_are_of_no_use_are_refused(it: Stood) -> None:
-    with pytest.raises(Refusal, match="another epoch"):
-        confirm(it, epoch=OTHER)
-    with pytest.raises(Refusal, match="confirmed another context"):
-        confirm(it, confirm(it)[0], **remade(it))
-    with pytest.raises(Refusal, match="of no use"):
-        confirm(it, sealed=b"rubbish")
-    with pytest.raises(Refusal, match="t of 48 bits"):
-        confirm(it, **remade(it, 48))
-    with pytest.raises(Refusal, match="another context than it published"):
-        confirm(it, **remade(it, sealed=GroupContext.create()))
-    with pytest.raises(Refusal, match="test vector"):
-        confirm(it, test=bytes(len(it.made.test)))
-    with pytest.raises(Refusal, match="of no use"):
-        confirm(it, test=it.made.test[8:])
-    with pytest.raises(ProtocolError, match="does not verify"):
-        ceremony.confirm(PEOPLE["m0"], it.states["m0"], it.seed, by(ORDER[1], it.made))
+    assert ceremony.confirm(PEOPLE["m0"], state, it.seed)[0] == state
 
 
 def confirmed(it: Stood, **others: Signed) -> None:
-    context_id = sha256(it.made.public).digest()
-    ceremony.check_confirmations(EPOCH, it.seed, context_id, replaced(it.confirmations, **others))
+    ceremony.check_confirmations(EPOCH, it.seed, replaced(it.confirmations, **others))
 
 
 def test_everybody_s_confirmation_is_enough_and_no_less(it: Stood) -> None:
     confirmed(it)
-    context_id = sha256(it.made.public).digest()
     few = tuple(it.confirmations.values())[1:]
     with pytest.raises(Refusal, match="No confirmation by m0"):
-        ceremony.check_confirmations(EPOCH, it.seed, context_id, few)
+        ceremony.check_confirmations(EPOCH, it.seed, few)
 
 
 def test_another_confirmation_is_refused(it: Stood) -> None:
     mine = Confirmation.decode(it.confirmations["m1"].body)
     for fields in ({"epoch": OTHER}, {"mac": OTHER}):
-        with pytest.raises(Refusal, match="m1 confirmed another context"):
+        with pytest.raises(Refusal, match="m1 confirmed another seed"):
             confirmed(it, m1=by("m1", changed(mine, **fields)))
     with pytest.raises(Refusal, match="doubled or from outside"):
         confirmed(it, m1=it.confirmations["m0"])

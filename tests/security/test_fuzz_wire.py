@@ -37,12 +37,12 @@ from support.adversary import fork
 from support.stages import ENROLLING, PARTS, Stages, before_roster, come_up, machine, wire_kinds
 from support.world import World
 
-SAME = ({"write", "close"}, {"context", "confirm"})
-"""Who writes is the coordinator's choice; the same envelopes go with both asks to the maker."""
+SAME = ({"write", "close"},)
+"""Who writes is the coordinator's choice."""
 
 TO_MEMBER = (
     dict.fromkeys((*ENROLLING, "terms"), 200)
-    | {"hello": 300, "introduce": 300, "seed": 300, "context": 300, "confirm": 200, "round": 200}
+    | {"hello": 300, "introduce": 300, "seed": 300, "confirm": 200, "round": 200}
     | {
         "write": 150,
         "close": 150,
@@ -138,15 +138,9 @@ def meaning(kind: str, shared: bytes, own: bytes) -> Any:
             return told.roster, told.start, signed_set(told.hellos)
         case "seed":
             return signed_set(handshake.Acceptances.decode(shared).signed)
-        case "context":
-            return signed_set(handshake.Envelopes.decode(own).signed)
         case "confirm":
-            ready = handshake.ContextClosing.decode(shared)
-            return (
-                ready.offer,
-                signed_set(ready.acceptances),
-                signed_set(handshake.Envelopes.decode(own).signed),
-            )
+            ready = handshake.Acceptances.decode(shared)
+            return signed_set(ready.signed), signed_set(handshake.Envelopes.decode(own).signed)
         case "round":
             asked = RoundRequest.decode(shared)
             return asked.config, of_round(asked.sums)
@@ -170,7 +164,7 @@ def harmless(kind: str, honest: tuple[bytes, bytes], mutant: tuple[bytes, bytes]
         after = after[0], {n: each for n, each in after[1].items() if n in before[1]}
     if kind == "votes":
         return bool(before[0] == after[0] and before[1] <= after[1])
-    own = mutant[1] in (honest[1], b"") or kind in ("context", "confirm")
+    own = mutant[1] in (honest[1], b"") or kind == "confirm"
     return bool(before == after) and same_seal and own
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol import session
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum import ciphertext, tag
-from fedrepay.shared.secure_sum.ring import SLOTS, Q
-from fedrepay.shared.trust.handshake import ContextOffer
-from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.secure_sum import ciphertext, ring
+from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, Q
+from fedrepay.shared.secure_sum.tag import AttemptTags
 from support.adversary import config_of, due, fork, last_sum, opened, say, trace, upload_of, with_sum
 from support.world import World
 
@@ -30,22 +29,32 @@ def world(after_two_sums: World, tmp_path: Path) -> World:
 
 
 def numbers(payload: bytes) -> U64:
-    return ciphertext.coefficients(payload, len(payload) // ciphertext.CHUNK_BYTES).copy()
+    return ciphertext.uploaded(payload, len(payload) // ciphertext.UPLOAD_BYTES)
+
+
+def summed(shared: bytes) -> U64:
+    payload = last_sum(shared).payload
+    return ciphertext.summed(payload, len(payload) // ciphertext.SUM_BYTES).copy()
 
 
 def added(shared: bytes, more: U64) -> bytes:
-    total = numbers(last_sum(shared).payload)
-    ciphertext.add(total, more)
+    total = summed(shared)
+    ring.add(total, more, total)
     return with_sum(shared, {"payload": total.astype("<u8").tobytes()})
 
 
-def shift(world: World, shared: bytes) -> bytes:
-    """One added to one slot, with the public key alone."""
-    offer = next(iter(world.coordinator.state.answers["context"].values()))
-    public = GroupContext.from_public(ContextOffer.decode(Signed.decode(offer).body).public)
-    slots = np.zeros((1, SLOTS), dtype=np.uint64)
-    slots[0, 1] = 1
-    return added(shared, public.encrypt(slots))
+def shift(_world: World, shared: bytes) -> bytes:
+    """One added to one slot, without any key."""
+    more = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
+    more[0, 1] = Q >> 46
+    return added(shared, more)
+
+
+def shift_the_second(_world: World, shared: bytes) -> bytes:
+    """One added to the second polynomial: it moves what opens by the secret key."""
+    more = np.zeros((1, COEFFICIENTS), dtype=np.uint64)
+    more[0, N] = Q >> 46
+    return added(shared, more)
 
 
 def omit(world: World, shared: bytes) -> bytes:
@@ -54,7 +63,7 @@ def omit(world: World, shared: bytes) -> bytes:
 
 
 def double(_world: World, shared: bytes) -> bytes:
-    return added(shared, numbers(last_sum(shared).payload))
+    return added(shared, summed(shared))
 
 
 def replay(world: World, shared: bytes) -> bytes:
@@ -67,23 +76,24 @@ def cut(_world: World, shared: bytes) -> bytes:
 
 
 def one_alone(world: World, shared: bytes) -> bytes:
-    return with_sum(shared, {"payload": upload_of(world, "m3", 1).payload})
+    alone = numbers(upload_of(world, "m3", 1).payload)
+    return with_sum(shared, {"payload": alone.astype("<u8").tobytes()})
 
 
-CIPHERTEXTS = [shift, omit, double, replay, one_alone]
+CIPHERTEXTS = [shift, shift_the_second, omit, double, replay, one_alone]
 
 
 @pytest.fixture
 def decryptions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with each use of the secret key."""
     used: list[int] = []
-    real = GroupContext.decrypt
+    real = GroupKey.decrypt
 
-    def counted(self: GroupContext, chunks: U64) -> U64:
+    def counted(self: GroupKey, chunks: U64, bits: int) -> U64:
         used.append(len(chunks))
-        return real(self, chunks)
+        return real(self, chunks, bits)
 
-    monkeypatch.setattr(GroupContext, "decrypt", counted)
+    monkeypatch.setattr(GroupKey, "decrypt", counted)
     return used
 
 
@@ -106,7 +116,7 @@ def test_a_changed_sum_is_never_decrypted_and_ends_the_epoch(
 def test_control_without_the_tag_a_changed_sum_reaches_the_secret_key(
     attack: Attack, world: World, decryptions: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
     shared, own = due(world, VICTIM)
     say(world, VICTIM, "round", attack(world, shared), own)
     assert len(decryptions) == 1
@@ -117,7 +127,7 @@ def test_control_without_the_tag_a_shifted_sum_is_opened_to_wrong_numbers(
 ) -> None:
     shared, own = due(world, VICTIM)
     assert say(world, "m1", "round", *due(world, "m1")).kind == "ok"
-    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
     assert say(world, VICTIM, "round", shift(world, shared), own).kind == "ok"
     assert len(opened(world, VICTIM)) == 2
     assert opened(world, VICTIM)[1] != opened(world, "m1")[1]
@@ -135,7 +145,7 @@ def test_different_sums_to_two_members_stop_at_the_next_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if a wrong sum passed the tag: what each has opened stands in its signed header."""
-    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
     world = World(tmp_path)
     world.expect_stop(ProtocolError, shift_to_the_victim(world))
     assert {code for _, code in world.refusals()[-len(world.names) :]} == {"headers"}
@@ -145,7 +155,7 @@ def test_different_sums_to_two_members_stop_at_the_next_headers(
 def test_control_without_the_hmac_of_opened_sums_the_members_train_different_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tag, "verify", lambda *_: True)
+    monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
     monkeypatch.setattr(session.Session, "opened_mac", lambda _self: bytes(32))
     world = World(tmp_path)
     world.replies.clear()

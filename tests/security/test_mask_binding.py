@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.learning import contribution
 from fedrepay.client.protocol import session
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.secure_sum import masking
-from fedrepay.shared.secure_sum.ciphertext import PublicSum, coefficients
+from fedrepay.shared.secure_sum.ciphertext import PublicSum, summed, uploaded
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.trust.handshake import Hello
 from fedrepay.shared.trust.message import Signed
@@ -32,10 +32,10 @@ def plain(world: World, *names: str) -> I64:
     return np.asarray(sums.sum(axis=0), dtype=np.int64)
 
 
-def read(world: World, colluder: str, payload: bytes, members: int) -> I64:
+def read(world: World, colluder: str, ciphertexts: U64, members: int) -> I64:
     """What a colluder's keys make of ciphertexts."""
     state = EpochState.decode(world.store(colluder).fact("epoch") or b"")
-    slots = GroupContext.from_secret(state.context_secret).decrypt(coefficients(payload, 1))
+    slots = GroupKey.derive(state.seed, state.epoch().id).decrypt(ciphertexts, GAM.t_bits)
     return GAM.unpack(slots, members, world.book.dimension * (world.book.dimension + 1) // 2)
 
 
@@ -68,17 +68,15 @@ def with_copied_mask_key(folder: Path) -> float:
             break
         world.take(world.coordinator.finish(ask))
     upload = upload_of(world, victim, 0)
-    return error(read(world, colluder, upload.payload, 1), plain(world, victim))
+    return error(read(world, colluder, uploaded(upload.payload, 1), 1), plain(world, victim))
 
 
 def test_a_copied_mask_key_cancels_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_copied_mask_key(tmp_path / "bound") > READABLE
-    bound = masking.pair_mask
-
-    def unbound(secret: bytes, pair: object, *rest: object) -> U64:
-        return bound(secret, (b"", b""), *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(masking, "pair_mask", unbound)
+    bound = masking._pair_key
+    monkeypatch.setattr(
+        masking, "_pair_key", lambda secret, _pair, context: bound(secret, (b"", b""), context)
+    )
     assert with_copied_mask_key(tmp_path / "control") < READABLE
 
 
@@ -93,7 +91,7 @@ def with_another_epsilon_for_one(folder: Path) -> float:
         assert reply.kind == "ok", reply.cause
         upload = Upload.decode(reply.body)
         total.add(upload.payload, Header.decode(upload.header.body).tags)
-    return error(read(world, "m3", total.payload(), 4), plain(world, *world.names))
+    return error(read(world, "m3", summed(total.payload(), 1), 4), plain(world, *world.names))
 
 
 def test_members_told_different_noise_share_no_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,6 @@ def secrets(folder: Folder, names: tuple[str, ...]) -> Iterator[tuple[str, bytes
         state = EpochState.decode(store.fact("epoch") or b"")
         for secret in ("envelope", "mask", "contribution", "seed"):
             yield secret, getattr(state, secret)
-        yield "secret context", state.context_secret[-4096:]
         for opening in store.openings(1):
             if opening.values is not None:
                 yield "opened sum", opening.values[:512]
@@ -104,7 +103,6 @@ def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Pa
             state.mask,
             state.contribution,
             state.seed,
-            state.context_secret[-4096:],
         ):
             assert secret
             assert not found_in(folder.path, secret)

@@ -6,12 +6,12 @@ import pytest
 
 from fedrepay.server.protocol.verify import check_upload
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header, Upload
 from support.parties import CONFIG, EPOCH, OTHER, PEOPLE, SIGNED, by, changed, header, told
 
-PAYLOAD = b"a" * CHUNK_BYTES + b"b" * CHUNK_BYTES
+PAYLOAD = b"a" * UPLOAD_BYTES + b"b" * UPLOAD_BYTES
 HEADER = header("m0", chunks=hashes(PAYLOAD))
 
 
@@ -71,7 +71,7 @@ def test_another_size_is_not_added(sent: Upload, chunks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [PAYLOAD[CHUNK_BYTES:] + PAYLOAD[:CHUNK_BYTES], b"c" + PAYLOAD[1:], PAYLOAD[:-1] + b"c"]
+    "payload", [PAYLOAD[UPLOAD_BYTES:] + PAYLOAD[:UPLOAD_BYTES], b"c" + PAYLOAD[1:], PAYLOAD[:-1] + b"c"]
 )
 def test_other_ciphertexts_than_were_signed_are_not_added(payload: bytes) -> None:
     with pytest.raises(ProtocolError, match="not the ones it signed"):

@@ -15,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.protocol import epoch as client_epoch
 from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
@@ -28,7 +27,6 @@ from fedrepay.server.protocol.state import Ask, State
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, ProtocolError
-from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply, asked

@@ -207,8 +207,7 @@ class FaultWorld:
         self.outcome.messages += 1
         if reply.kind == "refused":
             self.outcome.refusals[reply.code] += 1
-        size = 0 if kind in self.network.fixed else len(body)
-        self.trace.append((name, kind, reply.kind, reply.code, reply.need, size))
+        self.trace.append((name, kind, reply.kind, reply.code, reply.need, len(body)))
         return body
 
     def _die(self, name: str) -> None:

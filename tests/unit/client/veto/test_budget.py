@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fedrepay.client.store.tables import LedgerEntry
-from fedrepay.client.veto import budget
+from fedrepay.client.veto import budget, room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
@@ -97,8 +97,8 @@ def test_the_ledger_keeps_mechanisms_whole() -> None:
 # --- room mod t ---
 
 
-def room(mechanism: Mechanism) -> bool:
-    """By hand: seven members' n_max customers, the largest residual times the largest entry, and the noise."""
+def by_hand(mechanism: Mechanism) -> bool:
+    """Seven members' n_max customers, the largest residual times the largest entry, and the noise."""
     largest = max(int(abs(block.matrix).max()) for block in BOOK.blocks)
     entry = max(largest, BOOK.residual_scale) * largest << BOOK.weight_bits
     return overflow_ok(7, 10_000, entry, 7 * mechanism.share_variance, PLAIN_MODULUS)
@@ -108,28 +108,28 @@ def test_a_sum_of_shared_noise_must_not_wrap() -> None:
     low, high = 1.0, 1e28
     while high / low > 1 + 1e-12:
         middle = math.sqrt(low * high)
-        fits = budget.fits(BOOK, Mechanism(10, middle, 7, 2, 9))
-        assert fits == room(Mechanism(10, middle, 7, 2, 9))
+        fits = room.fits(CONFIG, BOOK, Mechanism(10, middle, 7, 2, 9))
+        assert fits == by_hand(Mechanism(10, middle, 7, 2, 9))
         low, high = (middle, high) if fits else (low, middle)
     assert 1e20 < high < 1e27
     weighted = tiny_book(weight_bits=10, p_floor=0.1)  # entries 1,024 times as large
-    assert budget.fits(BOOK, Mechanism(10, low / 2, 7, 2, 9))
-    assert not budget.fits(weighted, Mechanism(10, low / 2, 7, 2, 9))
+    assert room.fits(CONFIG, BOOK, Mechanism(10, low / 2, 7, 2, 9))
+    assert not room.fits(CONFIG, weighted, Mechanism(10, low / 2, 7, 2, 9))
     coarse = tiny_book(residual_scale=1)  # of a Gram matrix it is the entries' own square that counts
     square = max(int(abs(block.matrix).max()) for block in coarse.blocks) ** 2
-    assert budget.fits(coarse, QUIET) == overflow_ok(7, 10_000, square, 7e6, PLAIN_MODULUS)
+    assert room.fits(CONFIG, coarse, QUIET) == overflow_ok(7, 10_000, square, 7e6, PLAIN_MODULUS)
 
 
 def test_local_mode_judges_its_count_and_lets_packed_updates_saturate() -> None:
     def steps(size: int, variance: float) -> SampledSteps:
         return SampledSteps(1024, variance, 1.0, 1, 7, size)
 
-    assert budget.fits(BOOK, steps(2, 1e30))
-    assert budget.fits(BOOK, steps(1, 1e6))
+    assert room.fits(CONFIG, BOOK, steps(2, 1e30))
+    assert room.fits(CONFIG, BOOK, steps(1, 1e6))
     low, high = 1e6, 1e30
     while high / low > 1 + 1e-12:
         middle = math.sqrt(low * high)
-        fits = budget.fits(BOOK, steps(1, middle))
+        fits = room.fits(CONFIG, BOOK, steps(1, middle))
         assert fits == overflow_ok(7, 10_000, 1024, 7 * middle, PLAIN_MODULUS)
         low, high = (middle, high) if fits else (low, middle)
     assert 1e20 < high < 1e27

@@ -10,7 +10,8 @@ import pytest
 from fedrepay.server.protocol.attempts import TWICE, Attempts
 from fedrepay.server.protocol.state import Ask, AttemptRecord, Event, State
 from fedrepay.shared.errors import CohortError, ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum import ciphertext
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.handshake import Confirmation
 from fedrepay.shared.trust.message import Signed
@@ -61,7 +62,7 @@ def attempts(said: State | None = None, **terms: Any) -> Attempts:
 
 def payload(first: int) -> bytes:
     """One ciphertext, of these numbers and the next."""
-    return (np.arange(CHUNK_BYTES // 8, dtype="<u8") % 1000 + first).tobytes()
+    return (np.arange(UPLOAD_BYTES // 8, dtype="<u8") % 1000 + first).tobytes()
 
 
 def uploaded(name: str, first: int = 1, tag: int = 5, config: AttemptRecord = OPEN[-1]) -> Reply:
@@ -145,7 +146,8 @@ def test_the_sum_is_of_everybody_s_upload_with_the_headers_in_the_cohort_s_order
         assert made.receive(EPOCH, name, replies[name]) == [header_event]
     (event,) = made.close()
     assert (event.kind, event.name) == ("sum", "")
-    total = np.sum([np.frombuffer(payload(i), "<u8") for i in range(4)], axis=0).astype("<u8").tobytes()
+    exact = np.sum([ciphertext.uploaded(payload(i), 1).astype(object) for i in range(4)], axis=0) % Q
+    total = exact.astype("<u8").tobytes()
     assert Sum.decode(event.body) == Sum(
         round=2,
         attempt=3,
@@ -181,7 +183,7 @@ def test_as_many_ciphertexts_are_added_as_the_open_round_has() -> None:
     said = header("m1", config=first.signed.digest(), round=0, chunks=hashes(payload(1)), tags=(5,))
     sent_body = Upload(header=by("m1", said), payload=payload(1)).encode()
     made = attempts(state(attempts=[first], sums={}), dimension=91)
-    with pytest.raises(ProtocolError, match=f"not {2 * CHUNK_BYTES} and 2"):
+    with pytest.raises(ProtocolError, match=f"not {2 * UPLOAD_BYTES} and 2"):
         made.receive(EPOCH, "m1", changed(uploaded("m1"), body=sent_body))
 
 

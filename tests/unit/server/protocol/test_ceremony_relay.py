@@ -13,8 +13,6 @@ from fedrepay.shared.trust.handshake import (
     Acceptance,
     Acceptances,
     Confirmation,
-    ContextClosing,
-    ContextOffer,
     Envelope,
     Envelopes,
     EpochStart,
@@ -40,7 +38,7 @@ from support.parties import (
     introduction,
 )
 
-MAKER, SECOND = EPOCH.seeders
+FIRST, SECOND = EPOCH.seeders
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class Answers:
 
     introduce: dict[str, bytes]
     seed: dict[str, bytes]
-    context: dict[str, bytes]
     confirm: dict[str, bytes]
 
 
@@ -69,16 +66,14 @@ def bundle(sender: str, recipients: tuple[str, ...] = ALL, **fields: Any) -> byt
 
 
 ACCEPTANCE = Acceptance(roster_hash=ROSTER.hash(), epoch=EPOCH.id, name="m0")
-OFFER = ContextOffer(epoch=EPOCH.id, public=b"public", sealed=b"sealed", test=b"test")
 CONFIRMATION = Confirmation(epoch=EPOCH.id, name="m0", mac=SEED)
 ACCEPTED = {name: by(name, changed(ACCEPTANCE, name=name)) for name in ALL}
 ANSWERS = Answers(
     introduce={name: ACCEPTED[name].encode() for name in reversed(ALL)},
-    seed={name: bundle(name) for name in (SECOND, MAKER)},
-    context={MAKER: by(MAKER, OFFER).encode()},
+    seed={name: bundle(name) for name in (SECOND, FIRST)},
     confirm={name: by(name, changed(CONFIRMATION, name=name)).encode() for name in ALL},
 )
-TO = {name: Envelopes(signed=(envelope(MAKER, name), envelope(SECOND, name))).encode() for name in ALL}
+TO = {name: Envelopes(signed=(envelope(FIRST, name), envelope(SECOND, name))).encode() for name in ALL}
 
 
 def pending(**answers: dict[str, bytes]) -> Any:
@@ -120,14 +115,9 @@ def test_then_the_seeders_are_asked_and_shown_everybody_s_acceptance() -> None:
     assert pending(introduce=ANSWERS.introduce) == ("seed", wanted)
 
 
-def test_then_the_maker_with_what_the_seeders_sent_it() -> None:
-    kind, parts = pending(introduce=ANSWERS.introduce, seed=ANSWERS.seed)
-    assert (kind, parts) == ("context", {MAKER: (b"", TO[MAKER])})
-
-
-def test_then_everybody_is_shown_the_context_and_given_what_the_seeders_sent() -> None:
-    fields = {"introduce": ANSWERS.introduce, "seed": ANSWERS.seed, "context": ANSWERS.context}
-    shared = ContextClosing(acceptances=tuple(ACCEPTED.values()), offer=by(MAKER, OFFER)).encode()
+def test_then_everybody_is_shown_the_acceptances_and_given_what_the_seeders_sent() -> None:
+    fields = {"introduce": ANSWERS.introduce, "seed": ANSWERS.seed}
+    shared = Acceptances(signed=tuple(ACCEPTED.values())).encode()
     assert pending(**fields) == ("confirm", {name: (shared, TO[name]) for name in ALL})
     some = without(ANSWERS.confirm, "m1", "m4")
     assert pending(**fields, confirm=some) == ("confirm", {name: (shared, TO[name]) for name in ("m1", "m4")})
@@ -145,25 +135,24 @@ def test_a_hello_is_its_sender_s() -> None:
         ceremony.check_hello("m1", hello("m1", start=OTHER).encode(), START, ROSTER)
 
 
-@pytest.mark.parametrize("kind", ["introduce", "context", "confirm"])
+@pytest.mark.parametrize("kind", ["introduce", "confirm"])
 def test_an_answer_is_its_sender_s_of_its_kind_and_of_this_epoch(kind: str) -> None:
-    messages: dict[str, Wire] = {"introduce": ACCEPTANCE, "context": OFFER, "confirm": CONFIRMATION}
+    messages: dict[str, Wire] = {"introduce": ACCEPTANCE, "confirm": CONFIRMATION}
     message = messages[kind]
     ceremony.check_answer(kind, "m0", by("m0", message).encode(), EPOCH)
     other = messages["confirm" if kind != "confirm" else "introduce"]
     for wrong in (by("m1", message), by("m0", changed(message, epoch=OTHER)), by("m0", other)):
         with pytest.raises(ProtocolError):
             ceremony.check_answer(kind, "m0", wrong.encode(), EPOCH)
-    if kind != "context":
-        with pytest.raises(ProtocolError, match="of another epoch"):
-            ceremony.check_answer(kind, "m0", by("m0", changed(message, name="m1")).encode(), EPOCH)
+    with pytest.raises(ProtocolError, match="of another epoch"):
+        ceremony.check_answer(kind, "m0", by("m0", changed(message, name="m1")).encode(), EPOCH)
 
 
 def test_a_seeder_sends_one_envelope_to_each_in_order() -> None:
-    ceremony.check_answer("seed", MAKER, bundle(MAKER), EPOCH)
+    ceremony.check_answer("seed", FIRST, bundle(FIRST), EPOCH)
     for recipients in (ALL[1:], ALL[::-1], (*ALL, "m4"), (*FOUR, "m0"), ()):
         with pytest.raises(ProtocolError, match="one envelope to each"):
-            ceremony.check_answer("seed", MAKER, bundle(MAKER, recipients), EPOCH)
+            ceremony.check_answer("seed", FIRST, bundle(FIRST, recipients), EPOCH)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +162,10 @@ def test_a_seeder_sends_one_envelope_to_each_in_order() -> None:
 )
 def test_envelopes_of_another_epoch_or_member_are_not_relayed(fields: dict[str, Any]) -> None:
     for first in (True, False):  # one among them is enough
-        wrong = changed(Envelope.decode(envelope(MAKER, "m0" if first else "m4").body), **fields)
-        rest = [envelope(MAKER, name) for name in (ALL[1:] if first else FOUR)]
-        signed = [by(MAKER, wrong), *rest] if first else [*rest, by(MAKER, wrong)]
+        wrong = changed(Envelope.decode(envelope(FIRST, "m0" if first else "m4").body), **fields)
+        rest = [envelope(FIRST, name) for name in (ALL[1:] if first else FOUR)]
+        signed = [by(FIRST, wrong), *rest] if first else [*rest, by(FIRST, wrong)]
         with pytest.raises(ProtocolError, match="of another epoch"):
-            ceremony.check_answer("seed", MAKER, Envelopes(signed=tuple(signed)).encode(), EPOCH)
+            ceremony.check_answer("seed", FIRST, Envelopes(signed=tuple(signed)).encode(), EPOCH)
     with pytest.raises(ProtocolError, match="does not verify"):
-        ceremony.check_answer("seed", MAKER, bundle(MAKER, signer=ORDER[2]), EPOCH)
+        ceremony.check_answer("seed", FIRST, bundle(FIRST, signer=ORDER[2]), EPOCH)

@@ -8,12 +8,12 @@ import pytest
 from fedrepay.server.protocol.dispute import Dispute
 from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.secure_sum.ciphertext import CHUNK_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Kind, Reply, Resend, Sum, Upload, Verdict
 from support.parties import ALL, EPOCH, FOUR, OTHER, SIGNED, by, header
 
-CHUNKS = {name: bytes([i]) * CHUNK_BYTES for i, name in enumerate(FOUR)}  # the second of each, which failed
+CHUNKS = {name: bytes([i]) * UPLOAD_BYTES for i, name in enumerate(FOUR)}  # the second of each, which failed
 HEADERS = tuple(
     by(name, header(name, chunks=(OTHER, *hashes(CHUNKS[name]), OTHER), tags=(1, 2, 3))) for name in FOUR
 )

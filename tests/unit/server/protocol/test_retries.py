@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.crypto.he import GroupContext
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import rounds as rounds_module
@@ -16,7 +16,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.privacy.accounting import composed_epsilon
-from fedrepay.shared.secure_sum.ciphertext import coefficients
+from fedrepay.shared.secure_sum.ciphertext import uploaded
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.release import ReleaseContent
@@ -140,11 +140,11 @@ def test_a_retry_of_the_same_cohort_has_fresh_masks(tmp_path: Path, monkeypatch:
     world.take(world.coordinator.finish(ask))
     world.run()
     assert attempts(world)[:2] == [(0, "void", 3), (0, "completed", 3)]
-    group = GroupContext.from_secret(state.context_secret)
+    group = GroupKey.derive(state.seed, state.epoch().id)
     masked = []
     for attempt in (0, 1):
         (body,) = answers(world.replies)["m0", 0, attempt]
-        slots = group.decrypt(coefficients(Upload.decode(body).payload, 1))
+        slots = group.decrypt(uploaded(Upload.decode(body).payload, 1), GAM.t_bits)
         masked.append(slots[0, : world.book.dimension])
     assert not np.any(masked[0] == masked[1])
     assert np.all(masked[0] < GAM.t)

@@ -81,7 +81,7 @@ def test_the_table_keeps_failure_below_2_to_the_minus_128(bits: int, most: int) 
 
     def failure(k: int) -> float:
         room = Q / 2 ** (bits + 1) - 0.51 * k - 2
-        return 20 + 1 - room**2 / (21 * k) / math.log(2)
+        return 21.0 - float(room**2 / (21 * k)) / math.log(2)
 
     assert failure(most) < -128
     assert most == 1500 or failure(most + 1) > -130

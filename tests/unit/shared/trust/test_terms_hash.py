@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedrepay.shared.trust.terms import LocalTerms, NumberedTerms, RunTerms
+from fedrepay.shared.trust.terms import GramPairs, LocalTerms, NumberedTerms, RunTerms
 from fedrepay.shared.trust.wire import RoundConfig
 
 LOCAL = LocalTerms(
@@ -31,9 +31,10 @@ FACTS: dict[str, Any] = {
     "timeout": 60.0,
     "simulated": False,
     "local": LOCAL,
+    "pairs": None,
 }
 TERMS = RunTerms(**FACTS)
-ABSENT = {"mode": "distributed", "learner": "dp-gd", "local": None}
+ABSENT = {"mode": "distributed", "learner": "dp-gd", "local": None, "pairs": GramPairs(most=5, offset=1)}
 """Other values of what has no neighbour."""
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust import enrolment, fields, handshake, message, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry
@@ -53,7 +54,8 @@ LOCAL = terms.LocalTerms(
     learning_rate=2.0,
     noise_multiplier=11.11,
 )
-SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, 2**60 - 1))
+PAIRS = terms.GramPairs(most=5, offset=1)
+SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, Q - 1))
 YEAR = handshake.Year(epsilon=2.5, delta=1e-7, runs=1, attempts=4)
 DECLARED = handshake.Declared(year=YEAR, override=ID)
 ENTRIES = tuple(Entry(name=n, signing=n.encode() * 32, sealing=n.encode() * 32) for n in "abc")
@@ -66,6 +68,8 @@ MESSAGES: list[Wire] = [
     CONFIG,
     CONFIG.model_copy(update={"mode": "local", "learner": "dp-sgd", "heads": 1, "local": LOCAL}),
     LOCAL,
+    PAIRS,
+    CONFIG.model_copy(update={"pairs": PAIRS}),
     SUM,
     handshake.EpochStart(run=1, coordinator=ID, colluders=1, roster=ID, terms=ID),
     YEAR,
@@ -76,8 +80,6 @@ MESSAGES: list[Wire] = [
     handshake.Acceptances(signed=(SIGNED,)),
     handshake.Envelope(epoch_nonce=ID, roster_hash=ID, sender="a", recipient="b", sealed=b"s"),
     handshake.Envelopes(signed=()),
-    handshake.ContextOffer(epoch=ID, public=b"p", sealed=b"s", test=b"t"),
-    handshake.ContextClosing(acceptances=(SIGNED,), offer=SIGNED),
     handshake.Confirmation(epoch=ID, name="a", mac=ID),
     wire.Header(
         run=1,
@@ -224,8 +226,8 @@ def test_a_configuration_past_a_limit_is_refused(changes: dict[str, object]) -> 
     assert refused(wire.RoundConfig, packed(CONFIG, **changes))
 
 
-@pytest.mark.parametrize("tag", [-1, 2**60, 2**64 - 1, 1.0, True, None])
-def test_a_tag_is_a_number_below_two_to_the_sixty(tag: object) -> None:
+@pytest.mark.parametrize("tag", [-1, Q, 2**64 - 1, 1.0, True, None])
+def test_a_tag_is_a_number_below_q(tag: object) -> None:
     assert refused(wire.Sum, packed(SUM, tags=(tag,)))
 
 
