@@ -55,6 +55,7 @@ def seal(
     """
     slots = packing.pack(values)
     slots[:, -1] = keys.tags.canaries(len(slots), keys.name, packing.t)
-    masked = apply_masks(slots, keys.key_hash, keys.pair_secrets, keys.masked, packing.t)
+    filled = packing.filled(values.size)
+    masked = apply_masks(slots, filled, keys.key_hash, keys.pair_secrets, keys.masked, packing.t)
     payload, chunks = keys.group.encrypt(masked, packing.t_bits, entropy)
     return payload, tuple(keys.tags.tags(chunks, keys.name))

@@ -68,6 +68,12 @@ class Packing:
                 "Take fewer members, fewer fields, or smaller values.",
             )
 
+    def filled(self, values: int) -> int:
+        """How many slots, from the first on, hold one of ``values`` numbers or a canary; the rest but the very last are 0."""
+        chunks = ring.chunk_count(values, self.fields)
+        rest = values - (chunks - 1) * self.fields * ring.VALUES
+        return (chunks - 1) * ring.SLOTS + min(rest, ring.VALUES)
+
     def pack(self, values: I64) -> U64:
         """One member's values as slots.
 

@@ -22,8 +22,9 @@ from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, uploaded
 from fedrepay.shared.secure_sum.masking import mask_context, pair_mask
-from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.packing import GAM, Packing
 from fedrepay.shared.secure_sum.ring import VALUES
+from fedrepay.shared.trust.sums import packing, run_sizes
 from fedrepay.shared.trust.wire import Header
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import seen
@@ -32,26 +33,36 @@ from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, p_value
 
 N_VALUES = 4 * VALUES
+FILLED = GAM.filled(N_VALUES)
 SHARE = 100.0  # standard deviation of one member's share of noise, grid units
 T = np.uint64(GAM.t)
 SIGMAS = 6  # a bound on a statistic's own error
 REACH = 8  # shares of noise within which a value counts as read: none of 16,380 lies beyond
 
 
-def unmasked(slots: U64, mine: bytes, secrets: Mapping[bytes, bytes], context: bytes) -> U64:
+def unmasked(
+    slots: U64,
+    filled: int,
+    mine: bytes,
+    secrets: Mapping[bytes, bytes],
+    context: bytes,
+    packing: Packing = GAM,
+) -> U64:
     """A decrypted upload less the masks whose secrets are known.
 
     Args:
         slots: (chunks, 4096) as decrypted.
+        filled: of the sum (``Packing.filled``).
         mine: the victim's key hash.
         secrets: colluder's key hash → the X25519 secret it shares with the victim.
         context: the attempt.
+        packing: of the sum.
     """
     left = slots.copy()
     for peer, secret in secrets.items():
-        mask = pair_mask(secret, (mine, peer), context, len(left), GAM.t)
-        left = (left + (T - mask if mine < peer else mask)) % T
-    return left
+        mask = pair_mask(secret, (mine, peer), context, filled, packing.t)
+        left = left - mask if mine < peer else left + mask
+    return left & np.uint64(packing.t - 1)
 
 
 @dataclass(frozen=True)
@@ -107,9 +118,9 @@ def play(k: int, seed: int) -> Played:
         upload = cohort.upload(name, seal.add_noise(made[name], noise, OsEntropy()), attempt)
         slots = cohort.group.decrypt(uploaded(upload.payload, len(upload.tags)), GAM.t_bits)
         secrets = cohort.pair_secrets(name, colluders)
-        left[name] = unmasked(slots, cohort.keys(name, attempt).key_hash, secrets, attempt)
+        left[name] = unmasked(slots, FILLED, cohort.keys(name, attempt).key_hash, secrets, attempt)
     secret = cohort.pair_secrets(victim, [other])
-    alone = unmasked(left[victim], cohort.keys(victim, attempt).key_hash, secret, attempt)
+    alone = unmasked(left[victim], FILLED, cohort.keys(victim, attempt).key_hash, secret, attempt)
     return Played(
         k,
         Leftover.of(left[victim], made[victim]),
@@ -173,18 +184,21 @@ def recorded(transcript: Path) -> Recorded:
     if set(cohort) <= set(holding) and len(sent) > 0:
         victim = min(sent)
         colluders = [name for name in cohort if name != victim][1:]
-        left = p_value(_residual(told, attempt, victim, {name: holding[name] for name in colluders})[:, :-1])
+        left = p_value(*_residual(told, attempt, victim, {name: holding[name] for name in colluders}))
     return Recorded(uploads, p_value(numbers, 64), len(stores), tuple(holding), left)
 
 
-def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]) -> U64:
-    """The victim's upload, opened with a colluder's key and less the colluders' masks."""
+def _residual(
+    told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str, EpochState]
+) -> tuple[U64, int]:
+    """The victim's upload, opened with a colluder's key and less the colluders' masks: its filled slots, below 2ᵇ, and b."""
     config = told.configs[attempt]
     state = next(iter(colluders.values()))
     epoch = state.epoch()
     group = GroupKey.derive(state.seed, epoch.id)
     payload = told.uploads[attempt][victim].payload
-    slots = group.decrypt(uploaded(payload, len(payload) // UPLOAD_BYTES), GAM.t_bits)
+    packed, size = packing(config, config.round, len(epoch.roster.names)), run_sizes(config)[config.round]
+    slots = group.decrypt(uploaded(payload, len(payload) // UPLOAD_BYTES), packed.t_bits)
     secrets = {
         epoch.key_hashes[name]: keys.shared_secret(
             X25519PrivateKey.from_private_bytes(each.mask), epoch.hello(victim).mask
@@ -193,7 +207,8 @@ def _residual(told: seen.Seen, attempt: int, victim: str, colluders: Mapping[str
     }
     opened = Header.decode(told.uploads[attempt][victim].header.body).opened
     context = mask_context(config.run, config.round, attempt, keys.digest(config.encode()), opened)
-    return unmasked(slots, epoch.key_hashes[victim], secrets, context)
+    mine, filled = epoch.key_hashes[victim], packed.filled(size)
+    return unmasked(slots, filled, mine, secrets, context, packed).ravel()[:filled], packed.t_bits
 
 
 def _small(p: float) -> str:

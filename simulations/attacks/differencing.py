@@ -30,6 +30,7 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import VALUES
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.sums import run_sizes
 from fedrepay.shared.trust.wire import Attempt, Header, Kind, Reply, RoundConfig, Upload
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.collude import unmasked
@@ -101,7 +102,8 @@ class Insider:
             if each.name in set(config.cohort) - {name}:
                 hello = self._epoch.hello(each.name)
                 secrets[self._epoch.key_hashes[hello.name]] = keys.shared_secret(each.mask, mine.mask)
-        left = unmasked(slots, self._epoch.key_hashes[name], secrets, _masked(config, upload))
+        filled = GAM.filled(run_sizes(config)[config.round])
+        left = unmasked(slots, filled, self._epoch.key_hashes[name], secrets, _masked(config, upload))
         return GAM.unpack(left, 1, len(total.tags) * VALUES)
 
 

@@ -261,6 +261,7 @@ def unmasked(cohort: Cohort, payload: bytes, attempt: bytes, colluders: Sequence
     slots = cohort.group.decrypt(uploaded(payload, 1), GAM.t_bits)
     masks = apply_masks(
         np.zeros_like(slots),
+        GAM.filled(n_values),
         cohort.keys(victim, attempt).key_hash,
         cohort.pair_secrets(victim, colluders),
         attempt,

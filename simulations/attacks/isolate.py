@@ -98,8 +98,8 @@ class Colluder:
         """Slots of a sum of one ciphertext, (1, 4096)."""
         return self._group.decrypt(summed(payload, 1), GAM.t_bits)
 
-    def masks_left(self, config: RoundConfig, uploads: dict[str, Upload]) -> U64:
-        """What is left, in the sum, of the masks that it shares with the others: it knows both halves of each."""
+    def masks_left(self, config: RoundConfig, uploads: dict[str, Upload], size: int) -> U64:
+        """What is left, in the sum, of the masks that it shares with the others, under so many values: it knows both halves of each."""
         total = np.zeros((1, SLOTS), dtype=np.uint64)
         me = self._epoch.key_hashes[COLLUDER]
         mine = Header.decode(uploads[COLLUDER].header.body).opened
@@ -114,7 +114,7 @@ class Colluder:
             ):
                 hashed = keys.digest(config.encode())
                 context = mask_context(config.run, config.round, config.attempt, hashed, opened)
-                mask = pair_mask(secret, (me, peer), context, 1, GAM.t)
+                mask = pair_mask(secret, (me, peer), context, GAM.filled(size), GAM.t)
                 total = (total + (mask if adds else T - mask)) % T
         return total
 
@@ -182,7 +182,7 @@ def play(folder: Path, mode: str, *, bound: bool) -> Led:
     before = colluder.decrypted(world.coordinator.state.sums[1].payload)
     slots = colluder.decrypted(total.payload())
     if bound:
-        slots = (slots + (T - colluder.masks_left(config, uploads))) % T
+        slots = (slots + (T - colluder.masks_left(config, uploads, size))) % T
     got = GAM.unpack(slots, MEMBERS, size) - GAM.unpack(before, MEMBERS, size)
     exact, noise = _truth(world, config)
     away = (got - exact).astype(np.float64)
@@ -192,7 +192,7 @@ def play(folder: Path, mode: str, *, bound: bool) -> Led:
         len(set(uploads) & set(honest)),
         int((np.abs(away) <= NEAR * noise).sum()),
         size,
-        p_value(slots[:, :-1]),
+        p_value(slots[:, :size]),
         noise,
         float(np.abs(exact).mean()),
         (away / (noise or 1)) ** 2,

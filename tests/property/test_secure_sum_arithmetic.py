@@ -49,8 +49,8 @@ def test_masks_of_a_cohort_cancel(k: int, chunks: int, t: int, salt: bytes) -> N
     context = attempt_context(1, 2, 3, bytes(32))
     total = np.zeros((chunks, SLOTS), dtype=np.uint64)
     for mine in hashes:
-        pairs = {peer: sha256(min(mine, peer) + max(mine, peer)).digest() for peer in hashes if peer != mine}
-        masked = apply_masks(np.zeros_like(total), mine, pairs, context, t)
+        pairs_ = {peer: sha256(min(mine, peer) + max(mine, peer)).digest() for peer in hashes if peer != mine}
+        masked = apply_masks(np.zeros_like(total), total.size - 1, mine, pairs_, context, t)
         assert masked.max() < t
         assert np.count_nonzero(masked) > SLOTS // 2  # masks are there at all
         total += masked

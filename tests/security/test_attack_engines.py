@@ -77,7 +77,7 @@ def test_changed_sums_are_not_decrypted_with_the_tag_and_all_are_without() -> No
     finding = shift.run(QUICK)
     assert (finding.held, finding.bites) == (True, True)
     figures = rows_of(finding)
-    assert figures["changed sums that reach a secret key, of 10"] == ("0", "10")
+    assert figures["changed sums that reach a secret key, of 11"] == ("0", "11")
     assert int(figures["changed sums opened to wrong numbers, unnoticed"][1]) >= 1
     assert figures["live, one member is told another sum: different sums opened"][1] == "2"
     assert figures["· what stops it"] == ("m0 refuses: tag", "nothing")

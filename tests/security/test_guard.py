@@ -243,7 +243,6 @@ def test_where_several_checks_would_refuse_the_first_one_does(
     [
         "one is missing",
         "of another round",
-        "of another context",
         "of a member who opened other sums",
         "of a member who was sent another configuration",
         "this member's own, which it never sent",

@@ -79,7 +79,7 @@ def test_the_honest_sum_passes_and_gives_its_configuration() -> None:
         (headed(1, attempt=1), "header of m1 belongs to another attempt"),
         (headed(1, name="m2"), "header of m1 belongs to another attempt"),
         (headed(1, config=OTHER), "header of m1 names another configuration"),
-        (headed(1, opened=OTHER), "m1 holds another context"),
+        (headed(1, opened=OTHER), "m1 has opened other sums"),
         (headed(1, tags=(1,)), "header of m1 has the wrong number of tags"),
         (headed(1, tags=(1, 2, 3)), "header of m1 has the wrong number of tags"),
         (headed(1, chunks=(ID,)), "header of m1 has the wrong number of tags"),

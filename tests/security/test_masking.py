@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, pair_mask
-from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.secure_sum.packing import GAM, Packing, pairs
 from fedrepay.shared.secure_sum.ring import VALUES
 from support.secure_cohort import Cohort
 
@@ -34,7 +34,7 @@ def what_colluders_know(cohort: Cohort, victim: str, honest: set[str]) -> U64:
     honest_hashes = {cohort.key_hash(name) for name in honest}
     for peer, secret in cohort.pair_secrets(victim).items():
         if peer not in honest_hashes:
-            mask = pair_mask(secret, (mine, peer), cohort.context, len(residual), GAM.t)
+            mask = pair_mask(secret, (mine, peer), cohort.context, GAM.filled(N_VALUES), GAM.t)
             residual = (residual + (T - mask if mine < peer else mask)) % T
     return residual
 
@@ -101,6 +101,26 @@ def test_nothing_leaves_unmasked() -> None:
     with pytest.raises(ProtocolError):
         attempt_context(1, 0, 0, b"short")
     with pytest.raises(ProtocolError):
-        apply_masks(slots, mine, {}, attempt_context(1, 0, 0, bytes(32)), GAM.t)
+        apply_masks(slots, 3, mine, {}, attempt_context(1, 0, 0, bytes(32)), GAM.t)
     with pytest.raises(ProtocolError):
-        apply_masks(slots, mine, {mine: bytes(32)}, attempt_context(1, 0, 0, bytes(32)), GAM.t)
+        apply_masks(slots, 3, mine, {mine: bytes(32)}, attempt_context(1, 0, 0, bytes(32)), GAM.t)
+    other = {b"o" * 32: bytes(32)}
+    with pytest.raises(ProtocolError):  # a value beyond what is said to be filled
+        apply_masks(slots, 2, mine, other, attempt_context(1, 0, 0, bytes(32)), GAM.t)
+    masked = apply_masks(slots, 3, mine, other, attempt_context(1, 0, 0, bytes(32)), GAM.t)
+    assert np.flatnonzero(masked).tolist() == [0, 1, 2, 4095]
+
+
+@pytest.mark.parametrize("packing", [GAM, pairs(3, 1000, 10)])
+@pytest.mark.parametrize(
+    "size", [1, 3, VALUES - 1, VALUES, VALUES + 1, 2 * VALUES, 2 * VALUES + 1, 5 * VALUES]
+)
+def test_every_slot_that_holds_anything_is_masked(size: int, packing: Packing) -> None:
+    """Whatever the packing puts into a slot lies below ``filled``, or is the last canary."""
+    slots = packing.pack(np.full(size, 7))
+    slots[:, -1] = 9
+    held = np.flatnonzero(slots)
+    assert held[-2] < packing.filled(size)
+    masked = apply_masks(slots, packing.filled(size), bytes(32), {b"o" * 32: bytes(32)}, b"c" * 48, packing.t)
+    assert np.all(masked.ravel()[held] != slots.ravel()[held])
+    assert np.count_nonzero(masked) <= packing.filled(size) + 1

@@ -86,7 +86,7 @@ def test_what_is_sealed_is_canary_and_values_under_the_masks_of_what_was_opened(
     slots = GAM.pack(MANY)
     slots[:, -1] = TAG.canaries(2, "m00", GAM.t)
     mine = keys("m00")
-    masked = apply_masks(slots, mine.key_hash, mine.pair_secrets, MASKED, GAM.t)
+    masked = apply_masks(slots, GAM.filled(MANY.size), mine.key_hash, mine.pair_secrets, MASKED, GAM.t)
     chunks = uploaded(payload, 2)
     assert np.array_equal(GROUP.decrypt(chunks, GAM.t_bits), masked)
     assert list(tags) == TAG.tags(chunks, "m00")

@@ -72,7 +72,7 @@ def test_the_wire_and_the_coordinator_hold_no_secret_of_a_run(shop: Shop, tmp_pa
             assert not found_in(place, secret), f"{kind} in {place.name}"
         if kind not in ("customer", "key of keyed hashes"):
             assert found_in(folder.members, secret), "the search itself finds what is there"
-    assert {"seed", "mask", "secret context", "opened sum", "signing key"} <= kinds
+    assert {"seed", "mask", "opened sum", "signing key"} <= kinds
 
 
 def test_after_the_release_the_epoch_s_secrets_are_gone(shop: Shop, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def faulty(stopped: str) -> dict[str, object]:
         **dict.fromkeys(("run", "round", "attempt"), 1),
         "name": "a",
         "chunks": (),
-        "tags": tuple(2**63 + i for i in range(1 << 14)),
+        "tags": tuple(2**64 - 1 - i for i in range(1 << 14)),
     }
     data = _packed(fields)
     before = _fresh()

@@ -18,7 +18,7 @@ from fedrepay.shared.trust.wire import Header, ReleaseVote, Reply, Upload, Verdi
 from support.faultworld.invariants import Violation
 
 CEREMONY = ("introduce", "seed", "confirm")
-SECRETS = ("envelope", "mask", "contribution", "seed", "context_secret")
+SECRETS = ("envelope", "mask", "contribution", "seed")
 
 
 @dataclass

@@ -7,7 +7,7 @@ its own anew: they hide nothing, and do not count. HPKE draws a fresh key each t
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from fedrepay.client.protocol import rounds as client_rounds
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, UPLOAD_BYTES
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
@@ -65,10 +66,10 @@ class Recorder:
 
     # --- where streams are made ---
 
-    def derived(self, label: str, key: bytes) -> None:
-        """A key came out of HKDF."""
-        if label == "mask" and self._hides is not None:
-            self.meets(label, self._name, key, self._hides)
+    def derived(self, key: bytes) -> None:
+        """The key of a pair's mask was made."""
+        if self._hides is not None:
+            self.meets("mask", self._name, key, self._hides)
 
     def masking(self, slots: U64) -> None:
         """From here, masks go over these slots, whose canaries are complete."""
@@ -104,7 +105,7 @@ class Recorder:
 def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[Recorder]:
     """Record every member of this process; :class:`Reused` is raised where a stream is used twice."""
     recorder = Recorder(excused)
-    derive, aead = keys.derive, vars(keys)["ChaCha20Poly1305"]
+    pair_key, aead = masking._pair_key, vars(keys)["ChaCha20Poly1305"]
     seal, apply, tags = client_seal.seal, vars(client_seal)["apply_masks"], AttemptTags.tags
     encrypt = GroupKey.encrypt
 
@@ -121,11 +122,6 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         def decrypt(self, nonce: bytes, sealed: bytes, info: bytes) -> bytes:
             return bytes(self._aead.decrypt(nonce, sealed, info))
 
-    def deriving(secret: bytes, label: str, info: bytes = b"") -> bytes:
-        key = derive(secret, label, info)
-        recorder.derived(label, key)
-        return key
-
     def sealed(values: Any, attempt: Any, *rest: Any, **named: Any) -> Any:
         recorder.begin(attempt.name)
         try:
@@ -133,10 +129,15 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         finally:
             recorder.end()
 
-    def masked(slots: U64, mine: bytes, peers: Mapping[bytes, bytes], context: bytes, t: int) -> U64:
+    def masked(slots: U64, *rest: Any) -> U64:
         recorder.masking(slots)
-        made: U64 = apply(slots, mine, peers, context, t)
+        made: U64 = apply(slots, *rest)
         return made
+
+    def masking_key(secret: bytes, pair: tuple[bytes, bytes], context: bytes) -> bytes:
+        key = pair_key(secret, pair, context)
+        recorder.derived(key)
+        return key
 
     def encrypted(group: GroupKey, slots: U64, bits: int, entropy: Entropy) -> tuple[bytes, U64]:
         payload, chunks = encrypt(group, slots, bits, entropy)
@@ -150,7 +151,7 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "ChaCha20Poly1305", Watched)
-        patch.setattr(keys, "derive", deriving)
+        patch.setattr(masking, "_pair_key", masking_key)
         patch.setattr(client_rounds, "seal", sealed)
         patch.setattr(client_seal, "apply_masks", masked)
         patch.setattr(GroupKey, "encrypt", encrypted)

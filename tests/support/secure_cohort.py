@@ -58,7 +58,9 @@ class Cohort:
     def masked(self, name: str, values: I64) -> U64:
         slots = self.packing.pack(values)
         slots[:, -1] = self.tags.canaries(len(slots), name, self.packing.t)
-        return apply_masks(slots, self.key_hash(name), self.pair_secrets(name), self.context, self.packing.t)
+        filled = self.packing.filled(values.size)
+        secrets = self.pair_secrets(name)
+        return apply_masks(slots, filled, self.key_hash(name), secrets, self.context, self.packing.t)
 
     def upload(self, name: str, values: I64) -> Upload:
         payload, chunks = GROUP.encrypt(self.masked(name, values), self.packing.t_bits, OsEntropy())

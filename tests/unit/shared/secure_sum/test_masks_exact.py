@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from itertools import product
 
 import numpy as np
@@ -156,12 +156,14 @@ def test_masks_are_derived_for_the_attempt_and_what_was_opened() -> None:
 @pytest.mark.parametrize("chunks", [1, 2])
 def test_a_pairs_mask_is_one_stream_of_its_secret_its_attempt_and_both_names(t: int, chunks: int) -> None:
     low, high = bytes(32), b"\x01" * 32
-    key = derived(SEED, "mask", CONTEXT + low + high)
-    expected = slow_stream(key, t, chunks * 4096)
-    for pair in ((low, high), (high, low)):
-        mask = pair_mask(SEED, pair, CONTEXT, chunks, t)
-        assert mask.shape == (chunks, 4096)
-        assert mask.ravel().tolist() == expected
+    key = blake2b(CONTEXT + low + high, key=SEED, digest_size=32, person=b"fedrepay/mask").digest()
+    for filled in (1 + 4096 * (chunks - 1), 4096 * chunks - 1):
+        expected = slow_stream(key, t, filled + 1)
+        for pair in ((low, high), (high, low)):
+            mask = pair_mask(SEED, pair, CONTEXT, filled, t)
+            assert mask.shape == (chunks, 4096)
+            assert [*mask.ravel()[:filled].tolist(), int(mask[-1, -1])] == expected
+            assert not mask.ravel()[filled:-1].any()
 
 
 @pytest.mark.parametrize("t", [T46, T55])
@@ -171,11 +173,13 @@ def test_masks_of_higher_peers_are_added_and_of_lower_ones_subtracted(t: int) ->
     slots = np.random.default_rng(0).integers(0, t, (2, 4096), dtype=np.uint64)
     slots[0, :3] = (0, 1, t - 1)
     before = slots.copy()
-    masked = apply_masks(slots, mine, peers, CONTEXT, t)
+    masked = apply_masks(slots, 2 * 4096 - 1, mine, peers, CONTEXT, t)
     assert np.array_equal(slots, before)
     total = [int(value) for value in slots.ravel()]
     for peer, secret in peers.items():
-        mask = slow_stream(derived(secret, "mask", CONTEXT + min(mine, peer) + max(mine, peer)), t, 2 * 4096)
+        info = CONTEXT + min(mine, peer) + max(mine, peer)
+        key = blake2b(info, key=secret, digest_size=32, person=b"fedrepay/mask").digest()
+        mask = slow_stream(key, t, 2 * 4096)
         sign = 1 if mine < peer else -1
         total = [value + sign * part for value, part in zip(total, mask, strict=True)]
     assert masked.shape == slots.shape
@@ -185,15 +189,15 @@ def test_masks_of_higher_peers_are_added_and_of_lower_ones_subtracted(t: int) ->
 def test_only_lower_peers_and_no_mask_at_a_slot_still_give_numbers_below_t() -> None:
     """A subtracted mask of 0 leaves the slot as it is, and not at t."""
     mine, peer, t = b"\x05" * 32, b"\x01" * 32, T46
-    slots = pair_mask(SEED, (mine, peer), CONTEXT, 1, t)
-    assert not apply_masks(slots, mine, {peer: SEED}, CONTEXT, t).any()
+    slots = pair_mask(SEED, (mine, peer), CONTEXT, 4095, t)
+    assert not apply_masks(slots, 4095, mine, {peer: SEED}, CONTEXT, t).any()
 
 
 def test_an_update_never_leaves_unmasked() -> None:
     slots, mine = np.zeros((1, 4096), dtype=np.uint64), bytes(32)
     for peers in ({}, {mine: SEED}, {mine: SEED, b"\x01" * 32: SEED}):
         with pytest.raises(ProtocolError, match="cannot be masked"):
-            apply_masks(slots, mine, peers, CONTEXT, T46)
+            apply_masks(slots, 4095, mine, peers, CONTEXT, T46)
 
 
 # --- tags ---
