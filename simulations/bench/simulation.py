@@ -172,6 +172,6 @@ def shares(costs: dict[str, float]) -> str:
         f"{costs['flower reused'] - costs['plain reused']:.1f} CPU-ms an update. Discrete noise costs {costs['batched discrete'] - costs['batched']:.2f} "
         f"CPU-ms more than float noise, with the operating system's entropy {costs['batched os'] - costs['batched']:.2f}. "
         f"The same closed form compiled by XLA costs {times('jax closed', 'batched')} ours, `vmap(grad)` {times('jax grad', 'batched')}; the matrix "
-        f"products alone would be {times('jax closed', 'limit')} less than the first, so nothing can be much further under it. "
+        f"products alone cost {times('jax closed', 'limit')} less than the first, which is the most that any engine could. "
         f"What remains above the matrix products, {times('batched', 'limit')}, is shuffling, ReLU, norms, noise and calls."
     )

@@ -1,6 +1,6 @@
 """``python -m fedrepay.simulations.bench.peers ENGINE TRAINER``: one engine on its workload, as one line of JSON.
 
-Peers run in an environment of their own (``.venv-peers``, extra ``peers``), ours in ours.
+Peers run in environments of their own (``.venv-peers``, extra ``peers``; ``.venv-spu``), ours in ours.
 """
 
 import json
