@@ -16,7 +16,7 @@ from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.bench.peers.summed import BITS, MEMBERS, REPEATS, VALUES
 from fedrepay.simulations.bench.secure_sum_ways import EPSILON, OPEN, SEND, Ckks, Cohort, Spent, gram_noise
 
-MANY = {50: 3, 500: 1}
+MANY = {50: 5, 500: 2}
 """Larger cohorts, and how many attempts of each are timed; every member's sending is."""
 BASELINE, STRAIGHT, GRAM, PAIRS = "ckks", "ckks c++", "gram", "pairs"
 LABELS = {
