@@ -28,7 +28,9 @@ mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays,
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
-bench: .venv/ready $(if $(NAME),$(if $(filter accuracy simulation,$(NAME)),.venv-peers/ready),.venv-peers/ready)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
+PEERS := $(if $(filter accuracy simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
+
+bench: .venv/ready $(PEERS)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one; tells its minutes first
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
 
 .venv/ready: pyproject.toml constraints.txt
@@ -41,5 +43,10 @@ bench: .venv/ready $(if $(NAME),$(if $(filter accuracy simulation,$(NAME)),.venv
 	.venv-peers/bin/python -m pip install --quiet --constraint constraints-peers.txt --editable '.[peers]'
 	@touch $@
 
+.venv-spu/ready: constraints-spu.txt  # SPU needs an older NumPy than we do: it runs beside our sources, not beside us installed
+	$(PYTHON) -m venv .venv-spu
+	.venv-spu/bin/python -m pip install --quiet --constraint constraints-spu.txt spu
+	@touch $@
+
 clean:  ## remove the environment and what tools left behind
-	rm -rf .venv .venv-peers build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .venv-spu build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

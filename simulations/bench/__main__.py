@@ -12,7 +12,8 @@ from time import perf_counter
 
 from fedrepay.simulations.bench import page
 from fedrepay.simulations.bench.one_section import measure
-from fedrepay.simulations.bench.page import Section
+from fedrepay.simulations.bench.page import Measured, Section
+from fedrepay.simulations.bench.reference import told
 
 SECTIONS = {
     "accuracy": Section(
@@ -20,7 +21,7 @@ SECTIONS = {
         "splits 0 … 4, noise 1, 2, 3",
         "standard deviation between splits",
         timed=False,
-        peers=True,
+        peers=(page.PEERS,),
     ),
     "local": Section(
         "Each member's own noise against shared noise",
@@ -28,10 +29,15 @@ SECTIONS = {
         "standard deviation between splits",
         timed=False,
     ),
-    "secure_sum": Section("Masked BFV against CKKS", "0", "medians of 5, no interval"),
+    "secure_sum": Section(
+        "A secure sum beside CKKS, SPU and MPyC",
+        "values by member 0 … 4",
+        "lowest and highest of all rounds",
+        peers=(page.PEERS, page.SPU),
+    ),
     "stages": Section("A protected run against the same run without protection", "1", "one run, no interval"),
     "memory": Section("The coordinator's memory", "1", "one run, no interval"),
-    "engines": Section("The batched engine beside the faithful one", "1", "one run each, no interval"),
+    "engines": Section("The batched engine beside the faithful one", "1", "lowest and highest of all runs"),
     "market": Section(
         "What learning plans together brings",
         "11 … 15",
@@ -45,22 +51,25 @@ SECTIONS = {
         "What attacks get, defence on and off", "1; poisoning 1 … 3", "given with each figure", timed=False
     ),
     "simulation": Section(
-        "Simulating many members beside Flower and pfl",
+        "Simulating many members beside Flower, pfl and JAX",
         "data and weights 1; noise by the engine",
         "lowest and highest of all runs",
-        peers=True,
+        peers=(page.PEERS,),
     ),
 }
 AT_ONCE = 2
+MOST = 90
+"""Minutes that all sections may take one after the other."""
 
 
 def run(names: list[str]) -> list[str]:
     """Measure the named sections and write each when it is done; returns those that failed."""
     failed: list[str] = []
 
-    def done(name: str, body: str, seconds: float) -> None:
-        page.write(name, SECTIONS[name], body, seconds)
-        print(f"{name}: written to {page.PAGE} after {seconds / 60:.1f} min", flush=True)
+    def done(name: str, found: Measured) -> None:
+        page.write(name, SECTIONS[name], found)
+        took = f"{found.seconds / 60:.1f} min; {told(found.before, found.after)}"
+        print(f"{name}: written to {page.PAGE} after {took}", flush=True)
 
     def went_wrong(name: str) -> None:
         failed.append(name)
@@ -70,7 +79,7 @@ def run(names: list[str]) -> list[str]:
     for name in (each for each in names if SECTIONS[each].timed):
         print(f"{name}: begins", flush=True)
         try:
-            done(name, *measure(name))
+            done(name, measure(name))
         except Exception:  # noqa: BLE001  # whatever it was, the other sections are still worth measuring
             went_wrong(name)
     together = [each for each in names if not SECTIONS[each].timed]
@@ -79,21 +88,34 @@ def run(names: list[str]) -> list[str]:
         print("".join(f"{name}: begins\n" for name in together), end="", flush=True)
         for each in as_completed(asked):
             try:
-                done(asked[each], *each.result())
+                done(asked[each], each.result())
             except Exception:  # noqa: BLE001  # as above
                 went_wrong(asked[each])
     return failed
 
 
+def estimate(names: list[str]) -> str:
+    """The minutes that sections will take, all and each, by what the page says they took."""
+    took = page.minutes()
+    total = sum(took.get(name, 0.0) for name in names)
+    over = f", over the {MOST} that all may take" if total > MOST else ""
+    told = [f"about {total:.1f} min one after the other, as {page.PAGE} says the last runs took{over}:"]
+    told += [
+        f"  {name}: " + (f"{took[name]:.1f} min" if name in took else "not measured yet") for name in names
+    ]
+    return "\n".join(told)
+
+
 def main() -> None:
     """Run the named benchmarks, or all."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    told = "; ".join(f"{key}: {value.title}" for key, value in SECTIONS.items())
-    parser.add_argument("name", nargs="*", help=told)
+    titles = "; ".join(f"{key}: {value.title}" for key, value in SECTIONS.items())
+    parser.add_argument("name", nargs="*", help=titles)
     names = parser.parse_args().name or list(SECTIONS)
     unknown = sorted(set(names) - set(SECTIONS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    print(estimate(names), flush=True)
     begun = perf_counter()
     failed = run(names)
     print(f"{len(names) - len(failed)} of {len(names)} sections in {(perf_counter() - begun) / 60:.0f} min")

@@ -7,6 +7,9 @@ from importlib import import_module
 from time import perf_counter
 from typing import TextIO
 
+from fedrepay.simulations.bench.page import Measured
+from fedrepay.simulations.bench.reference import chacha20
+
 
 class Prefixed(io.TextIOBase):
     """Progress lines of one of several sections at once, each with the section's name."""
@@ -23,9 +26,9 @@ class Prefixed(io.TextIOBase):
         return len(text)
 
 
-def measure(name: str) -> tuple[str, float]:
-    """A section's body, and the seconds it took."""
-    begun = perf_counter()
+def measure(name: str) -> Measured:
+    """A section's body, the seconds it took, and the reference loop before and after."""
+    before, begun = chacha20(), perf_counter()
     with contextlib.redirect_stdout(Prefixed(name, sys.stdout)):
         body: str = import_module(f"fedrepay.simulations.bench.{name}").run()
-    return body, perf_counter() - begun
+    return Measured(body, perf_counter() - begun, before, chacha20())

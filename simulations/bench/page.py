@@ -14,17 +14,17 @@ from pathlib import Path
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.accounting import gdp_epsilon, gdp_mu
 from fedrepay.shared.privacy.statement import HEADLINE
+from fedrepay.simulations.bench import reference
 from fedrepay.simulations.report.svg import circle, element, line, picture, points, scale, text, ticks
 
 PAGE = Path("docs/benchmarks.md")
 _HEAD = """# Benchmarks
 
-Written by `make bench` (all) or `make bench NAME=…` (one section); peers run from extra `peers` in an environment of
-their own (`.venv-peers`). Ratios are between two figures of the
+Written by `make bench` (all) or `make bench NAME=…` (one section), which first tells the minutes it takes; peers run in
+environments of their own (`.venv-peers`, extra `peers`; `.venv-spu`). Ratios are between two figures of the
 same run on the same machine, so they travel; seconds and megabytes do not. What falls short stands here
-with its reason.
+with its reason. A reference loop (ChaCha20) runs before and after each section: one that moved by over 20 % is marked.
 """
-PEERS_PYTHON = Path(".venv-peers/bin/python")
 _PACKAGES = (
     "fedrepay",
     "numpy",
@@ -36,7 +36,6 @@ _PACKAGES = (
     "scikit-learn",
     "lightgbm",
 )
-_PEERS = ("flwr", "ray", "pfl", "torch", "opacus", "interpret-core")
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#18222d}.muted{fill:#5a6675}.grid{stroke:#dde3e9}"
     ".level{stroke:#8b97a5;stroke-dasharray:5 4}.stroke{fill:none;stroke:#0b6b75;stroke-width:2}.dot{fill:#0b6b75}"
@@ -63,6 +62,24 @@ def at_several(epsilon: float, delta: float) -> str:
 
 
 @dataclass(frozen=True)
+class Peers:
+    """An environment of others' products; ``make`` builds it."""
+
+    folder: Path
+    packages: tuple[str, ...]
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin/python"
+
+
+PEERS = Peers(Path(".venv-peers"), ("flwr", "ray", "pfl", "torch", "opacus", "interpret-core", "jax", "mpyc"))
+SPU = Peers(Path(".venv-spu"), ("spu", "numpy"))
+"""Apart: SPU needs an older NumPy than we do, and an older JAX than the peers have."""
+
+
+@dataclass(frozen=True)
 class Section:
     """One benchmark, as the page and ``make bench`` know it."""
 
@@ -70,22 +87,32 @@ class Section:
     seeds: str
     intervals: str
     timed: bool = True  # measures time or memory, so nothing may run beside it
-    peers: bool = False  # runs others' products, from ``.venv-peers``
+    peers: tuple[Peers, ...] = ()  # environments of others' products that it runs
 
 
-def facts(name: str, section: Section, seconds: float) -> str:
-    """What a reader needs to get the same figures: command, machine, versions, seeds, intervals."""
-    told = [
+@dataclass(frozen=True)
+class Measured:
+    """What one section's run gave."""
+
+    body: str
+    seconds: float
+    before: float  # the reference loop, GB a second
+    after: float
+
+
+def facts(name: str, section: Section, found: Measured) -> str:
+    """What a reader needs to get the same figures: command, machine and its speed, versions, seeds, intervals."""
+    told = (
         f"`make bench NAME={name}`",
-        f"{datetime.now(UTC):%Y-%m-%d}, took {seconds / 60:.1f} min",
+        f"{datetime.now(UTC):%Y-%m-%d}, took {found.seconds / 60:.1f} min",
         f"commit {_commit()}",
         machine(),
-        f"Python {platform.python_version()}, {_versions(_PACKAGES, sys.executable)}",
+        reference.told(found.before, found.after),
+        f"Python {platform.python_version()}, {_versions(_PACKAGES, Path(sys.executable))}",
+        *(f"peers: {_versions(each.packages, each.python)}" for each in section.peers),
         f"seeds: {section.seeds}",
         f"intervals: {section.intervals}",
-    ]
-    if section.peers:
-        told.insert(5, f"peers: {_versions(_PEERS, str(PEERS_PYTHON))}")
+    )
     return " · ".join(told)
 
 
@@ -99,13 +126,15 @@ def machine() -> str:
     )
 
 
-def write(name: str, section: Section, body: str, seconds: float) -> None:
+def write(name: str, section: Section, found: Measured) -> None:
     """Put a section into the page, in place of the one of that name.
 
     Raises:
         StorageError: the page cannot be written.
     """
-    told = f"## {section.title}\n<!-- {name} -->\n\n{body}\n\n<sub>{facts(name, section, seconds)}</sub>\n"
+    told = (
+        f"## {section.title}\n<!-- {name} -->\n\n{found.body}\n\n<sub>{facts(name, section, found)}</sub>\n"
+    )
     page = PAGE.read_text() if PAGE.exists() else _HEAD
     parts = re.split(r"\n(?=## )", page)
     places = [place for place, each in enumerate(parts) if f"<!-- {name} -->" in each]
@@ -114,6 +143,13 @@ def write(name: str, section: Section, body: str, seconds: float) -> None:
     else:
         parts.append(told)
     write_atomically(PAGE, ("\n".join(each.rstrip("\n") + "\n" for each in parts)).encode())
+
+
+def minutes() -> dict[str, float]:
+    """What each section of the page took when it was last measured, by name."""
+    page = PAGE.read_text() if PAGE.exists() else ""
+    found = re.findall(r"<sub>`make bench NAME=(\w+)` · [^·]*took ([\d.]+) min", page)
+    return {name: float(took) for name, took in found}
 
 
 def curve(
@@ -194,11 +230,11 @@ def _commit() -> str:
     return (told("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
-def _versions(packages: Sequence[str], python: str) -> str:
+def _versions(packages: Sequence[str], python: Path) -> str:
     """Installed versions in an environment."""
     ask = (
         "import sys; from importlib.metadata import version; "
         "print(', '.join(f'{each} {version(each)}' for each in sys.argv[1:]))"
     )
-    done = subprocess.run([python, "-c", ask, *packages], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([str(python), "-c", ask, *packages], capture_output=True, text=True, check=True)  # noqa: S603
     return done.stdout.strip()

@@ -1,159 +1,215 @@
-"""Masked BFV against TenSEAL CKKS with NVFLARE's default parameters, 1M values, one process.
+"""One secure sum: our path through ``simulate`` and packed pairs beside CKKS, SPU and MPyC, all in one run.
 
-Both sides: values in memory → bytes that go on the wire, and bytes as received → added to the sum.
-CKKS as ``nvflare/lighter/impl/he.py`` provisions it: 8192 [60, 40, 40], scale 2⁴⁰, symmetric; the
-server's context has no secret key. Ours: two 24-bit fields a slot, t of 48 bits, quantising, masks
-for ``PEERS`` peers, canaries, public-key encryption and tags included. Noise is on neither side.
+CPU time of one member's whole round: from its integers to what it sends, and from the sum as it comes back to integers.
+All ways add the same number of values; each is checked to open its sum.
 """
 
-from collections.abc import Callable
-from functools import partial
-from hashlib import sha256
-from importlib import import_module
+from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
-from typing import TypeVar
 
-import numpy as np
-from fedrepay.client.crypto.he import GroupContext, open_sum
+from threadpoolctl import threadpool_limits
 
-from fedrepay.shared.arrays import F64, I64
-from fedrepay.shared.secure_sum import ring, tag
-from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context
-from fedrepay.shared.secure_sum.packing import TORCH_PAIRS
-from fedrepay.simulations.bench.page import table
-
-VALUES = 1_000_000
-PEERS = 7
-REPEATS = 5
-STEP = 2.0**-17  # values in (−1, 1) become integers of 18 bits and a sign
-TARGETS = {
-    "bytes a value": "≤ 8.1 against 57.6",
-    "client time, ms": "ratio ≤ 0.4",
-    "coordinator time a client, ms": "ratio ≤ 0.15",
-}
-_INTRO = (
-    f"{VALUES:,} values, one process, medians of {REPEATS}. Masked BFV packs two 24-bit fields a slot and includes "
-    f"quantising, masks for {PEERS} peers, public-key encryption, canaries and tags; CKKS is TenSEAL with NVFLARE's "
-    "default parameters (8192 [60, 40, 40], scale 2⁴⁰, symmetric). Noise is on neither side."
+from fedrepay.shared.secure_sum.packing import GAM
+from fedrepay.shared.trust.sums import packing
+from fedrepay.simulations.bench.page import PEERS, SPU, table
+from fedrepay.simulations.bench.peers.start import measured
+from fedrepay.simulations.bench.peers.summed import BITS, MEMBERS, REPEATS, VALUES
+from fedrepay.simulations.bench.secure_sum_ways import (
+    EPSILON,
+    OPEN,
+    SEND,
+    Ckks,
+    Cohort,
+    Spent,
+    gram_noise,
+    gram_terms,
 )
 
-T = TypeVar("T")
+MANY = {50: 5, 500: 2}
+"""Larger cohorts, and how many attempts of each are timed; every member's sending is."""
+BASELINE, STRAIGHT, GRAM, PAIRS = "ckks", "ckks c++", "gram", "pairs"
+LABELS = {
+    PAIRS: f"**ours**, as `simulate` takes it, with noise, two numbers a slot, K = {MEMBERS}",
+    "pairs 50": "the same, K = 50",
+    GRAM: f"**ours**, with noise, one number a slot, K = {MEMBERS}",
+    "plain": f"the same without noise, K = {MEMBERS}",
+    **{f"gram {members}": f"the same with noise, K = {members}" for members in MANY},
+    BASELINE: "TenSEAL CKKS, NVFLARE's parameters (baseline)",
+    STRAIGHT: "the same by TenSEAL's C++ vectors",
+    "semi2k": f"SPU, SEMI2K, {MEMBERS} parties",
+    "aby3": "SPU, ABY3, 3 servers",
+    "mpyc": f"MPyC, Shamir, {MEMBERS} parties",
+}
+BYTES, ROUND = {1: 8.1, 2: 4.1}, {1: 0.40, 2: 0.25}
+"""Most bytes a value, and most of CKKS' cost of a member's round, by fields a slot."""
+GROWTH, COORDINATOR = 2.0, 0.15
+"""Most that sending may grow from the first to the last of ``MANY``, and most of CKKS' cost of adding an upload."""
 
 
-class _Ours:
-    """One member and the coordinator under masked BFV."""
+@dataclass(frozen=True)
+class Row:
+    """One way: bytes a value that a member sends, CPU-ms of its rounds, and of parts that were measured apart."""
 
-    def __init__(self) -> None:
-        self.group = GroupContext.create(TORCH_PAIRS.t_bits)
-        self.seed = sha256(b"bench").digest()
-        self.names = [f"m{i}" for i in range(PEERS + 1)]
-        self.context = attempt_context(1, 0, 0, bytes(32))
-        self.hashes = [sha256(name.encode()).digest() for name in self.names]
-        self.sum = PublicSum(ring.chunk_count(VALUES, TORCH_PAIRS.fields))
+    sent: float
+    rounds: list[float]
+    parts: dict[str, float]
 
-    def client(self, values: F64, member: int = 0) -> tuple[bytes, list[int]]:
-        name, mine = self.names[member], self.hashes[member]
-        slots = TORCH_PAIRS.pack(np.trunc(values / STEP).astype(np.int64))
-        for chunk in range(len(slots)):
-            slots[chunk, -1] = tag.canary(self.seed, self.context, chunk, name, TORCH_PAIRS.t)
-        pairs = {
-            peer: sha256(min(mine, peer) + max(mine, peer)).digest() for peer in self.hashes if peer != mine
-        }
-        chunks = self.group.encrypt(apply_masks(slots, mine, pairs, self.context, TORCH_PAIRS.t))
-        return chunks.astype("<u8", copy=False).tobytes(), tag.tags(self.seed, self.context, chunks, name)
+    @classmethod
+    def of(cls, spent: Spent) -> "Row":
+        """With the median of every part."""
+        return cls(spent.sent, spent.rounds, {part: median(each) for part, each in spent.parts.items()})
 
-    def coordinator(self, upload: tuple[bytes, list[int]]) -> None:
-        self.sum.add(*upload)
+    def cost(self) -> float:
+        """CPU-ms of a member's whole round."""
+        return median(self.rounds)
 
-    def open(self, total: PublicSum) -> I64:
-        return open_sum(
-            self.group,
-            self.seed,
-            self.context,
-            self.names,
-            total.payload(),
-            total.tags,
-            VALUES,
-            TORCH_PAIRS,
-        )
-
-
-class _Theirs:
-    """One client and the server under CKKS."""
-
-    def __init__(self) -> None:
-        # by name: this comparison's engine is not part of the product, where only client/crypto/he.py has TenSEAL
-        self.ts = import_module("tenseal")
-        self.keys = self.ts.context(
-            self.ts.SCHEME_TYPE.CKKS,
-            poly_modulus_degree=8192,
-            coeff_mod_bit_sizes=[60, 40, 40],
-            encryption_type=self.ts.ENCRYPTION_TYPE.SYMMETRIC,
-        )
-        self.keys.generate_relin_keys()
-        self.keys.global_scale = 2**40
-        self.server = self.ts.context_from(
-            self.keys.serialize(
-                save_public_key=False, save_secret_key=False, save_galois_keys=False, save_relin_keys=True
-            )
-        )
-        self.sum: list[object] = []
-
-    def client(self, values: F64) -> list[bytes]:
-        return [
-            self.ts.ckks_vector(self.keys, values[start : start + 4096]).serialize()
-            for start in range(0, len(values), 4096)
-        ]
-
-    def coordinator(self, upload: list[bytes]) -> None:
-        received = [self.ts.ckks_vector_from(self.server, chunk) for chunk in upload]
-        if not self.sum:
-            self.sum = list(received)
-            return
-        for index, vector in enumerate(received):
-            self.sum[index] += vector
-
-
-def _timed(times: list[float], work: Callable[[], T]) -> T:
-    begun = perf_counter()
-    result = work()
-    times.append(perf_counter() - begun)
-    return result
+    def together(self, parts: tuple[str, ...]) -> float:
+        """CPU-ms of some parts."""
+        return sum(self.parts[part] for part in parts)
 
 
 def run() -> str:
     """Measure; returns the page's section (Markdown)."""
-    values = np.random.default_rng(0).uniform(-1, 1, VALUES)
-    ours, theirs = _Ours(), _Theirs()
-    check = PublicSum(ring.chunk_count(VALUES, TORCH_PAIRS.fields))
-    for member in range(PEERS + 1):
-        check.add(*ours.client(values, member))
-    exact = (PEERS + 1) * np.trunc(values / STEP).astype(np.int64)
-    if not np.array_equal(ours.open(check), exact):
-        raise AssertionError("the opened sum is not the integer sum: the figures would say nothing")
+    with threadpool_limits(limits=1):
+        found = _ours_and_ckks()
+    for name, module, argument, peers in (
+        ("semi2k", "spu_sum", "SEMI2K", SPU),
+        ("aby3", "spu_sum", "ABY3", SPU),
+        ("mpyc", "mpyc_sum", "shamir", PEERS),
+    ):
+        one = measured(module, argument, peers=peers)
+        found[name] = Row(one["sent"], one["cpu_ms"], {})
+        print(LABELS[name], f"{found[name].cost():.2f} CPU-ms", sep=" | ", flush=True)
+    return body(found)
 
-    times: dict[str, list[float]] = {}
-    ours.coordinator(ours.client(values))
-    theirs.coordinator(theirs.client(values))  # both warm
-    for _ in range(REPEATS):
-        upload = _timed(times.setdefault("our client", []), partial(ours.client, values))
-        _timed(times.setdefault("our coordinator", []), partial(ours.coordinator, upload))
-        vectors = _timed(times.setdefault("their client", []), partial(theirs.client, values))
-        _timed(times.setdefault("their coordinator", []), partial(theirs.coordinator, vectors))
-    ms = {name: 1000 * median(each) for name, each in times.items()}
-    measured = {
-        "bytes a value": (
-            (len(upload[0]) + 8 * len(upload[1])) / VALUES,
-            sum(len(each) for each in vectors) / VALUES,
-        ),
-        "client time, ms": (ms["our client"], ms["their client"]),
-        "coordinator time a client, ms": (ms["our coordinator"], ms["their coordinator"]),
+
+def _ours_and_ckks() -> dict[str, Row]:
+    """The ways of this process, in turn; one round of each warms up."""
+    ways: dict[str, Cohort | Ckks] = {
+        GRAM: Cohort(MEMBERS, GAM, noise=True),
+        "plain": Cohort(MEMBERS, GAM, noise=False),
+        PAIRS: _gram(MEMBERS),
+        BASELINE: Ckks(wrapped=True),
+        STRAIGHT: Ckks(wrapped=False),
     }
+    for way in ways.values():
+        way.play()
+        way.spent = Spent()
+    for _ in range(REPEATS):
+        for way in ways.values():
+            way.play()
+    larger = {
+        f"gram {members}": (Cohort(members, GAM, noise=True), attempts) for members, attempts in MANY.items()
+    }
+    larger["pairs 50"] = (_gram(50), MANY[50])
+    for name, (cohort, attempts) in larger.items():
+        ways[name] = cohort
+        for _ in range(attempts):
+            cohort.play()
+    for name, way in ways.items():
+        print(LABELS[name], f"{median(way.spent.rounds):.2f} CPU-ms", sep=" | ", flush=True)
+    return {name: Row.of(way.spent) for name, way in ways.items()}
+
+
+def _gram(members: int) -> Cohort:
+    """The first sum of ``simulate``: the Gram matrix, two numbers a slot where they fit."""
+    return Cohort(members, packing(gram_terms(members), 0, members), noise=True)
+
+
+def body(found: dict[str, Row]) -> str:
+    """The section's text."""
     rows = []
-    for figure, (bfv, ckks) in measured.items():
-        rows.append((figure, f"{bfv:.3f}", f"{ckks:.3f}", f"{bfv / ckks:.3f}", TARGETS[figure]))
-        print(*rows[-1], sep=" | ", flush=True)
-    heads = ("Figure", "masked BFV", "CKKS", "ratio", "target")
-    return f"{_INTRO}\n\n{table(heads, rows)}"
+    for name, label in LABELS.items():
+        row, cost = found[name], found[name].cost()
+        rows.append(
+            (
+                label,
+                f"{row.sent:.2f}",
+                f"{cost:.2f}",
+                f"{min(row.rounds):.2f} … {max(row.rounds):.2f}",
+                f"{1000 * cost / VALUES:.3f}",
+                f"{cost / found[BASELINE].cost():.3f}",
+                f"{cost / found[STRAIGHT].cost():.3f}",
+            )
+        )
+    heads = (
+        "Way",
+        "bytes a value sent",
+        "CPU-ms, a member's round",
+        "lowest … highest",
+        "CPU-µs a value",
+        "ratio to CKKS",
+        "ratio to CKKS, C++",
+    )
+    return "\n\n".join((_intro(), table(heads, rows), verdict(found), stages(found), _NOTE))
+
+
+def _intro() -> str:
+    width = gram_noise(MEMBERS).share_variance ** 0.5
+    more = ", ".join(f"{attempts} with K = {members}" for members, attempts in MANY.items())
+    return (
+        f"{VALUES:,} values: as many as fill the ciphertexts that the Gram matrix of the shipped data takes. CPU time of "
+        f"one member's whole round: integers in memory → noise, masks, encryption, tags, hashes, signature → bytes; and "
+        f"the sum as it comes back → all signatures and the tag checked, decrypted, canaries checked → integers. Noise: each "
+        f"member's share of the discrete Gaussian of that sum at ε = {EPSILON:g} ({width:.0f} grid units at K = {MEMBERS}; one "
+        f"layer up to 1,024). Medians of {REPEATS} rounds in turn, one thread; of "
+        f"{more}. Every member's sending is timed, and one opening a round. CKKS is "
+        "TenSEAL with NVFLARE's default parameters (8192 [60, 40, 40], scale 2⁴⁰, symmetric), floats in memory → bytes and "
+        "back. Store, budget and the round's message are left out on all sides."
+    )
+
+
+_NOTE = (
+    "SPU and MPyC need no key that members share. They are semi-honest: a party can change the sum unseen, and every party must "
+    "stay to the end. They add neither noise nor tags, and take the smallest ring or field that holds the sum (values of "
+    f"{BITS} bits: 32 bits, and 2³¹ − 1). What all parties spend is divided by {MEMBERS} members. "
+    "SPU's parties are threads of one process, so no network is charged; MPyC's are processes that talk on this machine."
+)
+
+
+def verdict(found: dict[str, Row]) -> str:
+    """Whether the targets are reached."""
+    base = found[BASELINE]
+    lines = []
+    for name, fields in ((GRAM, 1), (PAIRS, 2)):
+        most, size = ROUND[fields], BYTES[fields]
+        ratio = found[name].cost() / base.cost()
+        lines += [
+            (f"{LABELS[name]}: round ≤ {most:.2f} × CKKS", ratio, most, f"{ratio:.3f} ×"),
+            (
+                f"{LABELS[name]}: bytes a value ≤ {size}, CKKS {base.sent:.1f}",
+                found[name].sent,
+                size,
+                f"{found[name].sent:.2f}",
+            ),
+        ]
+    fewer, more = (found[f"gram {members}"].together(SEND) for members in MANY)
+    lines.append(
+        (
+            f"sending from K = 50 to 500 grows ≤ {GROWTH:g} ×",
+            more / fewer,
+            GROWTH,
+            f"{more / fewer:.2f} ×: masks alone grow",
+        )
+    )
+    share = found[GRAM].parts["add"] / base.parts["add"]
+    lines.append(
+        (f"the coordinator's part of an upload ≤ {COORDINATOR} × CKKS", share, COORDINATOR, f"{share:.3f} ×")
+    )
+    return "\n".join(
+        f"- {what}: {'reached' if value <= most else '**falls short**'}, {said}"
+        for what, value, most, said in lines
+    )
+
+
+def stages(found: dict[str, Row]) -> str:
+    """Where a round of ours goes, by members."""
+    names = (GRAM, *(f"gram {members}" for members in MANY))
+    rows = [
+        (part, *(f"{1000 * found[name].parts[part] / VALUES:.4f}" for name in names))
+        for part in (*SEND, *OPEN, "add")
+    ]
+    heads = ("CPU-µs a value", *(f"K = {members}" for members in (MEMBERS, *MANY)))
+    return (
+        table(heads, rows) + "\n\n*add*: the coordinator's, a parsed upload, without its header's signature."
+    )

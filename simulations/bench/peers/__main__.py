@@ -1,13 +1,13 @@
 """``python -m fedrepay.simulations.bench.peers ENGINE TRAINER``: one engine on its workload, as one line of JSON.
 
-Peers run in an environment of their own (``.venv-peers``, extra ``peers``), ours in ours.
+Peers run in environments of their own (``.venv-peers``, extra ``peers``; ``.venv-spu``), ours in ours.
 """
 
 import json
 import sys
 from importlib import import_module
 
-ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled")
+ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled", "jax_batched", "spu_sum", "mpyc_sum")
 
 
 def main() -> None:

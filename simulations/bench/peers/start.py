@@ -9,26 +9,35 @@ from typing import Any
 from uuid import uuid4
 
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.simulations.bench.page import PEERS_PYTHON
+from fedrepay.simulations.bench.page import PEERS, Peers
 
 MARK = "FEDREPAY_BENCH"
 """Environment variable by which all processes of one measurement are known (``workload.cpu_seconds``)."""
 
 
-def measured(module: str, argument: str, *, processes: int = 1, ours: bool = False) -> dict[str, Any]:
+_SOURCE = Path(__file__).parents[4]
+"""Where ``fedrepay`` is imported from: an environment with an older NumPy cannot install it."""
+
+
+def measured(
+    module: str, argument: str, *, processes: int = 1, ours: bool = False, peers: Peers = PEERS
+) -> dict[str, Any]:
     """Run one engine in processes of its own and read what it printed.
 
     Raises:
         ArgumentError: the peers' environment is missing.
         RuntimeError: the engine failed; with the end of what it said.
     """
-    python = Path(sys.executable) if ours else PEERS_PYTHON
+    python = Path(sys.executable) if ours else peers.python
     if not python.exists():
-        raise ArgumentError(f"{python} is missing.", "Make the peers' environment: make .venv-peers/ready.")
+        raise ArgumentError(
+            f"{python} is missing.", f"Make the peers' environment: make {peers.folder}/ready."
+        )
     start = [str(python), "-W", "ignore"]
     if processes > 1:
         start = [str(python.with_name("torchrun")), f"--nproc-per-node={processes}"]
     environment = os.environ | {
+        "PYTHONPATH": str(_SOURCE),
         MARK: uuid4().hex,
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

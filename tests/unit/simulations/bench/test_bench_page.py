@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from fedrepay.simulations.bench import __main__ as bench
-from fedrepay.simulations.bench import page
+from fedrepay.simulations.bench import one_section, page, reference
 from fedrepay.simulations.bench.one_section import Prefixed
-from fedrepay.simulations.bench.page import Section
+from fedrepay.simulations.bench.page import Measured, Peers, Section
 
 DOCS = Path(__file__).parents[4] / "docs/benchmarks.md"
 ONE = Section("First things", "1, 2", "95 % bootstrap")
+
+
+def gave(body: str, seconds: float = 60, after: float = 5.0) -> Measured:
+    return Measured(body, seconds, 5.0, after)
 
 
 @pytest.fixture
@@ -24,30 +28,102 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_section_replaces_its_own_and_no_other(written: Path) -> None:
-    page.write("one", ONE, "old figure", 60)
-    page.write("two", Section("Second things", "3", "none"), "kept", 60)
-    page.write("one", ONE, "new figure", 60)
+    page.write("one", ONE, gave("old figure"))
+    page.write("two", Section("Second things", "3", "none"), gave("kept"))
+    page.write("one", ONE, gave("new figure"))
     text = written.read_text()
     assert "old figure" not in text
     assert text.index("# Benchmarks") < text.index("new figure") < text.index("kept")
     assert text.count("## ") == 2
 
 
-def test_facts_name_all_that_a_reader_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = page.facts("one", ONE, 90)
+def test_facts_name_all_that_a_reader_needs(tmp_path: Path) -> None:
+    told = page.facts("one", ONE, gave("", 90))
     for fact in (
         r"`make bench NAME=one`",
         r"20\d\d-\d\d-\d\d, took 1\.5 min",
         r"commit [0-9a-f]{7}",
         r"\d+ cores, \d+ GiB · .+, Linux \d",
+        r"ChaCha20 5\.00 GB/s of CPU time before, 5\.00 after · ",
         r"Python 3\.\d+\.\d+, fedrepay \d.*numpy \d.*torch 2.*flwr 1",
         r"seeds: 1, 2 · intervals: 95 % bootstrap",
     ):
         assert re.search(fact, told), fact
     assert "peers:" not in told
-    monkeypatch.setattr(page, "PEERS_PYTHON", Path(sys.executable))
-    monkeypatch.setattr(page, "_PEERS", ("flwr", "torch"))
-    assert re.search(r"peers: flwr 1.*, torch 2", page.facts("one", Section("", "", "", peers=True), 90))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin/python").chmod(0o700)
+    two = (Peers(tmp_path, ("flwr", "torch")), Peers(tmp_path, ("numpy",)))
+    told = page.facts("one", Section("", "", "", peers=two), gave(""))
+    assert re.search(r"peers: flwr 1\S*, torch 2\S* · peers: numpy 2", told)
+
+
+def test_a_reference_loop_that_moved_marks_its_section() -> None:
+    assert "measure again" not in page.facts("one", ONE, gave("", after=5.9))
+    assert "moved by +22 %: measure again" in page.facts("one", ONE, gave("", after=6.1))
+    assert "moved by -22 %: measure again" in page.facts("one", ONE, gave("", after=3.9))
+
+
+def test_every_section_is_measured_between_two_reference_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    rates = iter((4.0, 6.0))
+
+    class Module:
+        @staticmethod
+        def run() -> str:
+            happened.append("section")
+            return "figures"
+
+    def loop() -> float:
+        happened.append("loop")
+        return next(rates)
+
+    monkeypatch.setattr(one_section, "chacha20", loop)
+    monkeypatch.setattr(one_section, "import_module", lambda _: Module)
+    found = one_section.measure("one")
+    assert happened == ["loop", "section", "loop"]
+    assert (found.body, found.before, found.after) == ("figures", 4.0, 6.0)
+
+
+def test_the_reference_loop_counts_bytes_by_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr(reference, "process_time", lambda: next(ticks) / 100)  # 10 ms a loop
+    assert reference.chacha20() == pytest.approx(64 * 2**20 / 1e9 / 0.01)
+
+
+def test_minutes_are_told_before_a_run_and_marked_when_all_take_too_long(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "SECTIONS", {"one": ONE, "two": ONE, "new": ONE})
+    page.write("one", ONE, gave("", 90))
+    page.write("two", ONE, gave("", 3000))
+    assert page.minutes() == {"one": 1.5, "two": 50.0}
+    all_of_them = bench.estimate(["one", "two", "new"])
+    assert all_of_them.startswith("about 51.5 min one after the other, as ")
+    assert all_of_them.endswith(":\n  one: 1.5 min\n  two: 50.0 min\n  new: not measured yet")
+    assert bench.estimate(["one"]).startswith("about 1.5 min")
+    assert "over the 90" not in all_of_them
+    page.write("two", ONE, gave("", 6000))
+    assert "over the 90" in bench.estimate(["one", "two"])
+    assert written.exists()
+
+
+def test_minutes_are_said_first(
+    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page.write("one", ONE, gave("", 90))
+    assert written.exists()
+    monkeypatch.setattr(bench, "SECTIONS", {"one": ONE})
+    monkeypatch.setattr(bench, "measure", lambda _: gave("figures"))
+    monkeypatch.setattr(sys, "argv", ["bench", "one"])
+    bench.main()
+    said = capsys.readouterr().out
+    assert said.index("about 1.5 min") < said.index("one: 1.5 min") < said.index("one: begins")
+    assert "ChaCha20 5.00 GB/s" in said
+
+
+def test_the_pages_own_sections_all_have_their_minutes() -> None:
+    assert set(page.minutes()) == set(bench.SECTIONS)
 
 
 def test_the_commit_is_named_with_changes_unless_they_are_the_pages_own(
@@ -74,12 +150,12 @@ def test_the_commit_is_named_with_changes_unless_they_are_the_pages_own(
 def test_a_failed_section_keeps_what_the_page_had_and_the_others_go_on(
     written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page.write("one", ONE, "what was there", 60)
+    page.write("one", ONE, gave("what was there"))
 
-    def measure(name: str) -> tuple[str, float]:
+    def measure(name: str) -> Measured:
         if name == "one":
             raise ValueError("broken on purpose")
-        return f"figures of {name}", 30.0
+        return gave(f"figures of {name}")
 
     monkeypatch.setattr(bench, "measure", measure)
     monkeypatch.setattr(bench, "SECTIONS", {"one": ONE, "two": Section("Second", "1", "none")})
@@ -92,7 +168,7 @@ def test_a_failed_section_keeps_what_the_page_had_and_the_others_go_on(
     said = capsys.readouterr()
     assert "one: FAILED" in said.out
     assert "broken on purpose" in said.err
-    monkeypatch.setattr(bench, "measure", lambda name: (f"figures of {name}", 30.0))  # the control
+    monkeypatch.setattr(bench, "measure", lambda name: gave(f"figures of {name}"))  # the control
     bench.main()
     assert "what was there" not in written.read_text()
 

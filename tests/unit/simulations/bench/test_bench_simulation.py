@@ -29,6 +29,12 @@ def test_targets_are_reached_or_fall_short_by_the_best_peer() -> None:
     )
     assert "≥ 12 × pfl (pfl, Opacus reused, 2 processes), float noise: reached, 12.0 ×" in text
     assert "≥ 12 × pfl (pfl, Opacus reused, 2 processes), discrete noise: **falls short**, 6.7 ×" in text
+    assert "≥ 2.5 × JAX (JAX, members batched, norms in closed form), float noise: reached, 20.0 ×" in text
+    slow = simulation.body(figures(jax_closed=1.0, batched=0.5, batched_discrete=0.6, plain_made=30.0))
+    assert (
+        "≥ 2.5 × JAX (JAX, members batched, norms in closed form), float noise: **falls short**, 2.0 ×"
+        in slow
+    )
     assert text.count("\n| ") == len(simulation.ENGINES) + 1
 
 
