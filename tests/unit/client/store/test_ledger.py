@@ -110,11 +110,8 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
     tmp_path: Path, synchronous: int, *, durable: bool
 ) -> None:
     made = MemberStore(tmp_path / "m1", lambda: 0.0, durable=durable)
-    with made._engine.connect() as connection:
-        found = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
-        }
+    names = ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
+    found = {name: made._rows(f"PRAGMA {name}")[0][0] for name in names}
     assert found == {
         "journal_mode": "persist",
         "synchronous": synchronous,
@@ -122,8 +119,7 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
         "busy_timeout": 5000,
     }
     default = MemberStore(tmp_path / "m2", lambda: 0.0)
-    with default._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    assert default._rows("PRAGMA synchronous") == [(2,)]
 
 
 def test_files_are_private_from_the_moment_they_are_made(
