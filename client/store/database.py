@@ -5,7 +5,7 @@ The folder is 0700, the file 0600, and the folder is marked ``CACHEDIR.TAG``: ep
 **What is deleted is overwritten.** SQLite copies each page into its rollback journal before it changes it, and
 ``secure_delete`` overwrites pages, not the journal: unlinked or emptied, its blocks would keep the secrets that were
 deleted. So the journal stays (``PERSIST``) and is overwritten with zeros, then cut to nothing, after every transaction and
-when the store is opened, under SQLite's exclusive lock, when no transaction needs it. SQLite's other files of pages
+when the store is opened, under SQLite's lock for writing, when no transaction needs it. SQLite's other files of pages
 (statement journals) stay in memory. This reaches what the file system calls the file's blocks: a disk that moves blocks
 (flash), a file system that copies on write, and snapshots may keep older ones. https://www.sqlite.org/tempfiles.html
 
@@ -18,13 +18,12 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fedrepay.client.store import tables
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.private import private_file, private_folder
 
-T = TypeVar("T")
 FILE, JOURNAL = "member.sqlite", "member.sqlite-journal"
 _BLOCK = bytes(1 << 20)
 CACHEDIR_TAG = (
@@ -109,18 +108,18 @@ class Database:
         journal = self.folder / JOURNAL
         try:
             if journal.exists() and journal.stat().st_size:
-                self._guarded(lambda _: _overwrite(journal, durable=self._durable), "BEGIN EXCLUSIVE")
+                self._guarded(lambda _: _overwrite(journal, durable=self._durable))
         except OSError as error:
             raise StorageError(
                 f"{journal} still holds what was deleted and cannot be overwritten: {error.strerror}.",
                 "Mend the disk or the permissions, then run the same command again: it overwrites it first.",
             ) from error
 
-    def _guarded(self, work: Callable[[sqlite3.Connection], T], begin: str = "BEGIN IMMEDIATE") -> T:
-        """One transaction: all of ``work``, or nothing where it or the commit fails."""
+    def _guarded(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """One transaction, under the lock for writing: all of ``work``, or nothing where it or the commit fails."""
         with self._session() as connection, connection:
-            connection.execute(begin)
-            return work(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            work(connection)
 
     @contextmanager
     def _session(self) -> Iterator[sqlite3.Connection]:
