@@ -180,3 +180,9 @@ def test_the_stream_is_chacha20(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_negative_length_is_an_error() -> None:
     with pytest.raises(ValueError, match="negative"):
         OsEntropy().draw(-1)
+
+
+def test_the_interval_is_what_the_argument_counts_with_and_only_the_systems_bits_protect() -> None:
+    assert (MIB, SHORT) == (1_048_576, 2_048)
+    assert OsEntropy().private
+    assert not SeededEntropy(b"").private
