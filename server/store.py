@@ -34,6 +34,14 @@ _events = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+_BEGIN = sa.insert(_runs)
+_LAST_RUN = sa.select(sa.func.max(_runs.c.run))
+_TERMS = sa.select(_runs.c.terms).order_by(_runs.c.run.desc()).limit(1)
+_APPEND = sa.insert(_events)
+_DONE = sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
+_LAST = sa.select(sa.func.max(_events.c.seq))
+_SINCE = sa.select(_events).where(_events.c.seq > sa.bindparam("after")).order_by(_events.c.seq)
+_OF_RUN = sa.select(_events).where(_events.c.run == sa.bindparam("of")).order_by(_events.c.seq)
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 _EVENTS = (
@@ -94,29 +102,25 @@ class CoordinatorStore:
         """
 
         def work(connection: sa.Connection) -> None:
-            last = connection.execute(sa.select(sa.func.max(_runs.c.run))).scalar()
+            last = connection.execute(_LAST_RUN).scalar()
             if last is not None and terms.run <= last:
                 raise StorageError(
                     f"Run {terms.run} is not above the last run, {last}.", "Run numbers only grow."
                 )
-            connection.execute(sa.insert(_runs).values(run=terms.run, terms=terms.encode()))
+            connection.execute(_BEGIN, {"run": terms.run, "terms": terms.encode()})
 
         self._write("begin", work)
 
     def terms(self) -> NumberedTerms | None:
         """The newest run's terms and number."""
         with self._guarded() as connection:
-            row = connection.execute(
-                sa.select(_runs.c.terms).order_by(_runs.c.run.desc()).limit(1)
-            ).fetchone()
+            row = connection.execute(_TERMS).fetchone()
         return None if row is None else NumberedTerms.decode(bytes(row[0]))
 
     def released(self) -> tuple[int, bytes]:
         """Number and hash of the last release; (0, zeros) before the first."""
         with self._guarded() as connection:
-            done = connection.execute(
-                sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
-            ).scalar()
+            done = connection.execute(_DONE).scalar()
         if done is None:
             return 0, bytes(32)
         votes = [event.body for event in self.events(done) if event.kind == "written"]
@@ -127,24 +131,24 @@ class CoordinatorStore:
         if not events:
             return
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
-        self._write(f"append {events[0].kind}", lambda c: c.execute(sa.insert(_events), rows))
+        self._write(f"append {events[0].kind}", lambda c: c.execute(_APPEND, rows))
 
     def last(self) -> int:
         """Number of the newest event of all; 0 before the first."""
         with self._guarded() as connection:
-            return int(connection.execute(sa.select(sa.func.max(_events.c.seq))).scalar() or 0)
+            return int(connection.execute(_LAST).scalar() or 0)
 
     def since(self, seq: int) -> list[tuple[int, Event]]:
         """All events after number ``seq``, of rosters and runs, with their numbers."""
-        query = sa.select(_events).where(_events.c.seq > seq).order_by(_events.c.seq)
         with self._guarded() as connection:
-            return [(r.seq, Event(r.kind, r.name, bytes(r.body))) for r in connection.execute(query)]
+            rows = connection.execute(_SINCE, {"after": seq})
+            return [(r.seq, Event(r.kind, r.name, bytes(r.body))) for r in rows]
 
     def events(self, run: int) -> list[Event]:
         """The events of a run in order."""
-        query = sa.select(_events).where(_events.c.run == run).order_by(_events.c.seq)
         with self._guarded() as connection:
-            return [Event(r.kind, r.name, bytes(r.body)) for r in connection.execute(query)]
+            rows = connection.execute(_OF_RUN, {"of": run})
+            return [Event(r.kind, r.name, bytes(r.body)) for r in rows]
 
 
 def _private(url: sa.URL) -> None:

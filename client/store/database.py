@@ -5,27 +5,25 @@ The folder is 0700, the file 0600, and the folder is marked ``CACHEDIR.TAG``: ep
 **What is deleted is overwritten.** SQLite copies each page into its rollback journal before it changes it, and
 ``secure_delete`` overwrites pages, not the journal: unlinked or emptied, its blocks would keep the secrets that were
 deleted. So the journal stays (``PERSIST``) and is overwritten with zeros, then cut to nothing, after every transaction and
-when the store is opened, under SQLite's exclusive lock, when no transaction needs it. SQLite's other files of pages
+when the store is opened, under SQLite's lock for writing, when no transaction needs it. SQLite's other files of pages
 (statement journals) stay in memory. This reaches what the file system calls the file's blocks: a disk that moves blocks
 (flash), a file system that copies on write, and snapshots may keep older ones. https://www.sqlite.org/tempfiles.html
+
+Python's own ``sqlite3``: the file is always SQLite's, twenty statements are all it is asked, and a layer above it cost a
+simulated member twice what SQLite does.
 """
 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from typing import Any
 
 from fedrepay.client.store import tables
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.private import private_file, private_folder
 
-T = TypeVar("T")
 FILE, JOURNAL = "member.sqlite", "member.sqlite-journal"
 _BLOCK = bytes(1 << 20)
 CACHEDIR_TAG = (
@@ -60,26 +58,24 @@ class Database:
         self.folder = folder
         self._clock = clock
         self._writes = writes
-        self._connection: sa.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._version = 0
         self._durable = durable
         try:
             private_folder(folder)
             (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            path = folder / FILE
-            private_file(path)
+            private_file(folder / FILE)
         except OSError as error:
             raise StorageError(
                 f"The state folder {folder} cannot be written: {error.strerror}.",
                 "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
             ) from error
-        self._engine = _engine(path, durable=durable)
-        self._write("create", tables.META.create_all)
+        self._write("create", create)
 
     @contextmanager
     def connected(self) -> Iterator[None]:
         """One connection for everything until the end, such as one message; each write stays a transaction."""
-        with self._typed(), self._engine.connect() as connection:
+        with self._session() as connection:
             self._connection = connection
             self._version += 1  # others may have written since the last time
             try:
@@ -92,8 +88,13 @@ class Database:
         """Grows with every write while :meth:`connected`; None outside: then what was read may be old."""
         return None if self._connection is None else self._version
 
-    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
-        def watched(connection: sa.Connection) -> None:
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        """What a query finds."""
+        with self._session() as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _write(self, point: str, work: Callable[[sqlite3.Connection], object]) -> None:
+        def watched(connection: sqlite3.Connection) -> None:
             work(connection)
             self._writes(point, "commit")
 
@@ -105,63 +106,52 @@ class Database:
     def _wipe(self) -> None:
         """Overwrite the journal of transactions that have ended, also of a process that was killed."""
         journal = self.folder / JOURNAL
-
-        def alone(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN EXCLUSIVE")
-            _overwrite(journal, durable=self._durable)
-
         try:
             if journal.exists() and journal.stat().st_size:
-                self._guarded(alone)
+                self._guarded(lambda _: _overwrite(journal, durable=self._durable))
         except OSError as error:
             raise StorageError(
                 f"{journal} still holds what was deleted and cannot be overwritten: {error.strerror}.",
                 "Mend the disk or the permissions, then run the same command again: it overwrites it first.",
             ) from error
 
-    def _guarded(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._typed():
-            if self._connection is None:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            with self._connection.begin():
-                return work(self._connection)
+    def _guarded(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """One transaction, under the lock for writing: all of ``work``, or nothing where it or the commit fails."""
+        with self._session() as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            work(connection)
 
     @contextmanager
-    def _typed(self) -> Iterator[None]:
+    def _session(self) -> Iterator[sqlite3.Connection]:
+        """The message's connection, or one for now; its errors come out typed."""
         try:
-            yield
-        except sa.exc.DBAPIError as error:
+            if self._connection is not None:
+                yield self._connection
+            else:
+                with self._opened() as connection:
+                    yield connection
+        except sqlite3.Error as error:
             raise StorageError(
-                f"The member's store in {self.folder} failed: {error.orig}.",
+                f"The member's store in {self.folder} failed: {error}.",
                 "Free the disk, then run the same command again. A damaged file cannot be restored from a backup "
                 "within an epoch: move the folder away and start a new one.",
             ) from error
 
-
-@cache
-def _dialect() -> sa.Dialect:
-    """One for all stores of a process, so that a thousand members share the statements it has compiled."""
-    engine = sa.create_engine("sqlite://")
-    with engine.connect():  # asks SQLite what it can do
-        return engine.dialect
-
-
-_COMPILED: dict[Any, Any] = {}  # one entry a statement of this module
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        # no isolation level: a transaction begins where the store says so, and nowhere else
+        with closing(sqlite3.connect(self.folder / FILE, isolation_level=None)) as connection:
+            _pragmas(connection, durable=self._durable)
+            yield connection
 
 
-def _engine(path: Path, *, durable: bool) -> sa.Engine:
-    def opening() -> Any:
-        return sqlite3.connect(path)
-
-    url = sa.make_url(f"sqlite:///{path}")
-    engine = sa.Engine(NullPool(opening, dialect=_dialect()), _dialect(), url)
-    engine.update_execution_options(compiled_cache=_COMPILED)
-    sa.event.listen(engine, "connect", lambda opened, _record: _pragmas(opened, durable=durable))
-    return engine
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables that are not there."""
+    for table in tables.SCHEMA:
+        connection.execute(table)
 
 
-def _pragmas(connection: Any, *, durable: bool) -> None:
+def _pragmas(connection: sqlite3.Connection, *, durable: bool) -> None:
     synchronous = "synchronous=FULL" if durable else "synchronous=OFF"
     kept = ("journal_mode=PERSIST", "secure_delete=ON", "temp_store=MEMORY")
     for pragma in ("busy_timeout=5000", *kept, synchronous):

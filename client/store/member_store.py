@@ -5,11 +5,9 @@ Holds small facts (``facts``), the privacy ledger (hash-chained, append only), w
 """
 
 import json
+import sqlite3
 from typing import Any
 
-import sqlalchemy as sa
-
-from fedrepay.client.store import tables
 from fedrepay.client.store.database import Database
 from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
@@ -38,10 +36,8 @@ class MemberStore(Database):
 
     def fact(self, key: str) -> bytes | None:
         """One small fact, or None."""
-        row = self._guarded(
-            lambda c: c.execute(sa.select(tables.FACTS.c.value).where(tables.FACTS.c.key == key)).fetchone()
-        )
-        return None if row is None else bytes(row[0])
+        rows = self._rows("SELECT value FROM facts WHERE key = ?", key)
+        return rows[0][0] if rows else None
 
     def remember(self, **facts: bytes) -> None:
         """Write facts in one transaction."""
@@ -55,32 +51,27 @@ class MemberStore(Database):
         Raises:
             StorageError: an entry is not the one that was written.
         """
-        rows = self._guarded(
-            lambda c: c.execute(sa.select(tables.LEDGER).order_by(tables.LEDGER.c.seq)).fetchall()
-        )
-        head = bytes(32)
-        for r in rows:
-            head = _link(head, (r.at, r.run, r.round, r.attempt, r.status), r.event, r.window)
-            if head != r.hash:
+        head, entries = bytes(32), []
+        for seq, at, run, round_, attempt, status, event, window, stored in self._rows(
+            f"SELECT seq, {_ENTRY} FROM ledger ORDER BY seq"
+        ):
+            head = _link(head, (at, run, round_, attempt, status), event, window)
+            if head != stored:
                 raise StorageError(
-                    f"Entry {r.seq} of the privacy ledger in {self.folder} was changed after it was written.",
+                    f"Entry {seq} of the privacy ledger in {self.folder} was changed after it was written.",
                     "What was spent is no longer known. Restore the folder, then start a new epoch.",
                 )
-        return tuple(
-            LedgerEntry(
-                r.at, r.run, r.round, r.attempt, r.status, tuple(json.loads(r.event)), bytes(r.window)
-            )
-            for r in rows
-        )
+            entries.append(LedgerEntry(at, run, round_, attempt, status, tuple(json.loads(event)), window))
+        return tuple(entries)
 
     def ledger_head(self) -> bytes:
         """Hash of the newest entry (32 bytes); zeros before the first."""
-        return self._guarded(_head)
+        with self._session() as connection:
+            return _head(connection)
 
     def ledger_heads(self) -> frozenset[bytes]:
         """Every head the ledger has had: a header sent names one of them, unless entries were cut off since."""
-        rows = self._guarded(lambda c: c.execute(sa.select(tables.LEDGER.c.hash)).fetchall())
-        return frozenset((bytes(32), *(bytes(row.hash) for row in rows)))
+        return frozenset((bytes(32), *(head for (head,) in self._rows("SELECT hash FROM ledger"))))
 
     def charge(
         self,
@@ -96,7 +87,7 @@ class MemberStore(Database):
         """Append to the ledger and write facts, durably, before anything it pays for happens."""
         entry = LedgerEntry(self._clock(), run, round_, attempt, status, event, window)
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             _append(connection, entry)
             _put(connection, facts)
 
@@ -116,69 +107,42 @@ class MemberStore(Database):
         """Store the bytes that will be sent and commit their charge, in one transaction."""
         entry = LedgerEntry(self._clock(), run, upload.round, upload.attempt, status, event, window)
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             _append(connection, entry)
             connection.execute(
-                sa.insert(tables.UPLOADS).values(
-                    run=run,
-                    round=upload.round,
-                    attempt=upload.attempt,
-                    config=upload.config,
-                    upload=upload.upload,
-                    header=upload.header,
-                )
+                "INSERT INTO uploads (run, round, attempt, config, upload, header) VALUES (?, ?, ?, ?, ?, ?)",
+                (run, upload.round, upload.attempt, upload.config, upload.upload, upload.header),
             )
 
         self._write("submit", work)
 
     def uploads(self, run: int) -> tuple[tuple[int, int, bytes, bytes], ...]:
         """(round, attempt, config digest, signed header) of all uploads of the run, in order."""
-        query = (
-            sa.select(
-                tables.UPLOADS.c.round,
-                tables.UPLOADS.c.attempt,
-                tables.UPLOADS.c.config,
-                tables.UPLOADS.c.header,
-            )
-            .where(tables.UPLOADS.c.run == run)
-            .order_by(tables.UPLOADS.c.attempt)
-        )
         return tuple(
-            (r[0], r[1], bytes(r[2]), bytes(r[3]))
-            for r in self._guarded(lambda c: c.execute(query).fetchall())
+            self._rows(
+                "SELECT round, attempt, config, header FROM uploads WHERE run = ? ORDER BY attempt", run
+            )
         )
 
     def upload(self, run: int, round_: int, attempt: int) -> bytes | None:
         """The stored upload bytes of an attempt."""
-        query = sa.select(tables.UPLOADS.c.upload).where(
-            tables.UPLOADS.c.run == run, tables.UPLOADS.c.round == round_, tables.UPLOADS.c.attempt == attempt
+        rows = self._rows(
+            "SELECT upload FROM uploads WHERE run = ? AND round = ? AND attempt = ?", run, round_, attempt
         )
-        row = self._guarded(lambda c: c.execute(query).fetchone())
-        return None if row is None else bytes(row[0])
+        return rows[0][0] if rows else None
 
     def openings(self, run: int) -> tuple[Opening, ...]:
         """The run's openings in round order."""
-        query = (
-            sa.select(tables.OPENINGS).where(tables.OPENINGS.c.run == run).order_by(tables.OPENINGS.c.round)
-        )
-        return tuple(
-            Opening(r.round, r.attempt, bytes(r.sum), bytes(r.config), None if r[5] is None else bytes(r[5]))
-            for r in self._guarded(lambda c: c.execute(query).fetchall())
-        )
+        query = 'SELECT round, attempt, sum, config, "values" FROM openings WHERE run = ? ORDER BY round'
+        return tuple(Opening(*row) for row in self._rows(query, run))
 
     def record_opening(self, run: int, opening: Opening) -> None:
         """Record that this sum, and no other of its round, is about to be opened."""
         self._write(
             "record_opening",
             lambda c: c.execute(
-                sa.insert(tables.OPENINGS).values(
-                    run=run,
-                    round=opening.round,
-                    attempt=opening.attempt,
-                    sum=opening.sum,
-                    config=opening.config,
-                    values=None,
-                )
+                "INSERT INTO openings (run, round, attempt, sum, config) VALUES (?, ?, ?, ?, ?)",
+                (run, opening.round, opening.attempt, opening.sum, opening.config),
             ),
         )
 
@@ -188,17 +152,11 @@ class MemberStore(Database):
         Those of this round are: if another member's copy of the sum was changed, everybody shows its own again.
         """
 
-        def work(connection: sa.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                sa.update(tables.OPENINGS)
-                .where(tables.OPENINGS.c.run == run, tables.OPENINGS.c.round == round_)
-                .values({"values": values})
+                'UPDATE openings SET "values" = ? WHERE run = ? AND round = ?', (values, run, round_)
             )
-            connection.execute(
-                sa.update(tables.UPLOADS)
-                .where(tables.UPLOADS.c.run == run, tables.UPLOADS.c.round < round_)
-                .values(upload=b"")
-            )
+            connection.execute("UPDATE uploads SET upload = x'' WHERE run = ? AND round < ?", (run, round_))
 
         self._write("store_opened", work)
 
@@ -207,55 +165,39 @@ class MemberStore(Database):
     def store_release(self, number: int, release: bytes, votes: bytes, *, forget: tuple[str, ...]) -> None:
         """Keep a release with its votes and delete the epoch's secrets, in one transaction."""
 
-        def work(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(tables.RELEASES).where(tables.RELEASES.c.number == number))
-            connection.execute(sa.insert(tables.RELEASES).values(number=number, release=release, votes=votes))
-            connection.execute(sa.delete(tables.FACTS).where(tables.FACTS.c.key.in_(forget)))
+        def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                sa.update(tables.UPLOADS).where(tables.UPLOADS.c.run == number).values(upload=b"")
+                "REPLACE INTO releases (number, release, votes) VALUES (?, ?, ?)", (number, release, votes)
             )
+            connection.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in forget])
+            connection.execute("UPDATE uploads SET upload = x'' WHERE run = ?", (number,))
 
         self._write("store_release", work)
 
     def release(self) -> tuple[int, bytes, bytes] | None:
         """(number, release, votes) of the newest release, or None."""
-        query = sa.select(tables.RELEASES).order_by(tables.RELEASES.c.number.desc()).limit(1)
-        row = self._guarded(lambda c: c.execute(query).fetchone())
-        return None if row is None else (row[0], bytes(row[1]), bytes(row[2]))
+        rows = self._rows("SELECT number, release, votes FROM releases ORDER BY number DESC LIMIT 1")
+        return rows[0] if rows else None
 
 
-_DROP = sa.delete(tables.FACTS).where(tables.FACTS.c.key == sa.bindparam("dropped"))
+_ENTRY = 'at, run, round, attempt, status, event, "window", hash'
 
 
-def _put(connection: sa.Connection, facts: dict[str, bytes]) -> None:
-    if facts:
-        connection.execute(_DROP, [{"dropped": key} for key in facts])
-        connection.execute(
-            sa.insert(tables.FACTS), [{"key": key, "value": value} for key, value in facts.items()]
-        )
+def _put(connection: sqlite3.Connection, facts: dict[str, bytes]) -> None:
+    connection.executemany("REPLACE INTO facts (key, value) VALUES (?, ?)", facts.items())
 
 
-def _head(connection: sa.Connection) -> bytes:
-    row = connection.execute(
-        sa.select(tables.LEDGER.c.hash).order_by(tables.LEDGER.c.seq.desc()).limit(1)
-    ).fetchone()
-    return bytes(32) if row is None else bytes(row[0])
+def _head(connection: sqlite3.Connection) -> bytes:
+    row = connection.execute("SELECT hash FROM ledger ORDER BY seq DESC LIMIT 1").fetchone()
+    return bytes(32) if row is None else row[0]
 
 
-def _append(connection: sa.Connection, entry: LedgerEntry) -> None:
+def _append(connection: sqlite3.Connection, entry: LedgerEntry) -> None:
     event = json.dumps(entry.event, sort_keys=True)
     facts = (float(entry.at), entry.run, entry.round, entry.attempt, entry.status)
+    head = _link(_head(connection), facts, event, entry.window)
     connection.execute(
-        sa.insert(tables.LEDGER).values(
-            at=entry.at,
-            run=entry.run,
-            round=entry.round,
-            attempt=entry.attempt,
-            status=entry.status,
-            event=event,
-            window=entry.window,
-            hash=_link(_head(connection), facts, event, entry.window),
-        )
+        f"INSERT INTO ledger ({_ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*facts, event, entry.window, head)
     )
 
 

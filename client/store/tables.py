@@ -3,54 +3,23 @@
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
-META = sa.MetaData()
-FACTS = sa.Table(
-    "facts",
-    META,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.LargeBinary, nullable=False),
-)
-LEDGER = sa.Table(
-    "ledger",
-    META,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("run", sa.Integer, nullable=False),
-    sa.Column("round", sa.Integer, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("window", sa.LargeBinary, nullable=False),
-    sa.Column("hash", sa.LargeBinary, nullable=False),
-)
-UPLOADS = sa.Table(
-    "uploads",
-    META,
-    sa.Column("run", sa.Integer, primary_key=True),
-    sa.Column("round", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("config", sa.LargeBinary, nullable=False),
-    sa.Column("upload", sa.LargeBinary, nullable=False),
-    sa.Column("header", sa.LargeBinary, nullable=False),
-)
-OPENINGS = sa.Table(
-    "openings",
-    META,
-    sa.Column("run", sa.Integer, primary_key=True),
-    sa.Column("round", sa.Integer, primary_key=True),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("sum", sa.LargeBinary, nullable=False),
-    sa.Column("config", sa.LargeBinary, nullable=False),
-    sa.Column("values", sa.LargeBinary),
-)
-RELEASES = sa.Table(
-    "releases",
-    META,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("release", sa.LargeBinary, nullable=False),
-    sa.Column("votes", sa.LargeBinary, nullable=False),
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS facts (
+        key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS ledger (
+        seq INTEGER NOT NULL PRIMARY KEY, at FLOAT NOT NULL,
+        run INTEGER NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        status TEXT NOT NULL, event TEXT NOT NULL, "window" BLOB NOT NULL, hash BLOB NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS uploads (
+        run INTEGER NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        config BLOB NOT NULL, upload BLOB NOT NULL, header BLOB NOT NULL,
+        PRIMARY KEY (run, round, attempt))""",
+    """CREATE TABLE IF NOT EXISTS openings (
+        run INTEGER NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        sum BLOB NOT NULL, config BLOB NOT NULL, "values" BLOB,
+        PRIMARY KEY (run, round))""",
+    """CREATE TABLE IF NOT EXISTS releases (
+        number INTEGER NOT NULL PRIMARY KEY, release BLOB NOT NULL, votes BLOB NOT NULL)""",
 )
 
 

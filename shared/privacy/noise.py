@@ -78,8 +78,9 @@ class _Table:
 
     def _places(self, words: U64, entropy: Entropy) -> I64:
         """How many thresholds are at most each word, with more bits where a word does not decide."""
-        places: I64 = self.guide.below[words >> np.uint64(64 - _GUIDE_BITS)].astype(np.int64)
-        following = self.upper[1:][places]
+        cells = (words >> np.uint64(64 - _GUIDE_BITS)).view(np.int64)
+        places: I64 = self.guide.below.take(cells).astype(np.int64)
+        following = self.upper[1:].take(places)
         places += following <= words
         undecided = following == words
         crowded = np.flatnonzero(words - self.guide.first >= self.guide.span)

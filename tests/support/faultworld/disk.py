@@ -4,7 +4,8 @@ A kill here is an exception, not a power cut, so nothing is lost by leaving out 
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from fedrepay.client.store import tables
-from fedrepay.client.store.database import Writes
+from fedrepay.client.store.database import Writes, create
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server import store as server_store
 from fedrepay.server.store import CoordinatorStore
@@ -60,9 +60,10 @@ class Disk:
         self._insert(self.copies[which])
 
 
-def full() -> sa.exc.OperationalError:
-    """What a full disk gives."""
-    return sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError("database or disk is full"))
+def full(who: str = "member") -> Exception:
+    """What a full disk gives a member's store, or the coordinator's."""
+    error = sqlite3.OperationalError("database or disk is full")
+    return error if who == "member" else sa.exc.OperationalError("COMMIT", None, error)
 
 
 _TOUCHED = {
@@ -91,21 +92,25 @@ def _remembering(name: str, table: str) -> Callable[..., Any]:
 class FaultStore(MemberStore):
     """A member's store on a :class:`Disk`; what was read is kept until its table is written, for speed."""
 
-    _connection: sa.Connection | None = None
+    _connection: sqlite3.Connection | None = None
     _version = 0
 
     def __init__(self, disk: Disk, clock: Callable[[], float], writes: Writes) -> None:
         self.folder = Path(disk.name)
         self.seen: dict[str, dict[object, Any]] = {}
-        self._clock, self._writes, self._engine = clock, writes, disk.engine
-        self._write("create", tables.META.create_all)
+        self._clock, self._writes, self._disk = clock, writes, disk
+        self._write("create", create)
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        yield self._disk.connection
 
     def forget(self) -> None:
         """Read everything again: somebody has written past this store."""
         self.seen = {table: {} for table in self.seen}
         self._version += 1
 
-    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
+    def _write(self, point: str, work: Callable[[sqlite3.Connection], object]) -> None:
         for table in _TOUCHED[point.partition(" ")[0]]:
             self.seen[table] = {}
         super()._write(point, work)
@@ -115,8 +120,7 @@ class FaultStore(MemberStore):
         facts = self.seen["facts"]
         if not facts:
             facts[""] = None
-            query = sa.select(tables.FACTS.c.key, tables.FACTS.c.value)
-            facts.update(self._guarded(lambda c: [(k, bytes(v)) for k, v in c.execute(query)]))
+            facts.update(self._rows("SELECT key, value FROM facts"))
         found: bytes | None = facts.get(key)
         return found
 

@@ -231,7 +231,7 @@ class FaultWorld:
                     self.trace.append(("disk full", name, point))
                 if disk.full > 0:
                     disk.full -= 1
-                    raise full()
+                    raise full(who)
             if self.faults.dies(who, point, moment):
                 self.trace.append(("killed", name, point, moment))
                 raise Killed

@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
 from itertools import count
@@ -110,11 +111,8 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
     tmp_path: Path, synchronous: int, *, durable: bool
 ) -> None:
     made = MemberStore(tmp_path / "m1", lambda: 0.0, durable=durable)
-    with made._engine.connect() as connection:
-        found = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
-        }
+    names = ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
+    found = {name: made._rows(f"PRAGMA {name}")[0][0] for name in names}
     assert found == {
         "journal_mode": "persist",
         "synchronous": synchronous,
@@ -122,8 +120,7 @@ def test_writes_are_on_the_disk_and_what_is_deleted_is_gone(
         "busy_timeout": 5000,
     }
     default = MemberStore(tmp_path / "m2", lambda: 0.0)
-    with default._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    assert default._rows("PRAGMA synchronous") == [(2,)]
 
 
 def test_files_are_private_from_the_moment_they_are_made(
@@ -233,6 +230,21 @@ def test_a_whole_second_is_hashed_as_it_is_read(tmp_path: Path) -> None:
 def test_an_empty_ledger_has_one_head(store: MemberStore) -> None:
     assert store.ledger_head() == bytes(32)
     assert store.ledger_heads() == frozenset({bytes(32)})
+
+
+def test_two_processes_on_one_ledger_write_one_chain(tmp_path: Path) -> None:
+    """The head is read under the lock under which the next entry is written: neither forks the chain nor fails."""
+
+    def charges(run: int) -> None:
+        own = MemberStore(tmp_path / "m1", lambda: 0.0, durable=False)
+        for attempt in range(60):
+            own.charge(run, 0, attempt, "reserved", EVENT)
+
+    MemberStore(tmp_path / "m1", lambda: 0.0)
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(charges, (1, 2))] == [None, None]
+    found = MemberStore(tmp_path / "m1", lambda: 0.0).ledger()
+    assert [sum(entry.run == run for entry in found) for run in (1, 2)] == [60, 60]
 
 
 # --- uploads ---

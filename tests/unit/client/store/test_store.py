@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from fedrepay.client.store import member_store as store_module
 from fedrepay.client.store.database import CACHEDIR_TAG
@@ -240,18 +239,30 @@ def test_the_coordinators_key_is_private_and_never_half_written(
 # --- bad disks and bad files ---
 
 
-def fill_the_disk(store: MemberStore) -> None:
+def opening(store: MemberStore, pragma: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection of the store begins with a pragma more."""
+    opened = store._opened
+
+    @contextmanager
+    def with_it() -> Iterator[sqlite3.Connection]:
+        with opened() as connection:
+            connection.execute(pragma)
+            yield connection
+
+    monkeypatch.setattr(store, "_opened", with_it)
+
+
+def fill_the_disk(store: MemberStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on SQLite finds no page more than the file has."""
-
-    def full(connection: Any, _record: object) -> None:
+    with raw(store.folder) as connection:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-
-    sa.event.listen(store._engine, "connect", full)
+    opening(store, f"PRAGMA max_page_count = {pages}", monkeypatch)
 
 
-def test_a_full_disk_is_a_storage_error_and_what_was_stored_stays(store: MemberStore) -> None:
-    fill_the_disk(store)
+def test_a_full_disk_is_a_storage_error_and_what_was_stored_stays(
+    store: MemberStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_the_disk(store, monkeypatch)
     with pytest.raises(StorageError, match="disk is full") as caught:
         store.charge(1, 0, 3, "reserved", (), counter=bytes(1 << 20))
     assert "Free the disk" in caught.value.remedy
@@ -261,11 +272,11 @@ def test_a_full_disk_is_a_storage_error_and_what_was_stored_stays(store: MemberS
 
 
 def test_a_member_whose_disk_is_full_sends_nothing_and_goes_on_when_it_is_freed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path, size=3, mode="none")
     ask = world.until("round")
-    fill_the_disk(world.members["m0"]._store)
+    fill_the_disk(world.members["m0"]._store, monkeypatch)
     reply = answer(world.members["m0"].handle("round", *ask.parts["m0"]))
     assert (reply.kind, reply.code) == ("refused", "store")
     assert "disk is full" in caplog.text
@@ -309,8 +320,10 @@ def test_a_damaged_page_is_a_storage_error(store: MemberStore) -> None:
         store.fact("counter")
 
 
-def test_a_database_that_another_process_holds_is_a_storage_error(store: MemberStore) -> None:
-    sa.event.listen(store._engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 0"))
+def test_a_database_that_another_process_holds_is_a_storage_error(
+    store: MemberStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening(store, "PRAGMA busy_timeout = 0", monkeypatch)
     with raw(store.folder) as other:
         other.execute("BEGIN IMMEDIATE")
         assert len(store.ledger()) == 3  # reading goes on

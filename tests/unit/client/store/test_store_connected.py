@@ -41,6 +41,4 @@ def test_a_write_that_fails_undoes_itself_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 0)])
 def test_only_a_simulation_does_not_wait_for_the_disk(tmp_path: Path, *, durable: bool, level: int) -> None:
     store = MemberStore(tmp_path / "member", lambda: 0.0, durable=durable)
-    with store._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
-    assert MemberStore(tmp_path / "default", lambda: 0.0)._engine is not store._engine
+    assert store._rows("PRAGMA synchronous") == [(level,)]
