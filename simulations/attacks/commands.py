@@ -24,7 +24,7 @@ _HELP = (
     "fedrepay attack differencing --transcript runs/first/transcript\n"
     "fedrepay attack subtract --release runs/first/release --json"
 )
-_NEEDED = ("duckdb", "flwr", "sklearn", "tenseal")
+_NEEDED = ("duckdb", "flwr", "tenseal")
 app = typer.Typer()
 
 
