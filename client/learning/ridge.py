@@ -99,9 +99,15 @@ def _descend(
                 bends, factors, age = _bends(rows, curve, parts, shared=misfits < _MISFITS), [], 0
             if not factors:
                 ridges = np.diagflat(penalty * ridge)
-                factors = [cho_factor(bend + ridges, overwrite_a=True) for bend in bends]
+                factors = [cho_factor(bend + ridges, overwrite_a=True, check_finite=False) for bend in bends]
             slope = rows.T @ ((likely - labels[:, None]) * inside) + penalty * ridge * found
-            step = np.stack([cho_solve(*each) for each in zip(factors, slope.T, strict=True)], axis=1)
+            step = np.stack(
+                [
+                    cho_solve(factor, each, check_finite=False)
+                    for factor, each in zip(factors, slope.T, strict=True)
+                ],
+                axis=1,
+            )
             change = rows @ step
             longest = float(np.abs(change).max())
             if longest > _SHRINKS * last and age:
