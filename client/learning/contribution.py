@@ -157,10 +157,8 @@ def _gram_of_pairs(data: Rows) -> F64:
     sizes = [len(matrix) for matrix in matrices]
     if (data.codes >= sizes[:-1]).any():
         raise IndexError("A code lies beyond its block's bins.")
-    codes = [
-        *data.codes.T.astype(np.int64),
-        np.zeros(len(data.codes), np.int64),
-    ]  # the last is the intercept's
+    intercept = np.zeros(len(data.codes), np.int64)
+    codes = [*data.codes.T.astype(np.int64, order="C"), intercept]
     total = np.zeros((data.book.dimension, data.book.dimension))
     for first, mine in enumerate(codes):
         for second in range(first, len(codes)):
