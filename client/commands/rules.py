@@ -183,7 +183,6 @@ def diff(
 ) -> None:
     """Compare two packs; the help text stands in ``_DIFF``."""
     import json
-    from dataclasses import asdict
 
     from fedrepay.client.plans.batch_io.rules_diff import compare
     from fedrepay.shared.rules.pack import DISCLAIMER
@@ -202,7 +201,7 @@ def diff(
             "decisions": found.decisions,
             "accounts": found.accounts,
             "without_plan": found.without_plan,
-            "touched": [asdict(each) for each in found.touched],
+            "touched": [vars(each) for each in found.touched],
         }
         typer.echo(json.dumps(shown, indent=1))
         return
@@ -247,13 +246,13 @@ def _show(found: "Diff", before: "Pack", after: "Pack") -> None:
 
 def _write(found: "Diff", out: Path) -> None:
     import os
-    from dataclasses import asdict, fields
+    from dataclasses import fields
 
     from fedrepay.client.plans.batch_io.rules_diff import Touched
     from fedrepay.client.scoring.columns import write_columns
 
-    rows = [asdict(each) for each in found.touched]
-    columns = {field.name: [row[field.name] for row in rows] for field in fields(Touched)}
+    names = [field.name for field in fields(Touched)]
+    columns = {name: [getattr(each, name) for each in found.touched] for name in names}
     others = os.umask(0o077)
     try:
         write_columns(columns, out)
