@@ -11,12 +11,6 @@ if TYPE_CHECKING:
     from fedrepay.client.plans.batch_io.rules_diff import Diff
     from fedrepay.shared.rules.pack import Pack
 
-_GROUP = (
-    "Read, test and change the rule packs that decide which plans the law of a place allows.\n\n"
-    "A pack is a template, not legal advice.\n\n"
-    "To change a rule: copy the built-in pack's file (`check` says where it lies), change it, raise `version` of the rule and of the pack, "
-    "then `check`, `test`, and `diff` it against the old one on a file of decisions."
-)
 _CHECK = (
     "Check a rule pack and show its rules.\n\n"
     "A pack is TOML: id, jurisdiction (a country, or EU for every member state), version, title, citation, "
@@ -61,7 +55,7 @@ _DIFF = (
     "cannot be compared: what a loosened rule would newly offer, `member recommend` with the new pack says.\n\n"
     "fedrepay rules diff us-fed my-us-fed.toml --decisions decisions.parquet"
 )
-app = typer.Typer(no_args_is_help=True, help=_GROUP)
+app = typer.Typer()
 _SHOWN = 40
 _Pack = Annotated[
     str, typer.Argument(help="A pack's TOML file, or the name of a built-in.", show_default=False)
