@@ -31,9 +31,9 @@ faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT
 bench: .venv/ready $(if $(NAME),$(if $(filter accuracy simulation,$(NAME)),.venv-peers/ready),.venv-peers/ready)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt  # not compiled: Python does that to what it loads, a sixth of the files
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .venv-peers/ready: pyproject.toml constraints-peers.txt  # peers need older absl and dp-accounting than we do
