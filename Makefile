@@ -5,7 +5,7 @@ OUT ?= demo-out
 
 .PHONY: demo test check unit mutants faults bench clean
 
-demo: .venv/ready  ## the debt market, then the shipped credit data, and where their reports are
+demo: .venv/simulation  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
 	$(BIN)/fedrepay simulate --data uci --out $(OUT)/credit
 	@echo "Open $(OUT)/market/report.html and $(OUT)/credit/report.html in a browser."
@@ -33,9 +33,13 @@ PEERS := $(if $(filter accuracy simulation secure_sum,$(or $(NAME),accuracy)),.v
 bench: .venv/ready $(PEERS)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one; tells its minutes first
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/simulation: pyproject.toml constraints.txt  # not compiled: Python does that to what it loads, a sixth of the files
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[simulation]'
+	@touch $@
+
+.venv/ready: .venv/simulation  # the same, torch, and what checks and tests
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .venv-peers/ready: pyproject.toml constraints-peers.txt  # peers need older absl and dp-accounting than we do

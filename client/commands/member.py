@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedrepay.client.plans.batch_io.check_accounts import AccountsReport
     from fedrepay.shared.schema.codebook import CodeBook
 
-app = typer.Typer(no_args_is_help=True, help="What a member institution does with its own data.")
+app = typer.Typer()
 app.add_typer(member_node.app)
 app.add_typer(member_local.app)
 app.add_typer(member_score.app)

@@ -11,12 +11,6 @@ if TYPE_CHECKING:
     from fedrepay.client.plans.batch_io.rules_diff import Diff
     from fedrepay.shared.rules.pack import Pack
 
-_GROUP = (
-    "Read, test and change the rule packs that decide which plans the law of a place allows.\n\n"
-    "A pack is a template, not legal advice.\n\n"
-    "To change a rule: copy the built-in pack's file (`check` says where it lies), change it, raise `version` of the rule and of the pack, "
-    "then `check`, `test`, and `diff` it against the old one on a file of decisions."
-)
 _CHECK = (
     "Check a rule pack and show its rules.\n\n"
     "A pack is TOML: id, jurisdiction (a country, or EU for every member state), version, title, citation, "
@@ -61,7 +55,7 @@ _DIFF = (
     "cannot be compared: what a loosened rule would newly offer, `member recommend` with the new pack says.\n\n"
     "fedrepay rules diff us-fed my-us-fed.toml --decisions decisions.parquet"
 )
-app = typer.Typer(no_args_is_help=True, help=_GROUP)
+app = typer.Typer()
 _SHOWN = 40
 _Pack = Annotated[
     str, typer.Argument(help="A pack's TOML file, or the name of a built-in.", show_default=False)
@@ -183,7 +177,6 @@ def diff(
 ) -> None:
     """Compare two packs; the help text stands in ``_DIFF``."""
     import json
-    from dataclasses import asdict
 
     from fedrepay.client.plans.batch_io.rules_diff import compare
     from fedrepay.shared.rules.pack import DISCLAIMER
@@ -202,7 +195,7 @@ def diff(
             "decisions": found.decisions,
             "accounts": found.accounts,
             "without_plan": found.without_plan,
-            "touched": [asdict(each) for each in found.touched],
+            "touched": [vars(each) for each in found.touched],
         }
         typer.echo(json.dumps(shown, indent=1))
         return
@@ -247,13 +240,13 @@ def _show(found: "Diff", before: "Pack", after: "Pack") -> None:
 
 def _write(found: "Diff", out: Path) -> None:
     import os
-    from dataclasses import asdict, fields
+    from dataclasses import fields
 
     from fedrepay.client.plans.batch_io.rules_diff import Touched
     from fedrepay.client.scoring.columns import write_columns
 
-    rows = [asdict(each) for each in found.touched]
-    columns = {field.name: [row[field.name] for row in rows] for field in fields(Touched)}
+    names = [field.name for field in fields(Touched)]
+    columns = {name: [getattr(each, name) for each in found.touched] for name in names}
     others = os.umask(0o077)
     try:
         write_columns(columns, out)

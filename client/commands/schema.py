@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Draft, check and build the schema that a consortium agrees on.")
+app = typer.Typer()
 
 _INIT = (
     "Draft a schema from a file's column names and types.\n\n"

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="What the consortium's operator does; the coordinator reads none of what passes.",
-)
+app = typer.Typer()
 Folder = Annotated[
     Path, typer.Option(help="The coordinator's folder, made by `coordinator init`.", show_default=False)
 ]

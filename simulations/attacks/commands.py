@@ -24,7 +24,7 @@ _HELP = (
     "fedrepay attack differencing --transcript runs/first/transcript\n"
     "fedrepay attack subtract --release runs/first/release --json"
 )
-_NEEDED = ("duckdb", "flwr", "sklearn", "tenseal")
+_NEEDED = ("duckdb", "flwr", "scipy")
 app = typer.Typer()
 
 
@@ -66,10 +66,11 @@ def attack(
     _refuse_unread(name, transcript, release)
     if seed < 0:
         raise ArgumentError(f"--seed {seed} is below 0.", "1 is the default.")
-    missing = [each for each in _NEEDED if find_spec(each) is None]
+    needed = (*_NEEDED, "tenseal") if name == "ckks" else _NEEDED
+    missing = [each for each in needed if find_spec(each) is None]
     if missing:
         raise ArgumentError(
-            f"attack needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[simulation]'"
+            f"attack needs {', '.join(missing)}, not installed here.", "pip install 'fedrepay[attacks]'"
         )
     run = load(name)
     console = Console(stderr=True)

@@ -59,7 +59,7 @@ def draw(
     points, weights = debtors.shocks()
     due = arms.first_due[arm]
     first = effects.first + effects.delay * np.maximum(due - 7, 0)
-    first = first + effects.payday * payday_gap(debtors, due)
+    first = first + effects.payday * payday_gap(debtors.payday, due)
     steady = (
         effects.pay
         + effects.pay_waiver * arms.interest_waiver[arm]

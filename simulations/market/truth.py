@@ -44,6 +44,9 @@ DISCOUNT_RATE = 0.10
 AFTER_MISS = -0.5
 """On the log-odds of paying two instalments at once after a miss."""
 
+_AT_ONCE = 4096
+"""Pairs of debtor and plan whose states are moved together: few enough for a processor's cache."""
+
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -151,11 +154,13 @@ def outcome(effects: Effects, debtors: Debtors, plans: Candidates) -> Outcome:
     agreed = agreement(effects, debtors, plans) * plans.valid
     first, kept, done, cash = (np.zeros((n, p)) for _ in range(4))
     no_plan = no_plan_rate(debtors) * plans.debts.balance
-    for arm in np.flatnonzero(plans.arms.pays):
-        rows = np.flatnonzero(plans.valid[:, arm])
-        if len(rows):
-            found = _run(effects, debtors.take(rows), plans.take(rows), int(arm), no_plan[rows])
-            first[rows, arm], kept[rows, arm], done[rows, arm], cash[rows, arm] = found
+    for each in np.unique(plans.arms.months_each[plans.arms.pays]):
+        who, arm = np.nonzero(plans.valid & plans.arms.pays & (plans.arms.months_each == each))
+        longest = np.argsort(-plans.count[who, arm], kind="stable")
+        for start in range(0, len(longest), _AT_ONCE):
+            part = longest[start : start + _AT_ONCE]
+            at = (who[part], arm[part])
+            first[at], kept[at], done[at], cash[at] = _run(effects, debtors, plans, *at, no_plan)
     without = no_plan * (_factor() ** np.arange(1, HORIZON + 1)).sum()
     value = agreed * cash + (1 - agreed) * without[:, None]
     value = np.where(plans.arms.is_kind("DORMANT"), 0.0, value)
@@ -210,28 +215,28 @@ def no_plan_rate(debtors: Debtors) -> F64:
     return np.asarray(NO_PLAN_RATE * np.exp(0.5 * debtors.willingness))
 
 
-def payday_gap(debtors: Debtors, first_due: int | I64) -> Bool:
-    """Whether the first instalment falls within four days of a payday, (n,)."""
-    return np.asarray((first_due - debtors.payday + 62) % 31 < 4)
+def payday_gap(payday: I64, first_due: I64) -> Bool:
+    """Whether the first instalment falls within four days of a payday, (n,); days from the offer, (n,) each."""
+    return np.asarray((first_due - payday + 62) % 31 < 4)
 
 
-def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, arm: int) -> tuple[F64, F64]:
-    """Log-odds of paying an instalment of one arm: (n, states, shocks), and what the first adds, (n,)."""
+def pay_scores(effects: Effects, debtors: Debtors, plans: Candidates, who: I64, arm: I64) -> tuple[F64, F64]:
+    """Log-odds of paying an instalment, (shocks, states, pairs) of debtors and arms, and what the first adds, (pairs,)."""
     arms = plans.arms
     points, _ = debtors.shocks()
-    shock = SHOCK * debtors.income_employed[:, None, None] * points
-    left = (debtors.surplus_in() - debtors.promised[:, None] - plans.monthly[:, arm, None])[:, :, None]
-    z = (left + shock) / debtors.unit()[:, None, None]
-    score = (
+    shock = SHOCK * debtors.income_employed[who] * points[:, None]
+    left = debtors.surplus_in().T[:, who] - debtors.promised[who] - plans.monthly[who, arm]
+    z = (left + shock[:, None]) / debtors.unit()[who]
+    steady = (
         effects.pay
-        + effects.pay_below * np.minimum(z, 0)
-        + effects.pay_above * np.maximum(z, 0)
         + effects.pay_waiver * arms.interest_waiver[arm]
         + effects.pay_discount * arms.discount[arm]
-        + effects.pay_willing * debtors.willingness[:, None, None]
+        + effects.pay_willing * debtors.willingness[who]
     )
-    due = int(arms.first_due[arm])
-    first = effects.first + effects.payday * payday_gap(debtors, due) + effects.delay * max(due - 7, 0)
+    score = steady + effects.pay_below * np.minimum(z, 0) + effects.pay_above * np.maximum(z, 0)
+    due = arms.first_due[arm]
+    payday = payday_gap(debtors.payday[who], due)
+    first = effects.first + effects.payday * payday + effects.delay * np.maximum(due - 7, 0)
     return score, np.asarray(first)
 
 
@@ -241,44 +246,53 @@ def checked_steps(arms: Arms, arm: int) -> int:
 
 
 def _run(
-    effects: Effects, debtors: Debtors, plans: Candidates, arm: int, no_plan: F64
+    effects: Effects, debtors: Debtors, plans: Candidates, who: I64, arm: I64, no_plan: F64
 ) -> tuple[F64, F64, F64, F64]:
-    """One arm, given agreement: P(first), P(kept at 90 days), P(done), and cash with no-plan cash after a break."""
-    score, first_extra = pay_scores(effects, debtors, plans, arm)
+    """Debtors with an arm each, given agreement: P(first), P(kept at 90 days), P(done), cash with no-plan cash after a break.
+
+    Args:
+        effects: how debtors answer plans.
+        debtors: the debtors, n.
+        plans: their candidates, (n, P).
+        who: which debtors, (pairs,).
+        arm: the arm of each, (pairs,): as many months apart, those of most instalments first.
+        no_plan: cash a month without a plan, (n,).
+    """
+    score, first_extra = pay_scores(effects, debtors, plans, who, arm)
     base = _base(effects, score)
     _, weights = debtors.shocks()
-    rows = len(debtors)
-    each = float(plans.arms.months_each[arm])
-    count = plans.count[:, arm]
-    amount = plans.total[:, arm] / np.maximum(count, 1)
-    state = np.zeros((rows, 3, 2))
-    state[np.arange(rows), debtors.state, 0] = 1.0
-    moves = MOVES if each == 1.0 else np.eye(3) + (MOVES - np.eye(3)) * each
+    each = float(plans.arms.months_each[arm[0]])
+    count = plans.count[who, arm]
+    amount = plans.total[who, arm] / np.maximum(count, 1)
     start = plans.arms.first_due[arm] / DAYS_A_MONTH
-    first, kept, done, cash = np.zeros(rows), np.zeros(rows), np.zeros(rows), np.zeros(rows)
-    rest, checks = _rest(), checked_steps(plans.arms, arm)
-    for step in range(int(count.max(initial=0))):
-        open_ = count > step
-        shift = effects.pay_month * step * each + (first_extra if step == 0 else np.zeros(1))[:, None, None]
-        fresh = _shifted(effects, base, shift) @ weights
-        behind = _shifted(effects, base, shift + AFTER_MISS) @ weights
-        paid_one = state[:, :, 0] * fresh
-        paid_two = state[:, :, 1] * behind
-        missed = state[:, :, 0] - paid_one
-        broken = state[:, :, 1] - paid_two
-        when = start + step * each
-        flow = (paid_one.sum(1) + 2 * paid_two.sum(1)) * amount * _factor() ** when
-        flow += broken.sum(1) * no_plan * rest[min(int(np.ceil(when)), HORIZON)]
-        cash += flow * open_
-        after = np.stack([(paid_one + paid_two) @ moves, missed @ moves], axis=2)
-        state = np.where(open_[:, None, None], after, state)
+    fresh, behind = np.zeros((2, 3, len(who)))  # the law of the state, without and with a miss
+    fresh[debtors.state[who], np.arange(len(who))] = 1.0
+    moves = (MOVES if each == 1.0 else np.eye(3) + (MOVES - np.eye(3)) * each).T
+    first, kept, done, cash = np.zeros((4, len(who)))
+    amount, no_plan = amount * _factor() ** start, no_plan[who]
+    rest, checks = _rest(), checked_steps(plans.arms, int(arm[0]))
+    for step in range(int(count[0])):
+        still = int(np.searchsorted(-count, -step))
+        at, shift = base[:, :, :still], effects.pay_month * step * each
+        begins = first_extra if step == 0 else np.zeros(1)
+        paid_one = fresh[:, :still] * np.tensordot(weights, _shifted(effects, at, shift + begins), 1)
+        paid_two = behind[:, :still] * np.tensordot(
+            weights, _shifted(effects, at, shift + begins + AFTER_MISS), 1
+        )
+        missed, broken = fresh[:, :still] - paid_one, (behind[:, :still] - paid_two).sum(0)
+        ends = np.minimum(np.ceil(start[:still] + step * each), HORIZON).astype(np.int64)
+        one = paid_one.sum(0)
+        cash[:still] += (one + 2 * paid_two.sum(0)) * amount[:still] * _factor() ** (step * each)
+        cash[:still] += broken * no_plan[:still] * rest[ends]
+        fresh[:, :still], behind[:, :still] = moves @ (paid_one + paid_two), moves @ missed
         if step == 0:
-            first = paid_one.sum(1)
+            first[:still] = one
+        done[:still] = fresh[:, :still].sum(0)
         if step < checks:
-            kept = np.where(open_, np.where(count == 1, first, state.sum((1, 2))), kept)
-        done = np.where(open_, state[:, :, 0].sum(1), done)
+            alive = done[:still] + behind[:, :still].sum(0)
+            kept[:still] = np.where(count[:still] == 1, first[:still], alive)
     # who ends behind owes as before, and a plan that leaves a rest pays no debt off
-    owing = state.sum((1, 2)) if plans.arms.is_kind(*LEAVES_A_REST)[arm] else state[:, :, 1].sum(1)
+    owing = behind.sum(0) + np.where(plans.arms.is_kind(*LEAVES_A_REST)[arm], fresh.sum(0), 0.0)
     ends = np.minimum(np.ceil(start + count * each), HORIZON).astype(np.int64)
     cash += owing * no_plan * rest[ends]
     return first, kept, done, cash

@@ -3,12 +3,13 @@
 Outside the privacy guarantee: no noise anywhere. They exist to be compared with.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.client.learning import ridge
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import figures
 
@@ -69,22 +70,23 @@ def ridge_logistic(
     scarcest = min(ones, len(y) - ones)
     if scarcest == 0:
         return None, "no training rows" if len(y) == 0 else f"all training rows have label {int(ones > 0)}"
-    labels = y.astype(np.int64)
-    if penalty is not None:
-        return _path(rows, labels, (penalty,), tolerance=1e-8)[0], None
-    penalty, loss = PENALTIES[0], float("nan")
-    if scarcest > 1:
-        losses = np.zeros(len(PENALTIES))
-        fold_of = _folds(labels, min(_FOLDS, scarcest), seed)
-        for fold in range(int(fold_of.max()) + 1):
-            inside = fold_of != fold
-            path = _path(rows[inside], labels[inside], PENALTIES, tolerance=1e-5)
-            for i, model in enumerate(path):
-                held_out = ~inside
-                held_loss = figures.log_loss(labels[held_out], model.predict(rows[held_out]))
-                losses[i] += held_loss * np.count_nonzero(held_out)
-        penalty, loss = PENALTIES[int(np.argmin(losses))], float(losses.min()) / len(labels)
-    return replace(_path(rows, labels, (penalty,), tolerance=1e-8)[0], loss=loss), None
+    labels = y.astype(np.float64)
+    with_ones, none, start, loss = (
+        np.column_stack([rows, np.ones(len(rows))]),
+        np.zeros(len(y)),
+        None,
+        float("nan"),
+    )
+    if penalty is None and scarcest > 1:
+        fold_of = _folds(y, min(_FOLDS, scarcest), seed)
+        tried = ridge.cross_validated(with_ones, labels, none, fold_of, PENALTIES, free=1)
+        loss, penalty, start = min(
+            ((figures.log_loss(y, _sigmoid(each.held_out)), each.penalty, each.weights) for each in tried),
+            key=lambda found: found[0],
+        )
+    penalty = PENALTIES[0] if penalty is None else penalty
+    weights = ridge.fit(with_ones, labels, none, penalty, free=1, start=start)
+    return AdditiveModel(weights[:-1], float(weights[-1]), penalty, loss), None
 
 
 def lightgbm_baseline(
@@ -141,7 +143,7 @@ def _sigmoid(score: F64) -> F64:
     return 0.5 * (1 + np.tanh(score / 2))
 
 
-def _folds(labels: I64, folds: int, seed: int) -> I64:
+def _folds(labels: NDArray[np.generic], folds: int, seed: int) -> I64:
     """The fold of each row, shape (n,): either label is dealt evenly."""
     rng = np.random.default_rng(seed)
     fold_of = np.empty(len(labels), dtype=np.int64)
@@ -149,16 +151,3 @@ def _folds(labels: I64, folds: int, seed: int) -> I64:
         places = rng.permutation(np.flatnonzero(labels == label))
         fold_of[places] = np.arange(len(places)) % folds
     return fold_of
-
-
-def _path(rows: F64, labels: I64, penalties: tuple[float, ...], *, tolerance: float) -> list[AdditiveModel]:
-    """A model for each penalty, strongest first, each starting where the one before ended."""
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import
-
-    solver = LogisticRegression(solver="newton-cholesky", warm_start=True, tol=tolerance, max_iter=100)
-    models = []
-    for penalty in penalties:
-        solver.set_params(C=1 / penalty)
-        solver.fit(rows, labels)
-        models.append(AdditiveModel(solver.coef_[0].copy(), float(solver.intercept_[0]), penalty))
-    return models

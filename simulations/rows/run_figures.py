@@ -28,7 +28,7 @@ from fedrepay.simulations.run.consortium import Consortium
 VERSION = 2
 TELLS_ROWS = ("seconds", "peak_rss_mb")
 """Time and memory grow with members' rows, and no noise hides how many there are: only a simulation shows them."""
-PACKAGES = ("fedrepay", "flwr", "scipy", "dp-accounting", "cryptography", "numpy", "duckdb", "scikit-learn")
+PACKAGES = ("fedrepay", "flwr", "dp-accounting", "cryptography", "numpy", "duckdb", "scipy")
 
 
 def export_release(consortium: Consortium) -> ReleaseContent:

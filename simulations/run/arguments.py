@@ -18,7 +18,7 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
-NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "scipy", "sklearn")
+NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "scipy")
 """Libraries of a simulation."""
 ENGINES = ("faithful", "flower", "batched")
 """In one process, over a Flower network on this machine (``simulations/network/``), or the sums without a protocol."""

@@ -1,12 +1,14 @@
 """The ``fedrepay`` command: composes the groups of each role and turns typed errors into exit codes."""
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
-from fedrepay.client.commands import member, rules, schema
-from fedrepay.server.commands import coordinator
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.simulations import commands
 from fedrepay.simulations.attacks import commands as attacks
@@ -20,6 +22,47 @@ app = typer.Typer(
     "its institution, and the coordinator reads no update.\n\n"
     "Start with: fedrepay simulate --out runs/first",
 )
+
+
+_GROUPS: Mapping[str, tuple[str, str]] = {
+    "schema": (
+        "fedrepay.client.commands.schema",
+        "Draft, check and build the schema that a consortium agrees on.",
+    ),
+    "rules": (
+        "fedrepay.client.commands.rules",
+        (
+            "Read, test and change the rule packs that decide which plans the law of a place allows.\n\n"
+            "A pack is a template, not legal advice.\n\n"
+            "To change a rule: copy the built-in pack's file (`check` says where it lies), change it, raise `version` of the rule and of the pack, "
+            "then `check`, `test`, and `diff` it against the old one on a file of decisions."
+        ),
+    ),
+    "member": ("fedrepay.client.commands.member", "What a member institution does with its own data."),
+    "coordinator": (
+        "fedrepay.server.commands.coordinator",
+        "What the consortium's operator does; the coordinator reads none of what passes.",
+    ),
+}
+
+
+def _later(place: str) -> type[TyperGroup]:
+    """A group whose commands are loaded from a module when one is asked for: all of them would double ``--help``."""
+
+    class Later(TyperGroup):
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            self._load()
+            return super().list_commands(ctx)
+
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+            self._load()
+            return super().get_command(ctx, cmd_name)
+
+        def _load(self) -> None:
+            if not self.commands:
+                self.commands = typer.main.get_group(import_module(place).app).commands
+
+    return Later
 
 
 def _version(asked: bool) -> None:
@@ -42,10 +85,8 @@ def fedrepay(
 
 app.add_typer(commands.app)
 app.add_typer(attacks.app)
-app.add_typer(schema.app, name="schema")
-app.add_typer(rules.app, name="rules")
-app.add_typer(member.app, name="member")
-app.add_typer(coordinator.app, name="coordinator")
+for _name, (_place, _help) in _GROUPS.items():
+    app.add_typer(typer.Typer(no_args_is_help=True), name=_name, help=_help, cls=_later(_place))
 
 
 def main() -> None:

@@ -236,7 +236,6 @@ EVENTS = {
         "introduction",
         "answer:introduce",
         "answer:seed",
-        "answer:context",
         "answer:confirm",
     ),
     *("attempt", "header", "sum", "closing", "written", "vote", "stored", "done"),

@@ -5,12 +5,17 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedrepay.client.learning.contribution import Rows, gradient, gram, prepare
+from fedrepay.client.learning import contribution
+from fedrepay.client.learning.contribution import MANY_ROWS, Rows, gradient, gram, prepare
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.errors import DataError, SchemaError
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.simulations.market import records
+from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA
 from support.tiny_book import tiny_book
 
 PLAIN = tiny_book()
@@ -33,6 +38,12 @@ def members(draw: st.DrawFn) -> tuple[Rows, F64]:
     return prepare(book, codes, outcomes, customers, propensity), weights
 
 
+@pytest.fixture(params=[0, 1 << 40], ids=["pairs", "rows"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Gram matrix from pairs of bins, or from rows, however many there are."""
+    monkeypatch.setattr(contribution, "MANY_ROWS", request.param)
+
+
 def slow_rows(data: Rows) -> list[list[int]]:
     found = []
     for codes in data.codes.tolist():
@@ -41,7 +52,8 @@ def slow_rows(data: Rows) -> list[list[int]]:
     return found
 
 
-@settings(deadline=None)
+@pytest.mark.usefixtures("either_way")
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members())
 def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, F64]) -> None:
     data, _ = member
@@ -54,6 +66,29 @@ def test_the_gram_matrix_is_the_exact_integer_sum(member: tuple[Rows, F64]) -> N
         for j in range(i, d)
     ]
     assert gram(data).tolist() == expected
+
+
+@pytest.mark.parametrize("book", [records.book(), codebook.load(SHIPPED_SCHEMA)], ids=["market", "uci"])
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2 * MANY_ROWS), st.integers(0, 2**32))
+def test_pairs_of_bins_give_the_integers_that_rows_give(book: CodeBook, n: int, seed: int) -> None:
+    """Real code books: crosses, bins of missing values, several heads; any whole weights."""
+    assert {"cross", "feature", "intercept"} == {block.kind for block in book.blocks}
+    rng = np.random.default_rng(seed)
+    codes = np.column_stack([rng.integers(0, len(b.matrix), n) for b in book.blocks[:-1]]).astype(np.uint16)
+    weights = rng.integers(0, (1 << book.weight_bits) + 1, n).astype(np.float64)
+    data = Rows(book, codes, np.zeros((n, book.heads), np.int8), weights, n, np.arange(n))
+    upper = np.triu_indices(book.dimension)
+    assert np.array_equal(contribution._gram_of_pairs(data)[upper], contribution._gram_of_rows(data)[upper])
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_code_beyond_its_bins_is_refused() -> None:
+    codes = np.array(
+        [[0, 3, 0]], np.uint16
+    )  # block 1 has three bins: counted as a pair it would be another's
+    with pytest.raises(IndexError):
+        gram(Rows(PLAIN, codes, np.ones((1, 1), np.int8), np.ones(1), 1, np.zeros(1, np.int64)))
 
 
 @settings(deadline=None)

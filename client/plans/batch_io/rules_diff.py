@@ -262,11 +262,10 @@ def _facts(connection: "DuckDBPyConnection", accounts: npt.NDArray[Any], path: P
 
 def _groups(rows: Rows) -> Iterator[npt.NDArray[np.intp]]:
     """Decisions whose plan differs only in amounts, so that they stand in one column."""
-    keys = np.stack(
-        [np.unique(rows[name], return_inverse=True)[1] for name in ("kind", "channel", "human", *_PLAN)]
-    )
-    _, place = np.unique(keys, axis=1, return_inverse=True)
-    place = place.ravel()
+    place = np.zeros(len(rows["kind"]), np.intp)
+    for name in ("kind", "channel", "human", *_PLAN):
+        values, codes = np.unique(rows[name], return_inverse=True)
+        place = np.unique(place * len(values) + codes, return_inverse=True)[1]
     for group in range(int(place.max()) + 1 if len(place) else 0):
         yield np.flatnonzero(place == group)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrepay.client.data.reading.table import Table
-from fedrepay.client.learning import monotone
+from fedrepay.client.learning import monotone, ridge
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.arrays import F64, I64, Objects
@@ -115,36 +115,16 @@ def calibrate(offset: F64, labels: F64) -> float:
 
 def _correction(rows: F64, base: F64, labels: F64, fold: I64) -> F64 | None:
     """Own weights (d,) where they beat the base by more than one standard error of the difference, else None."""
-    best: tuple[float, F64] | None = None
-    for penalty in PENALTIES:
-        gains = np.zeros(len(labels))
-        for each in range(_FOLDS):
-            train, test = fold != each, fold == each
-            own = _ridge(rows[train], base[train], labels[train], penalty)
-            gains[test] = _loss(labels[test], base[test]) - _loss(labels[test], base[test] + rows[test] @ own)
-        if best is None or gains.mean() > best[1].mean():
-            best = (penalty, gains)
+    best: tuple[F64, ridge.Fit] | None = None
+    for tried in ridge.cross_validated(rows, labels, base, fold, PENALTIES):
+        gains = _loss(labels, base) - _loss(labels, tried.held_out)
+        if best is None or gains.mean() > best[0].mean():
+            best = (gains, tried)
     assert best is not None  # noqa: S101 - there are penalties
-    penalty, gains = best
+    gains, found = best
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         return None
-    return _ridge(rows, base, labels, penalty)
-
-
-def _ridge(rows: F64, base: F64, labels: F64, penalty: float) -> F64:
-    """Ridge logistic regression with an offset by Newton's method, (d,)."""
-    found = np.zeros(rows.shape[1])
-    for _ in range(20):
-        likely = _sigmoid(base + rows @ found)
-        slope = rows.T @ (likely - labels) + penalty * found
-        half = rows * np.sqrt(likely * (1 - likely))[:, None]
-        bend = half.T @ half  # of one array with itself: BLAS does half the work
-        bend[np.diag_indices_from(bend)] += penalty
-        step = np.linalg.solve(bend, slope)
-        found = found - step
-        if np.abs(step).max() < 1e-6:
-            break
-    return found
+    return ridge.fit(rows, labels, base, found.penalty, start=found.weights)
 
 
 def _folds(customers: Objects, seed: int) -> I64:

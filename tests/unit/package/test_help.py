@@ -14,7 +14,10 @@ Path = tuple[str, ...]
 
 
 def commands(group: click.Group, path: Path = ()) -> Iterator[tuple[Path, click.Command]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
         else:

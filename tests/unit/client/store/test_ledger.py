@@ -351,7 +351,7 @@ def test_each_write_is_told_of_inside_its_transaction_and_after(store: MemberSto
 
 
 def test_points_of_writing_are_these() -> None:
-    assert len(WRITES) == len(set(WRITES)) == 25
+    assert len(WRITES) == len(set(WRITES)) == 24
     assert {*(name.split()[0] for name in WRITES)} == {
         *("create", "remember", "charge", "submit", "record_opening", "store_opened", "store_release")
     }
