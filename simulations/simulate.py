@@ -20,6 +20,7 @@ from fedrepay.simulations.run.case_of import arguments_of
 from fedrepay.simulations.run.consortium import Consortium, Party
 from fedrepay.simulations.run.finished import Run
 from fedrepay.simulations.run.folder import Folder
+from fedrepay.simulations.run.players import processes_for
 from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.run.terms import make_terms, model_of, planned_drops
 
@@ -251,6 +252,7 @@ class _Work:
             drops,
             observe=lambda name, exchange: self.screen.exchanged(len(parties), name, exchange),
             model=model,
+            processes=processes_for(len(parties)),
         )
 
     def carry(self, consortium: Consortium, measure: Callable[[], Measured]) -> dict[str, Any]:

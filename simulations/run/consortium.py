@@ -6,7 +6,8 @@ would. Nothing else passes between parties outside the Grid.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Ping, RoundConfig, RoundRequest
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
+from fedrepay.simulations.run.players import playing
 from fedrepay.simulations.run.transcript import Transcript, wire_bytes
 
 SIMULATED_YEAR_BUDGET = 1.0001  # one release at ε, with the rounding of its composition
@@ -59,6 +61,7 @@ class Consortium:
         entropy: a constructor argument for tests; such a run's release is marked ``not_private``.
         serve: runs the coordinator; a benchmark puts it into a process of its own.
         model: the torch module every member is configured with, in local mode.
+        processes: how many processes play the members; the coordinator stays in this one.
     """
 
     engine: ClassVar[str] = "faithful"
@@ -71,6 +74,7 @@ class Consortium:
     entropy: Entropy | None = None
     serve: Callable[[InProcessGrid, Context], None] = server_app
     model: TorchModel | None = None
+    processes: int = 1
     stages: dict[str, float] = field(default_factory=dict)
     roster_code: str = ""
 
@@ -82,10 +86,6 @@ class Consortium:
         """
         names = [party.name for party in self.parties]
         identities = {name: self._identity(name) for name in names}
-        load_key(self.folder.coordinator)
-        store = CoordinatorStore.in_folder(self.folder.coordinator)
-        if store.terms() is None:
-            store.begin(self.terms)
         members = _Members(self, identities)
         transcript = Transcript(self.folder.transcript, dict(enumerate(names, start=2)))
 
@@ -94,9 +94,31 @@ class Consortium:
             self.observe(names[exchange.node - 2], exchange)
 
         addresses = [f"local:{name}" for name in names]
-        grid = InProcessGrid(client_app, names, addresses, observe)
         for name, address in zip(names, addresses, strict=True):
             relay.register(address, members.door(name))
+        try:
+            with self._grid(names, addresses, observe) as grid:
+                self._carry(grid, names)
+        finally:
+            for address in addresses:
+                relay.unregister(address)
+        self.roster_code = code_of(self.store(names[0]))
+
+    @contextmanager
+    def _grid(
+        self, names: Sequence[str], addresses: Sequence[str], observe: Callable[[Exchange], None]
+    ) -> Iterator[InProcessGrid]:
+        if self.processes == 1:
+            yield InProcessGrid(client_app, names, addresses, observe)
+            return
+        with playing(self.processes, client_app, names, addresses, observe, self) as grid:
+            yield grid
+
+    def _carry(self, grid: InProcessGrid, names: Sequence[str]) -> None:
+        load_key(self.folder.coordinator)
+        store = CoordinatorStore.in_folder(self.folder.coordinator)
+        if store.terms() is None:
+            store.begin(self.terms)
         context = Context(
             run_id=1,
             node_id=1,
@@ -105,15 +127,10 @@ class Consortium:
             run_config={"coordinator-folder": str(self.folder.coordinator), "coordinator-durable": False},
         )
         try:
-            try:
-                self.serve(grid, context)
-            except WordsError:
-                compare({name: self.store(name) for name in names})
-                self.serve(grid, context)
-        finally:
-            for address in addresses:
-                relay.unregister(address)
-        self.roster_code = code_of(self.store(names[0]))
+            self.serve(grid, context)
+        except WordsError:
+            compare({name: self.store(name) for name in names})
+            self.serve(grid, context)
 
     def _identity(self, name: str) -> Identity:
         folder = self.folder.members / name

@@ -128,14 +128,22 @@ class InProcessGrid(Grid):
     def _deliver(self, message: Message) -> Message:
         begun = perf_counter()
         wire = message_to_proto(message).SerializeToString()
+        answer = self.answered(wire)
+        return self._seen(message, len(wire), answer, perf_counter() - begun)
+
+    def answered(self, wire: bytes) -> bytes:
+        """The bytes with which a node answers the bytes of a message."""
         received = message_from_proto(ProtoMessage.FromString(wire))
-        context = self._contexts[message.metadata.dst_node_id]
+        context = self._contexts[received.metadata.dst_node_id]
         try:
             reply = self._app(received, context)
         except Exception as error:  # noqa: BLE001  # as a SuperNode does: any failure of the app is an error reply
             reply = Message(Error(code=2, reason=f"{type(error).__name__}: {error}"), reply_to=received)
-        reply.metadata.__dict__["_message_id"] = f"reply-{message.metadata.message_id}"
-        answer = message_to_proto(reply).SerializeToString()
+        reply.metadata.__dict__["_message_id"] = f"reply-{received.metadata.message_id}"
+        return bytes(message_to_proto(reply).SerializeToString())
+
+    def _seen(self, message: Message, sent: int, answer: bytes, seconds: float) -> Message:
+        """The reply that these bytes are; whoever observes is told."""
         parsed = message_from_proto(ProtoMessage.FromString(answer))
         asked = message.content.config_records[RECORD]
         failed = parsed.has_error()
@@ -147,9 +155,9 @@ class InProcessGrid(Grid):
                 own=bytes(asked["own"]),  # type: ignore[arg-type]
                 body=b"" if failed else bytes(parsed.content.config_records[RECORD]["body"]),  # type: ignore[arg-type]
                 error=str(parsed.error.reason) if failed else "",
-                sent=len(wire),
+                sent=sent,
                 received=len(answer),
-                seconds=perf_counter() - begun,
+                seconds=seconds,
             )
         )
         return parsed
