@@ -111,7 +111,7 @@ class Candidates:
         at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
         return np.asarray(np.minimum(at_once, self.total))
 
-    @property
+    @cached_property
     def rate(self) -> F64:
         """The yearly rate that is charged under the plan, (n, P)."""
         return _rate(self.arms, self.debts)
@@ -121,6 +121,7 @@ class Candidates:
         """What a day's delay of the first instalment costs, minor units, (n, P)."""
         return np.asarray(self.principal * self.rate / DAYS_A_YEAR * self.arms.pays)
 
+    @cached_property
     def interest_saved(self) -> I64:
         """Interest at the contract's rate that the plan spares, minor units, rounded down, (n, P).
 
@@ -150,6 +151,7 @@ class Candidates:
         """Fees charged under the plan, minor units, (n, P)."""
         return np.minimum(fees_left(self.debts.fees[:, None], self.arms.fee_waiver), self.principal)
 
+    @cached_property
     def fees_saved(self) -> I64:
         """Fees the plan waives, minor units, (n, P)."""
         owed = self.debts.fees[:, None]

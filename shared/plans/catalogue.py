@@ -5,7 +5,8 @@ the balance (``n``: balance ÷ n) or from the affordability bound (``share``: a 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -134,27 +135,32 @@ class Arms:
     dormant_months: I64
     channel: U8
     human: Bool
+    _kinds: dict[tuple[str, ...], Bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @property
+    @cached_property
     def months_each(self) -> F64:
         """Months between two instalments, (P,)."""
         return np.array([MONTHS_EACH[name] for name in FREQUENCIES])[self.frequency]
 
-    @property
+    @cached_property
     def most_a_month(self) -> I64:
         """Instalments that can fall due in one calendar month, (P,)."""
         return np.array([MOST_A_MONTH[name] for name in FREQUENCIES], np.int64)[self.frequency]
 
     def is_kind(self, *names: str) -> Bool:
-        """Which arms are of one of these kinds, (P,)."""
-        return np.array([name in names for name in KINDS])[self.kind]
+        """Which arms are of one of these kinds, (P,); to be read, not written."""
+        found = self._kinds.get(names)
+        if found is None:
+            found = self._kinds[names] = np.array([name in names for name in KINDS])[self.kind]
+            found.flags.writeable = False
+        return found
 
-    @property
+    @cached_property
     def is_offer(self) -> Bool:
         """Which arms are ranked by score, (P,)."""
         return self.is_kind(*OFFERS)
 
-    @property
+    @cached_property
     def pays(self) -> Bool:
         """Which arms have instalments, (P,)."""
         return self.is_kind(*COLLECTING)

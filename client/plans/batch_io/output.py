@@ -139,9 +139,9 @@ def table_of(engine: Engine, batch: Batch, asked: Verify) -> Table:
         "human": of.human[at],
         "total": plans.total[row, at],
         "interest": plans.interest[row, at],
-        "interest_saved": plans.interest_saved()[row, at],
+        "interest_saved": plans.interest_saved[row, at],
         "fees": plans.fees[row, at],
-        "fees_saved": plans.fees_saved()[row, at],
+        "fees_saved": plans.fees_saved[row, at],
         "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
         "because": _because(engine, batch)[row],
         "bound": plans.debts.bound[row],
@@ -256,8 +256,8 @@ def _given(batch: Batch) -> Counter[str]:
     parts = {
         "plans": len(rows),
         "discounted": lowered.sum(),
-        "interest": plans.interest_saved()[rows, arm].sum(),
-        "fees": plans.fees_saved()[rows, arm].sum(),
+        "interest": plans.interest_saved[rows, arm].sum(),
+        "fees": plans.fees_saved[rows, arm].sum(),
         "discounts": forgiven(plans)[rows, arm].sum(),
         "gained": np.rint(gained),
     }

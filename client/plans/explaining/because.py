@@ -51,7 +51,7 @@ def _key(batch: Batch, row: int) -> str:
         return kind
     if judged.plans.arms.discount[arm] > 0:
         return "CLEARS_DISCOUNT"
-    spared = judged.plans.take(slice(row, row + 1)).interest_saved()[0, arm]
+    spared = judged.plans.take(slice(row, row + 1)).interest_saved[0, arm]
     return "CLEARS_WAIVED" if spared > 0 else "CLEARS"
 
 
