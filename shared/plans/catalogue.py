@@ -136,6 +136,7 @@ class Arms:
     channel: U8
     human: Bool
     _kinds: dict[tuple[str, ...], Bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _orders: dict[tuple[str, ...], I64] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def months_each(self) -> F64:
@@ -155,6 +156,15 @@ class Arms:
             found.flags.writeable = False
         return found
 
+    def in_order(self, kinds: tuple[str, ...]) -> I64:
+        """The arms of some kinds, kind by kind, the shortest pause before a longer one."""
+        found = self._orders.get(kinds)
+        if found is None:
+            places = [np.flatnonzero(self.is_kind(kind)) for kind in kinds]
+            found = np.concatenate([each[np.argsort(self.dormant_months[each], kind="stable")] for each in places])
+            self._orders[kinds] = found
+        return found
+
     @cached_property
     def is_offer(self) -> Bool:
         """Which arms are ranked by score, (P,)."""
@@ -164,6 +174,23 @@ class Arms:
     def pays(self) -> Bool:
         """Which arms have instalments, (P,)."""
         return self.is_kind(*COLLECTING)
+
+    @cached_property
+    def but_for_the_day(self) -> tuple[tuple[I64, I64], ...]:
+        """Arms that differ in their first day alone: (later, earlier) neighbours, all pairs that touch no common arm at once.
+
+        The n-th entry holds each group's n-th and (n − 1)-th arms by day, (g,) each.
+        """
+        columns = (
+            *(self.kind, self.n, self.share, self.frequency, self.discount, self.interest_waiver),
+            *(self.fee_waiver, self.dormant_months, self.channel, self.human),
+        )
+        alike = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+        order = np.lexsort((self.first_due, alike))
+        first = np.searchsorted(alike[order], alike[order])
+        rank = np.arange(len(order)) - first
+        later = [np.flatnonzero(rank == each) for each in range(1, int(rank.max(initial=0)) + 1)]
+        return tuple((order[each], order[each - 1]) for each in later)
 
 
 def _expanded(catalogue: Catalogue) -> list[tuple[Template, tuple[object, ...]]]:

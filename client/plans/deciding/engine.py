@@ -1,6 +1,6 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -102,6 +102,11 @@ class Engine:
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
         self.borders = borders or Borders()
+        self._made_of = (book, weights, catalogue, settings, self.packs, personal, averages, self.borders)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """To another process goes what it is made of."""
+        return Engine, self._made_of
 
     def close(self) -> None:
         """Close the connection."""
@@ -111,6 +116,10 @@ class Engine:
     def chunk(self) -> int:
         """Accounts worked on at a time."""
         return max(MOST_PAIRS // len(self.arms.kind), 1)
+
+    def chunks(self, accounts: int) -> Iterator[slice]:
+        """The rows of so many accounts, as many at a time."""
+        return (slice(start, start + self.chunk) for start in range(0, accounts, self.chunk))
 
     def accounts(
         self, names: Sequence[str], columns: Mapping[str, Values], facts: Mapping[str, Fact] | None = None

@@ -66,7 +66,8 @@ class Cases:
 
     def column(self, name: str) -> Bool:
         """One of the flags, (n,)."""
-        return np.broadcast_to(getattr(self, name), (len(self.names),))
+        flag: Bool | np.bool_ = getattr(self, name)
+        return flag if flag.shape else np.full(len(self.names), flag)
 
 
 @dataclass(frozen=True, eq=False)

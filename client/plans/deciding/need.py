@@ -6,8 +6,7 @@
 import numpy as np
 
 from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
-from fedrepay.shared.arrays import I32, I64, U8, Bool
-from fedrepay.shared.plans.catalogue import Arms
+from fedrepay.shared.arrays import I32, U8, Bool
 from fedrepay.shared.plans.kinds import CONTRACT
 
 REMAINS = {
@@ -57,7 +56,7 @@ def remaining(judged: Judged, why: U8, open_: Bool) -> I32:
     arm = np.full(len(why), NONE, np.int32)
     for group, kinds in REMAINS.items():
         rows = np.flatnonzero(where[group] & open_)
-        order = _in_order(judged.plans.arms, kinds)
+        order = judged.plans.arms.in_order(kinds)
         if len(rows) and len(order):
             may = why[rows[:, None], order] == Why.OK
             arm[rows] = np.where(may.any(axis=1), order[may.argmax(axis=1)], NONE)
@@ -70,9 +69,3 @@ def needs(judged: Judged, why: U8) -> tuple[Bool, Bool]:
     arm = remaining(judged, why, open_)
     pauses = (arm != NONE) & judged.plans.arms.is_kind("DORMANT")[arm]
     return np.asarray(pauses), np.asarray(open_ & (arm == NONE))
-
-
-def _in_order(arms: Arms, kinds: tuple[str, ...]) -> I64:
-    """The arms of some kinds, kind by kind, the shortest pause before a longer one."""
-    places = [np.flatnonzero(arms.is_kind(kind)) for kind in kinds]
-    return np.concatenate([each[np.argsort(arms.dormant_months[each], kind="stable")] for each in places])
