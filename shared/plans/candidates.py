@@ -6,6 +6,7 @@ never grows (FCA PS24/2): where an instalment would not exceed the interest, the
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,26 @@ class Candidates:
             self.principal[index],
             self.interest[index],
             self.dates.take(index, len(self.valid)),
+        )
+
+    def within(self, debts: Debts, arms: I64, others: "Candidates") -> "Candidates":
+        """The same accounts' candidates within other bounds: the ``others`` in place of some arms, (m,)."""
+
+        def put(mine: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            found = mine.copy()
+            found[:, arms] = theirs
+            return found
+
+        return Candidates(
+            self.arms,
+            debts,
+            put(self.valid, others.valid),
+            put(self.clears, others.clears),
+            put(self.instalment, others.instalment),
+            put(self.count, others.count),
+            put(self.principal, others.principal),
+            put(self.interest, others.interest),
+            self.dates,
         )
 
     @cached_property

@@ -5,19 +5,30 @@ the balance (``n``: balance ÷ n) or from the affordability bound (``share``: a 
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
-from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, OFFERS, RULED, SMALL, Kind
+from fedrepay.shared.plans.kinds import (
+    ALL_AFFORDABLE,
+    CHANNELS,
+    COLLECTING,
+    FREQUENCIES,
+    KINDS,
+    OFFERS,
+    RULED,
+    SMALL,
+    Kind,
+)
 
 MOST_ARMS = 500
 """Candidates of one account."""
@@ -138,6 +149,14 @@ class Arms:
     _kinds: dict[tuple[str, ...], Bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     _orders: dict[tuple[str, ...], I64] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def take(self, index: npt.NDArray[np.integer]) -> "Arms":
+        """The chosen arms, in the order of ``index``, (m,)."""
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        names = given.pop("names")
+        return Arms(
+            tuple(names[each] for each in index), **{name: each[index] for name, each in given.items()}
+        )
+
     @cached_property
     def months_each(self) -> F64:
         """Months between two instalments, (P,)."""
@@ -161,7 +180,9 @@ class Arms:
         found = self._orders.get(kinds)
         if found is None:
             places = [np.flatnonzero(self.is_kind(kind)) for kind in kinds]
-            found = np.concatenate([each[np.argsort(self.dormant_months[each], kind="stable")] for each in places])
+            found = np.concatenate(
+                [each[np.argsort(self.dormant_months[each], kind="stable")] for each in places]
+            )
             self._orders[kinds] = found
         return found
 
@@ -169,6 +190,11 @@ class Arms:
     def is_offer(self) -> Bool:
         """Which arms are ranked by score, (P,)."""
         return self.is_kind(*OFFERS)
+
+    @cached_property
+    def by_bound(self) -> I64:
+        """The arms whose amounts follow from the affordability bound, (m,)."""
+        return np.flatnonzero((self.share > 0) | self.is_kind(*ALL_AFFORDABLE))
 
     @cached_property
     def pays(self) -> Bool:

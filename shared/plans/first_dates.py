@@ -60,6 +60,10 @@ class FirstDates:
             return self
         return FirstDates(*(each[index] for each in vars(self).values()))
 
+    def of_arms(self, arms: I64) -> "FirstDates":
+        """Those of the chosen arms."""
+        return FirstDates(*(each[:, arms] for each in vars(self).values()))
+
 
 def first_dates(
     arms: Arms, today: int, payday: F64, wish: F64, calendars: Sequence[Calendar], place: I64

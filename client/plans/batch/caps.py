@@ -44,9 +44,7 @@ def proposed(engine: Engine, accounts: Accounts, today: int) -> Proposed:
     apart = asked | judged.human | judged.stop
     offers, balance = judged.offers & ~apart[:, None], judged.plans.debts.balance
     used = uses(judged.plans)
-    return Proposed(
-        apart, options(engine.settings.caps, judged.score, offers, balance, judged.no_plan, used)
-    )
+    return Proposed(apart, options(engine.settings.caps, judged.score, offers, balance, judged.no_plan, used))
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,8 @@ def weighed(desk: Desk, accounts: Accounts) -> Proposed:
     return proposed(desk.engine, accounts, desk.day)
 
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)

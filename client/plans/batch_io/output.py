@@ -202,9 +202,16 @@ def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
     digits = np.stack(numbers, axis=1) if numbers else np.zeros((len(accounts.names), 0))
     names = "\x1e".join(name for name, _ in columns).encode()
     found = np.empty(len(accounts.names), dtype=object)
-    words = (["\x00" if each is None else str(each) for each in column.tolist()] for column in (accounts.names, *texts))
+    words = (
+        ["\x00" if each is None else str(each) for each in column.tolist()]
+        for column in (accounts.names, *texts)
+    )
     outside = np.full(len(found), None, object) if accounts.outside is None else accounts.outside
-    width, whole_digits, begun = digits.itemsize * digits.shape[1], digits.tobytes(), blake2b(names, digest_size=16)
+    width, whole_digits, begun = (
+        digits.itemsize * digits.shape[1],
+        digits.tobytes(),
+        blake2b(names, digest_size=16),
+    )
     for row, (cells, beyond) in enumerate(zip(zip(*words, strict=True), outside.tolist(), strict=True)):
         digest = begun.copy()
         digest.update(whole_digits[row * width : (row + 1) * width])

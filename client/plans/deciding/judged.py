@@ -67,7 +67,7 @@ class Cases:
     def column(self, name: str) -> Bool:
         """One of the flags, (n,)."""
         flag: Bool | np.bool_ = getattr(self, name)
-        return flag if flag.shape else np.full(len(self.names), flag)
+        return np.asarray(flag if flag.shape else np.full(len(self.names), flag))
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,7 +102,7 @@ def verify(
     rooms = [
         _room(engine, part, income[rows], middle[rows] + point * spread[rows], becomes) for point in points
     ]
-    high = engine.judge(part, today, rooms[-1]).judged
+    high = engine.within(chunk, rows, rooms[-1], today)
     menu = _Menu.of(high, np.arange(len(rows))).and_of(_Menu.of(judged, rows, by_share))
     bests = [menu.best(room) for room in rooms]
     found.ask[rows] = np.where(known == "none", ASKS.index("FORM"), ASKS.index("PROOF"))

@@ -58,14 +58,18 @@ def texts(place: I8, part: F64) -> Objects:
     known, many = np.unique(_hundredths(part) * len(NAMES) + np.maximum(place, 0), return_inverse=True)
     made = np.empty(len(known), dtype=object)
     made[:] = [_text(each % len(NAMES), each // len(NAMES)) for each in known.tolist()]
-    return np.where(place == NO_REASON, None, made[many.reshape(place.shape)])
+    found: Objects = made[many.reshape(place.shape)]
+    found[place == NO_REASON] = None
+    return found
 
 
 def _hundredths(part: F64) -> I64:
     """Parts to two decimals as text has them, in hundredths; −0.00 and below are odd, 0.00 and above even numbers."""
     size = np.abs(100 * part)
     found = np.rint(size).astype(np.int64)
-    for at in np.argwhere(np.abs(np.abs(size - found) - 0.5) < _CLOSE):  # a product's last bit may round the other way
+    for at in np.argwhere(
+        np.abs(np.abs(size - found) - 0.5) < _CLOSE
+    ):  # a product's last bit may round the other way
         found[tuple(at)] = int(f"{abs(part[tuple(at)]):.2f}".replace(".", ""))
     return 2 * found + (part <= 0)
 
@@ -116,7 +120,9 @@ def why_not(batch: Batch) -> Objects:
     count = counted_all[row, which]
     known, many = np.unique(which * (code.shape[1] + 1) + count, return_inverse=True)
     told = np.empty(len(known), dtype=object)
-    for at, (each, number) in enumerate(zip(*(part.tolist() for part in np.divmod(known, code.shape[1] + 1)), strict=True)):
+    for at, (each, number) in enumerate(
+        zip(*(part.tolist() for part in np.divmod(known, code.shape[1] + 1)), strict=True)
+    ):
         told[at] = f"{names[each]} {number}" if each < width else f"RULE {number} ({cited[each - width]})"
     parts, ends = told[many].tolist(), np.searchsorted(row, np.arange(len(code) + 1)).tolist()
     found = np.empty(len(code), dtype=object)
