@@ -28,7 +28,7 @@ mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays,
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
-bench: .venv/ready $(if $(NAME),$(if $(filter accuracy simulation,$(NAME)),.venv-peers/ready),.venv-peers/ready)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
+bench: .venv/ready $(if $(NAME),$(if $(filter accuracy decisions simulation,$(NAME)),.venv-peers/ready),.venv-peers/ready)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
 
 .venv/ready: pyproject.toml constraints.txt

@@ -7,7 +7,7 @@ import json
 import sys
 from importlib import import_module
 
-ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled")
+ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled", "trees")
 
 
 def main() -> None:
