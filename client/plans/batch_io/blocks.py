@@ -5,6 +5,7 @@ chunk and gives back what is summed up; this process hands out no more than a fe
 the batch, and takes the sums in the batch's order.
 """
 
+import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -122,6 +123,7 @@ def crew(desk: Desk, processes: int) -> Iterator[Crew]:
     given = (desk.engine, desk.day, desk.batch_id, desk.parts.another())
     pool = workers(processes, _sit_down, given)
     try:
+        _start(pool, processes)
         yield Crew(desk, pool, _AHEAD * processes)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -144,8 +146,17 @@ _MINE: list[Desk] = []
 """The desk of a process of a pool, its only one."""
 
 
+def _start(pool: ProcessPoolExecutor, processes: int) -> None:
+    """Begin them all, without Ctrl-C: it reaches every process of a terminal, and this one ends the others."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they take over
+    try:
+        for _ in range(processes):
+            pool.submit(os.getpid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _sit_down(engine: Engine, day: int, batch_id: str, parts: Parts) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; who began them ends them
     _MINE.append(Desk(engine, day, batch_id, parts))
 
 
