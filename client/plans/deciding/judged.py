@@ -188,7 +188,7 @@ def judge(
                 (plans.arms.discount > 0 if not borders.discounts_known else np.False_, Why.UNSURE),
             )
         ):
-            why[np.broadcast_to(wrong, why.shape)] = code
+            np.copyto(why, np.uint8(code), where=wrong)
         return why, waived
 
     why, waived = checked(verdict.blocked != NONE)
