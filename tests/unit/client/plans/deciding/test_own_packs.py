@@ -9,6 +9,7 @@ from fedrepay.client.plans.deciding import handover
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.need import needs
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.rules.pack import Pack, parse_pack
 from support.judging import EXAMPLE
@@ -101,8 +102,6 @@ def test_no_odd_pack_takes_a_person_away(name: str) -> None:
 
 def test_judged_by_the_law_alone_some_would_lose_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the needs of before, read under the rules only."""
-
-    needs = handover.needs
 
     def under_the_law(judged: Any, why: Any) -> Any:
         return tuple(each & (why is judged.why) for each in needs(judged, why))
