@@ -47,18 +47,47 @@ class _Block:
     limit: str = "0"
 
 
+def opened(packs: Sequence[Pack], today: int) -> duckdb.DuckDBPyConnection:
+    """A connection of one thread, its tables empty, with the query prepared."""
+    connection = duckdb.connect(config={"threads": 1})
+    none, kinds = np.zeros(0), np.zeros(0, np.uint8)
+    facts: dict[str, Column] = {
+        name: np.zeros(0, "U1") if fact.type == "category" else none for name, fact in FACTS.items()
+    }
+    table, of_plan = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
+    plans = PlanColumns(
+        *(kinds, kinds, np.zeros(0, np.bool_), none, none, none, of_plan),
+        *(table, table, table, table, table.astype(np.float64), table, table, of_plan),
+    )
+    for name, columns in _tables(facts, plans).items():
+        connection.register("given", columns)
+        connection.execute(f"CREATE TABLE {name} AS SELECT {_chosen(columns)} FROM given")
+        connection.unregister("given")
+    connection.execute(f"PREPARE blocked AS {query(packs, today)}")
+    return connection
+
+
 def load(connection: duckdb.DuckDBPyConnection, facts: dict[str, Column], plans: PlanColumns) -> None:
-    """Accounts and plans as DuckDB's own tables, ``a`` and ``p``."""
+    """Accounts and plans in DuckDB's own tables, ``a`` and ``p``, in place of what was there."""
+    for name, columns in _tables(facts, plans).items():
+        connection.register("given", columns)
+        connection.execute(f"DELETE FROM {name}")
+        connection.execute(f"INSERT INTO {name} SELECT {_chosen(columns)} FROM given")
+        connection.unregister("given")
+
+
+def _tables(facts: dict[str, Column], plans: PlanColumns) -> dict[str, dict[str, Column]]:
     accounts, count = plans.shape
     of_account = {"account": np.arange(accounts), "bound": plans.bound, **facts}
     of_plan = {"account": np.repeat(np.arange(accounts), count)}
     of_plan |= {name: np.asarray(getattr(plans, name)).ravel() for name in _OF_PAIR}
     of_plan |= {name: np.tile(getattr(plans, name), accounts) for name in _OF_PLAN}
-    for name, columns in (("a", of_account), ("p", of_plan)):
-        chosen = ", ".join(_column(each, column) for each, column in columns.items())
-        connection.register("given", columns)
-        connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {chosen} FROM given")
-        connection.unregister("given")
+    of_plan["place"] = np.arange(accounts * count)
+    return {"a": of_account, "p": of_plan}
+
+
+def _chosen(columns: dict[str, Column]) -> str:
+    return ", ".join(_column(each, column) for each, column in columns.items())
 
 
 def _column(name: str, column: Column) -> str:
@@ -91,13 +120,13 @@ def query(packs: Sequence[Pack], today: int) -> str:
                 cases.append(f"WHEN {test} THEN {number}")
     return (
         f"WITH w AS MATERIALIZED (SELECT {', '.join(of_account)}, balance, apr FROM a) "
-        f"SELECT p.rowid AS at, CASE {' '.join(cases)} ELSE -1 END AS blocked FROM p JOIN w USING (account)"
+        f"SELECT place AS at, CASE {' '.join(cases)} ELSE -1 END AS blocked FROM p JOIN w USING (account)"
     )
 
 
-def blocked(connection: duckdb.DuckDBPyConnection, sql: str) -> I64:
+def blocked(connection: duckdb.DuckDBPyConnection) -> I64:
     """Run it; (n·P,), account by account."""
-    found = connection.execute(sql).fetchnumpy()
+    found = connection.execute("EXECUTE blocked").fetchnumpy()
     made = np.empty(len(found["at"]), np.int64)
     made[found["at"]] = found["blocked"]
     return made
