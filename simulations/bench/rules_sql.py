@@ -54,10 +54,24 @@ def opened(packs: Sequence[Pack], today: int) -> duckdb.DuckDBPyConnection:
     facts: dict[str, Column] = {
         name: np.zeros(0, "U1") if fact.type == "category" else none for name, fact in FACTS.items()
     }
-    table, of_plan = np.zeros((0, 0), np.int64), np.zeros(0, np.int64)
+    pairs, months, numbers = np.zeros((0, 0), np.int64), np.zeros((0, 0)), np.zeros(0, np.int64)
+    human = np.zeros(0, np.bool_)
     plans = PlanColumns(
-        *(kinds, kinds, np.zeros(0, np.bool_), none, none, none, of_plan),
-        *(table, table, table, table, table.astype(np.float64), table, table, of_plan),
+        kinds,
+        kinds,
+        human,
+        none,
+        none,
+        none,
+        numbers,
+        pairs,
+        pairs,
+        pairs,
+        pairs,
+        months,
+        pairs,
+        pairs,
+        numbers,
     )
     for name, columns in _tables(facts, plans).items():
         connection.register("given", columns)
