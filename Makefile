@@ -28,7 +28,7 @@ mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays,
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
-PEERS := $(if $(filter accuracy simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
+PEERS := $(if $(filter accuracy decisions simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
 
 bench: .venv/ready $(PEERS)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one; tells its minutes first
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)

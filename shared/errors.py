@@ -45,6 +45,14 @@ class FedrepayError(Exception):
     def __str__(self) -> str:
         return f"{self.cause} {self.remedy}"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors come back from other processes as they were, whatever their constructor takes."""
+        return _again, (type(self), self.args), vars(self)
+
+
+def _again(kind: type[FedrepayError], args: tuple[object, ...]) -> FedrepayError:
+    return kind.__new__(kind, *args)
+
 
 class InputError(FedrepayError):
     """Something handed in is wrong."""

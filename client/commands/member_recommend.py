@@ -64,6 +64,15 @@ def recommend(
     today: Annotated[
         str | None, typer.Option(help="YYYY-MM-DD: which rules are in force; default today, in UTC.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that decide; by default one for each 20,000 accounts, no more than there are processors, "
+            "nor 8. The files are the same however many there are.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     member: Member = None,
     roster_code: RosterCode = None,
@@ -98,7 +107,7 @@ def recommend(
     _warn(console, loaded)
     if out is not None:
         with _progress(console) as told:
-            result = recommend_file(job, loaded, out, batch_id, told, replace=replace)
+            result = recommend_file(job, loaded, out, batch_id, told, replace=replace, processes=processes)
         _show(console, loaded, result, out, as_json=as_json)
     elif explain is not None:
         _explain(job, loaded, explain, batch_id, as_json=as_json)

@@ -6,6 +6,7 @@ never grows (FCA PS24/2): where an instalment would not exceed the interest, the
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +88,26 @@ class Candidates:
             self.dates.take(index, len(self.valid)),
         )
 
+    def within(self, debts: Debts, arms: I64, others: "Candidates") -> "Candidates":
+        """The same accounts' candidates within other bounds: the ``others`` in place of some arms, (m,)."""
+
+        def put(mine: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            found = mine.copy()
+            found[:, arms] = theirs
+            return found
+
+        return Candidates(
+            self.arms,
+            debts,
+            put(self.valid, others.valid),
+            put(self.clears, others.clears),
+            put(self.instalment, others.instalment),
+            put(self.count, others.count),
+            put(self.principal, others.principal),
+            put(self.interest, others.interest),
+            self.dates,
+        )
+
     @cached_property
     def total(self) -> I64:
         """All that is paid under the plan, (n, P)."""
@@ -111,7 +132,7 @@ class Candidates:
         at_once = self.instalment * np.minimum(self.count, self.arms.most_a_month)
         return np.asarray(np.minimum(at_once, self.total))
 
-    @property
+    @cached_property
     def rate(self) -> F64:
         """The yearly rate that is charged under the plan, (n, P)."""
         return _rate(self.arms, self.debts)
@@ -121,6 +142,7 @@ class Candidates:
         """What a day's delay of the first instalment costs, minor units, (n, P)."""
         return np.asarray(self.principal * self.rate / DAYS_A_YEAR * self.arms.pays)
 
+    @cached_property
     def interest_saved(self) -> I64:
         """Interest at the contract's rate that the plan spares, minor units, rounded down, (n, P).
 
@@ -150,6 +172,7 @@ class Candidates:
         """Fees charged under the plan, minor units, (n, P)."""
         return np.minimum(fees_left(self.debts.fees[:, None], self.arms.fee_waiver), self.principal)
 
+    @cached_property
     def fees_saved(self) -> I64:
         """Fees the plan waives, minor units, (n, P)."""
         owed = self.debts.fees[:, None]

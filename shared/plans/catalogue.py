@@ -5,18 +5,30 @@ the balance (``n``: balance ÷ n) or from the affordability bound (``share``: a 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from fedrepay.shared.arrays import F64, I64, U8, Bool
 from fedrepay.shared.errors import CatalogueError
 from fedrepay.shared.files import Part, parse_toml, read_bytes
-from fedrepay.shared.plans.kinds import CHANNELS, COLLECTING, FREQUENCIES, KINDS, OFFERS, RULED, SMALL, Kind
+from fedrepay.shared.plans.kinds import (
+    ALL_AFFORDABLE,
+    CHANNELS,
+    COLLECTING,
+    FREQUENCIES,
+    KINDS,
+    OFFERS,
+    RULED,
+    SMALL,
+    Kind,
+)
 
 MOST_ARMS = 500
 """Candidates of one account."""
@@ -134,30 +146,77 @@ class Arms:
     dormant_months: I64
     channel: U8
     human: Bool
+    _kinds: dict[tuple[str, ...], Bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _orders: dict[tuple[str, ...], I64] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @property
+    def take(self, index: npt.NDArray[np.integer]) -> "Arms":
+        """The chosen arms, in the order of ``index``, (m,)."""
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        names = given.pop("names")
+        return Arms(
+            tuple(names[each] for each in index), **{name: each[index] for name, each in given.items()}
+        )
+
+    @cached_property
     def months_each(self) -> F64:
         """Months between two instalments, (P,)."""
         return np.array([MONTHS_EACH[name] for name in FREQUENCIES])[self.frequency]
 
-    @property
+    @cached_property
     def most_a_month(self) -> I64:
         """Instalments that can fall due in one calendar month, (P,)."""
         return np.array([MOST_A_MONTH[name] for name in FREQUENCIES], np.int64)[self.frequency]
 
     def is_kind(self, *names: str) -> Bool:
-        """Which arms are of one of these kinds, (P,)."""
-        return np.array([name in names for name in KINDS])[self.kind]
+        """Which arms are of one of these kinds, (P,); to be read, not written."""
+        found = self._kinds.get(names)
+        if found is None:
+            found = self._kinds[names] = np.array([name in names for name in KINDS])[self.kind]
+            found.flags.writeable = False
+        return found
 
-    @property
+    def in_order(self, kinds: tuple[str, ...]) -> I64:
+        """The arms of some kinds, kind by kind, the shortest pause before a longer one."""
+        found = self._orders.get(kinds)
+        if found is None:
+            places = [np.flatnonzero(self.is_kind(kind)) for kind in kinds]
+            found = np.concatenate(
+                [each[np.argsort(self.dormant_months[each], kind="stable")] for each in places]
+            )
+            self._orders[kinds] = found
+        return found
+
+    @cached_property
     def is_offer(self) -> Bool:
         """Which arms are ranked by score, (P,)."""
         return self.is_kind(*OFFERS)
 
-    @property
+    @cached_property
+    def by_bound(self) -> I64:
+        """The arms whose amounts follow from the affordability bound, (m,)."""
+        return np.flatnonzero((self.share > 0) | self.is_kind(*ALL_AFFORDABLE))
+
+    @cached_property
     def pays(self) -> Bool:
         """Which arms have instalments, (P,)."""
         return self.is_kind(*COLLECTING)
+
+    @cached_property
+    def but_for_the_day(self) -> tuple[tuple[I64, I64], ...]:
+        """Arms that differ in their first day alone: (later, earlier) neighbours, all pairs that touch no common arm at once.
+
+        The n-th entry holds each group's n-th and (n − 1)-th arms by day, (g,) each.
+        """
+        columns = (
+            *(self.kind, self.n, self.share, self.frequency, self.discount, self.interest_waiver),
+            *(self.fee_waiver, self.dormant_months, self.channel, self.human),
+        )
+        alike = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+        order = np.lexsort((self.first_due, alike))
+        first = np.searchsorted(alike[order], alike[order])
+        rank = np.arange(len(order)) - first
+        later = [np.flatnonzero(rank == each) for each in range(1, int(rank.max(initial=0)) + 1)]
+        return tuple((order[each], order[each - 1]) for each in later)
 
 
 def _expanded(catalogue: Catalogue) -> list[tuple[Template, tuple[object, ...]]]:

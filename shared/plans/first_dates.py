@@ -6,6 +6,7 @@ comes later; the catalogue's own day where neither is known. Then it is moved to
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,10 @@ class FirstDates:
             return self
         return FirstDates(*(each[index] for each in vars(self).values()))
 
+    def of_arms(self, arms: I64) -> "FirstDates":
+        """Those of the chosen arms."""
+        return FirstDates(*(each[:, arms] for each in vars(self).values()))
+
 
 def first_dates(
     arms: Arms, today: int, payday: F64, wish: F64, calendars: Sequence[Calendar], place: I64
@@ -78,7 +83,7 @@ def first_dates(
         place: into ``calendars``, (n,).
     """
     days, at = np.unique(arms.first_due, return_inverse=True)
-    moved = np.stack([each.moved(today + _REACH) - today for each in calendars])
+    moved = np.stack([_moved(each, today) for each in calendars])
     own = np.stack(
         [_own(days, each, working(where, today)) for each, where in zip(moved, calendars, strict=True)]
     )
@@ -104,20 +109,28 @@ def first_dates(
         keeps = np.where(found, anchors[code], keeps)
         follows[found] = code
     pays = arms.pays
-    due, nominal = (np.where(pays, each[:, at], arms.first_due) for each in (due, nominal))
     wage = np.minimum(targets[PAYDAY], moved[place[:, None], targets[PAYDAY] - _REACH[0]])
+    after = np.where(pays, _since(wage, due)[:, at], _since(wage, days)[:, at])
+    due, nominal = (np.where(pays, each[:, at], arms.first_due) for each in (due, nominal))
     return FirstDates(
         due,
         nominal,
         keeps[:, at] * pays,
         _charged(arms, due),
         (follows[:, at] * pays).astype(np.uint8),
-        np.where(known[PAYDAY][:, None], _since(wage, due), np.nan),
+        np.where(known[PAYDAY][:, None], after, np.nan),
     )
 
 
+@lru_cache(64)
+def _moved(calendar: Calendar, today: int) -> I64:
+    """The working days that the days of ``_REACH`` are moved to, days from today; to be read, not written."""
+    return calendar.moved(today + _REACH) - today
+
+
+@lru_cache(64)
 def working(calendar: Calendar, today: int) -> I64:
-    """Working days among ``FIRST_DUE``, days from today."""
+    """Working days among ``FIRST_DUE``, days from today; to be read, not written."""
     days = np.array(FIRST_DUE)
     return days[~calendar.closed(today + days)]
 
@@ -142,23 +155,14 @@ def _chosen(falls: I64, days: I64) -> tuple[I64, Bool]:
 
 def _charged(arms: Arms, due: I64) -> I64:
     """Days until the first instalment for which interest runs, (n, P)."""
-    charged = np.minimum(due, arms.first_due)
-    columns = (
-        *(arms.kind, arms.n, arms.share, arms.frequency, arms.discount, arms.interest_waiver),
-        *(arms.fee_waiver, arms.dormant_months, arms.channel, arms.human),
-    )
-    alike = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    order = np.argsort(arms.first_due, kind="stable")
-    least = charged.copy()
-    for group in np.flatnonzero(np.bincount(alike) > 1):
-        members = order[alike[order] == group]
-        for one, other in zip(members[1:], members[:-1], strict=True):  # equal dates stand side by side
-            same = due[:, one] == due[:, other]
-            least[:, one] = np.where(same, np.minimum(least[:, one], least[:, other]), least[:, one])
+    least = np.minimum(due, arms.first_due)
+    for one, other in arms.but_for_the_day:  # equal dates stand side by side
+        same = due[:, one] == due[:, other]
+        least[:, one] = np.where(same, np.minimum(least[:, one], least[:, other]), least[:, one])
     return least
 
 
 def _since(paydays: I64, due: I64) -> F64:
-    """Days since the last of K paydays, (n, P)."""
-    since = due[:, None, :] - paydays[:, :, None]
+    """Days since the last of K paydays, (n, D), of days (n, D) or (D,)."""
+    since = due[..., None, :] - paydays[:, :, None]
     return np.asarray(np.where(since >= 0, since, np.inf).min(axis=1))

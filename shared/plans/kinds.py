@@ -30,6 +30,9 @@ SMALL = ("TOKEN",)
 CONTRACT = ("CATCH_UP", "EXTEND", "REDUCED")
 """For a contract that still runs: arrears beside the contractual instalment, a longer term, a smaller instalment for a while."""
 
+ALL_AFFORDABLE = ("REVIEW", "REDUCED")
+"""Asks for all that is affordable while the debt rests."""
+
 RULED = ("REVIEW", *CONTRACT)
 """Chosen by what is owed and affordable alone: no model has learned them, so none ranks them."""
 

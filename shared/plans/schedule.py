@@ -133,7 +133,7 @@ def plan_of(plans: Candidates, row: int, arm: int) -> Plan:
 
 def forgiven(plans: Candidates) -> I64:
     """What each plan forgives of the debt itself, waived fees apart, minor units, (n, P)."""
-    given = plans.debts.balance[:, None] - plans.fees_saved() - plans.principal
+    given = plans.debts.balance[:, None] - plans.fees_saved - plans.principal
     return np.where(plans.arms.discount > 0, np.maximum(given, 0), 0)
 
 
@@ -156,8 +156,8 @@ def _plan(one: Candidates, arm: int) -> Plan:
         follows=FOLLOWS[one.dates.follows[0, arm]],
         dormant_months=int(arms.dormant_months[arm]),
         interest_per_day=float(one.interest_per_day[0, arm]),
-        interest_saved=int(one.interest_saved()[0, arm]),
-        fees_saved=int(one.fees_saved()[0, arm]),
+        interest_saved=int(one.interest_saved[0, arm]),
+        fees_saved=int(one.fees_saved[0, arm]),
         forgiven=int(forgiven(one)[0, arm]),
     )
 

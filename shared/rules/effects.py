@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,11 +125,17 @@ def outcome(rule: Rule, applies: Ternary, table: FactTable, plans: PlanColumns) 
 
 def of_kinds(plans: PlanColumns, kinds: tuple[str, ...]) -> Bool:
     """(P,) whether a plan is of one of the kinds."""
-    return np.isin(plans.kind, [KINDS.index(each) for each in kinds])
+    return _among(KINDS, kinds)[plans.kind]
 
 
 def _on(plans: PlanColumns, channels: tuple[str, ...]) -> Bool:
-    return np.isin(plans.channel, [CHANNELS.index(each) for each in channels])
+    return _among(CHANNELS, channels)[plans.channel]
+
+
+@cache
+def _among(names: tuple[str, ...], some: tuple[str, ...]) -> Bool:
+    """Which names are among some, (len(names),)."""
+    return np.array([each in some for each in names], np.bool_)
 
 
 def _part(values: Numbers) -> Amount:

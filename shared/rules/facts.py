@@ -169,6 +169,13 @@ class FactTable:
         self._checked: dict[str, tuple[Column, Bool]] = {}
         self.accounts = accounts
 
+    def take(self, rows: npt.NDArray[np.integer]) -> "FactTable":
+        """The chosen accounts' facts; what is checked is not checked again."""
+        checked = {name: (values[rows], known[rows]) for name, (values, known) in self._checked.items()}
+        found = FactTable({name: each[rows] for name, each in self.columns.items()}, len(rows))
+        found._checked = checked
+        return found
+
     def read(self, name: str) -> tuple[Column, Bool]:
         """(values, known), both (n,); values are 0 where not known.
 

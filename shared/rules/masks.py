@@ -6,10 +6,11 @@ rule that needs a fact which is not known blocks what it might block, and the ac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 import numpy as np
 
-from fedrepay.shared.arrays import I32, Bool
+from fedrepay.shared.arrays import I32, I64, Bool
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.rules.columns import PlanColumns
 from fedrepay.shared.rules.effects import Effect, Index, outcome
@@ -103,7 +104,7 @@ def evaluate(packs: Sequence[Pack], facts: FactTable, plans: PlanColumns, today:
         applies = is_one_of("jurisdiction", pack.places, facts) & all_hold(pack.applies_to, facts)
         for part in pack.covers:
             sure = (applies & all_hold(part.applies_to, facts)).yes
-            covered |= sure[:, None] & np.isin(MATTERS, part.matters)
+            covered |= sure[:, None] & _among_matters(part.matters)
         if not applies.maybe.any():
             continue
         for number, rule in zip(numbers, pack.rules, strict=True):
@@ -172,14 +173,27 @@ def _whole(
     if not effects or not count:
         return np.full((accounts, count), none, np.int32)
     touched = np.array([effect.plans for _, effect in effects])
-    patterns, place = np.unique(touched, axis=1, return_inverse=True)
+    patterns, place = _patterns(touched.tobytes(), count)
     lowest = np.full((patterns.shape[1], accounts), none, np.int32)
     for row, (number, effect) in enumerate(effects):
         if effect.plans.any() and effect.when.maybe.any():
             for pattern in np.flatnonzero(patterns[row]):
                 _lower(lowest[pattern], number, effect.when.maybe)
             _undecided(effect.when, number, human, unknown)
-    return np.ascontiguousarray(lowest.T)[:, place.ravel()]
+    return np.ascontiguousarray(lowest.T)[:, place]
+
+
+@lru_cache(64)
+def _patterns(touched: bytes, count: int) -> tuple[Bool, I64]:
+    """Which patterns of effects there are among so many plans, (effects, patterns), and each plan's, (P,): the same for all batches."""
+    table = np.frombuffer(touched, np.bool_).reshape(-1, count)
+    patterns, place = np.unique(table, axis=1, return_inverse=True)
+    return patterns, place.ravel()
+
+
+@cache
+def _among_matters(some: tuple[Matter, ...]) -> Bool:
+    return np.isin(MATTERS, some)
 
 
 def _priced(number: int, effect: Effect, blocked: I32, human: I32, unknown: Bool) -> None:

@@ -96,7 +96,7 @@ def _tokens(ground: Ground, arm: I64) -> I64:
 def _figures(ground: Ground, arm: I64) -> Figures:
     plans, rows, has = ground.plans, np.arange(len(arm)), arm != NO_PLAN
     came: Worth = worth(ground.accounts, plans, ground.truth, arm)
-    given = (plans.interest_saved() + forgiven(plans))[rows, arm] * (has & plans.arms.is_offer[arm])
+    given = (plans.interest_saved + forgiven(plans))[rows, arm] * (has & plans.arms.is_offer[arm])
     clears = has & plans.arms.is_offer[arm]
     return {
         "value": float(came.value.mean()),

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_to_proto
 
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.processes import cores
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
 
 AHEAD = 2
@@ -40,7 +41,7 @@ class Stages(Protocol):
 
 def processes_for(members: int) -> int:
     """One a processor that this process may use, where there are members enough."""
-    return len(os.sched_getaffinity(0)) if members >= MANY_MEMBERS else 1
+    return cores() if members >= MANY_MEMBERS else 1
 
 
 class PlayersGrid(InProcessGrid):
@@ -106,7 +107,7 @@ class PlayersGrid(InProcessGrid):
             while queue and len(sent) < AHEAD:
                 message = queue.popleft()
                 wire = message_to_proto(message).SerializeToString()
-                _told_of_its_end(lambda pipe=pipe, wire=wire: pipe.send_bytes(wire))  # type: ignore[misc]
+                _told_of_its_end(pipe.send_bytes, wire)
                 sent.append((message, len(wire)))
 
     def _take(self, number: int) -> None:
@@ -117,9 +118,9 @@ class PlayersGrid(InProcessGrid):
         self._ready[str(message.metadata.message_id)] = self._seen(message, sent, answer, seconds)
 
 
-def _told_of_its_end(do: Callable[[], object]) -> object:
+def _told_of_its_end(do: Callable[..., Any], *given: Any) -> Any:
     try:
-        return do()
+        return do(*given)
     except (EOFError, OSError) as error:
         raise ProtocolError(
             "A process that plays members has ended.",

@@ -1,20 +1,17 @@
 """``fedrepay simulate --sweep FILE``: every point with every seed, each in a folder of its own, then table and picture."""
 
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from io import StringIO
-from multiprocessing import connection
 from pathlib import Path
-from threading import Thread
 
 from rich.console import Console
 
 from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError, SweepError
 from fedrepay.shared.files import write_atomically
+from fedrepay.shared.processes import workers
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.screen import Screen
 from fedrepay.simulations.simulate import run as simulate
@@ -88,24 +85,6 @@ def _all(asked: list[tuple[Point, int, Path]], jobs: int) -> Iterator[Ran]:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def workers(jobs: int) -> ProcessPoolExecutor:
-    """So many processes, which end with this one even where it is killed."""
-    return ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    )
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
-
-
-def _wait_and_end(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)  # nothing is tidied up: the runs resume as from any kill
 
 
 def _claim(out: Path, sweep: Sweep) -> None:

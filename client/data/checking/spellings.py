@@ -43,6 +43,10 @@ def told(column: str, table: Table, file: str) -> tuple[Group, ...]:
 
 def alike(names: Iterable[str | None]) -> I64:
     """Positions of ids that have another spelling among ``names``, grouped by person; (m,)."""
+    names = list(names)
+    known = {name for name in names if name is not None and name.strip()}
+    if len({plain(name) for name in known}) == len(known):
+        return np.array([], dtype=np.int64)
     spelt: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     plains: dict[str, str] = {}
     for place, name in enumerate(names):

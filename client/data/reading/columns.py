@@ -171,8 +171,9 @@ class Derivation:
     ) -> None:
         self.wanted, self._connection, self._name = wanted, connection, name
         chosen = ", ".join(f"{sql[column.name]} AS {quoted(column.name)}" for column in wanted)
-        self._select = f"SELECT {chosen} FROM {name}_inputs ORDER BY _n"
+        self._select = f"SELECT {chosen} FROM {name}_inputs"  # DuckDB keeps the order of a scan (preserve_insertion_order)
         self._inputs: dict[str, npt.NDArray[np.generic]] = {}
+        self._shape: tuple[int, ...] | None = None
 
     def run(self, columns: Mapping[str, Values], shape: tuple[int, ...]) -> dict[str, Values]:
         """Compute.
@@ -187,12 +188,11 @@ class Derivation:
         import duckdb  # noqa: PLC0415 - heavy
 
         text = any(each.dtype == object for each in columns.values())
-        if text or len(self._inputs.get("_n", ())) != math.prod(shape) or not self._inputs:
+        ready = not text and self._shape == shape
+        if not ready:
             self._inputs = {name: np.empty(math.prod(shape), each.dtype) for name, each in columns.items()}
-            self._inputs["_n"] = np.arange(math.prod(shape))
-            ready = False
-        else:
-            ready = True
+            self._inputs = self._inputs or {"_n": np.empty(math.prod(shape), np.bool_)}  # constants alone
+            self._shape = shape
         for name, each in columns.items():
             np.copyto(self._inputs[name].reshape(shape), each)
         try:

@@ -1,5 +1,6 @@
 """A batch's caps applied chunk by chunk: one pass finds their prices, the next decides at these prices."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,24 @@ def groups(engine: Engine) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
+class Proposed:
+    """What caps choose from, of some accounts: their ``options``, and who is left ``apart`` for a human or at rest, (n,)."""
+
+    apart: Bool
+    options: Candidacies
+
+
+def proposed(engine: Engine, accounts: Accounts, today: int) -> Proposed:
+    """What caps choose from, of n accounts."""
+    chunk = engine.judge(accounts, today)
+    judged, asked = chunk.judged, handed(engine.settings, chunk, today).code > 0
+    apart = asked | judged.human | judged.stop
+    offers, balance = judged.offers & ~apart[:, None], judged.plans.debts.balance
+    used = uses(judged.plans)
+    return Proposed(apart, options(engine.settings.caps, judged.score, offers, balance, judged.no_plan, used))
+
+
+@dataclass(frozen=True, eq=False)
 class Caps:
     """The choice of a whole batch within its caps."""
 
@@ -38,8 +57,8 @@ class Caps:
     drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
-    def of(cls, engine: Engine, accounts: Accounts, today: int) -> "Caps | None":
-        """Solve for all accounts; None where no cap is set.
+    def of(cls, engine: Engine, accounts: Accounts, found: Iterable[Proposed]) -> "Caps | None":
+        """Solve for all accounts from what is proposed for them, part by part; None where no cap is set.
 
         Raises:
             CatalogueError: a floor without its column, or one that cannot be met.
@@ -47,34 +66,32 @@ class Caps:
         caps = engine.settings.caps
         if all(getattr(caps, name) is None for name in CAPPED) and caps.group_floor <= 0:
             return None
-        found, apart = [], []
-        for start in range(0, len(accounts.names), engine.chunk):
-            part = accounts.take(slice(start, start + engine.chunk))
-            chunk = engine.judge(part, today)
-            judged, asked = chunk.judged, handed(engine.settings, chunk, today).code > 0
-            apart.append(asked | judged.human | judged.stop)
-            offers = judged.offers & ~apart[-1][:, None]
-            balance = judged.plans.debts.balance
-            found.append(options(caps, judged.score, offers, balance, judged.no_plan, uses(judged.plans)))
-        group = _group(engine, accounts)
+        parts, group = list(found), _group(engine, accounts)
         return cls(
-            choose(caps, Candidacies.joined(found), group),
+            choose(caps, Candidacies.joined([each.options for each in parts]), group),
             group,
-            np.concatenate(apart),
+            np.concatenate([each.apart for each in parts]),
             engine.settings.exploration > 0,
         )
 
-    def hold(self, judged: Judged, rows: slice) -> Judged:
-        """One chunk at the batch's prices, what the caps take from an account marked ``CAP``."""
-        part = replace(self.portfolio, choice=self.portfolio.choice[rows])
-        group = None if self.group is None else self.group[rows]
+    def take(self, rows: slice) -> "Caps":
+        """The choice of some of the accounts."""
+        return replace(
+            self,
+            portfolio=replace(self.portfolio, choice=self.portfolio.choice[rows]),
+            group=None if self.group is None else self.group[rows],
+            asked=self.asked[rows],
+        )
+
+    def hold(self, judged: Judged) -> Judged:
+        """These accounts at the batch's prices, what the caps take from one marked ``CAP``."""
         balance = judged.plans.debts.balance
         used = uses(judged.plans)
-        priced = part.duals.priced(judged.score, balance, used, group)
-        offers = judged.offers & ~self.asked[rows][:, None]
-        beyond = part.beyond(priced, offers, balance, judged.no_plan)
+        priced = self.portfolio.duals.priced(judged.score, balance, used, self.group)
+        offers = judged.offers & ~self.asked[:, None]
+        beyond = self.portfolio.beyond(priced, offers, balance, judged.no_plan)
         if self.drawn:
-            beyond |= offers & _more(used, part.choice)
+            beyond |= offers & _more(used, self.portfolio.choice)
         return replace(judged, score=priced, why=np.where(beyond, np.uint8(Why.CAP), judged.why))
 
 

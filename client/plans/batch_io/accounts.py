@@ -95,7 +95,7 @@ class _Cells:
     def names(self) -> Objects:
         """The accounts' names, (n,): each there, and once."""
         names: Objects = self._table.extra.get(ACCOUNT, self._table.customers)
-        blank = np.array([name is None or not str(name).strip() for name in names], np.bool_)
+        blank = np.array([name is None or not str(name).strip() for name in names.tolist()], np.bool_)
         self._refuse(ACCOUNT, "not missing", blank, names)
         self._refuse(ACCOUNT, "once in a batch", _again(names) & ~blank, names)
         return names
@@ -165,12 +165,10 @@ def _accounts_only(book: CodeBook) -> tuple[CodeBook, tuple[str, ...]]:
 
 def _again(names: Objects) -> Bool:
     """Which names stood in an earlier row, (n,)."""
-    seen: set[object] = set()
-    found = np.zeros(len(names), np.bool_)
-    for row, name in enumerate(names):
-        found[row] = name in seen
-        seen.add(name)
-    return found
+    listed = names.tolist()
+    first: dict[object, int] = {}
+    firsts = [first.setdefault(name, row) for row, name in enumerate(listed)]
+    return np.asarray(np.array(firsts, np.int64) != np.arange(len(listed)))
 
 
 def _parsed(fact: Declared, cells: Objects) -> tuple[npt.NDArray[Any], Bool]:
@@ -182,8 +180,10 @@ def _parsed(fact: Declared, cells: Objects) -> tuple[npt.NDArray[Any], Bool]:
         cells[bad] = None
         return cells, bad
     of: Callable[[str], float] = _yes if fact.type == "bool" else _number
-    numbers = np.array([np.nan if each is None else of(each) for each in cells], np.float64)
-    missing = np.array([each is None for each in cells], np.bool_)
+    listed = cells.tolist()
+    read = {each: np.nan if each is None else of(each) for each in set(listed)}
+    numbers = np.fromiter(map(read.__getitem__, listed), np.float64, len(listed))
+    missing = np.asarray(cells == None, np.bool_)  # noqa: E711 - cell by cell
     bad = ~missing & ~((numbers >= fact.low) & (numbers <= fact.high))
     if fact.type == "int":
         bad |= ~missing & (numbers != np.trunc(numbers))

@@ -9,7 +9,8 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,14 +84,28 @@ class Parts:
     """Chunks of one batch on their way to ``out``."""
 
     out: Path
-    connection: "DuckDBPyConnection"
     folder: Path
-    written: list[tuple[Path, Path]] = field(default_factory=list)
+    written: int = 0
 
-    def add(self, rows: Table, facts: Table) -> None:
-        """Write one chunk; raises StorageError if the disk is full."""
-        number = f"{len(self.written):06d}"
-        paths = self.folder / f"{number}.rows.parquet", self.folder / f"{number}.facts.parquet"
+    @cached_property
+    def connection(self) -> "DuckDBPyConnection":
+        """What writes; each process has its own."""
+        import duckdb  # noqa: PLC0415 - heavy
+
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "python_enable_replacements": False,
+            "pandas_analyze_sample": 0,  # all our objects are texts: nothing to find out, a fifth of the time
+        }
+        return duckdb.connect(config=settings)
+
+    def another(self) -> "Parts":
+        """The same for another process, which adds chunks and nothing else."""
+        return Parts(self.out, self.folder)
+
+    def add(self, rows: Table, facts: Table, number: int | None = None) -> None:
+        """Write one chunk, the next one or that of a number; raises StorageError if the disk is full."""
+        paths = self._paths(self.written if number is None else number)
         given = ", ".join(
             f"CAST({_cell(name, rows)} AS {kind}) AS {quoted(name)}" for name, kind in COLUMNS.items()
         )
@@ -100,7 +115,7 @@ class Parts:
             for name, each in facts.items()
         )
         self._copy(f"SELECT {given} FROM given", facts, paths[1])
-        self.written.append(paths)
+        self.written += 1
 
     def finish(
         self,
@@ -127,7 +142,7 @@ class Parts:
             [f"{_literal(value)} AS {quoted(name)}" for name, value in each.items()]
             for each in ({"batch_id": batch.batch_id}, same)
         )
-        rows, facts = ([str(each[side]) for each in self.written] for side in (0, 1))
+        rows, facts = ([str(self._paths(each)[side]) for each in range(self.written)] for side in (0, 1))
         chosen = ", ".join([*front, "*", *back])
         form = "FORMAT parquet" if self.out.suffix == ".parquet" else "FORMAT csv, HEADER"
         facts_file, rejects = facts_of(self.out), rejects_of(self.out)
@@ -156,6 +171,9 @@ class Parts:
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise _unwritten(self.out, error) from error
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        return self.folder / f"{number:06d}.rows.parquet", self.folder / f"{number:06d}.facts.parquet"
 
     def _copy(self, sql: str, table: Table, path: Path) -> None:
         import duckdb  # noqa: PLC0415 - heavy
@@ -190,19 +208,17 @@ def parts(out: Path) -> Iterator[Parts]:
     Raises:
         StorageError: it cannot be made.
     """
-    import duckdb  # noqa: PLC0415 - heavy
-
     folder = _chunks_of(out)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise _unwritten(out, error) from error
-    connection = duckdb.connect(config={"threads": 1, "python_enable_replacements": False})
+    made = Parts(out, folder)
     try:
-        yield Parts(out, connection, folder)
+        yield made
     finally:
-        connection.close()
+        made.connection.close()
         clear(out)
 
 

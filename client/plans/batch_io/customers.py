@@ -41,16 +41,13 @@ def groups(customers: Objects) -> I64 | None:
 
     A row whose customer could not be read (None) is of somebody by themselves.
     """
-    known: dict[str, int] = {}
-    found = np.empty(len(customers), np.int64)
+    names = customers.tolist()
+    spelt = {name: folded(str(name)) for name in set(names) if name is not None}
     of: dict[str, int] = {}
-    for row, name in enumerate(customers):
-        if name is None:
-            found[row] = len(customers) + row
-            continue
-        if name not in known:
-            known[name] = of.setdefault(folded(str(name)), row)
-        found[row] = known[name]
+    found = [
+        len(names) + row if name is None else of.setdefault(spelt[name], row)
+        for row, name in enumerate(names)
+    ]
     _, numbers, counts = np.unique(found, return_inverse=True, return_counts=True)
     return None if counts.max(initial=0) < 2 else np.asarray(numbers, np.int64)
 

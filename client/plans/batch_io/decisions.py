@@ -45,6 +45,7 @@ def recommend(
     roster_code: str | None = None,
     unprotected: bool = False,
     replace: bool = False,
+    processes: int = 1,
     progress: Progress | None = None,
 ) -> Decisions:
     """Recommend plans for accounts; see ``fedrepay member recommend --help`` and docs/plans.md.
@@ -64,6 +65,8 @@ def recommend(
         roster_code: the twelve words that people compared: the release must be of that roster.
         unprotected: accept a release that is not private; for tests only.
         replace: whether other files at ``out`` may be written over; an id used for other inputs is refused all the same.
+        processes: that decide; the decisions are the same however many. More than 1 start this program's main module again:
+            what it does on its own must stand under ``if __name__ == "__main__"``.
         progress: told of accounts done, and all.
 
     Raises:
@@ -92,7 +95,14 @@ def recommend(
             Trust(_optional("member", member), roster_code),
         )
         done = recommend_file(
-            job, load(job), written, batch_id, progress, replace=replace, kept=out is not None
+            job,
+            load(job),
+            written,
+            batch_id,
+            progress,
+            replace=replace,
+            kept=out is not None,
+            processes=processes,
         )
         return Decisions(_columns(written), done)
 

@@ -139,9 +139,9 @@ def table_of(engine: Engine, batch: Batch, asked: Verify) -> Table:
         "human": of.human[at],
         "total": plans.total[row, at],
         "interest": plans.interest[row, at],
-        "interest_saved": plans.interest_saved()[row, at],
+        "interest_saved": plans.interest_saved[row, at],
         "fees": plans.fees[row, at],
-        "fees_saved": plans.fees_saved()[row, at],
+        "fees_saved": plans.fees_saved[row, at],
         "interest_per_day": np.round(plans.interest_per_day[row, at], 4),
         "because": _because(engine, batch)[row],
         "bound": plans.debts.bound[row],
@@ -202,13 +202,22 @@ def input_hashes(accounts: Accounts, *, whole: bool = False) -> Objects:
     digits = np.stack(numbers, axis=1) if numbers else np.zeros((len(accounts.names), 0))
     names = "\x1e".join(name for name, _ in columns).encode()
     found = np.empty(len(accounts.names), dtype=object)
-    for row, cells in enumerate(zip(accounts.names, *texts, strict=True)):
-        text = "\x1f".join("\x00" if each is None else str(each) for each in cells)
-        digest = blake2b(names, digest_size=16)
-        digest.update(digits[row].tobytes())
-        digest.update(text.encode())
-        if accounts.outside is not None and accounts.outside[row]:
-            digest.update(repr([(name, str(value)) for name, value in accounts.outside[row]]).encode())
+    words = (
+        ["\x00" if each is None else str(each) for each in column.tolist()]
+        for column in (accounts.names, *texts)
+    )
+    outside = np.full(len(found), None, object) if accounts.outside is None else accounts.outside
+    width, whole_digits, begun = (
+        digits.itemsize * digits.shape[1],
+        digits.tobytes(),
+        blake2b(names, digest_size=16),
+    )
+    for row, (cells, beyond) in enumerate(zip(zip(*words, strict=True), outside.tolist(), strict=True)):
+        digest = begun.copy()
+        digest.update(whole_digits[row * width : (row + 1) * width])
+        digest.update("\x1f".join(cells).encode())
+        if beyond:
+            digest.update(repr([(name, str(value)) for name, value in beyond]).encode())
         found[row] = digest.hexdigest()
     return found
 
@@ -256,8 +265,8 @@ def _given(batch: Batch) -> Counter[str]:
     parts = {
         "plans": len(rows),
         "discounted": lowered.sum(),
-        "interest": plans.interest_saved()[rows, arm].sum(),
-        "fees": plans.fees_saved()[rows, arm].sum(),
+        "interest": plans.interest_saved[rows, arm].sum(),
+        "fees": plans.fees_saved[rows, arm].sum(),
         "discounts": forgiven(plans)[rows, arm].sum(),
         "gained": np.rint(gained),
     }

@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import UTC, date, datetime
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,18 +14,18 @@ from fedrepay.client.data.checking import spellings
 from fedrepay.client.data.mappings.mapping import Mapping as Mapped
 from fedrepay.client.data.reading.findings import Findings
 from fedrepay.client.data.reading.table import load_mapping, read_table
-from fedrepay.client.plans.batch.caps import Caps, groups
+from fedrepay.client.plans.batch.caps import Caps, groups, proposed
 from fedrepay.client.plans.batch_io import batch_files, customers, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
+from fedrepay.client.plans.batch_io.blocks import Block, Desk, crew, decided, how_many, weighed
 from fedrepay.client.plans.batch_io.register import Noted
-from fedrepay.client.plans.batch_io.verifying import Verifying, summed
+from fedrepay.client.plans.batch_io.verifying import Sums, Verifying, summed
 from fedrepay.client.plans.deciding.borders import Borders, borders
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import FIRST, KEPT, Batch, Engine
 from fedrepay.client.plans.deciding.personal import Personal, fit
 from fedrepay.client.plans.deciding.safeguards import WATCHED
 from fedrepay.client.plans.deciding.settings import Settings, load_settings
-from fedrepay.client.plans.deciding.verify import Verify, verify
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.release_file import CheckedRelease
 from fedrepay.client.scoring.score import Contributions
@@ -35,9 +33,6 @@ from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
-
-if TYPE_CHECKING:
-    from fedrepay.shared.schema.bins import Values
 
 EPOCH = date(1970, 1, 1)
 Progress = Callable[[int, int], None]
@@ -170,6 +165,7 @@ def recommend_file(
     *,
     replace: bool = False,
     kept: bool = True,
+    processes: int | None = 1,
 ) -> Recommended:
     """Decide for all accounts of a file and write; see ``fedrepay member recommend --help``.
 
@@ -181,6 +177,7 @@ def recommend_file(
         progress: told of accounts done, and all.
         replace: whether files of something else may be written over.
         kept: False where ``out`` goes afterwards: the member's folder then notes no batch.
+        processes: that decide; None is as many as the batch is worth (``blocks.how_many``).
 
     Raises:
         ArgumentError: an unknown output format, an output that is an input or stands there, a batch id used for other
@@ -207,7 +204,9 @@ def recommend_file(
             return Recommended(0, 0, 0, done_before=True, today=today, counts={})
         batch = Noted(batch_id, inputs, str(out))
         over = standing.others(out, batch_id)
-        found = _decided(job, loaded, out, batch, mapping, progress, lambda: known.add(batch_id, inputs, out))
+        found = _decided(
+            job, loaded, out, batch, mapping, progress, lambda: known.add(batch_id, inputs, out), processes
+        )
         return changed(found, replaced=over)
 
 
@@ -219,6 +218,7 @@ def _decided(
     mapping: Mapped | None,
     progress: Progress | None,
     begin: Callable[[], None],
+    processes: int | None,
 ) -> Recommended:
     engine, today = loaded.engine, date.fromisoformat(written.inputs["today"])
     day = (today - EPOCH).days
@@ -227,31 +227,32 @@ def _decided(
         findings.raise_if_refused()
         raise DataError(f"{job.accounts} holds no rows.", "Give a file with at least one account.")
     counts: dict[str, Counter[str]] = {}
-    proofs: list[tuple[Values, Verify]] = []
+    proofs: list[Sums] = []
     used: Mapping[str, float] = {}
-    prices, refused = None, findings.refused
+    prices, refused, n, done = None, findings.refused, len(accounts.names), 0
     with batch_files.parts(out) as parts:
-        caps = Caps.of(engine, accounts, day)
-        for start in range(0, len(accounts.names), engine.chunk):
-            rows = slice(start, start + engine.chunk)
-            part = accounts.take(rows)
-            held = None if caps is None else partial(caps.hold, rows=rows)
-            batch = engine.decide(part, today=day, batch_id=written.batch_id, caps=held)
-            whole = output.input_hashes(part, whole=True)
-            facts = {"account": part.names, **batch.facts.columns, "input_hash": whole}
-            asked = verify(engine, part, day, None if held else batch, people=batch.handed.code > 0)
-            proofs.append((part.values["income_verified"], asked))
-            parts.add(output.table_of(engine, batch, asked), facts)
-            for name, each in output.counts(batch).items():
-                counts.setdefault(name, Counter()).update(each)
-            if progress is not None:
-                progress(start + len(part.names), len(accounts.names))
+        desk = Desk(engine, day, written.batch_id, parts)
+        with crew(desk, how_many(processes, n)) as people:
+            lots = (accounts.take(rows) for rows in engine.chunks(n))
+            caps = Caps.of(engine, accounts, people.each(weighed, lots))
+            blocks = (
+                Block(number, accounts.take(rows), None if caps is None else caps.take(rows))
+                for number, rows in enumerate(engine.chunks(n))
+            )
+            for made in people.each(decided, blocks):
+                proofs.append(made.verifying)
+                for name, each in made.counts.items():
+                    counts.setdefault(name, Counter()).update(each)
+                done += made.accounts
+                if progress is not None:
+                    progress(done, n)
+        parts.written = len(proofs)
         if caps is not None:
             used, prices = caps.portfolio.used, caps.portfolio.duals.to_json()
         begin()
         parts.finish(written, refused, prices, loaded.hashes)
     return Recommended(
-        accounts=len(accounts.names),
+        accounts=n,
         rejected=len({each.row for each in refused if each.row is not None}),
         findings=len(refused),
         done_before=False,
@@ -288,8 +289,10 @@ def decide_one(job: Job, loaded: Loaded, account: str, batch_id: str) -> tuple[B
     here = slice(int(rows[0]), int(rows[0]) + 1)
     batch_id = batch_id.strip()
     today = (_day_of(job, loaded, mapping, batch_id) - EPOCH).days
-    caps = Caps.of(loaded.engine, accounts, today)
-    held = None if caps is None else partial(caps.hold, rows=here)
+    engine = loaded.engine
+    lots = (accounts.take(each) for each in engine.chunks(len(accounts.names)))
+    caps = Caps.of(engine, accounts, (proposed(engine, each, today) for each in lots))
+    held = None if caps is None else caps.take(here).hold
     return loaded.engine.decide(accounts.take(here), today=today, batch_id=batch_id, caps=held), today
 
 

@@ -73,11 +73,12 @@ class Chunk:
     """n accounts × P candidates.
 
     ``facts`` are completed by what columns and settings say, ``safeguards`` what they forbid; ``codes`` and ``judged`` are
-    of the candidates; in ``judged.verdict`` stands what the rules say of both.
+    of the candidates, ``learned`` which of these the model knows (n, P); in ``judged.verdict`` stands what the rules say of both.
     """
 
     accounts: Accounts
     facts: FactTable
     safeguards: Safeguards
     codes: PairCodes
+    learned: Bool
     judged: Judged

@@ -1,10 +1,9 @@
 """First dates of accounts: by the wish or payday that is known of each, on working days where its debtor lives."""
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.chunk import Accounts
-from fedrepay.shared.arrays import F64
+from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.plans.calendar import Calendar
 from fedrepay.shared.plans.catalogue import Arms
 from fedrepay.shared.plans.first_dates import FirstDates, first_dates
@@ -13,6 +12,7 @@ from fedrepay.shared.rules.facts import FACTS, FactTable
 WISHED, PAYDAY = "wished_day", "days_to_payday"
 """The columns: a day of the month, 1 … 31, beside the schema's; and the schema's days to the next payday, 0 … 31."""
 PLACE = "jurisdiction"
+_NAMES = (*FACTS[PLACE].categories, "")
 
 
 def dates_of(arms: Arms, accounts: Accounts, facts: FactTable, region: str, today: int) -> FirstDates:
@@ -25,21 +25,21 @@ def dates_of(arms: Arms, accounts: Accounts, facts: FactTable, region: str, toda
         region: of the member's settings.
         today: day since 1970-01-01.
     """
-    names, place = np.unique(_places(facts), return_inverse=True)
-    calendars = [Calendar(name, region) for name in names.tolist()]
+    codes, place = np.unique(_codes(facts), return_inverse=True)
+    calendars = [Calendar(_NAMES[code], region) for code in codes.tolist()]
     payday = _within(accounts, PAYDAY, 0, 31)
     return first_dates(arms, today, payday, _within(accounts, WISHED, 1, 31), calendars, place.reshape(-1))
 
 
 def calendar_of(facts: FactTable, region: str, row: int) -> Calendar:
     """The working days where one account's debtor lives."""
-    return Calendar(str(_places(facts)[row]), region)
+    return Calendar(_NAMES[int(_codes(facts)[row])], region)
 
 
-def _places(facts: FactTable) -> npt.NDArray[np.str_]:
-    """Jurisdictions, "" where not known, (n,)."""
+def _codes(facts: FactTable) -> I64:
+    """Jurisdictions, places in ``_NAMES``, the last where not known, (n,)."""
     code, known = facts.read(PLACE)
-    return np.where(known, np.array(FACTS[PLACE].categories)[np.where(known, code, 0).astype(np.int64)], "")
+    return np.where(known, code, len(_NAMES) - 1).astype(np.int64)
 
 
 def _within(accounts: Accounts, name: str, low: int, high: int) -> F64:

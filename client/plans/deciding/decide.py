@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
 from fedrepay.client.plans.deciding.menu import menu
 from fedrepay.client.plans.deciding.need import in_need, remaining
-from fedrepay.shared.arrays import F64, I32, U8
+from fedrepay.shared.arrays import F64, I32, U8, Bool
 
 
 class Decision(IntEnum):
@@ -76,7 +76,8 @@ def decide(
     human = judged.human | (handoff > 0)
     top = menu(judged, best(judged))
     offer = top[:, 0] != NONE
-    arm = remaining(judged, judged.why)
+    need = in_need(judged, judged.why)
+    arm = remaining(judged, judged.why, need)
     instead = ~offer & (arm != NONE)
     top[instead, 0] = arm[instead]
     code = np.where(offer, Decision.OFFER, Decision.NONE).astype(np.uint8)
@@ -88,7 +89,7 @@ def decide(
     code[human] = Decision.HUMAN
     code[stop] = np.where(human[stop], Decision.HUMAN, Decision.NONE)
     top[stop | trifle] = NONE
-    return Chosen(code, top, _tiers(judged, code, top[:, 0]), handoff, propensity)
+    return Chosen(code, top, _tiers(judged, code, top[:, 0], need), handoff, propensity)
 
 
 def best(judged: Judged) -> I32:
@@ -127,7 +128,7 @@ def _explored(
     return shown, propensity
 
 
-def _tiers(judged: Judged, code: U8, shown: I32) -> U8:
+def _tiers(judged: Judged, code: U8, shown: I32, need: Bool) -> U8:
     """T5 a human, T4 no affordable plan, T1 self-cure, T2 a nudge will do, T3 a plan; (n,)."""
     offers = judged.offers & ~(judged.plans.arms.discount > 0)
     masked = np.where(offers, judged.score, -np.inf)
@@ -140,7 +141,7 @@ def _tiers(judged: Judged, code: U8, shown: I32) -> U8:
     tier[has & (first >= judged.borders.nudge)] = 1
     tier[(has & (kept >= judged.borders.self_cure)) | ((code == Decision.NONE) & needless)] = 0
     caught_up = judged.plans.arms.is_kind("CATCH_UP")[np.maximum(shown, 0)] & (shown != NONE)
-    tier[in_need(judged, judged.why) & ~caught_up] = 3
+    tier[need & ~caught_up] = 3
     tier[(code == Decision.REFER) & ~judged.cases.income_known] = 1  # only the income form is missing
     tier[(code == Decision.HUMAN) | judged.stop] = 4
     return tier

@@ -1,10 +1,12 @@
 """The decision engine: a release, a catalogue, settings and rule packs, loaded once; accounts in, decisions out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrepay.client.plans.deciding.affordability import income_known, sustainable
 from fedrepay.client.plans.deciding.borders import Borders
@@ -18,7 +20,7 @@ from fedrepay.client.plans.deciding.outside import MONEY, Cell, bound_text, impo
 from fedrepay.client.plans.deciding.pairs import PairCodes, PairEncoder, settled
 from fedrepay.client.plans.deciding.reasons import Reasons
 from fedrepay.client.plans.deciding.rule_inputs import completed, plan_columns
-from fedrepay.client.plans.deciding.safeguards import safeguards
+from fedrepay.client.plans.deciding.safeguards import Safeguards, safeguards
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.client.scoring.score import block_effects, good_value
 from fedrepay.shared.arrays import F64, I64, Bool
@@ -57,7 +59,7 @@ class Batch(Chunk):
 
 
 class Engine:
-    """Decides for accounts; holds one DuckDB connection until ``close``.
+    """Decides for accounts; holds DuckDB connections until ``close``.
 
     Args:
         book: schema and code book of the release.
@@ -102,15 +104,26 @@ class Engine:
         local = set(book.schema.public.local_kinds)
         self.shared = ~self.arms.is_kind(*local)
         self.borders = borders or Borders()
+        self._made_of = (book, weights, catalogue, settings, self.packs, personal, averages, self.borders)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """To another process goes what it is made of."""
+        return Engine, self._made_of
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self.encoder.close()
+        if "_bound_arms" in vars(self):
+            self._bound_arms.close()
 
     @property
     def chunk(self) -> int:
         """Accounts worked on at a time."""
         return max(MOST_PAIRS // len(self.arms.kind), 1)
+
+    def chunks(self, accounts: int) -> Iterator[slice]:
+        """The rows of so many accounts, as many at a time."""
+        return (slice(start, start + self.chunk) for start in range(0, accounts, self.chunk))
 
     def accounts(
         self, names: Sequence[str], columns: Mapping[str, Values], facts: Mapping[str, Fact] | None = None
@@ -175,13 +188,12 @@ class Engine:
         fees = np.minimum(fees, balance)
         return Debts(balance, fees, numbers["apr"], bound, running_contract(facts)), known
 
-    def judge(self, accounts: Accounts, today: int, room: I64 | None = None) -> Chunk:
+    def judge(self, accounts: Accounts, today: int) -> Chunk:
         """Score every candidate of n accounts, its first date counted from a day, and hold it against the rules of that day.
 
         Args:
             accounts: n of them.
             today: day since 1970-01-01.
-            room: bounds to take instead of those that follow from what is known, minor units a month, (n,).
 
         Raises:
             DataError: a fact is no such value.
@@ -189,37 +201,84 @@ class Engine:
         values = accounts.values
         facts = self.facts(accounts)
         debts, known = self.debts(values, facts, accounts.part)
-        debts = debts if room is None else replace(debts, bound=room)
         beyond = np.asarray(accounts.beyond != "", np.bool_)
         debts, known = replace(debts, bound=np.where(beyond, 0, debts.bound)), known & ~beyond
         dates = dates_of(self.arms, accounts, facts, self.settings.region, today)
         plans = candidates(self.catalogue, self.arms, debts, dates)
-        codes, learned = self.encoder.encode(values, plans)
-        first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
+        codes, learned, first, kept = self._read(self.encoder, values, plans)
         spared = safeguards(facts)
+        judged = self._held(accounts, facts, spared, plans, known, first, kept, learned, today)
+        return Chunk(accounts, facts, spared, codes, learned, judged)
+
+    def within(self, now: Chunk, rows: npt.NDArray[np.integer], room: I64, today: int) -> Judged:
+        """Some accounts of a chunk as they were judged within other bounds: what a bound changes is worked out again.
+
+        Args:
+            now: the accounts, judged within their own.
+            rows: which of them, (m,).
+            room: the bounds, minor units a month, (m,).
+            today: the day on which they were judged.
+        """
+        accounts, facts, judged = now.accounts.take(rows), now.facts.take(rows), now.judged
+        spared, plans = now.safeguards.take(rows), judged.plans.take(rows)
+        debts = replace(plans.debts, bound=np.where(accounts.beyond != "", 0, room))
+        at, (first, kept, learned) = (
+            self.arms.by_bound,
+            (each[rows] for each in (judged.first, judged.kept, now.learned)),
+        )
+        some = candidates(self.catalogue, self._bound_arms.arms, debts, plans.dates.of_arms(at))
+        _, learned[:, at], first[:, at], kept[:, at] = self._read(self._bound_arms, accounts.values, some)
+        whole = plans.within(debts, at, some)
+        known = judged.cases.income_known[rows]
+        return self._held(accounts, facts, spared, whole, known, first, kept, learned, today)
+
+    @cached_property
+    def _bound_arms(self) -> PairEncoder:
+        """Codes plans whose amounts follow from a bound."""
+        return PairEncoder(self.book, self.arms.take(self.arms.by_bound))
+
+    def _read(
+        self, encoder: PairEncoder, values: Mapping[str, Values], plans: Candidates
+    ) -> tuple[PairCodes, Bool, F64, F64]:
+        """Codes, what the model knows, and P(first payment) and P(kept), (n, P) each."""
+        codes, learned = encoder.encode(values, plans)
+        first, kept = (np.where(learned, self.likely(name, codes), 0.0) for name in (FIRST, KEPT))
+        return codes, learned, first, kept
+
+    def _held(
+        self,
+        accounts: Accounts,
+        facts: FactTable,
+        spared: Safeguards,
+        plans: Candidates,
+        known: Bool,
+        first: F64,
+        kept: F64,
+        learned: Bool,
+        today: int,
+    ) -> Judged:
+        """Candidates against rules, bound and money; ``known`` is whose income is."""
         cases = case_flags(
             accounts.names,
-            values,
-            debts,
+            accounts.values,
+            plans.debts,
             known,
             spared.rests,
             self.settings.relief,
             self.catalogue.smallest_instalment,
-            beyond,
+            np.asarray(accounts.beyond != "", np.bool_),
         )
-        verdict = self.rules(facts, plans, today)
-        judged = judge(
+        return judge(
             self.settings.value,
             plans,
             cases,
             first,
             kept,
-            verdict,
+            self.rules(facts, plans, today),
             learned & self.shared,
             relief=self.settings.relief,
             borders=self.borders,
         )
-        return Chunk(accounts, facts, spared, codes, judged)
 
     def rules(self, facts: FactTable, plans: Candidates, today: int) -> RulesVerdict:
         """What the packs say of accounts and candidates."""

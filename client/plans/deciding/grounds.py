@@ -112,7 +112,7 @@ class _Pairs:
         due, other_due = self._both(np.broadcast_to(plans.first_due, plans.valid.shape))
         late = self._both(np.broadcast_to(plans.dates.after_payday, plans.valid.shape))[0]
         discount, other_discount = of.discount[self._arm], of.discount[self._reference]
-        spared = plans.interest_saved() + plans.fees_saved()
+        spared = plans.interest_saved + plans.fees_saved
         left = self._number("surplus") - self._number("other_plans") - self._number("priority_arrears")
         left = left - monthly
         return {

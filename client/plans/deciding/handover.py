@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fedrepay.client.plans.deciding.chunk import Chunk
 from fedrepay.client.plans.deciding.decide import HANDOFFS
 from fedrepay.client.plans.deciding.judged import NONE, Judged, Why
-from fedrepay.client.plans.deciding.need import nothing_fits, pauses
+from fedrepay.client.plans.deciding.need import needs
 from fedrepay.client.plans.deciding.settings import Handover, Settings
 from fedrepay.shared.arrays import F64, I64, U8, Bool, Objects
 
@@ -66,7 +66,8 @@ def handed(settings: Settings, chunk: Chunk, today: int, final: Judged | None = 
     owes = judged.plans.debts.balance > 0
     final = judged if final is None else final
     paused, nothing = (  # without any law, and with all of it and the caps
-        need(judged, judged.bare) | (need(final, final.why) & ~final.stop) for need in (pauses, nothing_fits)
+        bare | (ruled & ~final.stop)
+        for bare, ruled in zip(needs(judged, judged.bare), needs(final, final.why), strict=True)
     )
     quiet = judged.cases.column("protected") | judged.cases.column("idle")
     said: dict[str, Column] = {

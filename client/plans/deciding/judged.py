@@ -66,7 +66,8 @@ class Cases:
 
     def column(self, name: str) -> Bool:
         """One of the flags, (n,)."""
-        return np.broadcast_to(getattr(self, name), (len(self.names),))
+        flag: Bool | np.bool_ = getattr(self, name)
+        return np.asarray(flag if flag.shape else np.full(len(self.names), flag))
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +188,7 @@ def judge(
                 (plans.arms.discount > 0 if not borders.discounts_known else np.False_, Why.UNSURE),
             )
         ):
-            why[np.broadcast_to(wrong, why.shape)] = code
+            np.copyto(why, np.uint8(code), where=wrong)
         return why, waived
 
     why, waived = checked(verdict.blocked != NONE)

@@ -21,6 +21,7 @@ HARD = (
     *(Why.COST, Why.RELIEF, Why.TERMS, Why.UNSURE),
 )
 """Why a plan cannot be had, whatever it would bring; the others say that it is not wanted."""
+_SOFT = np.array([each not in HARD for each in Why])
 
 
 def payable(judged: Judged, why: U8) -> Bool:
@@ -28,7 +29,7 @@ def payable(judged: Judged, why: U8) -> Bool:
     arms = judged.plans.arms
     whole = arms.is_offer & ~(arms.discount > 0)
     offered = (why == Why.OK) & arms.is_offer
-    return np.asarray(((~np.isin(why, HARD) & whole) | offered).any(axis=1))
+    return np.asarray(((_SOFT[why] & whole) | offered).any(axis=1))
 
 
 def in_need(judged: Judged, why: U8) -> Bool:
@@ -38,8 +39,8 @@ def in_need(judged: Judged, why: U8) -> Bool:
     return np.asarray(owes & ~payable(judged, why) & ~left)
 
 
-def remaining(judged: Judged, why: U8) -> I32:
-    """The arm that remains for each account in need, or −1, (n,).
+def remaining(judged: Judged, why: U8, open_: Bool) -> I32:
+    """The arm that remains for each account in need (``open_``), or −1, (n,).
 
     Ask for an income form where there is none; what fits a contract that still runs; what is affordable until the next
     review; a pause where there is no work; advice where nothing is left of the income; else a token.
@@ -52,33 +53,19 @@ def remaining(judged: Judged, why: U8) -> I32:
         "nothing left": known & ~no_work & nothing,
         "else": known & ~no_work & ~nothing,
     }
-    open_ = in_need(judged, why)
     arm = np.full(len(why), NONE, np.int32)
-    allowed = {kind: _first(judged, why, kind) for kinds in REMAINS.values() for kind in kinds}
     for group, kinds in REMAINS.items():
-        for kind in reversed(kinds):
-            take = where[group] & open_ & (allowed[kind] != NONE)
-            arm[take] = allowed[kind][take]
+        rows = np.flatnonzero(where[group] & open_)
+        order = judged.plans.arms.in_order(kinds)
+        if len(rows) and len(order):
+            may = why[rows[:, None], order] == Why.OK
+            arm[rows] = np.where(may.any(axis=1), order[may.argmax(axis=1)], NONE)
     return arm
 
 
-def pauses(judged: Judged, why: U8) -> Bool:
-    """Whom a pause would be proposed, (n,)."""
-    arm = remaining(judged, why)
-    return np.asarray((arm != NONE) & judged.plans.arms.is_kind("DORMANT")[arm])
-
-
-def nothing_fits(judged: Judged, why: U8) -> Bool:
-    """Who is in need, and neither catalogue nor rules leave them anything, (n,)."""
-    return np.asarray(in_need(judged, why) & (remaining(judged, why) == NONE))
-
-
-def _first(judged: Judged, why: U8, kind: str) -> I32:
-    """The first arm of a kind that may be used, the shortest pause before a longer one, or −1, (n,)."""
-    arms = judged.plans.arms
-    place = np.flatnonzero(arms.is_kind(kind))
-    place = place[np.argsort(arms.dormant_months[place], kind="stable")]
-    if not len(place):
-        return np.full(len(why), NONE, np.int32)
-    may = why[:, place] == Why.OK
-    return np.where(may.any(axis=1), place[may.argmax(axis=1)], NONE).astype(np.int32)
+def needs(judged: Judged, why: U8) -> tuple[Bool, Bool]:
+    """Whom a pause would be proposed, and who is in need and left nothing by catalogue and rules, (n,) each."""
+    open_ = in_need(judged, why)
+    arm = remaining(judged, why, open_)
+    pauses = (arm != NONE) & judged.plans.arms.is_kind("DORMANT")[arm]
+    return np.asarray(pauses), np.asarray(open_ & (arm == NONE))

@@ -36,6 +36,8 @@ OF_ARM = ("kind", "frequency", "channel", "discount", "interest_waiver", "fee_wa
 OF_PAIR = ("months", "monthly", "instalment", "count", "total", "first_due")
 """The plan columns that candidates have; a schema's other plan columns must be derived."""
 _SMALL = 256
+_FEW = 5_000
+"""Fewer numbers than this are looked up among the edges, which costs less calls; of more a comparison an edge costs less time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +69,10 @@ class PairCodes:
 
     def of(self, rows: npt.NDArray[np.integer], arms: npt.NDArray[np.integer]) -> U16:
         """Codes of chosen pairs, (m, blocks), from (m,) accounts and (m,) arms."""
-        found = [
-            codes[rows if codes.shape[0] > 1 else 0, arms if codes.shape[1] > 1 else 0]
-            for codes in self.blocks
-        ]
-        return np.stack([np.broadcast_to(each, rows.shape) for each in found], axis=1).astype(np.uint16)
+        found = np.empty((len(rows), len(self.blocks)), np.uint16)
+        for place, codes in enumerate(self.blocks):
+            found[:, place] = codes[rows if codes.shape[0] > 1 else 0, arms if codes.shape[1] > 1 else 0]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +111,11 @@ class PairEncoder:
                 values, usable = settled(self.columns[name], _of_arm(arms, name))
                 self._arm[name] = values
                 self._known_arm &= usable
+        self._sides = tuple(dict.fromkeys(side for layout in self.layouts for side in layout.sides))
+        self._places = [tuple(self._sides.index(side) for side in layout.sides) for layout in self.layouts]
         self._arm_sides = {
-            side: _side_codes(side, self._arm[side.column])
-            for layout in self.layouts
-            for side in layout.sides
+            place: _side_codes(side, self._arm[side.column])
+            for place, side in enumerate(self._sides)
             if side.column in self._arm
         }
 
@@ -163,16 +165,13 @@ class PairEncoder:
             for name, raw in level.run(known, shape).items():
                 known[name], fine = settled(self.columns[name], raw)
                 usable = usable & fine
-        sides = dict(self._arm_sides)
-        for layout in self.layouts:
-            for side in layout.sides:
-                if side not in sides:
-                    sides[side] = _side_codes(side, known[side.column])
+        sides = [
+            self._arm_sides[place] if place in self._arm_sides else _side_codes(side, known[side.column])
+            for place, side in enumerate(self._sides)
+        ]
         blocks = [
-            sides[layout.sides[0]]
-            if layout.kind == "feature"
-            else _crossed(sides[layout.sides[0]], sides[layout.sides[1]], layout)
-            for layout in self.layouts
+            sides[of[0]] if layout.kind == "feature" else _crossed(sides[of[0]], sides[of[1]], layout)
+            for layout, of in zip(self.layouts, self._places, strict=True)
         ]
         return PairCodes(tuple(blocks), (shape[0], shape[1])), usable
 
@@ -260,9 +259,13 @@ def _side_codes(side: Side, values: Values) -> Codes:
         flat = [of.get(value, last) for value in np.asarray(values, object).reshape(-1)]
         return np.array(flat, kind).reshape(values.shape)
     numbers = np.asarray(values, np.float64)
-    found: Codes = np.zeros(numbers.shape, kind)
-    for edge in side.edges:
-        found += numbers >= edge
+    if numbers.size < _FEW:
+        found: Codes = np.searchsorted(side.edges, numbers, side="right").astype(kind)
+        found[np.isnan(numbers)] = 0
+    else:
+        found = np.zeros(numbers.shape, kind)
+        for edge in side.edges:
+            found += numbers >= edge
     if side.has_missing:
         found[np.isnan(numbers)] = last
     return found

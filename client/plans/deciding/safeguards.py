@@ -8,6 +8,7 @@ has to rest. Only a fact that is known acts here; what is not known is the packs
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrepay.shared.arrays import Bool
 from fedrepay.shared.rules.facts import FactTable
@@ -34,6 +35,10 @@ class Safeguards:
     rests: Bool
     person: Bool
     care: Bool
+
+    def take(self, rows: npt.NDArray[np.integer]) -> "Safeguards":
+        """Those of the chosen accounts."""
+        return Safeguards(self.rests[rows], self.person[rows], self.care[rows])
 
 
 def safeguards(facts: FactTable) -> Safeguards:

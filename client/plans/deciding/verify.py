@@ -27,6 +27,7 @@ ASKS = ("", "FORM", "PROOF")
 Rows = npt.NDArray[np.intp]
 POINTS = 9
 """Equally likely surpluses that a belief is cut into."""
+_USABLE = np.array([each in (Why.OK, Why.NO_DISCOUNT_FOR_SELF_CURE) for each in Why])
 _BECOMES = {"none": "stated", "stated": "verified", "estimated": "verified"}
 
 
@@ -98,11 +99,10 @@ def verify(
         return found
     part, known = accounts.take(rows), accounts.values["income_verified"][rows]
     becomes = np.array([_BECOMES[each] for each in known], dtype=object)
-    points = [NormalDist().inv_cdf((place + 0.5) / POINTS) for place in range(POINTS)]
-    rooms = [
-        _room(engine, part, income[rows], middle[rows] + point * spread[rows], becomes) for point in points
-    ]
-    high = engine.judge(part, today, rooms[-1]).judged
+    points = np.array([NormalDist().inv_cdf((place + 0.5) / POINTS) for place in range(POINTS)])
+    found_then = middle[rows] + points[:, None] * spread[rows]
+    rooms = _rooms(engine, part, income[rows], found_then, becomes)
+    high = engine.within(chunk, rows, rooms[-1], today)
     menu = _Menu.of(high, np.arange(len(rows))).and_of(_Menu.of(judged, rows, by_share))
     bests = [menu.best(room) for room in rooms]
     found.ask[rows] = np.where(known == "none", ASKS.index("FORM"), ASKS.index("PROOF"))
@@ -127,11 +127,12 @@ def _belief(engine: Engine, accounts: Accounts) -> tuple[F64, F64, F64]:
     return income, middle, spread
 
 
-def _room(engine: Engine, accounts: Accounts, income: F64, surplus: F64, known: Objects) -> I64:
-    """The bounds if this surplus were found, minor units a month, (n,)."""
-    values = accounts.values
+def _rooms(engine: Engine, accounts: Accounts, income: F64, surplus: F64, known: Objects) -> I64:
+    """The bounds if one of these surpluses were found, minor units a month, (points, n) each."""
+    values, times = accounts.values, len(surplus)
     promised = sum(np.asarray(values[name], np.float64) for name in ("other_plans", "priority_arrears"))
-    room = sustainable(engine.settings.affordability, income, surplus, known, np.asarray(promised))
+    of_all = (np.tile(income, times), surplus.ravel(), np.tile(known, times), np.tile(promised, times))
+    room = sustainable(engine.settings.affordability, *of_all).reshape(surplus.shape)
     return room if accounts.part is None else np.floor(room * accounts.part).astype(np.int64)
 
 
@@ -158,7 +159,7 @@ class _Menu:
         offers = plans.arms.is_offer & (True if arms is None else arms)
         at = np.ix_(rows, np.flatnonzero(offers))
         return cls(
-            np.isin(judged.why[at], (Why.OK, Why.NO_DISCOUNT_FOR_SELF_CURE)),
+            _USABLE[judged.why[at]],
             np.broadcast_to(plans.arms.discount[offers] > 0, (len(rows), int(offers.sum()))),
             judged.score[at],
             judged.value[at],

@@ -1,5 +1,7 @@
 """What stands beside a decision, as text: reasons, who takes over, and why not another plan."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fedrepay.client.plans.deciding.decide import HANDOFFS
@@ -25,6 +27,7 @@ CONTRADICTED = {
     "LATE_STAGE_IN_TIME": "the stage late, but not a day late",
 }
 """Words for ``handover.CONTRADICTIONS``."""
+_CLOSE = 1e-9
 LOWER = "LOWER_SCORE"
 """What is said of plans that may be offered, but bring less than those shown."""
 
@@ -46,19 +49,35 @@ def reasons_of(engine: Engine, batch: Batch, row: I64, arm: I64) -> tuple[I8, F6
 
 def reason_texts(engine: Engine, batch: Batch, row: I64, arm: I64) -> list[Objects]:
     """The same as text, (m,) each, strongest first."""
-    place, part = reasons_of(engine, batch, row, arm)
-    made = np.empty(place.shape, dtype=object)
-    for at, (places, parts) in enumerate(zip(place.tolist(), part.tolist(), strict=True)):
-        made[at] = [text(each, strength) for each, strength in zip(places, parts, strict=True)]
+    made = texts(*reasons_of(engine, batch, row, arm))
     return [made[:, rank] for rank in range(MOST)]
 
 
-def text(place: int, part: float) -> str | None:
-    """One reason as it stands in a file: ``+R01 AFFORD_BUFFER (0.42)``; None for none."""
-    if place == NO_REASON:
-        return None
+def texts(place: I8, part: F64) -> Objects:
+    """Reasons as they stand in a file: ``+R01 AFFORD_BUFFER (0.42)``; None for none. Of the shape of places and parts."""
+    known, many = np.unique(_hundredths(part) * len(NAMES) + np.maximum(place, 0), return_inverse=True)
+    made = np.empty(len(known), dtype=object)
+    made[:] = [_text(each % len(NAMES), each // len(NAMES)) for each in known.tolist()]
+    found: Objects = made[many.reshape(place.shape)]
+    found[place == NO_REASON] = None
+    return found
+
+
+def _hundredths(part: F64) -> I64:
+    """Parts to two decimals as text has them, in hundredths; −0.00 and below are odd, 0.00 and above even numbers."""
+    size = np.abs(100 * part)
+    found = np.rint(size).astype(np.int64)
+    for at in np.argwhere(
+        np.abs(np.abs(size - found) - 0.5) < _CLOSE
+    ):  # a product's last bit may round the other way
+        found[tuple(at)] = int(f"{abs(part[tuple(at)]):.2f}".replace(".", ""))
+    return 2 * found + (part <= 0)
+
+
+def _text(place: int, part: int) -> str:
+    """One of ``texts`` from ``_hundredths``."""
     name = NAMES[place]
-    return f"{'+' if part > 0 else '−'}{name} {CODES[name]} ({abs(part):.2f})"
+    return f"{'−' if part % 2 else '+'}{name} {CODES[name]} ({part // 2 // 100}.{part // 2 % 100:02})"
 
 
 def handover_texts(handed: HandedOver) -> Objects:
@@ -97,14 +116,17 @@ def why_not(batch: Batch) -> Objects:
     rows = np.arange(len(code))[:, None]
     offers = judged.offers
     counted_all[:, Why.OK] = offers.sum(axis=1) - ((top != NONE) & offers[rows, top]).sum(axis=1)
+    row, which = np.nonzero(counted_all)
+    count = counted_all[row, which]
+    known, many = np.unique(which * (code.shape[1] + 1) + count, return_inverse=True)
+    told = np.empty(len(known), dtype=object)
+    for at, (each, number) in enumerate(
+        zip(*(part.tolist() for part in np.divmod(known, code.shape[1] + 1)), strict=True)
+    ):
+        told[at] = f"{names[each]} {number}" if each < width else f"RULE {number} ({cited[each - width]})"
+    parts, ends = told[many].tolist(), np.searchsorted(row, np.arange(len(code) + 1)).tolist()
     found = np.empty(len(code), dtype=object)
-    for row, counted in enumerate(counted_all.tolist()):
-        parts = [
-            f"{names[each]} {count}" if each < width else f"RULE {count} ({cited[each - width]})"
-            for each, count in enumerate(counted)
-            if count
-        ]
-        found[row] = "; ".join(parts) or None
+    found[:] = ["; ".join(parts[begin:end]) or None for begin, end in pairwise(ends)]
     return found
 
 

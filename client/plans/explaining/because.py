@@ -51,8 +51,7 @@ def _key(batch: Batch, row: int) -> str:
         return kind
     if judged.plans.arms.discount[arm] > 0:
         return "CLEARS_DISCOUNT"
-    spared = judged.plans.take(slice(row, row + 1)).interest_saved()[0, arm]
-    return "CLEARS_WAIVED" if spared > 0 else "CLEARS"
+    return "CLEARS_WAIVED" if judged.plans.interest_saved[row, arm] > 0 else "CLEARS"
 
 
 def _none(batch: Batch, row: int) -> str:

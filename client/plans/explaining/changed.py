@@ -1,5 +1,7 @@
 """The model on plans that are in no catalogue: one account's chosen plan with other amounts or first dates."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fedrepay.client.plans.deciding.engine import KEPT, Batch, Engine
@@ -68,18 +70,4 @@ def predictor(
 
 def _copies(arms: Arms, arm: int, first_due: I64) -> Arms:
     """One arm as often as there are first dates."""
-    many = np.full(len(first_due), arm)
-    return Arms(
-        names=tuple(arms.names[arm] for _ in many),
-        kind=arms.kind[many],
-        n=arms.n[many],
-        share=arms.share[many],
-        frequency=arms.frequency[many],
-        discount=arms.discount[many],
-        interest_waiver=arms.interest_waiver[many],
-        fee_waiver=arms.fee_waiver[many],
-        first_due=first_due.astype(np.int64),
-        dormant_months=arms.dormant_months[many],
-        channel=arms.channel[many],
-        human=arms.human[many],
-    )
+    return replace(arms.take(np.full(len(first_due), arm)), first_due=first_due.astype(np.int64))

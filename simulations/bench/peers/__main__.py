@@ -7,7 +7,7 @@ import json
 import sys
 from importlib import import_module
 
-ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled", "jax_batched", "spu_sum", "mpyc_sum")
+ENGINES = ("flower", "pfl_engine", "plain", "ours", "pooled", "jax_batched", "spu_sum", "mpyc_sum", "trees")
 
 
 def main() -> None:

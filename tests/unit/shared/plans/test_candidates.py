@@ -151,10 +151,10 @@ def test_interest_runs_from_the_offer_and_the_waiver_spares_its_part() -> None:
     )
     assert plans.interest[0, none] == 0
     left = np.maximum(365_000 - int(plans.instalment[0, none]) * np.arange(1, 13), 0)
-    assert plans.interest_saved()[0, none] == math.floor(0.2 * (365_000 * 7 / 365 + left.sum() / 12)), (
+    assert plans.interest_saved[0, none] == math.floor(0.2 * (365_000 * 7 / 365 + left.sum() / 12)), (
         "as it is repaid"
     )
-    assert plans.interest_saved()[0, half] == plans.interest[0, half], "half of it is charged, half spared"
+    assert plans.interest_saved[0, half] == plans.interest[0, half], "half of it is charged, half spared"
     assert plans.interest_per_day[0, full] == pytest.approx(200.0)
     moved = plan_of(plans, 0, full).at(30)
     assert moved.interest - plans.interest[0, full] == pytest.approx(23 * 200, abs=1)
@@ -382,7 +382,7 @@ def beyond_the_truth(
 
 @pytest.mark.parametrize("rounding", [1, 100, 1_000])
 def test_what_is_said_to_be_spared_is_what_the_contract_would_charge(rounding: int) -> None:
-    assert beyond_the_truth(200, rounding, lambda plans: plans.interest_saved()) == []
+    assert beyond_the_truth(200, rounding, lambda plans: plans.interest_saved) == []
 
 
 def test_control_the_mean_overstates_what_a_review_that_clears_spares_and_a_rounded_plan() -> None:

@@ -145,8 +145,8 @@ def test_a_plan_in_plain_numbers_is_its_candidate() -> None:
             made.instalment[1, arm],
             made.total[1, arm],
         )
-        assert one.fees_saved == made.fees_saved()[1, arm]
-        assert one.interest_saved == made.interest_saved()[1, arm]
+        assert one.fees_saved == made.fees_saved[1, arm]
+        assert one.interest_saved == made.interest_saved[1, arm]
 
 
 def test_what_is_forgiven_is_the_balance_less_what_is_paid_and_waived() -> None:

@@ -9,6 +9,7 @@ from fedrepay.client.plans.deciding import handover
 from fedrepay.client.plans.deciding.decide import HANDOFFS, Decision
 from fedrepay.client.plans.deciding.engine import Batch, Engine
 from fedrepay.client.plans.deciding.judged import NONE
+from fedrepay.client.plans.deciding.need import needs
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.rules.pack import Pack, parse_pack
 from support.judging import EXAMPLE
@@ -102,11 +103,10 @@ def test_no_odd_pack_takes_a_person_away(name: str) -> None:
 def test_judged_by_the_law_alone_some_would_lose_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the needs of before, read under the rules only."""
 
-    def under_the_law(need: Any) -> Any:
-        return lambda judged, why: need(judged, why) & (why is judged.why)
+    def under_the_law(judged: Any, why: Any) -> Any:
+        return tuple(each & (why is judged.why) for each in needs(judged, why))
 
-    for name in ("pauses", "nothing_fits"):
-        monkeypatch.setattr(handover, name, under_the_law(getattr(handover, name)))
+    monkeypatch.setattr(handover, "needs", under_the_law)
     has = people(decided([]))
     assert not people(decided([pack(ODD["a stop that rests"])]))[has].all()
 

@@ -5,7 +5,7 @@ import pytest
 
 from fedrepay.client.plans.deciding.grounds import Grounds
 from fedrepay.client.plans.deciding.reasons import CODE_OF, CODES, NAMES, NONE, Reasons, reference_of
-from fedrepay.client.plans.explaining.annotate import text
+from fedrepay.client.plans.explaining.annotate import texts
 from fedrepay.client.plans.explaining.counterfactual import Counterfactual, counterfactual
 from fedrepay.client.scoring.score import block_effects
 from fedrepay.shared.arrays import F64, I64, U16
@@ -129,9 +129,20 @@ def test_the_reference_plan_is_the_first_in_instalments_that_the_debt_can_have()
 
 
 def test_words_of_one_reason() -> None:
-    assert text(NAMES.index("R01"), 0.421) == "+R01 AFFORD_BUFFER (0.42)"
-    assert text(NAMES.index("R02"), -0.3) == "−R02 OTHER_COMMITMENTS (0.30)"
-    assert text(NONE, 0.0) is None
+    place = np.array([NAMES.index("R01"), NAMES.index("R02"), NONE], np.int8)
+    assert texts(place, np.array([0.421, -0.3, 0.0])).tolist() == [
+        "+R01 AFFORD_BUFFER (0.42)",
+        "−R02 OTHER_COMMITMENTS (0.30)",
+        None,
+    ]
+
+
+def test_parts_are_rounded_as_text_rounds_them() -> None:
+    halves = np.arange(1, 4_000) / 200  # 0.005, 0.015, …: a double lies above or below each
+    part = np.concatenate([halves, np.nextafter(halves, 0), np.nextafter(halves, 99)]) * [[1.0], [-1.0]]
+    written = texts(np.zeros(part.shape, np.int8), part)
+    wanted = [f"{'+' if each > 0 else '−'}R01 AFFORD_BUFFER ({abs(each):.2f})" for each in part.ravel()]
+    assert written.ravel().tolist() == wanted
 
 
 def test_twelve_pounds_lower_keeps_to_sixty() -> None:

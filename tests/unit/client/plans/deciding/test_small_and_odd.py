@@ -87,7 +87,7 @@ def test_what_is_given_away_is_counted() -> None:
     arm = batch.decisions.top[rows, 0]
     given = counts(batch)["given"]
     assert given["plans"] == len(rows) > 0
-    assert given["interest"] == plans.interest_saved()[rows, arm].sum() > 0
+    assert given["interest"] == plans.interest_saved[rows, arm].sum() > 0
     assert given["discounted"] == (plans.arms.discount[arm] > 0).sum()
     none = counts(decided(Settings.model_validate({"value": {"lambda_given": 10}}), n=N))["given"]
     assert none["discounts"] == 0, "what is forgiven has its price"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.plans.deciding import engine as engine_module
 from fedrepay.client.plans.deciding import verify as verify_module
 from fedrepay.client.plans.deciding.affordability import believed, sustainable
 from fedrepay.client.plans.deciding.borders import Borders
@@ -97,10 +98,12 @@ def test_it_is_about_the_mean_over_whole_decisions(name: str, monkeypatch: pytes
     spread = np.hypot(spread, getattr(settings, then).error * income)
     promised = part.values["other_plans"].astype(float) + part.values["priority_arrears"].astype(float)
     classes, values = np.full(len(rows), then, dtype=object), []
+    made = engine()
+    now = made.judge(part, TODAY)
     quantiles = np.quantile(np.random.default_rng(0).normal(size=200_000), (np.arange(15) + 0.5) / 15)
     for point in quantiles:
         room = sustainable(settings, income, middle + point * spread, classes, promised)
-        judged = engine().judge(part, TODAY, room).judged
+        judged = made.within(now, np.arange(len(rows)), room, TODAY)
         best = np.where(judged.offers, judged.score, -np.inf).argmax(axis=1)
         value = judged.value[np.arange(len(rows)), best]
         values.append(np.where(judged.offers.any(axis=1), value, judged.no_plan))
@@ -110,6 +113,24 @@ def test_it_is_about_the_mean_over_whole_decisions(name: str, monkeypatch: pytes
     assert (
         np.corrcoef(plain, found.gain)[0, 1] > 0.85
     )  # the part of the interest that is waived is that of the high bound
+
+
+@pytest.mark.parametrize("packs", [(), ("uk-fca", "uk-breathing-space")], ids=["no law", "laws"])
+def test_within_other_bounds_is_judged_anew_to_the_last_bit(
+    monkeypatch: pytest.MonkeyPatch, packs: tuple[str, ...]
+) -> None:
+    facts = {"jurisdiction": np.full(N, "UK", object), "debt_type": np.full(N, "card", object)}
+    made, given = engine(*packs), accounts(facts)
+    room = np.random.default_rng(1).integers(0, 60_000, N)
+    now, rows = made.judge(given, TODAY), np.arange(0, N, 3)
+    found = made.within(now, rows, room[rows], TODAY)
+    monkeypatch.setattr(engine_module, "sustainable", lambda *_: room)
+    whole = made.judge(given, TODAY).judged
+    for name in ("why", "score", "value", "first", "kept", "waived", "bare", "affordable"):
+        assert np.array_equal(getattr(found, name), getattr(whole, name)[rows]), name
+    for name in ("valid", "instalment", "count", "interest", "total", "monthly"):
+        assert np.array_equal(getattr(found.plans, name), getattr(whole.plans, name)[rows]), name
+    assert not np.array_equal(now.judged.why[rows], found.why), "control: the bounds matter"
 
 
 def test_judged_already_or_not_it_says_the_same() -> None:

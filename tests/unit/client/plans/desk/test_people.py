@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from fedrepay.client.plans.batch_io import customers, recommend
+from fedrepay.client.plans.batch_io import blocks, customers
 from fedrepay.client.plans.batch_io.batch_files import facts_of
 from fedrepay.client.plans.deciding.verify import verify
 from fedrepay.client.scoring.score_file import rejects_of
@@ -224,5 +224,5 @@ def test_nothing_is_asked_of_whom_a_person_decides_about_in_the_summary_either(
     def unmasked(*given: Any, people: object) -> Any:
         return verify(*given)
 
-    monkeypatch.setattr(recommend, "verify", unmasked)
+    monkeypatch.setattr(blocks, "verify", unmasked)
     assert asked("b2") > ACCOUNTS / 4, "control"

@@ -1,12 +1,11 @@
 """One sentence for each decision: true to it, in both languages, and nothing restricted in it."""
 
 import re
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fedrepay.client.plans.batch.caps import Caps
+from fedrepay.client.plans.batch.caps import Caps, proposed
 from fedrepay.client.plans.deciding.decide import Decision
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.client.plans.deciding.settings import Settings
@@ -81,10 +80,8 @@ def one(
     made = Engine(book, market_weights(book), EXAMPLE.model_copy(update={"plans": plans}), settings, packs)
     try:
         accounts = made.accounts(names, columns, {"jurisdiction": np.array(["UK"], object)})
-        held = Caps.of(made, accounts, 20_800)
-        batch = made.decide(
-            accounts, today=20_800, caps=None if held is None else partial(held.hold, rows=slice(0, 1))
-        )
+        held = Caps.of(made, accounts, [proposed(made, accounts, 20_800)])
+        batch = made.decide(accounts, today=20_800, caps=None if held is None else held.hold)
     finally:
         made.close()
     return Decision(int(batch.decisions.code[0])).name, because(batch, 0, "GBP")
