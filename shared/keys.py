@@ -4,6 +4,7 @@ Every signature and every derived key carries a label, so that bytes made for on
 mean nothing for another. Ed25519: RFC 8032; X25519: RFC 7748; HKDF: RFC 5869; HPKE: RFC 9180.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -81,6 +82,15 @@ def shared_secret(key: X25519PrivateKey, peer: bytes) -> bytes:
 _PROBE = X25519PrivateKey.from_private_bytes(bytes([1] * 32))
 
 
+@lru_cache(maxsize=1 << 13)  # a thousand members of one process ask about the same keys
+def _usable(public: bytes) -> bool:
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        return False
+    return True
+
+
 def check_exchange(public: bytes, whose: str) -> None:
     """Refuse an X25519 key of low order: whatever is made with it would be known to all (RFC 7748, section 6.1).
 
@@ -91,12 +101,10 @@ def check_exchange(public: bytes, whose: str) -> None:
     Raises:
         ProtocolError: the exchange with it gives zeros.
     """
-    try:
-        _PROBE.exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError as error:
+    if not _usable(public):
         raise ProtocolError(
             f"{whose} is of low order.", "Whoever sent it is at fault; leave it out or ask it for another."
-        ) from error
+        )
 
 
 def hpke_seal(public: bytes, plaintext: bytes, info: bytes) -> bytes:

@@ -10,6 +10,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust.epoch import Epoch, confirmation_mac, seed_commitment
 from fedrepay.shared.trust.fields import Key, Small
 from fedrepay.shared.trust.handshake import (
@@ -22,7 +23,7 @@ from fedrepay.shared.trust.handshake import (
     Hello,
     Introduction,
 )
-from fedrepay.shared.trust.message import Signed, Wire
+from fedrepay.shared.trust.message import Signed, Wire, parts
 from fedrepay.shared.trust.roster import Roster
 
 
@@ -101,7 +102,15 @@ def two_introductions(first: Epoch, second: Epoch) -> str:
 
 
 def check_acceptances(epoch: Epoch, signed: tuple[Signed, ...]) -> None:
-    """Everybody present has accepted this very epoch, that is, the same hellos."""
+    """Everybody present has accepted this very epoch, that is, the same hellos; looked at once for the same bytes."""
+    asked = parts(signed)
+    _accepted.get((epoch.id, asked), sum(map(len, asked)), lambda: _check_acceptances(epoch, signed))
+
+
+_accepted: Remembered[None] = Remembered(8 << 20)
+
+
+def _check_acceptances(epoch: Epoch, signed: tuple[Signed, ...]) -> None:
     waiting = set(epoch.present)
     for each in signed:
         name = Acceptance.decode_once(each.body).name

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.errors import Code, Refusal
+from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.epoch import Epoch
-from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.message import Signed, parts
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.sums import is_over, run_sizes
 from fedrepay.shared.trust.terms import RunTerms
@@ -234,12 +235,37 @@ def check_sum(view: View, config: RoundConfig, completed: Sum, chunks: int) -> R
 
 
 def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -> None:
+    """Every header of the cohort, what they add up to, and what only this member can tell: its own, and what it opened."""
     if len(completed.headers) != len(made.cohort) or len(completed.tags) != chunks:
         raise Refusal(Code.HEADERS, "The headers are not exactly those of the cohort.")
-    wanted = completed.config.digest()
+    headers = _headers(view.epoch, made, completed, chunks)
+    for name, opened in headers.items():
+        if opened != view.opened_mac:
+            raise Refusal(Code.HEADERS, f"{name} has opened other sums than this member.")
+    if view.name in headers:
+        sent = completed.headers[made.cohort.index(view.name)]
+        stored = view.submitted.get(made.attempt)
+        if stored is None or stored.header != sent.digest():
+            raise Refusal(Code.HEADERS, "The header that bears this member's name is not the one it sent.")
+
+
+def _headers(epoch: Epoch, made: RoundConfig, completed: Sum, chunks: int) -> dict[str, bytes]:
+    """What each of the cohort says that it has opened, once all their headers fit; looked at once for the same bytes."""
+    signed = parts(completed.headers)
+    asked = (epoch.id, made.cohort, completed.config.body, completed.tags, chunks, signed)
+    return _fitting.get(
+        asked, sum(map(len, signed)), lambda: _fitting_headers(epoch, made, completed, chunks)
+    )
+
+
+_fitting: Remembered[dict[str, bytes]] = Remembered(32 << 20)
+
+
+def _fitting_headers(epoch: Epoch, made: RoundConfig, completed: Sum, chunks: int) -> dict[str, bytes]:
+    wanted, said = completed.config.digest(), {}
     totals = [0] * chunks
     for name, signed in zip(made.cohort, completed.headers, strict=True):
-        header = signed.verified(view.epoch.roster.entry(name).signing, Header)
+        header = signed.verified(epoch.roster.entry(name).signing, Header)
         facts = (header.run, header.epoch, header.round, header.attempt, header.name)
         if facts != (made.run, made.epoch, made.round, made.attempt, name):
             raise Refusal(Code.HEADERS, f"The header of {name} belongs to another attempt.")
@@ -249,19 +275,13 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
                 f"The header of {name} names another configuration of this attempt: if the coordinator signed that "
                 "one too, the coordinator is at fault, else the member.",
             )
-        if header.opened != view.opened_mac:
-            raise Refusal(Code.HEADERS, f"{name} has opened other sums than this member.")
         if len(header.tags) != chunks or len(header.chunks) != chunks:
             raise Refusal(Code.HEADERS, f"The header of {name} has the wrong number of tags.")
         totals = [(total + tag) % Q for total, tag in zip(totals, header.tags, strict=True)]
-        if name == view.name:
-            stored = view.submitted.get(made.attempt)
-            if stored is None or stored.header != signed.digest():
-                raise Refusal(
-                    Code.HEADERS, "The header that bears this member's name is not the one it sent."
-                )
+        said[name] = header.opened
     if tuple(totals) != completed.tags:
         raise Refusal(Code.HEADERS, "The summed tags are not the sum of the signed tags.")
+    return said
 
 
 def is_closing(config: RoundConfig) -> bool:

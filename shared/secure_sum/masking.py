@@ -4,7 +4,7 @@ docs/protocol.md, *Epochs, roster, keys*, 4: a mask is derived for the two ident
 what its members have opened so far. No pair key is ever revealed: a drop means a new attempt.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
@@ -67,11 +67,6 @@ def _pair_key(secret: bytes, pair: tuple[bytes, bytes], context: bytes) -> bytes
     return blake2b(info, key=secret, digest_size=32, person=b"fedrepay/mask").digest()
 
 
-def _stream(key: bytes, length: int) -> Iterator[tuple[slice, U64]]:
-    for start, words in stream.blocks(key, length):
-        yield slice(start, start + words.size), words
-
-
 def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, filled: int, t: int) -> U64:
     """The mask two members share for one attempt.
 
@@ -88,8 +83,7 @@ def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, filled: 
     """
     mask = np.zeros((filled // ring.SLOTS + 1, ring.SLOTS), dtype=np.uint64)
     words = np.empty(filled + 1, dtype=np.uint64)
-    for part, block in _stream(_pair_key(secret, pair, context), filled + 1):
-        words[part] = block
+    stream.fill(_pair_key(secret, pair, context), words)
     words &= np.uint64(t - 1)
     mask.reshape(-1)[:filled], mask[-1, -1] = words[:-1], words[-1]
     return mask
@@ -121,10 +115,13 @@ def apply_masks(
     if not peers or mine in peers or flat[filled:-1].any():
         raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
     total = np.append(flat[:filled], flat[-1:])
+    words = np.empty_like(total)
     for peer, secret in peers.items():
-        combine = np.add if mine < peer else np.subtract
-        for part, words in _stream(_pair_key(secret, (mine, peer), context), total.size):
-            combine(total[part], words, out=total[part])
+        stream.fill(_pair_key(secret, (mine, peer), context), words)
+        if mine < peer:
+            total += words
+        else:
+            total -= words
     total &= np.uint64(t - 1)
     masked = np.zeros_like(slots)
     masked.reshape(-1)[:filled], masked[-1, -1] = total[:-1], total[-1]

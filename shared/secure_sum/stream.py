@@ -1,37 +1,35 @@
 """Numbers from a key: ChaCha20 (RFC 8439) words, as they are or uniform mod m."""
 
-from collections.abc import Iterator
+import sys
 from itertools import chain, repeat
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from fedrepay.shared.arrays import U64
 
 _ZERO_NONCE = bytes(16)  # each key makes exactly one stream
-BLOCK = 1 << 14
-"""Words made at a time, 128 KiB: they stay in the processor's cache."""
-_ZEROS = memoryview(bytes(8 * BLOCK))  # what the cipher turns into its stream
+_ZEROS = memoryview(bytes(1 << 18))  # what the cipher turns into its stream, so much at a time
 
 
-def blocks(key: bytes, count: int) -> Iterator[tuple[int, U64]]:
-    """The first ``count`` 64-bit words of the key's stream, little-endian, :data:`BLOCK` at a time.
+def fill(key: bytes, words: U64) -> None:
+    """The key's stream as 64-bit words, little-endian, into an array that is there: nothing is allocated.
 
     Args:
         key: 32 bytes, derived for this one stream.
-        count: words wanted.
-
-    Yields:
-        where a block begins, and its words: in one buffer, so they are to be used before the next block.
+        words: contiguous; overwritten.
     """
     encryptor = Cipher(ChaCha20(key, _ZERO_NONCE), mode=None).encryptor()
-    buffer = bytearray(8 * min(count, BLOCK))
-    words, into = np.frombuffer(buffer, dtype="<u8"), memoryview(buffer)
-    for start in range(0, count, BLOCK):
-        size = min(BLOCK, count - start)
-        encryptor.update_into(_ZEROS[: 8 * size], into[: 8 * size])
-        yield start, words[:size]
+    _pour(encryptor, words.data.cast("B"))
+    if sys.byteorder == "big":
+        words.byteswap(inplace=True)
+
+
+def _pour(encryptor: CipherContext, into: memoryview) -> None:
+    for start in range(0, len(into), len(_ZEROS)):
+        part = into[start : start + len(_ZEROS)]
+        encryptor.update_into(_ZEROS[: len(part)], part)
 
 
 def uniform(key: bytes, modulus: int, count: int) -> U64:
@@ -52,9 +50,7 @@ def uniform(key: bytes, modulus: int, count: int) -> U64:
     have = 0
     for wanted in chain([count], repeat(64)):
         stream = bytearray(8 * wanted)
-        for start in range(0, len(stream), len(_ZEROS)):
-            into = memoryview(stream)[start : start + len(_ZEROS)]
-            encryptor.update_into(_ZEROS[: len(into)], into)
+        _pour(encryptor, memoryview(stream))
         words = np.frombuffer(stream, dtype="<u8")
         np.bitwise_and(words, cut, out=words)
         if words.size and words.max() > largest:

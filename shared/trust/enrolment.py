@@ -13,8 +13,9 @@ from pydantic import Field
 
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
-from fedrepay.shared.trust.message import Signed, Wire
+from fedrepay.shared.trust.message import Signed, Wire, parts
 from fedrepay.shared.trust.roster import Entry, Roster
 
 FIRST = bytes(32)
@@ -106,11 +107,18 @@ def joined(signed: Signed, call: bytes) -> Joining:
 
 
 def checked(proposal: bytes) -> tuple[Call, list[Joining]]:
-    """A proposal whose every signature holds, with each name and signing key once, sorted by name.
+    """A proposal whose every signature holds, with each name and signing key once, sorted by name; once for the same bytes.
 
     Raises:
         ProtocolError: otherwise, naming whose joining it is.
     """
+    return _proposals.get(proposal, len(proposal), lambda: _checked(proposal))
+
+
+_proposals: Remembered[tuple[Call, list[Joining]]] = Remembered(16 << 20)
+
+
+def _checked(proposal: bytes) -> tuple[Call, list[Joining]]:
     message = Proposal.decode_once(proposal)
     call = message.call.verified(Call.decode(message.call.body).coordinator, Call)
     joinings = [joined(each, message.call.digest()) for each in message.joinings]
@@ -121,11 +129,19 @@ def checked(proposal: bytes) -> tuple[Call, list[Joining]]:
 
 
 def roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
-    """The roster that a proposal and its revealed nonces make.
+    """The roster that a proposal and its revealed nonces make; once for the same bytes.
 
     Raises:
         ProtocolError: a signature, a nonce that is not the one committed to, a name or a key twice, a member too few.
     """
+    asked = (proposal, parts(revealed))
+    return _rosters.get(asked, 2 * len(proposal), lambda: _roster_of(proposal, revealed))
+
+
+_rosters: Remembered[Roster] = Remembered(16 << 20)
+
+
+def _roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
     (call, joinings), wanted = checked(proposal), keys.digest(proposal)
     if len(revealed) != len(joinings):
         raise ProtocolError("Not every member of the proposal has revealed its nonce.", _REMEDY)
@@ -166,11 +182,20 @@ def certified(certificate: Certificate, before: Roster | None) -> Roster:
 
 
 def check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[Signed]) -> None:
-    """Everybody of the roster, and of the one before, has signed it.
+    """Everybody of the roster, and of the one before, has signed it; looked at once for the same bytes.
 
     Raises:
         ProtocolError: one is missing, doubled, from outside, or of another roster.
     """
+    signed = parts(approvals)
+    asked = (roster.hash(), None if before is None else before.hash(), signed)
+    _approved.get(asked, sum(map(len, signed)), lambda: _check_approvals(roster, before, approvals))
+
+
+_approved: Remembered[None] = Remembered(16 << 20)
+
+
+def _check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[Signed]) -> None:
     waiting = _signers(roster, before)
     for signed in approvals:
         name = Approval.decode(signed.body).name

@@ -4,7 +4,7 @@ A receiver verifies the signature over the bytes it got and only then parses the
 (``Signed.verified``); nothing is ever re-serialised to be checked. Limits stand on everything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Self, TypeVar
 
@@ -123,6 +123,11 @@ class Signed(Wire):
     def digest(self) -> bytes:
         """Identity of the signed body (32 bytes)."""
         return keys.digest(self.body)
+
+
+def parts(signed: Sequence[Signed]) -> tuple[bytes, ...]:
+    """Bodies and signatures in order: what a check of many signed messages depends on, to be remembered by."""
+    return tuple(part for each in signed for part in (each.body, each.signature))
 
 
 def canonical(values: Mapping[str, object]) -> bytes:

@@ -65,7 +65,8 @@ class PlayersGrid(InProcessGrid):
     def begin(self, pipes: list[Connection]) -> None:
         """Take the pipes to the processes, one each."""
         self.pipes = pipes
-        self._queues, self._under_way = ([deque() for _ in pipes] for _ in range(2))
+        self._queues = [deque() for _ in pipes]
+        self._under_way = [deque() for _ in pipes]
 
     def play(self, pipe: Connection) -> None:
         """Answer what comes through a pipe until it ends; in a process of its own."""
@@ -149,7 +150,8 @@ def playing(
     """
     grid = PlayersGrid(client_app, names, addresses, observe, told)
     fork = multiprocessing.get_context("fork")
-    pipes, started = [], []
+    pipes: list[Connection] = []
+    started = []
     for _ in range(processes):
         ours, theirs = fork.Pipe()
         player = fork.Process(target=_player, args=(grid, theirs, [*pipes, ours]), daemon=True)
@@ -171,7 +173,9 @@ def playing(
 
 
 def _player(grid: PlayersGrid, pipe: Connection, others: list[Connection]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the coordinator's process, and that ends this one
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C ends the coordinator's process, and that ends this one
     for other in others:
         other.close()
     try:
