@@ -24,7 +24,7 @@ SUM_BYTES = 8 * COEFFICIENTS
 
 
 def second_polynomial(seed: bytes) -> U64:
-    """The uniform polynomial of a ciphertext, (4096,) numbers below q: the ChaCha20 stream (RFC 8439) of its seed.
+    """The uniform polynomial of a ciphertext, (4096,) numbers below q: the stream of its seed (``stream``).
 
     Anybody can expand it: it is public, as the first polynomial of every RLWE sample is.
     """

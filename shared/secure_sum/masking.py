@@ -82,10 +82,10 @@ def pair_mask(secret: bytes, pair: tuple[bytes, bytes], context: bytes, filled: 
         (chunks, 4096) numbers, uniform mod t: words of the stream, cut; 0 where a slot is never filled.
     """
     mask = np.zeros((filled // ring.SLOTS + 1, ring.SLOTS), dtype=np.uint64)
-    words = np.empty(filled + 1, dtype=np.uint64)
+    words = np.empty(filled + 1 + stream.SPARE, dtype="<u8")
     stream.fill(_pair_key(secret, pair, context), words)
-    words &= np.uint64(t - 1)
-    mask.reshape(-1)[:filled], mask[-1, -1] = words[:-1], words[-1]
+    cut = words[: -stream.SPARE] & np.uint64(t - 1)
+    mask.reshape(-1)[:filled], mask[-1, -1] = cut[:-1], cut[-1]
     return mask
 
 
@@ -115,13 +115,14 @@ def apply_masks(
     if not peers or mine in peers or flat[filled:-1].any():
         raise ProtocolError("A contribution cannot be masked without other members.", "Refuse the round.")
     total = np.append(flat[:filled], flat[-1:])
-    words = np.empty_like(total)
+    words = np.empty(total.size + stream.SPARE, dtype="<u8")
+    mask = words[: -stream.SPARE]
     for peer, secret in peers.items():
         stream.fill(_pair_key(secret, (mine, peer), context), words)
         if mine < peer:
-            total += words
+            total += mask
         else:
-            total -= words
+            total -= mask
     total &= np.uint64(t - 1)
     masked = np.zeros_like(slots)
     masked.reshape(-1)[:filled], masked[-1, -1] = total[:-1], total[-1]
