@@ -74,11 +74,10 @@ class GroupKey:
         Returns:
             the wire form, 32,800 bytes a chunk, and the same as (chunks, 8192) coefficients below q.
         """
-        seeds = entropy.draw(SEED_BYTES * len(slots))
         out = np.empty((len(slots), COEFFICIENTS), dtype=np.uint64)
         wire = []
         for index, plain in enumerate(slots):
-            seed = seeds[SEED_BYTES * index : SEED_BYTES * (index + 1)]
+            seed = entropy.draw(SEED_BYTES)
             first, second = out[index, :N], out[index, N:]
             second[:] = second_polynomial(seed)
             product = self._product(second)

@@ -23,7 +23,7 @@ from fedrepay.client.learning.base import (
     score_deviations,
     total_deviation,
 )
-from fedrepay.shared.privacy.accounting import Segment
+from fedrepay.shared.trust.pairs import newton_segments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from fedrepay.client.learning.base import Band
     from fedrepay.client.learning.contribution import Rows
     from fedrepay.shared.arrays import F64, I64
-    from fedrepay.shared.privacy.accounting import Charged
+    from fedrepay.shared.privacy.accounting import Charged, Segment
     from fedrepay.shared.schema.codebook import CodeBook
 
-GRAM_SHARE = 0.2  # of μ²
 MOMENTUM = 0.3
 RIDGE_LEAST = 1.0  # records
 
@@ -66,12 +65,7 @@ class DPNewton:
 
     def segments(self) -> tuple[tuple[Segment, ...], ...]:
         """The Gram matrix takes 0.2 of μ², the gradients share the rest equally."""
-        d = self.book.dimension
-        matrix = Segment(d * (d + 1) // 2, self.book.delta_gram, GRAM_SHARE)
-        gradient = Segment(
-            self.book.heads * d, self.book.delta_gradient, (1 - GRAM_SHARE) / (self.rounds - 1)
-        )
-        return ((matrix,),) + ((gradient,),) * (self.rounds - 1)
+        return newton_segments(self.book, self.rounds)
 
     def start(self) -> NewtonModel:
         """The public priors' intercepts."""

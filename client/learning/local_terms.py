@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.shared.errors import ArgumentError
-from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.shared.privacy.subsampled import calibrate, count_mechanism, steps_mechanism, whole_run

@@ -8,6 +8,7 @@ right tags fit; like any poison they cannot be told from right ones (docs/protoc
 from collections.abc import Callable
 from hashlib import sha256
 
+from fedrepay.client.protocol import guard
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.secure_sum.ciphertext import uploaded
 from fedrepay.shared.secure_sum.tag import AttemptTags
@@ -34,12 +35,13 @@ def suspects(
 
     Raises:
         ProtocolError: its configuration is not the coordinator's.
-        Refusal: code ``epoch``: of another run or epoch, or not of its cohort.
+        Refusal: code ``epoch`` or ``roster``: of another run or epoch, not of its cohort, or of one that cannot be.
     """
     config = evidence.config.verified(epoch.roster.coordinator, RoundConfig)
     shown = (len(evidence.headers), len(evidence.payloads))
     if (config.run, config.epoch) != (epoch.run, epoch.id) or shown != (len(config.cohort),) * 2:
         raise Refusal(Code.EPOCH, "The evidence is of another run or epoch, or not of its attempt's cohort.")
+    guard.check_cohort(epoch, config.cohort)  # names of no roster would cost a pad each
     found, tags = set(), AttemptTags(seed, context(config), config.cohort)
     for name, signed, payload in zip(config.cohort, evidence.headers, evidence.payloads, strict=True):
         try:

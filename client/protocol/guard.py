@@ -115,7 +115,7 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
         raise Refusal(Code.EPOCH, "The round names another number of colluders than the epoch.")
     if config.terms_hash() != view.epoch.terms:
         raise Refusal(Code.EPOCH, "The run's terms are not those that this member said yes to.")
-    _check_cohort(view, config.cohort)
+    check_cohort(view.epoch, config.cohort)
     check_terms(config, view.book, view.model)
     _check_history(view, config)
     return config
@@ -144,11 +144,16 @@ def check_terms(terms: RunTerms, book: CodeBook, model: HeldModule | None) -> No
         )
 
 
-def _check_cohort(view: View, cohort: tuple[str, ...]) -> None:
-    roster = view.epoch.roster
-    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(view.epoch.present):
+def check_cohort(epoch: Epoch, cohort: tuple[str, ...]) -> None:
+    """A cohort is a sorted part of those present, and no less than the quorum.
+
+    Raises:
+        Refusal: code ``roster``.
+    """
+    roster = epoch.roster
+    if tuple(sorted(set(cohort))) != cohort or not set(cohort) <= set(epoch.present):
         raise Refusal(Code.ROSTER, "The cohort is not a sorted part of those who are present in the epoch.")
-    if len(cohort) < quorum(len(roster.names), view.epoch.colluders):
+    if len(cohort) < quorum(len(roster.names), epoch.colluders):
         raise Refusal(Code.ROSTER, f"A cohort of {len(cohort)} is below the quorum of this roster.")
 
 
@@ -158,7 +163,7 @@ def _check_history(view: View, config: RoundConfig) -> None:
     for number, each in enumerate(config.history):
         if each.attempt != number or each.round != completed:
             raise Refusal(Code.HISTORY, f"Attempt {each.attempt} of round {each.round} is out of order.")
-        _check_cohort(view, each.cohort)
+        check_cohort(view.epoch, each.cohort)
         if Place(each.round, each.attempt) in view.charged and view.name not in each.cohort:
             raise Refusal(
                 Code.HISTORY, "The run's list leaves this member out of an attempt it was charged for."

@@ -19,11 +19,11 @@ from fedrepay.shared.privacy.accounting import (
     SampledSteps,
     Segment,
     check_width,
-    composed_epsilon,
     most_draws,
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 from fedrepay.shared.trust.wire import Attempt, RoundConfig

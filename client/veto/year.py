@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import chain
 
 from fedrepay.client.store.tables import LedgerEntry
-from fedrepay.shared.privacy.accounting import Charged, charged_of, composed_epsilon
+from fedrepay.shared.privacy.accounting import Charged, charged_of
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.statement import YearBefore
 
 YEAR = 365 * 86400.0  # seconds

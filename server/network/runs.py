@@ -12,6 +12,7 @@ from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
+from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders
 from fedrepay.shared.trust.sums import default_learner, default_rounds
 from fedrepay.shared.trust.terms import NumberedTerms
@@ -75,6 +76,7 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
         raise ArgumentError(
             f"{field} = {first['input']!r}: {first['msg']}.", "`fedrepay coordinator train --help`."
         ) from error
+    terms = terms.model_copy(update={"pairs": gram_pairs(terms, book, members)})
     store.begin(terms)
     return terms, False
 

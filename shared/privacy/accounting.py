@@ -1,4 +1,4 @@
-"""How much noise, and what it buys: Gaussian DP to plan, ``dp_accounting``'s PLD to judge.
+"""How much noise a run plans, by Gaussian DP; what it buys is judged in ``composition``.
 
 Gaussian DP: Dong, Roth and Su (2022). Filter over retries: ΣΔ²/σ² ≤ μ² (Smith and Thakurta 2022;
 Whitehouse et al. 2023). A sum of H discrete shares of width ≥ 4 is as private as the continuous
@@ -7,10 +7,8 @@ the bound on the ratio of densities holds for each sample, so for their mixture 
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from fedrepay.shared.errors import BudgetError
@@ -20,9 +18,7 @@ SMALLEST_WIDTH = 4
 """Least standard deviation of one member's share, grid units."""
 
 _LEMMA_VARIANCE = 4  # grid units², taken off before the continuous accountant sees the noise
-_LEMMA_EPSILON = 1e-20
 _PROVABLE = 0.9999  # of ε: PLD rounds up, and a member must not refuse noise of its own
-_COARSEST = 100.0  # grid of a loss that no ε on the wire can bear
 
 
 @dataclass(frozen=True)
@@ -152,7 +148,7 @@ def most_draws(sums: Sequence[Sequence[Segment]], members: int, max_attempts: in
     return members * (sum(sizes) + max_attempts * max(sizes))
 
 
-def _sampler_delta(draws: int, epsilon: float) -> float:
+def sampler_delta(draws: int, epsilon: float) -> float:
     """What imperfect draws add to δ: a total variation of D costs D·(1 + e^ε)."""
     return draws * DISTANCE * (1 + math.exp(epsilon)) if epsilon < 700 else math.inf
 
@@ -164,7 +160,7 @@ def target_mu(epsilon: float, delta: float, draws: int) -> float:
         BudgetError: if ε or δ is out of range, or the sampler's own distance uses δ up.
     """
     gdp_mu(epsilon, delta)
-    left = delta - _sampler_delta(draws, epsilon)
+    left = delta - sampler_delta(draws, epsilon)
     if left <= 0:
         raise BudgetError(
             f"The sampler's distance over {draws} draws uses up delta {delta} at epsilon {epsilon}.",
@@ -243,70 +239,3 @@ def overflow_ok(cohort: int, n_max: int, entry: int, total_variance: float, modu
         modulus: t, the plaintext modulus.
     """
     return 2 * (cohort * n_max * entry + math.ceil(11 * math.sqrt(total_variance))) < modulus
-
-
-Events: TypeAlias = tuple[tuple[float, float, int], ...]
-"""(noise multiplier, sampling rate, how often)."""
-
-
-@lru_cache(maxsize=1024)
-def _pld_epsilon(events: Events, delta: float, draws: int) -> float:
-    from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent  # noqa: PLC0415 - slow to import
-    from dp_accounting.pld import PLDAccountant  # noqa: PLC0415 - slow to import
-
-    interval = _interval(events)
-    if interval > _COARSEST:
-        return math.inf
-    accountant = PLDAccountant(value_discretization_interval=interval)
-    for multiplier, rate, count in events:
-        whole = GaussianDpEvent(multiplier)
-        accountant.compose(whole if rate == 1 else PoissonSampledDpEvent(rate, whole), count)
-    epsilon = 0.0
-    while (left := delta - _sampler_delta(draws, epsilon)) > 0:  # rises until ε pays for its own e^ε
-        found = float(accountant.get_epsilon(left)) + _LEMMA_EPSILON
-        if found <= epsilon:
-            return epsilon
-        epsilon = found + 1e-9
-    return math.inf
-
-
-def _interval(events: Events) -> float:
-    """Grid of the privacy loss: 1e-4, coarser (still an upper bound) where the loss itself is large.
-
-    Also where one step's is, however seldom a customer is in it: the table of losses must stay short.
-    """
-    mu_squared = sum(count * (rate / multiplier) ** 2 for multiplier, rate, count in events)
-    return 1e-4 * max(1.0, mu_squared, *(0.25 / multiplier**2 for multiplier, _, _ in events))
-
-
-def composed_epsilon(
-    mechanisms: Iterable[Charged], delta: float, *, colluders: int | None = None, memberships: int = 1
-) -> float:
-    """ε at ``delta`` of all these mechanisms together, of one run or of many (a member's year).
-
-    Args:
-        mechanisms: every attempt that was charged.
-        delta: δ of the whole composition.
-        colluders: how many members give their noise away; default: what each mechanism planned for.
-        memberships: how many members hold the same person; the sensitivity grows by as much where noise is
-            shared, and there are as many steps where each member adds its own.
-
-    Returns:
-        ε, an upper bound; infinite if no ε holds at this δ.
-    """
-    counts: Counter[tuple[float, float]] = Counter()
-    draws = 0
-    for mechanism in mechanisms:
-        if isinstance(mechanism, SampledSteps):
-            mu, rate, often = mechanism.mu(), mechanism.sampling_rate, memberships * mechanism.steps
-            draws += often * mechanism.size
-        else:
-            mu, rate, often = memberships * mechanism.mu(colluders), 1.0, 1
-            draws += mechanism.cohort * mechanism.size
-        if math.isinf(mu):
-            return math.inf
-        # Twelve digits, rounded down: equal mechanisms become one event and the bound stays a bound.
-        counts[float(f"{(1 - 1e-11) / mu:.11e}"), rate] += often
-    if not counts:
-        return 0.0
-    return _pld_epsilon(tuple(sorted((*key, often) for key, often in counts.items())), delta, draws)

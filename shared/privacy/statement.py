@@ -7,7 +7,8 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Self
 
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.privacy.accounting import Charged, Mechanism, composed_epsilon
+from fedrepay.shared.privacy.accounting import Charged, Mechanism
+from fedrepay.shared.privacy.composition import composed_epsilon
 
 ADJACENCY = "add or remove one customer at one member"
 ACCOUNTANT = "dp_accounting PLD over Gaussian mechanisms; discrete shares by Poisson summation"

@@ -12,7 +12,8 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
 from fedrepay.shared.errors import ArgumentError, BudgetError
-from fedrepay.shared.privacy.accounting import SampledSteps, composed_epsilon, gdp_mu
+from fedrepay.shared.privacy.accounting import SampledSteps, gdp_mu
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
 
 SENSITIVITY = 1 << 20

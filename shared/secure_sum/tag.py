@@ -43,7 +43,7 @@ def inner_product(left: U64, right: U64) -> int:
 class AttemptTags:
     """Tags, pads and canaries of one attempt: every member of its cohort holds what makes them.
 
-    Pads and canaries are one stream each, read in the cohort's order: one derivation an attempt, not one a member.
+    A ciphertext's pads are one stream, and so are all canaries, read in the cohort's order: one derivation for all members.
 
     Attributes:
         seed: the group seed.
@@ -56,10 +56,16 @@ class AttemptTags:
     context: bytes
     members: tuple[str, ...]
 
-    def _numbers(self, label: str, modulus: int, chunks: int) -> U64:
-        """(members, chunks) numbers mod ``modulus``, a chunk's in a row of the stream."""
-        key = keys.derive(self.seed, label, self.context)
-        return uniform(key, modulus, chunks * len(self.members)).reshape(chunks, len(self.members)).T
+    def _pads(self, index: int) -> list[int]:
+        """Every member's pad of chunk ``index``, below q."""
+        key = keys.derive(self.seed, "pad", self.context + index.to_bytes(4, "big"))
+        pads: list[int] = uniform(key, Q, len(self.members)).tolist()
+        return pads
+
+    def _canaries(self, chunks: int, t: int) -> U64:
+        """(members, chunks) numbers below t = 2ᵇ, a chunk's in a row of the stream."""
+        key = keys.derive(self.seed, "canary", self.context)
+        return uniform(key, t, chunks * len(self.members)).reshape(chunks, len(self.members)).T
 
     def _product(self, index: int, chunk: U64) -> int:
         """⟨k, c⟩ mod q of chunk ``index``."""
@@ -68,8 +74,8 @@ class AttemptTags:
 
     def tags(self, chunks: U64, member: str) -> list[int]:
         """One member's tags: a number below q for each of its (chunks, 8192) coefficients below q."""
-        pads = self._numbers("pad", Q, len(chunks))[self.members.index(member)]
-        return [(self._product(i, chunk) + int(pads[i])) % Q for i, chunk in enumerate(chunks)]
+        mine = self.members.index(member)
+        return [(self._product(i, chunk) + self._pads(i)[mine]) % Q for i, chunk in enumerate(chunks)]
 
     def fits(self, index: int, chunk: U64, tag: int, members: Sequence[str] | None = None) -> bool:
         """Whether chunk ``index`` is the sum of these members' ciphertexts, and ``tag`` of their tags.
@@ -80,9 +86,8 @@ class AttemptTags:
             tag: claimed.
             members: of the cohort; None for all.
         """
-        pads = self._numbers("pad", Q, index + 1)[:, index].tolist()
-        chosen = self.members if members is None else members
-        padded = sum(pads[self.members.index(name)] for name in chosen)
+        pads = self._pads(index)
+        padded = sum(pads) if members is None else sum(pads[self.members.index(name)] for name in members)
         return self._equal(self._product(index, chunk) + padded, tag)
 
     def first_misfit(self, chunks: U64, tags: Sequence[int]) -> int | None:
@@ -94,9 +99,8 @@ class AttemptTags:
         """
         if len(tags) != len(chunks) or not len(chunks):
             return 0
-        pads = self._numbers("pad", Q, len(chunks)).astype(object).sum(axis=0)
         for index, (chunk, tag) in enumerate(zip(chunks, tags, strict=True)):
-            if not self._equal(self._product(index, chunk) + int(pads[index]), tag):
+            if not self.fits(index, chunk, tag):
                 return index
         return None
 
@@ -106,10 +110,10 @@ class AttemptTags:
 
     def canaries(self, chunks: int, member: str, t: int) -> U64:
         """What a member puts in each chunk's last slot, (chunks,) numbers below t = 2ᵇ."""
-        mine: U64 = self._numbers("canary", t, chunks)[self.members.index(member)]
+        mine: U64 = self._canaries(chunks, t)[self.members.index(member)]
         return mine
 
     def canary_sums(self, chunks: int, t: int) -> U64:
         """What the last slot of each summed chunk must hold, (chunks,) numbers below t = 2ᵇ."""
-        sums: U64 = self._numbers("canary", t, chunks).sum(axis=0) & np.uint64(t - 1)
+        sums: U64 = self._canaries(chunks, t).sum(axis=0) & np.uint64(t - 1)
         return sums

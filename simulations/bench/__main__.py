@@ -12,7 +12,7 @@ from time import perf_counter
 
 from fedrepay.simulations.bench import page
 from fedrepay.simulations.bench.one_section import measure
-from fedrepay.simulations.bench.page import Measured, Section
+from fedrepay.simulations.bench.page import Section, SectionRun
 from fedrepay.simulations.bench.reference import told
 
 SECTIONS = {
@@ -66,7 +66,7 @@ def run(names: list[str]) -> list[str]:
     """Measure the named sections and write each when it is done; returns those that failed."""
     failed: list[str] = []
 
-    def done(name: str, found: Measured) -> None:
+    def done(name: str, found: SectionRun) -> None:
         page.write(name, SECTIONS[name], found)
         took = f"{found.seconds / 60:.1f} min; {told(found.before, found.after)}"
         print(f"{name}: written to {page.PAGE} after {took}", flush=True)

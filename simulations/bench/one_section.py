@@ -7,7 +7,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import TextIO
 
-from fedrepay.simulations.bench.page import Measured
+from fedrepay.simulations.bench.page import SectionRun
 from fedrepay.simulations.bench.reference import chacha20
 
 
@@ -26,9 +26,9 @@ class Prefixed(io.TextIOBase):
         return len(text)
 
 
-def measure(name: str) -> Measured:
+def measure(name: str) -> SectionRun:
     """A section's body, the seconds it took, and the reference loop before and after."""
     before, begun = chacha20(), perf_counter()
     with contextlib.redirect_stdout(Prefixed(name, sys.stdout)):
         body: str = import_module(f"fedrepay.simulations.bench.{name}").run()
-    return Measured(body, perf_counter() - begun, before, chacha20())
+    return SectionRun(body, perf_counter() - begun, before, chacha20())

@@ -91,7 +91,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Measured:
+class SectionRun:
     """What one section's run gave."""
 
     body: str
@@ -100,7 +100,7 @@ class Measured:
     after: float
 
 
-def facts(name: str, section: Section, found: Measured) -> str:
+def facts(name: str, section: Section, found: SectionRun) -> str:
     """What a reader needs to get the same figures: command, machine and its speed, versions, seeds, intervals."""
     told = (
         f"`make bench NAME={name}`",
@@ -126,7 +126,7 @@ def machine() -> str:
     )
 
 
-def write(name: str, section: Section, found: Measured) -> None:
+def write(name: str, section: Section, found: SectionRun) -> None:
     """Put a section into the page, in place of the one of that name.
 
     Raises:

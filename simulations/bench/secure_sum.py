@@ -19,7 +19,7 @@ from fedrepay.simulations.bench.secure_sum_ways import (
     OPEN,
     SEND,
     Ckks,
-    Cohort,
+    Sealers,
     Spent,
     gram_noise,
     gram_terms,
@@ -47,7 +47,7 @@ GROWTH, COORDINATOR = 2.0, 0.15
 
 
 @dataclass(frozen=True)
-class Row:
+class Way:
     """One way: bytes a value that a member sends, CPU-ms of its rounds, and of parts that were measured apart."""
 
     sent: float
@@ -55,7 +55,7 @@ class Row:
     parts: dict[str, float]
 
     @classmethod
-    def of(cls, spent: Spent) -> "Row":
+    def of(cls, spent: Spent) -> "Way":
         """With the median of every part."""
         return cls(spent.sent, spent.rounds, {part: median(each) for part, each in spent.parts.items()})
 
@@ -78,16 +78,16 @@ def run() -> str:
         ("mpyc", "mpyc_sum", "shamir", PEERS),
     ):
         one = measured(module, argument, peers=peers)
-        found[name] = Row(one["sent"], one["cpu_ms"], {})
+        found[name] = Way(one["sent"], one["cpu_ms"], {})
         print(LABELS[name], f"{found[name].cost():.2f} CPU-ms", sep=" | ", flush=True)
     return body(found)
 
 
-def _ours_and_ckks() -> dict[str, Row]:
+def _ours_and_ckks() -> dict[str, Way]:
     """The ways of this process, in turn; one round of each warms up."""
-    ways: dict[str, Cohort | Ckks] = {
-        GRAM: Cohort(MEMBERS, GAM, noise=True),
-        "plain": Cohort(MEMBERS, GAM, noise=False),
+    ways: dict[str, Sealers | Ckks] = {
+        GRAM: Sealers(MEMBERS, GAM, noise=True),
+        "plain": Sealers(MEMBERS, GAM, noise=False),
         PAIRS: _gram(MEMBERS),
         BASELINE: Ckks(wrapped=True),
         STRAIGHT: Ckks(wrapped=False),
@@ -99,7 +99,7 @@ def _ours_and_ckks() -> dict[str, Row]:
         for way in ways.values():
             way.play()
     larger = {
-        f"gram {members}": (Cohort(members, GAM, noise=True), attempts) for members, attempts in MANY.items()
+        f"gram {members}": (Sealers(members, GAM, noise=True), attempts) for members, attempts in MANY.items()
     }
     larger["pairs 50"] = (_gram(50), MANY[50])
     for name, (cohort, attempts) in larger.items():
@@ -108,15 +108,15 @@ def _ours_and_ckks() -> dict[str, Row]:
             cohort.play()
     for name, way in ways.items():
         print(LABELS[name], f"{median(way.spent.rounds):.2f} CPU-ms", sep=" | ", flush=True)
-    return {name: Row.of(way.spent) for name, way in ways.items()}
+    return {name: Way.of(way.spent) for name, way in ways.items()}
 
 
-def _gram(members: int) -> Cohort:
+def _gram(members: int) -> Sealers:
     """The first sum of ``simulate``: the Gram matrix, two numbers a slot where they fit."""
-    return Cohort(members, packing(gram_terms(members), 0, members), noise=True)
+    return Sealers(members, packing(gram_terms(members), 0, members), noise=True)
 
 
-def body(found: dict[str, Row]) -> str:
+def body(found: dict[str, Way]) -> str:
     """The section's text."""
     rows = []
     for name, label in LABELS.items():
@@ -167,7 +167,7 @@ _NOTE = (
 )
 
 
-def verdict(found: dict[str, Row]) -> str:
+def verdict(found: dict[str, Way]) -> str:
     """Whether the targets are reached."""
     base = found[BASELINE]
     lines = []
@@ -202,7 +202,7 @@ def verdict(found: dict[str, Row]) -> str:
     )
 
 
-def stages(found: dict[str, Row]) -> str:
+def stages(found: dict[str, Way]) -> str:
     """Where a round of ours goes, by members."""
     names = (GRAM, *(f"gram {members}" for members in MANY))
     rows = [

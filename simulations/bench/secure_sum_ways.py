@@ -19,7 +19,6 @@ from fedrepay.client.crypto.opening import open_verified, verify_sum
 from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.crypto.seal import AttemptKeys, add_noise, seal
 from fedrepay.client.learning import make_learner
-from fedrepay.client.veto import room
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.shared.privacy.accounting import Mechanism
@@ -32,6 +31,7 @@ from fedrepay.shared.secure_sum.masking import attempt_context, mask_context
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.terms import MAX_ATTEMPTS, RunTerms
 from fedrepay.shared.trust.wire import Header, Upload
@@ -97,10 +97,10 @@ def gram_terms(members: int) -> RunTerms:
         colluders=default_colluders(members),
         rounds=ROUNDS,
     )
-    return terms.model_copy(update={"pairs": room.gram_pairs(terms, book, members)})
+    return terms.model_copy(update={"pairs": gram_pairs(terms, book, members)})
 
 
-class Cohort:
+class Sealers:
     """Members of one process with keys of their own, and the coordinator's sum.
 
     Args:

@@ -11,10 +11,11 @@ from fedrepay.client.learning.local_terms import LocalWishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
 from fedrepay.client.veto import budget, room
 from fedrepay.shared.errors import ArgumentError, DataError
-from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy import accounting, composition
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders, quorum
 from fedrepay.shared.trust.sums import default_learner, default_rounds
 from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms, NumberedTerms
@@ -102,7 +103,7 @@ def make_terms(
         simulated=True,
         local=local,
     )
-    terms = terms.model_copy(update={"pairs": room.gram_pairs(terms, book, members)})
+    terms = terms.model_copy(update={"pairs": gram_pairs(terms, book, members)})
     _check_noise(terms, book, members)
     return terms
 
@@ -128,7 +129,7 @@ def _check_noise(terms: NumberedTerms, book: CodeBook, members: int) -> None:
                     f"--epsilon {terms.epsilon:g} needs so much noise in sum {index} that it would pass t/2.",
                     "Ask for a larger ε, fewer --rounds or fewer --colluders.",
                 )
-    if accounting.composed_epsilon(planned, terms.delta) > terms.epsilon:
+    if composition.composed_epsilon(planned, terms.delta) > terms.epsilon:
         raise ArgumentError(
             f"--epsilon {terms.epsilon:g} is too small for the accountant to prove at δ = {terms.delta:g}.",
             "Ask for a larger ε or a smaller --delta.",

@@ -14,7 +14,6 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning.contribution import Rows, prepare
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
-from fedrepay.client.veto import room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
@@ -24,6 +23,7 @@ from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import Roster, default_colluders
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import Kind, Reply
@@ -198,7 +198,7 @@ class World:
                 "rounds": self.rounds,
             }
         )
-        found = room.gram_pairs(terms, self.book, self.size) if self.pairs else None
+        found = gram_pairs(terms, self.book, self.size) if self.pairs else None
         return terms.model_copy(update={"pairs": found})
 
     def new_coordinator(self, run: int = 1) -> Coordinator:

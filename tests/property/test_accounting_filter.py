@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from fedrepay.shared.privacy.accounting import (
     Mechanism,
     Segment,
-    composed_epsilon,
     most_draws,
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 
 DELTA = 1e-5
 

@@ -147,3 +147,19 @@ def test_all_at_fault_are_named_in_order_each_once() -> None:
     headers = mended("m0", tags=(1, 1)) | {"m1": HEADERS["m0"], "m2": HEADERS["m0"]}
     headers["m3"] = mended("m3", tags=(1, 1))["m3"]
     assert found(evidence(headers)) == (COORDINATOR, "m0", "m3")
+
+
+@pytest.mark.parametrize(
+    "cohort", [("m0", *(f"x{i:04}" for i in range(1499))), ("m0",) * 5, ("m0", "m1"), FOUR[::-1]]
+)
+def test_a_cohort_that_cannot_be_is_refused_before_a_pad_is_drawn(
+    cohort: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up names, or one name again and again: each would cost a pad, and 745 KB of evidence took 200 MB."""
+    config = told(changed(CONFIG, cohort=cohort))
+    nothing = Signed(body=b"", signature=bytes(64))
+    shown = Evidence(config=config, headers=(nothing,) * len(cohort), chunk=1, payloads=(b"",) * len(cohort))
+    monkeypatch.setattr(AttemptTags, "_pads", lambda *_: pytest.fail("pads are drawn"))
+    with pytest.raises(Refusal) as refused:
+        suspects(EPOCH, SEED, context, shown)
+    assert refused.value.code == "roster"

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.protocol import guard
 from fedrepay.client.protocol.session import Session
-from fedrepay.shared.arrays import U64
 from fedrepay.shared.privacy.entropy import OsEntropy, SeededEntropy
 from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.tag import AttemptTags
@@ -93,12 +93,8 @@ def test_control_without_both_the_recorder_finds_out_masks_used_twice(
 
 def test_control_a_pad_that_forgets_the_chunk_is_found(monkeypatch: Patch) -> None:
     """Of two ciphertexts of one upload: their tags' difference would tell the key."""
-    numbers = AttemptTags._numbers
-
-    def forgetful(attempt: AttemptTags, label: str, modulus: int, chunks: int) -> U64:
-        return np.repeat(numbers(attempt, label, modulus, 1), chunks, axis=1)
-
-    monkeypatch.setattr(AttemptTags, "_numbers", forgetful)
+    pads = AttemptTags._pads
+    monkeypatch.setattr(AttemptTags, "_pads", lambda attempt, _index: pads(attempt, 0))
     slots = np.zeros((2, 8192), np.uint64)
     slots[1] = 1
     with recording() as recorder:
@@ -114,6 +110,17 @@ def test_control_a_member_that_encrypts_with_the_same_randomness_twice_is_found(
     monkeypatch.setattr(OsEntropy, "draw", lambda _self, n: SeededEntropy(b"s").draw(n))
     with recording(), pytest.raises(Reused, match="second polynomial"):
         World(tmp_path, size=4, mode="none").run()
+
+
+def test_two_members_that_encrypt_with_the_same_randomness_are_found() -> None:
+    """Whoever subtracts their uploads has the difference of what they sent."""
+    key, slots = GroupKey.derive(bytes(32), bytes(32)), np.zeros((1, 4096), dtype=np.uint64)
+    with recording() as recorder:
+        recorder.begin("m0")
+        key.encrypt(slots, 46, SeededEntropy(b"one and the same"))
+        recorder.begin("m1")
+        with pytest.raises(Reused, match="second polynomial"):
+            key.encrypt(slots + np.uint64(1), 46, SeededEntropy(b"one and the same"))
 
 
 # --- mutants, told to members that are never put back ---

@@ -12,9 +12,9 @@ from fedrepay.shared.privacy.accounting import (
     Mechanism,
     SampledSteps,
     charged_of,
-    composed_epsilon,
     gdp_epsilon,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
 from fedrepay.shared.privacy.subsampled import (
     COUNT_SHARE,

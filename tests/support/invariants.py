@@ -15,7 +15,8 @@ from fedrepay.client.veto.budget import mechanisms
 from fedrepay.server.protocol.state import State
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.keys import digest
-from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.secure_sum.packing import Packing
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Header, Reply, Upload

@@ -22,7 +22,6 @@ from fedrepay.shared.arrays import U64
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.secure_sum import masking
 from fedrepay.shared.secure_sum.ciphertext import SEED_BYTES, UPLOAD_BYTES
-from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from support.faultworld.invariants import Violation
 
@@ -81,7 +80,7 @@ class Recorder:
         """These slots have become these ciphertexts."""
         for index, row in enumerate(slots):
             seed = payload[UPLOAD_BYTES * (index + 1) - SEED_BYTES : UPLOAD_BYTES * (index + 1)]
-            self.meets("second polynomial", self._name, seed, _digest(row))
+            self.meets("second polynomial", "", seed, _digest(row))  # whoever it is, the seed is one
 
     def tagging(self, chunks: U64, pads: U64) -> None:
         """These pads go over these ciphertexts' tags."""
@@ -145,7 +144,8 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
         return payload, chunks
 
     def tagged(attempt: AttemptTags, chunks: U64, member: str) -> list[int]:
-        pads = attempt._numbers("pad", Q, len(chunks))[attempt.members.index(member)]
+        mine = attempt.members.index(member)
+        pads = np.array([attempt._pads(index)[mine] for index in range(len(chunks))], dtype=np.uint64)
         recorder.tagging(chunks, pads)
         return tags(attempt, chunks, member)
 

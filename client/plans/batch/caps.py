@@ -30,21 +30,23 @@ def groups(engine: Engine) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Proposed:
+class CapCandidates:
     """What caps choose from, of some accounts: their ``options``, and who is left ``apart`` for a human or at rest, (n,)."""
 
     apart: Bool
     options: Candidacies
 
 
-def proposed(engine: Engine, accounts: Accounts, today: int) -> Proposed:
+def proposed(engine: Engine, accounts: Accounts, today: int) -> CapCandidates:
     """What caps choose from, of n accounts."""
     chunk = engine.judge(accounts, today)
     judged, asked = chunk.judged, handed(engine.settings, chunk, today).code > 0
     apart = asked | judged.human | judged.stop
     offers, balance = judged.offers & ~apart[:, None], judged.plans.debts.balance
     used = uses(judged.plans)
-    return Proposed(apart, options(engine.settings.caps, judged.score, offers, balance, judged.no_plan, used))
+    return CapCandidates(
+        apart, options(engine.settings.caps, judged.score, offers, balance, judged.no_plan, used)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Caps:
     drawn: bool  # exploration may draw any plan that is left, so none may use more than the choice
 
     @classmethod
-    def of(cls, engine: Engine, accounts: Accounts, found: Iterable[Proposed]) -> "Caps | None":
+    def of(cls, engine: Engine, accounts: Accounts, found: Iterable[CapCandidates]) -> "Caps | None":
         """Solve for all accounts from what is proposed for them, part by part; None where no cap is set.
 
         Raises:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fedrepay.client.plans.batch.caps import Caps, Proposed, proposed
+from fedrepay.client.plans.batch.caps import CapCandidates, Caps, proposed
 from fedrepay.client.plans.batch_io import output
 from fedrepay.client.plans.batch_io.batch_files import Parts
 from fedrepay.client.plans.batch_io.verifying import Sums, sums
@@ -44,7 +44,7 @@ class Desk:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Piece:
     """Some accounts, their place in the batch, and the choice within its caps, if it has any."""
 
     number: int
@@ -61,7 +61,7 @@ class Done:
     verifying: Sums
 
 
-def decided(desk: Desk, block: Block) -> Done:
+def decided(desk: Desk, block: Piece) -> Done:
     """Decide a block and write its chunk."""
     engine, part = desk.engine, block.accounts
     held = None if block.caps is None else block.caps.hold
@@ -73,7 +73,7 @@ def decided(desk: Desk, block: Block) -> Done:
     return Done(len(part.names), output.counts(batch), sums(part.values["income_verified"], asked))
 
 
-def weighed(desk: Desk, accounts: Accounts) -> Proposed:
+def weighed(desk: Desk, accounts: Accounts) -> CapCandidates:
     """What a batch's caps choose from, of some accounts."""
     return proposed(desk.engine, accounts, desk.day)
 

@@ -17,7 +17,7 @@ from fedrepay.client.data.reading.table import load_mapping, read_table
 from fedrepay.client.plans.batch.caps import Caps, groups, proposed
 from fedrepay.client.plans.batch_io import batch_files, customers, output, register, standing
 from fedrepay.client.plans.batch_io.accounts import read_accounts
-from fedrepay.client.plans.batch_io.blocks import Block, Desk, crew, decided, how_many, weighed
+from fedrepay.client.plans.batch_io.blocks import Desk, Piece, crew, decided, how_many, weighed
 from fedrepay.client.plans.batch_io.register import Noted
 from fedrepay.client.plans.batch_io.verifying import Sums, Verifying, summed
 from fedrepay.client.plans.deciding.borders import Borders, borders
@@ -236,7 +236,7 @@ def _decided(
             lots = (accounts.take(rows) for rows in engine.chunks(n))
             caps = Caps.of(engine, accounts, people.each(weighed, lots))
             blocks = (
-                Block(number, accounts.take(rows), None if caps is None else caps.take(rows))
+                Piece(number, accounts.take(rows), None if caps is None else caps.take(rows))
                 for number, rows in enumerate(engine.chunks(n))
             )
             for made in people.each(decided, blocks):

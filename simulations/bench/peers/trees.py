@@ -13,7 +13,7 @@ REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Trees:
+class PeerTrees:
     """CPU seconds of one thread for all rows and models, medians; the greatest difference to LightGBM; versions."""
 
     compiled: float
@@ -26,7 +26,7 @@ class Trees:
         return asdict(self)
 
 
-def run(path: str) -> Trees:
+def run(path: str) -> PeerTrees:
     """Time both.
 
     Args:
@@ -47,7 +47,7 @@ def run(path: str) -> Trees:
             apart = max(apart, float(np.abs(each.ravel() - wanted).max()))
         compiled += _median(lambda made=predictor: made.predict(matrix))
         read += _median(lambda made=model: treelite.gtil.predict(made, rows, nthread=1))
-    return Trees(compiled, read, apart, f"tl2cgen {tl2cgen.__version__}, treelite {treelite.__version__}")
+    return PeerTrees(compiled, read, apart, f"tl2cgen {tl2cgen.__version__}, treelite {treelite.__version__}")
 
 
 def _median(once: Any) -> float:

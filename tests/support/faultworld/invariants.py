@@ -17,7 +17,8 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64, U64
 from fedrepay.shared.errors import FedrepayError, ProtocolError
-from fedrepay.shared.privacy.accounting import Mechanism, composed_epsilon
+from fedrepay.shared.privacy.accounting import Mechanism
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.ciphertext import summed, uploaded
 from fedrepay.shared.trust import release as trust_release

@@ -12,12 +12,12 @@ from fedrepay.shared.privacy.accounting import (
     Mechanism,
     SampledSteps,
     Segment,
-    composed_epsilon,
     most_draws,
     overflow_ok,
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS
 from fedrepay.shared.trust.terms import LocalTerms
 from fedrepay.shared.trust.wire import RoundConfig

@@ -15,6 +15,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM, pairs
+from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import default_colluders, quorum
 from fedrepay.shared.trust.sums import packing, run_chunks
 from fedrepay.shared.trust.terms import GramPairs, NumberedTerms, RunTerms
@@ -43,7 +44,7 @@ def terms_for(book: CodeBook, members: int, **fields: Any) -> RunTerms:
 @pytest.mark.parametrize(("members", "chunks"), [(3, 3), (5, 3), (20, 3), (50, 3), (97, 6), (256, 6)])
 def test_the_shipped_schema_takes_half_the_ciphertexts_up_to_fifty_members(members: int, chunks: int) -> None:
     terms = terms_for(UCI, members)
-    terms = terms.model_copy(update={"pairs": room.gram_pairs(terms, UCI, members)})
+    terms = terms.model_copy(update={"pairs": gram_pairs(terms, UCI, members)})
     room.check_pairs(terms, UCI, members)
     assert run_chunks(terms, members) == (chunks, 1, 1, 1, 1)
     assert packing(terms, 1, members) == GAM
@@ -51,7 +52,7 @@ def test_the_shipped_schema_takes_half_the_ciphertexts_up_to_fifty_members(membe
 
 def test_bounds_are_the_schemas_and_the_noise_of_the_worst_attempt() -> None:
     terms = terms_for(UCI, 20)
-    made = room.gram_pairs(terms, UCI, 20)
+    made = gram_pairs(terms, UCI, 20)
     assert made is not None
     largest = max(int(block.matrix.max()) for block in UCI.blocks)
     assert made.most == 10_000 * largest**2 + 2 * made.offset
@@ -68,19 +69,19 @@ def test_bounds_are_the_schemas_and_the_noise_of_the_worst_attempt() -> None:
     assert room.fits(
         terms, UCI, replace(worst, variance=worst.variance * 1.1)
     )  # control: one number a slot takes it
-    assert room.gram_pairs(terms.model_copy(update={"mode": "none"}), UCI, 20) == GramPairs(
+    assert gram_pairs(terms.model_copy(update={"mode": "none"}), UCI, 20) == GramPairs(
         most=10_000 * largest**2, offset=0
     )
 
 
 def test_what_has_no_pairs() -> None:
-    assert room.gram_pairs(terms_for(UCI, 20, learner="dp-gd"), UCI, 20) is None
-    assert room.gram_pairs(terms_for(UCI, 20, epsilon=1e-4), UCI, 20) is None  # noise past any field
+    assert gram_pairs(terms_for(UCI, 20, learner="dp-gd"), UCI, 20) is None
+    assert gram_pairs(terms_for(UCI, 20, epsilon=1e-4), UCI, 20) is None  # noise past any field
     first, *others = UCI.blocks
     negative = replace(UCI, blocks=(replace(first, matrix=-first.matrix), *others))
-    assert room.gram_pairs(terms_for(negative, 20), negative, 20) is None
+    assert gram_pairs(terms_for(negative, 20), negative, 20) is None
     with pytest.raises(Refusal):
-        room.check_pairs(terms_for(UCI, 20, pairs=room.gram_pairs(terms_for(UCI, 20), UCI, 20)), negative, 20)
+        room.check_pairs(terms_for(UCI, 20, pairs=gram_pairs(terms_for(UCI, 20), UCI, 20)), negative, 20)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_what_has_no_pairs() -> None:
     ids=["a customer less", "room that the offset does not have", "past t"],
 )
 def test_pairs_that_a_members_matrix_could_pass_are_refused(told: dict[str, int]) -> None:
-    made = room.gram_pairs(terms_for(UCI, 20), UCI, 20)
+    made = gram_pairs(terms_for(UCI, 20), UCI, 20)
     assert made is not None
     lied = GramPairs(most=made.most + told["most"], offset=made.offset + told["offset"])
     with pytest.raises(Refusal) as refused:
@@ -108,7 +109,7 @@ def test_pairs_that_a_members_matrix_could_pass_are_refused(told: dict[str, int]
 def test_the_widest_matrix_and_an_empty_one_come_back_under_the_noise() -> None:
     """Every member brings n_max customers of the largest entry, or none; noise at the edge of what room was left for."""
     members = 20
-    made = room.gram_pairs(terms_for(UCI, members), UCI, members)
+    made = gram_pairs(terms_for(UCI, members), UCI, members)
     assert made is not None
     packed, signal = pairs(members, made.most, made.offset), made.most - 2 * made.offset
     rng = np.random.default_rng(1)
@@ -123,7 +124,7 @@ def test_the_widest_matrix_and_an_empty_one_come_back_under_the_noise() -> None:
 
 def test_control_one_customer_more_than_n_max_runs_into_the_next_field() -> None:
     members = 20
-    made = room.gram_pairs(terms_for(UCI, members), UCI, members)
+    made = gram_pairs(terms_for(UCI, members), UCI, members)
     assert made is not None
     packed = pairs(members, made.most, made.offset)
     over = np.full(2 * ring.VALUES, made.most - made.offset + 1, np.int64)

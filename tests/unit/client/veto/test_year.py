@@ -11,7 +11,8 @@ from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.budget import as_event
 from fedrepay.client.veto.year import YEAR, of_year, year_before
 from fedrepay.shared.errors import ProtocolError
-from fedrepay.shared.privacy.accounting import Charged, Mechanism, SampledSteps, composed_epsilon
+from fedrepay.shared.privacy.accounting import Charged, Mechanism, SampledSteps
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.statement import HEADLINE, Charge, YearBefore, headline, statement
 
 NOW, DELTA, YEARLY = 2e9, 1e-7, 3e-8

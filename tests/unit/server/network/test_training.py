@@ -29,7 +29,10 @@ from fedrepay.shared.errors import (
 )
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.pairs import gram_pairs
+from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.shared.trust.wire import Kind, Reply, asked
+from fedrepay.simulations.run.arguments import SHIPPED_SCHEMA
 from fedrepay.simulations.run.grid import InProcessGrid
 from support.company import Company
 from support.schemas import column, schema
@@ -340,3 +343,14 @@ def test_options_out_of_bounds_plan_nothing(tmp_path: Path, wishes: RunWishes, w
     with pytest.raises(ArgumentError, match=words):
         next_run(tmp_path, book, 3, wishes)
     assert CoordinatorStore.in_folder(tmp_path).terms() is None
+
+
+def test_an_operators_run_puts_two_numbers_of_the_matrix_in_a_slot(tmp_path: Path) -> None:
+    """As ``simulate`` does; a schema without room for it says none."""
+    shipped = codebook.load(SHIPPED_SCHEMA)
+    terms, _ = next_run(tmp_path, shipped, 20, RunWishes())
+    assert terms.pairs is not None
+    assert terms.pairs == gram_pairs(terms, shipped, 20)
+    assert run_chunks(terms, 20) == (3, 1, 1, 1, 1)
+    wide, _ = next_run(tmp_path / "wide", shipped, 200, RunWishes())
+    assert wide.pairs is None

@@ -15,7 +15,7 @@ from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import CohortError
-from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.secure_sum.ciphertext import uploaded
 from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count

@@ -8,7 +8,6 @@ from fedrepay.shared.privacy.accounting import (
     Mechanism,
     Segment,
     check_width,
-    composed_epsilon,
     gdp_delta,
     gdp_epsilon,
     gdp_mu,
@@ -17,6 +16,7 @@ from fedrepay.shared.privacy.accounting import (
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.statement import Charge, statement
 
 DELTA = 1e-5

@@ -8,14 +8,13 @@ import pytest
 from scipy.special import log_ndtr
 
 from fedrepay.shared.errors import BudgetError
-from fedrepay.shared.privacy import accounting
+from fedrepay.shared.privacy import accounting, composition
 from fedrepay.shared.privacy.accounting import (
     Mechanism,
     SampledSteps,
     Segment,
     charged_of,
     check_width,
-    composed_epsilon,
     gdp_delta,
     gdp_epsilon,
     gdp_mu,
@@ -24,6 +23,7 @@ from fedrepay.shared.privacy.accounting import (
     plan_attempt,
     target_mu,
 )
+from fedrepay.shared.privacy.composition import composed_epsilon
 
 SHARED = Mechanism(sensitivity=12, variance=450.0, cohort=10, colluders=1, size=7)
 STEPS = SampledSteps(sensitivity=6, variance=40.0, sampling_rate=0.25, steps=3, cohort=5, size=11)
@@ -148,10 +148,10 @@ def test_the_most_draws_are_all_sums_and_the_largest_again() -> None:
 
 
 def test_draws_take_their_part_of_delta() -> None:
-    assert accounting._sampler_delta(1000, 2.0) == 1000 * 1e-70 * (1 + math.exp(2.0))
-    assert accounting._sampler_delta(0, 2.0) == 0.0
-    assert accounting._sampler_delta(1, 699.9) < math.inf
-    assert accounting._sampler_delta(1, 700.0) == math.inf
+    assert accounting.sampler_delta(1000, 2.0) == 1000 * 1e-70 * (1 + math.exp(2.0))
+    assert accounting.sampler_delta(0, 2.0) == 0.0
+    assert accounting.sampler_delta(1, 699.9) < math.inf
+    assert accounting.sampler_delta(1, 700.0) == math.inf
 
 
 def test_a_runs_mu_is_what_the_plan_may_use_of_epsilon_and_the_draws_leave_of_delta() -> None:
@@ -166,7 +166,7 @@ def test_a_runs_mu_is_what_the_plan_may_use_of_epsilon_and_the_draws_leave_of_de
 
 
 def test_draws_that_use_delta_up_are_refused() -> None:
-    delta = accounting._sampler_delta(1000, 1.0)
+    delta = accounting.sampler_delta(1000, 1.0)
     with pytest.raises(BudgetError, match="uses up delta"):
         target_mu(1.0, delta, 1000)
     assert target_mu(1.0, math.nextafter(delta, 1), 1000) > 0
@@ -223,7 +223,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, float, int]]:
         found.append((events, delta, draws))
         return 1.5
 
-    monkeypatch.setattr(accounting, "_pld_epsilon", keep)
+    monkeypatch.setattr(composition, "_pld_epsilon", keep)
     return found
 
 
@@ -279,32 +279,34 @@ def test_sampled_steps_are_composed_as_sampled_and_the_rest_whole(monkeypatch: p
     from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 
     monkeypatch.setattr("dp_accounting.pld.PLDAccountant", Ledgered)
-    accounting._pld_epsilon.cache_clear()
+    composition._pld_epsilon.cache_clear()
     events = ((2.0, 1.0, 3), (4.0, 0.25, 7))
-    accounting._pld_epsilon(events, 1e-5, 0)
+    composition._pld_epsilon(events, 1e-5, 0)
     whole, sampled = GaussianDpEvent(2.0), PoissonSampledDpEvent(0.25, GaussianDpEvent(4.0))
     assert Ledgered.made == {(str(whole), 3): 1, (str(sampled), 7): 1}
     assert Ledgered.interval == 1e-4
-    accounting._pld_epsilon.cache_clear()
+    composition._pld_epsilon.cache_clear()
 
 
 def test_epsilon_rises_until_it_pays_for_its_own_part_of_delta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dp_accounting.pld.PLDAccountant", Ledgered)
-    accounting._pld_epsilon.cache_clear()
+    composition._pld_epsilon.cache_clear()
     draws, delta = 10**64, 1e-5
-    epsilon = accounting._pld_epsilon(((2.0, 1.0, 1),), delta, draws)
-    left = delta - accounting._sampler_delta(draws, epsilon)
+    epsilon = composition._pld_epsilon(((2.0, 1.0, 1),), delta, draws)
+    left = delta - accounting.sampler_delta(draws, epsilon)
     assert epsilon >= 1e-6 / left + 1e-20  # it holds with the draws it allows for
     assert epsilon < 1e-6 / left + 2e-9  # and is the least that does
     assert epsilon == 1e-6 / Ledgered.asked[-2] + 1e-20 + 1e-9  # steps of 10⁻⁹ past what was found
-    assert Ledgered.asked[0] == delta - accounting._sampler_delta(draws, 0.0)
+    assert Ledgered.asked[0] == delta - accounting.sampler_delta(draws, 0.0)
     assert len(Ledgered.asked) > 1
-    assert accounting._pld_epsilon(((3.0, 1.0, 1),), delta, 10**66) == math.inf  # they take all of δ
-    exactly = accounting._sampler_delta(draws, 0.0)
-    assert accounting._pld_epsilon(((4.0, 1.0, 1),), exactly, draws) == math.inf  # and nothing is left to ask
+    assert composition._pld_epsilon(((3.0, 1.0, 1),), delta, 10**66) == math.inf  # they take all of δ
+    exactly = accounting.sampler_delta(draws, 0.0)
+    assert (
+        composition._pld_epsilon(((4.0, 1.0, 1),), exactly, draws) == math.inf
+    )  # and nothing is left to ask
     monkeypatch.setattr(Ledgered, "get_epsilon", lambda *_: 0.0)
-    assert accounting._pld_epsilon(((5.0, 1.0, 1),), delta, 0) > 1e-20  # the lemma's own part is never free
-    accounting._pld_epsilon.cache_clear()
+    assert composition._pld_epsilon(((5.0, 1.0, 1),), delta, 0) > 1e-20  # the lemma's own part is never free
+    composition._pld_epsilon.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -320,24 +322,24 @@ def test_epsilon_rises_until_it_pays_for_its_own_part_of_delta(monkeypatch: pyte
     ],
 )
 def test_the_grid_of_losses_grows_with_the_loss(events: Any, interval: float) -> None:
-    assert accounting._interval(events) == pytest.approx(interval, rel=1e-12)
+    assert composition._interval(events) == pytest.approx(interval, rel=1e-12)
 
 
 def test_a_loss_past_every_bound_is_not_tabulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dp_accounting.pld.PLDAccountant", Ledgered)
     events = ((4e-4, 0.01, 1),)
-    assert accounting._COARSEST == 100.0 < accounting._interval(events)
-    accounting._pld_epsilon.cache_clear()
-    assert accounting._pld_epsilon(events, 1e-5, 0) == math.inf
-    accounting._pld_epsilon.cache_clear()
-    monkeypatch.setattr(accounting, "_COARSEST", accounting._interval(events))
-    assert accounting._pld_epsilon(events, 1e-5, 0) < math.inf
-    assert accounting._interval(events) == Ledgered.interval
-    accounting._pld_epsilon.cache_clear()
+    assert composition._COARSEST == 100.0 < composition._interval(events)
+    composition._pld_epsilon.cache_clear()
+    assert composition._pld_epsilon(events, 1e-5, 0) == math.inf
+    composition._pld_epsilon.cache_clear()
+    monkeypatch.setattr(composition, "_COARSEST", composition._interval(events))
+    assert composition._pld_epsilon(events, 1e-5, 0) < math.inf
+    assert composition._interval(events) == Ledgered.interval
+    composition._pld_epsilon.cache_clear()
 
 
 def test_constants_of_the_protocol() -> None:
     assert accounting.SMALLEST_WIDTH == 4
     assert accounting._LEMMA_VARIANCE == 4
-    assert accounting._LEMMA_EPSILON == 1e-20
+    assert composition._LEMMA_EPSILON == 1e-20
     assert accounting._PROVABLE == 0.9999

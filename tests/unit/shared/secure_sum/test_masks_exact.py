@@ -214,12 +214,9 @@ def ciphertexts(seed: int, chunks: int = 2) -> U64:
     return np.random.default_rng(seed).integers(0, Q, (chunks, 8192), dtype=np.uint64)
 
 
-def numbers(
-    label: str, modulus: int, chunks: int, seed: bytes = SEED, context: bytes = CONTEXT
-) -> list[list[int]]:
-    """One list a chunk, in the cohort's order."""
-    found = slow_stream(derived(seed, label, context), modulus, chunks * len(NAMES))
-    return [found[at : at + len(NAMES)] for at in range(0, len(found), len(NAMES))]
+def pads_of(chunk: int) -> list[int]:
+    """In the cohort's order."""
+    return slow_stream(derived(SEED, "pad", CONTEXT + chunk.to_bytes(4, "big")), Q, len(NAMES))
 
 
 def linear(chunk: U64, index: int, seed: bytes = SEED, context: bytes = CONTEXT) -> int:
@@ -241,8 +238,8 @@ TAGS = AttemptTags(SEED, CONTEXT, NAMES)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tag_is_the_inner_product_with_the_cohorts_key_and_the_members_pad(name: str) -> None:
-    chunks, pads = ciphertexts(2), numbers("pad", Q, 2)
-    expected = [(linear(c, i) + pads[i][NAMES.index(name)]) % Q for i, c in enumerate(chunks)]
+    chunks = ciphertexts(2)
+    expected = [(linear(c, i) + pads_of(i)[NAMES.index(name)]) % Q for i, c in enumerate(chunks)]
     assert TAGS.tags(chunks, name) == expected
     assert all(0 <= each < Q for each in expected)
 
@@ -318,7 +315,8 @@ def test_a_tag_of_zero_is_a_tag() -> None:
 def test_canaries_and_their_sums() -> None:
     contexts = (CONTEXT, attempt_context(1, 2, 4, bytes(32)))
     for seed, context, t in product((SEED, bytes(32)), contexts, (T46, T55)):
-        tags, expected = AttemptTags(seed, context, NAMES), numbers("canary", t, 3, seed, context)
+        tags, found = AttemptTags(seed, context, NAMES), slow_stream(derived(seed, "canary", context), t, 9)
+        expected = [found[at : at + 3] for at in (0, 3, 6)]
         for at, name in enumerate(NAMES):
             assert tags.canaries(3, name, t).tolist() == [each[at] for each in expected]
         assert tags.canary_sums(3, t).tolist() == [sum(each) % t for each in expected]
@@ -326,7 +324,7 @@ def test_canaries_and_their_sums() -> None:
 
 def test_no_pad_and_no_canary_is_another_chunks_or_members() -> None:
     """Of two ciphertexts under one pad the difference of tags would tell the key."""
-    for label, modulus in (("pad", Q), ("canary", T46)):
-        found = TAGS._numbers(label, modulus, 500)
-        assert found.shape == (3, 500)
-        assert len(np.unique(found)) == found.size
+    canaries = TAGS._canaries(500, T46)
+    assert canaries.shape == (3, 500)
+    for found in (canaries, np.array([TAGS._pads(index) for index in range(500)], dtype=np.uint64)):
+        assert len(np.unique(found)) == 1500

@@ -15,7 +15,7 @@ from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.privacy import subsampled
-from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import local_run

@@ -10,14 +10,14 @@ import pytest
 from fedrepay.simulations.bench import __main__ as bench
 from fedrepay.simulations.bench import one_section, page, reference
 from fedrepay.simulations.bench.one_section import Prefixed
-from fedrepay.simulations.bench.page import Measured, Peers, Section
+from fedrepay.simulations.bench.page import Peers, Section, SectionRun
 
 DOCS = Path(__file__).parents[4] / "docs/benchmarks.md"
 ONE = Section("First things", "1, 2", "95 % bootstrap")
 
 
-def gave(body: str, seconds: float = 60, after: float = 5.0) -> Measured:
-    return Measured(body, seconds, 5.0, after)
+def gave(body: str, seconds: float = 60, after: float = 5.0) -> SectionRun:
+    return SectionRun(body, seconds, 5.0, after)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_failed_section_keeps_what_the_page_had_and_the_others_go_on(
 ) -> None:
     page.write("one", ONE, gave("what was there"))
 
-    def measure(name: str) -> Measured:
+    def measure(name: str) -> SectionRun:
         if name == "one":
             raise ValueError("broken on purpose")
         return gave(f"figures of {name}")

@@ -8,8 +8,8 @@ from fedrepay.shared.secure_sum.ciphertext import PublicSum
 from fedrepay.shared.secure_sum.packing import GAM, update_packing
 from fedrepay.simulations.bench import secure_sum, secure_sum_ways
 from fedrepay.simulations.bench.peers import summed
-from fedrepay.simulations.bench.secure_sum import BASELINE, GRAM, PAIRS, Row
-from fedrepay.simulations.bench.secure_sum_ways import OPEN, SEND, Ckks, Cohort
+from fedrepay.simulations.bench.secure_sum import BASELINE, GRAM, PAIRS, Way
+from fedrepay.simulations.bench.secure_sum_ways import OPEN, SEND, Ckks, Sealers
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_our_round_has_every_part_and_noise_only_where_asked() -> None:
-    noisy, plain = Cohort(3, GAM, noise=True), Cohort(3, update_packing(3), noise=False)
+    noisy, plain = Sealers(3, GAM, noise=True), Sealers(3, update_packing(3), noise=False)
     for each in (noisy, plain):
         each.play()
         each.play()
@@ -35,7 +35,7 @@ def test_our_round_has_every_part_and_noise_only_where_asked() -> None:
 
 
 def test_a_changed_upload_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    cohort = Cohort(3, GAM, noise=True)
+    cohort = Sealers(3, GAM, noise=True)
     cohort.play()  # the control
     add = PublicSum.add
     monkeypatch.setattr(PublicSum, "add", lambda self, payload, tags: add(self, bytes(8) + payload[8:], tags))
@@ -62,13 +62,13 @@ def test_peers_are_checked_against_the_exact_sum() -> None:
         summed.check(exact)
 
 
-def rows(gram: float, pairs: float, *, many: float = 1.5) -> dict[str, Row]:
+def rows(gram: float, pairs: float, *, many: float = 1.5) -> dict[str, Way]:
     parts = dict.fromkeys((*SEND, *OPEN, "add"), 1.0)
-    found = {name: Row(8.0, [10.0, 11.0, 12.0], dict(parts)) for name in secure_sum.LABELS}
-    found[GRAM] = Row(8.05, [gram], dict(parts))
-    found[PAIRS] = Row(8.0, [pairs], dict(parts))
-    found["gram 500"] = Row(8.05, [20.0], dict.fromkeys(parts, many))
-    found[BASELINE] = Row(57.4, [9.0, 10.0, 11.0], {"send": 1.0, "add": 8.0, "open": 1.0})
+    found = {name: Way(8.0, [10.0, 11.0, 12.0], dict(parts)) for name in secure_sum.LABELS}
+    found[GRAM] = Way(8.05, [gram], dict(parts))
+    found[PAIRS] = Way(8.0, [pairs], dict(parts))
+    found["gram 500"] = Way(8.05, [20.0], dict.fromkeys(parts, many))
+    found[BASELINE] = Way(57.4, [9.0, 10.0, 11.0], {"send": 1.0, "add": 8.0, "open": 1.0})
     return found
 
 

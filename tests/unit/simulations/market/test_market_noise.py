@@ -10,7 +10,7 @@ import pytest
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
 from fedrepay.client.veto import budget
-from fedrepay.shared.privacy.accounting import composed_epsilon
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.trust.wire import Attempt, RoundConfig
 from fedrepay.simulations.bench import market
 from fedrepay.simulations.market import lenders, models, records

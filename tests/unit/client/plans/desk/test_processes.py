@@ -15,7 +15,7 @@ import pytest
 
 from fedrepay.client.plans.batch_io import blocks
 from fedrepay.client.plans.batch_io.batch_files import facts_of, parts
-from fedrepay.client.plans.batch_io.blocks import Block, Desk, Done, crew, decided, how_many
+from fedrepay.client.plans.batch_io.blocks import Desk, Done, Piece, crew, decided, how_many
 from fedrepay.client.plans.batch_io.recommend import Recommended, load, recommend_file
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import Engine
@@ -67,7 +67,7 @@ def test_an_error_of_any_process_names_what_is_wrong(desk: Analyst, processes: i
         ):
             halves = enumerate((slice(0, 10), slice(10, ACCOUNTS)))
             return list(
-                people.each(decided, (Block(number, accounts.take(rows), None) for number, rows in halves))
+                people.each(decided, (Piece(number, accounts.take(rows), None) for number, rows in halves))
             )
 
     assert [each.accounts for each in run(3.0)] == [10, ACCOUNTS - 10], "control: without the wrong fact"
