@@ -44,7 +44,9 @@ SECTIONS = {
         "95 % bootstrap over members × seeds",
         timed=False,
     ),
-    "decisions": Section("Decisions beside LightGBM's predictions", "0", "medians of 3; p50, p99"),
+    "decisions": Section(
+        "Decisions beside LightGBM's predictions", "0", "medians of 3; p50, p99", peers=(page.PEERS,)
+    ),
     "rules": Section("Hard rules on a million accounts", "0", "counts, no interval"),
     "network": Section("A round over a Flower network beside FedAvg", "1", "lowest and highest of 8 rounds"),
     "attacks": Section(

@@ -84,7 +84,7 @@ def test_the_documented_figures_are_there(finished: Path) -> None:
 
 def test_uploads_are_counted_in_bytes_that_left(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
-    ciphertexts = metrics["ciphertexts_per_release"] * 65_536
+    ciphertexts = metrics["ciphertexts_per_release"] * 32_800
     assert ciphertexts < metrics["bytes_up_per_member"] < ciphertexts + 3 * 2000
 
 

@@ -352,5 +352,6 @@ def test_an_operators_run_puts_two_numbers_of_the_matrix_in_a_slot(tmp_path: Pat
     assert terms.pairs is not None
     assert terms.pairs == gram_pairs(terms, shipped, 20)
     assert run_chunks(terms, 20) == (3, 1, 1, 1, 1)
+    (tmp_path / "wide").mkdir()
     wide, _ = next_run(tmp_path / "wide", shipped, 200, RunWishes())
     assert wide.pairs is None

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import Mechanism
-from fedrepay.shared.privacy.entropy import SeededEntropy
+from fedrepay.shared.privacy.entropy import OsEntropy, SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
@@ -43,7 +44,7 @@ def entropy_of(name: str, spent: int = 0) -> SeededEntropy:
 
 
 def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tuple[Prepared, Any, Any]:
-    """The release of each engine, every member of both drawing from a stream of its own."""
+    """The release of each engine, every member of both drawing its noise from a stream of its own."""
     arguments = shop.arguments(mode=mode)
     prepared = prepare(arguments)
     terms = make_terms(arguments, prepared.book, len(prepared.parties))
@@ -54,7 +55,9 @@ def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tupl
         *before, _entropy, observe, model = others
         return made(identity, *before, entropy_of(identity.name), observe, model)
 
+    encrypt = GroupKey.encrypt
     patch.setattr(driver, "Member", seeded)
+    patch.setattr(GroupKey, "encrypt", lambda key, slots, bits, _: encrypt(key, slots, bits, OsEntropy()))
     where = Folder(folder / "faithful")
     where.make({})
     faithful = Consortium(where, prepared.book, prepared.parties, terms)

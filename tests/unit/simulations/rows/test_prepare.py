@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedrepay.client.veto import budget
+from fedrepay.client.veto import room
 from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.simulations.rows.prepare import Prepared, prepare
 from fedrepay.simulations.run.terms import make_terms
@@ -75,6 +75,6 @@ def test_noise_that_would_wrap_or_that_members_would_refuse_is_refused_before_an
     assert (
         make_terms(shop.arguments(epsilon=1e-9, mode="none"), ready.book, len(ready.parties)).mode == "none"
     )
-    monkeypatch.setattr(budget, "fits", lambda *_: True)
+    monkeypatch.setattr(room, "fits", lambda *_: True)
     with pytest.raises(ArgumentError, match="too small for the accountant to prove at δ = 1e-05"):
         make_terms(shop.arguments(epsilon=1e-9), ready.book, len(ready.parties))
