@@ -243,7 +243,7 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
     """Every header of the cohort, what they add up to, and what only this member can tell: its own, and what it opened."""
     if len(completed.headers) != len(made.cohort) or len(completed.tags) != chunks:
         raise Refusal(Code.HEADERS, "The headers are not exactly those of the cohort.")
-    headers = _headers(view.epoch, made, completed, chunks)
+    headers = _headers(view.epoch, completed, chunks)
     for name, opened in headers.items():
         if opened != view.opened_mac:
             raise Refusal(Code.HEADERS, f"{name} has opened other sums than this member.")
@@ -254,20 +254,19 @@ def _check_headers(view: View, made: RoundConfig, completed: Sum, chunks: int) -
             raise Refusal(Code.HEADERS, "The header that bears this member's name is not the one it sent.")
 
 
-def _headers(epoch: Epoch, made: RoundConfig, completed: Sum, chunks: int) -> dict[str, bytes]:
+def _headers(epoch: Epoch, completed: Sum, chunks: int) -> dict[str, bytes]:
     """What each of the cohort says that it has opened, once all their headers fit; looked at once for the same bytes."""
     signed = parts(completed.headers)
-    asked = (epoch.id, made.cohort, completed.config.body, completed.tags, chunks, signed)
-    return _fitting.get(
-        asked, sum(map(len, signed)), lambda: _fitting_headers(epoch, made, completed, chunks)
-    )
+    asked = (epoch.id, completed.config.body, completed.tags, chunks, signed)
+    return _fitting.get(asked, sum(map(len, signed)), lambda: _fitting_headers(epoch, completed, chunks))
 
 
 _fitting: Remembered[dict[str, bytes]] = Remembered(32 << 20)
 
 
-def _fitting_headers(epoch: Epoch, made: RoundConfig, completed: Sum, chunks: int) -> dict[str, bytes]:
-    wanted, said = completed.config.digest(), {}
+def _fitting_headers(epoch: Epoch, completed: Sum, chunks: int) -> dict[str, bytes]:
+    made, wanted = RoundConfig.decode_once(completed.config.body), completed.config.digest()
+    said = {}
     totals = [0] * chunks
     for name, signed in zip(made.cohort, completed.headers, strict=True):
         header = signed.verified(epoch.roster.entry(name).signing, Header)

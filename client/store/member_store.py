@@ -55,7 +55,11 @@ class MemberStore(Database):
         for seq, at, run, round_, attempt, status, event, window, stored in self._rows(
             f"SELECT seq, {_ENTRY} FROM ledger ORDER BY seq"
         ):
-            head = _link(head, (at, run, round_, attempt, status), event, window)
+            facts = (at, run, round_, attempt, status)
+            try:
+                head = _link(head, facts, event, window)
+            except (AttributeError, TypeError):  # SQLite keeps any type in any column
+                head = b""
             if head != stored:
                 raise StorageError(
                     f"Entry {seq} of the privacy ledger in {self.folder} was changed after it was written.",

@@ -108,7 +108,7 @@ class Consortium:
     def _grid(
         self, names: Sequence[str], addresses: Sequence[str], observe: Callable[[Exchange], None]
     ) -> Iterator[InProcessGrid]:
-        if self.processes == 1:
+        if self.processes == 1 or self.entropy is not None:  # forked, one stream would be drawn from twice
             yield InProcessGrid(client_app, names, addresses, observe)
             return
         with playing(self.processes, client_app, names, addresses, observe, self) as grid:

@@ -23,8 +23,6 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.processes import cores
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
 
-AHEAD = 2
-"""Messages that a process has at a time: the one it answers, and the next."""
 MANY_MEMBERS = 40
 """From here on several processes are worth their start."""
 
@@ -105,7 +103,7 @@ class PlayersGrid(InProcessGrid):
 
     def _feed(self) -> None:
         for pipe, queue, sent in zip(self.pipes, self._queues, self._under_way, strict=True):
-            while queue and len(sent) < AHEAD:
+            if queue and not sent:  # one at a time: with both pipes full, each end would wait for the other
                 message = queue.popleft()
                 wire = message_to_proto(message).SerializeToString()
                 _told_of_its_end(pipe.send_bytes, wire)

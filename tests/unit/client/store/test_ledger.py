@@ -403,3 +403,15 @@ def test_a_message_that_fails_gives_its_connection_back(store: MemberStore) -> N
     with store.connected(), pytest.raises(StorageError, match="failed"):
         store.charge(1, 0, 0, None, ())  # type: ignore[arg-type]
     assert store.ledger() == ()
+
+
+@pytest.mark.parametrize("column", ["event", "status", "window", "round"])
+def test_a_ledger_whose_entry_has_another_type_is_told_of_as_changed(tmp_path: Path, column: str) -> None:
+    """SQLite keeps any type in any column: the same bytes as another type are a change too."""
+    store = MemberStore(tmp_path / "m0", lambda: 1.8e9)
+    store.charge(1, 0, 0, "reserved", ({"variance": 2.5},), window=b"all")
+    other = "TEXT" if column == "window" else "BLOB"
+    with closing(sqlite3.connect(tmp_path / "m0" / "member.sqlite")) as raw, raw:
+        raw.execute(f"UPDATE ledger SET {column} = CAST({column} AS {other})")
+    with pytest.raises(StorageError):
+        store.ledger()
