@@ -141,7 +141,11 @@ def gram(data: Rows) -> I64:
     """
     book = data.book
     _check_exact(data, largest_entry(book) ** 2)
-    total = _gram_of_pairs(data) if len(data.codes) >= MANY_ROWS else _gram_of_rows(data)
+    widest = max(
+        len(block.matrix) for block in book.blocks
+    )  # pairs of two wide blocks are many, however few the rows
+    many = len(data.codes) >= max(MANY_ROWS, widest)
+    total = _gram_of_pairs(data) if many else _gram_of_rows(data)
     return total[np.triu_indices(book.dimension)].astype(np.int64)
 
 

@@ -89,6 +89,14 @@ for _name, (_place, _help) in _GROUPS.items():
     app.add_typer(typer.Typer(no_args_is_help=True), name=_name, help=_help, cls=_later(_place))
 
 
+EXTRAS = {
+    "torch": "'fedrepay[simulation,torch]', or [member,torch] at a member.",
+    "opacus": "'fedrepay[simulation,torch]', or [member,torch] at a member.",
+    "tenseal": "'fedrepay[attacks]'",
+}
+"""What to install for a missing package, where it is not what everybody at work here has."""
+
+
 def main() -> None:
     """Run the command; a typed error ends it with its own exit code, cause and remedy."""
     from rich.console import Console
@@ -105,9 +113,10 @@ def main() -> None:
         if (error.name or "fedrepay").partition(".")[0] == "fedrepay":
             raise
         console.print(f"[bold red]ArgumentError[/]: this command needs {error.name}, which is not installed.")
-        console.print(
-            "pip install 'fedrepay[simulation]', or [member] at a member.", markup=False, style="dim"
+        needed = EXTRAS.get(
+            (error.name or "").partition(".")[0], "'fedrepay[simulation]', or [member] at a member."
         )
+        console.print(f"pip install {needed}", markup=False, style="dim")
         sys.exit(2)
 
 

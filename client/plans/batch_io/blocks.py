@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import current_thread, main_thread
 from typing import TypeVar
 
 from fedrepay.client.plans.batch.caps import CapCandidates, Caps, proposed
@@ -126,7 +127,10 @@ def crew(desk: Desk, processes: int) -> Iterator[Crew]:
         _start(pool, processes)
         yield Crew(desk, pool, _AHEAD * processes)
     finally:
-        pool.shutdown(cancel_futures=True)
+        with (
+            _deaf_to_ctrl_c()
+        ):  # a second one while the first is obeyed would leave workers that wait for ever
+            pool.shutdown(cancel_futures=True)
 
 
 def how_many(processes: int | None, accounts: int) -> int:
@@ -140,6 +144,19 @@ def how_many(processes: int | None, accounts: int) -> int:
     if processes < 1:
         raise ArgumentError(f"{processes} processes decide nothing.", "Give 1 or more.")
     return processes
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Python hands SIGINT to the main thread alone, so elsewhere nothing is to be done."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _MINE: list[Desk] = []

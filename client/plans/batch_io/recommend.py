@@ -232,7 +232,7 @@ def _decided(
     prices, refused, n, done = None, findings.refused, len(accounts.names), 0
     with batch_files.parts(out) as parts:
         desk = Desk(engine, day, written.batch_id, parts)
-        with crew(desk, how_many(processes, n)) as people:
+        with crew(desk, min(how_many(processes, n), max(1, sum(1 for _ in engine.chunks(n))))) as people:
             lots = (accounts.take(rows) for rows in engine.chunks(n))
             caps = Caps.of(engine, accounts, people.each(weighed, lots))
             blocks = (

@@ -20,7 +20,7 @@ from fedrepay.client.plans.batch_io.recommend import Recommended, load, recommen
 from fedrepay.client.plans.deciding.chunk import Accounts
 from fedrepay.client.plans.deciding.engine import Engine
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
-from support.desk import ACCOUNTS
+from support.desk import ACCOUNTS, write_csv
 from support.desk import Desk as Analyst
 from support.market_accounts import random_accounts
 from support.market_release import roster_words
@@ -166,3 +166,51 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert how_many(3, 10) == 3
     with pytest.raises(ArgumentError):
         how_many(0, 10)
+
+
+def test_a_second_ctrl_c_ends_the_batch_too(desk: Analyst) -> None:
+    """The first waits for the blocks in work; an impatient second must not leave it waiting for ever."""
+    (desk.folder / "main.py").write_text(SMALL_CHUNKS)
+    given = {
+        "release": desk.folder / "release",
+        "accounts": desk.accounts,
+        "catalogue": desk.folder / "mine.toml",
+        "batch-id": "b1",
+        "out": desk.folder / "out.csv",
+        "today": "2026-01-05",
+        "roster-code": roster_words(desk.folder / "release"),
+        "processes": 2,
+    }
+    words = [str(each) for name, value in given.items() for each in (f"--{name}", value)]
+    command = [sys.executable, str(desk.folder / "main.py"), "member", "recommend", *words]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as run:
+        chunks, until = desk.folder / "out.csv.parts", time.monotonic() + 120
+        while not (chunks.exists() and any(chunks.iterdir())):
+            assert time.monotonic() < until
+            assert run.poll() is None
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGINT)
+        time.sleep(0.05)
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGINT)
+        try:
+            run.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            pytest.fail("It waits for ever.")
+    assert not chunks.exists()
+
+
+def test_no_more_processes_begin_than_there_are_blocks(desk: Analyst) -> None:
+    write_csv(desk.accounts, {name: each[:1] for name, each in random_accounts(ACCOUNTS, seed=3).items()})
+    job, seen = desk.job(), []
+    recommend_file(
+        job,
+        load(job),
+        desk.folder / "out.csv",
+        "b1",
+        lambda _, __: seen.append(len(multiprocessing.active_children())),
+        processes=4,
+    )
+    assert seen
+    assert max(seen) <= 1, "one account is one block"
