@@ -189,7 +189,7 @@ def verdict(found: dict[str, Way]) -> str:
             f"sending from K = 50 to 500 grows ≤ {GROWTH:g} ×",
             more / fewer,
             GROWTH,
-            f"{more / fewer:.2f} ×: masks alone grow",
+            f"{more / fewer:.2f} ×: all but the masks costs a quarter of what it did, so they show",
         )
     )
     share = found[GRAM].parts["add"] / base.parts["add"]

@@ -213,3 +213,47 @@ def test_past_the_table_decryption_is_silently_wrong() -> None:
         total.add(payload, [0])
     wrong = KEY.decrypt(summed(total.payload(), 1), 55)  # no error
     assert np.mean(wrong == slots * np.uint64(400)) < 0.5
+
+
+def test_noise_is_the_difference_of_two_counts_of_twenty_one_bits() -> None:
+    words = np.frombuffer(SeededEntropy(b"bits").draw(8 * N), "<u8").tolist()
+    counted = [(word & 0x1FFFFF).bit_count() - (word >> 21 & 0x1FFFFF).bit_count() for word in words]
+    assert rlwe._noise(SeededEntropy(b"bits")).tolist() == counted
+
+
+@pytest.mark.parametrize("bits", [46, 51, 56])
+@pytest.mark.parametrize("share", [-0.98, -0.6, 0.6, 0.98])
+def test_noise_within_the_budget_opens_whichever_its_sign(bits: int, share: float) -> None:
+    """Of q/2t less what one ciphertext's own noise takes; a little more than all of it does not open (control)."""
+    slots = np.random.default_rng(5).integers(0, 1 << bits, (1, N), dtype=np.uint64)
+    _, chunks = KEY.encrypt(slots, bits, OsEntropy())
+    budget = (1 << (63 - bits)) - 25
+    for moved, opens in ((int(share * budget), True), (int(np.sign(share)) * (budget + 60), False)):
+        changed = chunks.copy()
+        changed[0, :N] = [(int(c) + moved) % Q for c in chunks[0, :N]]
+        found = KEY.decrypt(changed, bits)
+        assert found.dtype == np.uint64
+        assert np.array_equal(found, slots) == opens
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"), [(0.2, False), (-0.2, False), (0.3, True), (-0.3, True), (math.nan, True)]
+)
+def test_a_transform_that_is_a_quarter_off_is_refused(
+    error: float, monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    inverse = rlwe._inverse
+
+    def worse(values: object) -> object:
+        product = inverse(values)  # type: ignore[arg-type]
+        product[0, 7] += error
+        return product
+
+    key = GroupKey(secrets("drawn"))
+    monkeypatch.setattr(rlwe, "_inverse", worse)
+    numbers = np.arange(N, dtype=np.uint64)
+    if not refused:
+        key._product(numbers)
+        return
+    with pytest.raises(ProtocolError, match="not exact enough"):
+        key._product(numbers)
