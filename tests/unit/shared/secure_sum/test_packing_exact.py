@@ -68,7 +68,8 @@ def test_filled_is_what_holds_numbers_and_canaries_up_to_the_last_but_one(packin
         last = size - (chunks - 1) * per
         assert packing.filled(size) == 4096 * (chunks - 1) + min(last, 4095)
         slots = packing.pack(np.full(size, 1))
-        assert (slots.dtype, slots.shape) == (np.uint64, (chunks, 4096))
+        assert slots.dtype == np.uint64
+        assert slots.shape == (chunks, 4096)
         held = np.flatnonzero(slots)
         assert held.max() < packing.filled(size)
         assert packing.unpack(slots, 1, size).dtype == np.int64
