@@ -39,7 +39,7 @@ class Packing:
     most: int = 0
 
     def __post_init__(self) -> None:
-        several = 0 <= self.offset <= self.most and self.most > 0 and self.base > 0
+        several = 0 <= self.offset <= self.most and self.most > 0
         alone = self.base == self.offset == self.most == 0
         if not 1 <= self.fields <= 3 or not (alone if self.fields == 1 else several):
             raise ArgumentError(
