@@ -6,9 +6,9 @@ sums. The secret s has coefficients −1, 0, 1 and follows from the group seed, 
 it; a member's a and e are its own, from its own entropy.
 
 The one operation that costs is a·s in the ring: a floating-point FFT computes it exactly. With N = 4096 and a in two
-limbs of 32 bits, centred, the error of a coefficient is at most 2⁻⁵³·142·‖limb‖·‖s‖ ≤ 0.14 < ½ (Brent, Percival &
+limbs of 32 bits, centred, the error of a coefficient is at most 2⁻⁵³·155·‖limb‖·‖s‖ ≤ 0.16 < ½ (Brent, Percival &
 Zimmermann, *Error bounds on complex floating-point multiplication*, 2007), so rounding gives the integer; what is seen
-stays near 10⁻³, and more than ¼ is refused.
+stays below 10⁻², and more than ¼ is refused.
 """
 
 from hashlib import sha256

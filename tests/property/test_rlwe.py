@@ -65,7 +65,7 @@ def test_the_product_is_exact(pattern: list[int], kind: str) -> None:
 
 
 def test_the_error_of_the_transform_stays_far_below_one_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proven below 0.14; a bound of 1/64 would refuse nothing that is seen, and one of 10⁻⁷ refuses (control)."""
+    """Proven below 0.16; a bound of 1/64 would refuse nothing that is seen, and one of 10⁻⁷ refuses (control)."""
     drawn = np.random.default_rng(1).integers(0, Q, (20, N), dtype=np.uint64)
     hardest = np.array([np.full(N, value, np.uint64) for value in EXTREMES])
     monkeypatch.setattr(rlwe, "_LARGEST_ERROR", 1 / 64)
