@@ -1,14 +1,12 @@
 """Stream, masks, packing, tag and the coordinator's addition against plain Python integers."""
 
 from hashlib import sha256
-from itertools import count as count_from
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.keystream import slow_uniform
 
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum import tag
@@ -25,22 +23,6 @@ GRAM = pairs(97, 1_000_003, 1_234)
 """An odd base, and sums that are nearly never negative: what a Gram matrix is packed in."""
 KEYS = st.binary(min_size=32, max_size=32)
 FEW = settings(max_examples=25, deadline=None)
-
-
-def slow_uniform(key: bytes, modulus: int, count: int) -> list[int]:
-    """Word by word from counter mode itself: GCM begins its counter at 2, and a MiB is under one nonce."""
-    found: list[int] = []
-    for block in count_from(0):
-        encryptor = Cipher(
-            AES(key), modes.CTR(block.to_bytes(12, "big") + (2).to_bytes(4, "big"))
-        ).encryptor()
-        for _ in range(1 << 17):
-            if len(found) == count:
-                return found
-            word = int.from_bytes(encryptor.update(bytes(8)), "little") % (1 << (modulus - 1).bit_length())
-            if word < modulus:
-                found.append(word)
-    return found
 
 
 @FEW

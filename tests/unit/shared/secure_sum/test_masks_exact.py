@@ -3,15 +3,13 @@
 import math
 from dataclasses import replace
 from hashlib import blake2b, sha256
-from itertools import count as count_from
 from itertools import product
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from tests.support.keystream import slow_uniform
 
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ArgumentError, ProtocolError
@@ -29,22 +27,6 @@ def derived(secret: bytes, label: str, info: bytes) -> bytes:
     return HKDF(SHA256(), 32, None, b"fedrepay/" + label.encode() + b"\x00" + info).derive(secret)
 
 
-def slow_stream(key: bytes, modulus: int, count: int) -> list[int]:
-    """Word by word from counter mode itself: GCM begins its counter at 2, and a MiB is under one nonce."""
-    found: list[int] = []
-    for block in count_from(0):
-        encryptor = Cipher(
-            AES(key), modes.CTR(block.to_bytes(12, "big") + (2).to_bytes(4, "big"))
-        ).encryptor()
-        for _ in range(1 << 17):
-            if len(found) == count:
-                return found
-            word = int.from_bytes(encryptor.update(bytes(8)), "little") % (1 << (modulus - 1).bit_length())
-            if word < modulus:
-                found.append(word)
-    return found
-
-
 # --- streams ---
 
 
@@ -54,13 +36,13 @@ def test_a_stream_is_the_accepted_words_in_order(modulus: int, count: int) -> No
     """Half of the words are skipped for 2⁴⁵ + 1, none for a power of two."""
     found = uniform(SEED, modulus, count)
     assert found.dtype == np.uint64
-    assert found.tolist() == slow_stream(SEED, modulus, count)
+    assert found.tolist() == slow_uniform(SEED, modulus, count)
 
 
 @pytest.mark.parametrize("modulus", [T46, (1 << 45) + 1])
 def test_a_stream_of_many_blocks_is_one_stream(modulus: int) -> None:
     for count in (131_071, 131_072, 131_073, 140_001):  # a nonce has 131,072 words
-        assert uniform(SEED, modulus, count).tolist() == slow_stream(SEED, modulus, count)
+        assert uniform(SEED, modulus, count).tolist() == slow_uniform(SEED, modulus, count)
 
 
 # --- the ring ---
@@ -165,7 +147,7 @@ def test_a_pairs_mask_is_one_stream_of_its_secret_its_attempt_and_both_names(t: 
     low, high = bytes(32), b"\x01" * 32
     key = blake2b(CONTEXT + low + high, key=SEED, digest_size=32, person=b"fedrepay/mask").digest()
     for filled in (1 + 4096 * (chunks - 1), 4096 * chunks - 1):
-        expected = slow_stream(key, t, filled + 1)
+        expected = slow_uniform(key, t, filled + 1)
         for pair in ((low, high), (high, low)):
             mask = pair_mask(SEED, pair, CONTEXT, filled, t)
             assert mask.shape == (chunks, 4096)
@@ -186,7 +168,7 @@ def test_masks_of_higher_peers_are_added_and_of_lower_ones_subtracted(t: int) ->
     for peer, secret in peers.items():
         info = CONTEXT + min(mine, peer) + max(mine, peer)
         key = blake2b(info, key=secret, digest_size=32, person=b"fedrepay/mask").digest()
-        mask = slow_stream(key, t, 2 * 4096)
+        mask = slow_uniform(key, t, 2 * 4096)
         sign = 1 if mine < peer else -1
         total = [value + sign * part for value, part in zip(total, mask, strict=True)]
     assert masked.shape == slots.shape
@@ -216,11 +198,11 @@ def ciphertexts(seed: int, chunks: int = 2) -> U64:
 
 def pads_of(chunk: int) -> list[int]:
     """In the cohort's order."""
-    return slow_stream(derived(SEED, "pad", CONTEXT + chunk.to_bytes(4, "big")), Q, len(NAMES))
+    return slow_uniform(derived(SEED, "pad", CONTEXT + chunk.to_bytes(4, "big")), Q, len(NAMES))
 
 
 def linear(chunk: U64, index: int, seed: bytes = SEED, context: bytes = CONTEXT) -> int:
-    key = slow_stream(derived(seed, "tag", context + index.to_bytes(4, "big")), Q, 8192)
+    key = slow_uniform(derived(seed, "tag", context + index.to_bytes(4, "big")), Q, 8192)
     return sum(k * int(c) for k, c in zip(key, chunk, strict=True)) % Q
 
 
@@ -302,7 +284,7 @@ def test_parts_of_a_cohort_and_single_chunks() -> None:
 def test_a_tag_of_zero_is_a_tag() -> None:
     """One coefficient is chosen so that the sum's tag is 0, and then Q − 1."""
     total, tags = cohort()
-    key = slow_stream(derived(SEED, "tag", CONTEXT + bytes(4)), Q, 1)[0]
+    key = slow_uniform(derived(SEED, "tag", CONTEXT + bytes(4)), Q, 1)[0]
     for wanted in (0, Q - 1):
         moved = total.copy()
         moved[0, 0] = (int(moved[0, 0]) + (wanted - tags[0]) * pow(key, -1, Q)) % Q
@@ -315,7 +297,7 @@ def test_a_tag_of_zero_is_a_tag() -> None:
 def test_canaries_and_their_sums() -> None:
     contexts = (CONTEXT, attempt_context(1, 2, 4, bytes(32)))
     for seed, context, t in product((SEED, bytes(32)), contexts, (T46, T55)):
-        tags, found = AttemptTags(seed, context, NAMES), slow_stream(derived(seed, "canary", context), t, 9)
+        tags, found = AttemptTags(seed, context, NAMES), slow_uniform(derived(seed, "canary", context), t, 9)
         expected = [found[at : at + 3] for at in (0, 3, 6)]
         for at, name in enumerate(NAMES):
             assert tags.canaries(3, name, t).tolist() == [each[at] for each in expected]

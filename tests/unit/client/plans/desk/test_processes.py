@@ -126,7 +126,8 @@ def running(group: int) -> list[str]:
     return [each[0] for each in stats if each[2] == str(group) and each[0] != "Z"]
 
 
-def test_ctrl_c_ends_all_processes_and_their_chunks(desk: Analyst) -> None:
+def in_two_processes(desk: Analyst) -> list[str]:
+    """The command of a batch that takes two processes and many small chunks."""
     (desk.folder / "main.py").write_text(SMALL_CHUNKS)
     given = {
         "release": desk.folder / "release",
@@ -139,7 +140,11 @@ def test_ctrl_c_ends_all_processes_and_their_chunks(desk: Analyst) -> None:
         "processes": 2,
     }
     words = [str(each) for name, value in given.items() for each in (f"--{name}", value)]
-    command = [sys.executable, str(desk.folder / "main.py"), "member", "recommend", *words]
+    return [sys.executable, str(desk.folder / "main.py"), "member", "recommend", *words]
+
+
+def test_ctrl_c_ends_all_processes_and_their_chunks(desk: Analyst) -> None:
+    command = in_two_processes(desk)
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as run:
         chunks, until = desk.folder / "out.csv.parts", time.monotonic() + 120
         while not (chunks.exists() and any(chunks.iterdir())):
@@ -170,19 +175,7 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_second_ctrl_c_ends_the_batch_too(desk: Analyst) -> None:
     """The first waits for the blocks in work; an impatient second must not leave it waiting for ever."""
-    (desk.folder / "main.py").write_text(SMALL_CHUNKS)
-    given = {
-        "release": desk.folder / "release",
-        "accounts": desk.accounts,
-        "catalogue": desk.folder / "mine.toml",
-        "batch-id": "b1",
-        "out": desk.folder / "out.csv",
-        "today": "2026-01-05",
-        "roster-code": roster_words(desk.folder / "release"),
-        "processes": 2,
-    }
-    words = [str(each) for name, value in given.items() for each in (f"--{name}", value)]
-    command = [sys.executable, str(desk.folder / "main.py"), "member", "recommend", *words]
+    command = in_two_processes(desk)
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as run:
         chunks, until = desk.folder / "out.csv.parts", time.monotonic() + 120
         while not (chunks.exists() and any(chunks.iterdir())):
