@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.keystream import slow_uniform
 
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum import tag
@@ -16,6 +15,7 @@ from fedrepay.shared.secure_sum.packing import GAM, Packing, pairs, update_packi
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, MEMBERS_MAX, SLOTS, VALUES, N, Q
 from fedrepay.shared.secure_sum.stream import uniform
 from fedrepay.shared.secure_sum.tag import AttemptTags
+from support.keystream import slow_uniform
 
 UPDATES = update_packing(256)
 TRIPLES = Packing(48, fields=3, base=1 << 16, offset=1 << 10, most=(1 << 11) - 1)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from tests.support.keystream import slow_uniform
 
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.errors import ArgumentError, ProtocolError
@@ -17,6 +16,7 @@ from fedrepay.shared.secure_sum import ring, tag
 from fedrepay.shared.secure_sum.masking import apply_masks, attempt_context, mask_context, pair_mask
 from fedrepay.shared.secure_sum.stream import uniform
 from fedrepay.shared.secure_sum.tag import AttemptTags
+from support.keystream import slow_uniform
 
 T46, T55, Q = 1 << 46, 1 << 55, 18446744073709436929
 SEED, CONTEXT = bytes(range(32)), attempt_context(1, 2, 3, bytes(32))
