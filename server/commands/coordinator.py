@@ -63,7 +63,8 @@ def init(
     """Make a coordinator; the help text stands in ``_INIT``."""
     import shlex
 
-    from fedrepay.server.network import certificates, superlink
+    from fedrepay.server.admission import certificates
+    from fedrepay.server.network import superlink
     from fedrepay.server.store import load_key
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ArgumentError
@@ -92,8 +93,8 @@ def register(
     superlink: SuperLink = _ADDRESS,
 ) -> None:
     """Let a node in; the help text stands in ``_REGISTER``."""
-    from fedrepay.server.network import nodes
-    from fedrepay.server.network.certificates import AUTHORITY
+    from fedrepay.server.front import nodes
+    from fedrepay.server.admission.certificates import AUTHORITY
     from fedrepay.server.network.superlink import Control
     from fedrepay.shared.errors import ArgumentError
 
@@ -116,8 +117,8 @@ def front(
     max_body: Annotated[int, typer.Option(min=1, help="Largest object that a node may send, in MB.")] = 264,
 ) -> None:
     """Run the front; the help text stands in ``_FRONT``."""
-    from fedrepay.server.network import certificates
-    from fedrepay.server.network import front as fleet_front
+    from fedrepay.server.admission import certificates
+    from fedrepay.server.front import front as fleet_front
     from fedrepay.shared.errors import ArgumentError
 
     authority = folder / certificates.AUTHORITY
@@ -192,7 +193,7 @@ def train(
     """Start or carry on a run; the help text stands in ``_TRAIN``."""
     from rich.console import Console
 
-    from fedrepay.server.network.certificates import AUTHORITY
+    from fedrepay.server.admission.certificates import AUTHORITY
     from fedrepay.server.network.runs import RunWishes, next_run
     from fedrepay.server.network.superlink import Control
     from fedrepay.server.network.training import train as carry

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedrepay.server.network import certificates
+from fedrepay.server.admission import certificates
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
 from fedrepay.shared.text import printable
 

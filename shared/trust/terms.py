@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fedrepay.shared import keys
 from fedrepay.shared.privacy.multiplier import SMALLEST_MULTIPLIER
+from fedrepay.shared.trust.agreement import NOTHING
 from fedrepay.shared.trust.fields import (
     Digest,
     Heads,
@@ -57,7 +58,10 @@ class GramPairs(Wire):
 
 
 class RunTerms(Wire):
-    """What must not change in a run: schema, model, privacy, noise. ``simulated`` marks made-up members."""
+    """What must not change in a run: schema, model, privacy, noise.
+
+    ``agreed`` is the hash of the consortium's terms (``agreement``); ``simulated`` marks made-up members.
+    """
 
     schema_hash: Digest
     mode: Mode
@@ -70,6 +74,7 @@ class RunTerms(Wire):
     rounds: Annotated[int, Field(ge=2, le=1000)]
     max_attempts: Annotated[int, Field(ge=0, le=100)] = MAX_ATTEMPTS
     timeout: Annotated[float, Field(gt=0)] = 600.0
+    agreed: Digest = NOTHING
     simulated: bool = False
     local: LocalTerms | None = None
     pairs: GramPairs | None = None

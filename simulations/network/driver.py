@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fedrepay.client.store.member_store import MemberStore
-from fedrepay.server.network import nodes
+from fedrepay.server.front import nodes
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.network.training import train
 from fedrepay.server.protocol.state import Event

@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrepay.server.network import certificates, superlink
+from fedrepay.server.admission import certificates
+from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
 from fedrepay.shared.errors import NetworkError
 from fedrepay.simulations.network.processes import Processes, Running, free_ports, listens

@@ -23,7 +23,9 @@ from fedrepay.client.crypto import node_key
 from fedrepay.client.learning import local_terms
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.node import setup
-from fedrepay.server.network import certificates, nodes, superlink, training
+from fedrepay.server.admission import certificates
+from fedrepay.server.front import nodes
+from fedrepay.server.network import superlink, training
 from fedrepay.server.network.bundle import build
 from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.protocol.state import Event

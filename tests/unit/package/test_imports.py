@@ -118,7 +118,7 @@ def test_every_contract_is_kept_and_has_a_control_here(copy: Path) -> None:
         (OWN, "client/crypto/seal.py", "from fedrepay.client.plans.deciding.personal import Personal"),
         (OWN, "client/learning/contribution.py", "from fedrepay.client.plans.batch_io import accounts"),
         (OWN, "client/node/door.py", "from fedrepay.client.plans.batch_io import accounts"),
-        (BLIND, "server/network/front.py", "import torch"),
+        (BLIND, "server/front/front.py", "import torch"),
         (ONE, "client/protocol/guard.py", "import tenseal"),
         (MEMBER, "client/veto/limits.py", "from fedrepay.client.protocol import guard"),
         (MEMBER, "client/store/tables.py", "from fedrepay.client.data.reading import table"),

@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedrepay.server.network import certificates, front
-from fedrepay.server.network.nodes import Nodes
+from fedrepay.server.admission import certificates
+from fedrepay.server.front import front
+from fedrepay.server.front.nodes import Nodes
 from support.nodes import Node
 from support.serving import served
 

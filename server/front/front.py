@@ -23,8 +23,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from fedrepay.server.network.connections import BACKLOG, Address, Listener, Loop
-from fedrepay.server.network.nodes import Nodes
+from fedrepay.server.front.connections import BACKLOG, Address, Listener, Loop
+from fedrepay.server.front.nodes import Nodes
 from fedrepay.shared.errors import NetworkError
 
 if TYPE_CHECKING:

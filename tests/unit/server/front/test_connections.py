@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fedrepay.server.network import certificates, connections
-from fedrepay.server.network.connections import Listener
+from fedrepay.server.admission import certificates
+from fedrepay.server.front import connections
+from fedrepay.server.front.connections import Listener
 from fedrepay.shared.errors import NetworkError
 from support.nodes import Node
 from support.processes import until
@@ -130,7 +131,7 @@ def test_half_of_all_descriptors_is_room(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
-    from fedrepay.server.network import front
+    from fedrepay.server.front import front
 
     with listening() as at, pytest.raises(NetworkError, match="cannot listen"):
         front.run("https://127.0.0.1:1", tmp_path, "127.0.0.1", at.getsockname()[1], (tmp_path,) * 3)
@@ -141,7 +142,8 @@ def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
 RUN = """
 import resource, sys
 from pathlib import Path
-from fedrepay.server.network import certificates, connections, front
+from fedrepay.server.admission import certificates
+from fedrepay.server.front import connections, front
 resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
 folder = Path(sys.argv[1])
 if sys.argv[3] == "open":
@@ -228,5 +230,5 @@ def test_a_handshake_that_is_not_ended_is_given_up(tmp_path: Path, monkeypatch: 
             except TimeoutError:
                 return True
 
-    assert not waited_for("fedrepay.server.network.connections:Loop", 20)
+    assert not waited_for("fedrepay.server.front.connections:Loop", 20)
     assert waited_for("asyncio", 1), "the control: asyncio's own minute"

@@ -27,8 +27,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedrepay.server.network import certificates, front, nodes
-from fedrepay.server.network.nodes import Nodes
+from fedrepay.server.admission import certificates
+from fedrepay.server.front import front, nodes
+from fedrepay.server.front.nodes import Nodes
 from fedrepay.shared.errors import ArgumentError
 from support.nodes import Node
 from support.serving import served
