@@ -1,0 +1,94 @@
+"""Children are started in order, started again, and none is left, however their supervisor ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedrepay.shared.errors import NetworkError
+from fedrepay.shared.supervision import Child, supervise
+
+PATIENCE = 60.0
+CHILD = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write(f'{__import__(\"os\").getpid()}\\n')\ntime.sleep(600)"
+
+
+def child(name: str, place: Path, code: str = CHILD) -> Child:
+    return Child(name, [sys.executable, "-c", code, str(place / name)], ready=(place / name).exists)
+
+
+def pids(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_in_order_again_and_ended(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+
+    def act() -> None:
+        try:
+            until(lambda: "two runs." in said)
+            os.kill(pids(tmp_path / "one")[0], signal.SIGKILL)
+            until(lambda: len(pids(tmp_path / "one")) == 2)
+        finally:
+            stop.set()
+
+    other = threading.Thread(target=act)
+    other.start()
+    supervise([child("one", tmp_path), child("two", tmp_path)], said.append, time.monotonic, stop)
+    other.join()
+    assert said[:2] == ["one runs.", "two runs."]
+    assert said[-2:] == ["two has ended.", "one has ended."], "the other way round"
+    assert any("ended by signal 9" in line for line in said)
+    assert "one runs again." in said
+    assert not any(map(lives, pids(tmp_path / "one") + pids(tmp_path / "two")))
+
+
+def test_one_that_cannot_start_ends_the_others(tmp_path: Path) -> None:
+    broken = child("two", tmp_path, "import sys; sys.exit(3)")
+    with pytest.raises(NetworkError, match=r"two ended at the start \(exit status 3\)"):
+        supervise([child("one", tmp_path), broken], lambda _: None, time.monotonic)
+    (pid,) = pids(tmp_path / "one")
+    assert not lives(pid)
+
+
+SUPERVISOR = """
+import sys, time
+from pathlib import Path
+from fedrepay.shared.supervision import Child, supervise
+place = Path(sys.argv[1])
+code = {code!r}
+supervise([Child(n, [sys.executable, "-c", code, str(place / n)]) for n in ("one", "two")], print, time.monotonic)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_none_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    if number == signal.SIGKILL and sys.platform != "linux":
+        pytest.skip("only Linux tells a child that its parent died")
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR.format(code=CHILD), str(tmp_path)])
+    until(lambda: bool(pids(tmp_path / "one") and pids(tmp_path / "two")))
+    process.send_signal(number)
+    process.wait(PATIENCE)
+    left = pids(tmp_path / "one") + pids(tmp_path / "two")
+    until(lambda: not any(map(lives, left)))
+    assert process.returncode == (-9 if number == signal.SIGKILL else 0)
