@@ -15,7 +15,7 @@ from pydantic import Field
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.roster import Roster, default_colluders
+from fedrepay.shared.trust.roster import Entry, Roster, default_colluders
 
 SignedParts = Annotated[tuple[Signed, ...], Field(max_length=MAX_MEMBERS)]
 """Leavings or rotations, at most one a member."""
@@ -117,6 +117,18 @@ def signers(
         if name not in out and wanted.setdefault(name, signing) != renewed.get(name, signing):
             raise ProtocolError(f"The key of {name} changed without its own signature.", _REMEDY)
     return wanted
+
+
+def check_key(entry: Entry, before: Roster, rotation: Signed | None) -> None:
+    """One who joins has the key it had in the roster before, or the old one has named the new; as :func:`signers`.
+
+    Raises:
+        ProtocolError: otherwise.
+    """
+    old = before.entry(entry.name).signing if entry.name in before.names else entry.signing
+    renewed = _renewed([] if rotation is None else [rotation], before, {entry.name: entry.signing})
+    if renewed.get(entry.name, old) != entry.signing:
+        raise ProtocolError(f"The key of {entry.name} changed without its own signature.", _REMEDY)
 
 
 def _revoked(roster: Roster, before: Roster) -> set[str]:
