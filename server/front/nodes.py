@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
+from fedrepay.server.admission.node_keys import ENDING, FOLDER
 from fedrepay.shared.errors import ArgumentError, StorageError
 
 if TYPE_CHECKING:
     from fedrepay.server.network.superlink import Control
 
-FOLDER, ENDING = "nodes", ".pub"
 PUBLIC_KEY, SIGNATURE, TIMESTAMP = "flwr-public-key", "flwr-signature", "flwr-timestamp"
 OLDEST, SKEW = 300, 5  # seconds: how old a signed time may be, and how wrong a clock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment as client_enrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.client.protocol.member import Member
 from fedrepay.server.protocol import enrolment as server_enrolment
 from fedrepay.server.protocol import held
@@ -211,14 +212,14 @@ def test_control_where_calls_count_a_stranger_uses_the_numbers_up(
         return company.say("m0", "propose", company.call(1).encode()).code
 
     assert calls() == ""
-    joined = client_enrolment.MemberEnrolment.propose
+    joined = MemberEnrolment.propose
 
-    def counted(self: client_enrolment.MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+    def counted(self: MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
         answer, facts = joined(self, shared)
         number = enrolment.Call.decode(Signed.decode(shared).body).number
         return answer, {**facts, "withdrawn": number.to_bytes(4, "big")}
 
-    monkeypatch.setattr(client_enrolment.MemberEnrolment, "propose", counted)
+    monkeypatch.setattr(MemberEnrolment, "propose", counted)
     company.restart("m0")
     assert calls() == "number"
 
@@ -634,7 +635,7 @@ def test_control_without_the_coordinators_signature_it_would_be(
 
     def unsigned(made: enrolment.Certificate, before: Roster | None) -> Roster:
         roster = Roster.decode(made.roster)
-        enrolment.check_approvals(roster, before, made.approvals)
+        enrolment.check_approvals(roster, before, made)
         return roster
 
     monkeypatch.setattr(enrolment, "certified", unsigned)
