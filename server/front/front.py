@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response

@@ -42,6 +42,9 @@ class Enrolled:
     called: int = 0  # number of the newest call
     before: dict[str, bytes] = field(default_factory=dict)  # node → hash of the roster it says it holds
     seated: dict[str, str] = field(default_factory=dict)  # member → node, of a roster that members gave back
+    resealed: dict[str, bytes] = field(
+        default_factory=dict
+    )  # member → the last release, sealed to it under ``roster``
 
     def apply(self, event: Event) -> None:
         """Take in one event.
@@ -71,7 +74,9 @@ class Enrolled:
             self.certificates.append(self.certificate)
             self.roster, self.call = Roster.decode(self.certificate.roster), None
             self.seats = self.seated or {self.member(node): node for node in self.joinings}
-            self.before, self.seated = {}, {}
+            self.before, self.seated, self.resealed = {}, {}, {}
+        elif kind == "resealed":
+            self.resealed[name] = body
         elif kind == "seat":
             self.seated[body.decode()] = name
         else:

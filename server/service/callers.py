@@ -1,18 +1,21 @@
 """Who calls: a certificate of ours that counts, and a signature by the very member; both, at every call."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from fedrepay.server.admission.registry import MemberSeen, Registry
 
+from fedrepay.server.admission.registry import Registry
+from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.proto.v1.consortium_pb2 import SignedRequest
 from fedrepay.shared.trust import asking
 from fedrepay.shared.trust.asking import Request
 from fedrepay.shared.trust.joining import VERSION
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.succession import Rotation
 
 A_MINUTE, AT_ONCE = 240.0, 60.0
 """Calls of a member in a minute, and so many of them together."""
@@ -59,7 +62,7 @@ class Callers:
             )
         try:
             signed = Signed(body=request.body, signature=request.signature)
-            said = asking.checked(signed, seen.entry.signing, method, self._clock())
+            said = asking.checked(signed, _key(seen, signed), method, self._clock())
         except (ProtocolError, ValueError) as error:
             cause = error.cause if isinstance(error, ProtocolError) else "a signature has 64 bytes"
             raise CallRefused(grpc.StatusCode.PERMISSION_DENIED, cause) from error
@@ -81,3 +84,14 @@ class Callers:
         if left < 1:
             raise CallRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {A_MINUTE:.0f} calls a minute")
         self._left[name] = (left - 1, now)
+
+
+def _key(seen: MemberSeen, signed: Signed) -> bytes:
+    """The key in force, or the one that it has named for the next roster, if this request is signed with it."""
+    assert seen.entry is not None  # noqa: S101 - it is admitted
+    if seen.rotation is not None:
+        following = Rotation.decode(seen.rotation.body).signing
+        with suppress(ProtocolError):  # the one in force may fit
+            signed.verified(following, Request)
+            return following
+    return seen.entry.signing

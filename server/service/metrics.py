@@ -7,10 +7,10 @@ from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from fedrepay.server.admission.registry import Registry
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from fedrepay.server.admission.registry import Registry
 from fedrepay.server.service.standing import Told
 from fedrepay.shared.errors import FedrepayError, NetworkError
 
@@ -38,7 +38,7 @@ class _Collected:
             "fedrepay_run_waiting", "Members that the run waits for.", value=len(standing.waiting)
         )
         yield GaugeMetricFamily("fedrepay_releases", "Releases so far.", value=len(standing.releases))
-        ends = [each.certificate_end for each in self._registry.members() if each.state == "admitted"]
+        ends = [each.ends for each in self._registry.members() if each.state == "admitted"]
         yield GaugeMetricFamily(
             "fedrepay_first_certificate_end_seconds",
             "When the first certificate of an admitted member ends.",

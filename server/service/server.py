@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from fedrepay.server.admission.registry import MemberSeen, Registry
+from grpc import ServicerContext as Context
 
 from fedrepay.server.admission import certificates
+from fedrepay.server.admission.registry import Registry
+from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.service.callers import Callers, CallRefused
 from fedrepay.server.service.keeper import Keeper
@@ -27,7 +29,7 @@ from fedrepay.shared.text import printable
 from fedrepay.shared.trust.asking import LONG_POLL, LONGEST, PART, Answered, Request
 from fedrepay.shared.trust.message import Signed
 
-METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave")
+METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave", "Rotate")
 """All that a member may call; whatever else is asked does not exist."""
 _THREADS = MOST_WAITING + 32
 _HANDSHAKE, _AGE = 5_000, 3_600_000  # milliseconds: a revoked certificate's connection ends within the hour
@@ -41,7 +43,6 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 log = logging.getLogger(__name__)
-Context = grpc.ServicerContext
 
 
 class Consortium(consortium_pb2_grpc.ConsortiumServicer):
@@ -151,6 +152,16 @@ class Consortium(consortium_pb2_grpc.ConsortiumServicer):
         self._answered("Leave", request, context, work)
         return Nothing()
 
+    def Rotate(self, request: SignedRequest, context: Context) -> Nothing:  # noqa: N802
+        """The caller's old key names its new one, for the next roster."""
+
+        def work(member: MemberSeen, said: Request) -> bytes:
+            self._registry.rotate(member.name, Signed.decode(said.body))
+            return b""
+
+        self._answered("Rotate", request, context, work)
+        return Nothing()
+
 
 class _OnlyOurs(grpc.ServerInterceptor):  # type: ignore[misc]
     """Lets through the contract's calls alone; gRPC would tell a stranger what else there is."""
@@ -207,7 +218,7 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         StorageError: the database cannot be used.
     """
     store = CoordinatorStore.in_folder(folder)
-    registry = Registry.in_folder(folder)
+    registry = Registry(folder)
     waiting, told = Waiting(time.monotonic), Told(folder, store, registry, time.time)
 
     def issue(request: bytes, name: str) -> bytes:

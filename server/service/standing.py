@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedrepay.server.admission.registry import Registry
-
+from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import State
 from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.files import read_bytes
 from fedrepay.shared.trust import agreement
-from fedrepay.shared.trust.asking import ReleaseListed, Standing
+from fedrepay.shared.trust.asking import Handed, ReleaseListed, Standing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Pulled
+from fedrepay.shared.trust.wire import Pulled, Resealed, Votes
 
 AWAY = 120.0
 """Seconds without a call after which an admitted member counts as away."""
@@ -85,24 +85,24 @@ class Told:
         assert state.introduction is not None  # noqa: S101 - it is done
         assert state.written is not None  # noqa: S101
         if name in Roster.decode_once(state.introduction.roster).names:
-            votes = tuple(state.votes[each] for each in sorted(state.votes))
-            return Pulled(
+            signed = tuple(state.votes[each] for each in sorted(state.votes))
+            pulled = Pulled(
                 number=number,
                 introduction=state.introduction.encode(),
                 sealed=state.written.sealed,
-                votes=votes,
-            ).encode()
-        sealed = [
-            event.body
-            for event in self._store.events(ROSTERS)
-            if event.kind == "resealed" and event.name == name
-        ]
-        if not sealed:
+                votes=Votes(run=number, signed=signed),
+            )
+            return Handed(resealed=False, body=pulled.encode()).encode()
+        rosters = Enrolled()
+        for event in self._store.events(ROSTERS):
+            rosters.apply(event)
+        sealed = rosters.resealed.get(name)
+        if sealed is None or Resealed.decode(Signed.decode(sealed).body).number != number:
             raise ArgumentError(
                 f"Release {number} was made before {name} joined, and no member has sealed it to {name} yet.",
-                "It comes as soon as a member is connected; try again in a minute.",
+                "It comes as soon as a member that holds it is connected; try again in a minute.",
             )
-        return sealed[-1]
+        return Handed(resealed=True, body=sealed).encode()
 
     def header(self, name: str) -> bytes:
         """The newest header that this member signed, of any run; empty before its first."""
