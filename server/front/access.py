@@ -53,13 +53,12 @@ class Access:
             await self._app(scope, receiving, sending)
         finally:
             name = scope.get("state", {}).get(NODE, "")
-            if name or not self._rate.wait(""):
-                left_out = f" ({self._unsaid} calls of strangers unsaid)" if self._unsaid else ""
+            path = printable(scope["raw_path"].decode("latin-1"), 100)
+            call = f"{printable(scope['method'], 16)} {path} {status} in={came} out={went}"
+            if name:
+                self._say(f"{call} {printable(name, 64)}")
+            elif not self._rate.wait(""):
+                self._say(f"{call} -" + (f" ({self._unsaid} like it unsaid)" if self._unsaid else ""))
                 self._unsaid = 0
-                path = printable(scope["raw_path"].decode("latin-1"), 100)
-                self._say(
-                    f"{printable(scope['method'], 16)} {path} {status} in={came} out={went} "
-                    f"{printable(name, 64) or '-'}{left_out}"
-                )
             else:
                 self._unsaid += 1

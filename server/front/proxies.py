@@ -19,8 +19,7 @@ IN_ALL = 2048
 A_MINUTE = 600
 """New connections of one address (HAProxy only: nginx counts requests, which it does not see here)."""
 
-_NGINX = """\
-# nginx for one public port, routed by what a caller offers in its TLS hello (ALPN); TLS itself stays end to end.
+_NGINX = r"""# nginx for one public port, routed by what a caller offers in its TLS hello (ALPN); TLS itself stays end to end.
 # Check: nginx -t -c FILE. Never use grpc_pass or `listen ... ssl` here: members' certificates must reach the service.
 {modules}worker_processes auto;
 worker_rlimit_nofile {files};
@@ -46,8 +45,7 @@ stream {{
 }}
 """
 
-_HAPROXY = """\
-# HAProxy for one public port, routed by what a caller offers in its TLS hello (ALPN); TLS itself stays end to end.
+_HAPROXY = r"""# HAProxy for one public port, routed by what a caller offers in its TLS hello (ALPN); TLS itself stays end to end.
 # Check: haproxy -c -f FILE. Never write `ssl` behind bind or server: members' certificates must reach the service.
 global
   maxconn {files}
@@ -94,7 +92,7 @@ def texts(
         public_port: where callers come in.
         front_port: of the front, on 127.0.0.1.
         service_port: of the gRPC service, on 127.0.0.1.
-        host: address of this machine to listen at; all of them if empty.
+        host: address of this machine to listen at; all of IPv4 if empty.
         modules: where the system keeps nginx's modules; empty where ``stream`` is built in.
         user: whom HAProxy becomes after it has bound the port; empty where it is not started as root.
     """
