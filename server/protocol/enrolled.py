@@ -1,14 +1,16 @@
 """What the events of rosters have said, at the coordinator, and how each changes it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fedrepay.server.protocol.state import Event
-from fedrepay.shared.errors import CohortError, ProtocolError
+from fedrepay.server.protocol.state import Ask, Event
+from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
 from fedrepay.shared.trust import enrolment, succession
 from fedrepay.shared.trust.enrolment import Call, Certificate, Joining
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import COORDINATOR, Roster
 from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.wire import Kind
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,36 @@ class Enrolled:
     def member(self, node: str) -> str:
         """The name that joined at a node."""
         return Joining.decode(self.joinings[node].body).entry.name
+
+    def proposed(self) -> Roster:
+        """The roster that waits for approvals."""
+        ordered = sorted(self.joinings, key=self.member)
+        return enrolment.roster_of(self.proposal, [self.revealed[node] for node in ordered])
+
+    def stopped(self, ask: Ask, missing: Sequence[tuple[str, str]]) -> CohortError:
+        """Why a roster's making stops at this ask, and what to do.
+
+        Args:
+            ask: which was not answered by all.
+            missing: who did not, and what it said.
+        """
+        plain = [each for each in missing if each[1].startswith(Code.ROSTER)]
+        first = [
+            *(each for each in missing if each not in plain),
+            *plain,
+        ]  # who says something else is not hidden
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in first[:5])
+        if ask.kind == Kind.APPROVE:
+            return WordsError(
+                f"{len(missing)} of {len(self.joinings)} members have not approved the roster's words: "
+                f"{self.proposed().code()}. {reasons}",
+                "People at the members compare the words among themselves, by telephone, not with you; each runs "
+                "`fedrepay member approve-roster`. Then the same command goes on.",
+            )
+        return CohortError(
+            f"The roster ({ask.kind}) lacks {len(missing)} of {len(ask.parts)} nodes: {reasons}.",
+            "Bring them back, or stop the node of whoever is at fault; then the same command goes on.",
+        )
 
     def going(self) -> frozenset[str]:
         """Who leaves or is revoked by the open call."""

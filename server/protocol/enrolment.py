@@ -16,12 +16,12 @@ from fedrepay.server.protocol.handing import Handing, check_own
 from fedrepay.server.protocol.held import Held
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
-from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
+from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import COORDINATOR, Revoked, Roster
+from fedrepay.shared.trust.roster import COORDINATOR, Revoked
 from fedrepay.shared.trust.wire import Kind, Reply, asked
 
 LONGEST = 4 << 20
@@ -222,15 +222,10 @@ class Enrolment:
             if answer.proposal != known or enrolment.commitment(answer.nonce, name) != joining.commitment:
                 raise ProtocolError(f"{name} revealed another nonce than it committed to.", "Leave it out.")
             return [Event("revealed", node, body)]
-        if signed.verified(entry.signing, Approval).roster != self._proposed().hash():
+        if signed.verified(entry.signing, Approval).roster != self.state.proposed().hash():
             raise ProtocolError(f"{name} approved another roster.", "Ask it again.")
         self._approved.add(node)
         return [] if node in state.approvals else [Event("approval", node, body)]
-
-    def _proposed(self) -> Roster:
-        state = self.state
-        ordered = sorted(state.joinings, key=state.member)
-        return enrolment.roster_of(state.proposal, [state.revealed[node] for node in ordered])
 
     def finish(self, ask: Ask) -> list[Event]:
         """Close an ask after all its answers were received or given up.
@@ -274,7 +269,7 @@ class Enrolment:
             state.check_old_members(proposal)
             return [Event("proposal", "", proposal)]
         if ask.kind == Kind.APPROVE:
-            roster = self._proposed()
+            roster = self.state.proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
             call, joinings = enrolment.checked(state.proposal)
             made = Certificate(
@@ -297,23 +292,7 @@ class Enrolment:
         return [Event("call", "", self._calls.make(self.state, len(self._nodes)).encode())]
 
     def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
-        plain = [node for node in missing if self._away.get(node, "").startswith(Code.ROSTER)]
-        first = [
-            *(node for node in missing if node not in plain),
-            *plain,
-        ]  # who says something else is not hidden
-        reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in first[:5])
-        if ask.kind == Kind.APPROVE:
-            return WordsError(
-                f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "
-                f"{self._proposed().code()}. {reasons}",
-                "People at the members compare the words among themselves, by telephone, not with you; each runs "
-                "`fedrepay member approve-roster`. Then the same command goes on.",
-            )
-        return CohortError(
-            f"The roster ({ask.kind}) lacks {len(missing)} of {len(ask.parts)} nodes: {reasons}.",
-            "Bring them back, or stop the node of whoever is at fault; then the same command goes on.",
-        )
+        return self.state.stopped(ask, [(self._called(n), self._away.get(n, "no answer")) for n in missing])
 
     def _called(self, node: str) -> str:
         if node in self.state.joinings:

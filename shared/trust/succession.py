@@ -101,6 +101,8 @@ def signers(
             without a rotation; somebody revoked who was not there, or is in it under another name; too few to revoke.
     """
     wanted = {entry.name: entry.signing for entry in roster.members}
+    if roster.predecessor == bytes(32) and (leaving or rotations or roster.revoked):
+        raise ProtocolError("Nobody leaves, is revoked or changes its key in a first roster.", _REMEDY)
     if before is None:
         return wanted
     old: Mapping[str, bytes] = {entry.name: entry.signing for entry in before.members}

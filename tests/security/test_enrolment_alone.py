@@ -158,7 +158,8 @@ def test_those_of_the_roster_before_approve_too_under_their_old_keys() -> None:
 def fits(message: Any, **fields: Any) -> bool:
     """Whether a message may have these fields."""
     try:
-        type(message).model_validate(dict(message) | fields)
+        kept = {name: getattr(message, name) for name in type(message).model_fields}
+        type(message).model_validate(kept | fields)
     except ValueError:
         return False
     return True
