@@ -184,7 +184,8 @@ class Enrolment:
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
-        if ask.kind == Kind.PROPOSE and reply.code == Code.ROSTER and node not in self.seats().values():
+        newcomer = self.state.roster is not None and node not in self.seats().values()
+        if ask.kind == Kind.PROPOSE and reply.code == Code.ROSTER and newcomer:
             self._outside.add(node)  # it has left an earlier roster, and has not joined anew
         if reply.code == Code.VOID:
             self._voided[node] += (
