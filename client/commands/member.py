@@ -13,6 +13,7 @@ from fedrepay.client.commands import (
     member_node,
     member_recommend,
     member_score,
+    member_upkeep,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app.add_typer(member_score.app)
 app.add_typer(member_recommend.app)
 app.add_typer(member_care.app)
 app.add_typer(member_budget.app)
+app.add_typer(member_upkeep.app)
 app.add_typer(member_catalogue.app, name="catalogue")
 
 _REFUSED = 4

@@ -14,6 +14,8 @@ from fedrepay.shared.files import write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.roster import Entry
 
+KEY = "identity.key"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -40,7 +42,7 @@ class Identity:
         Raises:
             StorageError: the key file is missing or damaged.
         """
-        path = folder / "identity.key"
+        path = folder / KEY
         try:
             raw = path.read_bytes()
             private_file(path)
@@ -65,7 +67,7 @@ class Identity:
         Raises:
             StorageError: it exists or cannot be written.
         """
-        path, remedy = folder / "identity.key", "Choose an empty folder."
+        path, remedy = folder / KEY, "Choose an empty folder."
         try:
             private_folder(folder)
         except OSError as error:

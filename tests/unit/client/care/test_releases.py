@@ -238,7 +238,7 @@ def test_settings_are_read_strictly(folder: Path, line: str) -> None:
 def test_neither_a_path_nor_a_member_is_an_error_and_no_folder_is_made(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="which release"):
         load_release()
-    with pytest.raises(ReleaseError, match="no state folder"):
+    with pytest.raises(ReleaseError, match="no folder of a member"):
         release_file.load(None, unprotected=False, trust=Trust(member=tmp_path / "nobody"))
     assert member("releases", folder=tmp_path / "nobody").code == ReleaseError.exit_code
     assert not (tmp_path / "nobody").exists()

@@ -136,7 +136,6 @@ def test_the_screen_and_json_say_the_same(folder: Path) -> None:
 def test_without_a_schema_anywhere_the_command_says_what_is_missing(tmp_path: Path) -> None:
     assert fedrepay("member", "budget", "--folder", tmp_path).code == ReleaseError.exit_code
     assert fedrepay("member", "init", "a", "--folder", tmp_path / "a").code == 0
-    store_of(tmp_path / "a")
     done = fedrepay("member", "budget", "--folder", tmp_path / "a")
     assert done.code == ArgumentError.exit_code
     assert "--schema" in done.err
