@@ -1,4 +1,4 @@
-"""``fedrepay member backup`` and ``restore``: options and screen; the work is in ``care/``."""
+"""``fedrepay member backup``, ``restore`` and ``doctor``: options and screen; the work is in ``care/``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +24,13 @@ _RESTORE = (
     "by what the command says, and by the ε of every run since the backup, before `member serve` is started. No release is in use "
     "before `member use N`.\n\n"
     "\b\nfedrepay member restore member.tar --folder member"
+)
+_DOCTOR = (
+    "One page about this member's folder, to send to whoever helps: versions, files and their rights, roster, last run, limits, "
+    "budget, disk, clock.\n\n"
+    "No key, no customer, no row, no path beyond the folder's own name is on it, and nothing is sent. Refusals stand in the log of "
+    "`member serve`, which may name more: read it before you hand it on.\n\n"
+    "\b\nfedrepay member doctor --folder member > page.txt"
 )
 app = typer.Typer()
 
@@ -71,3 +78,29 @@ def restore(
         return
     typer.echo(f"Restored to {folder}. Before `member serve`:")
     typer.echo(advice.rstrip())
+
+
+@app.command(help=_DOCTOR)
+def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_json: Json = False) -> None:
+    """Show the page; the help text stands in ``_DOCTOR``."""
+    import json
+
+    from fedrepay.client.care.doctor import page, worries
+
+    found = page(folder, schema, limits)
+    said = worries(found)
+    if as_json:
+        typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))
+        return
+    for name, section in found.items():
+        typer.echo(name)
+        for key, value in section.items():
+            if isinstance(value, dict):
+                for inner, text in value.items():
+                    typer.echo(f"  {key}: {inner}: {text}")
+            else:
+                shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+                typer.echo(f"  {key}: {'none' if shown is None or shown == '' else shown}")
+    typer.echo("to do")
+    for line in said or ["nothing was found"]:
+        typer.echo(f"  {line}")
