@@ -81,7 +81,7 @@ def spending(place: Place) -> Spending:
         limit=place.limits.epsilon_per_year,
         left=None if year is None else max(0.0, place.limits.epsilon_per_year - year),
         at_members={
-            number: None if bare else _finite(composed_epsilon(charged, delta, memberships=number))
+            number: None if bare else finite(composed_epsilon(charged, delta, memberships=number))
             for number in MEMBERSHIPS
         },
         by_window={
@@ -132,5 +132,6 @@ def _composed(entries: list[LedgerEntry], delta: float, now: float) -> float | N
     return year_before("", entries, delta, now).epsilon
 
 
-def _finite(epsilon: float) -> float | None:
+def finite(epsilon: float) -> float | None:
+    """An ε, or None where none holds."""
     return epsilon if math.isfinite(epsilon) else None
