@@ -38,17 +38,17 @@ Section = dict[str, Any]
 
 def page(
     folder: Path,
+    clock: Callable[[], float],
     schema: Path | None = None,
     limits_file: Path | None = None,
-    clock: Callable[[], float] = time.time,
 ) -> dict[str, Section]:
     """The page, section by section; what cannot be read is named by its error's class.
 
     Args:
         folder: the member's.
+        clock: seconds since 1970.
         schema: as of ``place.of``.
         limits_file: as of ``place.of``.
-        clock: seconds since 1970.
 
     Raises:
         ReleaseError: the folder is no member's.

@@ -97,10 +97,11 @@ def restore(
 def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_json: Json = False) -> None:
     """Show the page; the help text stands in ``_DOCTOR``."""
     import json
+    import time
 
     from fedrepay.client.care.doctor import page, worries
 
-    found = page(folder, schema, limits)
+    found = page(folder, time.time, schema, limits)
     said = worries(found)
     if as_json:
         typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))
