@@ -11,7 +11,8 @@ from fedrepay.client.care import doctor
 from fedrepay.client.protocol.epoch import EpochState
 from support import member_folder
 from support.command import fedrepay
-from support.member_folder import NOW, World, store_of
+from support.member_folder import NOW, store_of
+from support.world import World
 
 CUSTOMER = "Kunde-00042"
 FILE = f"{CUSTOMER}.csv"

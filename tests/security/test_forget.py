@@ -63,7 +63,7 @@ def contributed(shop: Shop, folder: Path, marks: frozenset[bytes]) -> list[str]:
     """Whose rows a member would contribute."""
     sources = setup.Sources(shop.schema, shop.data, shop.mapping, None)
     table, _ = setup.rows(codebook.load(shop.schema), sources, setup.identity(folder), marks)
-    return table.customers.tolist()
+    return [str(each) for each in table.customers]
 
 
 def served(shop: Shop, folder: Path) -> Member:

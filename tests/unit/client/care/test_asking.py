@@ -18,15 +18,16 @@ from fedrepay.shared.trust.wire import Offer
 from support import member_folder
 from support.command import fedrepay
 from support.member_folder import NOW
+from support.world import World
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> member_folder.World:
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return member_folder.played(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture
-def folder(world: member_folder.World, tmp_path: Path) -> Path:
+def folder(world: World, tmp_path: Path) -> Path:
     return shutil.copytree(world.folder / "m0", tmp_path / "member")
 
 
@@ -93,7 +94,7 @@ def test_the_limit_that_a_run_would_meet_is_named(
     assert code == (TermsError.exit_code if said else 0)
 
 
-def test_the_answer_is_the_one_that_the_operator_would_get(world: member_folder.World, folder: Path) -> None:
+def test_the_answer_is_the_one_that_the_operator_would_get(world: World, folder: Path) -> None:
     answers = []
     for text in (ROOMY, ROOMY.replace("20", "5"), ROOMY.replace("= 4", "= 1")):
         write(folder, text)

@@ -16,11 +16,12 @@ from fedrepay.client.care.spending import spending
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol.enrolment import held
 from fedrepay.client.protocol.epoch import EpochState
-from fedrepay.shared.errors import ArgumentError, ReleaseError, StorageError
+from fedrepay.shared.errors import ArgumentError, FedrepayError, ReleaseError, StorageError
 from fedrepay.shared.trust.release import ReleaseContent
 from support import member_folder
 from support.command import fedrepay
-from support.member_folder import EPSILON, NOW, World, store_of
+from support.member_folder import EPSILON, NOW, store_of
+from support.world import World
 
 MARK = b"m" * 32
 
@@ -132,7 +133,7 @@ def test_a_restored_member_takes_part_again_and_what_was_spent_counts_only_by_lo
         world.members["m0"].handle("certify", certificate, b"")  # the coordinator gives the roster back
         world.coordinator = world.new_coordinator(run)
         if run == 3:
-            world.expect_stop(Exception)
+            world.expect_stop(FedrepayError)
         else:
             world.run()
         return world.refusals()

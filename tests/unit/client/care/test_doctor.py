@@ -9,7 +9,8 @@ from fedrepay.client.care.doctor import page, worries
 from fedrepay.shared.errors import ReleaseError
 from support import member_folder
 from support.command import fedrepay
-from support.member_folder import NOW, World, store_of
+from support.member_folder import NOW, store_of
+from support.world import World
 
 
 @pytest.fixture(scope="module")
