@@ -44,11 +44,21 @@ _DONE = sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
 _LAST = sa.select(sa.func.max(_events.c.seq))
 _SINCE = sa.select(_events).where(_events.c.seq > sa.bindparam("after")).order_by(_events.c.seq)
 _OF_RUN = sa.select(_events).where(_events.c.run == sa.bindparam("of")).order_by(_events.c.seq)
+_OVER = sa.select(_events.c.run).where(_events.c.kind == "done")
+_WRITTEN = (
+    sa.select(_events).where(_events.c.kind == "written", _events.c.run.in_(_OVER)).order_by(_events.c.seq)
+)
+_NEWEST = (
+    sa.select(_events.c.body)
+    .where(_events.c.kind == sa.bindparam("of_kind"), _events.c.name == sa.bindparam("of_name"))
+    .order_by(_events.c.seq.desc())
+    .limit(1)
+)
 DATABASE = "coordinator.sqlite"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 _EVENTS = (
-    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster"),
+    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster", "resealed"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
@@ -165,6 +175,19 @@ class CoordinatorStore:
         with self._guarded() as connection:
             rows = connection.execute(_OF_RUN, {"of": run})
             return [(float(r.at), Event(r.kind, r.name, bytes(r.body))) for r in rows]
+
+    def releases(self) -> list[tuple[int, float, Written]]:
+        """Number, time and sealed bytes of every release, the oldest first."""
+        with self._guarded() as connection:
+            rows = connection.execute(_WRITTEN)
+            last = {row.run: (row.run, float(row.at), Written.decode(bytes(row.body))) for row in rows}
+        return list(last.values())
+
+    def newest(self, kind: str, name: str) -> bytes | None:
+        """The newest event of a kind and name, of any run."""
+        with self._guarded() as connection:
+            row = connection.execute(_NEWEST, {"of_kind": kind, "of_name": name}).fetchone()
+        return None if row is None else bytes(row[0])
 
     def runs(self) -> list[NumberedTerms]:
         """The terms of every run, the oldest first."""

@@ -23,13 +23,14 @@ from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import Invitation, JoinAnswer, JoinRequest
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import COORDINATOR
+from fedrepay.shared.trust.roster import COORDINATOR, Entry
+from fedrepay.shared.trust.succession import Leaving, Rotation
 
 DAYS, MOST_DAYS = 7.0, 90.0
 """For which an invitation is good."""
 _SEEN = 10.0  # seconds between two writes of when a member was seen
 _SECRET = 16
-_GONE = {"secret": bytes(32), "node": ""}  # no digest is zeros: no secret fits
+_GONE = {"secret": bytes(32)}  # no digest is zeros: no secret fits
 
 
 class Registry:
@@ -91,9 +92,9 @@ class Registry:
             "expires": now + days * answers.DAY,
             "joining": None,
             "joined": 0.0,
-            "node": "",
             "reason": "",
-            "leaving": None,
+            "rotation": None,
+            "rekeyed": None,
         }
         with self._rows(write=True) as rows:
             row = rows.one(members.c.folded == name.casefold())
@@ -189,12 +190,16 @@ class Registry:
         """A member says goodbye; its signature is kept, and nothing of it counts from here on.
 
         Raises:
+            ProtocolError: it is not this member's own.
             ArgumentError: nobody of that name is in.
             StorageError: its node's key could not be removed.
         """
         with self._rows(write=True) as rows:
-            if rows.known(name).state not in ("admitted", "left"):
-                raise ArgumentError(f"{name} is not in.", "Nobody leaves twice, or before it was admitted.")
+            known = rows.seen(rows.known(name))
+            if known.state not in ("admitted", "left") or known.entry is None:
+                raise ArgumentError(f"{name} is not in.", "Nobody leaves before it was admitted.")
+            if signed.verified(known.entry.signing, Leaving).name != name:
+                raise ProtocolError(f"The goodbye is not {name}'s.", "It does not count.")
             changed = {"state": "left", "leaving": signed.encode()} | _GONE
             rows.change(name, changed)
             row = rows.seen(rows.known(name))
@@ -202,6 +207,40 @@ class Registry:
         return row
 
     # --- what a member's own calls change ---
+
+    def rotate(self, name: str, signed: Signed) -> None:
+        """A member's old key names its new one; the next roster is to hold that, and until then both count.
+
+        Raises:
+            ArgumentError: nobody of that name is in.
+            ProtocolError: it is not this member's own, or names a key that is in use.
+        """
+        with self._rows(write=True) as rows:
+            known = rows.seen(rows.known(name))
+            if known.state != "admitted" or known.entry is None:
+                raise ArgumentError(f"{name} is not in.", answers.ANEW)
+            said = signed.verified(known.entry.signing, Rotation)
+            taken = rows.take_keys(name, {"signing key": said.signing})
+            if taken is None and said.name == name:
+                rows.change(name, {"rotation": signed.encode()})
+                return
+        raise ProtocolError(f"The new key of {name} is in use already, or another's.", "Make a new key.")
+
+    def rekeyed(self, entry: Entry) -> None:
+        """A roster holds this entry of a member: other keys than before are its own now."""
+        with self._rows(write=True) as rows:
+            rows.change(entry.name, {"rekeyed": entry.encode(), "rotation": None})
+
+    def holder(self, fingerprint: bytes) -> MemberSeen | None:
+        """Whose certificate this is, if it counts now.
+
+        Args:
+            fingerprint: SHA-256 of the certificate (DER).
+        """
+        with self._rows() as rows:
+            name = rows.holder(fingerprint)
+            seen = None if name is None else rows.seen(rows.known(name))
+        return seen if seen is not None and fingerprint in seen.certificates else None
 
     def renew(self, name: str, request: bytes, issue: Issue) -> bytes:
         """A new certificate (PEM) for a member that is in; the ones before count until they end.
@@ -237,11 +276,6 @@ class Registry:
                 return
         with self._rows(write=True) as rows:
             rows.connection.execute(sa.update(members).where(late), {"seen": now})
-
-    def at_node(self, name: str, node: int) -> None:
-        """The SuperLink knows a member's node by this number."""
-        with self._rows(write=True) as rows:
-            rows.change(name, {"node": str(node)})
 
     @contextmanager
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:

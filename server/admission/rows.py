@@ -65,6 +65,12 @@ class MemberRows:
         found = sa.select(certificates).where(certificates.c.name == name).order_by(certificates.c.made)
         return list(self.connection.execute(found))
 
+    def holder(self, fingerprint: bytes) -> str | None:
+        """The name for which a certificate was issued."""
+        found = sa.select(certificates.c.name).where(certificates.c.fingerprint == fingerprint)
+        name = self.connection.execute(found).scalar()
+        return None if name is None else str(name)
+
     def seen(self, row: Any) -> MemberSeen:
         """A member as the registry has it."""
         told = sa.select(notes).where(notes.c.name == row.name).order_by(notes.c.seq)

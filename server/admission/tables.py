@@ -29,11 +29,12 @@ members = sa.Table(
     sa.Column("joining", sa.LargeBinary),  # the signed request, as it came
     sa.Column("joined", sa.Float, nullable=False, default=0.0),
     sa.Column("seen", sa.Float, nullable=False, default=0.0),
-    sa.Column(
-        "node", sa.Text, nullable=False, default=""
-    ),  # its number at the SuperLink, once it is known there
     sa.Column("reason", sa.Text, nullable=False, default=""),
     sa.Column("leaving", sa.LargeBinary),
+    sa.Column("rotation", sa.LargeBinary),  # signed with its old key, until a roster holds the new one
+    sa.Column(
+        "rekeyed", sa.LargeBinary
+    ),  # its entry, where a roster holds other keys than those it joined with
 )
 certificates = sa.Table(
     "certificates",
@@ -80,7 +81,7 @@ class MemberSeen:
         reason: why it was revoked, or left.
         notes: incidents with its name or its invitation, the oldest first.
         leaving: its signed goodbye.
-        node: its number at the SuperLink; empty until it is known there.
+        rotation: signed with its old key: the new one, which no roster holds yet.
     """
 
     name: str
@@ -96,7 +97,7 @@ class MemberSeen:
     reason: str
     notes: tuple[str, ...]
     leaving: Signed | None
-    node: str
+    rotation: Signed | None
 
 
 def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> MemberSeen:
@@ -111,10 +112,11 @@ def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> M
     made = list(kept)
     request = None if row.joining is None else JoinRequest.decode(Signed.decode(bytes(row.joining)).body)
     counting = made if row.state == "admitted" else []
+    joined = None if request is None else request.entry
     return MemberSeen(
         name=row.name,
         state=row.state,
-        entry=None if request is None else request.entry,
+        entry=joined if row.rekeyed is None else Entry.decode(bytes(row.rekeyed)),
         words="" if request is None else words(request.entry, request.request, bytes(row.authority)),
         certificates=tuple(bytes(each.fingerprint) for each in counting if each.ends > now),
         ends=max((float(each.ends) for each in made), default=0.0),
@@ -125,5 +127,5 @@ def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> M
         reason=row.reason,
         notes=tuple(str(each.text) for each in told),
         leaving=None if row.leaving is None else Signed.decode(bytes(row.leaving)),
-        node=row.node,
+        rotation=None if row.rotation is None else Signed.decode(bytes(row.rotation)),
     )

@@ -115,14 +115,11 @@ def admit(names: Names, folder: Folder, yes: Yes = False, as_json: Json = False)
                 typer.echo(f"  note: {note}", err=as_json)
             typer.confirm("Do its people read out the same words?", abort=True, err=as_json)
         done.append(admitting.admit(folder, registry, name, words or None))
-    said = admitting.try_nodes(folder, registry)
     if as_json:
         typer.echo(json.dumps([_facts(each, time.time()) for each in done], indent=1))
         return
     for each in done:
         typer.echo(f"{each.name} is in; its certificate ends {_day(each.ends)}.")
-    if said:
-        typer.echo(said)
 
 
 @app.command(help=_REVOKE)

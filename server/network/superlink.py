@@ -147,23 +147,6 @@ class Control:
         nodes = self._call(self._client.ListNodes, ListNodesRequest()).nodes_info
         return tuple(sorted(int(node.node_id) for node in nodes if node.status == "online"))
 
-    def nodes(self) -> dict[bytes, int]:
-        """Every node that was ever let in, by its public key (DER)."""
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-            Encoding,
-            PublicFormat,
-            load_pem_public_key,
-        )
-        from flwr.proto.control_pb2 import ListNodesRequest  # noqa: PLC0415
-
-        known = self._call(self._client.ListNodes, ListNodesRequest()).nodes_info
-        return {
-            load_pem_public_key(node.public_key).public_bytes(
-                Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-            ): int(node.node_id)
-            for node in known
-        }
-
     def start(self, bundle: bytes, config: Mapping[str, str | int]) -> int:
         """Start a Flower run: its id."""
         from flwr.common.serde import user_config_to_proto  # noqa: PLC0415

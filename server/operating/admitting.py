@@ -1,7 +1,6 @@
-"""Letting members in and out, in all places at once: the registry, the front's keys, the SuperLink's nodes."""
+"""Letting members in: the registry, and the front's keys. The service's keeper tells the SuperLink of their nodes."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +10,10 @@ from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.front import nodes
-from fedrepay.server.network.superlink import Control
-from fedrepay.server.operating import settings
-from fedrepay.shared.errors import ArgumentError, NetworkError
+from fedrepay.server.service.standing import AWAY
+from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.trust.joining import Invitation
 from fedrepay.shared.trust.roster import Entry
-
-AWAY = 120.0
-"""Seconds after which a member that is in, and was not heard of, is away."""
 
 
 def invite(
@@ -67,24 +62,6 @@ def openssh(entry: Entry) -> bytes:
         ) from error
 
 
-def let_nodes_in(registry: Registry, control: Control) -> tuple[str, ...]:
-    """Make the SuperLink know every admitted member's node; the names of those it did not know.
-
-    Raises:
-        NetworkError: it does not answer, or refuses a key.
-    """
-    new = []
-    for seen in registry.members():
-        if seen.state == "admitted" and not seen.node and seen.entry is not None:
-            known = control.nodes()
-            number = known.get(seen.entry.node)
-            if number is None:
-                number = control.register(openssh(seen.entry), seen.name)
-                new.append(seen.name)
-            registry.at_node(seen.name, number)
-    return tuple(new)
-
-
 def standing(seen: MemberSeen, now: float) -> str:
     """A member's state for people: an expired invitation and an absence have names of their own."""
     if seen.state == "invited" and seen.expires <= now:
@@ -92,15 +69,3 @@ def standing(seen: MemberSeen, now: float) -> str:
     if seen.state == "admitted" and seen.seen < now - AWAY:
         return "away"
     return seen.state
-
-
-def try_nodes(folder: Path, registry: Registry) -> str:
-    """As :func:`let_nodes_in`, where the SuperLink may be down: what to tell the operator, if anything."""
-    try:
-        with closing(
-            Control(settings.load(folder).superlink_address, folder / certificates.AUTHORITY)
-        ) as control:
-            let_nodes_in(registry, control)
-    except NetworkError:
-        return "The SuperLink does not answer: nodes are let in when `fedrepay coordinator serve` starts."
-    return ""

@@ -1,21 +1,24 @@
 """``fedrepay coordinator serve``: its four processes, and when each does its work."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from fedrepay.server.admission.certificates import AUTHORITY
+from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
+from fedrepay.server.operating import newcomers
 from fedrepay.server.operating import settings as places
-from fedrepay.server.operating.admitting import try_nodes
 from fedrepay.server.operating.settings import CoordinatorSettings, listens
 from fedrepay.shared import files
 from fedrepay.shared.errors import NetworkError, ProtocolError
 from fedrepay.shared.supervision import Child, supervise
+from fedrepay.shared.trust.message import Signed
 
 FEDREPAY = (sys.executable, "-m", "fedrepay")
 SERVING = ".serving"
@@ -76,7 +79,7 @@ def serve(folder: Path, say: Callable[[str], None]) -> None:
     taken = ProtocolError(f"Another `coordinator serve` has {folder}.", "Stop it first.")
     with files.held(folder / SERVING, taken, "Check rights and disk."):
         places.check_free(settings)
-        with closing(Control(settings.superlink_address, folder / AUTHORITY)) as control:
+        with closing(Control(settings.superlink_address, folder / certificates.AUTHORITY)) as control:
             supervise(children(folder, settings, control), say, time.monotonic)
 
 
@@ -86,27 +89,37 @@ def run_front(folder: Path, max_body: int) -> None:
     Raises:
         NetworkError: its port is taken.
     """
-    from fedrepay.server.admission import certificates  # noqa: PLC0415
     from fedrepay.server.front import front  # noqa: PLC0415 - starlette and uvicorn are slow to import
 
     settings = places.load(folder)
-    try_nodes(folder, Registry(folder))  # who was admitted while the SuperLink was down
     host, port = settings.front_place
-    tls = (
-        folder / certificates.AUTHORITY,
-        folder / certificates.CERTIFICATE,
-        folder / certificates.KEY,
+    tls = (folder / certificates.AUTHORITY, folder / certificates.CERTIFICATE, folder / certificates.KEY)
+    registry, issue = Registry(folder), partial(certificates.issue, folder)
+
+    def join(body: bytes) -> bytes:
+        return registry.join(Signed.decode(body), issue).encode()
+
+    front.run(
+        f"https://{settings.superlink_address}",
+        folder,
+        host,
+        port,
+        tls,
+        max_body,
+        service=(places.LOOPBACK, settings.service),
+        about=partial(newcomers.about, folder),
+        join=join,
     )
-    front.run(f"https://{settings.superlink_address}", folder, host, port, tls, max_body)
 
 
 def run_service(folder: Path) -> None:
-    """The gRPC service of a coordinator's folder, with the roster's keeper and the metrics.
+    """The gRPC service of a coordinator's folder, with the rosters' keeper and the metrics.
 
     Raises:
         NetworkError: one of its ports is taken.
     """
     from fedrepay.server.service import server  # noqa: PLC0415 - gRPC is slow to import
 
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = places.load(folder)
-    server.run(folder, port=settings.service, metrics=settings.metrics)
+    server.run(folder, settings.service, settings.superlink_address, settings.metrics)

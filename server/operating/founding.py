@@ -94,7 +94,7 @@ def found(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        _fill(unfinished, target, terms, settings, books, hosts)
+        _fill(unfinished, terms, settings, books, hosts)
         if systemd:
             write_atomically(unfinished / UNIT, unit(target).encode())
         unfinished.rename(target)
@@ -109,7 +109,6 @@ def found(
 
 def _fill(
     folder: Path,
-    target: Path,
     terms: ConsortiumTerms,
     settings: CoordinatorSettings,
     books: Sequence[CodeBook],
@@ -124,17 +123,15 @@ def _fill(
         path = folder / SCHEMAS / f"{book.schema_hash.hex()}.toml"
         write_atomically(path, book.schema_bytes)
         codebook.save(book, path)
-    for name, text in proxies(settings, target).items():
+    for name, text in proxies(settings).items():
         write_atomically(folder / name, text.encode())
 
 
-def proxies(settings: CoordinatorSettings, folder: Path) -> dict[str, str]:
+def proxies(settings: CoordinatorSettings) -> dict[str, str]:
     """Configurations of other fronts for the public port, by file name."""
     from fedrepay.server.front import proxies as others  # noqa: PLC0415 - its texts are long
 
-    return dict(
-        others.texts(port=settings.port, front=settings.front, service=settings.service, folder=folder)
-    )
+    return others.texts(settings.port, settings.front, settings.service)
 
 
 def unit(folder: Path) -> str:

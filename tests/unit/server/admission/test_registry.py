@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.admission import certificates
 from fedrepay.server.admission.answers import DAY
@@ -16,6 +17,7 @@ from fedrepay.server.admission.tables import MOST_NOTES, MemberSeen
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.joining import Invitation, words
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.succession import Leaving
 from support.newcomers import ADDRESS, Desk, Newcomer
 
 
@@ -166,10 +168,17 @@ def test_revoked_is_shut_out_at_once_and_its_keys_for_good(desk: Desk) -> None:
 
 def test_who_left_may_come_back_with_its_keys(desk: Desk) -> None:
     who = desk.admitted("bank-a")
-    goodbye = Signed.make(who.signing, who.entry())
+    goodbye = Signed.make(who.signing, Leaving(roster=bytes(32), name="bank-a"))
+    for wrong in (
+        Signed.make(Ed25519PrivateKey.generate(), Leaving(roster=bytes(32), name="bank-a")),
+        Signed.make(who.signing, Leaving(roster=bytes(32), name="bank-b")),
+    ):
+        with pytest.raises(ProtocolError):
+            desk.registry.leave("bank-a", wrong)
     left = desk.registry.leave("bank-a", goodbye)
     assert (left.state, left.certificates, left.leaving) == ("left", (), goodbye)
     assert desk.registry.join(who.asks(desk.invite("bank-a"))).state == "waiting"
+    assert seen(desk).leaving == goodbye, "until a roster lets it go"
     with pytest.raises(ArgumentError):
         desk.registry.leave("bank-a", goodbye)
 

@@ -66,7 +66,6 @@ def test_a_member_from_invited_to_revoked(folder: Path) -> None:
     done = fedrepay("coordinator", "admit", "bank-a", "--folder", folder, "--yes")
     assert done.code == 0, done.err
     assert "bank-a is in" in done.out
-    assert "when `fedrepay coordinator serve` starts" in done.out, "no SuperLink runs here"
     assert nodes.Nodes(folder)._now().keys() == {who.node.public_key().public_bytes(*PEM)}
     assert shown(folder)["bank-a"]["state"] == "admitted"
     revoked = fedrepay("coordinator", "revoke", "bank-a", "--reason", "sold", "--folder", folder)
@@ -125,32 +124,3 @@ def test_a_folder_that_is_no_coordinators_is_told(tmp_path: Path) -> None:
         done = fedrepay("coordinator", *words, "--folder", tmp_path)
         assert (done.code, "coordinator init" in done.err) == (2, True), words
     assert list(tmp_path.iterdir()) == []
-
-
-class Link:
-    """A SuperLink that knows some nodes."""
-
-    def __init__(self, known: dict[bytes, int]) -> None:
-        self.known, self.registered = known, []  # type: dict[bytes, int], list[str]
-
-    def nodes(self) -> dict[bytes, int]:
-        return dict(self.known)
-
-    def register(self, public_key: bytes, name: str) -> int:
-        assert public_key.startswith(b"ecdsa-sha2-nistp384 ")
-        self.registered.append(name)
-        return 70 + len(self.registered)
-
-
-def test_the_superlink_learns_of_each_node_once(folder: Path) -> None:
-    first = joins(folder, "bank-a")
-    joins(folder, "bank-b")
-    joins(folder, "bank-c")
-    registry = Registry(folder)
-    for name in ("bank-a", "bank-b"):
-        admitting.admit(folder, registry, name)
-    link = Link({first.entry().node: 12})
-    assert admitting.let_nodes_in(registry, link) == ("bank-b",)  # type: ignore[arg-type]
-    assert admitting.let_nodes_in(registry, link) == ()  # type: ignore[arg-type]
-    assert link.registered == ["bank-b"], "one that it knows is not registered again"
-    assert [each.node for each in registry.members()] == ["12", "71", ""]
