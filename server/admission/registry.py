@@ -30,7 +30,7 @@ DAYS, MOST_DAYS = 7.0, 90.0
 """For which an invitation is good."""
 _SEEN = 10.0  # seconds between two writes of when a member was seen
 _SECRET = 16
-_GONE = {"secret": bytes(32), "node": ""}  # no digest is zeros: no secret fits
+_GONE = {"secret": bytes(32)}  # no digest is zeros: no secret fits
 
 
 class Registry:
@@ -92,7 +92,6 @@ class Registry:
             "expires": now + days * answers.DAY,
             "joining": None,
             "joined": 0.0,
-            "node": "",
             "reason": "",
             "rotation": None,
             "rekeyed": None,
@@ -277,11 +276,6 @@ class Registry:
                 return
         with self._rows(write=True) as rows:
             rows.connection.execute(sa.update(members).where(late), {"seen": now})
-
-    def at_node(self, name: str, node: int) -> None:
-        """The SuperLink knows a member's node by this number."""
-        with self._rows(write=True) as rows:
-            rows.change(name, {"node": str(node)})
 
     @contextmanager
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:
