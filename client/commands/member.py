@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedrepay.client.commands import (
+    member_budget,
+    member_care,
     member_catalogue,
     member_local,
     member_node,
@@ -27,6 +29,8 @@ app.add_typer(member_node.app)
 app.add_typer(member_local.app)
 app.add_typer(member_score.app)
 app.add_typer(member_recommend.app)
+app.add_typer(member_care.app)
+app.add_typer(member_budget.app)
 app.add_typer(member_catalogue.app, name="catalogue")
 
 _REFUSED = 4
