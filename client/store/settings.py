@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.files import Part, parse_toml, read_bytes, write_atomically
@@ -34,34 +34,30 @@ class MemberSettings(Part):
     proxy: str | None = None  # http://[user:password@]host:port
     node_port: Annotated[int, Field(ge=1, le=65535)] = NODE_PORT  # of the node's own API, on loopback
     node_user: str | None = None  # who runs `member node`, if it is another user than `member serve`'s
-    socket: str | None = None  # of `member serve`; where node_user is set, in a folder that this user can enter
-
-    @field_validator("proxy")
-    @classmethod
-    def _proxy(cls, value: str | None) -> str | None:
-        if value is not None:
-            check_proxy(value)
-        return value
+    socket: str | None = (
+        None  # of `member serve`; where node_user is set, in a folder that this user can enter
+    )
 
 
 def check_proxy(url: str) -> None:
     """An address of an HTTP proxy that both gRPC and the node would use.
 
     Raises:
-        ValueError: it is none, in words that never show its password.
+        ArgumentError: it is none; its password is not shown.
     """
+    remedy = "A proxy is http://[user:password@]host:port."
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError("a proxy is http://[user:password@]host:port") from None
+        raise ArgumentError("`proxy` is no address of a proxy.", remedy) from None
     if parts.scheme == "https":
-        raise ValueError(
-            "a proxy is spoken to as http://: gRPC ignores an https:// one without a word and connects directly; "
-            "what passes through the proxy is TLS all the same"
+        raise ArgumentError(
+            "`proxy` begins with https://, which gRPC ignores without a word: it would connect directly.",
+            f"{remedy} What passes through it is TLS all the same.",
         )
     if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
-        raise ValueError("a proxy is http://[user:password@]host:port")
+        raise ArgumentError("`proxy` is no address of a proxy.", remedy)
 
 
 def shown_proxy(url: str) -> str:
@@ -80,7 +76,12 @@ def load(folder: Path) -> MemberSettings:
     if not path.exists():
         return MemberSettings()
     data = read_bytes(path, ArgumentError, _REMEDY)
-    return parse_toml(data, str(path), MemberSettings, ArgumentError, _REMEDY)
+    made = parse_toml(data, str(path), MemberSettings, ArgumentError, _REMEDY)
+    if made.proxy is not None:
+        check_proxy(
+            made.proxy
+        )  # not the model's: its errors show what is wrong, and this may hold a password
+    return made
 
 
 def file_of(folder: Path, option: Path | None, line: str | None) -> Path | None:
@@ -105,9 +106,9 @@ limits = {limits}  # this member's veto
 {proxy}
 auto = {auto}              # true: a new private release comes into use by itself
 node_port = {node_port}          # of the node's own API, on loopback
-# model = "logistic"      # torch module that this member trains in local mode
-# node_user = "fedrepay-node"        # who runs `member node`, if another user; then also:
-# socket = "/run/fedrepay/member.sock"   # in a folder of its own, outside of this one
+{model}
+{node_user}
+{socket}
 """
 
 
@@ -122,11 +123,22 @@ def write(folder: Path, settings: MemberSettings) -> None:
         "address": _quoted(settings.address or ""),
         "schema": _quoted(settings.schema_file or "schema.toml"),
         "data": _line("data", settings.data, "accounts.csv", "the mapping knows it as the table `data`"),
-        "mapping": _line("mapping", settings.mapping, "mine.toml", "one SELECT that makes the schema's columns"),
+        "mapping": _line(
+            "mapping", settings.mapping, "mine.toml", "one SELECT that makes the schema's columns"
+        ),
         "limits": _quoted(settings.limits or "limits.toml"),
         "proxy": _line("proxy", settings.proxy, "http://user:password@proxy:3128", "for all that goes out"),
         "auto": str(settings.auto).lower(),
         "node_port": settings.node_port,
+        "model": _line(
+            "model", settings.model, "logistic", "torch module that this member trains in local mode"
+        ),
+        "node_user": _line(
+            "node_user", settings.node_user, "fedrepay-node", "who runs `member node`, if another user"
+        ),
+        "socket": _line(
+            "socket", settings.socket, "/run/fedrepay/member.sock", "then: in a folder outside of this one"
+        ),
     }
     write_atomically(folder / FILE, _TEXT.format(**facts).encode(), mode=0o600)
 
