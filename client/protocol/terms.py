@@ -17,6 +17,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError, Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.agreement import NOTHING
 from fedrepay.shared.trust.enrolment import FAR
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
@@ -114,6 +115,12 @@ class Consent:
             )
         check_run(self._store, roster, offer.run)
         terms, members = offer.terms, len(roster.names)
+        if terms.agreed != (self._store.fact("agreed") or NOTHING):
+            raise Refusal(
+                Code.TERMS,
+                "The run is under other terms of the consortium than people at this member have accepted.",
+                "`fedrepay member accept-terms` shows the new ones.",
+            )
         guard.check_terms(terms, self._book, guard.held(self._model))
         self._limits.check_terms(terms, members, self._book.schema.public)
         room.check_pairs(terms, self._book, members)
