@@ -2,7 +2,6 @@
 
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,19 +21,7 @@ from fedrepay.shared.trust import joining as contract
 from fedrepay.shared.trust.joining import JoinAnswer, JoinRequest
 from fedrepay.shared.trust.joining import words as twelve
 from fedrepay.shared.trust.message import Signed
-from support import shop as shops
 from support.coordinator_stub import Stub, coordinator, proxied
-
-
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> CodeBook:
-    return codebook.load(shops.make(tmp_path_factory.mktemp("shop")).schema)
-
-
-@pytest.fixture
-def stub(tmp_path: Path, book: CodeBook) -> Iterator[Stub]:
-    with coordinator(tmp_path / "coordinator", book) as made:
-        yield made
 
 
 def begun(stub: Stub, folder: Path, own: Own | None = None) -> Signed:
@@ -82,11 +69,11 @@ def test_another_version_names_both_and_who_must_upgrade(
 def test_nobody_there_and_no_coordinator_are_network_errors(stub: Stub) -> None:
     with pytest.raises(NetworkError, match="cannot be reached"):
         Web("127.0.0.1:9").authority(bytes(32))
+    folder, offered = stub.folder.parent / "m", joining.meet(stub.invitation(), None)
+    signed = begun(stub, folder)
+    stub.away = 1
     with pytest.raises(NetworkError, match="HTTP 503"):
-        stub.away = 1
-        joining.ask(
-            stub.folder, joining.meet(stub.invitation(), None), begun(stub, stub.folder.parent / "m"), None
-        )
+        joining.ask(folder, offered, signed, None)
 
 
 def test_a_schema_that_is_not_the_one_of_the_terms_is_refused(stub: Stub, tmp_path: Path) -> None:
