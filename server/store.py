@@ -5,7 +5,7 @@ SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and no
 
 from collections.abc import Callable
 from pathlib import Path
-from time import sleep
+from time import sleep, time
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,19 +33,32 @@ _events = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),  # seconds since 1970
 )
 _BEGIN = sa.insert(_runs)
 _LAST_RUN = sa.select(sa.func.max(_runs.c.run))
 _TERMS = sa.select(_runs.c.terms).order_by(_runs.c.run.desc()).limit(1)
+_ALL_TERMS = sa.select(_runs.c.terms).order_by(_runs.c.run)
 _APPEND = sa.insert(_events)
 _DONE = sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
 _LAST = sa.select(sa.func.max(_events.c.seq))
 _SINCE = sa.select(_events).where(_events.c.seq > sa.bindparam("after")).order_by(_events.c.seq)
 _OF_RUN = sa.select(_events).where(_events.c.run == sa.bindparam("of")).order_by(_events.c.seq)
+_OVER = sa.select(_events.c.run).where(_events.c.kind == "done")
+_WRITTEN = (
+    sa.select(_events).where(_events.c.kind == "written", _events.c.run.in_(_OVER)).order_by(_events.c.seq)
+)
+_NEWEST = (
+    sa.select(_events.c.body)
+    .where(_events.c.kind == sa.bindparam("of_kind"), _events.c.name == sa.bindparam("of_name"))
+    .order_by(_events.c.seq.desc())
+    .limit(1)
+)
+DATABASE = "coordinator.sqlite"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 _EVENTS = (
-    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster"),
+    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster", "resealed"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
@@ -65,17 +78,23 @@ class CoordinatorStore:
         url: the database, as SQLAlchemy names it.
         writes: told of every write; an error it raises inside a transaction undoes that transaction.
         durable: whether a write survives the machine's fall and not the process's only (SQLite; simulations).
+        clock: seconds since 1970; every event is stored with it.
 
     Raises:
         StorageError: the database cannot be reached or written.
     """
 
     def __init__(
-        self, url: str, writes: Writes = lambda _point, _moment: None, *, durable: bool = True
+        self,
+        url: str,
+        writes: Writes = lambda _point, _moment: None,
+        *,
+        durable: bool = True,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._writes = writes
-        self._engine = sa.create_engine(url)
-        _private(self._engine.url)
+        self._clock = clock
+        self._engine = engine_of(url)
         if not durable:
             sa.event.listen(self._engine, "connect", _not_durable)
         self._write("create", _meta.create_all)
@@ -83,7 +102,7 @@ class CoordinatorStore:
     @classmethod
     def in_folder(cls, folder: Path, *, durable: bool = True) -> "CoordinatorStore":
         """The store of a coordinator's folder."""
-        return cls(f"sqlite:///{folder / 'coordinator.sqlite'}", durable=durable)
+        return cls(url_of(folder), durable=durable)
 
     def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
         with self._guarded() as connection:
@@ -91,8 +110,8 @@ class CoordinatorStore:
             self._writes(point, "commit")
         self._writes(point, "committed")
 
-    def _guarded(self) -> "_Guarded":
-        return _Guarded(self._engine)
+    def _guarded(self) -> "Guarded":
+        return Guarded(self._engine)
 
     def begin(self, terms: NumberedTerms) -> None:
         """Record a new run.
@@ -130,7 +149,8 @@ class CoordinatorStore:
         """Store events in order, in one transaction, before they are acted on; the first names the point of writing."""
         if not events:
             return
-        rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body} for e in events]
+        now = self._clock()
+        rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body, "at": now} for e in events]
         self._write(f"append {events[0].kind}", lambda c: c.execute(_APPEND, rows))
 
     def last(self) -> int:
@@ -150,6 +170,46 @@ class CoordinatorStore:
             rows = connection.execute(_OF_RUN, {"of": run})
             return [Event(r.kind, r.name, bytes(r.body)) for r in rows]
 
+    def timed(self, run: int) -> list[tuple[float, Event]]:
+        """The events of a run in order, each with the time at which it was stored, in seconds since 1970."""
+        with self._guarded() as connection:
+            rows = connection.execute(_OF_RUN, {"of": run})
+            return [(float(r.at), Event(r.kind, r.name, bytes(r.body))) for r in rows]
+
+    def releases(self) -> list[tuple[int, float, Written]]:
+        """Number, time and sealed bytes of every release, the oldest first."""
+        with self._guarded() as connection:
+            rows = connection.execute(_WRITTEN)
+            last = {row.run: (row.run, float(row.at), Written.decode(bytes(row.body))) for row in rows}
+        return list(last.values())
+
+    def newest(self, kind: str, name: str) -> bytes | None:
+        """The newest event of a kind and name, of any run."""
+        with self._guarded() as connection:
+            row = connection.execute(_NEWEST, {"of_kind": kind, "of_name": name}).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def runs(self) -> list[NumberedTerms]:
+        """The terms of every run, the oldest first."""
+        with self._guarded() as connection:
+            return [NumberedTerms.decode(bytes(row[0])) for row in connection.execute(_ALL_TERMS)]
+
+
+def url_of(folder: Path) -> str:
+    """The database of a coordinator's folder, as SQLAlchemy names it."""
+    return f"sqlite:///{folder / DATABASE}"
+
+
+def engine_of(url: str) -> sa.Engine:
+    """A database's engine; a SQLite file is made or closed to others.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    engine = sa.create_engine(url)
+    _private(engine.url)
+    return engine
+
 
 def _private(url: sa.URL) -> None:
     """Make or close a SQLite file: who takes part and when is not for other users of the machine."""
@@ -168,7 +228,7 @@ def _not_durable(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
-class _Guarded:
+class Guarded:
     """A transaction whose database errors come out typed."""
 
     def __init__(self, engine: sa.Engine) -> None:

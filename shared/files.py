@@ -195,7 +195,7 @@ def write_atomically(
             os.link(partial, path)  # fails where there is one
             partial.unlink()
         if durable:
-            _sync(path.parent)
+            sync_folder(path.parent)
     except (OSError, ValueError) as error:
         if partial != path:
             with suppress(OSError, ValueError):  # never made, or a path through a file
@@ -207,7 +207,7 @@ def _said(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A new name survives the machine's fall when its folder is on the disk too."""
     opened = os.open(folder, os.O_RDONLY)
     try:

@@ -1,7 +1,8 @@
 """A member's long-term keys: made at the member, 0600, never sent."""
 
+import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,9 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client.crypto import node_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.files import write_atomically
+from fedrepay.shared.files import sync_folder, write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.roster import Entry
+
+IN_FORCE, FOLLOWING = "identity.key", "identity.next"
+"""The keys of the roster a member takes part in, and those it joins the next one with."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,13 @@ class Identity:
         return cls(name, Ed25519PrivateKey.generate(), X25519PrivateKey.generate(), os.urandom(32))
 
     @classmethod
-    def load(cls, name: str, folder: Path) -> "Identity":
+    def load(cls, name: str, folder: Path, file: str = IN_FORCE) -> "Identity":
         """Read keys that :meth:`save` wrote.
 
         Raises:
             StorageError: the key file is missing or damaged.
         """
-        path = folder / "identity.key"
+        path = folder / file
         try:
             raw = path.read_bytes()
             private_file(path)
@@ -59,13 +64,13 @@ class Identity:
                 "Restore it from where the keys are kept, or enrol again with new keys.",
             ) from error
 
-    def save(self, folder: Path) -> None:
-        """Write ``identity.key`` (0600) once; an existing one is never overwritten.
+    def save(self, folder: Path, file: str = IN_FORCE) -> None:
+        """Write the key file (0600) once; an existing one is never overwritten.
 
         Raises:
             StorageError: it exists or cannot be written.
         """
-        path, remedy = folder / "identity.key", "Choose an empty folder."
+        path, remedy = folder / file, "Choose an empty folder."
         try:
             private_folder(folder)
         except OSError as error:
@@ -81,3 +86,62 @@ class Identity:
             sealing=keys.public_bytes(self.sealing),
             node=self.node,
         )
+
+
+class Keyring:
+    """A member's folder of keys: those in force, and new ones beside them until a roster holds them.
+
+    The private halves never leave it. A process may die anywhere: ``identity.key`` is always one whole set of keys, and
+    ``identity.next``, where there is one, another.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder = name, folder
+
+    def rotate(self) -> Identity:
+        """New keys, made beside the ones in force; those that are there already are kept: a proposal may hold them.
+
+        Raises:
+            StorageError: there are no keys in force, or the new ones cannot be written.
+        """
+        following = self.following()
+        if following is not None:
+            return following
+        kept = Identity.load(self._name, self._folder)
+        made = replace(Identity.create(self._name), local=kept.local, node=kept.node)
+        made.save(self._folder, FOLLOWING)
+        return made
+
+    def following(self) -> Identity | None:
+        """The new keys, if there are any.
+
+        Raises:
+            StorageError: their file is damaged.
+        """
+        if not (self._folder / FOLLOWING).exists():
+            return None
+        return Identity.load(self._name, self._folder, FOLLOWING)
+
+    def take(self) -> None:
+        """Put the new keys in the old ones' place, in one step; then the old file's bytes are overwritten.
+
+        Raises:
+            StorageError: it cannot be done; the keys in force stay.
+        """
+        path, remedy = self._folder / IN_FORCE, "Free the disk or check rights; the same step is taken again."
+        try:
+            old = path.open("r+b")
+        except OSError as error:
+            raise StorageError(f"{path} cannot be opened: {error.strerror}.", remedy) from error
+        with old:
+            try:
+                (self._folder / FOLLOWING).replace(path)
+                sync_folder(self._folder)
+            except OSError as error:
+                raise StorageError(f"{path} cannot be replaced: {error.strerror}.", remedy) from error
+            try:
+                old.write(bytes(96))
+                old.flush()
+                os.fsync(old.fileno())
+            except OSError as error:  # it has no name any more; the new keys are in force
+                log.warning("The old keys' bytes could not be overwritten: %s", error.strerror)

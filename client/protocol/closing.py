@@ -19,6 +19,8 @@ from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.wire import Kind, ReleaseVote, RoundConfig, SealedRelease, Votes
 
 EPOCH_REPLIES = tuple(f"reply:{kind}" for kind in (Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE))
+EPOCH_FACTS = ("epoch", "candidate", *EPOCH_REPLIES)
+"""What a member forgets with an epoch: its secrets, and every answer that was made with them."""
 
 
 def compute(session: Session, config: RoundConfig, *, private: bool) -> ReleaseContent:

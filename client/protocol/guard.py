@@ -25,14 +25,8 @@ MAX_OWN = 1 << 20
 _WITH_SUMS = frozenset({Kind.ROUND, Kind.WRITE, Kind.CLOSE, Kind.BLAME})
 _WITH_LISTS = frozenset(
     {
-        Kind.REVEAL,
-        Kind.APPROVE,
-        Kind.CERTIFY,
-        Kind.INTRODUCE,
-        Kind.SEED,
-        Kind.CONFIRM,
-        Kind.RESEND,
-        Kind.VOTES,
+        *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY),
+        *(Kind.INTRODUCE, Kind.SEED, Kind.CONFIRM, Kind.RESEND, Kind.VOTES),
     }
 )
 

@@ -6,14 +6,14 @@ message finds its step, its answer is written to the store, and only then signed
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.protocol import guard
+from fedrepay.client.protocol import enrolment, guard, pulling
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
-from fedrepay.client.protocol.enrolment import MemberEnrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.client.protocol.rounds import Rounds
 from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.store.member_store import MemberStore
@@ -30,7 +30,7 @@ from fedrepay.shared.privacy.entropy import Entropy, OsEntropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Kind, Reply, asked
+from fedrepay.shared.trust.wire import Kind, Pulled, Reply, asked
 
 ENROLLING = (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY)
 _ONCE = (*ENROLLING, Kind.TERMS, Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE, Kind.VOTES)
@@ -41,6 +41,7 @@ _AT_HOME = "The member's own log says why."
 _LONGEST = 4000
 """Characters of a cause on the wire."""
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Member:
@@ -57,6 +58,7 @@ class Member:
         observe: told how long each stage took, in seconds.
         model: the torch module this member trains in local mode, as its own configuration names it.
         override: SHA-256 of the signed override of the checks of this member's mapping; empty where they hold.
+        keyring: the folder of its keys, where they may change; None: they stay.
     """
 
     def __init__(
@@ -71,17 +73,21 @@ class Member:
         observe: Callable[[str, float], None] = lambda _stage, _seconds: None,
         model: TorchModel | None = None,
         override: bytes = b"",
+        keyring: Keyring | None = None,
     ) -> None:
-        self._identity = identity
         self._store = store
         self._clock = clock
-        self._entropy = entropy or OsEntropy()
-        self._enrolment = MemberEnrolment(identity, store, self._entropy)
-        self._consent = Consent(store, book, limits, model, self._entropy)
-        self._ceremony = Ceremony(identity, store, self._entropy)
-        self._rounds = Rounds(
-            identity, store, book, rows, limits, clock, self._entropy, observe, model, override
-        )
+        self._entropy = drawn = entropy or OsEntropy()
+        self._enrolment = MemberEnrolment(identity, store, drawn, keyring)
+        self._consent = Consent(store, book, limits, model, drawn)
+
+        def equipped(keys: Identity) -> tuple[Ceremony, Rounds]:
+            """What works under the keys in force."""
+            rounds = Rounds(keys, store, book, rows, limits, clock, drawn, observe, model, override)
+            return Ceremony(keys, store, drawn), rounds
+
+        self._equipped = equipped
+        self._ceremony, self._rounds = equipped(self._enrolment.identity)
 
     def approve_roster(self, code: str) -> None:
         """The twelve words that people at the members compared out of band."""
@@ -90,6 +96,25 @@ class Member:
     def shown_words(self) -> str:
         """The words of the newest roster that waits for approval here; empty before there is one."""
         return (self._store.fact("shown") or b"").decode()
+
+    def pull(self, body: bytes) -> bool:
+        """Keep the release of a run at whose end this member was away, from a ``Pulled``; errors as ``pulling``'s.
+
+        Returns:
+            whether it was new.
+        """
+        return self._pulled(pulling.open_pulled, Pulled.decode(body))
+
+    def take(self, body: bytes) -> bool:
+        """Keep the last release of before this member joined, from a signed ``Resealed``; as :meth:`pull`."""
+        return self._pulled(pulling.open_resealed, Signed.decode(body))
+
+    def _pulled(self, opened: Callable[[Identity, MemberStore, T], bool], message: T) -> bool:
+        with self._store.connected():
+            new = opened(self._enrolment.identity, self._store, message)
+        if new:
+            self._rounds.forget()
+        return new
 
     def handle(self, kind: str, shared: bytes, own: bytes) -> bytes:
         """Answer one message: an encoded, signed ``Reply`` that names it; refusals are answers too."""
@@ -113,16 +138,20 @@ class Member:
         except Exception:
             log.exception("%s", printable(kind))
             reply = {"code": Code.INTERNAL, "cause": _AT_HOME}
-        return self._signed(reply, asked(kind, shared, own))
+        joining = kind in (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE)
+        identity = self._enrolment.joins_as if joining else self._enrolment.identity
+        return self._signed(reply, asked(kind, shared, own), identity)
 
-    def _signed(self, reply: dict[str, Any], digest: bytes) -> bytes:
+    def _signed(self, reply: dict[str, Any], digest: bytes, identity: Identity) -> bytes:
         if "code" in reply:
             reply |= {"kind": "refused", "code": str(reply["code"]), "cause": reply["cause"][:_LONGEST]}
-        message = Reply(name=self._identity.name, asked=digest, **({"kind": "ok"} | reply))
-        return Signed.make(self._identity.signing, message).encode()
+        message = Reply(name=identity.name, asked=digest, **({"kind": "ok"} | reply))
+        return Signed.make(identity.signing, message).encode()
 
     def _dispatch(self, said: str, shared: bytes, own: bytes) -> dict[str, Any]:
         kind = _KINDS.get(said)
+        if kind not in (Kind.PING, Kind.HELD):
+            enrolment.check_stays(self._store)
         if kind in (Kind.ROUND, Kind.RESEND, Kind.BLAME):
             if own and kind != Kind.ROUND:
                 raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
@@ -134,11 +163,14 @@ class Member:
             return {}
         if kind == Kind.HELD:
             return {"body": self._enrolment.certificate()}
+        if kind == Kind.RESEAL and not own:
+            return {"body": pulling.reseal(self._enrolment.identity, self._store, shared).encode()}
         if kind is None or kind not in _ONCE:
             raise Refusal(Code.EPOCH, "A message of unknown kind.")
         digest = asked(kind, shared, own)
         stored = self._store.fact(f"reply:{kind}")
         if stored and stored[:32] == digest:
+            self._settle(kind)
             return {"body": stored[32:]}
         answer = self._answer(kind, shared, own)
         if isinstance(answer, dict):
@@ -147,7 +179,13 @@ class Member:
             self._rounds.forget()  # an epoch of an earlier roster ends
         body, facts = answer
         self._store.remember(**facts, **{f"reply:{kind}": digest + body})
+        self._settle(kind)
         return {"body": body}
+
+    def _settle(self, kind: Kind) -> None:
+        """New keys come into force with the roster that holds them."""
+        if kind == Kind.CERTIFY and self._enrolment.settle():
+            self._ceremony, self._rounds = self._equipped(self._enrolment.identity)
 
     def _answer(
         self, kind: Kind, shared: bytes, own: bytes

@@ -321,8 +321,6 @@ class Rounds:
         session = self._working()
         self._refuse_ended()
         closing.check_votes(candidate, session.epoch, votes)
-        self._store.store_release(
-            session.epoch.run, candidate, shared, forget=("epoch", "candidate", *closing.EPOCH_REPLIES)
-        )
+        self._store.store_release(session.epoch.run, candidate, shared, forget=closing.EPOCH_FACTS)
         self.forget()
         return b"", {}

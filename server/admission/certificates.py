@@ -1,5 +1,6 @@
-"""The consortium's own certificate authority, and the certificate of its front and SuperLink (ECDSA P-256)."""
+"""The consortium's own certificate authority: of its front, SuperLink and service, and of members (ECDSA P-256)."""
 
+import hashlib
 import ipaddress
 import os
 from collections.abc import Sequence
@@ -7,16 +8,27 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedrepay.shared.errors import StorageError
+from fedrepay.shared.errors import ProtocolError, StorageError
 
 AUTHORITY, CERTIFICATE, KEY = "ca.pem", "server.pem", "server.key"
 AUTHORITY_KEY = "ca.key"
 _AUTHORITY_DAYS, _SERVER_DAYS = 3650, 365
+CLIENT_DAYS = 30
+"""Of a member's certificate: there is no list of those taken back, so each ends soon by itself."""
+IDENTITY = "fedrepay:"
+"""Before the member's name in the one URI of its certificate."""
 _SKEW = timedelta(minutes=5)  # members' clocks may be late
 
 
@@ -56,6 +68,102 @@ def create(folder: Path, hosts: Sequence[str]) -> None:
     _write(folder / KEY, _private(key), 0o600)
     _write(folder / AUTHORITY, authority.public_bytes(Encoding.PEM), 0o644)
     _write(folder / CERTIFICATE, server.public_bytes(Encoding.PEM), 0o644)
+
+
+def authority_digest(folder: Path) -> bytes:
+    """SHA-256 of the authority's certificate (DER), which invitations carry; 32 bytes.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return hashlib.sha256(_authority(folder).public_bytes(Encoding.DER)).digest()
+
+
+def ends(pem: bytes) -> float:
+    """When a certificate ends, in seconds since 1970."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+
+
+def fingerprint(pem: bytes) -> bytes:
+    """SHA-256 of a certificate (DER), 32 bytes."""
+    return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).digest()
+
+
+def request_key(request: bytes) -> bytes:
+    """The public key of a certificate request, once it has proven to hold the private one (DER).
+
+    Args:
+        request: PKCS#10, PEM.
+
+    Raises:
+        ProtocolError: no such request, another kind of key than P-256, or a signature that is not the key's.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request)
+        key = asked.public_key()
+        good = asked.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # their text may quote what came
+        raise ProtocolError(
+            "This is no certificate request.", "Make it anew with the same fedrepay."
+        ) from None
+    if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
+        raise ProtocolError("The key of a certificate request must be on P-256.", "Make a new one.")
+    if not good:
+        raise ProtocolError("A certificate request is not signed by its own key.", "Make a new one.")
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def issue(folder: Path, request: bytes, name: str, days: int = CLIENT_DAYS) -> bytes:
+    """A member's certificate (PEM, the leaf alone): for TLS as a client, under one URI ``fedrepay:NAME``.
+
+    Nothing that the request says is taken over but its key.
+
+    Args:
+        folder: the coordinator's, with the authority's key.
+        request: PKCS#10, PEM.
+        name: of the member.
+        days: that it is good for.
+
+    Raises:
+        ProtocolError: as of :func:`request_key`.
+        StorageError: the authority cannot be read.
+    """
+    request_key(request)
+    asked = x509.load_pem_x509_csr(request).public_key()
+    assert isinstance(asked, ec.EllipticCurvePublicKey)  # noqa: S101 - looked at above
+    authority, key = _authority(folder), _authority_key(folder)
+    return (
+        _base(_name(name), authority.subject, asked, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(IDENTITY + name)]), critical=False
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(asked), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+
+
+def _authority(folder: Path) -> x509.Certificate:
+    path = folder / AUTHORITY
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be used.", "Restore it from a backup.") from error
+
+
+def _authority_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    path = folder / AUTHORITY_KEY
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # their text may quote the key's file
+        raise StorageError(f"{path} cannot be used.", "Restore it from a backup.") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise StorageError(f"{path} is no key on a curve.", "Restore it from a backup.")
+    return key
 
 
 def _base(

@@ -93,8 +93,8 @@ def register(
     superlink: SuperLink = _ADDRESS,
 ) -> None:
     """Let a node in; the help text stands in ``_REGISTER``."""
-    from fedrepay.server.front import nodes
     from fedrepay.server.admission.certificates import AUTHORITY
+    from fedrepay.server.front import nodes
     from fedrepay.server.network.superlink import Control
     from fedrepay.shared.errors import ArgumentError
 

@@ -5,12 +5,16 @@ its caller nothing. So strangers are few, in all and from one address, and the n
 a node needs a moment for handshake and headers and is then known. What is known stays, up to a number a key.
 """
 
-import asyncio
+import ipaddress
 import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedrepay.server.front.tls import Credentials
 
 STRANGERS = 512  # at most, of one address an eighth of them
 A_NODE = 64  # connections
@@ -25,6 +29,17 @@ def room() -> int:
     """Connections a process may hold: half of its descriptors, the others being the SuperLink's side and files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST if soft == resource.RLIM_INFINITY else min(_MOST, soft // 2)
+
+
+@lru_cache(2 * STRANGERS)
+def origin(host: str) -> str:
+    """Whose address it is, as limits count: IPv6 is handed out in networks of 64 bits, IPv4 may come dressed as IPv6."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 class _Connection(socket.socket):
@@ -47,12 +62,29 @@ class Listener(socket.socket):
         port: port to listen at; 0 for a free one.
         most: connections at once.
         strangers: of them, on which no node has spoken yet.
+        proxied: callers come through a proxy on this machine, which limits each address; here all have its own.
+
+    Attributes:
+        most: connections at once.
+        service: address of the gRPC service on this machine, if there is one.
+        credentials: the front's, if it ends TLS.
 
     Raises:
         OSError: the address is not to be had.
     """
 
-    def __init__(self, host: str, port: int, most: int | None = None, strangers: int = STRANGERS) -> None:
+    service: Address | None = None
+    credentials: "Credentials | None" = None
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        most: int | None = None,
+        strangers: int = STRANGERS,
+        *,
+        proxied: bool = False,
+    ) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         super().__init__(family, kind, protocol)
@@ -62,9 +94,9 @@ class Listener(socket.socket):
         except OSError:
             self.close()
             raise
-        self._most = room() if most is None else most
-        self._strangers = max(1, min(strangers, self._most // 2))
-        self._of_one = max(1, self._strangers // 8)
+        self.most = room() if most is None else most
+        self._strangers = max(1, min(strangers, self.most // 2))
+        self._of_one = self._strangers if proxied else max(1, self._strangers // 8)
         self._new: dict[Address, _Connection] = {}  # the oldest first
         self._known: dict[Address, tuple[bytes, _Connection]] = {}
 
@@ -77,10 +109,11 @@ class Listener(socket.socket):
         descriptor, address = self._accept()  # type: ignore[attr-defined]
         made = _Connection(self.family, self.type, self.proto, fileno=descriptor)
         peer: Address = address[:2]
-        same = [each for each in self._new if each[0] == peer[0]]
+        theirs = origin(peer[0])
+        same = [each for each in self._new if origin(each[0]) == theirs]
         if len(same) >= self._of_one:
             self._drop(same[0])
-        elif len(self._new) >= min(self._strangers, self._most - len(self._known)):
+        elif len(self._new) >= min(self._strangers, self.most - len(self._known)):
             if not self._new:
                 made.close()
                 raise BlockingIOError("nodes hold all the room there is")
@@ -109,14 +142,3 @@ class Listener(socket.socket):
             del self._new[peer]
         elif peer in self._known and self._known[peer][1] is made:
             del self._known[peer]
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose servers give a TLS handshake, and TLS's farewell, ten seconds instead of a minute."""
-
-    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
-        """As asyncio's own."""
-        if options.get("ssl") is not None:
-            options |= {"ssl_handshake_timeout": HANDSHAKE, "ssl_shutdown_timeout": HANDSHAKE}
-        made: asyncio.Server = await super().create_server(*args, **options)
-        return made

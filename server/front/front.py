@@ -9,26 +9,35 @@ and a node's replies must bear its own name: the SuperLink would store them unde
 """
 
 import asyncio
+import ipaddress
+import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from fedrepay.server.front.connections import BACKLOG, Address, Listener, Loop
+from fedrepay.server.front.access import NODE, Access
+from fedrepay.server.front.connections import BACKLOG, Address, Listener, room
+from fedrepay.server.front.hurry import SECONDS, Answer, hurried
+from fedrepay.server.front.joining import A_MINUTE, joining_routes
 from fedrepay.server.front.nodes import Nodes
-from fedrepay.shared.errors import NetworkError
+from fedrepay.server.front.rates import Rate
+from fedrepay.server.front.reception import Loop
+from fedrepay.server.front.tls import Credentials
+from fedrepay.shared.errors import NetworkError, StorageError
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    import uvicorn
 
 FLEET = "/v1/fleet/"
 CALLS = (
@@ -52,10 +61,12 @@ MAX_SMALL = (
     256 << 10
 )  # bytes of every other call; one takes some hundred, and reading it takes fifty times as many
 MAX_HELD = 2 << 30  # bytes of all bodies at once; what passes it gets 503
-# for the SuperLink's answer, and for a caller to come out with a whole request line and headers
-SECONDS = 60.0
 BODY_SECONDS = 600.0  # for a whole body
+HEALTH = "/health"
 _HEADER = "flwr-"
+_UPSTREAM = 100  # connections to the SuperLink
+_log = logging.getLogger(__name__)
+_PROXIED = 8  # addresses' worth of asking that all callers behind a proxy have together
 _STRANGER = {
     "code": 2004,
     "detail": "Failed to activate SuperNode.",
@@ -72,6 +83,8 @@ def application(
     max_held: int = MAX_HELD,
     body_seconds: float = BODY_SECONDS,
     known: Callable[[Address, bytes], bool] = lambda _peer, _key: True,
+    joining: Sequence[Route] = (),
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Starlette:
     """The front as an ASGI application.
 
@@ -83,9 +96,14 @@ def application(
         max_held: bytes of all bodies at once.
         body_seconds: how long a body may take to come.
         known: told which node speaks on which connection; False if that is one too many.
+        joining: what anybody may ask (:func:`joining_routes`).
+        say: told a line for each call.
     """
     trusted = ssl.create_default_context(cafile=str(certificates))
-    client = httpx.AsyncClient(base_url=superlink, verify=trusted, timeout=SECONDS, trust_env=False)
+    limits = httpx.Limits(max_connections=min(_UPSTREAM, room() // 2), max_keepalive_connections=20)
+    client = httpx.AsyncClient(
+        base_url=superlink, verify=trusted, timeout=SECONDS, trust_env=False, limits=limits
+    )
     held = 0
 
     async def forward(request: Request) -> Response:
@@ -99,6 +117,7 @@ def application(
                 if call == ACTIVATE
                 else PlainTextResponse(_STRANGER["extra"], 401)
             )
+        setattr(request.state, NODE, nodes.name(key))
         if not known(request.scope["client"], key):
             return PlainTextResponse("too many connections of one node", 503)
         most = max_body if call == OBJECT else min(MAX_SMALL, max_body)
@@ -125,16 +144,24 @@ def application(
             return PlainTextResponse("the SuperLink does not answer", 502)
         finally:
             held -= len(body)
-        return Response(answer.content, answer.status_code, _carried(answer.headers.items()))
+        return Answer(answer.content, answer.status_code, _carried(answer.headers.items()))
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         async with client:
             yield
 
-    routes = [Route(f"{FLEET}{call}", forward, methods=["POST"]) for call in CALLS]
+    async def health(_request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    fleet = [Route(f"{FLEET}{call}", forward, methods=["POST"]) for call in CALLS]
     # whatever else is asked, and another method on a known path, is 404
-    return Starlette(routes=[*routes, Mount("/", PlainTextResponse("not found", 404))], lifespan=life)
+    nothing = Mount("/", PlainTextResponse("not found", 404))
+    return Starlette(
+        routes=[*fleet, *joining, Route(HEALTH, health, methods=["GET"]), nothing],
+        middleware=[Middleware(Access, say=say)],
+        lifespan=life,
+    )
 
 
 def _own(body: bytes) -> bool:
@@ -160,72 +187,47 @@ def _within(said: str, limit: int) -> bool:
     return said.isascii() and said.isdecimal() and int(said) <= limit
 
 
-def hurried(seconds: float = SECONDS) -> "type[H11Protocol]":
-    """HTTP as uvicorn speaks it, but without its endless wait for line and headers, or for a body that was refused.
-
-    A refused body may go on coming for a moment (``MAX_SMALL`` bytes, unread): where the connection ends at once, its
-    caller's own system throws the answer away.
-    """
-    import h11  # noqa: PLC0415
-    from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle  # noqa: PLC0415
-
-    class Hurried(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._spare = MAX_SMALL
-            self._look(None, first=True)
-
-        def data_received(self, data: bytes) -> None:
-            if (self.conn.our_state, self.conn.their_state) == (h11.DONE, h11.SEND_BODY):
-                self._spare -= len(data)
-                if self._spare < 0:
-                    self.transport.close()
-                    return
-            super().data_received(data)
-
-        def _look(self, last: RequestResponseCycle | None, *, first: bool = False) -> None:
-            """Close if nothing was asked since the last look and nothing is under way."""
-            if self.transport.is_closing():
-                return
-            idle = self.cycle is None or self.cycle.response_complete
-            if idle and self.cycle is last and not first:
-                self.transport.close()
-            else:
-                self.loop.call_later(seconds, self._look, self.cycle)
-
-    return Hurried
-
-
-def run(
-    superlink: str, folder: Path, host: str, port: int, tls: tuple[Path, Path, Path], max_body: int = MAX_BODY
-) -> None:
-    """Serve until SIGTERM or Ctrl-C.
-
-    Args:
-        superlink: its https address on loopback.
-        folder: the coordinator's, where the nodes' keys are.
-        host: address to listen at.
-        port: port to listen at.
-        tls: the authority's certificate, the front's, and the key of that.
-        max_body: bytes of an object.
-
-    Raises:
-        NetworkError: the address is not to be had.
-    """
+def server(
+    superlink: str,
+    folder: Path,
+    host: str,
+    port: int,
+    tls: tuple[Path, Path, Path],
+    max_body: int = MAX_BODY,
+    *,
+    service: Address | None = None,
+    about: Callable[[], bytes] | None = None,
+    join: Callable[[bytes], bytes] | None = None,
+    say: Callable[[str], None] = _log.info,
+) -> "tuple[uvicorn.Server, Listener]":
+    """The front, to be run with ``sockets=[listener]``; arguments and errors are those of :func:`run`."""
     import uvicorn  # noqa: PLC0415 - the application itself is tested without it
 
     authority, certificate, key = tls
+    proxied = _here(host)
     try:
-        listener = Listener(host, port)
+        listener = Listener(host, port, proxied=proxied)
     except OSError as error:
         raise NetworkError(
             f"The front cannot listen at {host}:{port}: {error.strerror}.",
             "Choose another port, or stop what has it.",
         ) from error
+    try:
+        listener.credentials, listener.service = Credentials(certificate, key), service
+        rate = Rate(A_MINUTE * _PROXIED if proxied else A_MINUTE)
+        joining = joining_routes(about, join, rate) if about is not None and join is not None else ()
+        app = application(
+            superlink, authority, Nodes(folder), max_body, known=listener.known, joining=joining, say=say
+        )
+    except OSError as error:
+        listener.close()
+        raise StorageError(
+            f"The front's certificate or key cannot be used: {error.strerror}.",
+            f"Check {certificate}, {key} and {authority}.",
+        ) from error
     config = uvicorn.Config(
-        application(superlink, authority, Nodes(folder), max_body, known=listener.known),
-        ssl_certfile=str(certificate),
-        ssl_keyfile=str(key),
+        app,
+        ssl_context_factory=lambda _config, _default: listener.credentials.context(),
         http=hurried(),
         loop=f"{Loop.__module__}:{Loop.__qualname__}",
         backlog=BACKLOG,
@@ -234,7 +236,54 @@ def run(
         timeout_keep_alive=30,
         server_header=False,
         access_log=False,
-        log_level="warning",
+        log_config=None,
+        log_level="error",  # its warnings are one for each caller that speaks no HTTP
+    )
+    return uvicorn.Server(config), listener
+
+
+def run(
+    superlink: str,
+    folder: Path,
+    host: str,
+    port: int,
+    tls: tuple[Path, Path, Path],
+    max_body: int = MAX_BODY,
+    *,
+    service: Address | None = None,
+    about: Callable[[], bytes] | None = None,
+    join: Callable[[bytes], bytes] | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; a line for each call goes to standard error.
+
+    Args:
+        superlink: its https address on loopback.
+        folder: the coordinator's, where the nodes' keys are.
+        host: address to listen at. At one of this machine's own (127.0.0.1) callers come through a proxy
+            (``proxies.py``): they all have one address, and what an address may do is the proxy's to limit.
+        port: port to listen at.
+        tls: the authority's certificate, the front's, and the key of that. The last two are read again when they change.
+        max_body: bytes of an object.
+        service: the gRPC service's address on this machine; without one, all callers get HTTP.
+        about: an encoded :class:`About`, of ``GET /v1/consortium``; runs in a thread.
+        join: answers ``POST /v1/join`` (:func:`joining_routes`); runs in a thread. Without both, those paths are 404.
+
+    Raises:
+        NetworkError: the address is not to be had.
+        StorageError: a certificate or key cannot be read, or they do not belong together.
+    """
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger(__package__).setLevel(logging.INFO)
+    made, listener = server(
+        superlink, folder, host, port, tls, max_body, service=service, about=about, join=join
     )
     with listener, suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        made.run(sockets=[listener])
+
+
+def _here(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

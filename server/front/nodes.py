@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
+from fedrepay.server.admission.node_keys import ENDING, FOLDER
 from fedrepay.shared.errors import ArgumentError, StorageError
 
 if TYPE_CHECKING:
     from fedrepay.server.network.superlink import Control
 
-FOLDER, ENDING = "nodes", ".pub"
 PUBLIC_KEY, SIGNATURE, TIMESTAMP = "flwr-public-key", "flwr-signature", "flwr-timestamp"
 OLDEST, SKEW = 300, 5  # seconds: how old a signed time may be, and how wrong a clock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -107,7 +107,7 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._keys: dict[bytes, ec.EllipticCurvePublicKey] = {}
+        self._keys: dict[bytes, tuple[str, ec.EllipticCurvePublicKey]] = {}
         self._changed: int | None = None
 
     def caller(self, headers: Mapping[str, str]) -> bytes | None:
@@ -122,7 +122,7 @@ class Nodes:
             )
             timestamp = headers[TIMESTAMP]
             age = (datetime.now(UTC) - datetime.fromisoformat(timestamp)).total_seconds()
-            key = self._now().get(public_key)
+            _, key = self._now().get(public_key, ("", None))
             if key is None or not -SKEW < age < OLDEST + SKEW:
                 return None
             key.verify(signature, timestamp.encode("ascii"), ec.ECDSA(hashes.SHA256()))
@@ -135,14 +135,19 @@ class Nodes:
             return None
         return public_key
 
-    def _now(self) -> dict[bytes, ec.EllipticCurvePublicKey]:
+    def name(self, key: bytes) -> str:
+        """Of the member whose key ``caller`` told."""
+        return self._keys[key][0]
+
+    def _now(self) -> dict[bytes, tuple[str, ec.EllipticCurvePublicKey]]:
         """The keys, read again when the folder has changed."""
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
             return {}
         if changed != self._changed:
-            self._keys = dict(key for path in self._folder.glob(f"*{ENDING}") if (key := _readable(path)))
+            read = [(path.stem, _readable(path)) for path in self._folder.glob(f"*{ENDING}")]
+            self._keys = {each[0]: (name, each[1]) for name, each in read if each is not None}
             # a second change within the folder's tick would not show: such a time is not relied upon
             self._changed = changed if time.time_ns() - changed > _SETTLED * 1e9 else None
         return self._keys

@@ -167,7 +167,7 @@ def carry(
     enrolment = Enrolment(key, nodes, wanted=again, released=store.released())
     for event in store.events(ROSTERS):
         enrolment.state.apply(event)
-    _go(store, ROSTERS, enrolment, enrolment.state.apply, exchange, ENROLMENT_SECONDS)
+    go(store, ROSTERS, enrolment, enrolment.state.apply, exchange, ENROLMENT_SECONDS)
     rosters = enrolment.state
     assert rosters.roster is not None  # noqa: S101 - it goes on to the end or raises
     online = {node.id for node in nodes}
@@ -179,13 +179,13 @@ def carry(
         coordinator = Coordinator(terms, key, rosters.roster, seats)
         for event in store.events(terms.run):
             coordinator.state.apply(event)
-        _go(store, terms.run, coordinator, coordinator.state.apply, exchange, terms.timeout)
+        go(store, terms.run, coordinator, coordinator.state.apply, exchange, terms.timeout)
         if coordinator.state.floor < terms.run:
             return
         store.begin(terms.model_copy(update={"run": coordinator.state.floor + 1}))
 
 
-def _go(
+def go(
     store: CoordinatorStore,
     run: int,
     machine: Machine,

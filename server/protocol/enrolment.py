@@ -7,26 +7,25 @@ nodes here: who answers there is checked against the name and key under which th
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from statistics import mode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server.protocol.enrolled import Enrolled, Node
+from fedrepay.server.protocol.calls import Calls, said
+from fedrepay.server.protocol.enrolled import Enrolled, Node, check_members
+from fedrepay.server.protocol.handing import Handing, check_own
 from fedrepay.server.protocol.held import Held
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
-from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
+from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.enrolment import Approval, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import COORDINATOR, Roster, default_colluders
+from fedrepay.shared.trust.roster import COORDINATOR, Revoked
 from fedrepay.shared.trust.wire import Kind, Reply, asked
 
 LONGEST = 4 << 20
 """Bytes of an answer: a certificate of 1,500 members."""
-_RELEASE = 4 + 32
-"""Bytes of a release's number and hash."""
 TWICE = 2
 """So often a node's word voids a proposal that is to be approved; after that it is named."""
 AGAIN = 8
@@ -41,29 +40,35 @@ class Enrolment:
         nodes: who is there.
         wanted: whether a roster of these nodes is to be made although there is one.
         released: number and hash of the last release.
+        leaving: leavings that members have signed, of whatever roster.
+        revoked: whom the operator asks the others to revoke; both count for a roster that is wanted.
     """
 
     def __init__(
-        self, key: Ed25519PrivateKey, nodes: Sequence[Node], *, wanted: bool, released: tuple[int, bytes]
+        self,
+        key: Ed25519PrivateKey,
+        nodes: Sequence[Node],
+        *,
+        wanted: bool,
+        released: tuple[int, bytes],
+        leaving: Sequence[Signed] = (),
+        revoked: Collection[Revoked] = (),
     ) -> None:
         self.state = Enrolled()
         self._key = key
         self._nodes = {node.id: node for node in nodes}
         self._wanted = wanted
-        self._released = released
+        self._calls = Calls(key, released, leaving, revoked)
+        self._outside: set[str] = set()  # unregistered nodes of members who leave or are revoked
         self._away: dict[str, str] = {}
         self._void = False  # whether an answer to the open ask voids the proposal
         self._begun = 0
         self._made = False
-        # node → the last release it holds, where we know another
-        self._releases: dict[str, tuple[int, bytes]] = {}
-        # node → number it has signed already; whether that is proven
-        self._told: dict[str, tuple[int, bool]] = {}
         self._asked_held = False
         self._held = Held(keys.public_bytes(key), self._nodes)
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
         self._relayed = False
-        self._certified: set[str] = set()
+        self._handing = Handing()
         self._voided = Counter[str]()  # node → proposals that it voided in this process when asked to approve
         # nodes that have approved in this process: an approval of before may have been withdrawn
         self._approved: set[str] = set()
@@ -83,7 +88,8 @@ class Enrolment:
         if not self._asked_held and (state.roster is None or self._wanted):
             return Ask(Kind.HELD, dict.fromkeys(self._nodes, (b"", b"")))
         if state.call is None:
-            given = None if state.roster is None else self._certify()
+            there = set(self._nodes) - set(self._away)
+            given = None if state.roster is None else self._handing.ask(state, self.seats(), there)
             if given is None and (state.roster is None or (self._wanted and not self._made)):
                 return Ask(Kind.CALL, {})
             return given
@@ -91,6 +97,8 @@ class Enrolment:
             return Ask(Kind.VOID, {})  # of nodes that are not there: another proposal, of those who are
         if state.roster is not None and not self._wanted and not state.approvals:
             return Ask(Kind.VOID, {})  # nobody has signed it, and nobody wants it any more
+        if self._wanted and self._calls.going(state) != said(state.call):
+            return Ask(Kind.VOID, {})  # others are to go now; who has signed this one signs the next too
         if not state.proposal:
             return self._to(Kind.PROPOSE, state.joinings, state.call.encode())
         if len(state.revealed) < len(state.joinings):
@@ -104,27 +112,33 @@ class Enrolment:
         )
 
     def seats(self) -> dict[str, str]:
-        """Member → node, of the roster: as it was made, else by the name under which the operator registered the node."""
+        """Member → node, of the roster: whoever is there under its registered name, else as it was when it was made.
+
+        A roster may be made over one transport and used over another, where a node of the same id is somebody else.
+        """
         roster = self.state.roster
         if roster is None:
             return {}
         registered = {node.name: node.id for node in self._nodes.values() if node.name in roster.names}
-        return registered | self.state.seats
+        remembered = {
+            name: node
+            for name, node in self.state.seats.items()
+            if node not in self._nodes or self._nodes[node].name in ("", name)
+        }
+        return remembered | registered
 
     def _to(self, kind: Kind, answered: Mapping[str, Signed], shared: bytes) -> Ask:
-        nodes = self.state.joinings if kind != Kind.PROPOSE else self._nodes
+        nodes = self.state.joinings if kind != Kind.PROPOSE else self._joining()
         return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})
 
-    def _certify(self) -> Ask | None:
-        state = self.state
-        assert state.certificate is not None  # noqa: S101 - there is a roster
-        lacking = [
-            node
-            for name, node in self.seats().items()
-            if name not in self._certified and node in self._nodes and node not in self._away
+    def _joining(self) -> list[str]:
+        """Nodes that are to be in the new roster."""
+        going, seats = self.state.going(), {node: name for name, node in self.seats().items()}
+        return [
+            node.id
+            for node in self._nodes.values()
+            if (node.name or seats.get(node.id, "")) not in going and node.id not in self._outside
         ]
-        body = state.certificate.encode()
-        return Ask(Kind.CERTIFY, dict.fromkeys(lacking, (body, b""))) if lacking else None
 
     def receive(self, ask: Ask, node: str, signed: Signed | None, reason: str = "no answer") -> list[Event]:
         """One node's answer; what is not its member's own counts as none."""
@@ -144,6 +158,9 @@ class Enrolment:
             if ask.kind == Kind.PROPOSE and reply.kind == "refused":
                 return self._refused(ask, node, reply)  # nobody knows its key yet
             name = self._check_sender(ask, node, signed, reply)
+            if ask.kind == Kind.CERTIFY:
+                last = self._handing.answered(self.state, node, name, taken=reply.kind != "refused")
+                return self._refused(ask, node, reply) if last and reply.kind == "refused" else []
             if reply.kind == "refused":
                 return self._refused(ask, node, reply)
             return self._take(ask, node, name, reply.body)
@@ -157,86 +174,58 @@ class Enrolment:
         if ask.kind == Kind.CERTIFY:
             assert state.roster is not None  # noqa: S101
             name = next(name for name, seat in self.seats().items() if seat == node)
-            key = state.roster.entry(name).signing
-        elif ask.kind == Kind.PROPOSE:
+            check_own(state, ask, node, name, signed)
+            return name
+        if ask.kind == Kind.PROPOSE:
             entry = Joining.decode(Signed.decode(reply.body).body).entry
             name, key = entry.name, entry.signing
         else:
             entry = Joining.decode(state.joinings[node].body).entry
             name, key = entry.name, entry.signing
-        said = signed.verified(key, Reply)
-        if (said.name, said.asked) != (name, asked(ask.kind, *ask.parts[node])):
+        answer = signed.verified(key, Reply)
+        if (answer.name, answer.asked) != (name, asked(ask.kind, *ask.parts[node])):
             raise ProtocolError(f"An answer at node {node} is not its member's own.", "It does not count.")
         return name
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
         if reply.code == Code.VOID:
-            if (
+            self._voided[node] += (
                 ask.kind == Kind.APPROVE
-            ):  # a member that was restarted has revealed anew: it does not void twice
-                self._voided[node] += 1
+            )  # restarted, it has revealed anew: it does not void twice
             self._void = self._void or self._voided[node] < TWICE
         if reply.code == Code.NUMBER:
             self._void = True
-            self._told[node] = self._number(reply.body)
+            self._calls.numbered(node, reply.body)
         if ask.kind == Kind.REVEAL and reply.code == Code.ROSTER:
             if len(reply.body) == len(enrolment.FIRST):
                 self._void = True
                 return [Event("before", node, reply.body)]
-            if len(reply.body) == _RELEASE:
-                number, release = int.from_bytes(reply.body[:4], "big"), reply.body[4:]
-                if number >= 1 << 31:
-                    raise ProtocolError(f"Node {node} tells of release {number}.", "No run has that number.")
-                self._void = True
-                self._releases[node] = (number, release)
+            self._void = self._calls.released(node, reply.body) or self._void
         return []
 
     def _take(self, ask: Ask, node: str, name: str, body: bytes) -> list[Event]:
         state = self.state
-        if ask.kind == Kind.CERTIFY:
-            self._certified.add(name)
-            return []
         signed = Signed.decode(body)
         assert state.call is not None  # noqa: S101 - it was asked for
         if ask.kind == Kind.PROPOSE:
-            self._check_joining(self._nodes[node], enrolment.joined(signed, state.call.digest()))
+            joining = enrolment.joined(signed, state.call.digest())
+            if not self._nodes[node].name and joining.entry.name in state.going():
+                self._outside.add(node)
+            state.check_joining(self._nodes[node], joining)
             return [Event("joining", node, body)]
         entry = Joining.decode(state.joinings[node].body).entry
         if ask.kind == Kind.REVEAL:
-            said = signed.verified(entry.signing, Revealed)
+            answer = signed.verified(entry.signing, Revealed)
             joining = Joining.decode(state.joinings[node].body)
             known = keys.digest(state.proposal)
-            if said.proposal != known or enrolment.commitment(said.nonce, name) != joining.commitment:
+            if answer.proposal != known or enrolment.commitment(answer.nonce, name) != joining.commitment:
                 raise ProtocolError(f"{name} revealed another nonce than it committed to.", "Leave it out.")
             return [Event("revealed", node, body)]
-        if signed.verified(entry.signing, Approval).roster != self._proposed().hash():
+        if signed.verified(entry.signing, Approval).roster != self.state.proposed().hash():
             raise ProtocolError(f"{name} approved another roster.", "Ask it again.")
         self._approved.add(node)
         return [] if node in state.approvals else [Event("approval", node, body)]
-
-    def _check_joining(self, node: Node, joining: Joining) -> None:
-        """Name and node are the registered ones, and nobody else has taken them: whoever takes another's is named."""
-        entry = joining.entry
-        if entry.name == COORDINATOR:
-            raise ProtocolError(f"Node {node.id} says it is the coordinator.", "Give it a name of its own.")
-        if (node.name and entry.name != node.name) or (node.key and entry.node != node.key):
-            raise ProtocolError(
-                f"Node {node.id}, registered as {node.name!r}, says it is {entry.name!r} with another node's key.",
-                "It takes another's name or place: leave it out.",
-            )
-        for other, signed in self.state.joinings.items():
-            taken = Joining.decode(signed.body).entry
-            if other != node.id and (taken.name == entry.name or taken.signing == entry.signing):
-                raise ProtocolError(
-                    f"Nodes {other} and {node.id} both say they are {entry.name!r}.",
-                    "Register each node under its member's name, so that the one at fault is known.",
-                )
-
-    def _proposed(self) -> Roster:
-        state = self.state
-        ordered = sorted(state.joinings, key=state.member)
-        return enrolment.roster_of(state.proposal, [state.revealed[node] for node in ordered])
 
     def finish(self, ask: Ask) -> list[Event]:
         """Close an ask after all its answers were received or given up.
@@ -266,7 +255,7 @@ class Enrolment:
             Kind.REVEAL: state.revealed,
             Kind.APPROVE: self._approved,
         }[ask.kind]
-        missing = [node for node in ask.parts if node not in answered]
+        missing = [node for node in ask.parts if node not in answered and node not in self._outside]
         if void and self._begun < AGAIN:
             self._away = {}  # who refused, or was away, may be there for the next
             return [Event("void", "", b"")]
@@ -275,94 +264,35 @@ class Enrolment:
         if ask.kind == Kind.PROPOSE:
             ordered = tuple(state.joinings[node] for node in sorted(state.joinings, key=state.member))
             assert state.call is not None  # noqa: S101 - it was asked for
-            self._check_old_members({state.member(node) for node in state.joinings})
-            return [Event("proposal", "", Proposal(call=state.call, joinings=ordered).encode())]
+            check_members(len(ordered))
+            proposal = Proposal(call=state.call, joinings=ordered).encode()
+            state.check_old_members(proposal)
+            return [Event("proposal", "", proposal)]
         if ask.kind == Kind.APPROVE:
-            roster = self._proposed()
+            roster = self.state.proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
+            call, joinings = enrolment.checked(state.proposal)
             made = Certificate(
-                roster=roster.encode(), approvals=tuple(state.approvals.values()), coordinator=ours
+                roster=roster.encode(),
+                approvals=tuple(state.approvals.values()),
+                coordinator=ours,
+                leaving=call.leaving,
+                rotations=enrolment.rotations(joinings),
             )
-            self._made, self._away, self._certified = True, {}, set()
+            self._made, self._away = True, {}
+            self._handing.anew()
             return [Event("roster", "", made.encode())]
         return []
 
     def _call(self) -> list[Event]:
-        """A new call, with a number above every one that was answered so far."""
+        """A new call, to whoever is there."""
         self._begun += 1
-        self._approved = set()
-        if len(self._nodes) < 3:
-            raise CohortError(
-                f"{len(self._nodes)} nodes are online; a consortium has 3 members or more.",
-                "Start the members' nodes; the same command goes on.",
-            )
-        number, release = self._released
-        if self._releases:
-            number, release = mode(self._releases.values())
-        call = Call(
-            number=self._next(),
-            coordinator=keys.public_bytes(self._key),
-            predecessor=self._predecessor(),
-            released=number,
-            release=release,
-        )
-        return [Event("call", "", Signed.make(self._key, call).encode())]
-
-    def _number(self, body: bytes) -> tuple[int, bool]:
-        """What a member says it has signed, and whether a call that we signed proves it."""
-        said, call = int.from_bytes(body[:4], "big"), body[4:]
-        try:
-            proven = Signed.decode(call).verified(keys.public_bytes(self._key), Call).number
-        except ProtocolError:
-            return said, False
-        return proven, True
-
-    def _next(self) -> int:
-        """A number that no member has signed; another one than the last, whose nonces are void or given."""
-        base, called = self._believed(), self.state.called
-        return max(base, called) + 1 if called < base + enrolment.FAR else base + 1
-
-    def _believed(self) -> int:
-        """The highest number in use: ours, what our own signature proves, and what more say than may lie."""
-        known = 0 if self.state.roster is None else self.state.roster.number
-        proven = [number for number, sure in self._told.values() if sure]
-        told = sorted((number for number, _ in self._told.values()), reverse=True)
-        shared = told[default_colluders(len(self._nodes)) :]
-        return max([known, *proven, *shared])
-
-    def _check_old_members(self, joined: set[str]) -> None:
-        """Everybody of the roster before must sign the next: without that, a coordinator could leave people out."""
-        before = () if self.state.roster is None else self.state.roster.names
-        if lacking := sorted(set(before) - joined):
-            raise CohortError(
-                f"{', '.join(lacking)} of the roster before did not join: every member of it signs the next one.",
-                "Bring them back; a run needs a quorum of the roster only, so train without --new-roster meanwhile.",
-            )
-
-    def _predecessor(self) -> bytes:
-        """Hash of the roster before: the one that most say they hold, where this database has lost it."""
-        if self.state.before:
-            return mode(self.state.before.values())
-        return enrolment.FIRST if self.state.roster is None else self.state.roster.hash()
+        self._approved, self._outside = set(), set()
+        check_members(len(self._nodes))
+        return [Event("call", "", self._calls.make(self.state, len(self._nodes)).encode())]
 
     def _stopped(self, ask: Ask, missing: list[str]) -> CohortError:
-        plain = [node for node in missing if self._away.get(node, "").startswith(Code.ROSTER)]
-        first = [
-            *(node for node in missing if node not in plain),
-            *plain,
-        ]  # who says something else is not hidden
-        reasons = "; ".join(f"{self._called(n)}: {self._away.get(n, 'no answer')}" for n in first[:5])
-        if ask.kind == Kind.APPROVE:
-            return WordsError(
-                f"{len(missing)} of {len(self.state.joinings)} members have not approved the roster's words: "
-                f"{self._proposed().code()}. {reasons}",
-                "People at the members compare the words among themselves, by telephone, not with you; each runs "
-                "`fedrepay member approve-roster`. Then the same command goes on.",
-            )
-        return CohortError(
-            f"The roster ({ask.kind}) lacks {len(missing)} of {len(ask.parts)} nodes: {reasons}.",
-            "Bring them back, or stop the node of whoever is at fault; then the same command goes on.",
-        )
+        return self.state.stopped(ask, [(self._called(n), self._away.get(n, "no answer")) for n in missing])
 
     def _called(self, node: str) -> str:
         if node in self.state.joinings:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.fields import Digest, Name, Small
-from fedrepay.shared.trust.message import Signed, Wire
+from fedrepay.shared.trust.message import MAX_MESSAGE, Signed, Wire
 
 SKEW = 300.0
 """Seconds by which a member's clock and the coordinator's may differ."""
@@ -75,6 +75,13 @@ class Answered(Wire):
 
     ask: Small
     reply: Annotated[bytes, Field(max_length=LONGEST)]
+
+
+class Handed(Wire):
+    """A release for the member that pulls it: a ``wire.Pulled``, or, made before it joined, a signed ``wire.Resealed``."""
+
+    resealed: bool
+    body: Annotated[bytes, Field(max_length=MAX_MESSAGE)]
 
 
 class ReleaseListed(Wire):

@@ -3,10 +3,10 @@
 Twelve words over keys alone would be worth 2⁶⁴ only: a coordinator that adds ghosts to *two* rosters chooses their keys
 until the words agree. So each member commits to a fresh nonce, reveals it once, to one whole list of entries and
 commitments, and the words cover the nonces: when they are drawn, nothing is left to choose. docs/protocol.md, *Epochs,
-roster, keys*, 1; docs/adr/0019.
+roster, keys*, 1; docs/adr/0019. What may change from one roster to the next: ``succession``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -14,9 +14,11 @@ from pydantic import Field
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.remembered import Remembered
+from fedrepay.shared.trust import succession
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Signed, Wire, parts
-from fedrepay.shared.trust.roster import Entry, Roster
+from fedrepay.shared.trust.roster import Entry, RevokedMembers, Roster, check_revoked
+from fedrepay.shared.trust.succession import Leaving, SignedParts
 
 FIRST = bytes(32)
 """The predecessor of a first roster."""
@@ -26,21 +28,32 @@ _REMEDY = "Start a new proposal."
 
 
 class Call(Wire):
-    """Coordinator → all: who wants to be in a roster?"""
+    """Coordinator → all: who wants to be in a roster?
+
+    Attributes:
+        leaving: what members of the predecessor have signed who go by themselves, sorted by name.
+        revoked: members of the predecessor who are put out, sorted by name.
+    """
 
     number: Annotated[int, Field(ge=1, lt=2**31)]
     coordinator: Key
     predecessor: Digest
     released: Small
     release: Digest
+    leaving: SignedParts = ()
+    revoked: RevokedMembers = ()
 
 
 class Joining(Wire):
-    """Member → coordinator: my long-term keys, and a commitment to a nonce; signed with the key it names."""
+    """Member → coordinator: my long-term keys, and a commitment to a nonce; signed with the key it names.
+
+    ``rotation`` is by the key of the roster before, where that is another.
+    """
 
     call: Digest
     entry: Entry
     commitment: Digest
+    rotation: Signed | None = None
 
 
 class Proposal(Wire):
@@ -76,12 +89,14 @@ class Certificate(Wire):
     """Coordinator → all: everybody of this roster, and of the one before, approved it, and the coordinator too.
 
     Its own signature tells a coordinator that lost its database which roster was its: a member can sign for ghosts of
-    its own, and not for that.
+    its own, and not for that. ``leaving`` and ``rotations`` stand in for approvals under old keys.
     """
 
     roster: Annotated[bytes, Field(max_length=4 << 20)]
     approvals: Annotated[tuple[Signed, ...], Field(min_length=3, max_length=2 * MAX_MEMBERS)]
     coordinator: Signed
+    leaving: SignedParts = ()
+    rotations: SignedParts = ()
 
 
 def commitment(nonce: bytes, name: str) -> bytes:
@@ -125,7 +140,47 @@ def _checked(proposal: bytes) -> tuple[Call, list[Joining]]:
     names = [each.entry.name for each in joinings]
     if names != sorted(set(names)):
         raise ProtocolError("The proposal names a member twice, or is not sorted.", _REMEDY)
+    check_revoked(call.revoked, names)
+    left = [Leaving.decode(each.body).name for each in call.leaving]
+    if left != sorted(set(left)) or set(left) & {*names, *(each.name for each in call.revoked)}:
+        raise ProtocolError("Who leaves is named twice, not in order, joins, or is revoked.", _REMEDY)
     return call, joinings
+
+
+def drafted(call: Call, joinings: Sequence[Joining], nonces: Sequence[bytes] = ()) -> Roster:
+    """The roster of a proposal, with nonces of zeros where none are revealed yet; not looked at."""
+    return Roster(
+        number=call.number,
+        predecessor=call.predecessor,
+        members=tuple(each.entry for each in joinings),
+        coordinator=call.coordinator,
+        released=call.released,
+        release=call.release,
+        nonces=tuple(nonces) or (bytes(32),) * len(joinings),
+        revoked=call.revoked,
+    )
+
+
+def rotations(joinings: Sequence[Joining]) -> tuple[Signed, ...]:
+    """Of those who join with other keys than before."""
+    return tuple(each.rotation for each in joinings if each.rotation is not None)
+
+
+def check_follows(proposal: bytes, before: Roster) -> None:
+    """What a proposal makes can come into force after the roster before, once all who join have signed it.
+
+    Raises:
+        ProtocolError: somebody of the one before is left out who has not left and is not revoked, or as
+            :func:`succession.signers`.
+    """
+    call, joinings = checked(proposal)
+    roster = drafted(call, joinings)
+    wanted = succession.signers(roster, before, call.leaving, rotations(joinings))
+    if lacking := sorted(set(wanted) - set(roster.names)):
+        raise ProtocolError(
+            f"{', '.join(lacking)} of the roster before: left out, without a leaving and not revoked.",
+            _REMEDY,
+        )
 
 
 def roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
@@ -154,15 +209,7 @@ def _roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
         if commitment(said.nonce, name) != joining.commitment:
             raise ProtocolError(f"{name} revealed another nonce than it had committed to.", _REMEDY)
         nonces.append(said.nonce)
-    roster = Roster(
-        number=call.number,
-        predecessor=call.predecessor,
-        members=tuple(each.entry for each in joinings),
-        coordinator=call.coordinator,
-        released=call.released,
-        release=call.release,
-        nonces=tuple(nonces),
-    )
+    roster = drafted(call, joinings, nonces)
     roster.check()
     return roster
 
@@ -175,29 +222,30 @@ def certified(certificate: Certificate, before: Roster | None) -> Roster:
     """
     roster = Roster.decode_once(certificate.roster)
     roster.check()
-    check_approvals(roster, before, certificate.approvals)
+    check_approvals(roster, before, certificate)
     if certificate.coordinator.verified(roster.coordinator, Approval).roster != roster.hash():
         raise ProtocolError("The coordinator signed another roster.", _REMEDY)
     return roster
 
 
-def check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[Signed]) -> None:
-    """Everybody of the roster, and of the one before, has signed it; looked at once for the same bytes.
+def check_approvals(roster: Roster, before: Roster | None, certificate: Certificate) -> None:
+    """Everybody has signed the roster who must (``succession.signers``); looked at once for the same bytes.
 
     Raises:
         ProtocolError: one is missing, doubled, from outside, or of another roster.
     """
-    signed = parts(approvals)
+    signed = tuple(map(parts, (certificate.approvals, certificate.leaving, certificate.rotations)))
     asked = (roster.hash(), None if before is None else before.hash(), signed)
-    _approved.get(asked, sum(map(len, signed)), lambda: _check_approvals(roster, before, approvals))
+    size = sum(len(part) for each in signed for part in each)
+    _approved.get(asked, size, lambda: _check_approvals(roster, before, certificate))
 
 
 _approved: Remembered[None] = Remembered(16 << 20)
 
 
-def _check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[Signed]) -> None:
-    waiting = _signers(roster, before)
-    for signed in approvals:
+def _check_approvals(roster: Roster, before: Roster | None, certificate: Certificate) -> None:
+    waiting = succession.signers(roster, before, certificate.leaving, certificate.rotations)
+    for signed in certificate.approvals:
         name = Approval.decode(signed.body).name
         signing = waiting.pop(name, None)
         if signing is None:
@@ -206,12 +254,3 @@ def _check_approvals(roster: Roster, before: Roster | None, approvals: Sequence[
             raise ProtocolError(f"{name} approved another roster.", _REMEDY)
     if waiting:
         raise ProtocolError(f"No approval by {', '.join(sorted(waiting))}.", _REMEDY)
-
-
-def _signers(roster: Roster, before: Roster | None) -> dict[str, bytes]:
-    signers: Mapping[str, bytes] = {} if before is None else {e.name: e.signing for e in before.members}
-    wanted = {entry.name: entry.signing for entry in roster.members}
-    for name, signing in signers.items():
-        if wanted.setdefault(name, signing) != signing:
-            raise ProtocolError(f"The key of {name} changed without its own signature.", _REMEDY)
-    return wanted

@@ -26,6 +26,16 @@ class Entry(Wire):
     node: Annotated[bytes, Field(max_length=1024)] = b""
 
 
+class Revoked(Wire):
+    """One member of the roster before that the others put out, and why, in their words."""
+
+    name: Name
+    reason: Annotated[str, Field(max_length=120)] = ""
+
+
+RevokedMembers = Annotated[tuple[Revoked, ...], Field(max_length=MAX_MEMBERS)]
+
+
 class Roster(Wire):
     """A sorted list of members and the coordinator's signing key, as people approved it.
 
@@ -38,6 +48,7 @@ class Roster(Wire):
         release: SHA-256 of that release's bytes; zeros for none.
         nonces: one a member, in order: revealed after all of the above was fixed, so that nobody could choose keys for
             the words (``enrolment``).
+        revoked: of the roster before, sorted by name: who goes without having signed it (``succession``).
     """
 
     number: Small
@@ -47,6 +58,7 @@ class Roster(Wire):
     released: Small
     release: Digest
     nonces: Annotated[tuple[Key, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
+    revoked: RevokedMembers = ()
 
     def check(self) -> None:
         """Names sorted and unique, signing keys unique, a nonce each.
@@ -68,6 +80,7 @@ class Roster(Wire):
             raise ProtocolError(
                 "The roster names a member twice, is not sorted, or lacks a member's nonce.", _REMEDY
             )
+        check_revoked(self.revoked, names)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, without what was worked out of the fields before."""
@@ -112,6 +125,19 @@ class Roster(Wire):
         """Names (all, or the given ones) by rising hash of the signing key."""
         chosen = self.names if names is None else tuple(names)
         return tuple(sorted(chosen, key=lambda name: keys.key_hash(self.entry(name).signing)))
+
+
+def check_revoked(revoked: Sequence[Revoked], names: Sequence[str]) -> None:
+    """Who is revoked is named once, in order, and is not in the roster.
+
+    Raises:
+        ProtocolError: otherwise.
+    """
+    out = [each.name for each in revoked]
+    if out != sorted(set(out)):
+        raise ProtocolError("The revoked are named twice, or are not sorted.", _REMEDY)
+    if stayed := sorted(set(out) & set(names)):
+        raise ProtocolError(f"{', '.join(stayed)}: revoked, and in the roster.", _REMEDY)
 
 
 def default_colluders(members: int) -> int:

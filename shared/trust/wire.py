@@ -47,6 +47,7 @@ class Kind(StrEnum):
     WRITE = "write"
     CLOSE = "close"
     VOTES = "votes"
+    RESEAL = "reseal"
 
 
 # --- before anything costs --------------------------------------------------------------------
@@ -210,6 +211,39 @@ class Votes(Wire):
 
     run: Small
     signed: SignedByAll
+
+
+class Pulled(Wire):
+    """Coordinator → a member that was away at the end of a run: its release, for its long-term key, and who signed it.
+
+    Attributes:
+        number: the run's, and so the release's.
+        introduction: of the run's epoch: its roster, its call, and everybody's hello.
+        sealed: a :class:`SealedRelease`.
+        votes: of a quorum of that roster.
+    """
+
+    number: Small
+    introduction: Annotated[bytes, Field(max_length=8 << 20)]
+    sealed: Payload
+    votes: Votes
+
+
+class Kept(Wire):
+    """A release as a member keeps it."""
+
+    release: Payload
+    votes: Votes
+
+
+class Resealed(Wire):
+    """A current member → one that has joined since: the last release, sealed to its key in this roster (HPKE)."""
+
+    number: Small
+    roster: Digest
+    sender: Name
+    recipient: Name
+    sealed: Payload
 
 
 # --- every answer -----------------------------------------------------------------------------

@@ -37,6 +37,7 @@ SECTIONS = {
     ),
     "stages": Section("A protected run against the same run without protection", "1", "one run, no interval"),
     "memory": Section("The coordinator's memory", "1", "one run, no interval"),
+    "members": Section("A thousand members through the protocol", "1", "one run, no interval"),
     "engines": Section("The batched engine beside the faithful one", "1", "lowest and highest of all runs"),
     "market": Section(
         "What learning plans together brings",

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment as client_enrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.client.protocol.member import Member
-from fedrepay.server.protocol import enrolment as server_enrolment
-from fedrepay.server.protocol import held
+from fedrepay.server.protocol import calls, held
+from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared import keys
@@ -211,14 +212,14 @@ def test_control_where_calls_count_a_stranger_uses_the_numbers_up(
         return company.say("m0", "propose", company.call(1).encode()).code
 
     assert calls() == ""
-    joined = client_enrolment.MemberEnrolment.propose
+    joined = MemberEnrolment.propose
 
-    def counted(self: client_enrolment.MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+    def counted(self: MemberEnrolment, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
         answer, facts = joined(self, shared)
         number = enrolment.Call.decode(Signed.decode(shared).body).number
         return answer, {**facts, "withdrawn": number.to_bytes(4, "big")}
 
-    monkeypatch.setattr(client_enrolment.MemberEnrolment, "propose", counted)
+    monkeypatch.setattr(MemberEnrolment, "propose", counted)
     company.restart("m0")
     assert calls() == "number"
 
@@ -256,7 +257,7 @@ def test_nobody_can_name_the_last_number(company: Company) -> None:
 def test_control_where_one_member_is_believed_its_lie_leads_to_where_nobody_follows(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_enrolment, "default_colluders", lambda _members: 0)
+    monkeypatch.setattr(calls, "default_colluders", lambda _members: 0)
     machine = company.enrolment()
     lie_of_number(company, machine, 2**31 - 2)
     company.until(machine, "propose")
@@ -368,7 +369,7 @@ def test_whoever_takes_anothers_name_or_key_is_named_when_it_joins(company: Comp
 def test_control_unchecked_the_proposal_is_refused_by_all_and_nobody_knows_who(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Enrolment, "_check_joining", lambda *_: None)
+    monkeypatch.setattr(Enrolled, "check_joining", lambda *_: None)
     machine = company.enrolment()
     proposed_with(company, machine, "another's name")
     refused = company.say("m1", "reveal", machine.state.proposal)
@@ -475,6 +476,22 @@ def test_control_unchecked_it_would_be_taken(
     assert company.roster("m0") is not None
 
 
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members look at what follows only when it is certified."""
+    monkeypatch.setattr(enrolment, "check_follows", lambda *_: None)
+
+
+def test_nobody_reveals_a_nonce_to_a_roster_that_leaves_somebody_out(company: Company) -> None:
+    """It could never come into force, and who had signed it would take part in none."""
+    roster = company.enrolled()
+    proposal = company.proposal(company.call(2, roster.hash()), NAMES[:3])
+    refused = company.say("m0", "reveal", proposal)
+    assert (refused.code, refused.body) == ("roster", b"")
+    assert "m3 of the roster before: left out" in refused.cause
+
+
+@pytest.mark.usefixtures("early")
 def test_the_members_of_the_roster_before_must_have_approved_too(company: Company) -> None:
     """Who is left out silently would otherwise go on under the old words, beside the new ones."""
     roster = company.enrolled()
@@ -508,6 +525,16 @@ def test_a_roster_without_a_member_of_the_one_before_is_stopped_before_anybody_s
     assert not any("signed a later roster" in reply.cause for reply in current)
 
 
+def test_a_key_that_changes_is_refused_before_anybody_reveals_a_nonce(company: Company) -> None:
+    roster = company.enrolled()
+    company.identities["m3"] = Identity.create("m3")
+    shutil.rmtree(company.folder / "m3")
+    company.restart("m3")
+    refused = company.say("m0", "reveal", company.proposal(company.call(2, roster.hash())))
+    assert "key of m3 changed" in refused.cause
+
+
+@pytest.mark.usefixtures("early")
 def test_a_key_that_changes_between_two_rosters_needs_the_old_keys_signature(company: Company) -> None:
     roster = company.enrolled()
     company.identities["m3"] = Identity.create("m3")
@@ -634,7 +661,7 @@ def test_control_without_the_coordinators_signature_it_would_be(
 
     def unsigned(made: enrolment.Certificate, before: Roster | None) -> Roster:
         roster = Roster.decode(made.roster)
-        enrolment.check_approvals(roster, before, made.approvals)
+        enrolment.check_approvals(roster, before, made)
         return roster
 
     monkeypatch.setattr(enrolment, "certified", unsigned)

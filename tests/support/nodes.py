@@ -1,4 +1,4 @@
-"""A node of a member, as the front sees it: a key, and Flower's headers signed with it."""
+"""A member as the front and the service see it: a node's key with Flower's headers signed by it, and a TLS certificate."""
 
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedrepay.server.admission import certificates
 from fedrepay.server.front import nodes
 
 
@@ -47,3 +56,25 @@ class Node:
             request.headers.update(self.headers())
 
         return httpx.Client(base_url=url, timeout=30, event_hooks={"request": [sign]}, **options)
+
+
+def member_certificate(folder: Path, name: str) -> tuple[bytes, bytes]:
+    """A client certificate of the authority in ``folder``, and its key (PEM, P-256)."""
+    authority = x509.load_pem_x509_certificate((folder / certificates.AUTHORITY).read_bytes())
+    signer = load_pem_private_key((folder / certificates.AUTHORITY_KEY).read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made.public_bytes(Encoding.PEM), private

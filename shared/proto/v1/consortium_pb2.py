@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fedrepay/shared/proto/v1/consortium.proto\x12\x16\x66\x65\x64repay.consortium.v1\"0\n\rSignedRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x14\n\x04\x42ody\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\t\n\x07Nothing\"\x14\n\x04Part\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xb5\x04\n\nConsortium\x12K\n\x04Wait\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12P\n\x06\x41nswer\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1f.fedrepay.consortium.v1.Nothing\x12L\n\x05Stand\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12M\n\x04Pull\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Part0\x01\x12L\n\x05Heads\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12L\n\x05Renew\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12O\n\x05Leave\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1f.fedrepay.consortium.v1.Nothingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)fedrepay/shared/proto/v1/consortium.proto\x12\x16\x66\x65\x64repay.consortium.v1\"0\n\rSignedRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x14\n\x04\x42ody\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\t\n\x07Nothing\"\x14\n\x04Part\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\x87\x05\n\nConsortium\x12K\n\x04Wait\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12P\n\x06\x41nswer\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1f.fedrepay.consortium.v1.Nothing\x12L\n\x05Stand\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12M\n\x04Pull\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Part0\x01\x12L\n\x05Heads\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12L\n\x05Renew\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1c.fedrepay.consortium.v1.Body\x12O\n\x05Leave\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1f.fedrepay.consortium.v1.Nothing\x12P\n\x06Rotate\x12%.fedrepay.consortium.v1.SignedRequest\x1a\x1f.fedrepay.consortium.v1.Nothingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,5 +40,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PART']._serialized_start=152
   _globals['_PART']._serialized_end=172
   _globals['_CONSORTIUM']._serialized_start=175
-  _globals['_CONSORTIUM']._serialized_end=740
+  _globals['_CONSORTIUM']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

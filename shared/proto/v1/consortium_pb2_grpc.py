@@ -69,6 +69,11 @@ class ConsortiumStub:
                 request_serializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.SerializeToString,
                 response_deserializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.FromString,
                 _registered_method=True)
+        self.Rotate = channel.unary_unary(
+                '/fedrepay.consortium.v1.Consortium/Rotate',
+                request_serializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.SerializeToString,
+                response_deserializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.FromString,
+                _registered_method=True)
 
 
 class ConsortiumServicer:
@@ -96,7 +101,7 @@ class ConsortiumServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Pull(self, request, context):
-        """A release, by number: wire.Pulled, or wire.Resealed for who joined after it.
+        """A release, by number (4 bytes; none: the newest): asking.Handed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +122,14 @@ class ConsortiumServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """A signed wish of a member for the next roster: enrolment.Leaving.
+        """The member leaves: a signed succession.Leaving.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rotate(self, request, context):
+        """The member's old key names its new one for the next roster: a signed succession.Rotation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +170,11 @@ def add_ConsortiumServicer_to_server(servicer, server):
             ),
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
+                    request_deserializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.FromString,
+                    response_serializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.SerializeToString,
+            ),
+            'Rotate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rotate,
                     request_deserializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.FromString,
                     response_serializer=fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.SerializeToString,
             ),
@@ -349,6 +366,33 @@ class Consortium:
             request,
             target,
             '/fedrepay.consortium.v1.Consortium/Leave',
+            fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.SerializeToString,
+            fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rotate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fedrepay.consortium.v1.Consortium/Rotate',
             fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.SignedRequest.SerializeToString,
             fedrepay_dot_shared_dot_proto_dot_v1_dot_consortium__pb2.Nothing.FromString,
             options,

@@ -40,13 +40,15 @@ class ConsortiumStub:
     Stand: _grpc.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]
     """Where the consortium stands: asking.Standing."""
     Pull: _grpc.UnaryStreamMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Part]
-    """A release, by number: wire.Pulled, or wire.Resealed for who joined after it."""
+    """A release, by number (4 bytes; none: the newest): asking.Handed."""
     Heads: _grpc.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]
     """What everybody last signed of its ledger: the member's own newest header, as the coordinator holds it."""
     Renew: _grpc.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]
     """A new certificate for the same member: a certificate request (PEM) in, the certificate (PEM) out."""
     Leave: _grpc.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Nothing]
-    """A signed wish of a member for the next roster: enrolment.Leaving."""
+    """The member leaves: a signed succession.Leaving."""
+    Rotate: _grpc.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Nothing]
+    """The member's old key names its new one for the next roster: a signed succession.Rotation."""
 
 @_typing.type_check_only
 class ConsortiumAsyncStub(ConsortiumStub):
@@ -58,13 +60,15 @@ class ConsortiumAsyncStub(ConsortiumStub):
     Stand: _aio.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]  # type: ignore[assignment]
     """Where the consortium stands: asking.Standing."""
     Pull: _aio.UnaryStreamMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Part]  # type: ignore[assignment]
-    """A release, by number: wire.Pulled, or wire.Resealed for who joined after it."""
+    """A release, by number (4 bytes; none: the newest): asking.Handed."""
     Heads: _aio.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]  # type: ignore[assignment]
     """What everybody last signed of its ledger: the member's own newest header, as the coordinator holds it."""
     Renew: _aio.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Body]  # type: ignore[assignment]
     """A new certificate for the same member: a certificate request (PEM) in, the certificate (PEM) out."""
     Leave: _aio.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Nothing]  # type: ignore[assignment]
-    """A signed wish of a member for the next roster: enrolment.Leaving."""
+    """The member leaves: a signed succession.Leaving."""
+    Rotate: _aio.UnaryUnaryMultiCallable[_consortium_pb2.SignedRequest, _consortium_pb2.Nothing]  # type: ignore[assignment]
+    """The member's old key names its new one for the next roster: a signed succession.Rotation."""
 
 class ConsortiumServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -97,7 +101,7 @@ class ConsortiumServicer(metaclass=_abc_1.ABCMeta):
         request: _consortium_pb2.SignedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_consortium_pb2.Part], _abc.AsyncIterator[_consortium_pb2.Part]]:
-        """A release, by number: wire.Pulled, or wire.Resealed for who joined after it."""
+        """A release, by number (4 bytes; none: the newest): asking.Handed."""
 
     @_abc_1.abstractmethod
     def Heads(
@@ -121,6 +125,14 @@ class ConsortiumServicer(metaclass=_abc_1.ABCMeta):
         request: _consortium_pb2.SignedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_consortium_pb2.Nothing, _abc.Awaitable[_consortium_pb2.Nothing]]:
-        """A signed wish of a member for the next roster: enrolment.Leaving."""
+        """The member leaves: a signed succession.Leaving."""
+
+    @_abc_1.abstractmethod
+    def Rotate(
+        self,
+        request: _consortium_pb2.SignedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consortium_pb2.Nothing, _abc.Awaitable[_consortium_pb2.Nothing]]:
+        """The member's old key names its new one for the next roster: a signed succession.Rotation."""
 
 def add_ConsortiumServicer_to_server(servicer: ConsortiumServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

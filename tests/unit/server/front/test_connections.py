@@ -230,5 +230,5 @@ def test_a_handshake_that_is_not_ended_is_given_up(tmp_path: Path, monkeypatch: 
             except TimeoutError:
                 return True
 
-    assert not waited_for("fedrepay.server.front.connections:Loop", 20)
+    assert not waited_for("fedrepay.server.front.reception:Loop", 20)
     assert waited_for("asyncio", 1), "the control: asyncio's own minute"

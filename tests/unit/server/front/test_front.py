@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fedrepay.server.admission import certificates
-from fedrepay.server.front import front
+from fedrepay.server.front import front, hurry
 from fedrepay.server.front.nodes import Nodes
 from support.nodes import Node
 from support.serving import served
@@ -214,7 +214,7 @@ HEAD = b"POST /v1/fleet/get-run HTTP/1.1\r\nhost: a\r\n@\r\n"
 def test_requests_within_requests_reach_nothing_else(folder: Path, upstream: Upstream, sent: bytes) -> None:
     upstream.seen.clear()
     app = before(upstream.port, folder)
-    with served(app, http=front.hurried()) as port, raw(port, sent) as caller:
+    with served(app, http=hurry.hurried()) as port, raw(port, sent) as caller:
         while caller.recv(1000):
             pass
     assert {path for path, _, _ in upstream.seen} <= {"/v1/fleet/get-run"}
@@ -258,7 +258,7 @@ def test_a_caller_that_never_ends_its_headers_is_closed(
 ) -> None:
     def waited_for(seconds: float) -> bool:
         app = before(upstream.port, folder)
-        with served(app, http=front.hurried(seconds)) as port, raw(port, sent) as caller:
+        with served(app, http=hurry.hurried(seconds)) as port, raw(port, sent) as caller:
             caller.settimeout(1 if seconds > 20 else 20)
             try:
                 while caller.recv(1000):

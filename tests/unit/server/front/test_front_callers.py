@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fedrepay.server.admission import certificates
-from fedrepay.server.front import front, nodes
+from fedrepay.server.front import front, hurry, nodes
 from fedrepay.server.front.nodes import Nodes
 from fedrepay.shared.errors import ArgumentError
 from support.nodes import Node
@@ -74,7 +74,7 @@ def fronted(folder: Path, superlink: int, keys: Path | None = None, **limits: An
     app = front.application(
         f"https://127.0.0.1:{superlink}", folder / certificates.AUTHORITY, Nodes(keys or folder), **limits
     )
-    with served(app, http=front.hurried()) as port:
+    with served(app, http=hurry.hurried()) as port:
         yield port
 
 

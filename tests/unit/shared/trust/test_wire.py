@@ -13,9 +13,9 @@ from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import enrolment, fields, handshake, message, terms, wire
+from fedrepay.shared.trust import enrolment, fields, handshake, message, succession, terms, wire
 from fedrepay.shared.trust.message import Signed, Wire
-from fedrepay.shared.trust.roster import Entry
+from fedrepay.shared.trust.roster import Entry, Revoked
 from fedrepay.shared.trust.terms import NumberedTerms
 from support.adversary import roster_of
 
@@ -112,6 +112,14 @@ MESSAGES: list[Wire] = [
     enrolment.Approval(roster=ID, name="a"),
     enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3, coordinator=SIGNED),
     wire.Written(sealed=b"s", vote=SIGNED),
+    wire.Pulled(number=1, introduction=b"i", sealed=b"s", votes=wire.Votes(run=1, signed=(SIGNED,))),
+    wire.Kept(release=b"r", votes=wire.Votes(run=1, signed=(SIGNED,))),
+    wire.Resealed(number=1, roster=ID, sender="a", recipient="b", sealed=b"s"),
+    Revoked(name="a", reason="Σ"),
+    succession.Leaving(roster=ID, name="a"),
+    succession.Rotation(roster=ID, name="a", signing=ID),
+    CALL.model_copy(update={"leaving": (SIGNED,), "revoked": (Revoked(name="a", reason="Σ"),)}),
+    enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID, rotation=SIGNED),
     ENTRIES[0],
     roster_of(list(ENTRIES), ID),
     CONFIG.terms(),
@@ -330,4 +338,4 @@ def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
         for other in KINDS
         if other is not type(a) and not refused(other, a.encode())
     }
-    assert same == {frozenset(("Acceptances", "Envelopes"))}
+    assert same == {frozenset(("Acceptances", "Envelopes")), frozenset(("Approval", "Leaving"))}

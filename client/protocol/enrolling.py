@@ -1,0 +1,215 @@
+"""A member's part in making a roster: joining, revealing its nonce once, approving the words its people compared.
+
+Nonces live in this process's memory alone: after a restart, or on a restored copy of the store, none can be revealed
+again, and the proposal is void. Everything that was signed is stored before it is sent. Where a member changes its
+keys, it joins under the new ones, and they come into force with the roster that holds them.
+"""
+
+from fedrepay.client.crypto.identity import Identity, Keyring
+from fedrepay.client.protocol.enrolment import held, newest, newest_run, withdrawn
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared import keys
+from fedrepay.shared.errors import Code, ProtocolError, Refusal
+from fedrepay.shared.privacy.entropy import Entropy
+from fedrepay.shared.trust import enrolment
+from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.succession import Rotation, changes
+
+Answer = tuple[bytes, dict[str, bytes]]
+NEWCOMER = 1 << 20
+"""Number of the last release that a member joining a consortium believes: far from the last number there is."""
+_SHOWN = 20
+"""Members of a roster named on one line."""
+
+
+class MemberEnrolment:
+    """One member's side of a roster's making.
+
+    Raises:
+        Refusal: from every step, where the member says no.
+    """
+
+    def __init__(
+        self, identity: Identity, store: MemberStore, entropy: Entropy, keyring: Keyring | None = None
+    ) -> None:
+        self.identity = identity  # its keys are in force
+        self._store = store
+        self._entropy = entropy
+        self._keyring = keyring
+        self._nonces: dict[bytes, bytes] = {}  # of the call answered last, by its digest
+        self.joins_as = identity  # by whose keys the newest joining is, and all that follows it
+        self.settle()
+        following, joining = self._following(), store.fact("joining")
+        if following is not None and joining:
+            entry = Joining.decode(Signed.decode(joining).body).entry
+            self.joins_as = following if entry == following.entry() else identity
+
+    def _following(self) -> Identity | None:
+        """The keys made to follow those in force."""
+        return None if self._keyring is None else self._keyring.following()
+
+    def settle(self) -> bool:
+        """Put the new keys in force, once this member takes part in a roster that holds them."""
+        following, roster = self._following(), held(self._store)
+        if following is None or roster is None or following.name not in roster.names:
+            return False
+        if roster.entry(following.name) != following.entry():
+            return False
+        assert self._keyring is not None  # noqa: S101 - it gave the keys
+        self._keyring.take()
+        self.identity = self.joins_as = following
+        return True
+
+    def propose(self, shared: bytes) -> Answer:
+        """Join: long-term keys and a commitment to a fresh nonce.
+
+        A number counts only once people have approved its roster: calls alone use none up.
+        """
+        signed = Signed.decode(shared)
+        call = signed.verified(Call.decode(signed.body).coordinator, Call)
+        base = newest(self._store)
+        if not base < call.number <= base + enrolment.FAR:
+            raise Refusal(
+                Code.NUMBER,
+                f"Proposal {call.number} is not among the {enrolment.FAR} above {base}.",
+                "The operator's next proposal takes a number above.",
+                base.to_bytes(4, "big") + (self._store.fact("signed_call") or b""),
+            )
+        nonce = self._entropy.draw(32)
+        self._nonces = {signed.digest(): nonce}
+        self.joins_as, rotation = self._renewed()
+        joining = Joining(
+            call=signed.digest(),
+            entry=self.joins_as.entry(),
+            commitment=enrolment.commitment(nonce, self.identity.name),
+            rotation=rotation,
+        )
+        answer = Signed.make(self.joins_as.signing, joining)
+        return answer.encode(), {"joining": answer.encode()}
+
+    def _renewed(self) -> tuple[Identity, Signed | None]:
+        """The keys to join with; new ones only where the old ones can say so, to those who know them."""
+        following, roster = self._following(), held(self._store)
+        mine = self.identity.entry()
+        if following is None or roster is None or mine not in roster.members:
+            return self.identity, None
+        said = Rotation(roster=roster.hash(), name=mine.name, signing=following.entry().signing)
+        return following, Signed.make(self.identity.signing, said)
+
+    def reveal(self, shared: bytes) -> Answer:
+        """Reveal the nonce, once, to one whole list of entries and commitments."""
+        enrolment.checked(shared)
+        proposal = Proposal.decode_once(shared)
+        mine = self._store.fact("joining")
+        if mine is None or Signed.decode(mine) not in proposal.joinings:
+            raise Refusal(Code.VOID, "The proposal does not hold this member's own, newest joining.")
+        self._check_predecessor(shared)
+        nonce = self._nonces.get(proposal.call.digest())
+        if nonce is None:
+            raise Refusal(
+                Code.VOID,
+                "This member's nonce for the proposal is void: it was restarted since, or has given it.",
+            )
+        self._nonces = {}
+        said = Revealed(proposal=keys.digest(shared), name=self.identity.name, nonce=nonce)
+        answer = Signed.make(self.joins_as.signing, said).encode()
+        return answer, {"revealed": keys.digest(shared)}
+
+    def _check_predecessor(self, proposal: bytes) -> None:
+        """The proposal follows the roster this member takes part in, and tells of the release it holds.
+
+        One that takes part in none yet joins whatever its people approve.
+        """
+        (call, _), roster = enrolment.checked(proposal), held(self._store)
+        if roster is not None and call.predecessor != roster.hash():
+            raise Refusal(
+                Code.ROSTER,
+                "The proposal does not follow the roster that this member takes part in.",
+                "If the coordinator has lost its database, see docs/refusals.md, roster.",
+                roster.hash(),
+            )
+        if roster is not None:
+            try:
+                enrolment.check_follows(proposal, roster)
+            except ProtocolError as error:
+                raise Refusal(Code.ROSTER, error.cause) from error
+        most = NEWCOMER if roster is None else newest_run(self._store) + enrolment.FAR
+        if call.released > most:
+            raise Refusal(
+                Code.ROSTER, f"The proposal names release {call.released}, too far above what there can be."
+            )
+        released = self._store.release()
+        if released is not None and call.released <= released[0]:
+            known = (released[0], keys.digest(released[1]))
+            if (call.released, call.release) != known:
+                raise Refusal(
+                    Code.ROSTER,
+                    "The proposal tells of another last release than this member holds.",
+                    "The operator's next proposal tells of the one that most members hold.",
+                    known[0].to_bytes(4, "big") + known[1],
+                )
+
+    def approve(self, shared: bytes) -> Answer:
+        """Sign the roster, if its words are the ones that people approved here."""
+        message = Reveals.decode_once(shared)
+        if self._store.fact("revealed") != keys.digest(message.proposal):
+            raise Refusal(Code.VOID, "This member has not revealed its nonce to this proposal.")
+        roster = enrolment.roster_of(message.proposal, message.revealed)
+        if roster.number <= withdrawn(self._store):
+            raise Refusal(Code.VOID, "People at this member have withdrawn from this roster.")
+        if newest(self._store) >= roster.number:
+            raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
+        code = roster.code()
+        if (self._store.fact("approved_code") or b"").decode() != code:
+            self._store.remember(pending=roster.encode(), shown=code.encode())
+            raise Refusal(
+                Code.ROSTER,
+                f"This institution has not approved the words of the roster of {_named(roster)}: {code}."
+                f"{self._changes(roster)}",
+                "Compare the words with the other members by telephone, then run `fedrepay member approve-roster`. "
+                "Differing words mean that somebody else is in the roster.",
+            )
+        self._check_predecessor(message.proposal)  # a roster may have come since it revealed
+        answer = Signed.make(self.joins_as.signing, Approval(roster=roster.hash(), name=self.identity.name))
+        call = Proposal.decode_once(message.proposal).call.encode()
+        return answer.encode(), {"signed": roster.encode(), "signed_call": call}
+
+    def _changes(self, roster: Roster) -> str:
+        """What people need to see beside the words; nothing at a first roster, where all are new."""
+        before = held(self._store)
+        said = "" if before is None else str(changes(before, roster))
+        return f" Of the roster before: {said}." if said else ""
+
+    def certify(self, shared: bytes) -> Answer:
+        """Take part in a roster that everybody has signed, this member among them.
+
+        A restored store may have forgotten that it signed; its signature has not.
+        """
+        message = Certificate.decode_once(shared)
+        before = held(self._store)
+        if before is not None and before.encode() == message.roster:
+            return b"", {}
+        roster = enrolment.certified(message, before)
+        signed = self._store.fact("signed")
+        if roster.number < newest(self._store) or (
+            roster.number == newest(self._store) and signed != message.roster
+        ):
+            raise Refusal(Code.ROSTER, "This member has signed a later roster, or withdrawn from this one.")
+        following = self._following()
+        mine = {each.entry() for each in (self.identity, following) if each is not None}
+        if self.identity.name not in roster.names or roster.entry(self.identity.name) not in mine:
+            raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
+        return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
+
+    def certificate(self) -> bytes:
+        """What proves the roster this member takes part in, for a coordinator that has lost it; empty before one."""
+        return self._store.fact("certificate") or b""
+
+
+def _named(roster: Roster) -> str:
+    """Its members, so far as a line holds them."""
+    shown = ", ".join(roster.names[:_SHOWN])
+    rest = len(roster.names) - _SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown

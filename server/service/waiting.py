@@ -1,0 +1,96 @@
+"""Messages of a roster's making, on the wire that members themselves open: asks wait here until a member calls for its own.
+
+To the machine that asks (``server/protocol/enrolment``) this is one more wire, as Flower's is (``server/network/app``); a
+node's id is its member's name here.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import Condition
+
+from fedrepay.server.network.app import Answer, Machine
+from fedrepay.server.protocol.state import Ask
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust.asking import Answered, AskedOf
+from fedrepay.shared.trust.message import Signed
+
+MOST_WAITING = 192
+"""Members that may wait in a call at once; another is told at once that there is nothing now."""
+
+
+class Waiting:
+    """Asks that wait for members, and members that wait for asks.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changed = Condition()
+        self._asks: dict[str, AskedOf] = {}  # by member
+        self._answers: deque[tuple[str, Signed | None, str]] = deque()
+        self._number = 0
+        self._waiting = 0
+
+    def exchange(self, _machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
+        """Put an ask before its members and give each answer as it comes; as ``network.app.Exchange``."""
+        deadline = self._clock() + timeout
+        with self._changed:
+            for name, (shared, own) in ask.parts.items():
+                self._number += 1
+                self._asks[name] = AskedOf(ask=self._number, kind=ask.kind.value, shared=shared, own=own)
+            self._changed.notify_all()
+        missing = set(ask.parts)
+        try:
+            while missing:
+                with self._changed:
+                    while not self._answers and (left := deadline - self._clock()) > 0:
+                        self._changed.wait(left)
+                    if not self._answers:
+                        break
+                    answer = self._answers.popleft()
+                missing.discard(answer[0])
+                yield answer
+        finally:
+            with self._changed:
+                self._asks.clear()
+                self._answers.clear()
+        for name in sorted(missing):
+            yield name, None, f"no answer within {timeout:.0f} s"
+
+    def wait(self, name: str, seconds: float) -> AskedOf:
+        """The ask that waits for this member, as soon as there is one; number 0 where none came.
+
+        A member that lost its answer on the way gets the same ask again.
+        """
+        deadline = self._clock() + seconds
+        with self._changed:
+            if self._waiting >= MOST_WAITING:
+                return self._asks.get(name, AskedOf(ask=0))
+            self._waiting += 1
+            try:
+                while name not in self._asks and (left := deadline - self._clock()) > 0:
+                    self._changed.wait(left)
+                return self._asks.get(name, AskedOf(ask=0))
+            finally:
+                self._waiting -= 1
+
+    def answer(self, name: str, answered: Answered) -> None:
+        """Take a member's reply to the ask that waits for it; to an older one it counts as none.
+
+        Raises:
+            ProtocolError: it is no signed reply.
+        """
+        with self._changed:
+            asked = self._asks.get(name)
+            if asked is None or asked.ask != answered.ask:
+                return
+            del self._asks[name]
+            try:
+                self._answers.append((name, Signed.decode(answered.reply), ""))
+            except ProtocolError as error:
+                self._answers.append((name, None, error.cause))
+                raise
+            finally:
+                self._changed.notify_all()

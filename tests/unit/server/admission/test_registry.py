@@ -1,0 +1,238 @@
+"""The registry: invited, waiting, admitted, left, revoked; what is asked twice changes nothing."""
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrepay.server.admission import certificates
+from fedrepay.server.admission.answers import DAY
+from fedrepay.server.admission.registry import Registry
+from fedrepay.server.admission.rows import MOST_COUNTING
+from fedrepay.server.admission.tables import MOST_NOTES, MemberSeen
+from fedrepay.shared.errors import ArgumentError, ProtocolError
+from fedrepay.shared.trust.joining import Invitation, words
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.succession import Leaving
+from support.newcomers import ADDRESS, Desk, Newcomer
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def seen(desk: Desk, name: str = "bank-a") -> MemberSeen:
+    found = desk.registry.member(name)
+    assert found is not None
+    return found
+
+
+def test_an_invitation_says_where_and_whose_and_its_secret_is_kept_nowhere(desk: Desk) -> None:
+    made = desk.invite("bank-a")
+    assert Invitation.read(made.token()) == made
+    assert (made.address, made.name, made.authority) == (ADDRESS, "bank-a", desk.authority)
+    assert seen(desk).state == "invited"
+    assert seen(desk).expires == desk.now + 7 * DAY
+    stored = (desk.folder / "coordinator.sqlite").read_bytes()
+    assert b"bank-a" in stored, "control: it is the file"
+    assert made.secret not in stored
+    assert stat.S_IMODE((desk.folder / "coordinator.sqlite").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "days"), [("", 7), ("a b", 7), ("coordinator", 7), ("Coordinator", 7), ("a", 0), ("a", 91)]
+)
+def test_names_and_days_out_of_bounds_invite_nobody(desk: Desk, name: str, days: float) -> None:
+    with pytest.raises(ArgumentError):
+        desk.invite(name, days)
+    assert desk.registry.members() == ()
+
+
+def test_two_names_never_differ_by_capitals_alone(desk: Desk) -> None:
+    desk.invite("bank-a")
+    with pytest.raises(ArgumentError):
+        desk.invite("Bank-A")
+
+
+def test_join_admit_and_the_same_bytes_again(desk: Desk) -> None:
+    who = Newcomer("bank-a")
+    asked = who.asks(desk.invite("bank-a"))
+    assert desk.registry.join(asked).state == "waiting"
+    assert desk.registry.join(asked).state == "waiting"
+    waiting = seen(desk)
+    assert (waiting.state, waiting.entry, waiting.certificates) == ("waiting", who.entry(), ())
+    assert waiting.joined == desk.now
+    assert len(waiting.words.split()) == 12
+    admitted = desk.registry.admit("bank-a", desk.issue, waiting.words)
+    assert admitted.state == "admitted"
+    answer = desk.registry.join(asked)
+    assert answer.state == "admitted"
+    assert admitted.certificates == (certificates.fingerprint(answer.certificate),)
+    assert desk.registry.join(asked) == answer, "the same certificate"
+    assert desk.registry.admit("bank-a", desk.issue).certificates == admitted.certificates, "once more"
+    desk.now += 8 * DAY
+    assert desk.registry.join(asked) == answer, "an invitation that was used does not expire"
+
+
+def test_words_are_over_keys_request_and_authority(desk: Desk) -> None:
+    who = Newcomer("bank-a")
+    request = who.request(desk.invite("bank-a"))
+    desk.registry.join(Signed.make(who.signing, request))
+    assert seen(desk).words == words(request.entry, request.request, desk.authority)
+
+
+def test_who_is_admitted_is_who_the_words_were_of(desk: Desk) -> None:
+    who, invitation = Newcomer("bank-a"), desk.invite("bank-a")
+    desk.registry.join(who.asks(invitation))
+    compared = seen(desk).words
+    desk.invite("bank-a")
+    with pytest.raises(ArgumentError, match="has not asked"):
+        desk.registry.admit("bank-a", desk.issue, compared)
+    desk.registry.join(Newcomer("bank-a").asks(desk.invite("bank-a")))
+    with pytest.raises(ArgumentError, match="other keys"):
+        desk.registry.admit("bank-a", desk.issue, compared)
+    assert desk.registry.admit("bank-a", desk.issue, seen(desk).words).state == "admitted", "control"
+
+
+def test_a_new_key_for_tls_of_the_same_member_is_taken_while_it_waits(desk: Desk) -> None:
+    who, invitation = Newcomer("bank-a"), desk.invite("bank-a")
+    desk.registry.join(who.asks(invitation))
+    before = seen(desk).words
+    who.tls = ec.generate_private_key(ec.SECP256R1())
+    assert desk.registry.join(who.asks(invitation)).state == "waiting"
+    assert seen(desk).words != before, "and people compare anew"
+
+
+def test_a_certificate_renews_at_half_its_life_and_the_old_one_counts_until_it_ends(desk: Desk) -> None:
+    who = desk.admitted("bank-a")
+    (first,) = seen(desk).certificates
+    first_pem = desk.registry.renew("bank-a", who.csr(), desk.issue)
+    assert certificates.fingerprint(first_pem) == first, "too early: the same again"
+    desk.now += 16 * DAY
+    second = desk.registry.renew("bank-a", who.csr(), desk.issue)
+    assert certificates.fingerprint(second) != first
+    assert seen(desk).certificates == (first, certificates.fingerprint(second))
+    desk.now += 20 * DAY
+    assert first not in seen(desk).certificates
+    with pytest.raises(ArgumentError):
+        desk.registry.renew("nobody", who.csr(), desk.issue)
+
+
+def test_few_certificates_count_at_once(desk: Desk) -> None:
+    who = desk.admitted("bank-a")
+    for _ in range(MOST_COUNTING - 1):
+        desk.registry.renew("bank-a", who.csr(ec.generate_private_key(ec.SECP256R1())), desk.issue)
+    with pytest.raises(ProtocolError, match="count already"):
+        desk.registry.renew("bank-a", who.csr(ec.generate_private_key(ec.SECP256R1())), desk.issue)
+
+
+def test_a_member_that_was_off_until_its_certificate_ended_asks_with_its_own_keys(desk: Desk) -> None:
+    who, invitation = Newcomer("bank-a"), desk.invite("bank-a")
+    asked = who.asks(invitation)
+    desk.registry.join(asked)
+    desk.registry.admit("bank-a", desk.issue)
+    old = desk.registry.join(asked, desk.issue).certificate
+    desk.now += 31 * DAY
+    assert seen(desk).certificates == ()
+    assert desk.registry.join(asked).certificate == old, "control: nothing is issued without the authority"
+    new = desk.registry.join(asked, desk.issue).certificate
+    assert new != old
+
+
+def test_revoked_is_shut_out_at_once_and_its_keys_for_good(desk: Desk) -> None:
+    invitation = desk.invite("bank-a")
+    who = Newcomer("bank-a")
+    asked = who.asks(invitation)
+    desk.registry.join(asked)
+    desk.registry.admit("bank-a", desk.issue)
+    (desk.folder / "nodes").mkdir()
+    (desk.folder / "nodes" / "bank-a.pub").write_text("key")
+    gone = desk.registry.revoke("bank-a", "sold its portfolio\x1b[2J")
+    assert (gone.state, gone.certificates, gone.reason) == ("revoked", (), r"sold its portfolio\x1b[2J")
+    assert not (desk.folder / "nodes" / "bank-a.pub").exists()
+    assert desk.registry.join(asked).state == "refused"
+    with pytest.raises(ArgumentError):
+        desk.registry.renew("bank-a", who.csr(), desk.issue)
+    with pytest.raises(ArgumentError):
+        desk.registry.admit("bank-a", desk.issue)
+    again = desk.registry.join(who.asks(desk.invite("bank-a")))
+    assert again.state == "refused"
+    assert "in use" in again.cause
+    assert desk.registry.join(Newcomer("bank-a").asks(desk.invite("bank-a"))).state == "waiting", "control"
+
+
+def test_who_left_may_come_back_with_its_keys(desk: Desk) -> None:
+    who = desk.admitted("bank-a")
+    goodbye = Signed.make(who.signing, Leaving(roster=bytes(32), name="bank-a"))
+    for wrong in (
+        Signed.make(Ed25519PrivateKey.generate(), Leaving(roster=bytes(32), name="bank-a")),
+        Signed.make(who.signing, Leaving(roster=bytes(32), name="bank-b")),
+    ):
+        with pytest.raises(ProtocolError):
+            desk.registry.leave("bank-a", wrong)
+    left = desk.registry.leave("bank-a", goodbye)
+    assert (left.state, left.certificates, left.leaving) == ("left", (), goodbye)
+    assert desk.registry.join(who.asks(desk.invite("bank-a"))).state == "waiting"
+    assert seen(desk).leaving == goodbye, "until a roster lets it go"
+    with pytest.raises(ArgumentError):
+        desk.registry.leave("bank-a", goodbye)
+
+
+def test_a_member_that_is_in_is_not_invited_over(desk: Desk) -> None:
+    desk.admitted("bank-a")
+    with pytest.raises(ArgumentError, match="revoke"):
+        desk.invite("bank-a")
+    assert seen(desk).state == "admitted"
+
+
+def test_when_a_member_was_seen(desk: Desk) -> None:
+    desk.admitted("bank-a")
+    desk.now += 60
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == desk.now
+    desk.now += 1
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == desk.now - 1, "not every call is a write"
+
+
+def test_notes_are_few(desk: Desk) -> None:
+    invitation = desk.invite("bank-a")
+    desk.registry.join(Newcomer("bank-a").asks(invitation))
+    for _ in range(MOST_NOTES + 5):
+        desk.registry.join(Newcomer("bank-a").asks(invitation))
+    assert len(seen(desk).notes) == MOST_NOTES
+
+
+def test_two_processes_use_one_invitation_once(desk: Desk) -> None:
+    """Both ask at the same moment, each with keys of its own."""
+    invitation = desk.invite("bank-a")
+    answers: list[str] = []
+    barrier = threading.Barrier(2)
+
+    def ask(registry: Registry, signed: Signed) -> None:
+        barrier.wait()
+        answers.append(registry.join(signed).state)
+
+    threads = [
+        threading.Thread(target=ask, args=(desk.opened(), Newcomer("bank-a").asks(invitation)))
+        for _ in range(2)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(answers) == ["refused", "waiting"]
+
+
+def test_a_name_that_was_never_invited_is_told_to_the_operator_alone(desk: Desk) -> None:
+    assert desk.registry.member("nobody") is None
+    for call in (desk.registry.revoke, lambda name, _: desk.registry.admit(name, desk.issue)):
+        with pytest.raises(ArgumentError, match="Nobody was invited"):
+            call("nobody", "why")
+    with sqlite3.connect(desk.folder / "coordinator.sqlite") as connection:
+        assert connection.execute("select count(*) from members").fetchone() == (0,)
