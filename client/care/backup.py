@@ -19,7 +19,7 @@ from fedrepay.client.care.place import Place
 from fedrepay.client.care.releases import checked
 from fedrepay.client.care.spending import Spending, spending
 from fedrepay.client.crypto import node_key
-from fedrepay.client.crypto.identity import KEY, Identity
+from fedrepay.client.crypto.identity import IN_FORCE, Identity
 from fedrepay.client.scoring import release_file
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE, JOURNAL
@@ -30,8 +30,8 @@ from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.private import private_folder
 
 ENTRY, LIMITS, SPENT, BARRED = "entry.json", "limits.toml", "spent.txt", "barred.txt"
-_FILES = (KEY, node_key.PRIVATE, node_key.PUBLIC, ENTRY, settings.FILE)
-_SECRET = (KEY, node_key.PRIVATE)
+_FILES = (IN_FORCE, node_key.PRIVATE, node_key.PUBLIC, ENTRY, settings.FILE)
+_SECRET = (IN_FORCE, node_key.PRIVATE)
 _RELEASE = re.compile(
     rf"releases/(\d{{1,10}})/({re.escape(release_file.RELEASE)}|{re.escape(release_file.VOTES)})"
 )
@@ -179,7 +179,7 @@ def _read(archive: Path) -> dict[str, bytes]:
                 parts[each.name] = file.read()
     except tarfile.TarError as error:
         raise ArgumentError(f"{archive} is no archive: {error}.", remedy) from error
-    missing = [name for name in (KEY, ENTRY, SPENT, BARRED) if name not in parts]
+    missing = [name for name in (IN_FORCE, ENTRY, SPENT, BARRED) if name not in parts]
     missing += [
         f"{path}/{name}"
         for _, path in _releases(parts)

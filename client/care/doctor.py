@@ -19,7 +19,7 @@ from fedrepay.client.care.backup import ENTRY, LIMITS, SPENT
 from fedrepay.client.care.place import Place
 from fedrepay.client.care.spending import spending
 from fedrepay.client.crypto import node_key
-from fedrepay.client.crypto.identity import KEY
+from fedrepay.client.crypto.identity import IN_FORCE
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.scoring import in_use
 from fedrepay.client.scoring.in_use import Releases
@@ -30,7 +30,7 @@ from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.trust.roster import Roster
 
 PACKAGES = ("fedrepay", "flwr", "cryptography", "numpy", "duckdb", "pydantic", "dp-accounting", "torch")
-_PRIVATE = (KEY, node_key.PRIVATE, FILE, JOURNAL)
+_PRIVATE = (IN_FORCE, node_key.PRIVATE, FILE, JOURNAL)
 _KNOWN = (*_PRIVATE, node_key.PUBLIC, ENTRY, settings.FILE, LIMITS, SPENT, "member.sock", "CACHEDIR.TAG")
 _LITTLE = 1 << 30  # bytes free on the disk
 Section = dict[str, Any]
@@ -139,7 +139,7 @@ def _folder(folder: Path) -> Section:
         "rights": f"{stat.S_IMODE(folder.stat().st_mode):o}",
         "files": files,
         "other files": others,
-        "missing": [name for name in (KEY, ENTRY) if name not in files],
+        "missing": [name for name in (IN_FORCE, ENTRY) if name not in files],
         "open to others": closed,
         "free bytes": shutil.disk_usage(folder).free,
     }

@@ -149,20 +149,27 @@ def serve(
     """Serve a member; the help text stands in ``_SERVE``."""
     import logging
     import signal
+    import time
 
     from threadpoolctl import threadpool_limits
 
-    from fedrepay.client.node import door, journal, setup
+    from fedrepay.client.node import door, house, journal, setup
+    from fedrepay.client.store import settings
 
     journal.to_screen()
     log = logging.getLogger("fedrepay.member")
+    held = settings.load(folder)
+    guest = None if held.node_user is None else door.Guest.named(held.node_user)
+    place = socket or settings.file_of(folder, None, held.socket) or folder / door.SOCKET
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(
             folder,
             setup.Sources(schema, data, mapping, limits, model),
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
-        with door.Door(socket or folder / door.SOCKET, journal.noted(member.handle)) as open_door:
+        errands = house.errands(setup.identity(folder), time.time)
+        handler = house.at_home(journal.noted(member.handle), errands)
+        with door.Door(place, handler, guest=guest) as open_door:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_signal: open_door.stop())
             log.info("Serving at %s", open_door.path)

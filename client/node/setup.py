@@ -43,6 +43,27 @@ def create(name: str, folder: Path) -> Entry:
         ) from error
     identity.save(folder)
     node_key.create(folder)
+    return _publish(name, folder)
+
+
+def complete(name: str, folder: Path) -> Entry:
+    """As :func:`create`, but keys that are there stay: of a process that was stopped, or put back from where they are kept.
+
+    Raises:
+        ArgumentError: the name cannot stand in a roster.
+        StorageError: a key is damaged, or the folder cannot be written.
+    """
+    if not (folder / "identity.key").exists():
+        return create(name, folder)
+    if not (folder / node_key.PRIVATE).exists():
+        node_key.create(folder)
+    elif not (folder / node_key.PUBLIC).exists():
+        node_key.publish(folder)
+    return _publish(name, folder)
+
+
+def _publish(name: str, folder: Path) -> Entry:
+    """Write ``entry.json`` of the folder's keys."""
     entry = Identity.load(name, folder).entry()
     text = {
         "name": entry.name,

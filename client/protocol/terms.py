@@ -17,6 +17,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError, Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.agreement import NOTHING
 from fedrepay.shared.trust.enrolment import FAR
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
@@ -113,6 +114,12 @@ class Consent:
                 Code.ROSTER, "The run is for another roster than the one this member takes part in."
             )
         check_run(self._store, roster, offer.run)
+        if offer.terms.agreed != (self._store.fact("agreed") or NOTHING):
+            raise Refusal(
+                Code.TERMS,
+                "The run is under other terms of the consortium than people at this member have accepted.",
+                "`fedrepay member accept-terms` shows the new ones.",
+            )
         self.judge(offer.terms, len(roster.names), now)
         return b"", {"offer": shared}
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrepay.client.crypto.identity import KEY
+from fedrepay.client.crypto.identity import IN_FORCE
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE
 from fedrepay.client.store.member_store import MemberStore
@@ -27,7 +27,7 @@ def opened(folder: Path) -> MemberStore:
         ReleaseError: the folder is no member's.
         StorageError: it cannot be read.
     """
-    if not any((folder / name).is_file() for name in (FILE, KEY)):
+    if not any((folder / name).is_file() for name in (FILE, IN_FORCE)):
         raise ReleaseError(
             f"{folder} is no folder of a member: it has neither keys nor a store.",
             "Name the folder that `member init` made and `member serve` runs in.",

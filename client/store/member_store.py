@@ -28,7 +28,7 @@ WRITES = (
     *("submit", "record_opening", "store_opened", "store_release"),
 )
 """Every point at which a run changes a member's state; what must hold, holds wherever a process dies between them."""
-BY_PEOPLE = ("use", "bar")
+BY_PEOPLE = ("use", "bar", "remember agreed")
 """Points at which its people's own commands change it; each is one write, and no run waits for it."""
 
 
