@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, Code, DataError, Refusal, StorageError
 from fedrepay.shared.files import write_atomically
@@ -137,7 +137,16 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
 
     held = None if sources.model is None else registry.load(sources.model, book.dimension)
     return Member(
-        mine, store, book, unless_barred, limits, time.time, observe=observe, model=held, override=override
+        mine,
+        store,
+        book,
+        unless_barred,
+        limits,
+        time.time,
+        observe=observe,
+        model=held,
+        override=override,
+        keyring=Keyring(mine.name, folder),
     )
 
 
