@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedrepay.client.care.place import Place
+from fedrepay.client.care.home import Home
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.veto.year import year_before
@@ -34,7 +34,7 @@ class ThoughtOf:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Foreseen:
     """Yes, or no with the refusal's code, cause and remedy; ``year`` is the year's ε so far at ``delta_per_year``."""
 
     accepted: bool
@@ -102,11 +102,11 @@ def _of_file(wish: ThoughtOf, local: LocalRun) -> dict[str, Any]:
     }
 
 
-def asked(place: Place, terms: RunTerms, members: int, model: TorchModel | None) -> Answer:
+def asked(home: Home, terms: RunTerms, members: int, model: TorchModel | None) -> Foreseen:
     """What this member would answer to these terms today.
 
     Args:
-        place: limits, ledger and schema.
+        home: limits, ledger and schema.
         terms: of :func:`terms_of`.
         members: of the roster.
         model: the torch module that the member trains in local mode.
@@ -114,23 +114,23 @@ def asked(place: Place, terms: RunTerms, members: int, model: TorchModel | None)
     Raises:
         StorageError: the ledger was changed.
     """
-    ledger, now = place.store.ledger(), place.clock()
-    year = year_before("", ledger, place.delta, now).epsilon
+    ledger, now = home.store.ledger(), home.clock()
+    year = year_before("", ledger, home.delta, now).epsilon
     shown = {
         name: getattr(terms, name)
         for name in ("mode", "learner", "epsilon", "delta", "colluders", "rounds", "max_attempts")
     }
     refused: Refusal | None = None
     try:
-        Consent(place.store, place.book, place.limits, model, OsEntropy()).judge(terms, members, now)
+        Consent(home.store, home.book, home.limits, model, OsEntropy()).judge(terms, members, now)
     except Refusal as error:
         refused = error
-    return Answer(
+    return Foreseen(
         accepted=refused is None,
         code=None if refused is None else str(refused.code),
         cause=None if refused is None else refused.cause,
         remedy=None if refused is None else refused.remedy,
         year=year,
-        delta_per_year=place.delta,
+        delta_per_year=home.delta,
         terms={"members": members, **shown},
     )

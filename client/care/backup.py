@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedrepay.client.care.place import Place
+from fedrepay.client.care.home import Home
 from fedrepay.client.care.releases import checked
 from fedrepay.client.care.spending import Spending, spending
 from fedrepay.client.crypto import node_key
@@ -78,7 +78,7 @@ def advice(spent: Spending, at: float) -> str:
     )
 
 
-def backup(place: Place, out: Path) -> Kept:
+def backup(home: Home, out: Path) -> Kept:
     """Write what may be restored (0600); whoever holds the archive can speak as this member.
 
     Raises:
@@ -86,35 +86,35 @@ def backup(place: Place, out: Path) -> Kept:
         StorageError: it stands there already or cannot be written, or a file or the ledger cannot be read.
         ReleaseError: a release was changed in the store.
     """
-    if place.folder.resolve() in out.resolve().parents:
+    if home.folder.resolve() in out.resolve().parents:
         raise ArgumentError(
             f"{out} lies in the member's own folder.", "Choose a place that is lost by another accident."
         )
-    told = advice(spending(place), place.clock())
-    parts = dict(_parts(place, told))
+    told = advice(spending(home), home.clock())
+    parts = dict(_parts(home, told))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in parts.items():
             header = tarfile.TarInfo(name)
-            header.size, header.mode, header.mtime = len(data), 0o600, int(place.clock())
+            header.size, header.mode, header.mtime = len(data), 0o600, int(home.clock())
             archive.addfile(header, io.BytesIO(data))
     write_atomically(out, buffer.getvalue(), mode=0o600, over=False)
-    names = sorted(each.name for each in place.folder.iterdir())
+    names = sorted(each.name for each in home.folder.iterdir())
     left = {name: LEFT_OUT.get(name, _OTHER) for name in names if name not in parts}
     return Kept(out, tuple(parts), left, told)
 
 
-def _parts(place: Place, told: str) -> Iterator[tuple[str, bytes]]:
+def _parts(home: Home, told: str) -> Iterator[tuple[str, bytes]]:
     for name in _FILES:
-        if (place.folder / name).exists():
-            yield name, read_bytes(place.folder / name, StorageError)
-    if place.limits_file is not None:
-        yield LIMITS, read_bytes(place.limits_file, StorageError)
-    for each in place.store.releases():
+        if (home.folder / name).exists():
+            yield name, read_bytes(home.folder / name, StorageError)
+    if home.limits_file is not None:
+        yield LIMITS, read_bytes(home.limits_file, StorageError)
+    for each in home.store.releases():
         checked(each)
         yield f"releases/{each.number}/{release_file.RELEASE}", each.release
         yield f"releases/{each.number}/{release_file.VOTES}", each.votes
-    yield BARRED, "".join(f"{mark.hex()}\n" for mark in sorted(place.store.barred())).encode()
+    yield BARRED, "".join(f"{mark.hex()}\n" for mark in sorted(home.store.barred())).encode()
     yield SPENT, told.encode()
 
 

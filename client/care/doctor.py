@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fedrepay.client.care import place
+from fedrepay.client.care import home
 from fedrepay.client.care.backup import ENTRY, LIMITS, SPENT
-from fedrepay.client.care.place import Place
+from fedrepay.client.care.home import Home
 from fedrepay.client.care.spending import spending
 from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import IN_FORCE
@@ -47,8 +47,8 @@ def page(
     Args:
         folder: the member's.
         clock: seconds since 1970.
-        schema: as of ``place.of``.
-        limits_file: as of ``place.of``.
+        schema: as of ``home.of``.
+        limits_file: as of ``home.of``.
 
     Raises:
         ReleaseError: the folder is no member's.
@@ -60,7 +60,7 @@ def page(
     found["roster"] = _guarded(lambda: _roster(store))
     found["run"] = _guarded(lambda: _run(store))
     found["releases"] = _guarded(lambda: _releases(folder))
-    here: list[Place] = []
+    here: list[Home] = []
     found["limits"] = _guarded(lambda: _limits(here, folder, schema, limits_file))
     found["budget"] = _guarded(lambda: _budget(here)) if here else {"not read": "the limits were not"}
     return found
@@ -195,8 +195,8 @@ def _releases(folder: Path) -> Section:
     }
 
 
-def _limits(here: list[Place], folder: Path, schema: Path | None, limits_file: Path | None) -> Section:
-    made = place.of(folder, schema, limits_file)
+def _limits(here: list[Home], folder: Path, schema: Path | None, limits_file: Path | None) -> Section:
+    made = home.of(folder, schema, limits_file)
     here.append(made)
     written = made.limits.model_fields_set
     shown = {
@@ -206,7 +206,7 @@ def _limits(here: list[Place], folder: Path, schema: Path | None, limits_file: P
     return {**shown, "schema": made.book.schema_hash.hex()[:16]}
 
 
-def _budget(here: list[Place]) -> Section:
+def _budget(here: list[Home]) -> Section:
     spent = spending(here[0])
     return {
         "year's ε": spent.epsilon,

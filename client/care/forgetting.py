@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedrepay.client.care.place import Place
+from fedrepay.client.care.home import Home
 from fedrepay.client.care.spending import finite, spending
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.data.checking import barred
@@ -45,11 +45,11 @@ class Forgotten:
     facts: dict[str, Any]
 
 
-def forget(place: Place, identity: Identity, customer: str, out: Path | None = None) -> Forgotten:
+def forget(home: Home, identity: Identity, customer: str, out: Path | None = None) -> Forgotten:
     """Bar a customer and write the certificate; the bar stands first, whatever becomes of the certificate.
 
     Args:
-        place: the member's folder.
+        home: the member's folder.
         identity: its keys.
         customer: the id, as the member's rows have it.
         out: a new file; None is ``forgotten/`` in the folder, named by the mark.
@@ -60,16 +60,16 @@ def forget(place: Place, identity: Identity, customer: str, out: Path | None = N
     """
     if not customer.strip():
         raise ArgumentError("No customer is named.", "Give the id as your rows have it.")
-    if place.book.schema.customer is None:
+    if home.book.schema.customer is None:
         raise ArgumentError(
             "The schema has no column of customers, so no row can be told to be somebody's.",
             "Leave the rows out in the mapping, by a WHERE.",
         )
     made = barred.mark(identity.local, customer)
-    before = made in place.store.barred()
-    place.store.bar(made)
-    now = place.clock()
-    facts = _facts(place, identity, made, now)
+    before = made in home.store.barred()
+    home.store.bar(made)
+    now = home.clock()
+    facts = _facts(home, identity, made, now)
     body = _canonical(facts)
     signed = {
         "certificate": facts,
@@ -77,15 +77,15 @@ def forget(place: Place, identity: Identity, customer: str, out: Path | None = N
         "signing_key": keys.public_bytes(identity.signing).hex(),
     }
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    path = out or place.folder / "forgotten" / f"{made.hex()[:16]}-{stamp}.json"
+    path = out or home.folder / "forgotten" / f"{made.hex()[:16]}-{stamp}.json"
     text = json.dumps(signed, indent=1, ensure_ascii=False).encode() + b"\n"
     write_atomically(path, text, mode=0o600, over=False)
-    return Forgotten(path, before, _named_in(place.folder, customer), facts)
+    return Forgotten(path, before, _named_in(home.folder, customer), facts)
 
 
-def _facts(place: Place, identity: Identity, made: bytes, now: float) -> dict[str, Any]:
-    spent = spending(place)
-    charged = [each for each in place.store.ledger() if each.status in (*CHARGED, UNPROTECTED)]
+def _facts(home: Home, identity: Identity, made: bytes, now: float) -> dict[str, Any]:
+    spent = spending(home)
+    charged = [each for each in home.store.ledger() if each.status in (*CHARGED, UNPROTECTED)]
     bare = any(each.status == UNPROTECTED for each in charged)
     mechanisms = [charged_of(facts) for each in charged for facts in each.event]
     runs = [
@@ -96,7 +96,7 @@ def _facts(place: Place, identity: Identity, made: bytes, now: float) -> dict[st
             "attempts": len(run.attempts),
             "attempts_sent": sum(each.sent for each in run.attempts),
             "released": run.released,
-            "epsilon": _bound(charged, run.run, place.delta),
+            "epsilon": _bound(charged, run.run, home.delta),
         }
         for run in spent.runs
     ]
@@ -106,13 +106,13 @@ def _facts(place: Place, identity: Identity, made: bytes, now: float) -> dict[st
         "at": _when(now),
         "customer_mark": made.hex(),
         "mark_is": "HMAC-SHA256 of the customer's id under this member's own key, which only this member can make",
-        "schema": f"{place.book.schema.name} {place.book.schema.version}",
+        "schema": f"{home.book.schema.name} {home.book.schema.version}",
         "runs": runs,
         "runs_may_have_learned": "each run listed, if rows of the customer were among those it says; later runs, none",
-        "epsilon_of_all_runs": None if bare else finite(composed_epsilon(mechanisms, place.delta)),
-        "delta": place.delta,
+        "epsilon_of_all_runs": None if bare else finite(composed_epsilon(mechanisms, home.delta)),
+        "delta": home.delta,
         "epsilon_means": "what all of it together may tell of one customer of this member; null: a run had no noise, and nothing bounds it",
-        "ledger_head": place.store.ledger_head().hex(),
+        "ledger_head": home.store.ledger_head().hex(),
         "holds": HOLDS,
     }
 

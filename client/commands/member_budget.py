@@ -11,7 +11,7 @@ from fedrepay.client.commands.member_node import Folder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedrepay.client.care.asking import Answer
+    from fedrepay.client.care.asking import Foreseen
     from fedrepay.client.care.spending import Spending
 
 Schema = Annotated[
@@ -54,10 +54,10 @@ def budget(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_
     """Show the year; the help text stands in ``_BUDGET``."""
     from rich.console import Console
 
-    from fedrepay.client.care import place
+    from fedrepay.client.care import home
     from fedrepay.client.care.spending import spending
 
-    found = spending(place.of(folder, schema, limits))
+    found = spending(home.of(folder, schema, limits))
     if as_json:
         import json
         from dataclasses import asdict
@@ -119,9 +119,9 @@ def show_limits(
     from rich.console import Console
     from rich.table import Table
 
-    from fedrepay.client.care import place
+    from fedrepay.client.care import home
 
-    here = place.of(folder, schema, limits)
+    here = home.of(folder, schema, limits)
     made, written = here.limits.model_dump(), here.limits.model_fields_set
     used = {**made, "delta_per_year": here.delta}
     if as_json:
@@ -175,12 +175,12 @@ def try_limits(
     import json
     from dataclasses import asdict
 
-    from fedrepay.client.care import asking, place
+    from fedrepay.client.care import asking, home
     from fedrepay.client.learning.torch_models import registry
     from fedrepay.shared.errors import TermsError
     from fedrepay.shared.trust import local_run
 
-    here = place.of(folder, schema, limits)
+    here = home.of(folder, schema, limits)
     local = None if terms is None else local_run.read(terms)
     wish = asking.ThoughtOf(members, epsilon_, delta, colluders, rounds, mode, local)
     run = asking.terms_of(wish, here.book)
@@ -195,7 +195,7 @@ def try_limits(
         raise typer.Exit(TermsError.exit_code)
 
 
-def _answered(answer: "Answer") -> None:
+def _answered(answer: "Foreseen") -> None:
     said = ", ".join(f"{name} {value}" for name, value in answer.terms.items())
     typer.echo(f"A run of {said}.")
     if answer.accepted:

@@ -60,9 +60,9 @@ def backup(
     import json
 
     from fedrepay.client.care import backup as care
-    from fedrepay.client.care import place
+    from fedrepay.client.care import home
 
-    made = care.backup(place.of(folder, schema, limits), out)
+    made = care.backup(home.of(folder, schema, limits), out)
     if as_json:
         facts = {"out": str(out), "held": made.held, "left_out": made.left_out, "advice": made.advice}
         typer.echo(json.dumps(facts, indent=1))
@@ -137,10 +137,10 @@ def forget(
     """Forget a customer; the help text stands in ``_FORGET``."""
     import json
 
-    from fedrepay.client.care import forgetting, place
+    from fedrepay.client.care import forgetting, home
     from fedrepay.client.node import setup
 
-    here = place.of(folder, schema, limits)
+    here = home.of(folder, schema, limits)
     done = forgetting.forget(here, setup.identity(folder), _told(customer), out)
     if as_json:
         facts = {

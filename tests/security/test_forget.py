@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from fedrepay.client.care import place
+from fedrepay.client.care import home
 from fedrepay.client.care.spending import spending
 from fedrepay.client.data.checking import barred
 from fedrepay.client.node import setup
@@ -151,7 +151,7 @@ def test_the_certificate_names_the_runs_their_rows_and_what_bounds_them(folder: 
     said = json.loads(forget(folder, WHO, "--json").out)
     path = Path(said["certificate"])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    here = place.of(folder)
+    here = home.of(folder)
     spent = spending(here)
     facts = json.loads(path.read_text())["certificate"]
     assert [each["run"] for each in facts["runs"]] == [1, 2]

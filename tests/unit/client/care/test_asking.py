@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from fedrepay.client.care import asking, place
+from fedrepay.client.care import asking, home
 from fedrepay.client.care.asking import ThoughtOf
 from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.veto.limits import Limits
@@ -64,7 +64,7 @@ def test_limits_are_shown_as_read_with_defaults_marked(folder: Path) -> None:
     }
     assert lines["epsilon_per_year"]["value"] == 20.0
     assert lines["delta_per_year"]["value"] is None
-    assert lines["delta_per_year"]["used"] == place.of(folder).delta
+    assert lines["delta_per_year"]["used"] == home.of(folder).delta
     shown = fedrepay("member", "limits", "show", "--folder", folder)
     assert shown.code == 0, shown.err
     assert shown.out.count("default") == len(Limits.model_fields) - 3
@@ -98,7 +98,7 @@ def test_the_answer_is_the_one_that_the_operator_would_get(world: World, folder:
     answers = []
     for text in (ROOMY, ROOMY.replace("20", "5"), ROOMY.replace("= 4", "= 1")):
         write(folder, text)
-        here = place.of(folder)
+        here = home.of(folder)
         terms = asking.terms_of(ThoughtOf(members=3, epsilon=4.0, rounds=2), here.book)
         answer = asking.asked(here, terms, 3, None)
         offer = Offer(run=2, roster=world.roster.hash(), terms=terms)
@@ -117,9 +117,9 @@ def test_the_answer_is_the_one_that_the_operator_would_get(world: World, folder:
 
 def test_nothing_is_charged_or_remembered(folder: Path) -> None:
     write(folder, ROOMY)
-    before = (place.of(folder).store.ledger(), place.of(folder).store.fact("offer"))
+    before = (home.of(folder).store.ledger(), home.of(folder).store.fact("offer"))
     assert tried(folder, "--members", 3, "--epsilon", 4) == (0, "")
-    assert (place.of(folder).store.ledger(), place.of(folder).store.fact("offer")) == before
+    assert (home.of(folder).store.ledger(), home.of(folder).store.fact("offer")) == before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from fedrepay import load_release
-from fedrepay.client.care import place
+from fedrepay.client.care import home
 from fedrepay.client.care.spending import spending
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol.enrolment import held
@@ -100,7 +100,7 @@ def test_a_restored_member_has_its_keys_releases_and_bars_and_no_ledger(
     world: World, folder: Path, tmp_path: Path
 ) -> None:
     assert fedrepay("member", "use", 2, "--folder", folder).code == 0
-    spent = spending(place.of(folder)).epsilon
+    spent = spending(home.of(folder)).epsilon
     back = restored(folder, tmp_path)
     assert stat.S_IMODE(back.stat().st_mode) == 0o700
     assert stat.S_IMODE((back / "identity.key").stat().st_mode) == 0o600
@@ -119,7 +119,7 @@ def test_a_restored_member_has_its_keys_releases_and_bars_and_no_ledger(
 def test_a_restored_member_takes_part_again_and_what_was_spent_counts_only_by_lowered_limits(
     world: World, folder: Path, tmp_path: Path
 ) -> None:
-    spent = spending(place.of(folder)).epsilon
+    spent = spending(home.of(folder)).epsilon
     assert spent is not None
     back = restored(folder, tmp_path)
     certificate = store_of(folder).fact("certificate")
