@@ -167,7 +167,7 @@ def serve(
             setup.Sources(schema, data, mapping, limits, model),
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
-        errands = house.errands(setup.identity(folder), time.time)
+        errands = house.errands(lambda: setup.identity(folder), time.time, member.pull, member.take)
         handler = house.at_home(journal.noted(member.handle), errands)
         with door.Door(place, handler, guest=guest) as open_door:
             for number in (signal.SIGTERM, signal.SIGINT):

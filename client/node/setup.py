@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, DataError, StorageError
 from fedrepay.shared.files import write_atomically
@@ -127,7 +127,16 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     store = MemberStore(folder, time.time)
     held = None if sources.model is None else registry.load(sources.model, book.dimension)
     return Member(
-        mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held, override=override
+        mine,
+        store,
+        book,
+        lambda: frozen,
+        limits,
+        time.time,
+        observe=observe,
+        model=held,
+        override=override,
+        keyring=Keyring(mine.name, folder),
     )
 
 
