@@ -14,9 +14,9 @@ from pathlib import Path
 from fedrepay.client.consortium import requests, standing, tls
 from fedrepay.client.consortium.channel import Channel
 from fedrepay.client.consortium.joining import AGREED
+from fedrepay.client.consortium.own_calls import lacking
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node import house, relay
-from fedrepay.client.protocol import enrolment
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError
@@ -130,11 +130,7 @@ class Link:
 
     def _pull(self, found: Standing) -> None:
         """Take in what was released while this member was away; what its own process refuses is said once."""
-        roster, held = enrolment.held(self._store), self._store.release()
-        if roster is None:
-            return
-        least = max(roster.released, 0 if held is None else held[0] + 1, 1)
-        for number in sorted(each.number for each in found.releases if each.number >= least):
+        for number in lacking(self._store, found):
             try:
                 handed = self._open().pull(number)
                 new = house.asked_at(self._socket, house.PULLED, handed, b"") == b"\x01"
@@ -190,7 +186,11 @@ class Link:
 
 
 def serve(folder: Path, socket: Path) -> None:
-    """Keep the link up until SIGTERM, SIGHUP or Ctrl-C."""
+    """Keep the link up until SIGTERM, SIGHUP or Ctrl-C.
+
+    Raises:
+        NetworkError: it ended by itself.
+    """
     import signal  # noqa: PLC0415
 
     stop = threading.Event()
@@ -203,3 +203,5 @@ def serve(folder: Path, socket: Path) -> None:
         pass
     link.close()  # ends a call under way
     thread.join(10)
+    if not stop.is_set():
+        raise NetworkError("The link ended by itself.", "The lines above say why: report them.")
