@@ -10,9 +10,11 @@ from fedrepay.client.commands import (
     member_budget,
     member_care,
     member_catalogue,
+    member_consortium,
     member_local,
     member_node,
     member_recommend,
+    member_running,
     member_score,
     member_upkeep,
 )
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 app = typer.Typer()
+app.add_typer(member_consortium.app)
+app.add_typer(member_running.app)
 app.add_typer(member_node.app)
 app.add_typer(member_local.app)
 app.add_typer(member_score.app)

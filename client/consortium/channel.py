@@ -35,7 +35,7 @@ _REFUSED = {
 
 
 class Channel:
-    """A channel to one coordinator; the seven calls of ``shared/proto/v1/consortium.proto``.
+    """A channel to one coordinator; the calls of ``shared/proto/v1/consortium.proto``.
 
     Args:
         address: HOST:PORT.
@@ -90,7 +90,7 @@ class Channel:
         return Standing.decode(self._call("Stand", b"").data)
 
     def pull(self, number: int) -> bytes:
-        """A release as it is held for this member: an encoded ``wire.Pulled`` or ``wire.Resealed``.
+        """A release as it is held for this member: an encoded ``asking.Handed``.
 
         Args:
             number: of the run.
@@ -102,7 +102,7 @@ class Channel:
             ):
                 body += part.data
                 if len(body) > MAX_MESSAGE:
-                    raise ProtocolError(f"A release of more than {MAX_MESSAGE} bytes.", "Tell the operator.")
+                    raise ProtocolError(f"A release has more than {MAX_MESSAGE} bytes.", "Tell the operator.")
         return bytes(body)
 
     def heads(self) -> bytes:
@@ -119,6 +119,10 @@ class Channel:
         """Hand in a signed wish to leave, encoded."""
         self._call("Leave", leaving)
 
+    def rotate(self, rotation: bytes) -> None:
+        """Hand in the old key's signed word for the new one, encoded."""
+        self._call("Rotate", rotation)
+
     def _call(self, method: str, body: bytes, seconds: float = SECONDS) -> Any:
         with self._told():
             return getattr(self._stub, method)(self._request(method, body), timeout=seconds)
@@ -132,6 +136,8 @@ class Channel:
         """Turn gRPC's errors into ours: what it says, and what it means."""
         try:
             yield
+        except ValueError as error:  # gRPC's for a channel that was closed meanwhile
+            raise NetworkError("The connection was closed here.", "It is opened again.") from error
         except grpc.RpcError as error:
             code, whole = error.code(), error.details() or ""
             said = printable(whole, 300)

@@ -16,12 +16,14 @@ from fedrepay.client.node.relay import HOME, Handler
 from fedrepay.shared.errors import ArgumentError, FedrepayError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import asking
-from fedrepay.shared.trust.asking import Request
+from fedrepay.shared.trust.asking import Handed, Request
 from fedrepay.shared.trust.joining import VERSION
 from fedrepay.shared.trust.message import Signed, Wire
 
 REQUEST = f"{HOME}request"
 """``shared`` is the body (it may be long), ``own`` the method; the answer an encoded ``Signed`` of ``asking.Request``."""
+PULLED = f"{HOME}pulled"
+"""``shared`` is an encoded ``asking.Handed``; the answer is one byte, whether the release was new."""
 METHODS = frozenset({"Wait", "Answer", "Stand", "Pull", "Heads", "Renew"})
 """Calls of the contract that the link may have signed. ``Leave`` is its people's own, with the keys of the folder."""
 Errand = Callable[[bytes, bytes], bytes]
@@ -57,21 +59,32 @@ def request(identity: Identity, method: str, body: bytes, now: float) -> Signed:
     return Signed.make(identity.signing, asked)
 
 
-def errands(identity: Identity, clock: Callable[[], float]) -> dict[str, Errand]:
+def errands(
+    identity: Callable[[], Identity],
+    clock: Callable[[], float],
+    pulled: Callable[[bytes], bool],
+    resealed: Callable[[bytes], bool],
+) -> dict[str, Errand]:
     """What may be asked at home, by kind.
 
     Args:
-        identity: the member's keys.
+        identity: the member's keys in force; they may change while it serves.
         clock: seconds since 1970.
+        pulled: keeps an encoded ``wire.Pulled`` and says whether it was new.
+        resealed: the same of a signed ``wire.Resealed``.
     """
 
     def sign(shared: bytes, own: bytes) -> bytes:
         method = own[:40].decode("ascii", "replace")
         if method not in METHODS:
             raise ArgumentError(f"{printable(method)!r} is no call that is signed here.", "Report it.")
-        return request(identity, method, shared, clock()).encode()
+        return request(identity(), method, shared, clock()).encode()
 
-    return {REQUEST: sign}
+    def keep(shared: bytes, _own: bytes) -> bytes:
+        handed = Handed.decode(shared)
+        return bytes([(resealed if handed.resealed else pulled)(handed.body)])
+
+    return {REQUEST: sign, PULLED: keep}
 
 
 def at_home(handle: Handler, known: dict[str, Errand]) -> Handler:

@@ -186,6 +186,10 @@ class Stub(calls.ConsortiumServicer):
         said = self._checked("Renew", request, context)
         return messages.Body(data=issue(self.folder, said.body, said.name, ends=self.renewed))
 
+    def Rotate(self, request: messages.SignedRequest, context: grpc.ServicerContext) -> messages.Nothing:  # noqa: N802
+        self._checked("Rotate", request, context)
+        return messages.Nothing()
+
     def Leave(self, request: messages.SignedRequest, context: grpc.ServicerContext) -> messages.Nothing:  # noqa: N802
         self._checked("Leave", request, context)
         return messages.Nothing()

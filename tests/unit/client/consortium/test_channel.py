@@ -1,4 +1,4 @@
-"""The seven calls over mutual TLS: what is sent, through which way, and what each refusal says."""
+"""The calls over mutual TLS: what is sent, through which way, and what each refusal says."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fedrepay.client.consortium import channel, requests, tls
+from fedrepay.client.consortium import requests, tls
 from fedrepay.client.consortium.channel import Channel
 from fedrepay.client.store import settings
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
@@ -29,6 +29,7 @@ def test_every_call_is_signed_for_itself_and_answered(stub: Stub, member: Path) 
         assert calls.heads() == b"header"
         assert b"BEGIN CERTIFICATE" in calls.renew(tls.create(member, "bank-a"))
         calls.leave(b"leaving")
+        calls.rotate(b"rotation")
     assert [method for method, _ in stub.asked] == [
         "Wait",
         "Answer",
@@ -132,7 +133,7 @@ def test_a_certificate_that_the_coordinator_alone_finds_wrong_closes_the_socket(
         replaced(other, member)
     monkeypatch.setattr(tls, "check", lambda *_: None)  # the control of the test above: without our own look
     with requests.opened(member) as calls:
-        with pytest.raises(NetworkError, match="[Cc]losed|reset") as told:
+        with pytest.raises(NetworkError, match=r"[Cc]losed|reset") as told:
             calls.stand()
         assert "revoked, another authority there" in told.value.remedy
 

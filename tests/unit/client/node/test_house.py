@@ -24,6 +24,7 @@ from fedrepay.shared.trust.message import Signed
 
 ME = Identity.create("bank-a")
 NOW = 1.8e9
+TAKES = (lambda body: body == b"pulled", lambda body: body == b"resealed")
 
 
 def outside(_kind: str, _shared: bytes, _own: bytes) -> bytes:
@@ -38,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def at_home(place: Path, guest: door.Guest | None = None) -> Iterator[Path]:
-    handler = house.at_home(outside, house.errands(ME, lambda: NOW))
+    handler = house.at_home(outside, house.errands(lambda: ME, lambda: NOW, *TAKES))
     with door.Door(place, handler, guest=guest) as opened:
         thread = Thread(target=opened.serve)
         thread.start()
@@ -67,6 +68,16 @@ def test_nothing_but_calls_of_the_link_is_signed(folder: Path, method: str) -> N
 def test_an_unknown_errand_is_told(folder: Path) -> None:
     with at_home(folder / "s") as place, pytest.raises(ProtocolError, match="Nothing is known"):
         house.asked_at(place, "local:keys", b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("resealed", "body", "new"),
+    [(False, b"pulled", 1), (True, b"resealed", 1), (True, b"pulled", 0), (False, b"", 0)],
+)
+def test_a_release_goes_to_who_can_open_it(folder: Path, *, resealed: bool, body: bytes, new: int) -> None:
+    handed = asking.Handed(resealed=resealed, body=body).encode()
+    with at_home(folder / "s") as place:
+        assert house.asked_at(place, house.PULLED, handed, b"") == bytes([new])
 
 
 def message(kind: str) -> SimpleNamespace:
