@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -213,7 +213,8 @@ def server(
             "Choose another port, or stop what has it.",
         ) from error
     try:
-        listener.credentials, listener.service = Credentials(certificate, key), service
+        credentials = listener.credentials = Credentials(certificate, key)
+        listener.service = service
         rate = Rate(A_MINUTE * _PROXIED if proxied else A_MINUTE)
         joining = joining_routes(about, join, rate) if about is not None and join is not None else ()
         app = application(
@@ -227,7 +228,7 @@ def server(
         ) from error
     config = uvicorn.Config(
         app,
-        ssl_context_factory=lambda _config, _default: listener.credentials.context(),
+        ssl_context_factory=lambda _config, _default: credentials.context(),
         http=hurried(),
         loop=f"{Loop.__module__}:{Loop.__qualname__}",
         backlog=BACKLOG,
