@@ -235,6 +235,7 @@ def server(
         proxy_headers=False,  # a caller is who it is
         ws="none",
         timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
         server_header=False,
         access_log=False,
         log_config=None,
