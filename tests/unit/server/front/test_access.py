@@ -56,16 +56,13 @@ def test_what_a_caller_writes_makes_no_line_and_commands_no_terminal() -> None:
 def test_a_call_that_fails_is_said_too() -> None:
     said: list[str] = []
 
-    async def fail(*_: Any) -> None:
+    async def fail(*_: Any) -> Any:
         raise ValueError
 
     async def play() -> None:
+        scope = {"type": "http", "method": "GET", "raw_path": b"/"}
         with pytest.raises(ValueError):
-            await Access(fail, said.append)(
-                {"type": "http", "method": "GET", "raw_path": b"/"},
-                fail,
-                fail,  # type: ignore[arg-type]
-            )
+            await Access(fail, said.append)(scope, fail, fail)
 
     asyncio.run(play())
     assert said == ["GET / 500 in=0 out=0 -"]

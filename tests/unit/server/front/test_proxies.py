@@ -45,11 +45,12 @@ def test_the_programs_take_them(tmp_path: Path, kind: str) -> None:
     path = tmp_path / (proxies.NGINX if kind == "nginx" else proxies.HAPROXY)
 
     def checked() -> bool:
-        pid = f"pid {tmp_path}/nginx.pid; error_log stderr;"
+        pid = f"pid {tmp_path}/nginx.pid;"
         arguments = (
-            ["-t", "-p", f"{tmp_path}/", "-g", pid, "-c", path] if kind == "nginx" else ["-c", "-f", path]
+            ["-t", "-e", "stderr", "-g", pid, "-c", str(path)] if kind == "nginx" else ["-c", "-f", str(path)]
         )
-        return subprocess.run([command, *arguments], capture_output=True, check=False).returncode == 0
+        said = subprocess.run([command, *arguments], capture_output=True, check=False, cwd=tmp_path)
+        return said.returncode == 0
 
     assert checked()
     path.write_text(path.read_text().replace("15m", "15x"))

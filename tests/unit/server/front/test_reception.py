@@ -76,7 +76,9 @@ def test_a_hello_is_looked_at_and_stays(looks: list[int]) -> None:
     assert len(looks) <= 2
 
 
-def test_byte_by_byte_it_is_looked_at_a_few_times(looks: list[int]) -> None:
+def test_byte_by_byte_it_is_looked_at_a_few_times(looks: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "_AGAIN", 1000.0)  # nor does it wait for anything but its bytes
+
     async def slowly(caller: socket.socket) -> None:
         for at in range(len(H2)):
             caller.sendall(H2[at : at + 1])
@@ -129,8 +131,8 @@ def small(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[i
     """A front for 64 connections, 16 of strangers; and its listener."""
     made: list[Listener] = []
 
-    def listening(*args: Any, **options: Any) -> Listener:
-        made.append(Listener(*args, most=64, strangers=16, **options))
+    def listening(host: str, port: int, *, proxied: bool) -> Listener:
+        made.append(Listener(host, port, 64, 16, proxied=proxied))
         return made[0]
 
     monkeypatch.setattr(front, "Listener", listening)
