@@ -1,11 +1,14 @@
 """``fedrepay coordinator train``, ``abandon``, ``status``, ``releases``, ``report`` and ``verify``: options and screen."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedrepay.server.commands.options import Folder, Json, Yes
+
+if TYPE_CHECKING:
+    from fedrepay.server.operating.progress import CoordinatorStatus
 
 app = typer.Typer()
 _ABANDON = (
@@ -25,6 +28,24 @@ _TRAIN = (
     "\b\nfedrepay coordinator train --folder coordinator --dry-run\n"
     "fedrepay coordinator train --folder coordinator --epsilon 0.5\n"
     "fedrepay coordinator train --folder coordinator --mode local --terms net.toml"
+)
+_STATUS = (
+    "Where everything stands: a roster's making and who has not approved it; the run's stage, who is waited for by name and "
+    "since when, refusals by code, bytes, time left.\n\n"
+    "Read from the database alone: it tells the truth also while nothing runs. --watch shows it again and again.\n\n"
+    "\b\nfedrepay coordinator status --folder coordinator --watch"
+)
+_RELEASES = (
+    "Every release: number, when, SHA-256, and who signed. Members pull them; the coordinator can open none.\n\n"
+    "\b\nfedrepay coordinator releases --folder coordinator"
+)
+_REPORT = (
+    "What the operator may know of a run: members, sizes, times, attempts, refusals, terms, who signed; the newest by default.\n\n"
+    "\b\nfedrepay coordinator report 3 --folder coordinator > run-3.txt"
+)
+_VERIFY = (
+    "Look again at everything in the database that somebody signed, and name what does not verify. Exit code 6: something does not.\n\n"
+    "\b\nfedrepay coordinator verify --folder coordinator"
 )
 
 
@@ -149,3 +170,111 @@ def train(
         typer.echo(json.dumps(said, indent=1))
         return
     show(f"Done. Sent {seen.bytes_sent:,} and received {seen.bytes_received:,} bytes.")
+
+
+@app.command(help=_STATUS)
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where everything stands; the help text stands in ``_STATUS``."""
+    import json
+    import time
+
+    from rich.console import Console
+
+    from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.operating import founding, progress, words
+    from fedrepay.server.store import CoordinatorStore
+
+    founding.terms_in(folder)
+    store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), founding.key_of(folder)
+
+    def look() -> "CoordinatorStatus":
+        return progress.status(store, registry.members(), key)
+
+    if not watch:
+        seen = look()
+        typer.echo(json.dumps(seen.as_json(), indent=1) if as_json else "\n".join(words.lines(seen)))
+        return
+    console = Console()
+    try:
+        while True:
+            seen = look()
+            if as_json:
+                typer.echo(json.dumps(seen.as_json()))
+            else:
+                console.clear()
+                console.print("\n".join(words.lines(seen)), markup=False, highlight=False)
+            time.sleep(2)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command(help=_RELEASES)
+def releases(folder: Folder, as_json: Json = False) -> None:
+    """Show the releases; the help text stands in ``_RELEASES``."""
+    import json
+    from dataclasses import asdict
+
+    from fedrepay.server.operating import founding, report
+    from fedrepay.server.store import CoordinatorStore
+
+    founding.terms_in(folder)
+    found = report.releases(CoordinatorStore.in_folder(folder))
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=1))
+        return
+    for each in found:
+        typer.echo(
+            f"{each.number}: {report.when(each.at)}, SHA-256 {each.release}, {each.size:,} bytes sealed, "
+            f"signed by {', '.join(each.signed)}"
+        )
+    if not found:
+        typer.echo("No release yet.")
+
+
+@app.command("report", help=_REPORT)
+def report_run(
+    folder: Folder,
+    run: Annotated[
+        int | None, typer.Argument(help="Number of the run; default the newest.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Report a run; the help text stands in ``_REPORT``."""
+    from fedrepay.server.operating import founding, report
+    from fedrepay.server.store import CoordinatorStore
+
+    founding.terms_in(folder)
+    made = report.report(CoordinatorStore.in_folder(folder), run)
+    typer.echo(made.as_json() if as_json else made.page())
+
+
+@app.command(help=_VERIFY)
+def verify(folder: Folder, as_json: Json = False) -> None:
+    """Verify the database; the help text stands in ``_VERIFY``."""
+    import json
+    from dataclasses import asdict
+
+    from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.operating import founding, verifying
+    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.shared import keys
+    from fedrepay.shared.errors import ProtocolError
+
+    founding.terms_in(folder)
+    public = keys.public_bytes(founding.key_of(folder))
+    found = verifying.verify(CoordinatorStore.in_folder(folder), Registry(folder), public)
+    wrong = [each for each in found if each.wrong]
+    if as_json:
+        typer.echo(
+            json.dumps({"verified": len(found) - len(wrong), "wrong": [asdict(w) for w in wrong]}, indent=1)
+        )
+    else:
+        for each in wrong:
+            typer.echo(f"{f'{each.what} {each.name}'.rstrip()}: {each.wrong}")
+        typer.echo(f"{len(found) - len(wrong)} signatures verify, {len(wrong)} do not.")
+    if wrong:
+        raise typer.Exit(ProtocolError.exit_code)
