@@ -140,6 +140,12 @@ class Registry:
             row = rows.one(members.c.name == name)
             return None if row is None else rows.seen(row)
 
+    def requests(self) -> dict[str, Signed]:
+        """Everybody's signed request to join, as it came, by name."""
+        with self._rows() as rows:
+            asked = {row.name: row.joining for row in rows.all() if row.joining is not None}
+        return {name: Signed.decode(bytes(body)) for name, body in asked.items()}
+
     def admit(self, name: str, issue: Issue, words: str | None = None) -> MemberSeen:
         """Let a member in that waits, and issue its certificate; once more changes nothing.
 

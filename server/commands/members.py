@@ -68,6 +68,8 @@ def members(folder: Folder, as_json: Json = False) -> None:
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import founding
+    from fedrepay.server.operating.report import when
+    from fedrepay.server.operating.words import lasted
     from fedrepay.shared.text import printable
 
     founding.terms_in(folder)
@@ -81,8 +83,8 @@ def members(folder: Folder, as_json: Json = False) -> None:
         table.add_row(
             each.name,
             facts["state"],
-            _ago(now - each.seen) if each.seen else "never",
-            _day(each.ends) if each.certificates else "",
+            f"{lasted(now - each.seen)} ago" if each.seen else "never",
+            when(each.ends) if each.certificates else "",
             each.words,
             printable("\n".join(each.notes), None, keep="\n"),
         )
@@ -97,6 +99,7 @@ def admit(names: Names, folder: Folder, yes: Yes = False, as_json: Json = False)
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import admitting
+    from fedrepay.server.operating.report import when
     from fedrepay.shared.errors import ArgumentError
 
     registry = Registry(folder)
@@ -119,7 +122,7 @@ def admit(names: Names, folder: Folder, yes: Yes = False, as_json: Json = False)
         typer.echo(json.dumps([_facts(each, time.time()) for each in done], indent=1))
         return
     for each in done:
-        typer.echo(f"{each.name} is in; its certificate ends {_day(each.ends)}.")
+        typer.echo(f"{each.name} is in; its certificate ends {when(each.ends)}.")
 
 
 @app.command(help=_REVOKE)
@@ -158,16 +161,3 @@ def _facts(seen: "MemberSeen", now: float) -> dict[str, Any]:
         "reason": seen.reason,
         "notes": list(seen.notes),
     }
-
-
-def _ago(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{max(0.0, seconds):.0f} s ago"
-
-
-def _day(at: float) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from fedrepay.server.admission import certificates
@@ -180,3 +181,15 @@ def terms_in(folder: Path) -> tuple[ConsortiumTerms, bytes]:
     path = folder / agreement.FILE
     data = read_bytes(path, ArgumentError, "Name a folder that `fedrepay coordinator init` made.")
     return agreement.parse(data, str(path)), agreement.hashed(data)
+
+
+def key_of(folder: Path) -> Ed25519PrivateKey:
+    """The coordinator's signing key; one that is lost is not made anew here.
+
+    Raises:
+        StorageError: it is not there, or cannot be used.
+    """
+    path = folder / "coordinator.key"
+    if not path.exists():
+        raise StorageError(f"{path} is not there.", "Restore it from a backup: members know this key alone.")
+    return load_key(folder)
