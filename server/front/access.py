@@ -59,8 +59,8 @@ class Access:
             path = printable(scope["raw_path"].decode("latin-1"), 100)
             call = f"{printable(scope['method'], 16)} {path} {status} in={came} out={went}"
             if name and status == _OK and path in IDLE:
-                return
-            if name:
+                pass
+            elif name:
                 self._say(f"{call} {printable(name, 64)}")
             elif not self._rate.wait(""):
                 self._say(f"{call} -" + (f" ({self._unsaid} like it unsaid)" if self._unsaid else ""))
