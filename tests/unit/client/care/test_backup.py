@@ -202,6 +202,15 @@ def test_nothing_is_restored_over_a_folder_that_holds_something(folder: Path, tm
     assert fedrepay("member", "restore", tmp_path / "no.tar", "--folder", tmp_path / "n").code == 2
 
 
+@pytest.mark.parametrize("name", ["identity.key", "entry.json"])
+def test_what_could_not_be_restored_is_not_called_a_backup(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).unlink()
+    done = fedrepay("member", "backup", tmp_path / "b.tar", "--folder", folder)
+    assert done.code == StorageError.exit_code
+    assert name in done.err
+    assert not (tmp_path / "b.tar").exists()
+
+
 def test_a_year_without_a_figure_says_when_it_ends(folder: Path, tmp_path: Path) -> None:
     store_of(folder).charge(9, 0, 0, "unprotected", ())
     said = json.loads(fedrepay("member", "backup", tmp_path / "b.tar", "--folder", folder, "--json").out)
