@@ -233,7 +233,8 @@ def test_restored_in_the_middle_of_a_run_a_member_takes_no_further_part_in_it(
     world.members["m0"].handle("certify", certificate, b"")
     world.deliver(ask)
     assert world.refusals() == [("m0", "epoch")]
-    assert store_of(folder).uploads(3) == store_of(folder).ledger() == ()
+    assert store_of(folder).uploads(3) == ()
+    assert store_of(folder).ledger() == ()
     lost = store_of(world.folder / "lost")
     assert lost.uploads(3) == sent, "control: the folder itself would have gone on"
     assert lost.fact("epoch")
