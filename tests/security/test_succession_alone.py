@@ -233,6 +233,17 @@ def test_a_call_names_who_goes_once_and_who_joins_stays(
         enrolment.checked(proposal(call, *names))
 
 
+def test_in_a_first_roster_nobody_goes_or_changes_its_key() -> None:
+    """A member that said so would have everybody refuse the certificate, after all had signed."""
+    for message in (
+        proposal(changed(CALL, revoked=(Revoked(name="m4"),)), *ALL[:4]),
+        proposal(changed(CALL, leaving=(leaving("m4"),)), *ALL[:4]),
+        proposal(CALL, *ALL, renews=rotation()),
+    ):
+        with pytest.raises(ProtocolError, match="in a first roster"):
+            enrolment.checked(message)
+
+
 def test_a_proposal_follows_if_it_can_come_into_force() -> None:
     gone = changed(NEXT, leaving=(leaving("m4"),), revoked=(Revoked(name="m3"),))
     enrolment.check_follows(proposal(gone, *ALL[:3], renews=rotation()), ROSTER)

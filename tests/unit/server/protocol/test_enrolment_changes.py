@@ -193,6 +193,15 @@ def test_a_key_that_changes_is_taken_with_the_old_ones_word_and_not_without() ->
     assert give(lost, ask, "nm1", renewing(ask, "m1", roster=OTHER)), "members hold another: they can tell"
 
 
+def test_who_changes_its_key_in_a_first_roster_is_named_when_it_joins() -> None:
+    made = Enrolment(KEY, EVERYBODY, wanted=False, released=RELEASED)
+    made._asked_held = True
+    ask = until(made, "propose")
+    assert give(made, ask, "nm1", renewing(ask, "m1")) == []
+    assert "m1 changes its key in a first roster" in made._away["nm1"]
+    assert give(made, ask, "nm1", honest(ask, "nm1")), "control"
+
+
 # --- whose node is whose ---
 
 
