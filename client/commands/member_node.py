@@ -126,7 +126,8 @@ def withdraw_roster(folder: Folder) -> None:
 def serve(
     folder: Folder,
     schema: Annotated[
-        Path | None, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
+        Path | None,
+        typer.Option(help="The consortium's schema, its code book beside it.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
@@ -198,7 +199,9 @@ def node(
     socket: Socket = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of the node's own API, on loopback; default 9094.", show_default=False),
+        typer.Option(
+            min=1, max=65535, help="Of the node's own API, on loopback; default 9094.", show_default=False
+        ),
     ] = None,
     proxy: Annotated[
         str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
