@@ -57,6 +57,8 @@ _NEWEST = (
 DATABASE = "coordinator.sqlite"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
+ASKED = -1
+"""In the place of a run's number: what members said to terms that they were only asked about."""
 _EVENTS = (
     *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster", "resealed"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),

@@ -46,7 +46,7 @@ def listed(found: Releases) -> list[HeldRelease]:
 
 def _held(stored: StoredRelease, *, in_use: bool) -> HeldRelease:
     made, signatures = checked(stored)
-    said, schema = made.statement, made.card["schema"]
+    said, schema = made.statement, made.card.get("schema", {})
     why = said.get("not_private")
     return HeldRelease(
         number=stored.number,
@@ -59,7 +59,7 @@ def _held(stored: StoredRelease, *, in_use: bool) -> HeldRelease:
         not_private=printable(str(why)) if why else None,
         signatures=signatures,
         members=len(made.roster.names),
-        schema=printable(f"{schema['name']} {schema['version']}"),
+        schema=printable(f"{schema.get('name', '')} {schema.get('version', '')}".strip()),
         roster=made.roster.number,
         simulated=made.card.get("simulated") is True,
         hash=keys.digest(stored.release).hex(),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedrepay.client.care.place import Place
+from fedrepay.client.care.home import Home
 from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.year import CHARGED, UNPROTECTED, YEAR, of_year, year_before
 from fedrepay.shared.privacy.composition import composed_epsilon
@@ -62,13 +62,13 @@ class Spending:
     runs: tuple[SpentRun, ...]
 
 
-def spending(place: Place) -> Spending:
+def spending(home: Home) -> Spending:
     """What the ledger says.
 
     Raises:
         StorageError: an entry of the ledger is not the one that was written.
     """
-    ledger, now, delta = place.store.ledger(), place.clock(), place.delta
+    ledger, now, delta = home.store.ledger(), home.clock(), home.delta
     spent = [each for each in ledger if each.status in (*CHARGED, UNPROTECTED)]
     counted = [each for each in spent if each.at > now - YEAR]
     year = year_before("", ledger, delta, now).epsilon
@@ -78,10 +78,10 @@ def spending(place: Place) -> Spending:
     return Spending(
         delta=delta,
         epsilon=year,
-        limit=place.limits.epsilon_per_year,
-        left=None if year is None else max(0.0, place.limits.epsilon_per_year - year),
+        limit=home.limits.epsilon_per_year,
+        left=None if year is None else max(0.0, home.limits.epsilon_per_year - year),
         at_members={
-            number: None if bare else _finite(composed_epsilon(charged, delta, memberships=number))
+            number: None if bare else finite(composed_epsilon(charged, delta, memberships=number))
             for number in MEMBERSHIPS
         },
         by_window={
@@ -89,15 +89,15 @@ def spending(place: Place) -> Spending:
             for window in windows
         },
         oldest_falls_out=min((each.at + YEAR for each in counted), default=None),
-        runs=tuple(_run(place, run, spent, now) for run in dict.fromkeys(each.run for each in spent)),
+        runs=tuple(_run(home, run, spent, now) for run in dict.fromkeys(each.run for each in spent)),
     )
 
 
-def _run(place: Place, number: int, spent: Iterable[LedgerEntry], now: float) -> SpentRun:
+def _run(home: Home, number: int, spent: Iterable[LedgerEntry], now: float) -> SpentRun:
     mine = [each for each in spent if each.run == number]
-    sent = {attempt for _, attempt, _, _ in place.store.uploads(number)}
-    opened = {each.attempt for each in place.store.openings(number)}
-    delta = place.delta
+    sent = {attempt for _, attempt, _, _ in home.store.uploads(number)}
+    opened = {each.attempt for each in home.store.openings(number)}
+    delta = home.delta
     attempts = tuple(
         SpentAttempt(
             round=each.round,
@@ -114,7 +114,7 @@ def _run(place: Place, number: int, spent: Iterable[LedgerEntry], now: float) ->
     )
     return SpentRun(
         run=number,
-        released=any(each.number == number for each in place.store.releases()),
+        released=any(each.number == number for each in home.store.releases()),
         epsilon=_composed(mine, delta, now),
         windows=tuple(dict.fromkeys(map(window_of, mine))),
         attempts=attempts,
@@ -132,5 +132,6 @@ def _composed(entries: list[LedgerEntry], delta: float, now: float) -> float | N
     return year_before("", entries, delta, now).epsilon
 
 
-def _finite(epsilon: float) -> float | None:
+def finite(epsilon: float) -> float | None:
+    """An ε, or None where none holds."""
     return epsilon if math.isfinite(epsilon) else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedrepay.client.commands import (
+    member_assess,
     member_budget,
     member_care,
     member_catalogue,
@@ -15,6 +16,7 @@ from fedrepay.client.commands import (
     member_recommend,
     member_running,
     member_score,
+    member_upkeep,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ app.add_typer(member_node.app)
 app.add_typer(member_local.app)
 app.add_typer(member_score.app)
 app.add_typer(member_recommend.app)
+app.add_typer(member_assess.app)
 app.add_typer(member_care.app)
 app.add_typer(member_budget.app)
+app.add_typer(member_upkeep.app)
 app.add_typer(member_catalogue.app, name="catalogue")
 
 _REFUSED = 4

@@ -7,6 +7,7 @@ same bytes.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from fedrepay.client.consortium import tls
@@ -117,8 +118,6 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         SchemaError: a schema of the coordinator's is not the one that the terms name.
         StorageError: the folder cannot be written.
     """
-    from fedrepay import __version__  # noqa: PLC0415
-
     data, codes = _schema(offered, own.schema)
     for path in (own.data, own.mapping):
         if path is not None and not path.is_file():
@@ -136,7 +135,7 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         settings.write(folder, _settings(held, folder, offered, own))
     request = JoinRequest(
         version=joining.VERSION,
-        product=__version__,
+        product=version("fedrepay"),
         secret=offered.invitation.secret,
         entry=entry,
         request=tls.create(folder, name),

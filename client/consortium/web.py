@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import httpx
 
@@ -141,9 +142,7 @@ def check_version(said: About) -> None:
     """
     if said.version == joining.VERSION:
         return
-    from fedrepay import __version__  # noqa: PLC0415
-
-    ours = f"version {joining.VERSION} (fedrepay {__version__})"
+    ours = f"version {joining.VERSION} (fedrepay {version('fedrepay')})"
     older = "the coordinator" if said.version < joining.VERSION else "this member"
     raise ProtocolError(
         f"The coordinator speaks version {said.version} (fedrepay {printable(said.product, 40)}), this member {ours}.",

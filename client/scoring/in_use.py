@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedrepay.client.crypto.identity import IN_FORCE
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE
 from fedrepay.client.store.member_store import MemberStore
@@ -20,15 +21,15 @@ USE, ROLLBACK, AUTO = "use", "rollback", "auto"
 
 
 def opened(folder: Path) -> MemberStore:
-    """The store of a member's folder; none is made.
+    """The store of a member's folder; beside keys that never served, an empty one is made.
 
     Raises:
-        ReleaseError: the folder has none.
+        ReleaseError: the folder is no member's.
         StorageError: it cannot be read.
     """
-    if not (folder / FILE).is_file():
+    if not any((folder / name).is_file() for name in (FILE, IN_FORCE)):
         raise ReleaseError(
-            f"{folder} is no state folder of a member, so it holds no release.",
+            f"{folder} is no folder of a member: it has neither keys nor a store.",
             "Name the folder that `member init` made and `member serve` runs in.",
         )
     return MemberStore(folder, time.time)

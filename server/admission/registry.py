@@ -30,7 +30,7 @@ DAYS, MOST_DAYS = 7.0, 90.0
 """For which an invitation is good."""
 _SEEN = 10.0  # seconds between two writes of when a member was seen
 _SECRET = 16
-_GONE = {"secret": bytes(32), "node": ""}  # no digest is zeros: no secret fits
+_GONE = {"secret": bytes(32)}  # no digest is zeros: no secret fits
 
 
 class Registry:
@@ -92,7 +92,6 @@ class Registry:
             "expires": now + days * answers.DAY,
             "joining": None,
             "joined": 0.0,
-            "node": "",
             "reason": "",
             "rotation": None,
             "rekeyed": None,
@@ -140,6 +139,12 @@ class Registry:
         with self._rows() as rows:
             row = rows.one(members.c.name == name)
             return None if row is None else rows.seen(row)
+
+    def requests(self) -> dict[str, Signed]:
+        """Everybody's signed request to join, as it came, by name."""
+        with self._rows() as rows:
+            asked = {row.name: row.joining for row in rows.all() if row.joining is not None}
+        return {name: Signed.decode(bytes(body)) for name, body in asked.items()}
 
     def admit(self, name: str, issue: Issue, words: str | None = None) -> MemberSeen:
         """Let a member in that waits, and issue its certificate; once more changes nothing.
@@ -277,11 +282,6 @@ class Registry:
                 return
         with self._rows(write=True) as rows:
             rows.connection.execute(sa.update(members).where(late), {"seen": now})
-
-    def at_node(self, name: str, node: int) -> None:
-        """The SuperLink knows a member's node by this number."""
-        with self._rows(write=True) as rows:
-            rows.change(name, {"node": str(node)})
 
     @contextmanager
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:

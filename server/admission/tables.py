@@ -29,9 +29,6 @@ members = sa.Table(
     sa.Column("joining", sa.LargeBinary),  # the signed request, as it came
     sa.Column("joined", sa.Float, nullable=False, default=0.0),
     sa.Column("seen", sa.Float, nullable=False, default=0.0),
-    sa.Column(
-        "node", sa.Text, nullable=False, default=""
-    ),  # its number at the SuperLink, once it is known there
     sa.Column("reason", sa.Text, nullable=False, default=""),
     sa.Column("leaving", sa.LargeBinary),
     sa.Column("rotation", sa.LargeBinary),  # signed with its old key, until a roster holds the new one
@@ -85,7 +82,6 @@ class MemberSeen:
         notes: incidents with its name or its invitation, the oldest first.
         leaving: its signed goodbye.
         rotation: signed with its old key: the new one, which no roster holds yet.
-        node: its number at the SuperLink; empty until it is known there.
     """
 
     name: str
@@ -102,7 +98,6 @@ class MemberSeen:
     notes: tuple[str, ...]
     leaving: Signed | None
     rotation: Signed | None
-    node: str
 
 
 def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> MemberSeen:
@@ -133,5 +128,4 @@ def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> M
         notes=tuple(str(each.text) for each in told),
         leaving=None if row.leaving is None else Signed.decode(bytes(row.leaving)),
         rotation=None if row.rotation is None else Signed.decode(bytes(row.rotation)),
-        node=row.node,
     )

@@ -2,7 +2,8 @@
 
 A Flower run is only a vehicle: the fedrepay run lives in the coordinator's database, so a new
 Flower run carries an interrupted one on. Run configuration: ``coordinator-folder``; ``members``, how many nodes are
-waited for (0: whoever is there); ``without``, names left out of the run's epoch; ``new-roster``.
+waited for (0: whoever is there); ``without``, names left out of the run's epoch; ``new-roster``; ``ask-only``, terms in
+hexadecimal that members are asked about, of a run that is not begun.
 """
 
 import logging
@@ -23,11 +24,12 @@ from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore, load_key
 from fedrepay.shared import files
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.terms import NumberedTerms
 
 Answer = tuple[str, Signed | None, str]
 """(target, its signed answer or None, the reason there is none)."""
@@ -68,7 +70,12 @@ def main(grid: Grid, context: Context) -> None:
             durable=bool(config.get("coordinator-durable", True)),
             without=frozenset(str(config.get("without", "")).split()),
             again=bool(config.get("new-roster", False)),
+            about=_terms(str(config.get("ask-only", ""))),
         )
+
+
+def _terms(text: str) -> NumberedTerms | None:
+    return NumberedTerms.decode(bytes.fromhex(text)) if text else None
 
 
 def _pull_soon() -> None:
@@ -103,6 +110,7 @@ def serve(
     durable: bool = True,
     without: frozenset[str] = frozenset(),
     again: bool = False,
+    about: NumberedTerms | None = None,
 ) -> None:
     """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
 
@@ -113,12 +121,17 @@ def serve(
         durable: False in simulations, as in :class:`CoordinatorStore`.
         without: members left out of the run's epoch; absence is no revocation.
         again: make a new roster of the nodes that are there.
+        about: ask about these terms alone.
     """
     store = CoordinatorStore.in_folder(folder, durable=durable)
     terms = store.terms()
-    begun = terms is not None and any(event.kind == "attempt" for event in store.events(terms.run))
+    begun = (
+        about is None
+        and terms is not None
+        and any(event.kind == "attempt" for event in store.events(terms.run))
+    )
     nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
-    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again)
+    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again, about=about)
 
 
 def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:
@@ -147,6 +160,7 @@ def carry(
     *,
     without: Collection[str] = (),
     again: bool = False,
+    about: NumberedTerms | None = None,
 ) -> None:
     """Make a roster where there is none, then restore the newest run from its events and go on until it is done.
 
@@ -157,6 +171,7 @@ def carry(
         exchange: the wire.
         without: members left out of the run's epoch.
         again: make a new roster of these nodes, for people to approve.
+        about: ask about these terms, store what members say under ``ASKED``, and do no more.
 
     Raises:
         ProtocolError: there is no run to carry, or its epoch has ended.
@@ -172,6 +187,13 @@ def carry(
     assert rosters.roster is not None  # noqa: S101 - it goes on to the end or raises
     online = {node.id for node in nodes}
     seats = {n: node for n, node in enrolment.seats().items() if node in online and n not in without}
+    if about is not None:
+        asking = Coordinator(about, key, rosters.roster, seats)
+        asked = asking.ask()
+        assert asked is not None  # noqa: S101 - nothing has happened in it
+        for name, answer, reason in exchange(asking, asked, about.timeout):
+            store.append(ASKED, asking.receive(asked, name, answer, reason))
+        return
     while True:
         terms = store.terms()
         if terms is None:

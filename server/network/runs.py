@@ -11,28 +11,35 @@ from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.delta import chosen_delta
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.agreement import NOTHING, ConsortiumTerms
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders
 from fedrepay.shared.trust.sums import default_learner, default_rounds
 from fedrepay.shared.trust.terms import NumberedTerms
 
+USUAL_TIMEOUT = 600.0
+"""Seconds a member has for an answer, where nobody asks for another number."""
+
 
 @dataclass(frozen=True)
 class RunWishes:
     """Options of ``coordinator train``; None takes the default, or what the terms of a run in local mode say.
 
-    ``again`` starts another run after one that is over, which costs every customer its ε anew.
+    ``again`` starts another run after one that is over, which costs every customer its ε anew. ``consortium`` is what all
+    members accepted, and ``agreed`` its hash; None where nobody has (a consortium on one machine).
     """
 
     epsilon: float | None = None
     delta: float | None = None
     colluders: int | None = None
-    mode: str = "distributed"
+    mode: str | None = None
     rounds: int | None = None
-    timeout: float = 600.0
+    timeout: float | None = None
     terms: LocalRun | None = None
     again: bool = False
+    consortium: ConsortiumTerms | None = None
+    agreed: bytes = NOTHING
 
 
 def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> tuple[NumberedTerms, bool]:
@@ -55,18 +62,34 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
                 f"Run {last.run} is {'done' if state.done else 'abandoned'}. Another run costs every customer its ε again.",
                 "Say --new-run if that is meant: every member is asked for its terms first, and says no where its year is spent.",
             )
+    terms = planned(last, book, members, wishes)
+    store.begin(terms)
+    return terms, False
+
+
+def planned(last: NumberedTerms | None, book: CodeBook, members: int, wishes: RunWishes) -> NumberedTerms:
+    """The run that these options ask for, after the last one; nothing is recorded.
+
+    Raises:
+        ArgumentError: an option is out of bounds, or the consortium's terms do not allow it.
+    """
     local = wishes.terms
     facts = _of_options(book, wishes) if local is None else _of_terms(book, wishes, local)
-    colluders = default_colluders(members) if wishes.colluders is None else wishes.colluders
+    colluders = wishes.colluders
+    if colluders is None:
+        colluders = default_colluders(members)
+        if wishes.consortium is not None and wishes.consortium.colluders is not None:
+            colluders = wishes.consortium.colluders
     check_size(members, colluders)
     facts |= {
         "run": 1 if last is None else last.run + 1,
         "schema_hash": book.schema_hash,
-        "mode": wishes.mode,
+        "mode": wishes.mode or "distributed",
         "dimension": book.dimension,
         "heads": book.heads,
         "colluders": colluders,
-        "timeout": wishes.timeout,
+        "timeout": wishes.timeout or USUAL_TIMEOUT,
+        "agreed": wishes.agreed,
     }
     try:
         terms = NumberedTerms.model_validate(facts)
@@ -76,9 +99,59 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
         raise ArgumentError(
             f"{field} = {first['input']!r}: {first['msg']}.", "`fedrepay coordinator train --help`."
         ) from error
-    terms = terms.model_copy(update={"pairs": gram_pairs(terms, book, members)})
-    store.begin(terms)
-    return terms, False
+    if wishes.consortium is not None:
+        _check_agreed(terms, members, wishes.consortium)
+    return terms.model_copy(update={"pairs": gram_pairs(terms, book, members)})
+
+
+def _check_agreed(terms: NumberedTerms, members: int, agreed: ConsortiumTerms) -> None:
+    """A run is within what the consortium's members accepted.
+
+    Raises:
+        ArgumentError: otherwise; naming the field of terms.toml.
+    """
+    least = default_colluders(members) if agreed.colluders is None else agreed.colluders
+    wrong = {
+        f"modes = {list(agreed.modes)}: the run's is {terms.mode!r}": terms.mode not in agreed.modes,
+        f"schemas: {terms.schema_hash.hex()} is not among them": terms.schema_hash.hex()
+        not in agreed.schemas,
+        f"minimum_cohort = {agreed.minimum_cohort}: there are {members} members": members
+        < agreed.minimum_cohort,
+    }
+    if terms.mode != "none":
+        wrong |= {
+            f"epsilon_per_release = {agreed.epsilon_per_release:g}: the run's is {terms.epsilon:g}": terms.epsilon
+            > agreed.epsilon_per_release,
+            f"colluders = {least}: the run bears {terms.colluders}": terms.colluders < least,
+        }
+    if said := [words for words, broken in wrong.items() if broken]:
+        raise ArgumentError(
+            f"terms.toml does not allow this run: {'; '.join(said)}.",
+            "Train within the terms; or change them, and every member has to accept them again.",
+        )
+
+
+def ignored(begun: NumberedTerms, book: CodeBook | None, wishes: RunWishes) -> tuple[str, ...]:
+    """Options that were given and are not those of a run that goes on: it was begun with others.
+
+    Args:
+        begun: the run that goes on.
+        book: of the schema that was named; None where none was.
+        wishes: as given.
+    """
+    local = wishes.terms
+    given = {
+        "--epsilon": (wishes.epsilon, begun.epsilon),
+        "--delta": (wishes.delta, begun.delta),
+        "--colluders": (wishes.colluders, begun.colluders),
+        "--rounds": (wishes.rounds, begun.rounds),
+        "--mode": (wishes.mode, begun.mode),
+        "--schema": (None if book is None else book.schema_hash, begun.schema_hash),
+        "--timeout": (wishes.timeout, begun.timeout),
+        "--terms": (None if local is None else local.local, begun.local),
+    }
+    again = ("--new-run",) if wishes.again else ()
+    return (*again, *(name for name, (said, is_) in given.items() if said is not None and said != is_))
 
 
 def abandon(store: CoordinatorStore) -> int:
@@ -105,10 +178,15 @@ def _of_options(book: CodeBook, wishes: RunWishes) -> dict[str, Any]:
     learner = default_learner(book.dimension)
     return {
         "learner": learner,
-        "epsilon": 1.0 if wishes.epsilon is None else wishes.epsilon,
+        "epsilon": _usual_epsilon(wishes) if wishes.epsilon is None else wishes.epsilon,
         "delta": chosen_delta(wishes.delta, book.schema.public),
         "rounds": wishes.rounds or default_rounds(learner),
     }
+
+
+def _usual_epsilon(wishes: RunWishes) -> float:
+    """1, or what the consortium allows where that is less."""
+    return 1.0 if wishes.consortium is None else min(1.0, wishes.consortium.epsilon_per_release)
 
 
 def _of_terms(book: CodeBook, wishes: RunWishes, terms: LocalRun) -> dict[str, Any]:

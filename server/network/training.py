@@ -13,12 +13,13 @@ from fedrepay.server.network import bundle
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import Event
-from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, TermsError, WordsError
+from fedrepay.shared.trust.terms import NumberedTerms
 
 POLL = 0.3  # seconds
 LOOKS = 400  # two minutes for a SuperExec to take the run
-WAITING, FINISHED = "pending", "finished"
+WAITING, FINISHED, COMPLETED = "pending", "finished", "completed"
 
 
 class Vehicle(Protocol):
@@ -60,9 +61,64 @@ def train(
     for number, seen in control.runs().items():
         if seen.status != FINISHED:
             control.stop(number)
-    shown = store.last()
     config: dict[str, str | int] = {"coordinator-folder": str(folder.resolve()), "members": members}
-    number = control.start(bundle.build(), config | dict(options or {}))
+    number, seen = _carried(control, store, config | dict(options or {}), observe, sleep)
+    _check_end(store, number, seen)
+    return seen
+
+
+def ask(
+    control: Vehicle,
+    folder: Path,
+    terms: NumberedTerms,
+    members: int,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Event]:
+    """Ask every member that is there about terms of a run that is not begun: nothing is reserved or spent.
+
+    Args:
+        control: the SuperLink.
+        folder: the coordinator's, on this machine.
+        terms: which would be the run's.
+        members: how many nodes are waited for.
+        sleep: between two looks.
+
+    Returns:
+        what they said, as a run's events say it: ``answer:terms``, ``declined``, ``away``, ``floor``.
+
+    Raises:
+        NetworkError: no SuperExec takes the Flower run.
+        ProtocolError: another Flower run is under way, or the ServerApp stopped, with its own words.
+    """
+    if busy := [number for number, seen in control.runs().items() if seen.status != FINISHED]:
+        raise ProtocolError(f"Flower run {busy[0]} is under way.", "Wait for its end, then ask again.")
+    store = CoordinatorStore.in_folder(folder)
+    config: dict[str, str | int] = {
+        "coordinator-folder": str(folder.resolve()),
+        "members": members,
+        "ask-only": terms.encode().hex(),
+    }
+    before = len(store.events(ASKED))
+    number, seen = _carried(control, store, config, lambda _event: None, sleep)
+    said = store.events(ASKED)[before:]
+    if seen.outcome != COMPLETED:
+        raise ProtocolError(
+            f"The Flower run {number} ended ({seen.outcome}): {seen.details or 'no reason given'}",
+            "Nothing was spent. Ask again.",
+        )
+    return said
+
+
+def _carried(
+    control: Vehicle,
+    store: CoordinatorStore,
+    config: dict[str, str | int],
+    observe: Callable[[Event], None],
+    sleep: Callable[[float], None],
+) -> tuple[int, RunSeen]:
+    """A Flower run from its start to its end."""
+    shown = store.last()
+    number = control.start(bundle.build(), config)
     looks = 0
     while True:
         seen = control.runs(number)[number]
@@ -71,16 +127,14 @@ def train(
             control.stop(number)
             raise NetworkError(
                 f"No ServerApp has started for the Flower run {number}.",
-                "Is flower-superexec running? Its log says why it ended; then the same command goes on.",
+                "Does `fedrepay coordinator serve` run? Its lines say why; then the same command goes on.",
             )
         for seq, event in store.since(shown):
             observe(event)
             shown = seq
         if seen.status == FINISHED:
-            break
+            return number, seen
         sleep(POLL)
-    _check_end(store, number, seen)
-    return seen
 
 
 def _check_end(store: CoordinatorStore, number: int, seen: RunSeen) -> None:

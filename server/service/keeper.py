@@ -86,9 +86,11 @@ class Keeper:
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
         if not self._due(wanted, rosters):
             return
-        now = self._clock()
+        now, roster = self._clock(), rosters.roster
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
-        if absent:
+        if roster is not None and not _changed(roster, wanted):
+            wanted = {name: each for name, each in wanted.items() if name not in absent}
+        elif absent:
             raise CohortError(
                 f"The roster waits for {', '.join(absent)}.", "They are admitted and not connected."
             )

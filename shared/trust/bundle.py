@@ -7,7 +7,7 @@ from typing import Any
 
 SERVER_APP = "fedrepay.server.network.app:app"
 CLIENT_APP = "fedrepay.client.node.app:app"
-PUBLISHER, NAME, VERSION = "fedrepay", "fedrepay-bundle", "2.0.0"
+PUBLISHER, NAME, VERSION = "fedrepay", "fedrepay-bundle", "2.1.0"
 PROJECT_FILE, MANIFEST = "pyproject.toml", ".info/CONTENT"
 FILES = frozenset({PROJECT_FILE, MANIFEST})
 PROJECT: dict[str, Any] = {
@@ -17,7 +17,13 @@ PROJECT: dict[str, Any] = {
             "app": {
                 "publisher": PUBLISHER,
                 "components": {"serverapp": SERVER_APP, "clientapp": CLIENT_APP},
-                "config": {"coordinator-folder": "", "members": 0, "without": "", "new-roster": False},
+                "config": {
+                    "coordinator-folder": "",
+                    "members": 0,
+                    "without": "",
+                    "new-roster": False,
+                    "ask-only": "",
+                },
             }
         }
     },

@@ -7,7 +7,10 @@ from pathlib import Path
 from fedrepay.server.admission import certificates
 from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
+from fedrepay.server.operating import settings
+from fedrepay.server.operating.settings import CoordinatorSettings
 from fedrepay.shared.errors import NetworkError
+from fedrepay.shared.files import write_atomically
 from fedrepay.simulations.network.processes import Processes, Running, free_ports, listens
 
 FEDREPAY = (sys.executable, "-m", "fedrepay")
@@ -26,10 +29,20 @@ class Operator:
     processes: Processes
 
     def __post_init__(self) -> None:
-        self.port, self.front_port = free_ports(2)
+        self.port, self.front_port, *others = free_ports(5)
         if not self.authority.exists():
             certificates.create(self.folder, [])
             superlink.make_secret(self.folder)
+        front, service, metrics = others  # nobody listens there: no member asks for more than Flower's side
+        placed = CoordinatorSettings(
+            host="127.0.0.1",
+            port=self.front_port,
+            superlink=self.port,
+            front=front,
+            service=service,
+            metrics=metrics,
+        )
+        write_atomically(self.folder / settings.FILE, settings.write(placed))
 
     @property
     def authority(self) -> Path:
@@ -54,15 +67,7 @@ class Operator:
         """
         self.start_superlink()
         self.start_executor()
-        options = (
-            "--folder",
-            self.folder,
-            "--superlink",
-            self.superlink_address,
-            "--port",
-            str(self.front_port),
-        )
-        self.processes.start("front", [*FEDREPAY, "coordinator", "front", *options])
+        self.processes.start("front", [*FEDREPAY, "coordinator", "front", "--folder", self.folder])
         control = Control(self.superlink_address, self.authority)
         self.processes.until("the SuperLink answers", lambda: _answers(control))
         self.processes.until("the front listens", lambda: listens(self.front_port))

@@ -17,6 +17,7 @@ from fedrepay.client.scoring.in_use import Releases, before
 from fedrepay.client.scoring.trust import Trust
 from fedrepay.client.store.tables import Use
 from fedrepay.shared.errors import ArgumentError, FedrepayError, ReleaseError, StorageError
+from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.release import ReleaseContent
 from support import member_folder
 from support.command import Result, fedrepay
@@ -238,7 +239,7 @@ def test_settings_are_read_strictly(folder: Path, line: str) -> None:
 def test_neither_a_path_nor_a_member_is_an_error_and_no_folder_is_made(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="which release"):
         load_release()
-    with pytest.raises(ReleaseError, match="no state folder"):
+    with pytest.raises(ReleaseError, match="no folder of a member"):
         release_file.load(None, unprotected=False, trust=Trust(member=tmp_path / "nobody"))
     assert member("releases", folder=tmp_path / "nobody").code == ReleaseError.exit_code
     assert not (tmp_path / "nobody").exists()
@@ -246,7 +247,7 @@ def test_neither_a_path_nor_a_member_is_an_error_and_no_folder_is_made(tmp_path:
 
 def test_score_takes_the_release_in_use_and_the_exported_one_alike(folder: Path, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
-    book = release_file.codebook.from_bytes(
+    book = codebook.from_bytes(
         (folder / "schema.toml").read_bytes(), (folder / "schema.codebook.safetensors").read_bytes()
     )
     columns = [each for each in book.schema.columns if each.role in ("customer", "account")]

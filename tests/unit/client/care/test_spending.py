@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from fedrepay.client.care import place
+from fedrepay.client.care import home
 from fedrepay.client.care.spending import EVERYBODY, spending, window_of
 from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.limits import Limits
@@ -46,9 +46,10 @@ def limited(folder: Path, **lines: float) -> Path:
 
 
 def test_the_year_is_what_the_veto_composes(folder: Path) -> None:
-    here = place.of(folder)
+    here = home.of(folder)
     found, ledger = spending(here), here.store.ledger()
     exact = composed_epsilon(of_year(ledger, NOW), here.delta)
+    assert found.epsilon is not None
     assert found.epsilon == pytest.approx(exact, rel=1e-5)
     assert found.epsilon >= exact
     assert found.delta == Limits().year_delta(here.book.schema.public)
@@ -61,17 +62,18 @@ def test_the_year_is_what_the_veto_composes(folder: Path) -> None:
         ]
         assert run.epsilon is not None
         alone = [each.epsilon for each in run.attempts]
-        assert all(each is not None and each < run.epsilon < found.epsilon for each in alone)
+        assert run.epsilon < found.epsilon
+        assert all(each is not None and each < run.epsilon for each in alone)
     assert found.oldest_falls_out == NOW + YEAR
     for number, cost in found.at_members.items():
         assert cost == composed_epsilon(of_year(ledger, NOW), here.delta, memberships=number)
 
 
 def test_what_the_limits_allow_is_what_the_veto_would_say(folder: Path) -> None:
-    spent = spending(place.of(folder)).epsilon
+    spent = spending(home.of(folder)).epsilon
     assert spent is not None
     for limit, left in ((spent * 1.5, spent * 0.5), (spent * 0.9, 0.0)):
-        here = place.of(folder, limits_file=limited(folder, epsilon_per_year=limit))
+        here = home.of(folder, limits_file=limited(folder, epsilon_per_year=limit))
         assert spending(here).left == pytest.approx(left)
         if left:
             here.limits.check_year(spent, here.delta)
@@ -81,7 +83,7 @@ def test_what_the_limits_allow_is_what_the_veto_would_say(folder: Path) -> None:
 
 
 def test_a_year_later_nothing_counts_and_everything_is_still_shown(folder: Path) -> None:
-    here = replace(place.of(folder), clock=lambda: NOW + YEAR)
+    here = replace(home.of(folder), clock=lambda: NOW + YEAR)
     found = spending(here)
     assert (found.epsilon, found.oldest_falls_out, found.by_window) == (0.0, None, {})
     assert [len(each.attempts) for each in found.runs] == [2, 2]
@@ -93,7 +95,7 @@ def test_a_year_later_nothing_counts_and_everything_is_still_shown(folder: Path)
 
 def test_an_attempt_without_noise_leaves_no_figure(folder: Path) -> None:
     store_of(folder).charge(9, 0, 0, "unprotected", ())
-    found = spending(place.of(folder))
+    found = spending(home.of(folder))
     assert (found.epsilon, found.left, {*found.at_members.values()}) == (None, None, {None})
     assert found.runs[-1].epsilon is None
     assert not found.runs[-1].released
@@ -109,11 +111,11 @@ def test_windows_are_told_apart_and_their_keyed_hashes_are_not_shown(folder: Pat
     for number, whose in enumerate((b"offers 2025-01-01 to 2025-06-30", b"all customers"), start=7):
         window = whose + b"; snapshot " + b"ab" * 32
         store.charge(number, 0, 0, "reserved", event, window=window)
-    found = spending(place.of(folder))
+    found = spending(home.of(folder))
     named = {"offers 2025-01-01 to 2025-06-30", "all customers"}
     assert set(found.by_window) >= named
     one, other = (found.by_window[each] for each in sorted(named))
-    assert one == other == spending(place.of(folder)).runs[-1].epsilon
+    assert one == other == spending(home.of(folder)).runs[-1].epsilon
     assert found.epsilon is not None
     assert one is not None
     assert one < found.epsilon
@@ -123,7 +125,7 @@ def test_windows_are_told_apart_and_their_keyed_hashes_are_not_shown(folder: Pat
 
 
 def test_the_screen_and_json_say_the_same(folder: Path) -> None:
-    found = spending(place.of(folder))
+    found = spending(home.of(folder))
     assert found.epsilon is not None
     said = json.loads(fedrepay("member", "budget", "--folder", folder, "--json").out)
     assert (said["epsilon"], said["limit"]) == (found.epsilon, 4.0)
@@ -136,7 +138,6 @@ def test_the_screen_and_json_say_the_same(folder: Path) -> None:
 def test_without_a_schema_anywhere_the_command_says_what_is_missing(tmp_path: Path) -> None:
     assert fedrepay("member", "budget", "--folder", tmp_path).code == ReleaseError.exit_code
     assert fedrepay("member", "init", "a", "--folder", tmp_path / "a").code == 0
-    store_of(tmp_path / "a")
     done = fedrepay("member", "budget", "--folder", tmp_path / "a")
     assert done.code == ArgumentError.exit_code
     assert "--schema" in done.err

@@ -18,7 +18,7 @@ from fedrepay.shared.trust.release import ReleaseContent
 
 
 @dataclass(frozen=True)
-class Place:
+class Home:
     """What a folder holds; ``limits_file`` is None where the strict limits count, for nobody wrote others."""
 
     folder: Path
@@ -27,7 +27,7 @@ class Place:
     book: CodeBook
     limits: Limits
     limits_file: Path | None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float]
 
     @property
     def delta(self) -> float:
@@ -35,7 +35,7 @@ class Place:
         return self.limits.year_delta(self.book.schema.public)
 
 
-def of(folder: Path, schema: Path | None = None, limits_file: Path | None = None) -> Place:
+def of(folder: Path, schema: Path | None = None, limits_file: Path | None = None) -> Home:
     """A member's folder with its schema and its limits.
 
     Args:
@@ -52,7 +52,7 @@ def of(folder: Path, schema: Path | None = None, limits_file: Path | None = None
     book = _book(store, settings.file_of(folder, schema, own.schema_file))
     path = settings.file_of(folder, limits_file, own.limits)
     allowed = Limits() if path is None else limits.load(path, book.schema.public)
-    return Place(folder, store, own, book, allowed, path)
+    return Home(folder, store, own, book, allowed, path, time.time)
 
 
 def _book(store: MemberStore, path: Path | None) -> CodeBook:

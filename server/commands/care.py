@@ -1,0 +1,5 @@
+"""``fedrepay coordinator backup``, ``restore`` and ``doctor``: options and screen."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,71 @@
+"""Letting members in: the registry, and the front's keys. The service's keeper tells the SuperLink of their nodes."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from fedrepay.server.admission import certificates
+from fedrepay.server.admission.registry import Registry
+from fedrepay.server.admission.tables import MemberSeen
+from fedrepay.server.front import nodes
+from fedrepay.server.service.standing import AWAY
+from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.trust.joining import Invitation
+from fedrepay.shared.trust.roster import Entry
+
+
+def invite(
+    folder: Path, registry: Registry, address: str, names: Sequence[str], days: float
+) -> list[Invitation]:
+    """An invitation for each name.
+
+    Raises:
+        ArgumentError: a name is none, or is in use; those before it are invited.
+    """
+    authority = certificates.authority_digest(folder)
+    return [registry.invite(name, address, authority, days) for name in dict.fromkeys(names)]
+
+
+def admit(folder: Path, registry: Registry, name: str, words: str | None = None) -> MemberSeen:
+    """Admit a member that waits: its certificate, and its node at the front. Once more mends what is missing.
+
+    Args:
+        folder: the coordinator's.
+        registry: its registry.
+        name: of the member.
+        words: that people compared.
+
+    Raises:
+        ArgumentError: nobody of that name waits, with those words.
+        StorageError: its node's key cannot be written.
+    """
+    seen = registry.admit(name, partial(certificates.issue, folder), words)
+    assert seen.entry is not None  # noqa: S101 - it has asked to join
+    nodes.add(folder, openssh(seen.entry), name)
+    return seen
+
+
+def openssh(entry: Entry) -> bytes:
+    """A member's node key as ``node.pub`` has it.
+
+    Raises:
+        ArgumentError: it is no public key.
+    """
+    try:
+        key = load_der_public_key(entry.node)
+        return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    except ValueError as error:
+        raise ArgumentError(
+            f"The node key of {entry.name} is no public key.", "Revoke it, and let it join anew."
+        ) from error
+
+
+def standing(seen: MemberSeen, now: float) -> str:
+    """A member's state for people: an expired invitation and an absence have names of their own."""
+    if seen.state == "invited" and seen.expires <= now:
+        return "expired"
+    if seen.state == "admitted" and seen.seen < now - AWAY:
+        return "away"
+    return seen.state

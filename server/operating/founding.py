@@ -1,0 +1,195 @@
+"""``fedrepay coordinator init``: a coordinator's folder, whole or not at all."""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from fedrepay.server.admission import certificates
+from fedrepay.server.network import superlink
+from fedrepay.server.operating import settings as places
+from fedrepay.server.operating.settings import CoordinatorSettings
+from fedrepay.server.store import load_key
+from fedrepay.shared.errors import ArgumentError, StorageError
+from fedrepay.shared.files import read_bytes, write_atomically
+from fedrepay.shared.schema import codebook
+from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust import agreement
+from fedrepay.shared.trust.agreement import ConsortiumTerms
+
+SCHEMAS = "schemas"
+UNIT = "fedrepay-coordinator.service"
+
+
+@dataclass(frozen=True)
+class Founded:
+    """What a new folder holds, for its operator to see."""
+
+    terms: ConsortiumTerms
+    settings: CoordinatorSettings
+    books: tuple[CodeBook, ...]
+    authority: bytes  # SHA-256 of the authority's certificate
+    files: tuple[str, ...]
+
+
+def terms_of(facts: Mapping[str, object], books: Sequence[CodeBook]) -> ConsortiumTerms:
+    """The consortium's terms from answers.
+
+    Raises:
+        ArgumentError: one is out of bounds; naming it.
+    """
+    try:
+        schemas = tuple(dict.fromkeys(book.schema_hash.hex() for book in books))
+        return ConsortiumTerms.model_validate({**facts, "schemas": schemas})
+    except ValidationError as error:
+        said = "; ".join(
+            f"{'.'.join(str(part) for part in each['loc'])} = {each['input']!r:.60}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise ArgumentError(f"{said}.", "`fedrepay coordinator init --help` shows every option.") from error
+
+
+def check_new(folder: Path) -> None:
+    """Nothing is in the way of a new folder.
+
+    Raises:
+        ArgumentError: the folder holds something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArgumentError(f"{folder} holds something already.", "Choose another --folder.")
+
+
+def found(
+    folder: Path,
+    terms: ConsortiumTerms,
+    settings: CoordinatorSettings,
+    books: Sequence[CodeBook],
+    hosts: Sequence[str],
+    *,
+    systemd: bool = False,
+) -> Founded:
+    """Make a coordinator's folder: keys, certificates, terms, settings, schemas, configurations of proxies.
+
+    It is made beside its place and moved there when it is whole.
+
+    Args:
+        folder: new, or empty.
+        terms: what the consortium agrees on.
+        settings: where the processes listen.
+        books: the schemas of the terms.
+        hosts: more names and addresses by which members reach the front.
+        systemd: whether to write a unit too.
+
+    Raises:
+        ArgumentError: the folder holds something already.
+        StorageError: it cannot be written.
+    """
+    check_new(folder)
+    target = folder.absolute()
+    unfinished: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _fill(unfinished, terms, settings, books, hosts)
+        if systemd:
+            write_atomically(unfinished / UNIT, unit(target).encode())
+        unfinished.rename(target)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be made: {error.strerror}.", "Check rights and disk.") from error
+    finally:
+        if unfinished is not None and unfinished.exists():
+            shutil.rmtree(unfinished)
+    files = tuple(sorted(str(each.relative_to(target)) for each in target.rglob("*") if each.is_file()))
+    return Founded(terms, settings, tuple(books), certificates.authority_digest(target), files)
+
+
+def _fill(
+    folder: Path,
+    terms: ConsortiumTerms,
+    settings: CoordinatorSettings,
+    books: Sequence[CodeBook],
+    hosts: Sequence[str],
+) -> None:
+    load_key(folder)
+    certificates.create(folder, [terms.address.rpartition(":")[0].strip("[]"), *hosts])
+    superlink.make_secret(folder)
+    write_atomically(folder / agreement.FILE, agreement.write(terms))
+    write_atomically(folder / places.FILE, places.write(settings))
+    for book in books:
+        path = folder / SCHEMAS / f"{book.schema_hash.hex()}.toml"
+        write_atomically(path, book.schema_bytes)
+        codebook.save(book, path)
+    for name, text in proxies(settings).items():
+        write_atomically(folder / name, text.encode())
+
+
+def proxies(settings: CoordinatorSettings) -> dict[str, str]:
+    """Configurations of other fronts for the public port, by file name."""
+    from fedrepay.server.front import proxies as others  # noqa: PLC0415 - its texts are long
+
+    return others.texts(settings.port, settings.front, settings.service)
+
+
+def unit(folder: Path) -> str:
+    """A systemd unit that runs ``coordinator serve``; systemd stops it with SIGTERM, and no child stays."""
+    return f"""\
+[Unit]
+Description=fedrepay coordinator
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={_quoted(sys.executable)} -m fedrepay coordinator serve --folder {_quoted(str(folder))}
+Restart=on-failure
+RestartSec=5
+KillMode=mixed
+TimeoutStopSec=120
+UMask=0077
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectSystem=strict
+ReadWritePaths={_quoted(str(folder))}
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _quoted(text: str) -> str:
+    """A word of a unit's line: quoted, its specifiers taken literally."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def books_in(folder: Path) -> dict[str, Path]:
+    """The schemas of a coordinator's folder: file by hash, in hexadecimal."""
+    return {path.stem: path for path in sorted((folder / SCHEMAS).glob("*.toml"))}
+
+
+def terms_in(folder: Path) -> tuple[ConsortiumTerms, bytes]:
+    """The terms in force, and their hash.
+
+    Raises:
+        ArgumentError: there are none, or they are wrong.
+    """
+    path = folder / agreement.FILE
+    data = read_bytes(path, ArgumentError, "Name a folder that `fedrepay coordinator init` made.")
+    return agreement.parse(data, str(path)), agreement.hashed(data)
+
+
+def key_of(folder: Path) -> Ed25519PrivateKey:
+    """The coordinator's signing key; one that is lost is not made anew here.
+
+    Raises:
+        StorageError: it is not there, or cannot be used.
+    """
+    path = folder / "coordinator.key"
+    if not path.exists():
+        raise StorageError(f"{path} is not there.", "Restore it from a backup: members know this key alone.")
+    return load_key(folder)

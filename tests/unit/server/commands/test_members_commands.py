@@ -1,0 +1,126 @@
+"""`invite`, `members`, `admit`, `revoke` as a person types them, beside members that ask the registry."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typer.testing import CliRunner
+
+from fedrepay.cli import app
+from fedrepay.server.admission.registry import Registry
+from fedrepay.server.front import nodes
+from fedrepay.server.operating import admitting
+from fedrepay.shared.trust import agreement
+from fedrepay.shared.trust.joining import Invitation
+from support.command import fedrepay
+from support.founded import founded
+from support.newcomers import Newcomer
+
+PEM = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    founded(tmp_path / "c")
+    return tmp_path / "c"
+
+
+def invited(folder: Path, name: str) -> Invitation:
+    done = fedrepay("coordinator", "invite", name, "--folder", folder)
+    assert done.code == 0, done.err
+    return Invitation.read(done.out)
+
+
+def joins(folder: Path, name: str) -> Newcomer:
+    who = Newcomer(name)
+    agreed = agreement.hashed((folder / "terms.toml").read_bytes())
+    answer = Registry(folder).join(who.asks(invited(folder, name), agreed=agreed))
+    assert answer.state == "waiting", answer
+    return who
+
+
+def shown(folder: Path) -> dict[str, dict[str, object]]:
+    done = fedrepay("coordinator", "members", "--folder", folder, "--json")
+    return {each["name"]: each for each in json.loads(done.out)}
+
+
+def test_an_invitation_is_one_line(folder: Path) -> None:
+    made = invited(folder, "bank-a")
+    terms = agreement.parse((folder / "terms.toml").read_bytes(), "terms.toml")
+    assert made.address == terms.address
+    done = fedrepay("coordinator", "invite", "bank-b", "bank-c", "--folder", folder)
+    assert [line.partition(":")[0] for line in done.out.splitlines()] == ["bank-b", "bank-c"]
+    again = fedrepay("coordinator", "invite", "bank-d", "--folder", folder, "--json")
+    assert Invitation.read(json.loads(again.out)["bank-d"]).name == "bank-d"
+    refused = fedrepay("coordinator", "invite", "coordinator", "--folder", folder)
+    assert refused.code == 2
+
+
+def test_a_member_from_invited_to_revoked(folder: Path) -> None:
+    who = joins(folder, "bank-a")
+    words = str(shown(folder)["bank-a"]["words"])
+    table = fedrepay("coordinator", "members", "--folder", folder).out
+    assert "waiting" in table
+    assert words.split(maxsplit=1)[0] in table
+    done = fedrepay("coordinator", "admit", "bank-a", "--folder", folder, "--yes")
+    assert done.code == 0, done.err
+    assert "bank-a is in" in done.out
+    assert nodes.Nodes(folder)._now().keys() == {who.node.public_key().public_bytes(*PEM)}
+    assert shown(folder)["bank-a"]["state"] == "admitted"
+    revoked = fedrepay("coordinator", "revoke", "bank-a", "--reason", "sold", "--folder", folder)
+    assert revoked.code == 0, revoked.err
+    assert nodes.Nodes(folder)._now() == {}
+    facts = shown(folder)["bank-a"]
+    assert (facts["state"], facts["reason"], facts["certificates"]) == ("revoked", "sold", [])
+
+
+def test_admit_shows_the_words_and_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joins(folder, "bank-a")
+    words = str(shown(folder)["bank-a"]["words"])
+    nobody = fedrepay("coordinator", "admit", "bank-a", "--folder", folder)
+    assert nobody.code == 2
+    assert "Compare them" in nobody.err
+    monkeypatch.setattr("fedrepay.server.commands.members.at_keyboard", lambda: True)
+    said = CliRunner().invoke(app, ["coordinator", "admit", "bank-a", "--folder", str(folder)], "n\n")
+    assert words in said.output
+    assert said.exit_code == 1
+    assert shown(folder)["bank-a"]["state"] == "waiting"
+    said = CliRunner().invoke(app, ["coordinator", "admit", "bank-a", "--folder", str(folder)], "y\n")
+    assert said.exit_code == 0, said.output
+    assert shown(folder)["bank-a"]["state"] == "admitted"
+
+
+def test_who_has_not_asked_is_not_admitted(folder: Path) -> None:
+    invited(folder, "bank-a")
+    done = fedrepay("coordinator", "admit", "bank-a", "--folder", folder, "--yes")
+    assert done.code == 2
+    assert "has not asked to join" in done.err
+    assert fedrepay("coordinator", "admit", "nobody", "--folder", folder, "--yes").code == 2
+
+
+def test_away_and_expired_have_names(folder: Path) -> None:
+    joins(folder, "bank-a")
+    invited(folder, "bank-b")
+    registry = Registry(folder)
+    admitting.admit(folder, registry, "bank-a")
+    one, other = registry.members()
+    assert admitting.standing(one, one.seen + 60) == "admitted"
+    assert admitting.standing(one, one.seen + 180) == "away"
+    assert admitting.standing(other, other.invited) == "invited"
+    assert admitting.standing(other, other.expires) == "expired"
+
+
+def test_an_incident_stands_in_the_table(folder: Path) -> None:
+    invitation = invited(folder, "bank-a")
+    agreed = agreement.hashed((folder / "terms.toml").read_bytes())
+    for _ in range(2):
+        Registry(folder).join(Newcomer("bank-a").asks(invitation, agreed=agreed))
+    assert "re-keyed" in fedrepay("coordinator", "members", "--folder", folder).out
+
+
+def test_a_folder_that_is_no_coordinators_is_told(tmp_path: Path) -> None:
+    for words in (("members",), ("invite", "a"), ("serve",), ("front",)):
+        done = fedrepay("coordinator", *words, "--folder", tmp_path)
+        assert (done.code, "coordinator init" in done.err) == (2, True), words
+    assert list(tmp_path.iterdir()) == []
