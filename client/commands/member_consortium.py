@@ -96,7 +96,11 @@ def join(
         str | None, typer.Option(help="First digits of a schema's hash, where the consortium has several.")
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
     yes: Yes = False,
     no_wait: Annotated[

@@ -204,7 +204,11 @@ def node(
         ),
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""

@@ -152,7 +152,11 @@ def preflight(
         Path | None, typer.Option(help="This member's folder, if there is one.", show_default=False)
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
