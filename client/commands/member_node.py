@@ -164,16 +164,19 @@ def serve(
     named = settings.file_of(folder, schema, held.schema_file)
     if named is None:
         raise ArgumentError("No schema is named.", "--schema FILE, or `schema` in member.toml.")
-    files = (
-        settings.file_of(folder, *each)
-        for each in ((data, held.data), (mapping, held.mapping), (limits, held.limits))
+    sources = setup.Sources(
+        named,
+        settings.file_of(folder, data, held.data),
+        settings.file_of(folder, mapping, held.mapping),
+        settings.file_of(folder, limits, held.limits),
+        model or held.model,
     )
     guest = None if held.node_user is None else door.Guest.named(held.node_user)
     place = socket or settings.file_of(folder, None, held.socket) or folder / door.SOCKET
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(
             folder,
-            setup.Sources(named, *files, model or held.model),
+            sources,
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
         errands = house.errands(lambda: setup.identity(folder), time.time, member.pull, member.take)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
-from fedrepay.client.commands import member_consortium
 from fedrepay.client.consortium import running, standing, tls
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node import door, house, setup
@@ -102,7 +102,7 @@ def test_terms_are_shown_in_six_lines_and_need_a_yes(stub: Stub, folder: Path) -
 
 
 def test_a_no_sends_nothing(stub: Stub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_consortium.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     assert join(stub, folder).code == TermsError.exit_code
     assert stub.joined == []
@@ -219,13 +219,17 @@ def test_pull_hands_what_is_lacking_to_the_member_s_own_process(stub: Stub, fold
     )
     stub.parts = {n: Handed(resealed=False, body=bytes([n])).encode() for n in (1, 2)}
     kept: list[bytes] = []
-    known = house.errands(
-        lambda: setup.identity(folder),
-        time.time,
-        lambda body: bool(kept.append(body)) or True,
-        lambda _: False,
-    )
-    with door.Door(folder / door.SOCKET, house.at_home(lambda *_: b"", known)) as opened:
+
+    def keep(body: bytes) -> bool:
+        kept.append(body)
+        return True
+
+    def other(kind: str, shared: bytes, own: bytes) -> bytes:
+        assert (kind, shared, own) == ("ping", b"", b"")
+        return b""
+
+    known = house.errands(lambda: setup.identity(folder), time.time, keep, keep)
+    with door.Door(folder / door.SOCKET, house.at_home(other, known)) as opened:
         thread = threading.Thread(target=opened.serve)
         thread.start()
         done = fedrepay("member", "pull", "--folder", folder, "--json")
@@ -242,8 +246,6 @@ def test_leave_is_signed_stored_and_sent_again_where_that_failed(stub: Stub, fol
     admitted(stub, folder)
     assert fedrepay("member", "leave", "--folder", folder).code == ArgumentError.exit_code, "nobody said yes"
     held = rostered(folder)
-    import grpc
-
     stub.refuse = grpc.StatusCode.UNAVAILABLE
     assert fedrepay("member", "leave", "--folder", folder, "--yes").code == NetworkError.exit_code
     stub.refuse = None

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 
 from fedrepay.client.consortium import preflight, tls
 from fedrepay.client.consortium.preflight import OK, WARN, WRONG, Look
-from fedrepay.client.node import clock
 from fedrepay.server.admission import certificates
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.trust.asking import Standing
@@ -125,7 +125,7 @@ def test_the_client_certificate_is_looked_at_here(
     (member / tls.CERTIFICATE).unlink()
     assert looked(stub, member, port)["client certificate"].state == "later"
     (member / tls.CERTIFICATE).write_bytes(coordinator_stub.issue(stub.folder, request, "bank-a"))
-    stub.refuse = coordinator_stub.grpc.StatusCode.UNAUTHENTICATED
+    stub.refuse = grpc.StatusCode.UNAUTHENTICATED
     assert looked(stub, member, port)["gRPC call"].state == WRONG
 
 
@@ -137,7 +137,7 @@ def test_a_clock_that_flower_would_refuse_is_told(
     stub: Stub, port: int, monkeypatch: pytest.MonkeyPatch, ahead: int, state: str, word: str
 ) -> None:
     now = time.time
-    monkeypatch.setattr(clock.time, "time", lambda: now() + ahead)
+    monkeypatch.setattr(time, "time", lambda: now() + ahead)
     found = looked(stub, None, port)["clock"]
     assert (found.state, word in found.said) == (state, True), found
 
@@ -146,7 +146,7 @@ def test_a_taken_port_and_a_full_disk(stub: Stub, port: int, monkeypatch: pytest
     with socket.create_server(("127.0.0.1", port)):
         assert looked(stub, None, port)["port of the node"].state == WRONG
     assert looked(stub, None, port)["port of the node"].state == OK
-    full = shutil._ntuple_diskusage(100 << 30, 100 << 30, 1 << 20)  # type: ignore[attr-defined]
+    full = shutil._ntuple_diskusage(100 << 30, 100 << 30, 1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     assert looked(stub, None, port)["disk"].state == WRONG
 
