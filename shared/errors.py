@@ -124,6 +124,7 @@ class Code(StrEnum):
     SNAPSHOT = "snapshot"
     SCHEMA = "schema"
     MODEL = "model"
+    TERMS = "terms"
     LIMITS = "limits"
     BUDGET = "budget"
     HISTORY = "history"

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedrepay.client.commands import (
+    member_assess,
+    member_budget,
+    member_care,
     member_catalogue,
+    member_consortium,
     member_local,
     member_node,
     member_recommend,
+    member_running,
     member_score,
+    member_upkeep,
 )
 
 if TYPE_CHECKING:
@@ -23,10 +29,16 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 app = typer.Typer()
+app.add_typer(member_consortium.app)
+app.add_typer(member_running.app)
 app.add_typer(member_node.app)
 app.add_typer(member_local.app)
 app.add_typer(member_score.app)
 app.add_typer(member_recommend.app)
+app.add_typer(member_assess.app)
+app.add_typer(member_care.app)
+app.add_typer(member_budget.app)
+app.add_typer(member_upkeep.app)
 app.add_typer(member_catalogue.app, name="catalogue")
 
 _REFUSED = 4

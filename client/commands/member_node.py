@@ -55,7 +55,7 @@ _SERVE = (
 _NODE = (
     "Run the Flower node beside `member serve`: it relays bytes and can read none of them.\n\n"
     "It holds its own key (node.key), the consortium's certificate and the socket's path. A bundle with any code in it "
-    "is refused before anything of it is unpacked.\n\n"
+    "is refused before anything of it is unpacked. In a folder that `member join` made, all options are set.\n\n"
     "\b\n"
     "fedrepay member node --folder member --superlink consortium.example:443 --certificates ca.pem"
 )
@@ -126,8 +126,8 @@ def withdraw_roster(folder: Folder) -> None:
 def serve(
     folder: Folder,
     schema: Annotated[
-        Path, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
-    ],
+        Path | None, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
     ] = None,
@@ -149,20 +149,35 @@ def serve(
     """Serve a member; the help text stands in ``_SERVE``."""
     import logging
     import signal
+    import time
 
     from threadpoolctl import threadpool_limits
 
-    from fedrepay.client.node import door, journal, setup
+    from fedrepay.client.node import door, house, journal, setup
+    from fedrepay.client.store import settings
+    from fedrepay.shared.errors import ArgumentError
 
     journal.to_screen()
     log = logging.getLogger("fedrepay.member")
+    held = settings.load(folder)
+    named = settings.file_of(folder, schema, held.schema_file)
+    if named is None:
+        raise ArgumentError("No schema is named.", "--schema FILE, or `schema` in member.toml.")
+    files = (
+        settings.file_of(folder, *each)
+        for each in ((data, held.data), (mapping, held.mapping), (limits, held.limits))
+    )
+    guest = None if held.node_user is None else door.Guest.named(held.node_user)
+    place = socket or settings.file_of(folder, None, held.socket) or folder / door.SOCKET
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(
             folder,
-            setup.Sources(schema, data, mapping, limits, model),
+            setup.Sources(named, *files, model or held.model),
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
-        with door.Door(socket or folder / door.SOCKET, journal.noted(member.handle)) as open_door:
+        errands = house.errands(lambda: setup.identity(folder), time.time, member.pull, member.take)
+        handler = house.at_home(journal.noted(member.handle), errands)
+        with door.Door(place, handler, guest=guest) as open_door:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_signal: open_door.stop())
             log.info("Serving at %s", open_door.path)
@@ -173,16 +188,39 @@ def serve(
 @app.command(help=_NODE)
 def node(
     folder: Folder,
-    superlink: Annotated[str, typer.Option(help="HOST:PORT of the consortium's front.", show_default=False)],
+    superlink: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the consortium's front.", show_default=False)
+    ] = None,
     certificates: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="PEM file of the authority behind the front's certificate.", show_default=False),
-    ],
+    ] = None,
     socket: Socket = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the node's own API, on loopback.")] = 9094,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the node's own API, on loopback; default 9094.", show_default=False),
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+    ] = None,
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""
     from fedrepay.client.node import door
     from fedrepay.client.node.supernode import MemberNode
+    from fedrepay.client.store import settings
+    from fedrepay.shared.errors import ArgumentError
 
-    MemberNode(folder, superlink, certificates, socket or folder / door.SOCKET, port).run()
+    held = settings.load(folder)
+    address = superlink or held.address
+    if address is None:
+        raise ArgumentError("No coordinator is named.", "--superlink HOST:PORT, or `address` in member.toml.")
+    if proxy is not None:
+        settings.check_proxy(proxy)
+    MemberNode(
+        folder,
+        address,
+        certificates or folder / "ca.pem",
+        socket or settings.file_of(folder, None, held.socket) or folder / door.SOCKET,
+        port or held.node_port,
+        proxy or held.proxy,
+    ).run()

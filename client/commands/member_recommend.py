@@ -28,6 +28,7 @@ _HELP = (
     "A release needs --member, your own state folder, or --roster-code, the twelve words that your institution compared: "
     "anybody can make a roster and sign with it. One of `fedrepay simulate` needs neither; whatever is made with it says "
     "SIMULATED, letters too.\n\n"
+    "Without --release the one in use at --member is taken (`fedrepay member use`).\n\n"
     "\b\n"
     "fedrepay member recommend --release release --member member --accounts accounts.csv \\\n"
     "  --catalogue catalogue.toml --settings settings.toml --batch-id 2026-01-31 --out plans.parquet\n"
@@ -37,11 +38,15 @@ _HELP = (
 
 @app.command("recommend", help=_HELP)
 def recommend(
-    release: Annotated[
-        Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
-    ],
     accounts: Annotated[Path, typer.Option(help="CSV or Parquet file of accounts.")],
     catalogue: Annotated[Path, typer.Option(help="TOML: the plans you may offer.")],
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder (or .safetensors file) of an opened, signed release; default: the one in use at --member.",
+            show_default=False,
+        ),
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
     ] = None,

@@ -14,6 +14,8 @@ _HELP = (
     "Anybody can make a roster and sign with it, so a release needs --member, your own state folder, or --roster-code, "
     "the twelve words that your institution compared. One of `fedrepay simulate` needs neither; whatever is made with it "
     "says SIMULATED.\n\n"
+    "\b\n"
+    "fedrepay member score --member member --accounts accounts.csv --out scores.csv   # the release in use\n"
     "fedrepay member score --release release --member member --accounts accounts.csv --out scores.csv"
 )
 Member = Annotated[
@@ -35,11 +37,15 @@ app = typer.Typer()
 
 @app.command("score", help=_HELP)
 def score(
-    release: Annotated[
-        Path, typer.Option(help="Folder (or .safetensors file) of an opened, signed release.")
-    ],
     accounts: Annotated[Path, typer.Option(help="CSV or Parquet file of accounts.")],
     out: Annotated[Path, typer.Option(help="Where to write scores (.csv or .parquet).")],
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder (or .safetensors file) of an opened, signed release; default: the one in use at --member.",
+            show_default=False,
+        ),
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
     ] = None,

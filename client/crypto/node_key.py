@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_ssh_private_key,
     load_ssh_public_key,
 )
 
@@ -35,6 +36,20 @@ def create(folder: Path) -> None:
     write_atomically(
         folder / PUBLIC, public + b"\n", remedy
     )  # last: it would not fit a key that is there already
+
+
+def publish(folder: Path) -> None:
+    """Write ``node.pub`` of the ``node.key`` that is there.
+
+    Raises:
+        StorageError: the key is damaged, or the folder cannot be written.
+    """
+    try:
+        key = load_ssh_private_key((folder / PRIVATE).read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):  # their text may quote the file
+        raise StorageError(f"{folder / PRIVATE} is damaged.", "Restore it, or enrol again.") from None
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    write_atomically(folder / PUBLIC, line + b"\n", "Free the disk.")
 
 
 def public(folder: Path) -> bytes:

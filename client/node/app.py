@@ -6,7 +6,7 @@ Node configuration: ``member`` (the member's address, see ``relay``).
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedrepay.client.node.relay import deliver
+from fedrepay.client.node.relay import carry
 from fedrepay.shared.errors import ProtocolError
 
 RECORD = "fedrepay"
@@ -21,7 +21,7 @@ def relay(message: Message, context: Context) -> Message:
     if not (isinstance(kind, str) and isinstance(shared, bytes) and isinstance(own, bytes)):
         raise TypeError("a fedrepay message has a kind, shared bytes and own bytes")
     try:
-        body = deliver(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
+        body = carry(str(context.node_config["member"]), kind, shared, own, message.metadata.ttl)
     except ProtocolError as error:
         # its text names a path of the member's, and Flower sends the text of whatever is raised
         raise ProtocolError(

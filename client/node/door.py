@@ -1,20 +1,25 @@
 """The member's door: one message at a time over a Unix socket, one process a folder.
 
-The socket is 0600 in a 0700 folder, so only the member's own user can knock. What is asked is stored before it
+The socket is 0600 in a 0700 folder, so only the member's own user can knock; where its node runs as another user, that one
+can too (a group's rights, and the kernel's word who knocks), and asks for nothing of the house. What is asked is stored before it
 is answered (``client/protocol/member.py``), so a process that ends between two messages, or within one, loses nothing.
 """
 
 import errno
 import logging
+import os
+import pwd
 import select
 import socket
 import stat
+import struct
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from fedrepay.client.node import framing
-from fedrepay.client.node.relay import DOOR_SECONDS, Handler
+from fedrepay.client.node.relay import DOOR_SECONDS, HOME, Handler
 from fedrepay.shared import files
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
@@ -22,7 +27,32 @@ from fedrepay.shared.text import printable
 SOCKET = "member.sock"
 WAITING = 16  # callers that may queue while a message is answered
 _LONGEST_PATH = 100  # bytes; the operating system's own limit is 104 to 108
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Another user whose node may knock."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def named(cls, name: str) -> "Guest":
+        """The user of that name.
+
+        Raises:
+            ArgumentError: there is none, or this system does not say who knocks.
+        """
+        remedy = "Check `node_user` in member.toml."
+        if not hasattr(socket, "SO_PEERCRED"):
+            raise ArgumentError("This system does not say which user knocks at a socket.", remedy)
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError as error:
+            raise ArgumentError(f"There is no user {name!r}.", remedy) from error
+        return cls(found.pw_uid, found.pw_gid)
 
 
 def held(folder: Path) -> AbstractContextManager[None]:
@@ -45,13 +75,17 @@ class Door:
         path: where the socket is made; a socket left there by a process that has ended is taken away.
         handler: answers a message; it never raises (``Member.handle``).
         seconds: how long a caller may take to send its message or to take its answer.
+        guest: another user that may knock; the socket then stands in a folder of its own.
 
     Raises:
-        ArgumentError: the path is too long, not in a folder of this user alone, or taken by something else.
+        ArgumentError: the path is too long, not in a folder of these users alone, or taken by something else.
     """
 
-    def __init__(self, path: Path, handler: Handler, seconds: float = DOOR_SECONDS) -> None:
-        _make_way(path)
+    def __init__(
+        self, path: Path, handler: Handler, seconds: float = DOOR_SECONDS, guest: Guest | None = None
+    ) -> None:
+        _make_way(path, guest)
+        self._guest = guest
         self.path = path
         self._handler = handler
         self._seconds = seconds
@@ -63,7 +97,10 @@ class Door:
         try:
             self._listener.bind(str(self.path))
             self._mine = True
-            self.path.chmod(0o600)  # nobody else reaches it before: the folder is 0700
+            if self._guest is not None:
+                os.chown(self.path, -1, self._guest.gid)
+            # nobody else reaches it before: the folder is 0700, or 0710 for one group, and who knocks is asked for
+            self.path.chmod(0o600 if self._guest is None else 0o660)
             self._listener.listen(WAITING)
         except OSError as error:
             self._close()
@@ -100,14 +137,27 @@ class Door:
 
     def _answer(self, connection: socket.socket) -> None:
         try:
+            user = _who(connection)
+            if user not in (os.getuid(), None if self._guest is None else self._guest.uid):
+                raise ProtocolError(f"User {user} may not knock here.", "Its connection was closed.")
             kind, shared, own = framing.receive_request(connection, self._seconds)
+            if kind.startswith(HOME) and user != os.getuid():
+                raise ProtocolError(f"User {user} asked for {kind}.", "Only the member's own user may.")
             body = self._handler(kind, shared, own)
             framing.send(connection, framing.reply(body), self._seconds)
         except ProtocolError as error:
             log.warning("A caller at %s: %s", self.path, printable(str(error)))
 
 
-def _make_way(path: Path) -> None:
+def _who(connection: socket.socket) -> int:
+    """The user at the other end, by the kernel's word; where it gives none, the socket's rights let in our own alone."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.getuid()
+    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(said)[1])
+
+
+def _make_way(path: Path, guest: Guest | None) -> None:
     if len(str(path).encode()) > _LONGEST_PATH:
         raise ArgumentError(
             f"The socket's path has more than {_LONGEST_PATH} bytes: {path}.",
@@ -115,7 +165,9 @@ def _make_way(path: Path) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
+        if guest is not None:
+            _open_to(path.parent, guest)
+        elif stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
             raise ArgumentError(
                 f"{path.parent} can be entered by other users.",
                 f"chmod 700 {path.parent}, or name a socket in a folder of your own with --socket.",
@@ -128,6 +180,24 @@ def _make_way(path: Path) -> None:
     except OSError as error:
         raise ArgumentError(
             f"No socket can be made at {path}: {error.strerror}.", "Name another with --socket."
+        ) from error
+
+
+def _open_to(folder: Path, guest: Guest) -> None:
+    """Let the guest's group pass through a folder that holds nothing but the socket."""
+    others = [each.name for each in folder.iterdir() if not stat.S_ISSOCK(each.stat().st_mode)]
+    if others:
+        raise ArgumentError(
+            f"{folder} holds more than the socket ({others[0]}), and another user's node must enter it.",
+            "Name a socket in a folder of its own: `socket` in member.toml.",
+        )
+    try:
+        os.chown(folder, -1, guest.gid)
+        folder.chmod(0o710)
+    except PermissionError as error:
+        raise ArgumentError(
+            f"{folder} cannot be given to group {guest.gid}.",
+            "Put the user of `member serve` into the group of `node_user`, or make the folder so as root.",
         ) from error
 
 

@@ -14,7 +14,7 @@ from fedrepay.shared.errors import ProtocolError
 
 MAX_KIND = 32  # bytes of a kind's name
 MAX_REPLY = MAX_SHARED
-_KIND = re.compile(rb"[A-Za-z0-9_.-]+")  # nothing that a log could take for another line
+_KIND = re.compile(rb"(local:)?[A-Za-z0-9_.-]+")  # nothing that a log could take for another line
 _REQUEST = struct.Struct(">4sHQQ")
 _REPLY = struct.Struct(">4sQ")
 _ASKS, _ANSWERS = b"fpq1", b"fpr1"

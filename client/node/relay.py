@@ -11,6 +11,8 @@ from fedrepay.client.node import framing
 from fedrepay.shared.errors import ProtocolError
 
 UNIX, LOCAL = "unix:", "local:"
+HOME = "local:"
+"""How kinds begin that a member's own processes ask for (``house``); none is carried in from outside."""
 DOOR_SECONDS = 30.0
 """How long the door may take to open; messages before ours may keep it longer, see ``deliver``."""
 
@@ -55,6 +57,20 @@ def deliver(address: str, kind: str, shared: bytes, own: bytes, seconds: float =
     if handler is None:
         raise ProtocolError(f"No member answers at {address!r}.", "Start the member's node.")
     return handler(kind, shared, own)
+
+
+def carry(address: str, kind: str, shared: bytes, own: bytes, seconds: float = 600.0) -> bytes:
+    """Hand a message from outside to the member; arguments as of :func:`deliver`.
+
+    Raises:
+        ProtocolError: as :func:`deliver`; or it is of a kind that only the member's own processes ask for.
+    """
+    if kind.startswith(HOME):
+        raise ProtocolError(
+            "A coordinator asked for what only the member's own processes may.",
+            "It was not carried in. Tell the others.",
+        )
+    return deliver(address, kind, shared, own, seconds)
 
 
 def _over_socket(path: str, kind: str, shared: bytes, own: bytes, seconds: float) -> bytes:

@@ -3,24 +3,26 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.shared import keys
-from fedrepay.shared.errors import ArgumentError, DataError, StorageError
+from fedrepay.shared.errors import ArgumentError, Code, DataError, Refusal, StorageError
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.trust.roster import Entry
 
 if TYPE_CHECKING:
     from fedrepay.client.data.reading.table import Table
+    from fedrepay.client.learning.contribution import Rows
     from fedrepay.client.protocol.member import Member
     from fedrepay.shared.schema.codebook import CodeBook
 
 ENTRY = "entry.json"
+RESTART = "Restart `member serve`: it reads its rows again, without that customer."
 _LOG = logging.getLogger("fedrepay.member")
 
 
@@ -41,6 +43,27 @@ def create(name: str, folder: Path) -> Entry:
         ) from error
     identity.save(folder)
     node_key.create(folder)
+    return _publish(name, folder)
+
+
+def complete(name: str, folder: Path) -> Entry:
+    """As :func:`create`, but keys that are there stay: of a process that was stopped, or put back from where they are kept.
+
+    Raises:
+        ArgumentError: the name cannot stand in a roster.
+        StorageError: a key is damaged, or the folder cannot be written.
+    """
+    if not (folder / "identity.key").exists():
+        return create(name, folder)
+    if not (folder / node_key.PRIVATE).exists():
+        node_key.create(folder)
+    elif not (folder / node_key.PUBLIC).exists():
+        node_key.publish(folder)
+    return _publish(name, folder)
+
+
+def _publish(name: str, folder: Path) -> Entry:
+    """Write ``entry.json`` of the folder's keys."""
     entry = Identity.load(name, folder).entry()
     text = {
         "name": entry.name,
@@ -101,22 +124,42 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     mine = identity(folder)
     book = codebook.load(sources.schema)
     limits = Limits() if sources.limits is None else load(sources.limits, book.schema.public)
-    table, override = rows(book, sources, mine)
-    frozen = snapshot(book, table, mine.local, override)
     store = MemberStore(folder, time.time)
+    barred = store.barred()
+    table, override = rows(book, sources, mine, barred)
+    frozen = snapshot(book, table, mine.local, override)
+
+    def unless_barred() -> tuple["Rows", bytes]:
+        """The frozen rows, as long as nobody in them was barred since they were read."""
+        if store.barred() != barred:
+            raise Refusal(Code.SNAPSHOT, "A customer was barred since this member read its rows.", RESTART)
+        return frozen
+
     held = None if sources.model is None else registry.load(sources.model, book.dimension)
     return Member(
-        mine, store, book, lambda: frozen, limits, time.time, observe=observe, model=held, override=override
+        mine,
+        store,
+        book,
+        unless_barred,
+        limits,
+        time.time,
+        observe=observe,
+        model=held,
+        override=override,
+        keyring=Keyring(mine.name, folder),
     )
 
 
-def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", bytes]:
+def rows(
+    book: "CodeBook", sources: Sources, mine: Identity, barred: Collection[bytes] = ()
+) -> tuple["Table", bytes]:
     """The rows that a member contributes, and the digest of its override of its mapping's checks.
 
     Args:
         book: schema and code book.
         sources: the files.
-        mine: whose override counts.
+        mine: whose override counts, and whose key the marks are made with.
+        barred: marks of customers that stay out (``member forget``).
 
     Returns:
         the rows, and 32 bytes for the ledger, the statement and the release; empty where nothing was overridden.
@@ -125,6 +168,7 @@ def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", b
         DataError: the file as a whole is refused; a row that drops itself is logged and counted.
         MappingError: the mapping or its override cannot be used.
     """
+    from fedrepay.client.data.checking.barred import without  # noqa: PLC0415
     from fedrepay.client.data.checking.check import too_many  # noqa: PLC0415
     from fedrepay.client.data.checking.contributed import read_contributed  # noqa: PLC0415
     from fedrepay.client.data.mappings import override  # noqa: PLC0415 - heavy
@@ -136,6 +180,7 @@ def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", b
         signed = override.load(keys.public_bytes(mine.signing), sources.mapping, mapping)
     digest = b"" if signed is None else signed.digest
     table, findings = read_contributed(book, sources.data, mapping, override=digest)
+    table, left_out = without(table, barred, mine.local)
     file = str(sources.data or sources.mapping)
     groups = (*findings.groups, *too_many(book, table, findings, file))
     refused = [group for group in groups if group.fatal]
@@ -152,6 +197,8 @@ def rows(book: "CodeBook", sources: Sources, mine: Identity) -> tuple["Table", b
         "%s: %d of %d rows are used; %d dropped by findings of their own, %d not matured.",
         *(file, len(table.codes), findings.rows_read, findings.dropped, findings.not_matured),
     )
+    if left_out:
+        _LOG.info("%d customers of them are barred and left out.", left_out)
     if signed is not None:
         _LOG.warning("The mapping's checks are overridden (%s): %s", digest.hex(), signed.reason)
     return table, digest

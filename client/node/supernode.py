@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.node import bundle, relay
+from fedrepay.client.node import bundle, clock, proxy, relay
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.bundle import CLIENT_APP
@@ -56,6 +56,7 @@ class MemberNode:
         certificates: PEM file of the authority that signed the front's certificate.
         socket: of ``fedrepay member serve``.
         port: of the SuperNode's own Runtime API, on loopback; one a node.
+        proxy: the HTTP proxy to go through; the environment's are never used.
         check: which bundles a run may come with; anything but the default is for benchmarks.
         app: MODULE:NAME of the ClientApp that answers, whatever the bundle names.
     """
@@ -65,6 +66,7 @@ class MemberNode:
     certificates: Path
     socket: Path
     port: int
+    proxy: str | None = None
     check: Callable[[bytes], None] = bundle.check
     app: str = CLIENT_APP
 
@@ -93,6 +95,7 @@ class MemberNode:
                 "Check rights and disk.",
             ) from error
         os.environ.update(SETTINGS | {"FLWR_HOME": str(home)})
+        proxy.only(self.proxy)
         replaced = _Replaced(self.check, self.app)
         address = f"127.0.0.1:{self.port}"
         told = _listen()  # before the forks: a signal between them must not leave a child behind
@@ -101,6 +104,8 @@ class MemberNode:
             children["executor"] = _fork(partial(_execute, replaced, address, secret.hex().encode()))
         ended = _watch(children, told)
         if ended:
+            if wrong := clock.told(clock.off(self.superlink, self.certificates, self.proxy)):
+                raise NetworkError(f"The member's {ended} ended by itself. {wrong}", "Set the clock (NTP).")
             raise NetworkError(
                 f"The member's {ended} ended by itself.",
                 "Flower's log above has the reason (reference: key not registered, wrong certificates, port taken).",

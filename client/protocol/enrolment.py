@@ -7,6 +7,9 @@ from fedrepay.shared.trust.handshake import EpochStart
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.wire import Kind
+
+ENROLLING = (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY)
 
 
 def held(store: MemberStore) -> Roster | None:
@@ -91,10 +94,9 @@ def join_anew(store: MemberStore) -> None:
     """
     if not store.fact("left"):
         raise ArgumentError("This member has left no roster.", "It takes part, or joins as it is.")
-    none = dict.fromkeys(
-        ("roster", "signed", "certificate", "approved_code", "shown", "pending", "left"), b""
-    )
-    store.remember(withdrawn=newest(store).to_bytes(4, "big"), **none)
+    none = ("roster", "signed", "certificate", "approved_code", "shown", "pending", "left")
+    replies = (f"reply:{kind}" for kind in ENROLLING)
+    store.remember(withdrawn=newest(store).to_bytes(4, "big"), **dict.fromkeys((*none, *replies), b""))
 
 
 def check_stays(store: MemberStore) -> None:

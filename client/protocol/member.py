@@ -14,6 +14,7 @@ from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import enrolment, guard, pulling
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
 from fedrepay.client.protocol.enrolling import MemberEnrolment
+from fedrepay.client.protocol.enrolment import ENROLLING
 from fedrepay.client.protocol.rounds import Rounds
 from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.store.member_store import MemberStore
@@ -32,7 +33,6 @@ from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Kind, Pulled, Reply, asked
 
-ENROLLING = (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY)
 _ONCE = (*ENROLLING, Kind.TERMS, Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE, Kind.VOTES)
 """Kinds whose answer is stored, and given again for the same bytes."""
 _KINDS = {kind.value: kind for kind in Kind}
@@ -138,7 +138,7 @@ class Member:
         except Exception:
             log.exception("%s", printable(kind))
             reply = {"code": Code.INTERNAL, "cause": _AT_HOME}
-        joining = kind in (Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE)
+        joining = kind in ENROLLING and kind != Kind.CERTIFY
         identity = self._enrolment.joins_as if joining else self._enrolment.identity
         return self._signed(reply, asked(kind, shared, own), identity)
 

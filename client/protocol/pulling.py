@@ -33,11 +33,7 @@ def open_pulled(identity: Identity, store: MemberStore, pulled: Pulled) -> bool:
     roster, epoch = _held(store), Epoch.decode(pulled.introduction)
     if epoch.run != pulled.number:
         raise Refusal(Code.RELEASE, "The release and its epoch are of two runs.")
-    if epoch.run > roster.released and epoch.roster.hash() != roster.hash():
-        raise Refusal(
-            Code.ROSTER,
-            f"Release {epoch.run} is of another roster than this member takes part in, and its roster does not name it.",
-        )
+    _check_roster(roster, epoch)
     made = closing.open_sealed(identity, pulled.sealed, epoch)
     content = _content(made, epoch.run)
     if (content.roster.hash(), content.colluders) != (epoch.roster.hash(), epoch.colluders):
@@ -121,6 +117,15 @@ def _held(store: MemberStore) -> Roster:
     return roster
 
 
+def _check_roster(roster: Roster, epoch: Epoch) -> None:
+    """The epoch is of this member's roster; of an earlier one only if that release is named, by number and hash."""
+    if epoch.run > roster.released and epoch.roster.hash() != roster.hash():
+        raise Refusal(
+            Code.ROSTER,
+            f"Release {epoch.run} is of another roster than this member takes part in, and its roster does not name it.",
+        )
+
+
 def _content(made: bytes, number: int) -> ReleaseContent:
     try:
         content = ReleaseContent.decode(made)
@@ -150,7 +155,8 @@ def _keep(store: MemberStore, number: int, made: bytes, votes: Votes) -> bool:
     known, stored, _ = store.release() or (-1, b"", b"")
     if number < known:
         raise Refusal(Code.RELEASE, f"Release {number} is not above release {known}.")
-    if store.fact(f"voted:{number}") not in (None, keys.digest(made)) or (number == known and made != stored):
+    digest = keys.digest(made)
+    if (store.fact(f"voted:{number}") or digest) != digest or (number == known and made != stored):
         raise Refusal(Code.RELEASE, f"This member holds, or has signed, another release of run {number}.")
     if number == known:
         return False

@@ -17,6 +17,7 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import BudgetError, Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.agreement import NOTHING
 from fedrepay.shared.trust.enrolment import FAR
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
@@ -113,7 +114,26 @@ class Consent:
                 Code.ROSTER, "The run is for another roster than the one this member takes part in."
             )
         check_run(self._store, roster, offer.run)
-        terms, members = offer.terms, len(roster.names)
+        if offer.terms.agreed != (self._store.fact("agreed") or NOTHING):
+            raise Refusal(
+                Code.TERMS,
+                "The run is under other terms of the consortium than people at this member have accepted.",
+                "`fedrepay member accept-terms` shows the new ones.",
+            )
+        self.judge(offer.terms, len(roster.names), now)
+        return b"", {"offer": shared}
+
+    def judge(self, terms: RunTerms, members: int, now: float) -> None:
+        """Say no to terms that this member, its limits or its year do not allow.
+
+        Args:
+            terms: of a run, offered or only thought of.
+            members: of the roster.
+            now: seconds since 1970, for the ledger's year.
+
+        Raises:
+            Refusal: as :meth:`answer`, but for the run's number and roster.
+        """
         guard.check_terms(terms, self._book, guard.held(self._model))
         self._limits.check_terms(terms, members, self._book.schema.public)
         room.check_pairs(terms, self._book, members)
@@ -123,4 +143,3 @@ class Consent:
             budget.judge(terms, (), plan, self._store.ledger(), self._limits, self._book, now)
         except BudgetError as error:
             raise Refusal(Code.BUDGET, error.cause, error.remedy) from error
-        return b"", {"offer": shared}

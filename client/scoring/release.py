@@ -197,7 +197,7 @@ class Release:
 
 
 def load_release(
-    path: Place,
+    path: Place | None = None,
     *,
     member: Place | None = None,
     roster_code: str | None = None,
@@ -209,19 +209,22 @@ def load_release(
     Anybody can make a roster and sign with it, so a consortium's release needs ``member`` or ``roster_code``.
 
     Args:
-        path: the folder ``release``, or the file in it.
+        path: the folder ``release``, or the file in it; without it, the release in use at ``member``.
         member: this member's own state folder: the release must be of the roster it takes part in.
         roster_code: the twelve words that people compared: the release must be of that roster.
         unprotected: accept a release that is not private; for tests only.
         model: of a release in local mode: your own torch module, as ``module:Class``.
 
     Raises:
-        ReleaseError: missing, damaged, not signed by a quorum, of a roster that nothing here knows, or not private.
-        ArgumentError: the words are not a roster code, or a torch module is named that the release does not need.
+        ReleaseError: missing, damaged, not signed by a quorum, of a roster that nothing here knows, or not private; or
+            none is in use at the member.
+        ArgumentError: neither a path nor a member, the words are not a roster code, or a torch module is named that the release does not need.
         StorageError: the member's store cannot be read.
     """
     trust = Trust(None if member is None else Path(member), roster_code)
-    checked = release_file.load(Path(path), unprotected=unprotected, torch=True, trust=trust)
+    checked = release_file.load(
+        None if path is None else Path(path), unprotected=unprotected, torch=True, trust=trust
+    )
     if model is not None and not checked.release.card.get("local"):
         raise ArgumentError(
             f"--model {model}: this release is an additive model, not a torch module.", "Leave it out."

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrepay.client.protocol import roster_code
+from fedrepay.client.store.database import FILE
+from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import ReleaseError
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import Roster
@@ -32,8 +34,14 @@ class Trust:
     member: Path | None = None
     words: str | None = None
 
-    def check(self, release: ReleaseContent) -> None:
-        """Refuse a roster that is not the one known here.
+    def check(self, release: ReleaseContent, data: bytes) -> None:
+        """Refuse a roster that is not the one known here, but for releases that the member holds itself.
+
+        It stored those when it took part in their rosters, and rosters change.
+
+        Args:
+            release: what the bytes say.
+            data: the bytes.
 
         Raises:
             ReleaseError: another roster; or nothing is known, and the release is of no simulation.
@@ -41,11 +49,11 @@ class Trust:
             StorageError: the member's store cannot be read.
         """
         roster = release.roster
-        if self.member is not None and _known(self.member).hash() != roster.hash():
+        if self.member is not None and not _of_member(self.member, release, data):
             raise ReleaseError(
                 f"The release's roster is not the one that the member in {self.member} takes part in.",
                 "Do not use it: whoever made it signed it with keys of their own. Take the release from your own "
-                "consortium; for one of an earlier roster, give that roster's words as --roster-code.",
+                "consortium; for one of an earlier roster that this member does not hold, give that roster's words as --roster-code.",
             )
         if self.words is not None and roster_code.parse(self.words) != roster.code():
             raise ReleaseError(
@@ -64,18 +72,23 @@ def simulated(release: ReleaseContent) -> bool:
     return release.card.get("simulated") is True
 
 
-def _known(folder: Path) -> Roster:
-    from fedrepay.client.store.database import FILE  # noqa: PLC0415 - only a member has the database's library
-    from fedrepay.client.store.member_store import MemberStore  # noqa: PLC0415
-
-    if not (folder / FILE).is_file():
-        raise ReleaseError(
-            f"{folder} is no state folder of a member, so it knows no roster.", f"{_OURS} people compared."
-        )
-    stored = MemberStore(folder, time.time).fact("roster")
+def _of_member(folder: Path, release: ReleaseContent, data: bytes) -> bool:
+    """Whether a member stored these very bytes, after it had checked their votes, or takes part in their roster."""
+    store = _store(folder)
+    if any(each.number == release.number and each.release == data for each in store.releases()):
+        return True
+    stored = store.fact("roster")
     if stored is None:
         raise ReleaseError(
             f"The member in {folder} has taken part in no run yet, so it knows no roster.",
             "Give --roster-code with the twelve words that your institution compared by telephone.",
         )
-    return Roster.decode(stored)
+    return Roster.decode(stored).hash() == release.roster.hash()
+
+
+def _store(folder: Path) -> MemberStore:
+    if not (folder / FILE).is_file():
+        raise ReleaseError(
+            f"{folder} is no state folder of a member, so it knows no roster.", f"{_OURS} people compared."
+        )
+    return MemberStore(folder, time.time)

@@ -1,7 +1,8 @@
 """A member's durable state: one SQLite file, one transaction a decision.
 
 Holds small facts (``facts``), the privacy ledger (hash-chained, append only), what was sent
-(``uploads``), what was opened (``openings``) and the releases.
+(``uploads``), what was opened (``openings``), the releases with the one in use (``uses``), and marks of customers that
+stay out of every run (``barred``).
 """
 
 import json
@@ -9,7 +10,7 @@ import sqlite3
 from typing import Any
 
 from fedrepay.client.store.database import Database
-from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
+from fedrepay.client.store.tables import LedgerEntry, Opening, StoredRelease, StoredUpload, Use
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.keys import digest
 from fedrepay.shared.trust.wire import Kind
@@ -26,7 +27,9 @@ WRITES = (
     *(f"charge {status}" for status in ("reserved", "unprotected", "rolled-back")),
     *("submit", "record_opening", "store_opened", "store_release"),
 )
-"""Every point at which a member's state changes; what must hold, holds wherever a process dies between them."""
+"""Every point at which a run changes a member's state; what must hold, holds wherever a process dies between them."""
+BY_PEOPLE = ("use", "bar", "remember agreed")
+"""Points at which its people's own commands change it; each is one write, and no run waits for it."""
 
 
 class MemberStore(Database):
@@ -167,12 +170,24 @@ class MemberStore(Database):
     # --- releases ---
 
     def store_release(self, number: int, release: bytes, votes: bytes, *, forget: tuple[str, ...]) -> None:
-        """Keep a release with its votes and delete the epoch's secrets, in one transaction."""
+        """Keep a release with its votes and delete the epoch's secrets, in one transaction.
+
+        Raises:
+            StorageError: another release of this number is held: what was in use here must not change unseen.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "REPLACE INTO releases (number, release, votes) VALUES (?, ?, ?)", (number, release, votes)
-            )
+            held = connection.execute("SELECT release FROM releases WHERE number = ?", (number,)).fetchone()
+            if held is None:
+                connection.execute(
+                    "INSERT INTO releases (number, at, release, votes) VALUES (?, ?, ?, ?)",
+                    (number, float(self._clock()), release, votes),
+                )
+            elif held[0] != release:
+                raise StorageError(
+                    f"The member's store in {self.folder} holds another release {number}.",
+                    "Nothing was changed. Compare both with the other members: only one can be signed by a quorum.",
+                )
             connection.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in forget])
             connection.execute("UPDATE uploads SET upload = x'' WHERE run = ?", (number,))
 
@@ -182,6 +197,33 @@ class MemberStore(Database):
         """(number, release, votes) of the newest release, or None."""
         rows = self._rows("SELECT number, release, votes FROM releases ORDER BY number DESC LIMIT 1")
         return rows[0] if rows else None
+
+    def releases(self) -> tuple[StoredRelease, ...]:
+        """All releases held, lowest number first."""
+        rows = self._rows("SELECT number, at, release, votes FROM releases ORDER BY number")
+        return tuple(StoredRelease(*row) for row in rows)
+
+    def uses(self) -> tuple[Use, ...]:
+        """Which releases came into use, oldest first; the last is in use."""
+        rows = self._rows("SELECT at, number, newest, said FROM uses ORDER BY seq")
+        return tuple(Use(*row) for row in rows)
+
+    def use(self, number: int, newest: int, said: str) -> None:
+        """Note that a release comes into use."""
+        entry = (float(self._clock()), number, newest, said)
+        insert = "INSERT INTO uses (at, number, newest, said) VALUES (?, ?, ?, ?)"
+        self._write("use", lambda c: c.execute(insert, entry))
+
+    # --- customers that stay out ---
+
+    def barred(self) -> frozenset[bytes]:
+        """Marks of the customers that are barred from runs (32 bytes each); keyed, so that none can be guessed."""
+        return frozenset(mark for (mark,) in self._rows("SELECT mark FROM barred"))
+
+    def bar(self, mark: bytes) -> None:
+        """Bar a customer from all runs to come; barring one again changes nothing."""
+        insert = "INSERT OR IGNORE INTO barred (mark, at) VALUES (?, ?)"
+        self._write("bar", lambda c: c.execute(insert, (mark, float(self._clock()))))
 
 
 _ENTRY = 'at, run, round, attempt, status, event, "window", hash'

@@ -19,7 +19,12 @@ SCHEMA = (
         sum BLOB NOT NULL, config BLOB NOT NULL, "values" BLOB,
         PRIMARY KEY (run, round))""",
     """CREATE TABLE IF NOT EXISTS releases (
-        number INTEGER NOT NULL PRIMARY KEY, release BLOB NOT NULL, votes BLOB NOT NULL)""",
+        number INTEGER NOT NULL PRIMARY KEY, at FLOAT NOT NULL, release BLOB NOT NULL, votes BLOB NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS uses (
+        seq INTEGER NOT NULL PRIMARY KEY, at FLOAT NOT NULL,
+        number INTEGER NOT NULL, newest INTEGER NOT NULL, said TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS barred (
+        mark BLOB NOT NULL PRIMARY KEY, at FLOAT NOT NULL)""",
 )
 
 
@@ -59,3 +64,23 @@ class StoredUpload:
     config: bytes
     upload: bytes
     header: bytes
+
+
+@dataclass(frozen=True)
+class StoredRelease:
+    """One release as it was stored; releases stay, whatever comes after them."""
+
+    number: int
+    at: float  # seconds since 1970, UTC
+    release: bytes
+    votes: bytes
+
+
+@dataclass(frozen=True)
+class Use:
+    """A release came into use; the last of these is the one in use."""
+
+    at: float  # seconds since 1970, UTC
+    number: int
+    newest: int  # number of the newest release held at that time
+    said: str  # use | rollback | auto

@@ -213,7 +213,8 @@ def server(
             "Choose another port, or stop what has it.",
         ) from error
     try:
-        listener.credentials, listener.service = Credentials(certificate, key), service
+        credentials = listener.credentials = Credentials(certificate, key)
+        listener.service = service
         rate = Rate(A_MINUTE * _PROXIED if proxied else A_MINUTE)
         joining = joining_routes(about, join, rate) if about is not None and join is not None else ()
         app = application(
@@ -227,13 +228,14 @@ def server(
         ) from error
     config = uvicorn.Config(
         app,
-        ssl_context_factory=lambda _config, _default: listener.credentials.context(),
+        ssl_context_factory=lambda _config, _default: credentials.context(),
         http=hurried(),
         loop=f"{Loop.__module__}:{Loop.__qualname__}",
         backlog=BACKLOG,
         proxy_headers=False,  # a caller is who it is
         ws="none",
         timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
         server_header=False,
         access_log=False,
         log_config=None,

@@ -93,6 +93,13 @@ class Reception(asyncio.AbstractServer):
         """As asyncio's."""
         return not self._accepting.done()
 
+    async def start_serving(self) -> None:
+        """As asyncio's: it serves from the first."""
+
+    async def serve_forever(self) -> None:
+        """As asyncio's: until it is closed."""
+        await asyncio.wait([self._accepting])
+
     def close(self) -> None:
         """Accept nobody more, and break off what is looked at or carried; HTTP ends by itself."""
         for each in (self._accepting, *self._tasks):

@@ -26,7 +26,8 @@ class Calls:
         key: the coordinator's.
         released: number and hash of the last release.
         leaving: leavings that members have signed, of whatever roster: those that count are picked out.
-        revoked: whom the operator asks the others to revoke; who is in the roster no more is left out.
+        revoked: whom the operator asks the others to revoke. Who is in the roster no more is not named again, and
+            is asked to join none, as long as it stands here.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Calls:
     ) -> None:
         self._key = key
         self._released = released
+        self.barred = frozenset(each.name for each in revoked)
         self._leaving, self._revoked = leaving, sorted(revoked, key=lambda each: each.name)
         # node → the last release it holds, where we know another
         self._releases: dict[str, tuple[int, bytes]] = {}

@@ -1,6 +1,6 @@
 """What the events of rosters have said, at the coordinator, and how each changes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedrepay.server.protocol.state import Ask, Event
@@ -88,6 +88,25 @@ class Enrolled:
         """The name that joined at a node."""
         return Joining.decode(self.joinings[node].body).entry.name
 
+    def seated_at(self, nodes: Mapping[str, Node]) -> dict[str, str]:
+        """Member → node, of the roster: whoever is there under its registered name, else as it was when it was made.
+
+        A roster may be made over one transport and used over another, where a node of the same id is somebody else.
+        """
+        if self.roster is None:
+            return {}
+        registered = {node.name: node.id for node in nodes.values() if node.name in self.roster.names}
+        remembered = {
+            name: node
+            for name, node in self.seats.items()
+            if node not in nodes or nodes[node].name in ("", name)
+        }
+        return remembered | registered
+
+    def joined(self) -> list[str]:
+        """Who has joined."""
+        return [self.member(node) for node in self.joinings]
+
     def proposed(self) -> Roster:
         """The roster that waits for approvals."""
         ordered = sorted(self.joinings, key=self.member)
@@ -140,8 +159,6 @@ class Enrolled:
                 f"Node {node.id}, registered as {node.name!r}, says it is {entry.name!r} with another node's key.",
                 "It takes another's name or place: leave it out.",
             )
-        if entry.name in self.going():
-            raise ProtocolError(f"{entry.name} leaves, or is revoked.", "It is in none that follows.")
         for other, signed in self.joinings.items():
             taken = Joining.decode(signed.body).entry
             if other != node.id and (taken.name == entry.name or taken.signing == entry.signing):
@@ -168,8 +185,7 @@ class Enrolled:
         before = self.known_before()
         if before is None:
             return
-        joined = {self.member(node) for node in self.joinings}
-        if lacking := sorted(set(before.names) - joined - self.going()):
+        if lacking := sorted(set(before.names) - set(self.joined()) - self.going()):
             raise CohortError(
                 f"{', '.join(lacking)} of the roster before did not join: every member of it signs the next one.",
                 "Bring them back, or let them leave or be revoked; a run needs a quorum of the roster only, so train "

@@ -59,7 +59,9 @@ class Enrolment:
         self._nodes = {node.id: node for node in nodes}
         self._wanted = wanted
         self._calls = Calls(key, released, leaving, revoked)
-        self._outside: set[str] = set()  # unregistered nodes of members who leave or are revoked
+        self._outside: set[str] = (
+            set()
+        )  # nodes of members who leave or are revoked, and others who join nothing
         self._away: dict[str, str] = {}
         self._void = False  # whether an answer to the open ask voids the proposal
         self._begun = 0
@@ -97,7 +99,8 @@ class Enrolment:
             return Ask(Kind.VOID, {})  # of nodes that are not there: another proposal, of those who are
         if state.roster is not None and not self._wanted and not state.approvals:
             return Ask(Kind.VOID, {})  # nobody has signed it, and nobody wants it any more
-        if self._wanted and self._calls.going(state) != said(state.call):
+        others = self._calls.going(state) != said(state.call) or self._calls.barred & set(state.joined())
+        if self._wanted and others:
             return Ask(Kind.VOID, {})  # others are to go now; who has signed this one signs the next too
         if not state.proposal:
             return self._to(Kind.PROPOSE, state.joinings, state.call.encode())
@@ -112,28 +115,20 @@ class Enrolment:
         )
 
     def seats(self) -> dict[str, str]:
-        """Member → node, of the roster: whoever is there under its registered name, else as it was when it was made.
-
-        A roster may be made over one transport and used over another, where a node of the same id is somebody else.
-        """
-        roster = self.state.roster
-        if roster is None:
-            return {}
-        registered = {node.name: node.id for node in self._nodes.values() if node.name in roster.names}
-        remembered = {
-            name: node
-            for name, node in self.state.seats.items()
-            if node not in self._nodes or self._nodes[node].name in ("", name)
-        }
-        return remembered | registered
+        """Member → node, of the roster, as far as one knows."""
+        return self.state.seated_at(self._nodes)
 
     def _to(self, kind: Kind, answered: Mapping[str, Signed], shared: bytes) -> Ask:
         nodes = self.state.joinings if kind != Kind.PROPOSE else self._joining()
         return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})
 
+    def _going(self) -> frozenset[str]:
+        """Who is to be in no roster that follows."""
+        return self.state.going() | self._calls.barred
+
     def _joining(self) -> list[str]:
         """Nodes that are to be in the new roster."""
-        going, seats = self.state.going(), {node: name for name, node in self.seats().items()}
+        going, seats = self._going(), {node: name for name, node in self.seats().items()}
         return [
             node.id
             for node in self._nodes.values()
@@ -189,6 +184,9 @@ class Enrolment:
 
     def _refused(self, ask: Ask, node: str, reply: Reply) -> list[Event]:
         self._away[node] = printable(f"{reply.code}: {reply.cause}")
+        newcomer = self.state.roster is not None and node not in self.seats().values()
+        if ask.kind == Kind.PROPOSE and reply.code == Code.ROSTER and newcomer:
+            self._outside.add(node)  # it has left an earlier roster, and has not joined anew
         if reply.code == Code.VOID:
             self._voided[node] += (
                 ask.kind == Kind.APPROVE
@@ -210,8 +208,9 @@ class Enrolment:
         assert state.call is not None  # noqa: S101 - it was asked for
         if ask.kind == Kind.PROPOSE:
             joining = enrolment.joined(signed, state.call.digest())
-            if not self._nodes[node].name and joining.entry.name in state.going():
+            if not self._nodes[node].name and joining.entry.name in self._going():
                 self._outside.add(node)
+                return []
             state.check_joining(self._nodes[node], joining)
             return [Event("joining", node, body)]
         entry = Joining.decode(state.joinings[node].body).entry

@@ -240,4 +240,5 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         thread.start()
         log.info("The service listens at 127.0.0.1:%d, metrics at 127.0.0.1:%d.", port, metrics)
         stop.wait()
+        waiting.wake()
         server.stop(grace=2.0).wait()

@@ -32,6 +32,7 @@ class Waiting:
         self._answers: deque[tuple[str, Signed | None, str]] = deque()
         self._number = 0
         self._waiting = 0
+        self._woken = 0
 
     def exchange(self, _machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
         """Put an ask before its members and give each answer as it comes; as ``network.app.Exchange``."""
@@ -70,11 +71,20 @@ class Waiting:
                 return self._asks.get(name, AskedOf(ask=0))
             self._waiting += 1
             try:
-                while name not in self._asks and (left := deadline - self._clock()) > 0:
+                woken = self._woken
+                while (
+                    name not in self._asks and self._woken == woken and (left := deadline - self._clock()) > 0
+                ):
                     self._changed.wait(left)
                 return self._asks.get(name, AskedOf(ask=0))
             finally:
                 self._waiting -= 1
+
+    def wake(self) -> None:
+        """Let everybody who waits go with nothing: the service ends."""
+        with self._changed:
+            self._woken += 1
+            self._changed.notify_all()
 
     def answer(self, name: str, answered: Answered) -> None:
         """Take a member's reply to the ask that waits for it; to an older one it counts as none.

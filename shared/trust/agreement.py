@@ -90,35 +90,35 @@ def six_lines(terms: ConsortiumTerms) -> tuple[str, ...]:
 
 
 FILE = "terms.toml"
-_TEXT = """\
+_HEAD = """\
 # What this consortium agrees on. Members see it before they join, and their nodes compare its hash in every run: after
 # a change (of a comment too) each member has to accept it again.
-name = {name}
-address = {address}                # HOST:PORT that members call; one port, TLS end to end
-minimum_cohort = {minimum_cohort}                # no attempt of a run has fewer members; 3 or 4 only where all of them want it
-{colluders}
-epsilon_per_release = {epsilon_per_release}          # the largest ε of one customer for one release
-epsilon_per_year = {epsilon_per_year}             # and for all releases of 365 days
-least_age_days = {least_age_days}                # outcomes are learned from no earlier
-modes = [{modes}]     # distributed: the noise is shared; local: a member adds all of it; none: no noise
-schemas = [
-{schemas}
-]
 """
+_SAID = {
+    "name": "",
+    "address": "HOST:PORT that members call; one port, TLS end to end",
+    "minimum_cohort": "no attempt of a run has fewer members; 3 or 4 only where all of them want it",
+    "colluders": "so many may collude with the coordinator; default: a tenth of the members, at least 1",
+    "epsilon_per_release": "the largest ε of one customer for one release",
+    "epsilon_per_year": "and for all releases of 365 days",
+    "least_age_days": "outcomes are learned from no earlier",
+    "modes": "distributed: the noise is shared; local: a member adds all of it; none: no noise",
+    "schemas": "hashes of the schemas that may be learned on",
+}
 
 
 def write(terms: ConsortiumTerms) -> bytes:
     """The terms as a commented TOML file."""
-    facts = terms.model_dump() | {
-        "name": _quoted(terms.name),
-        "address": _quoted(terms.address),
-        "modes": ", ".join(map(_quoted, terms.modes)),
-        "schemas": "\n".join(f"  {_quoted(each)}," for each in terms.schemas),
-        "colluders": "# colluders = 1                  # default: max(1, a tenth of the members, rounded up)"
-        if terms.colluders is None
-        else f"colluders = {terms.colluders}",
-    }
-    return _TEXT.format(**facts).encode()
+    lines = []
+    for field, said in _SAID.items():
+        value = getattr(terms, field)
+        if isinstance(value, tuple):
+            value = f"[{', '.join(map(_quoted, value))}]"
+        elif isinstance(value, str):
+            value = _quoted(value)
+        line = f"# {field} = 1" if value is None else f"{field} = {value}"
+        lines.append(f"{line:<34} # {said}" if said else line)
+    return (_HEAD + "\n".join(lines) + "\n").encode()
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrepay.client.protocol.enrolment import MemberEnrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row

@@ -13,9 +13,6 @@ from fedrepay.client.learning import ridge
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import figures
 
-PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
-"""Ridge penalties λ tried, strongest first: the loss is Σ log-loss + λ‖w‖²/2 over rows of norm 1."""
-
 _FOLDS = 5
 _MOST_TREES = 600
 _PATIENCE = 40
@@ -79,12 +76,12 @@ def ridge_logistic(
     )
     if penalty is None and scarcest > 1:
         fold_of = _folds(y, min(_FOLDS, scarcest), seed)
-        tried = ridge.cross_validated(with_ones, labels, none, fold_of, PENALTIES, free=1)
+        tried = ridge.cross_validated(with_ones, labels, none, fold_of, ridge.PENALTIES, free=1)
         loss, penalty, start = min(
             ((figures.log_loss(y, _sigmoid(each.held_out)), each.penalty, each.weights) for each in tried),
             key=lambda found: found[0],
         )
-    penalty = PENALTIES[0] if penalty is None else penalty
+    penalty = ridge.PENALTIES[0] if penalty is None else penalty
     weights = ridge.fit(with_ones, labels, none, penalty, free=1, start=start)
     return AdditiveModel(weights[:-1], float(weights[-1]), penalty, loss), None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedrepay.client.learning.ranking import weighted_aucs
 from fedrepay.shared.arrays import F64
 
 LEAST_OF_A_LABEL = 5
@@ -15,7 +16,6 @@ LEAST_OF_A_LABEL = 5
 
 LEVEL = 0.95
 _REPEATS = 1000
-_CHUNK = 50  # bootstrap samples at a time
 
 
 def auc(y: NDArray[np.generic], score: F64) -> float | None:
@@ -25,7 +25,7 @@ def auc(y: NDArray[np.generic], score: F64) -> float | None:
         y: labels 0 or 1, shape (n,).
         score: higher means label 1 is likelier, shape (n,); ties count one half.
     """
-    found = float(_weighted_aucs(y, score, np.ones((1, len(y))))[0])
+    found = float(weighted_aucs(y, score, np.ones((1, len(y))))[0])
     return None if np.isnan(found) else found
 
 
@@ -94,8 +94,8 @@ def compare(
     points, samples = {}, {}
     for name, score in (("federated", federated), ("alone", alone)):
         if score is not None:
-            points[name] = float(_weighted_aucs(y, score, whole)[0])
-            samples[name] = _weighted_aucs(y, score, weights)
+            points[name] = float(weighted_aucs(y, score, whole)[0])
+            samples[name] = weighted_aucs(y, score, weights)
     if alone is not None:
         points["gain"] = points["federated"] - points["alone"]
         samples["gain"] = samples["federated"] - samples["alone"]
@@ -115,21 +115,3 @@ def _bootstrap_weights(n: int, customers: NDArray[np.generic] | None, seed: int)
     counts = np.stack([np.bincount(row, minlength=groups) for row in drawn])
     weights: F64 = counts[:, of].astype(np.float64)
     return weights
-
-
-def _weighted_aucs(y: NDArray[np.generic], score: F64, weights: F64) -> F64:
-    """AUC for each row of ``weights``, shape (m, n); NaN where a label has no weight."""
-    if not len(y):
-        return np.full(len(weights), np.nan)
-    order = np.argsort(score, kind="stable")
-    ones = y[order].astype(np.float64)
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])  # first row of each tie
-    result = np.full(len(weights), np.nan)
-    for begin in range(0, len(weights), _CHUNK):
-        part = weights[begin : begin + _CHUNK, order]
-        positive = np.add.reduceat(part * ones, starts, axis=1)
-        negative = np.add.reduceat(part * (1 - ones), starts, axis=1)
-        wins = (positive * (np.cumsum(negative, axis=1) - negative / 2)).sum(axis=1)
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        np.divide(wins, pairs, out=result[begin : begin + _CHUNK], where=pairs > 0)
-    return result

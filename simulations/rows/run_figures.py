@@ -11,7 +11,6 @@ from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.scoring import release_file
 from fedrepay.client.scoring.score import block_effects, good_value
-from fedrepay.shared.files import write_atomically
 from fedrepay.shared.privacy.accounting import Charged, Mechanism, charged_of
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
@@ -19,7 +18,6 @@ from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.sums import run_chunks, run_sizes
-from fedrepay.shared.trust.wire import Votes
 from fedrepay.simulations.engines.batched import BatchedConsortium
 from fedrepay.simulations.rows import coalitions
 from fedrepay.simulations.run.arguments import RunArguments
@@ -39,9 +37,7 @@ def export_release(consortium: Consortium) -> ReleaseContent:
         stored = consortium.store(party.name).release()
         if stored is not None:
             _, data, votes = stored
-            Votes.decode(votes)
-            write_atomically(consortium.folder.release / release_file.RELEASE, data)
-            write_atomically(consortium.folder.release / release_file.VOTES, votes)
+            release_file.write(consortium.folder.release, data, votes)
             return ReleaseContent.decode(data)
     raise AssertionError("a finished run leaves its release at more than half of the members")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.protocol.enrolment import MemberEnrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.roster import Roster, quorum

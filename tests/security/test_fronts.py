@@ -177,7 +177,7 @@ def test_without_a_member_s_certificate_nothing_reaches_the_service(
     certificates.create(tmp_path, [])
     with pytest.raises(grpc.RpcError) as refused:
         say(machine, port, None if case == "none" else member_certificate(tmp_path, "bank-a"))
-    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert machine.at_service == []
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
@@ -14,11 +14,12 @@ from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared import keys
+from fedrepay.shared.errors import WordsError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import FIRST, Approval, Call, Certificate, Joining, Proposal, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.roster import Revoked, Roster
 from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.world import SCHEMA
@@ -37,6 +38,7 @@ class Company:
 
     def __init__(self, folder: Path, names: Sequence[str] = NAMES) -> None:
         self.folder, self.names = folder, tuple(names)
+        self.stopped: set[str] = set()
         self.key = Ed25519PrivateKey.generate()
         self.identities = {name: Identity.create(name) for name in self.names}
         self.book = codebook.build(SCHEMA)
@@ -48,7 +50,22 @@ class Company:
     def member(self, name: str) -> Member:
         """As it comes up from its store."""
         limits = Limits(minimum_cohort=3, epsilon_per_release=4.0, epsilon_per_year=5.0)
-        return Member(self.identities[name], self.store(name), self.book, no_rows, limits, lambda: 1.8e9)
+        keyring = Keyring(name, self.folder / name)
+        return Member(
+            self.identities[name],
+            self.store(name),
+            self.book,
+            no_rows,
+            limits,
+            lambda: 1.8e9,
+            keyring=keyring,
+        )
+
+    def add(self, name: str) -> None:
+        """One more is there."""
+        self.names = (*self.names, name)
+        self.identities[name] = Identity.create(name)
+        self.restart(name)
 
     def restart(self, name: str) -> None:
         self.members[name] = self.member(name)
@@ -56,7 +73,7 @@ class Company:
     def roster(self, name: str) -> Roster | None:
         """The one a member takes part in."""
         stored = self.store(name).fact("roster")
-        return None if stored is None else Roster.decode(stored)
+        return Roster.decode(stored) if stored else None
 
     # --- by hand ---
 
@@ -70,7 +87,12 @@ class Company:
         return reply.body
 
     def call(
-        self, number: int, predecessor: bytes = FIRST, released: tuple[int, bytes] = NO_RELEASE
+        self,
+        number: int,
+        predecessor: bytes = FIRST,
+        released: tuple[int, bytes] = NO_RELEASE,
+        leaving: Sequence[Signed] = (),
+        revoked: Sequence[str] = (),
     ) -> Signed:
         message = Call(
             number=number,
@@ -78,6 +100,8 @@ class Company:
             predecessor=predecessor,
             released=released[0],
             release=released[1],
+            leaving=tuple(leaving),
+            revoked=tuple(Revoked(name=name) for name in revoked),
         )
         return Signed.make(self.key, message)
 
@@ -115,13 +139,43 @@ class Company:
 
     # --- by the coordinator ---
 
-    def enrolment(self, *, wanted: bool = False, registered: bool = True) -> Enrolment:
+    def enrolment(
+        self,
+        before: Enrolment | None = None,
+        *,
+        wanted: bool = False,
+        registered: bool = True,
+        leaving: Sequence[Signed] = (),
+        revoked: Sequence[Revoked] = (),
+    ) -> Enrolment:
+        """A process of the coordinator; ``before`` gives the database."""
         nodes = [Node(name, name if registered else "") for name in self.names]
-        return Enrolment(self.key, nodes, wanted=wanted, released=NO_RELEASE)
+        made = Enrolment(
+            self.key, nodes, wanted=wanted, released=NO_RELEASE, leaving=leaving, revoked=revoked
+        )
+        if before is not None:
+            made.state = before.state
+        return made
+
+    def complete(self, machine: Enrolment) -> Roster:
+        """To the end; people compare the words that they are shown, and approve them."""
+        while (ask := machine.ask()) is not None:
+            try:
+                self.deliver(machine, ask)
+            except WordsError:
+                asked = [node for node in ask.parts if node not in self.stopped]
+                (words,) = {self.members[node].shown_words() for node in asked}
+                for node in asked:
+                    self.members[node].approve_roster(words)
+        assert machine.state.roster is not None
+        return machine.state.roster
 
     def deliver(self, machine: Enrolment, ask: Ask) -> None:
         """One ask, answered and closed; nobody approves words here."""
         for node, parts in ask.parts.items():
+            if node in self.stopped:
+                machine.receive(ask, node, None)
+                continue
             signed = Signed.decode(self.members[node].handle(ask.kind, *parts))
             for event in machine.receive(ask, node, signed):
                 machine.state.apply(event)
@@ -142,7 +196,14 @@ def certificate(reveals: bytes, approvals: Sequence[Signed], key: Ed25519Private
     message = Reveals.decode(reveals)
     roster = enrolment.roster_of(message.proposal, message.revealed)
     ours = Signed.make(key, Approval(roster=roster.hash(), name="coordinator"))
-    return Certificate(roster=roster.encode(), approvals=tuple(approvals), coordinator=ours)
+    call, joinings = enrolment.checked(message.proposal)
+    return Certificate(
+        roster=roster.encode(),
+        approvals=tuple(approvals),
+        coordinator=ours,
+        leaving=call.leaving,
+        rotations=enrolment.rotations(joinings),
+    )
 
 
 def joining_of(signed: Signed) -> Joining:

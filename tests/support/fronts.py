@@ -160,20 +160,13 @@ def public(kind: str, machine: Machine, *, h2_first: bool = False) -> Iterator[i
     assert len(lines) - len(kept) == h2_first
     (folder / name).write_text("\n".join(kept) + "\n")
     arguments = (
-        [
-            "-p",
-            f"{folder}/",
-            "-c",
-            f"{folder / name}",
-            "-g",
-            "daemon off; pid nginx.pid; error_log stderr warn;",
-        ]
+        ["-e", "stderr", "-c", str(folder / name), "-g", f"daemon off; pid {folder}/nginx.pid;"]
         if kind == "nginx"
         else ["-db", "-f", str(folder / name)]
     )
     with (
         (folder / "said").open("wb") as said,
-        subprocess.Popen([command, *arguments], stdout=said, stderr=said) as process,
+        subprocess.Popen([command, *arguments], stdout=said, stderr=said, cwd=folder) as process,
     ):
         try:
             until(lambda: process.poll() is not None or _answers(port))

@@ -76,7 +76,7 @@ class Recommended:
 class Job:
     """What ``member recommend`` is asked for."""
 
-    release: Path
+    release: Path | None  # None: the one in use at the member that ``trust`` names
     accounts: Path
     catalogue: Path
     mapping: Path | None = None
@@ -104,7 +104,7 @@ def load(job: Job) -> Loaded:
         CatalogueError, RuleError, ArgumentError: a catalogue, settings or a pack is wrong, or an input is no file.
         MappingError, DataError: the member's past offers cannot be used.
     """
-    for path in (job.release, *job.files, *([] if job.trust.member is None else [job.trust.member])):
+    for path in (each for each in (job.release, *job.files, job.trust.member) if each is not None):
         batch_files.check_regular(path)
     checked = release_file.load(job.release, unprotected=job.unprotected, trust=job.trust)
     catalogue, catalogue_hash = load_catalogue(job.catalogue)
@@ -125,6 +125,13 @@ def load(job: Job) -> Loaded:
     average, borders = _distribution(checked)
     engine = Engine(checked.book, checked.release.weights, catalogue, settings, packs, part, average, borders)
     return Loaded(engine, checked, hashes)
+
+
+def _release_files(release: Path | None) -> list[Path]:
+    if release is None:
+        return []
+    folder = release if release.is_dir() else release.parent
+    return [folder / release_file.RELEASE, folder / release_file.VOTES]
 
 
 def _own_part(path: Path, checked: CheckedRelease) -> tuple[Personal, str]:
@@ -186,9 +193,7 @@ def recommend_file(
         StorageError: the output cannot be written; nothing half-written is left.
     """
     batch_id = register.check_id(batch_id)
-    folder = job.release if job.release.is_dir() else job.release.parent
-    own = [*job.files, folder / release_file.RELEASE, folder / release_file.VOTES]
-    standing.check_paths(out, own)
+    standing.check_paths(out, [*job.files, *_release_files(job.release)])
     member = job.trust.member if kept else None
     with register.opened([out.parent, *([] if member is None else [member])]) as known:
         mapping = _mapping(job, loaded)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.protocol.enrolment import MemberEnrolment
+from fedrepay.client.protocol.enrolling import MemberEnrolment
 from fedrepay.shared import keys
 from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Call, Joining, Proposal, Revealed

@@ -19,6 +19,7 @@ DOCS = (
     "market",
     "metrics",
     "mappings",
+    "member",
     "plans",
     "protocol",
     "python",

@@ -12,7 +12,9 @@ SIDES = ("shared", "client", "server", "simulations")
 
 def named_twice(root: Path) -> dict[str, list[str]]:
     found = defaultdict(list)
-    for path in sorted(each for side in SIDES for each in (root / side).rglob("*.py") if "_pb2" not in each.name):
+    for path in sorted(
+        each for side in SIDES for each in (root / side).rglob("*.py") if "_pb2" not in each.name
+    ):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(str(path.relative_to(root)))

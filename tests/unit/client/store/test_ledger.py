@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fedrepay.client.store.member_store import WRITES, MemberStore
+from fedrepay.client.store.member_store import BY_PEOPLE, WRITES, MemberStore
 from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
 from fedrepay.shared.errors import StorageError
 
@@ -46,7 +46,20 @@ COLUMNS = {
         ("config", "BLOB", 1, 0),
         ("values", "BLOB", 0, 0),
     ],
-    "releases": [("number", "INTEGER", 1, 1), ("release", "BLOB", 1, 0), ("votes", "BLOB", 1, 0)],
+    "releases": [
+        ("number", "INTEGER", 1, 1),
+        ("at", "FLOAT", 1, 0),
+        ("release", "BLOB", 1, 0),
+        ("votes", "BLOB", 1, 0),
+    ],
+    "uses": [
+        ("seq", "INTEGER", 1, 1),
+        ("at", "FLOAT", 1, 0),
+        ("number", "INTEGER", 1, 0),
+        ("newest", "INTEGER", 1, 0),
+        ("said", "TEXT", 1, 0),
+    ],
+    "barred": [("mark", "BLOB", 1, 1), ("at", "FLOAT", 1, 0)],
 }
 """(name, type, not null, place in the primary key)"""
 
@@ -315,8 +328,11 @@ def test_the_newest_release_and_only_the_named_facts_are_forgotten(store: Member
     store.store_release(1, b"r1", b"v1", forget=())
     assert store.release() == (2, b"r2", b"v2")
     assert [store.fact(key) for key in ("epoch", "seed", "roster")] == [None, None, b"3"]
-    store.store_release(2, b"r3", b"v3", forget=())
-    assert store.release() == (2, b"r3", b"v3")
+    store.store_release(2, b"r2", b"v3", forget=())
+    assert store.release() == (2, b"r2", b"v2"), "as it was first stored"
+    with pytest.raises(StorageError, match="another release 2"):
+        store.store_release(2, b"r3", b"v3", forget=("roster",))
+    assert (store.release(), store.fact("roster")) == ((2, b"r2", b"v2"), b"3")
     assert len(raw(store, "SELECT * FROM releases")) == 2
 
 
@@ -338,6 +354,8 @@ def written(store: MemberStore) -> dict[str, Any]:
         "record_opening": lambda: store.record_opening(9, opening),
         "store_opened": lambda: store.store_opened(9, 0, b"values"),
         "store_release": lambda: store.store_release(1, b"r", b"v", forget=("blocked",)),
+        "use": lambda: store.use(1, 1, "use"),
+        "bar": lambda: store.bar(b"m" * 32),
     }
 
 
@@ -347,7 +365,7 @@ def test_each_write_is_told_of_inside_its_transaction_and_after(store: MemberSto
         heard.said.clear()
         write()
         assert heard.said == [(point, "commit"), (point, "committed")]
-        assert point in WRITES
+        assert point in (*WRITES, *BY_PEOPLE)
 
 
 def test_points_of_writing_are_these() -> None:

@@ -22,7 +22,7 @@ def generated(source: Path, out: Path) -> dict[str, bytes]:
         "-m",
         "grpc_tools.protoc",
         "-I",
-        source,
+        str(source),
         *(f"--{k}_out={out}" for k in kinds),
         CONTRACT,
     ]

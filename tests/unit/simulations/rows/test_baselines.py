@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
+from fedrepay.client.learning import ridge
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import baselines, figures
 
@@ -44,7 +45,7 @@ def test_labels_without_a_pattern_get_the_strongest_penalty() -> None:
     rows, _ = data(400)
     model, _ = baselines.ridge_logistic(rows, np.random.default_rng(3).integers(0, 2, 400), 0)
     assert model is not None
-    assert model.penalty == baselines.PENALTIES[0]
+    assert model.penalty == ridge.PENALTIES[0]
 
 
 @pytest.mark.parametrize("ones", [1, 2, 4])

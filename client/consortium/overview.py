@@ -1,0 +1,151 @@
+"""What a member's people see of their consortium: connected or not, who is in, what waits for them."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedrepay.client.consortium import standing, tls
+from fedrepay.client.consortium.joining import REQUEST
+from fedrepay.client.protocol import enrolment
+from fedrepay.client.scoring.in_use import Releases
+from fedrepay.client.store import settings
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared.errors import ArgumentError, NetworkError
+from fedrepay.shared.text import printable
+from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.succession import changes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A member's place in its consortium, for a screen or a machine; times are seconds since 1970."""
+
+    name: str
+    address: str
+    admitted: bool
+    connected: bool
+    since: float | None
+    cause: str
+    remedy: str
+    certificate_ends: float | None
+    members: tuple[tuple[str, str], ...]
+    run: int
+    run_state: str
+    waiting_for: tuple[str, ...]
+    roster: int
+    in_roster: tuple[str, ...]
+    approve: str
+    left: bool
+    new_terms: bool
+    releases: tuple[int, ...]
+    in_use: int | None
+
+
+def seen(folder: Path, now: float) -> Seen:
+    """What is known of the consortium without asking anybody.
+
+    Raises:
+        ArgumentError: the folder names no coordinator.
+        StorageError: its store cannot be read.
+    """
+    held = settings.load(folder)
+    if held.address is None:
+        raise ArgumentError(
+            f"{folder / settings.FILE} names no coordinator.", "`fedrepay member join` with an invitation does it."
+        )
+    store, link = MemberStore(folder, time.time), standing.last(folder)
+    fresh = link is not None and now - link.at < standing.FRESH
+    said = None if link is None else link.read()
+    roster, pending, admitted = enrolment.held(store), enrolment.waiting(store), (folder / tls.CERTIFICATE).exists()
+    ends, cause, remedy = _certificate(folder, now) if admitted else (None, *_outside(folder))
+    if fresh and link is not None:
+        cause, remedy = link.cause, link.remedy
+    elif not cause:
+        cause, remedy = "The link does not run.", "`fedrepay member run` keeps it up."
+    found = Releases.of(folder)
+    used = found.current()
+    return Seen(
+        name=held.name or "",
+        address=held.address,
+        admitted=admitted,
+        connected=fresh and link is not None and link.connected,
+        since=link.since if fresh and link is not None else None,
+        cause=cause,
+        remedy=remedy,
+        certificate_ends=ends,
+        members=() if said is None else said.members,
+        run=0 if said is None else said.run,
+        run_state="" if said is None else printable(said.state),
+        waiting_for=() if said is None else said.waiting,
+        roster=0 if roster is None else roster.number,
+        in_roster=() if roster is None else roster.names,
+        approve="" if pending is None else pending.code(),
+        left=bool(store.fact("left")),
+        new_terms=(folder / standing.NEW_TERMS).exists(),
+        releases=tuple(found.held),
+        in_use=None if used is None else used.number,
+    )
+
+
+def _outside(folder: Path) -> tuple[str, str]:
+    if (folder / REQUEST).exists():
+        return "The request to join waits for the operator.", "`fedrepay member join` again asks how it stands."
+    return "This folder has not joined.", "`fedrepay member join` with the operator's invitation."
+
+
+def _certificate(folder: Path, now: float) -> tuple[float | None, str, str]:
+    try:
+        return tls.check(folder, now).ends, "", ""
+    except NetworkError as error:
+        return None, error.cause, error.remedy
+
+
+@dataclass(frozen=True)
+class RosterSeen:
+    """A roster for people: its number, its twelve words, its members, and what it changes in the one before it."""
+
+    number: int
+    words: str
+    members: tuple[str, ...]
+    joins: tuple[str, ...]
+    leaves: tuple[str, ...]
+    revoked: tuple[tuple[str, str], ...]
+    rekeyed: tuple[str, ...]
+    coordinator_changes: bool
+    release: int
+
+
+def rosters(folder: Path) -> tuple[RosterSeen | None, RosterSeen | None]:
+    """The roster that this member takes part in, and the one whose words wait for its people.
+
+    Raises:
+        StorageError: the store cannot be read.
+    """
+    store = MemberStore(folder, time.time)
+    held, pending = enrolment.held(store), enrolment.waiting(store)
+    return (
+        None if held is None else _roster(None, held),
+        None if pending is None else _roster(held, pending),
+    )
+
+
+def _roster(before: Roster | None, roster: Roster) -> RosterSeen:
+    found = changes(before, roster)
+    return RosterSeen(
+        number=roster.number,
+        words=roster.code(),
+        members=roster.names,
+        joins=() if before is None else found.joins,
+        leaves=found.leaves,
+        revoked=tuple((name, printable(reason)) for name, reason in found.revoked),
+        rekeyed=found.rekeyed,
+        coordinator_changes=before is not None and before.coordinator != roster.coordinator,
+        release=roster.released,
+    )
+
+
+def as_json(what: Any) -> str:
+    """Facts for machines."""
+    return json.dumps(what, indent=1, ensure_ascii=False)

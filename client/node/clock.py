@@ -1,0 +1,49 @@
+"""How far this machine's clock is off a coordinator's: Flower refuses a node for it and names something else."""
+
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+AHEAD, BEHIND = 5.0, 300.0
+"""Seconds by which a node's clock may be ahead of the coordinator's, and behind it (Flower 1.41; ``server/front/nodes``)."""
+SECONDS = 10.0
+_WHOLE = 1.0  # the coordinator tells whole seconds
+
+
+def off(address: str, certificates: Path, proxy: str | None = None) -> float | None:
+    """Seconds that this clock is ahead of the coordinator's (negative: behind), as its HTTP side dates its answers.
+
+    Args:
+        address: HOST:PORT of the front.
+        certificates: PEM file of the authority that vouches for it.
+        proxy: the HTTP proxy to go through.
+
+    Returns:
+        to a second; None where it does not answer with a date.
+    """
+    import httpx  # noqa: PLC0415 - heavy
+
+    try:
+        trusted = ssl.create_default_context(cafile=str(certificates))
+        with httpx.Client(verify=trusted, proxy=proxy, timeout=SECONDS, trust_env=False) as client:
+            begun = time.time()
+            with client.stream("GET", f"https://{address}/v1/consortium") as answer:
+                ended = time.time()
+        said = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (httpx.HTTPError, ssl.SSLError, OSError, KeyError, ValueError):
+        return None
+    if begun < said:
+        return min(0.0, ended - said)
+    return max(0.0, begun - said - _WHOLE)
+
+
+def told(seconds: float | None) -> str:
+    """What an offset means for a member's node; empty where it is small enough, or not known."""
+    if seconds is None or -BEHIND < seconds < AHEAD:
+        return ""
+    way = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"This machine's clock is {abs(seconds):.0f} s {way} the coordinator's; a node may be "
+        f"{AHEAD:.0f} s ahead or {BEHIND:.0f} s behind."
+    )

@@ -1,0 +1,209 @@
+"""`member backup` and `restore`: what comes back, what must not, and what a restored member can do."""
+
+import io
+import json
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from fedrepay import load_release
+from fedrepay.client.care import home
+from fedrepay.client.care.spending import spending
+from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol.enrolment import held
+from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.shared.errors import ArgumentError, FedrepayError, ReleaseError, StorageError
+from fedrepay.shared.trust.release import ReleaseContent
+from support import member_folder
+from support.command import fedrepay
+from support.member_folder import EPSILON, NOW, store_of
+from support.world import World
+
+MARK = b"m" * 32
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = member_folder.played(tmp_path / "world", ("distributed", "distributed"))
+    store_of(made.folder / "m0").bar(MARK)
+    return made
+
+
+@pytest.fixture
+def folder(world: World) -> Path:
+    return world.folder / "m0"
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    with mock.patch("time.time", return_value=NOW):
+        yield
+
+
+def backed_up(folder: Path, out: Path) -> dict[str, bytes]:
+    done = fedrepay("member", "backup", out, "--folder", folder, "--json")
+    assert done.code == 0, done.err
+    with tarfile.open(out) as archive:
+        return {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
+
+
+def test_what_may_be_restored_is_in_it_and_the_store_is_not(folder: Path, tmp_path: Path) -> None:
+    (folder / "limits.toml").write_text("minimum_cohort = 3\n")
+    (folder / "member.toml").write_text('limits = "limits.toml"\n')
+    out = tmp_path / "m0.tar"
+    parts = backed_up(folder, out)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert {each.partition("/")[0] for each in parts} == {
+        *("identity.key", "entry.json", "member.toml", "limits.toml", "releases", "barred.txt", "spent.txt")
+    }
+    assert parts["identity.key"] == (folder / "identity.key").read_bytes()
+    assert [each.release for each in store_of(folder).releases()] == [
+        parts[f"releases/{number}/release.safetensors"] for number in (1, 2)
+    ]
+    said = fedrepay("member", "backup", tmp_path / "again.tar", "--folder", folder)
+    assert "Left out: member.sqlite: the privacy ledger" in said.out
+    assert "Left out: schema.toml" in said.out
+    assert fedrepay("member", "backup", out, "--folder", folder).code == StorageError.exit_code
+    inside = fedrepay("member", "backup", folder / "b.tar", "--folder", folder)
+    assert inside.code == ArgumentError.exit_code
+    assert "Lost member store".lower() in " ".join(fedrepay("member", "backup", "--help").out.split()).lower()
+
+
+def test_no_secret_of_an_epoch_and_no_line_of_the_ledger_is_in_it(world: World, tmp_path: Path) -> None:
+    folder = world.folder / "m0"
+    world.events, world.coordinator = [], world.new_coordinator(3)
+    world.until("round")  # in the middle of a third run
+    store = store_of(folder)
+    state = EpochState.decode(store.fact("epoch") or b"")
+    secrets = [getattr(state, name) for name in ("envelope", "mask", "contribution", "seed", "nonce")]
+    secrets.append(store.ledger_head())
+    assert all(len(each) == 32 for each in secrets)
+    backed_up(folder, tmp_path / "m0.tar")
+    archive, database = (tmp_path / "m0.tar").read_bytes(), (folder / "member.sqlite").read_bytes()
+    for secret in secrets:
+        assert secret not in archive
+        assert secret in database, "control: the search finds what is there"
+
+
+def restored(folder: Path, tmp_path: Path) -> Path:
+    backed_up(folder, tmp_path / "m0.tar")
+    done = fedrepay("member", "restore", tmp_path / "m0.tar", "--folder", tmp_path / "back")
+    assert done.code == 0, done.err
+    return tmp_path / "back"
+
+
+def test_a_restored_member_has_its_keys_releases_and_bars_and_no_ledger(
+    world: World, folder: Path, tmp_path: Path
+) -> None:
+    assert fedrepay("member", "use", 2, "--folder", folder).code == 0
+    spent = spending(home.of(folder)).epsilon
+    back = restored(folder, tmp_path)
+    assert stat.S_IMODE(back.stat().st_mode) == 0o700
+    assert stat.S_IMODE((back / "identity.key").stat().st_mode) == 0o600
+    assert Identity.load("m0", back).entry() == world.identities["m0"].entry()
+    store = store_of(back)
+    assert [each.number for each in store.releases()] == [1, 2]
+    assert store.barred() == {MARK}
+    assert (store.ledger(), store.fact("roster"), store.fact("last_start")) == ((), None, None)
+    assert f"Lower epsilon_per_year by {spent:g}" in " ".join((back / "spent.txt").read_text().split())
+    with pytest.raises(ReleaseError, match="no release in use"):
+        load_release(member=back)  # serving needs a yes here too
+    assert fedrepay("member", "use", 1, "--folder", back).code == 0
+    assert load_release(member=back).number == 1, "its roster is not back yet, and the release is its own"
+
+
+def test_a_restored_member_takes_part_again_and_what_was_spent_counts_only_by_lowered_limits(
+    world: World, folder: Path, tmp_path: Path
+) -> None:
+    spent = spending(home.of(folder)).epsilon
+    assert spent is not None
+    back = restored(folder, tmp_path)
+    certificate = store_of(folder).fact("certificate")
+    assert certificate
+    folder.rename(world.folder / "lost")
+    back.rename(folder)
+
+    def third(year: float, run: int) -> list[tuple[str, str]]:
+        world.limits, world.replies, world.events = member_folder.roomy(year), [], []
+        world.members["m0"] = world.member("m0")
+        world.members["m0"].handle("certify", certificate, b"")  # the coordinator gives the roster back
+        world.coordinator = world.new_coordinator(run)
+        if run == 3:
+            world.expect_stop(FedrepayError)
+        else:
+            world.run()
+        return world.refusals()
+
+    year = spent + EPSILON / 2  # no room for a third run
+    assert ("m0", "limits") not in third(year - spent, 3)
+    assert ("m0", "budget") in world.refusals()
+    assert store_of(folder).ledger() == ()
+    assert third(year, 4) == [], "control: limits that were not lowered let it spend again"
+    assert [each.number for each in store_of(folder).releases()] == [1, 2, 4]
+    roster = held(store_of(folder))
+    assert roster is not None
+    assert ReleaseContent.decode(store_of(folder).releases()[-1].release).roster == roster
+
+
+def rewritten(source: Path, out: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    with tarfile.open(source) as archive:
+        parts = {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
+    change(parts)
+    with tarfile.open(out, "w") as archive:
+        for name, data in parts.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            archive.addfile(header, io.BytesIO(data))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda parts: parts.update({"../outside": b"x"}), ArgumentError),
+        (lambda parts: parts.update({"member.sqlite": b"x"}), ArgumentError),
+        (lambda parts: parts.pop("identity.key"), ArgumentError),
+        (lambda parts: parts.pop("releases/1/votes.msgpack"), ArgumentError),
+        (lambda parts: parts.update({"barred.txt": b"zz\n"}), ArgumentError),
+        (lambda parts: parts.update({"identity.key": parts["identity.key"][::-1]}), ArgumentError),
+        (lambda parts: parts.update({"entry.json": b"[]"}), ArgumentError),
+        (
+            lambda parts: parts.update({"releases/1/votes.msgpack": parts["releases/2/votes.msgpack"]}),
+            ReleaseError,
+        ),
+    ],
+)
+def test_another_archive_restores_nothing(
+    folder: Path,
+    tmp_path: Path,
+    change: Callable[[dict[str, bytes]], None],
+    code: type[ArgumentError | ReleaseError],
+) -> None:
+    backed_up(folder, tmp_path / "m0.tar")
+    wrong = rewritten(tmp_path / "m0.tar", tmp_path / "wrong.tar", change)
+    done = fedrepay("member", "restore", wrong, "--folder", tmp_path / "back")
+    assert done.code == code.exit_code, done.err
+    assert not (tmp_path / "back").exists()
+    assert not (tmp_path / "outside").exists()
+    right = rewritten(tmp_path / "m0.tar", tmp_path / "right.tar", lambda _: None)
+    assert fedrepay("member", "restore", right, "--folder", tmp_path / "back").code == 0, "control"
+
+
+def test_nothing_is_restored_over_a_folder_that_holds_something(folder: Path, tmp_path: Path) -> None:
+    backed_up(folder, tmp_path / "m0.tar")
+    before = {each.name for each in folder.iterdir()}
+    done = fedrepay("member", "restore", tmp_path / "m0.tar", "--folder", folder)
+    assert done.code == StorageError.exit_code
+    assert {each.name for each in folder.iterdir()} == before
+    assert fedrepay("member", "restore", tmp_path / "no.tar", "--folder", tmp_path / "n").code == 2
+
+
+def test_a_year_without_a_figure_says_when_it_ends(folder: Path, tmp_path: Path) -> None:
+    store_of(folder).charge(9, 0, 0, "unprotected", ())
+    said = json.loads(fedrepay("member", "backup", tmp_path / "b.tar", "--folder", folder, "--json").out)
+    assert "no ε held" in said["advice"]
+    assert "2028-01-15" in said["advice"]

@@ -1,0 +1,215 @@
+"""The link's turns against a real coordinator and a real door: what it carries, shows, pulls, renews, and says."""
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.consortium import standing, tls
+from fedrepay.client.consortium.link import Clocks, Link
+from fedrepay.client.node import door, house, setup
+from fedrepay.client.store.member_store import MemberStore
+from fedrepay.shared.errors import ProtocolError
+from fedrepay.shared.trust import agreement
+from fedrepay.shared.trust.asking import Answered, AskedOf, Handed, ReleaseListed, Standing
+from support import coordinator_stub
+from support.coordinator_stub import Stub
+from support.joining import ROSTER
+
+DAY = 86400.0
+
+
+class Home:
+    """A member's own process at its door, and a link whose clock a test sets."""
+
+    def __init__(self, folder: Path, place: Path) -> None:
+        self.folder, self.place = folder, place
+        self.heard: list[tuple[str, bytes, bytes]] = []
+        self.kept: list[bytes] = []
+        self.no = ""
+        self.ahead = self.ticks = 0.0
+        self.pauses: list[float] = []
+        self.link = self.begun()
+
+    def begun(self) -> Link:
+        return Link(
+            self.folder, self.place, Clocks(lambda: time.time() + self.ahead, lambda: self.ticks, self.pause)
+        )
+
+    def pause(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        return False
+
+    def turn(self, seconds: float = 0.0) -> None:
+        self.ticks += seconds
+        self.link.turn()
+
+    def handle(self, kind: str, shared: bytes, own: bytes) -> bytes:
+        self.heard.append((kind, shared, own))
+        return b"signed reply"
+
+    def keep(self, body: bytes) -> bool:
+        if self.no:
+            raise ProtocolError(self.no, "As the test says.")
+        self.kept.append(body)
+        return True
+
+    def handler(self) -> Callable[[str, bytes, bytes], bytes]:
+        known = house.errands(lambda: setup.identity(self.folder), time.time, self.keep, self.keep)
+        return house.at_home(self.handle, known)
+
+    def seen(self) -> standing.LinkState:
+        state = standing.last(self.folder)
+        assert state is not None
+        return state
+
+
+@pytest.fixture
+def home(member: Path) -> Iterator[Home]:
+    with tempfile.TemporaryDirectory(prefix="door") as short:
+        made = Home(member, Path(short) / "s")
+        with door.Door(made.place, made.handler()) as opened:
+            thread = threading.Thread(target=opened.serve)
+            thread.start()
+            yield made
+            opened.stop()
+            thread.join(20)
+        made.link.close()
+
+
+def stands(stub: Stub, releases: tuple[int, ...] = (), **other: object) -> Standing:
+    facts = {
+        "agreed": agreement.hashed(stub.terms),
+        "terms": stub.terms,
+        "members": (("bank-a", "admitted"),),
+        "run": 2,
+        "state": "round 1",
+        "waiting": ("bank-b",),
+        "releases": tuple(ReleaseListed(number=each, sealed=bytes(32), at=1.0) for each in releases),
+    }
+    return Standing.model_validate(facts | other)
+
+
+def test_an_ask_goes_to_the_door_and_its_answer_back(stub: Stub, home: Home) -> None:
+    stub.standing = stands(stub)
+    stub.asks = [AskedOf(ask=7, kind="propose", shared=b"call", own=b"mine")]
+    home.turn()
+    assert home.heard == [("propose", b"call", b"mine")]
+    assert [Answered.decode(each) for each in stub.answers] == [Answered(ask=7, reply=b"signed reply")]
+    assert home.seen().connected
+    assert home.seen().read() == stub.standing
+    home.turn()
+    assert home.pauses == [5.0], "a long poll that came back at once is not asked again at once"
+    assert [method for method, _ in stub.asked] == ["Stand", "Wait", "Answer", "Wait"]
+    home.turn(61)
+    assert [method for method, _ in stub.asked][-2:] == ["Stand", "Wait"]
+
+
+def test_a_coordinator_asks_nothing_of_the_house_through_the_link(stub: Stub, home: Home) -> None:
+    stub.standing = stands(stub)
+    stub.asks = [AskedOf(ask=1, kind=house.REQUEST, shared=b"", own=b"Renew")]
+    with pytest.raises(ProtocolError, match="only the member's own"):
+        home.turn()
+    assert stub.answers == []
+    assert house.signed(home.place, "Renew", b""), "the control: at the door it would have been signed"
+
+
+def test_new_terms_are_laid_beside_the_old_until_they_are_accepted(stub: Stub, home: Home) -> None:
+    mine, path = stub.terms, home.folder / standing.NEW_TERMS
+    stub.agree(epsilon_per_year=2.0)
+    stub.standing = stands(stub)
+    home.turn()
+    assert path.read_bytes() == stub.terms
+    assert (home.folder / agreement.FILE).read_bytes() == mine
+    stub.standing = stands(stub, terms=mine)
+    with pytest.raises(ProtocolError, match="not those it names"):
+        home.turn(61)
+    MemberStore(home.folder, time.time).remember(agreed=agreement.hashed(stub.terms))
+    stub.standing = stands(stub)
+    home.turn(61)
+    assert not path.exists()
+
+
+def test_releases_that_the_store_lacks_are_pulled_in_order(stub: Stub, home: Home) -> None:
+    stub.standing = stands(stub, (1, 3, 2))
+    stub.parts = {n: Handed(resealed=n == 1, body=bytes([n])).encode() for n in (1, 2, 3)}
+    home.turn()
+    assert home.kept == [], "it is in no roster yet"
+    MemberStore(home.folder, time.time).remember(roster=ROSTER.encode())
+    home.turn(61)
+    assert home.kept == [b"\x01", b"\x02", b"\x03"]
+    store = MemberStore(home.folder, time.time)
+    store.store_release(2, b"release", b"votes", forget=())
+    home.turn(61)
+    assert home.kept[3:] == [b"\x03"]
+
+
+def test_a_release_that_is_refused_is_said_once(
+    stub: Stub, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.standing, home.no = stands(stub, (1,)), "another roster's\x1b[2J"
+    stub.parts = {1: Handed(resealed=False, body=b"").encode()}
+    MemberStore(home.folder, time.time).remember(roster=ROSTER.encode())
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            home.turn(61)
+    assert caplog.text.count("was not taken in: another roster's\\x1b") == 1
+    assert home.seen().connected
+
+
+def test_the_certificate_is_renewed_at_half_life_with_a_new_key(stub: Stub, home: Home) -> None:
+    stub.standing = stands(stub)
+    home.turn()
+    before = tls.check(home.folder, time.time()), (home.folder / tls.KEY).read_bytes()
+    home.ahead = 14.9 * DAY
+    home.turn(61)
+    assert tls.check(home.folder, time.time()) == before[0]
+    home.ahead = 15.1 * DAY
+    home.turn(61)
+    after = tls.check(home.folder, time.time()), (home.folder / tls.KEY).read_bytes()
+    assert after[0].fingerprint != before[0].fingerprint
+    assert after[1] != before[1]
+    assert not (home.folder / tls.NEXT_KEY).exists()
+    assert home.seen().connected, "with the new one"
+
+
+def test_an_error_is_said_once_and_tried_later_and_later(
+    stub: Stub, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.standing = stands(stub)
+    stop, refused = threading.Event(), coordinator_stub.grpc.StatusCode.UNAUTHENTICATED
+    seen: list[standing.LinkState] = []
+
+    def pause(seconds: float) -> bool:
+        home.pauses.append(seconds)
+        seen.append(home.seen())
+        if len(home.pauses) == 8:
+            stub.refuse = None
+        if len(home.pauses) == 9:
+            stop.set()
+        return stop.is_set()
+
+    home.link.close()
+    home.pause = pause  # type: ignore[method-assign]
+    stub.refuse = refused
+    home.link = home.begun()
+    with caplog.at_level(logging.INFO):
+        home.link.run(stop)
+    assert home.pauses[:8] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert [each.connected for each in seen] == [False] * 8 + [True]
+    assert "revoked" in seen[0].remedy
+    assert [record.levelname for record in caplog.records if record.name == "fedrepay.link"] == [
+        "WARNING",
+        "INFO",
+    ]
+
+
+def test_a_member_that_does_not_serve_is_what_the_link_says(stub: Stub, home: Home, member: Path) -> None:
+    home.place = home.place.with_name("none")
+    home.link = home.begun()
+    with pytest.raises(ProtocolError, match="No member's node answers"):
+        home.turn()

@@ -1,0 +1,126 @@
+"""A roster is made before any run, over the members' own calls: of who was admitted, and again when that changes."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.protocol import enrolment
+from fedrepay.client.protocol.member import Member
+from fedrepay.server.service.standing import AWAY
+from fedrepay.shared.errors import CohortError
+from fedrepay.shared.trust.asking import Standing
+from fedrepay.shared.trust.roster import Roster
+from support.newcomers import Newcomer
+from support.outside import FIVE, Caller, Service, answering, service
+
+
+@dataclass
+class Up:
+    service: Service
+    stack: ExitStack
+    members: dict[str, Member] = field(default_factory=dict)
+    callers: dict[str, Caller] = field(default_factory=dict)
+
+    def joins(self, name: str) -> Newcomer:
+        caller = self.service.caller(name)
+        self.callers[name], self.members[name] = caller, self.service.member(caller.who)
+        self.stack.enter_context(answering(caller, self.members[name]))
+        return caller.who
+
+    def look(self) -> None:
+        self.service.settle()
+        self.service.keeper.look()
+
+    def roster(self, name: str) -> Roster | None:
+        return enrolment.held(self.members[name]._store)
+
+    def approve(self, *names: str) -> None:
+        words = {self.members[name].shown_words() for name in names}
+        assert len(words) == 1, "everybody is shown the same"
+        for name in names:
+            self.members[name].approve_roster(next(iter(words)))
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with service(tmp_path) as made, ExitStack() as stack:
+        yield Up(made, stack)
+
+
+def five(up: Up) -> None:
+    for name in FIVE:
+        up.joins(name)
+    up.service.keeper.look()  # sees them for the first time
+    up.look()
+    up.approve(*FIVE)
+    up.look()
+
+
+def test_of_everybody_who_was_admitted_before_any_run(up: Up) -> None:
+    for name in FIVE[:4]:
+        up.joins(name)
+    up.service.keeper.look()
+    up.look()
+    assert not any(up.members[name].shown_words() for name in FIVE[:4]), "the terms want five"
+    up.joins(FIVE[4])
+    up.service.keeper.look()
+    assert not up.members[FIVE[4]].shown_words(), "an operator may admit more at once"
+    up.look()
+    up.approve(*FIVE[:4])
+    up.look()
+    assert up.roster(FIVE[0]) is None, "one has not compared the words yet"
+    up.approve(FIVE[4])
+    up.look()
+    rosters = [up.roster(name) for name in FIVE]
+    assert rosters[0] is not None
+    assert rosters[0].names == FIVE
+    assert all(each is not None and each.hash() == rosters[0].hash() for each in rosters)
+    entry = up.service.desk.registry.member(FIVE[0])
+    assert entry is not None
+    assert rosters[0].entry(FIVE[0]) == entry.entry
+
+
+def test_joins_and_revocations_make_the_next(up: Up) -> None:
+    five(up)
+    first = up.roster(FIVE[0])
+    assert first is not None
+    up.joins("bank-f")
+    up.service.desk.registry.revoke(FIVE[4], "sold its book")
+    up.service.keeper.look()
+    up.look()
+    now = (*FIVE[:4], "bank-f")
+    up.approve(*now)
+    up.look()
+    second = up.roster("bank-f")
+    assert second is not None
+    assert second.names == now
+    assert (second.predecessor, second.revoked[0].name, second.revoked[0].reason) == (
+        first.hash(),
+        FIVE[4],
+        "sold its book",
+    )
+    assert up.roster(FIVE[0]) == second
+    assert up.roster(FIVE[4]) == first
+
+
+def test_it_waits_for_who_is_away_and_says_who(up: Up) -> None:
+    five(up)
+    up.service.desk.admitted("bank-f")  # and never calls
+    up.service.keeper.look()
+    for _ in range(12):
+        up.service.desk.now += AWAY / 12 + 1
+        for name in FIVE:
+            up.service.desk.registry.saw(name)
+    with pytest.raises(CohortError, match="waits for bank-f"):
+        up.service.keeper.look()
+
+
+def test_where_everything_stands(up: Up) -> None:
+    five(up)
+    up.service.desk.invite("bank-g")
+    standing = Standing.decode(up.callers[FIVE[0]].call("Stand"))
+    assert dict(standing.members) == {**dict.fromkeys(FIVE, "admitted"), "bank-g": "invited"}
+    assert (standing.run, standing.state, standing.releases) == (0, "no run yet", ())
