@@ -91,7 +91,7 @@ def backup(home: Home, out: Path) -> Kept:
         raise ArgumentError(
             f"{out} lies in the member's own folder.", "Choose a place that is lost by another accident."
         )
-    missing = [name for name in (KEY, ENTRY) if not (home.folder / name).is_file()]
+    missing = [name for name in (IN_FORCE, ENTRY) if not (home.folder / name).is_file()]
     if missing:
         raise StorageError(
             f"{home.folder} lacks {', '.join(missing)}, without which nothing could be restored.",
