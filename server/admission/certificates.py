@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.files import write_atomically
 
 AUTHORITY, CERTIFICATE, KEY = "ca.pem", "server.pem", "server.key"
 AUTHORITY_KEY = "ca.key"
@@ -68,6 +69,35 @@ def create(folder: Path, hosts: Sequence[str]) -> None:
     _write(folder / KEY, _private(key), 0o600)
     _write(folder / AUTHORITY, authority.public_bytes(Encoding.PEM), 0o644)
     _write(folder / CERTIFICATE, server.public_bytes(Encoding.PEM), 0o644)
+
+
+def refresh(folder: Path, now: float) -> bool:
+    """Issue the server's certificate anew, for the same key and names, where less than a third of its life is left.
+
+    Args:
+        folder: the coordinator's.
+        now: seconds since 1970.
+
+    Returns:
+        whether there is a new one; who reads ``server.pem`` once only needs a restart.
+
+    Raises:
+        StorageError: a certificate or key cannot be read or written.
+    """
+    path = folder / CERTIFICATE
+    try:
+        old = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be used.", "Restore it from a backup.") from error
+    if old.not_valid_after_utc.timestamp() - now > _SERVER_DAYS * 86400 / 3:
+        return False
+    key, signer = old.public_key(), _authority_key(folder)
+    assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - we made it
+    made = _base(old.subject, _authority(folder).subject, key, _SERVER_DAYS)
+    for each in old.extensions:
+        made = made.add_extension(each.value, each.critical)
+    write_atomically(path, made.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM), mode=0o644)
+    return True
 
 
 def authority_digest(folder: Path) -> bytes:

@@ -1,7 +1,6 @@
 """Letting members in: the registry, and the front's keys. The service's keeper tells the SuperLink of their nodes."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -41,9 +40,21 @@ def admit(folder: Path, registry: Registry, name: str, words: str | None = None)
         ArgumentError: nobody of that name waits, with those words.
         StorageError: its node's key cannot be written.
     """
-    seen = registry.admit(name, partial(certificates.issue, folder), words)
-    assert seen.entry is not None  # noqa: S101 - it has asked to join
-    nodes.add(folder, openssh(seen.entry), name)
+    asked = registry.member(name)
+
+    def issue(request: bytes, of: str) -> bytes:
+        """The node's key is in its place before the registry says that the member is in: others act on that."""
+        pem = certificates.issue(folder, request, of)
+        let_in(asked)
+        return pem
+
+    def let_in(member: MemberSeen | None) -> None:
+        assert member is not None  # noqa: S101 - it has asked to join
+        assert member.entry is not None  # noqa: S101
+        nodes.add(folder, openssh(member.entry), name)
+
+    seen = registry.admit(name, issue, words or (asked.words if asked is not None else None))
+    let_in(seen)
     return seen
 
 

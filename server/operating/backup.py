@@ -148,7 +148,7 @@ def restore(archive: Path, folder: Path) -> tuple[str, ...]:
 
 def _unpacked(opened: tarfile.TarFile, folder: Path) -> tuple[str, ...]:
     """Files of known names alone, written 0600 by us: an archive may come from anywhere."""
-    names, size = [], 0
+    names, size = list[str](), 0
     for info in opened:
         where, _, name = info.name.rpartition("/")
         known = info.name in (*FILES, *DATABASES) or (where in FOLDERS and name and not name.startswith("."))

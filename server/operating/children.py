@@ -79,6 +79,8 @@ def serve(folder: Path, say: Callable[[str], None]) -> None:
     taken = ProtocolError(f"Another `coordinator serve` has {folder}.", "Stop it first.")
     with files.held(folder / SERVING, taken, "Check rights and disk."):
         places.check_free(settings)
+        if certificates.refresh(folder, time.time()):
+            say("The server's certificate was issued anew, for the same key and names.")
         with closing(Control(settings.superlink_address, folder / certificates.AUTHORITY)) as control:
             supervise(children(folder, settings, control), say, time.monotonic)
 

@@ -20,6 +20,7 @@ DOCS = (
     "metrics",
     "mappings",
     "member",
+    "operator",
     "plans",
     "protocol",
     "python",

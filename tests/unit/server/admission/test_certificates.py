@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedrepay.server.admission import certificates
 from fedrepay.shared.errors import ProtocolError, StorageError
@@ -55,7 +56,7 @@ def test_a_members_certificate_says_its_name_its_key_and_nothing_of_the_request(
     uris = found.get_extension_for_class(x509.SubjectAlternativeName).value
     assert list(uris) == [x509.UniformResourceIdentifier("fedrepay:bank-a")]
     uses = list(found.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    assert uses == [x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert uses == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert not found.get_extension_for_class(x509.BasicConstraints).value.ca
     assert made.subject.rfc4514_string() == "CN=bank-a"
     life = made.not_valid_after_utc - made.not_valid_before_utc
@@ -95,3 +96,20 @@ def test_another_kind_of_key_is_refused() -> None:
     built = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     with pytest.raises(ProtocolError, match="P-256"):
         certificates.request_key(built.sign(key, None).public_bytes(Encoding.PEM))
+
+
+def test_the_servers_certificate_is_issued_anew_in_its_last_third_alone(tmp_path: Path) -> None:
+    certificates.create(tmp_path, ["consortium.example"])
+    old = loaded(tmp_path)
+    ends = old.not_valid_after_utc.timestamp()
+    assert not certificates.refresh(tmp_path, ends - 200 * 86400)
+    assert loaded(tmp_path) == old
+    assert certificates.refresh(tmp_path, ends - 100 * 86400)
+    new = loaded(tmp_path)
+    assert new.serial_number != old.serial_number
+    assert (new.public_key(), new.subject) == (old.public_key(), old.subject)
+    assert list(new.extensions) == list(old.extensions)
+    new.verify_directly_issued_by(loaded(tmp_path, "ca.pem"))
+    (tmp_path / "server.pem").unlink()
+    with pytest.raises(StorageError):
+        certificates.refresh(tmp_path, ends)

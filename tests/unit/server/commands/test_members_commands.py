@@ -11,6 +11,7 @@ from fedrepay.cli import app
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.front import nodes
 from fedrepay.server.operating import admitting
+from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.joining import Invitation
 from support.command import fedrepay
@@ -124,3 +125,20 @@ def test_a_folder_that_is_no_coordinators_is_told(tmp_path: Path) -> None:
         done = fedrepay("coordinator", *words, "--folder", tmp_path)
         assert (done.code, "coordinator init" in done.err) == (2, True), words
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_nodes_key_is_there_when_the_registry_says_admitted(
+    folder: Path,
+) -> None:
+    """The keeper acts on the registry; a key that cannot be written admits nobody."""
+    joins(folder, "bank-a")
+    registry = Registry(folder)
+    (folder / "nodes").write_text("no folder")
+    with pytest.raises(FedrepayError):
+        admitting.admit(folder, registry, "bank-a")
+    assert shown(folder)["bank-a"]["state"] == "waiting"
+    (folder / "nodes").unlink()
+    admitting.admit(folder, registry, "bank-a")
+    (folder / "nodes" / "bank-a.pub").unlink()
+    admitting.admit(folder, registry, "bank-a")
+    assert (folder / "nodes" / "bank-a.pub").exists(), "once more mends what is missing"

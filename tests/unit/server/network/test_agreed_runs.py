@@ -25,7 +25,8 @@ def agreed(**changed: Any) -> ConsortiumTerms:
 
 
 def wishes(consortium: ConsortiumTerms, **changed: Any) -> RunWishes:
-    return RunWishes(**{"consortium": consortium, "agreed": bytes([7]) * 32} | changed)
+    facts: dict[str, Any] = {"consortium": consortium, "agreed": bytes([7]) * 32}
+    return RunWishes(**facts | changed)
 
 
 @pytest.mark.parametrize(

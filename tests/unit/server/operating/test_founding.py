@@ -3,6 +3,7 @@
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_nothing_half_made_is_left(
         ({"epsilon_per_release": -1.0}, "epsilon_per_release"),
     ],
 )
-def test_terms_out_of_bounds_make_nothing(tmp_path: Path, wrong: dict[str, object], words: str) -> None:
+def test_terms_out_of_bounds_make_nothing(tmp_path: Path, wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         founded(tmp_path / "c", **wrong)
     assert list(tmp_path.iterdir()) == []

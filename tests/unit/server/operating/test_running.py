@@ -12,8 +12,9 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.server.network import app, training
 from fedrepay.server.network.runs import RunWishes, planned
 from fedrepay.server.network.superlink import RunSeen
-from fedrepay.server.operating import rehearsal, rosters, running
+from fedrepay.server.operating import founding, rehearsal, rosters, running
 from fedrepay.server.operating.running import TrainWishes
+from fedrepay.server.protocol.state import Ask
 from fedrepay.server.store import ASKED, load_key
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.terms import NumberedTerms
@@ -46,7 +47,7 @@ def test_defaults_are_the_folders_schema_and_everybody_of_the_roster(home: Conso
     begun = begin(home, again=True, epsilon=2.0)
     assert (begun.members, begun.resumed, begun.ignored) == (5, False, ())
     assert begun.terms.schema_hash == home.book.schema_hash
-    _, agreed = running.founding.terms_in(home.operator)
+    _, agreed = founding.terms_in(home.operator)
     assert begun.terms.agreed == agreed
     again = begin(home, TrainWishes(without=("m3",)), epsilon=1.0)
     assert (again.terms, again.resumed, again.ignored, again.members) == (
@@ -93,7 +94,7 @@ class Asked:
     def start(self, _bundle: bytes, config: dict[str, str | int]) -> int:
         home = self.home
 
-        def exchange(machine: app.Machine, ask: app.Ask, _timeout: float) -> Iterator[app.Answer]:
+        def exchange(machine: app.Machine, ask: Ask, _timeout: float) -> Iterator[app.Answer]:
             self.kinds.append(ask.kind)
             for target, (shared, own) in ask.parts.items():
                 name = f"m{int(machine.node(target)) - 1}"
