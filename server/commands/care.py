@@ -1,5 +1,75 @@
 """``fedrepay coordinator backup``, ``restore`` and ``doctor``: options and screen."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from fedrepay.server.commands.options import Folder, Json
+
 app = typer.Typer()
+_BACKUP = (
+    "Write the coordinator into one archive (tar, 0600), also while it serves: database, keys, certificates, terms, settings.\n\n"
+    "Whoever holds it can be this coordinator: admit members, call rosters and runs. It still reads no update, no sum and "
+    "no model, because no key that opens one is here.\n\n"
+    "\b\nfedrepay coordinator backup coordinator.tar --folder coordinator"
+)
+_RESTORE = (
+    "Make a coordinator's folder again from an archive of `coordinator backup`; says what members will say to an older database.\n\n"
+    "\b\nfedrepay coordinator restore coordinator.tar --folder coordinator"
+)
+_DOCTOR = (
+    "One page to send to whoever helps: versions, ports, certificates' ends, disk, clock, database, members, run. No secret "
+    "is on it. '!' marks what somebody should look at.\n\n"
+    "\b\nfedrepay coordinator doctor --folder coordinator > page.txt"
+)
+
+
+@app.command(help=_BACKUP)
+def backup(
+    out: Annotated[Path, typer.Argument(help="A new file, outside the folder.", show_default=False)],
+    folder: Folder,
+    as_json: Json = False,
+) -> None:
+    """Write a backup; the help text stands in ``_BACKUP``."""
+    import json
+
+    from fedrepay.server.operating import backup as care
+
+    names = care.backup(folder, out)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "files": names}, indent=1))
+        return
+    typer.echo(f"{out}: {', '.join(names)}.")
+    typer.echo("Keep it where keys are kept.")
+
+
+@app.command(help=_RESTORE)
+def restore(
+    archive: Annotated[Path, typer.Argument(help="Of `coordinator backup`.", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Restore a backup; the help text stands in ``_RESTORE``."""
+    import json
+
+    from fedrepay.server.operating import backup as care
+
+    names = care.restore(archive, folder)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(folder), "files": names, "advice": care.ADVICE}, indent=1))
+        return
+    typer.echo(f"{folder} is restored: {len(names)} files. Before `coordinator serve`:")
+    typer.echo(care.ADVICE)
+
+
+@app.command(help=_DOCTOR)
+def doctor(folder: Folder, as_json: Json = False) -> None:
+    """Show the page; the help text stands in ``_DOCTOR``."""
+    import json
+    from dataclasses import asdict
+
+    from fedrepay.server.operating import health
+
+    lines = health.examine(folder)
+    typer.echo(json.dumps([asdict(each) for each in lines], indent=1) if as_json else health.page(lines))

@@ -9,6 +9,9 @@ from fedrepay.shared.text import printable
 
 NODE = "node"
 """Where a request's state has the name of the node that calls."""
+IDLE = frozenset({"/v1/fleet/pull-messages", "/v1/fleet/send-node-heartbeat"})
+"""A node asks three times a second whether there is something for it: said only where it is refused."""
+_OK = 200
 STRANGERS = 60
 """Lines a minute for calls of no node: a log that anybody can fill is no log."""
 
@@ -55,7 +58,9 @@ class Access:
             name = scope.get("state", {}).get(NODE, "")
             path = printable(scope["raw_path"].decode("latin-1"), 100)
             call = f"{printable(scope['method'], 16)} {path} {status} in={came} out={went}"
-            if name:
+            if name and status == _OK and path in IDLE:
+                pass
+            elif name:
                 self._say(f"{call} {printable(name, 64)}")
             elif not self._rate.wait(""):
                 self._say(f"{call} -" + (f" ({self._unsaid} like it unsaid)" if self._unsaid else ""))

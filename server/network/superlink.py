@@ -194,5 +194,5 @@ class Control:
         except httpx.HTTPError as error:
             raise NetworkError(
                 f"No SuperLink answers at {self._address}: {error}.",
-                "`fedrepay coordinator init` shows the commands that start it.",
+                "`fedrepay coordinator serve` starts it.",
             ) from error

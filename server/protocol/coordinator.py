@@ -28,7 +28,7 @@ from fedrepay.shared.trust.wire import (
     asked,
 )
 
-NO = frozenset({Code.LIMITS, Code.BUDGET, Code.SCHEMA, Code.MODEL, Code.SNAPSHOT})
+NO = frozenset({Code.TERMS, Code.LIMITS, Code.BUDGET, Code.SCHEMA, Code.MODEL, Code.SNAPSHOT})
 """Refusals that are a member's no to the terms of a run."""
 ENDING: dict[str, str] = {
     Code.CANARY: "a mask was wrong under a right tag, or encryption noise is exhausted, and nobody can tell whose: leave "

@@ -28,6 +28,8 @@ from fedrepay.shared.trust.succession import Leaving
 
 PAUSE = 2.0
 """Seconds between two looks."""
+ASKED = 10.0
+"""Seconds before people who have not approved the words yet are asked again."""
 SETTLED = 10.0
 """Seconds for which the admitted stay the same before they are asked: an operator admits several at once."""
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Keeper:
         self._known: set[bytes] = set()  # node keys that the SuperLink has
         self._seen: tuple[object, float] = (None, 0.0)
         self._told = ""
+        self._asked = 0.0
         self._given: bytes = b""  # hash of the roster that was given to everybody
 
     def run(self, stop: Flag) -> None:
@@ -84,7 +87,7 @@ class Keeper:
         rosters = self._rosters()
         out = _revoked(members, rosters.roster)
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
-        if not self._due(wanted, rosters):
+        if self._clock() < self._asked + ASKED or not self._due(wanted, rosters):
             return
         now, roster = self._clock(), rosters.roster
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
@@ -151,6 +154,7 @@ class Keeper:
         try:
             self._carry(machine)
         except WordsError as error:
+            self._asked = self._clock()
             self._say(f"{error.cause} {error.remedy}")
             return
         made = machine.state.roster

@@ -17,7 +17,7 @@ def logged(calls: list[dict[str, Any]], rate: Rate | None = None) -> list[str]:
         await receive()
         if scope["method"] == "FAIL":
             raise ValueError
-        await send({"type": "http.response.start", "status": 202})
+        await send({"type": "http.response.start", "status": scope.get("status", 202)})
         await send({"type": "http.response.body", "body": b"abc"})
 
     async def receive() -> Any:
@@ -44,6 +44,12 @@ def test_a_call_is_one_line() -> None:
         "POST /v1/x 202 in=5 out=3 bank-a",
         "GET / 202 in=5 out=3 -",
     ]
+
+
+def test_a_node_that_only_asks_is_not_said_and_one_that_is_refused_is() -> None:
+    idle, ok = {"raw_path": b"/v1/fleet/pull-messages"}, {"status": 200}
+    assert logged([node("bank-a") | idle | ok]) == []
+    assert len(logged([node("bank-a") | idle, idle | ok, node("bank-a") | ok])) == 3
 
 
 def test_what_a_caller_writes_makes_no_line_and_commands_no_terminal() -> None:
