@@ -16,7 +16,7 @@ from fedrepay.shared.trust.epoch import Epoch
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Kept, Pulled, Resealed, Votes
+from fedrepay.shared.trust.wire import KeptRelease, Pulled, Resealed, Votes
 
 
 def open_pulled(identity: Identity, store: MemberStore, pulled: Pulled) -> bool:
@@ -66,7 +66,7 @@ def reseal(identity: Identity, store: MemberStore, recipient: bytes) -> Signed:
             "This member's newest release is not the one that the roster names.",
             "Ask another member. A release of this roster's own runs is pulled, not re-sealed.",
         )
-    kept = Kept(release=made, votes=Votes.decode(votes)).encode()
+    kept = KeptRelease(release=made, votes=Votes.decode(votes)).encode()
     info = _info(number, roster, identity.name, name)
     message = Resealed(
         number=number,
@@ -94,7 +94,7 @@ def open_resealed(identity: Identity, store: MemberStore, signed: Signed) -> boo
     if (message.roster, message.recipient) != (roster.hash(), identity.name):
         raise Refusal(Code.ROSTER, "The release was re-sealed to another member, or under another roster.")
     info = _info(message.number, roster, sender, identity.name)
-    kept = Kept.decode(keys.hpke_open(identity.sealing, message.sealed, info))
+    kept = KeptRelease.decode(keys.hpke_open(identity.sealing, message.sealed, info))
     content = _content(kept.release, message.number)
     if message.number > roster.released:
         raise Refusal(Code.RELEASE, f"Release {message.number} is above the one that the roster names.")

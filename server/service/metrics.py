@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from fedrepay.server.admission.registry import Registry
-from fedrepay.server.service.standing import Told
+from fedrepay.server.service.standing import Teller
 from fedrepay.shared.errors import FedrepayError, NetworkError
 
 STATES = ("invited", "waiting", "admitted", "away", "left", "revoked")
@@ -20,7 +20,7 @@ STATES = ("invited", "waiting", "admitted", "away", "left", "revoked")
 class _Collected:
     """What the database says when it is asked."""
 
-    def __init__(self, told: Told, registry: Registry) -> None:
+    def __init__(self, told: Teller, registry: Registry) -> None:
         self._told = told
         self._registry = registry
 
@@ -52,7 +52,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def watched(told: Told, registry: Registry, port: int) -> Iterator[int]:
+def watched(told: Teller, registry: Registry, port: int) -> Iterator[int]:
     """Serve ``/metrics`` and ``/health`` on loopback; gives the port.
 
     Raises:

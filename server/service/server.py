@@ -19,7 +19,7 @@ from fedrepay.server.network.superlink import Control
 from fedrepay.server.service.callers import Callers, CallRefused
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.metrics import watched
-from fedrepay.server.service.standing import Told
+from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import MOST_WAITING, Waiting
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError
@@ -45,7 +45,7 @@ _OPTIONS = (
 log = logging.getLogger(__name__)
 
 
-class Consortium(consortium_pb2_grpc.ConsortiumServicer):
+class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
     """Answers members.
 
     Args:
@@ -61,7 +61,7 @@ class Consortium(consortium_pb2_grpc.ConsortiumServicer):
         callers: Callers,
         registry: Registry,
         waiting: Waiting,
-        told: Told,
+        told: Teller,
         issue: Callable[[bytes, str], bytes],
     ) -> None:
         self._callers = callers
@@ -172,7 +172,7 @@ class _OnlyOurs(grpc.ServerInterceptor):  # type: ignore[misc]
         return continuation(details) if known else None
 
 
-def serving(consortium: Consortium, folder: Path, address: str) -> tuple[grpc.Server, int]:
+def serving(consortium: ConsortiumService, folder: Path, address: str) -> tuple[grpc.Server, int]:
     """A gRPC server that listens, not yet started, and its port; its certificate is read again at each handshake.
 
     Raises:
@@ -224,12 +224,12 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         member = registry.member(name)
         return member is None or member.state != "admitted"
 
-    waiting, told = Waiting(time.monotonic, gone), Told(folder, store, registry, time.time)
+    waiting, told = Waiting(time.monotonic, gone), Teller(folder, store, registry, time.time)
 
     def issue(request: bytes, name: str) -> bytes:
         return certificates.issue(folder, request, name)
 
-    consortium = Consortium(Callers(registry, time.time), registry, waiting, told, issue)
+    consortium = ConsortiumService(Callers(registry, time.time), registry, waiting, told, issue)
     server, _ = serving(consortium, folder, f"127.0.0.1:{port}")
 
     def control() -> Control:

@@ -21,7 +21,7 @@ AWAY = 120.0
 """Seconds without a call after which an admitted member counts as away."""
 
 
-class Told:
+class Teller:
     """Reads the coordinator's database for members.
 
     Args:

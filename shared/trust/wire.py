@@ -229,7 +229,7 @@ class Pulled(Wire):
     votes: Votes
 
 
-class Kept(Wire):
+class KeptRelease(Wire):
     """A release as a member keeps it."""
 
     release: Payload

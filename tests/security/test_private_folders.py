@@ -16,8 +16,12 @@ from fedrepay.shared import private
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.run.folder import Folder, make_private
 from support.command import fedrepay
+from support.founded import founded
 
-PUBLIC = {"ca.pem", "server.pem", "entry.json", "node.pub", "CACHEDIR.TAG"}
+PUBLIC = {
+    *("ca.pem", "server.pem", "entry.json", "node.pub", "CACHEDIR.TAG"),
+    *("terms.toml", "coordinator.toml", "nginx.conf", "haproxy.cfg"),
+}
 WORDS = ("abandon",) * 11 + ("about",)
 
 
@@ -43,13 +47,12 @@ def mode(path: Path) -> int:
 
 def open_to_others(folder: Path) -> list[str]:
     """Of a folder and all in it, what others could read and is no public file."""
-    found = [folder, *folder.rglob("*")]
+    found = [folder, *(each for each in folder.rglob("*") if "schemas" not in each.parts)]
     return sorted(str(each.name) for each in found if mode(each) & 0o077 and each.name not in PUBLIC)
 
 
 def coordinator_init(folder: Path) -> None:
-    done = fedrepay("coordinator", "init", "--folder", folder)
-    assert done.code == 0, done.err
+    founded(folder)
     CoordinatorStore.in_folder(folder)
 
 
@@ -104,7 +107,7 @@ def simulated_members(folder: Path) -> None:
 
 
 COMMANDS = (
-    *(coordinator_init, member_init, approve_roster, member_store),
+    *(member_init, approve_roster, member_store),
     *(coordinators_old_files, member_node, simulated_members),
 )
 

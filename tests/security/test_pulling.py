@@ -16,7 +16,7 @@ from fedrepay.shared.errors import ProtocolError, Refusal
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Kept, Pulled, ReleaseVote, Reply, Resealed, SealedRelease, Votes
+from fedrepay.shared.trust.wire import KeptRelease, Pulled, ReleaseVote, Reply, Resealed, SealedRelease, Votes
 from support.adversary import fork, roster_of, say
 from support.world import World
 
@@ -222,7 +222,7 @@ def by(world: World, sender: str, content: bytes, votes: Votes, **fields: Any) -
     }
     made |= fields
     info = pulling._info(made["number"], roster(world), sender, JOINER)
-    body = Kept(release=content, votes=votes).encode()
+    body = KeptRelease(release=content, votes=votes).encode()
     key = keys.public_bytes(world.identities[JOINER].sealing)
     message = Resealed(**made, sealed=keys.hpke_seal(key, body, info))
     return Signed.make(world.identities[sender].signing, message).encode()
@@ -335,7 +335,7 @@ def test_a_resealed_release_is_of_its_sender_roster_number_and_votes(
         member.take(Signed.make(joined.identities["m2"].signing, Resealed.decode(honest.body)).encode())
     other = joined.identities["m2"].entry().sealing
     info = pulling._info(1, roster(joined), "m1", JOINER)
-    copied = keys.hpke_seal(other, Kept(release=made, votes=votes).encode(), info)
+    copied = keys.hpke_seal(other, KeptRelease(release=made, votes=votes).encode(), info)
     message = Resealed.decode(honest.body).model_copy(update={"sealed": copied})
     with pytest.raises(ProtocolError, match="does not open"):
         member.take(Signed.make(joined.identities["m1"].signing, message).encode())

@@ -19,8 +19,8 @@ from fedrepay.client.veto.limits import Limits
 from fedrepay.server.admission import certificates
 from fedrepay.server.service.callers import Callers
 from fedrepay.server.service.keeper import SETTLED, Keeper
-from fedrepay.server.service.server import Consortium, serving
-from fedrepay.server.service.standing import Told
+from fedrepay.server.service.server import ConsortiumService, serving
+from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import Waiting
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
@@ -73,9 +73,11 @@ class Service:
         self.authority = (self.desk.folder / certificates.AUTHORITY).read_bytes()
         self.store = CoordinatorStore.in_folder(self.desk.folder, durable=False)
         self.waiting = Waiting(time.monotonic)
-        told = Told(self.desk.folder, self.store, self.desk.registry, self.clock)
+        told = Teller(self.desk.folder, self.store, self.desk.registry, self.clock)
         self.callers = Callers(self.desk.registry, self.clock)
-        self.consortium = Consortium(self.callers, self.desk.registry, self.waiting, told, self.desk.issue)
+        self.consortium = ConsortiumService(
+            self.callers, self.desk.registry, self.waiting, told, self.desk.issue
+        )
         self.server, self.port = serving(self.consortium, self.desk.folder, "127.0.0.1:0")
         self.keeper = Keeper(self.desk.folder, self.store, self.desk.registry, self.waiting, self.clock)
 

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedrepay.server.admission import certificates
+from fedrepay.server.admission import certificates, node_keys
 from fedrepay.server.front import front, hurry, nodes
 from fedrepay.server.front.nodes import Nodes
 from fedrepay.shared.errors import ArgumentError
@@ -217,14 +217,14 @@ def test_a_node_is_let_in_and_shut_out_without_a_restart(
         assert said() == 401
         BOB.join(tmp_path)
         assert said() == 418
-        (tmp_path / nodes.FOLDER / "bob.pub").unlink()
+        (tmp_path / node_keys.FOLDER / "bob.pub").unlink()
         assert said() == 401
 
 
 def test_what_is_no_key_in_the_folder_lets_nobody_in(tmp_path: Path) -> None:
     BOB.join(tmp_path)
-    (tmp_path / nodes.FOLDER / "ada.pub").write_bytes(b"rubbish")
-    (tmp_path / nodes.FOLDER / "eve.pub").mkdir()
+    (tmp_path / node_keys.FOLDER / "ada.pub").write_bytes(b"rubbish")
+    (tmp_path / node_keys.FOLDER / "eve.pub").mkdir()
     known = Nodes(tmp_path)
     assert known.caller(BOB.headers()) is not None
     assert known.caller(ADA.headers()) is None
@@ -242,7 +242,7 @@ def test_a_name_has_one_key(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="no public key") as refused:
             nodes.add(tmp_path, key, "eve")
         assert "abc" not in str(refused.value)
-    assert [path.name for path in (tmp_path / nodes.FOLDER).iterdir()] == ["ada.pub"]
+    assert [path.name for path in (tmp_path / node_keys.FOLDER).iterdir()] == ["ada.pub"]
 
 
 # --- bodies ---
