@@ -1,4 +1,4 @@
-"""`fedrepay member init`, `approve-roster`, `serve`, `node` and `coordinator init`, as their users run them."""
+"""`fedrepay member init`, `approve-roster`, `serve` and `node`, as their users run them."""
 
 import json
 import logging
@@ -271,7 +271,7 @@ def test_limits_out_of_bounds_or_unknown_are_named(shop: Shop, folder: Path, tex
         limits.load(folder / "limits.toml", public)
 
 
-# --- node and coordinator ---
+# --- node ---
 
 
 def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:
@@ -279,55 +279,6 @@ def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:
     done = fedrepay("member", "node", *options)
     assert done.code == ArgumentError.exit_code
     assert "member init" in done.err
-
-
-def test_a_private_key_given_to_register_is_refused_without_a_word_of_it(folder: Path) -> None:
-    assert fedrepay("coordinator", "init", "--folder", folder / "c").code == 0
-    setup.create("a", folder / "a")
-    for name in ("identity.key", node_key.PRIVATE):
-        done = fedrepay("coordinator", "register", "a", folder / "a" / name, "--folder", folder / "c")
-        assert done.code == ArgumentError.exit_code, done.err
-        assert "no public key" in done.err
-        assert "Traceback" not in done.err
-
-
-def test_a_coordinator_is_made_once_and_shows_its_commands(folder: Path) -> None:
-    made = fedrepay("coordinator", "init", "--folder", folder / "c", "--host", "consortium.example")
-    assert made.code == 0, made.err
-    said = " ".join(made.out.split())
-    for part in (
-        "flower-superlink",
-        "flower-superexec",
-        "--enable-supernode-auth",
-        "--isolation process",
-        "FLWR_HOME=",
-        f"PATH={Path(sys.executable).parent}:",
-    ):
-        assert part in said
-    assert "127.0.0.1" in said
-    for name in ("coordinator.key", "server.key", "ca.key", "superexec.secret"):
-        assert stat.S_IMODE((folder / "c" / name).stat().st_mode) == 0o600
-    again = fedrepay("coordinator", "init", "--folder", folder / "c")
-    assert again.code == ArgumentError.exit_code
-
-
-def test_train_without_a_superlink_says_so_and_keeps_its_plan(shop: Shop, folder: Path) -> None:
-    assert fedrepay("coordinator", "init", "--folder", folder / "c").code == 0
-    options = (
-        "--folder",
-        folder / "c",
-        "--schema",
-        shop.schema,
-        "--members",
-        "3",
-        "--superlink",
-        "127.0.0.1:9",
-    )
-    done = fedrepay("coordinator", "train", *options)
-    assert done.code == 10
-    assert "No SuperLink answers at 127.0.0.1:9" in " ".join(done.err.split())
-    again = fedrepay("coordinator", "train", *options)
-    assert "Run 1 goes on: mode distributed, ε = 1 and δ = 1e-05" in again.err
 
 
 def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
