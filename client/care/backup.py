@@ -83,12 +83,19 @@ def backup(home: Home, out: Path) -> Kept:
 
     Raises:
         ArgumentError: the archive would lie in the member's own folder.
-        StorageError: it stands there already or cannot be written, or a file or the ledger cannot be read.
+        StorageError: it stands there already or cannot be written, keys or entry are missing, or a file or the ledger
+            cannot be read.
         ReleaseError: a release was changed in the store.
     """
     if home.folder.resolve() in out.resolve().parents:
         raise ArgumentError(
             f"{out} lies in the member's own folder.", "Choose a place that is lost by another accident."
+        )
+    missing = [name for name in (IN_FORCE, ENTRY) if not (home.folder / name).is_file()]
+    if missing:
+        raise StorageError(
+            f"{home.folder} lacks {', '.join(missing)}, without which nothing could be restored.",
+            "`fedrepay member init` makes both; put the lost file back.",
         )
     told = advice(spending(home), home.clock())
     parts = dict(_parts(home, told))

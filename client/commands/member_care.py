@@ -41,9 +41,14 @@ releases_app = typer.Typer(invoke_without_command=True, help=_RELEASES)
 app.add_typer(releases_app, name="releases")
 
 
-def day(at: float) -> str:
-    """A moment as people and machines read it, UTC."""
+def moment(at: float) -> str:
+    """A moment as machines read it, UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def day(at: float) -> str:
+    """A moment as people read it, UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
 def _found(folder: Path) -> "Releases":
@@ -78,9 +83,9 @@ def releases(
     held = listed(found)
     if as_json:
         history = [
-            {"number": each.number, "at": day(each.at), "said": each.said} for each in found.store.uses()
+            {"number": each.number, "at": moment(each.at), "said": each.said} for each in found.store.uses()
         ]
-        lines = [asdict(each) | {"stored_at": day(each.stored_at)} for each in held]
+        lines = [asdict(each) | {"stored_at": moment(each.stored_at)} for each in held]
         typer.echo(json.dumps({"auto": found.auto, "releases": lines, "history": history}, indent=1))
         return
     console = Console()

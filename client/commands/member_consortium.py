@@ -83,19 +83,29 @@ def _terms(terms: "ConsortiumTerms") -> None:
 @app.command(help=_JOIN)
 def join(
     token: Annotated[str, typer.Argument(help="The invitation.", show_default=False)],
-    folder: Annotated[Path, typer.Option(help="This member's folder; made where there is none.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Option(help="This member's folder; made where there is none.", show_default=False)
+    ],
     data: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="TOML with one SELECT; without it columns match by name.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML with one SELECT; without it columns match by name.")
+    ] = None,
     schema: Annotated[
         str | None, typer.Option(help="First digits of a schema's hash, where the consortium has several.")
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
     yes: Yes = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Come back at once; the same command asks again.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Come back at once; the same command asks again.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Join a consortium; the help text stands in ``_JOIN``."""
@@ -112,13 +122,15 @@ def join(
     following = f"fedrepay member run --folder {folder}"
     if joining.look(folder, invitation):
         facts = {"name": invitation.name, "state": "admitted", "next": following}
-        show(as_json, facts, f"{folder} is {invitation.name} of this consortium already.", f"Next: {following}")
+        show(
+            as_json, facts, f"{folder} is {invitation.name} of this consortium already.", f"Next: {following}"
+        )
         return
     offered = joining.meet(invitation, way)
     signed = joining.stored(folder, offered)
     if signed is None:
         _ask(offered, yes=yes)
-        signed = joining.prepare(folder, offered, joining.Own(schema, data, mapping, proxy))
+        signed = joining.prepare(folder, offered, joining.Brought(schema, data, mapping, proxy))
     words = joining.words(signed, invitation.authority)
     answer = joining.ask(folder, offered, signed, way)
     if answer.state == "waiting":

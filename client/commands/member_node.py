@@ -126,7 +126,8 @@ def withdraw_roster(folder: Folder) -> None:
 def serve(
     folder: Folder,
     schema: Annotated[
-        Path | None, typer.Option(help="The consortium's schema, its code book beside it.", show_default=False)
+        Path | None,
+        typer.Option(help="The consortium's schema, its code book beside it.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
@@ -163,16 +164,19 @@ def serve(
     named = settings.file_of(folder, schema, held.schema_file)
     if named is None:
         raise ArgumentError("No schema is named.", "--schema FILE, or `schema` in member.toml.")
-    files = (
-        settings.file_of(folder, *each)
-        for each in ((data, held.data), (mapping, held.mapping), (limits, held.limits))
+    sources = setup.Sources(
+        named,
+        settings.file_of(folder, data, held.data),
+        settings.file_of(folder, mapping, held.mapping),
+        settings.file_of(folder, limits, held.limits),
+        model or held.model,
     )
     guest = None if held.node_user is None else door.Guest.named(held.node_user)
     place = socket or settings.file_of(folder, None, held.socket) or folder / door.SOCKET
     with door.held(folder), threadpool_limits(limits=1):  # one thread: members must do the same sums
         member = setup.member(
             folder,
-            setup.Sources(named, *files, model or held.model),
+            sources,
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
         errands = house.errands(lambda: setup.identity(folder), time.time, member.pull, member.take)
@@ -198,10 +202,16 @@ def node(
     socket: Socket = None,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of the node's own API, on loopback; default 9094.", show_default=False),
+        typer.Option(
+            min=1, max=65535, help="Of the node's own API, on loopback; default 9094.", show_default=False
+        ),
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""

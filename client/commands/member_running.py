@@ -9,7 +9,7 @@ from fedrepay.client.commands.member_consortium import Json, show
 from fedrepay.client.commands.member_node import Folder
 
 if TYPE_CHECKING:
-    from fedrepay.client.consortium.overview import RosterSeen, Seen
+    from fedrepay.client.consortium.overview import Overview, RosterSeen
 
 app = typer.Typer()
 _WRONG = 10
@@ -80,7 +80,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     show(as_json, asdict(found), *_lines(found))
 
 
-def _lines(found: "Seen") -> list[str]:
+def _lines(found: "Overview") -> list[str]:
     from datetime import UTC, datetime
 
     def day(at: float | None) -> str:
@@ -91,7 +91,9 @@ def _lines(found: "Seen") -> list[str]:
         lines += [f"  {found.cause} {found.remedy}"]
     if found.certificate_ends is not None:
         lines += [f"Certificate until {day(found.certificate_ends)}; it renews itself."]
-    lines += [f"Roster {found.roster}: {', '.join(found.in_roster)}." if found.roster else "In no roster yet."]
+    lines += [
+        f"Roster {found.roster}: {', '.join(found.in_roster)}." if found.roster else "In no roster yet."
+    ]
     if found.left:
         lines += ["This member has left."]
     if found.run:
@@ -150,7 +152,11 @@ def preflight(
         Path | None, typer.Option(help="This member's folder, if there is one.", show_default=False)
     ] = None,
     proxy: Annotated[
-        str | None, typer.Option(help="http://[user:password@]host:port to go through.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Address of an HTTP proxy to go through: http://\\[user:password@]host:port.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -159,7 +165,7 @@ def preflight(
 
     from fedrepay.client.consortium import preflight as looking
 
-    way = looking.way(host, folder, proxy)
+    way = looking.route(host, folder, proxy)
     found = looking.look(way)
     page = looking.firewall(way)
     facts = {"checks": [asdict(each) for each in found], "firewall": page}

@@ -49,7 +49,7 @@ class Offered:
 
 
 @dataclass(frozen=True)
-class Own:
+class Brought:
     """What a member brings: which of the consortium's schemas (the first digits of its hash), its files, its way out."""
 
     schema: str | None = None
@@ -110,7 +110,7 @@ def stored(folder: Path, offered: Offered) -> Signed | None:
     return signed if same else None
 
 
-def prepare(folder: Path, offered: Offered, own: Own) -> Signed:
+def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
     """Make keys and files, remember the terms as accepted, and sign the request; what is there already stays.
 
     Raises:
@@ -235,7 +235,7 @@ allow_unprotected = false  # true takes part in runs without noise
 """
 
 
-def _settings(held: MemberSettings, folder: Path, offered: Offered, own: Own) -> MemberSettings:
+def _settings(held: MemberSettings, folder: Path, offered: Offered, own: Brought) -> MemberSettings:
     said = {"data": _named(folder, own.data), "mapping": _named(folder, own.mapping), "proxy": own.proxy}
     facts = {
         "name": offered.invitation.name,

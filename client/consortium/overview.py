@@ -19,7 +19,7 @@ from fedrepay.shared.trust.succession import changes
 
 
 @dataclass(frozen=True)
-class Seen:
+class Overview:
     """A member's place in its consortium, for a screen or a machine; times are seconds since 1970."""
 
     name: str
@@ -43,7 +43,7 @@ class Seen:
     in_use: int | None
 
 
-def seen(folder: Path, now: float) -> Seen:
+def seen(folder: Path, now: float) -> Overview:
     """What is known of the consortium without asking anybody.
 
     Raises:
@@ -53,12 +53,17 @@ def seen(folder: Path, now: float) -> Seen:
     held = settings.load(folder)
     if held.address is None:
         raise ArgumentError(
-            f"{folder / settings.FILE} names no coordinator.", "`fedrepay member join` with an invitation does it."
+            f"{folder / settings.FILE} names no coordinator.",
+            "`fedrepay member join` with an invitation does it.",
         )
     store, link = MemberStore(folder, time.time), standing.last(folder)
     fresh = link is not None and now - link.at < standing.FRESH
     said = None if link is None else link.read()
-    roster, pending, admitted = enrolment.held(store), enrolment.waiting(store), (folder / tls.CERTIFICATE).exists()
+    roster, pending, admitted = (
+        enrolment.held(store),
+        enrolment.waiting(store),
+        (folder / tls.CERTIFICATE).exists(),
+    )
     ends, cause, remedy = _certificate(folder, now) if admitted else (None, *_outside(folder))
     if fresh and link is not None:
         cause, remedy = link.cause, link.remedy
@@ -66,7 +71,7 @@ def seen(folder: Path, now: float) -> Seen:
         cause, remedy = "The link does not run.", "`fedrepay member run` keeps it up."
     found = Releases.of(folder)
     used = found.current()
-    return Seen(
+    return Overview(
         name=held.name or "",
         address=held.address,
         admitted=admitted,
@@ -91,7 +96,10 @@ def seen(folder: Path, now: float) -> Seen:
 
 def _outside(folder: Path) -> tuple[str, str]:
     if (folder / REQUEST).exists():
-        return "The request to join waits for the operator.", "`fedrepay member join` again asks how it stands."
+        return (
+            "The request to join waits for the operator.",
+            "`fedrepay member join` again asks how it stands.",
+        )
     return "This folder has not joined.", "`fedrepay member join` with the operator's invitation."
 
 

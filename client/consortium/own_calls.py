@@ -92,7 +92,9 @@ def rotate(folder: Path) -> bytes:
     """
     mine, roster = setup.identity(folder), enrolment.held(MemberStore(folder, time.time))
     if roster is None or mine.entry() not in roster.members:
-        raise ArgumentError("This member is in no roster under these keys.", "Join first; keys are rotated later.")
+        raise ArgumentError(
+            "This member is in no roster under these keys.", "Join first; keys are rotated later."
+        )
     fresh = Keyring(mine.name, folder).rotate().entry()
     said = Rotation(roster=roster.hash(), name=mine.name, signing=fresh.signing)
     with requests.opened(folder) as calls:

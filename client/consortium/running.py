@@ -34,14 +34,18 @@ def children(folder: Path) -> tuple[Child, ...]:
     held = settings.load(folder)
     if held.address is None:
         raise ArgumentError(
-            f"{folder / settings.FILE} names no coordinator.", "`fedrepay member join` with an invitation does it."
+            f"{folder / settings.FILE} names no coordinator.",
+            "`fedrepay member join` with an invitation does it.",
         )
     for name, line in (("schema", held.schema_file), ("data", held.data), ("mapping", held.mapping)):
         if line is not None and not (folder / line).is_file():
-            raise ArgumentError(f"{name}: {folder / line} is not there.", f"Mend it in {folder / settings.FILE}.")
+            raise ArgumentError(
+                f"{name}: {folder / line} is not there.", f"Mend it in {folder / settings.FILE}."
+            )
     if held.data is None and held.mapping is None:
         raise ArgumentError(
-            f"{folder / settings.FILE} names no data.", "Set `data`, and `mapping` where columns have other names."
+            f"{folder / settings.FILE} names no data.",
+            "Set `data`, and `mapping` where columns have other names.",
         )
     tls.check(folder, time.time())
     socket = socket_of(folder)

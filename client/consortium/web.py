@@ -47,13 +47,7 @@ class Web:
         Raises:
             NetworkError: the coordinator cannot be reached, or has another authority.
         """
-        blind = ssl.create_default_context()
-        blind.check_hostname, blind.verify_mode = (
-            False,
-            ssl.CERT_NONE,
-        )  # nothing is sent, and what comes is compared
-        said = self._about(blind)
-        pem, found = tls.authority_of(said.authority)
+        pem, found = tls.authority_of(self.said_authority())
         if found != fingerprint:
             raise NetworkError(
                 f"Who answers at {self.address} is not the consortium of this invitation: its authority has the "
@@ -62,6 +56,17 @@ class Web:
                 "A proxy that inspects TLS must let this address pass (`fedrepay member preflight`); else ask the operator.",
             )
         return pem
+
+    def said_authority(self) -> bytes:
+        """The authority's certificate (PEM) as whoever answers gives it: to be compared, and believed by nobody.
+
+        Raises:
+            NetworkError: nobody answers.
+            ProtocolError: the answer cannot be read.
+        """
+        blind = ssl.create_default_context()
+        blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE  # nothing is sent
+        return self._about(blind).authority
 
     def about(self, authority: bytes) -> About:
         """What the coordinator says of itself, over TLS that the authority vouches for.

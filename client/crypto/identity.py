@@ -130,7 +130,7 @@ class Keyring:
         """
         path, remedy = self._folder / IN_FORCE, "Free the disk or check rights; the same step is taken again."
         try:
-            old = path.open("r+b")
+            old = path.open("r+b", buffering=0)
         except OSError as error:
             raise StorageError(f"{path} cannot be opened: {error.strerror}.", remedy) from error
         with old:
@@ -141,7 +141,6 @@ class Keyring:
                 raise StorageError(f"{path} cannot be replaced: {error.strerror}.", remedy) from error
             try:
                 old.write(bytes(96))
-                old.flush()
                 os.fsync(old.fileno())
             except OSError as error:  # it has no name any more; the new keys are in force
                 log.warning("The old keys' bytes could not be overwritten: %s", error.strerror)

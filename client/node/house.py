@@ -30,7 +30,7 @@ Errand = Callable[[bytes, bytes], bytes]
 """Does what one kind asks: (shared, own) → result; raises typed errors."""
 
 
-class Told(Wire):
+class HouseAnswer(Wire):
     """The answer to an errand: a result, or a cause and a remedy."""
 
     body: Annotated[bytes, Field(max_length=asking.LONGEST + 1024)] = b""
@@ -96,9 +96,9 @@ def at_home(handle: Handler, known: dict[str, Errand]) -> Handler:
         try:
             if kind not in known:
                 raise ArgumentError(f"Nothing is known of {printable(kind)}.", "Upgrade fedrepay.")
-            return Told(body=known[kind](shared, own)).encode()
+            return HouseAnswer(body=known[kind](shared, own)).encode()
         except FedrepayError as error:
-            return Told(cause=error.cause[:4000], remedy=error.remedy[:4000]).encode()
+            return HouseAnswer(cause=error.cause[:4000], remedy=error.remedy[:4000]).encode()
 
     return answering
 
@@ -109,7 +109,7 @@ def asked_at(socket: Path, kind: str, shared: bytes, own: bytes, seconds: float 
     Raises:
         ProtocolError: nobody is there, or it said no: with its cause.
     """
-    told = Told.decode(relay.deliver(f"{relay.UNIX}{socket}", kind, shared, own, seconds))
+    told = HouseAnswer.decode(relay.deliver(f"{relay.UNIX}{socket}", kind, shared, own, seconds))
     if told.cause:
         raise ProtocolError(told.cause, told.remedy)
     return told.body

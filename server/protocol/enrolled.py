@@ -169,6 +169,13 @@ class Enrolled:
         before = self.known_before()
         if before is not None:
             succession.check_key(entry, before, joining.rotation)
+        elif self.first() and joining.rotation is not None:
+            raise ProtocolError(f"{entry.name} changes its key in a first roster.", "Leave it out.")
+
+    def first(self) -> bool:
+        """Whether the open call follows no roster."""
+        assert self.call is not None  # noqa: S101 - it was answered
+        return Call.decode_once(self.call.body).predecessor == enrolment.FIRST
 
     def known_before(self) -> Roster | None:
         """The roster that the open call follows, where it is the one we know: members may hold another."""

@@ -4,12 +4,13 @@ A machine as the making of a roster is (``enrolment``); its asks go to members u
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 
+from fedrepay.server.protocol import pulls
 from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Kind, Reply, Resealed, asked
 
 
 class Resealing:
@@ -45,24 +46,15 @@ class Resealing:
         if not self._left:
             return None
         recipient, sender = self._left[0]
-        return Ask(Kind.RESEAL, {sender: (recipient.encode(), b"")})
+        return pulls.reseal(sender, recipient)
 
     def receive(self, ask: Ask, name: str, signed: Signed | None, _reason: str = "no answer") -> list[Event]:
         """What the asked member sealed; whether it is what it should be, its recipient judges."""
-        if signed is None:
-            return []
-        try:
-            said = signed.verified(self._roster.entry(name).signing, Reply)
-            if said.kind != "ok" or (said.name, said.asked) != (name, asked(ask.kind, *ask.parts[name])):
-                return []
-            sealed = Signed.decode(said.body).verified(self._roster.entry(name).signing, Resealed)
-        except ProtocolError:
-            return []  # the next one is asked
         (recipient,) = (shared.decode() for shared, _ in ask.parts.values())
-        wanted = (self._roster.hash(), self._roster.released, recipient)
-        if (sealed.roster, sealed.number, sealed.recipient) != wanted:
-            return []
-        return [Event("resealed", recipient, said.body)]
+        if signed is not None:
+            with suppress(ProtocolError):  # the next one is asked
+                return [Event("resealed", recipient, pulls.resealed(ask, name, name, self._roster, signed))]
+        return []
 
     def finish(self, _ask: Ask) -> list[Event]:
         """On to the next."""

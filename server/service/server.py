@@ -219,7 +219,12 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
     """
     store = CoordinatorStore.in_folder(folder)
     registry = Registry(folder)
-    waiting, told = Waiting(time.monotonic), Told(folder, store, registry, time.time)
+
+    def gone(name: str) -> bool:
+        member = registry.member(name)
+        return member is None or member.state != "admitted"
+
+    waiting, told = Waiting(time.monotonic, gone), Told(folder, store, registry, time.time)
 
     def issue(request: bytes, name: str) -> bytes:
         return certificates.issue(folder, request, name)

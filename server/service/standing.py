@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.protocol import pulls
 from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import State
 from fedrepay.server.store import ROSTERS, CoordinatorStore
@@ -14,7 +15,7 @@ from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.asking import Handed, ReleaseListed, Standing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.wire import Pulled, Resealed, Votes
+from fedrepay.shared.trust.wire import Resealed
 
 AWAY = 120.0
 """Seconds without a call after which an admitted member counts as away."""
@@ -82,16 +83,10 @@ class Told:
             raise ArgumentError(f"There is no release {number or 'yet'}.", "`fedrepay member status`.")
         number = number or numbers[-1]
         state = State.replayed(self._store.events(number))
-        assert state.introduction is not None  # noqa: S101 - it is done
-        assert state.written is not None  # noqa: S101
+        pulled = pulls.pulled(state, number)
+        assert pulled is not None  # noqa: S101 - it is done
+        assert state.introduction is not None  # noqa: S101
         if name in Roster.decode_once(state.introduction.roster).names:
-            signed = tuple(state.votes[each] for each in sorted(state.votes))
-            pulled = Pulled(
-                number=number,
-                introduction=state.introduction.encode(),
-                sealed=state.written.sealed,
-                votes=Votes(run=number, signed=signed),
-            )
             return Handed(resealed=False, body=pulled.encode()).encode()
         rosters = Enrolled()
         for event in self._store.events(ROSTERS):

@@ -17,16 +17,21 @@ from fedrepay.shared.trust.message import Signed
 MOST_WAITING = 192
 """Members that may wait in a call at once; another is told at once that there is nothing now."""
 
+LOOK = 1.0
+"""Seconds between two looks for members that are gone while their answers are waited for."""
+
 
 class Waiting:
     """Asks that wait for members, and members that wait for asks.
 
     Args:
         clock: seconds that only grow.
+        gone: whether a member may call no more: it was revoked, or has left.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], gone: Callable[[str], bool] = lambda _name: False) -> None:
         self._clock = clock
+        self._gone = gone
         self._changed = Condition()
         self._asks: dict[str, AskedOf] = {}  # by member
         self._answers: deque[tuple[str, Signed | None, str]] = deque()
@@ -45,20 +50,27 @@ class Waiting:
         missing = set(ask.parts)
         try:
             while missing:
-                with self._changed:
-                    while not self._answers and (left := deadline - self._clock()) > 0:
-                        self._changed.wait(left)
-                    if not self._answers:
+                answer = self._next(min(deadline, self._clock() + LOOK))
+                if answer is None:
+                    left = next((name for name in sorted(missing) if self._gone(name)), None)
+                    if left is None and self._clock() >= deadline:
                         break
-                    answer = self._answers.popleft()
-                missing.discard(answer[0])
-                yield answer
+                    answer = None if left is None else (left, None, "it may call no more")
+                if answer is not None:
+                    missing.discard(answer[0])
+                    yield answer
         finally:
             with self._changed:
                 self._asks.clear()
                 self._answers.clear()
         for name in sorted(missing):
             yield name, None, f"no answer within {timeout:.0f} s"
+
+    def _next(self, until: float) -> Answer | None:
+        with self._changed:
+            while not self._answers and (left := until - self._clock()) > 0:
+                self._changed.wait(left)
+            return self._answers.popleft() if self._answers else None
 
     def wait(self, name: str, seconds: float) -> AskedOf:
         """The ask that waits for this member, as soon as there is one; number 0 where none came.

@@ -141,6 +141,8 @@ def _checked(proposal: bytes) -> tuple[Call, list[Joining]]:
     if names != sorted(set(names)):
         raise ProtocolError("The proposal names a member twice, or is not sorted.", _REMEDY)
     check_revoked(call.revoked, names)
+    if call.predecessor == FIRST and (call.leaving or call.revoked or rotations(joinings)):
+        raise ProtocolError("Nobody leaves, is revoked or changes its key in a first roster.", _REMEDY)
     left = [Leaving.decode(each.body).name for each in call.leaving]
     if left != sorted(set(left)) or set(left) & {*names, *(each.name for each in call.revoked)}:
         raise ProtocolError("Who leaves is named twice, not in order, joins, or is revoked.", _REMEDY)

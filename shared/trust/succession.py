@@ -109,8 +109,8 @@ def signers(
     direct = roster.predecessor == before.hash()
     out = _revoked(roster, before) if direct else set()
     out |= _left(leaving, before, {*wanted, *out}) if direct else set()
-    least = revokers(len(old)) if direct and roster.revoked else 0
-    if len(old) - len(out) < least:
+    least = revokers(len(old))
+    if roster.revoked and len(old) - len(out) < least:
         raise ProtocolError(
             f"{len(old) - len(out)} of {len(old)} members would revoke others; {least} must.", _REMEDY
         )

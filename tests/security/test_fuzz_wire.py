@@ -253,7 +253,7 @@ def test_control_without_signatures_mutants_are_accepted(
 ) -> None:
     target = Target(run, kind, tmp_path)
     monkeypatch.setattr(keys, "verify", lambda *_: None)
-    passed = [m for m in target.mutants(hash_of(kind), 100) if target.accepted(kind, m)]
+    passed = [m for m in target.mutants(hash_of(kind), 300) if target.accepted(kind, m)]
     assert sum(not harmless(kind, target.honest, each, target.name) for each in passed) > 0
 
 

@@ -214,7 +214,13 @@ def roster(world: World) -> Roster:
 
 def by(world: World, sender: str, content: bytes, votes: Votes, **fields: Any) -> bytes:
     """As that member would re-seal anything at all."""
-    made = {"number": 1, "roster": roster(world).hash(), "sender": sender, "recipient": JOINER} | fields
+    made: dict[str, Any] = {
+        "number": 1,
+        "roster": roster(world).hash(),
+        "sender": sender,
+        "recipient": JOINER,
+    }
+    made |= fields
     info = pulling._info(made["number"], roster(world), sender, JOINER)
     body = Kept(release=content, votes=votes).encode()
     key = keys.public_bytes(world.identities[JOINER].sealing)

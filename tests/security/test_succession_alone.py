@@ -53,6 +53,8 @@ def test_what_changes_is_told_apart() -> None:
     assert str(found) == "revoked: m4 (left the market); leave: m0; join: m7; with new keys: m1"
     resealed = entry("m2", sealing=keys.public_bytes(JOINER.sealing))
     assert changes(ROSTER, following(joins=(resealed,))).rekeyed == ("m2",)
+    signing = entry("m2", signing=keys.public_bytes(JOINER.signing))
+    assert changes(ROSTER, following(joins=(signing,))).rekeyed == ("m2",)
     assert str(changes(ROSTER, changed(ROSTER, revoked=(Revoked(name="m9"),)))) == "revoked: m9"
 
 
@@ -75,6 +77,19 @@ def test_who_left_or_is_revoked_need_not_sign() -> None:
     assert set(signers(following(revoked=("m3", "m4")), ROSTER, (), ())) == set(ALL[:3])
     both = following("m4", joins=(JOINER.entry(),), revoked=("m3",))
     assert set(signers(both, ROSTER, (leaving("m4"),), ())) == {*ALL[:3], "m7"}
+
+
+def test_so_many_leave_as_wish_to() -> None:
+    made = following("m2", "m3", "m4", joins=(JOINER.entry(),))
+    left = tuple(leaving(name) for name in ("m2", "m3", "m4"))
+    assert set(signers(made, ROSTER, left, ())) == {"m0", "m1", "m7"}
+
+
+def test_no_more_leave_than_there_can_be() -> None:
+    fields = dict(CALL) | {"leaving": (leaving("m4"),) * 1500}
+    assert len(Call.model_validate(fields).leaving) == 1500
+    with pytest.raises(ValueError, match="at most 1500"):
+        Call.model_validate(fields | {"leaving": (leaving("m4"),) * 1501})
 
 
 def test_a_renewed_key_signs_in_the_old_ones_place() -> None:
@@ -145,6 +160,7 @@ def test_all_this_is_for_the_direct_successor_alone() -> None:
 def test_a_newcomer_believes_the_words_and_a_first_roster_has_none_before() -> None:
     assert set(signers(REVOKING, None, (leaving("m4"),), ())) == set(ALL[:4])
     first = changed(ROSTER, predecessor=bytes(32))
+    assert signers(first, None, (), ()) == OLD
     for made, left, renewed in (
         (first, (leaving("m4"),), ()),
         (first, (), (rotation(),)),
@@ -231,6 +247,17 @@ def test_a_call_names_who_goes_once_and_who_joins_stays(
 ) -> None:
     with pytest.raises(ProtocolError, match=cause):
         enrolment.checked(proposal(call, *names))
+
+
+def test_in_a_first_roster_nobody_goes_or_changes_its_key() -> None:
+    """A member that said so would have everybody refuse the certificate, after all had signed."""
+    for message in (
+        proposal(changed(CALL, revoked=(Revoked(name="m4"),)), *ALL[:4]),
+        proposal(changed(CALL, leaving=(leaving("m4"),)), *ALL[:4]),
+        proposal(CALL, *ALL, renews=rotation()),
+    ):
+        with pytest.raises(ProtocolError, match="in a first roster"):
+            enrolment.checked(message)
 
 
 def test_a_proposal_follows_if_it_can_come_into_force() -> None:

@@ -249,9 +249,9 @@ def splice(one: socket.socket, other: socket.socket) -> None:
 
 
 @contextmanager
-def listening(serve: Any) -> Iterator[int]:
+def listening(serve: Any, host: str = "127.0.0.1") -> Iterator[int]:
     """A port whose connections are each served in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0)) as listener:
         ended = threading.Event()
 
         def each(connection: socket.socket) -> None:
@@ -270,6 +270,18 @@ def listening(serve: Any) -> Iterator[int]:
         yield listener.getsockname()[1]
         ended.set()
         thread.join(20)
+
+
+@contextmanager
+def elsewhere(stub: Stub) -> Iterator[str]:
+    """The same coordinator at an address that its certificate does not name."""
+
+    def serve(first: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", stub.port)) as second:
+            splice(first, second)
+
+    with listening(serve, "127.0.0.2") as port:
+        yield f"127.0.0.2:{port}"
 
 
 @dataclass

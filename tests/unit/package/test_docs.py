@@ -17,6 +17,7 @@ DOCS = (
     "domain",
     "exit-codes",
     "market",
+    "member-network",
     "metrics",
     "mappings",
     "member",

@@ -202,8 +202,39 @@ def test_nothing_is_restored_over_a_folder_that_holds_something(folder: Path, tm
     assert fedrepay("member", "restore", tmp_path / "no.tar", "--folder", tmp_path / "n").code == 2
 
 
+@pytest.mark.parametrize("name", ["identity.key", "entry.json"])
+def test_what_could_not_be_restored_is_not_called_a_backup(folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).unlink()
+    done = fedrepay("member", "backup", tmp_path / "b.tar", "--folder", folder)
+    assert done.code == StorageError.exit_code
+    assert name in done.err
+    assert not (tmp_path / "b.tar").exists()
+
+
 def test_a_year_without_a_figure_says_when_it_ends(folder: Path, tmp_path: Path) -> None:
     store_of(folder).charge(9, 0, 0, "unprotected", ())
     said = json.loads(fedrepay("member", "backup", tmp_path / "b.tar", "--folder", folder, "--json").out)
     assert "no ε held" in said["advice"]
     assert "2028-01-15" in said["advice"]
+
+
+def test_restored_in_the_middle_of_a_run_a_member_takes_no_further_part_in_it(
+    world: World, folder: Path, tmp_path: Path
+) -> None:
+    world.events, world.replies, world.coordinator = [], [], world.new_coordinator(3)
+    ask = world.until("round", 1)
+    sent, certificate = store_of(folder).uploads(3), store_of(folder).fact("certificate")
+    assert sent
+    assert certificate
+    back = restored(folder, tmp_path)
+    folder.rename(world.folder / "lost")
+    back.rename(folder)
+    world.members["m0"] = world.member("m0")
+    world.members["m0"].handle("certify", certificate, b"")
+    world.deliver(ask)
+    assert world.refusals() == [("m0", "epoch")]
+    assert store_of(folder).uploads(3) == ()
+    assert store_of(folder).ledger() == ()
+    lost = store_of(world.folder / "lost")
+    assert lost.uploads(3) == sent, "control: the folder itself would have gone on"
+    assert lost.fact("epoch")

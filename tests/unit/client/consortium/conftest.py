@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.consortium import joining
-from fedrepay.client.consortium.joining import Own
+from fedrepay.client.consortium.joining import Brought
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from support import shop as shops
@@ -29,5 +29,5 @@ def member(stub: Stub, tmp_path: Path) -> Path:
     """The folder of an admitted member."""
     folder, offered = tmp_path / "m", joining.meet(stub.invitation(), None)
     stub.state = "admitted"
-    joining.ask(folder, offered, joining.prepare(folder, offered, Own()), None)
+    joining.ask(folder, offered, joining.prepare(folder, offered, Brought()), None)
     return folder

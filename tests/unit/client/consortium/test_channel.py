@@ -38,6 +38,7 @@ def test_every_call_is_signed_for_itself_and_answered(stub: Stub, member: Path) 
         "Heads",
         "Renew",
         "Leave",
+        "Rotate",
     ]
     assert {said.name for _, said in stub.asked} == {"bank-a"}
 

@@ -4,19 +4,20 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from fedrepay.client.consortium import standing, tls
 from fedrepay.client.consortium.link import Clocks, Link
 from fedrepay.client.node import door, house, setup
+from fedrepay.client.node.relay import Handler
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.asking import Answered, AskedOf, Handed, ReleaseListed, Standing
-from support import coordinator_stub
 from support.coordinator_stub import Stub
 from support.joining import ROSTER
 
@@ -58,7 +59,7 @@ class Home:
         self.kept.append(body)
         return True
 
-    def handler(self) -> Callable[[str, bytes, bytes], bytes]:
+    def handler(self) -> Handler:
         known = house.errands(lambda: setup.identity(self.folder), time.time, self.keep, self.keep)
         return house.at_home(self.handle, known)
 
@@ -181,7 +182,7 @@ def test_an_error_is_said_once_and_tried_later_and_later(
     stub: Stub, home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
     stub.standing = stands(stub)
-    stop, refused = threading.Event(), coordinator_stub.grpc.StatusCode.UNAUTHENTICATED
+    stop, refused = threading.Event(), grpc.StatusCode.UNAUTHENTICATED
     seen: list[standing.LinkState] = []
 
     def pause(seconds: float) -> bool:

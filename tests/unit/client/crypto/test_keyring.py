@@ -54,6 +54,22 @@ def test_they_take_the_old_ones_place_whose_bytes_are_gone(folder: Path) -> None
     assert in_force(folder) != bytes(96), "nothing is overwritten that has its name still"
 
 
+def test_keys_are_private_saved_once_and_name_their_node(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written") as stopped:
+        Identity.create("m0").save(folder)
+    assert stopped.value.remedy == "Choose an empty folder."
+    folder.chmod(0o755)
+    (folder / IN_FORCE).chmod(0o644)
+    node_key.create(folder)
+    assert Identity.load("m0", folder).entry().node == node_key.public(folder) != b""
+    assert (folder / IN_FORCE).stat().st_mode & 0o777 == 0o600
+    Keyring("m0", folder).rotate()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        Identity.create("m0").save(tmp_path / "file")
+
+
 def test_a_disk_that_fails_leaves_both(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring, old = Keyring("m0", folder), in_force(folder)
     made = keyring.rotate()
@@ -87,9 +103,10 @@ def test_old_bytes_that_cannot_be_overwritten_are_said(
 
 def test_damaged_or_missing_keys_are_said(folder: Path) -> None:
     keyring = Keyring("m0", folder)
-    (folder / FOLLOWING).write_bytes(b"half")
-    with pytest.raises(StorageError, match=f"{FOLLOWING} is missing or damaged"):
-        keyring.following()
+    for damaged in (b"half", bytes(97)):
+        (folder / FOLLOWING).write_bytes(damaged)
+        with pytest.raises(StorageError, match=f"{FOLLOWING} is missing or damaged"):
+            keyring.following()
     (folder / FOLLOWING).unlink()
     (folder / IN_FORCE).unlink()
     for step in (keyring.rotate, keyring.take):

@@ -27,7 +27,8 @@ NOW = 1.8e9
 TAKES = (lambda body: body == b"pulled", lambda body: body == b"resealed")
 
 
-def outside(_kind: str, _shared: bytes, _own: bytes) -> bytes:
+def outside(kind: str, shared: bytes, own: bytes) -> bytes:
+    assert (kind, shared) == ("ping", b""), own
     return b"the member's own answer"
 
 
@@ -93,7 +94,7 @@ def test_a_coordinator_asks_for_nothing_of_the_house(folder: Path) -> None:
             relayed(message(house.REQUEST), context)  # type: ignore[arg-type]
         with pytest.raises(ProtocolError, match="not carried in"):
             relay.carry(f"unix:{place}", house.REQUEST, b"", b"Wait")
-        control = house.Told.decode(relay.deliver(f"unix:{place}", house.REQUEST, b"", b"Wait"))
+        control = house.HouseAnswer.decode(relay.deliver(f"unix:{place}", house.REQUEST, b"", b"Wait"))
         assert Signed.decode(control.body), "the control: the door itself would have signed it"
 
 

@@ -20,7 +20,7 @@ from fedrepay.shared.trust.succession import Leaving, Rotation
 from fedrepay.shared.trust.wire import Kind
 from support.enrolling import NODE, NODES, RELEASED, answer, close, give, given, honest, joins, refusal, until
 from support.joining import NONCES, ROSTER, certificate
-from support.parties import KEY, OTHER, PEOPLE, STRANGER, by, changed
+from support.parties import KEY, OTHER, PEOPLE, SEED, STRANGER, by, changed
 
 OUT = Revoked(name="m4", reason="why")
 EVERYBODY = tuple(Node(node, name) for node, name in NODES.items())
@@ -188,9 +188,18 @@ def test_a_key_that_changes_is_taken_with_the_old_ones_word_and_not_without() ->
         assert give(made, ask, "nm1", wrong) == []
     assert [event.kind for event in give(made, ask, "nm1", renewing(ask, "m1"))] == ["joining"]
     lost = changing()
-    lost.state.apply(Event("before", "nm0", OTHER))
+    lost.state.apply(Event("before", "nm0", SEED))
     ask = until(lost, "propose")
-    assert give(lost, ask, "nm1", renewing(ask, "m1", roster=OTHER)), "members hold another: they can tell"
+    assert give(lost, ask, "nm1", renewing(ask, "m1", roster=SEED)), "members hold another: they can tell"
+
+
+def test_who_changes_its_key_in_a_first_roster_is_named_when_it_joins() -> None:
+    made = Enrolment(KEY, EVERYBODY, wanted=False, released=RELEASED)
+    made._asked_held = True
+    ask = until(made, "propose")
+    assert give(made, ask, "nm1", renewing(ask, "m1")) == []
+    assert "m1 changes its key in a first roster" in made._away["nm1"]
+    assert give(made, ask, "nm1", honest(ask, "nm1")), "control"
 
 
 # --- whose node is whose ---
