@@ -17,6 +17,7 @@ from fedrepay.server.operating.settings import CoordinatorSettings
 from fedrepay.server.store import load_key
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
+from fedrepay.shared.private import private_folder
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import agreement
@@ -94,10 +95,15 @@ def found(
     unfinished: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            private_folder(
+                target
+            )  # who could enter it is told; the folder that takes its place is private from the start
         unfinished = Path(mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         _fill(unfinished, terms, settings, books, hosts)
         if systemd:
             write_atomically(unfinished / UNIT, unit(target).encode())
+        _close(unfinished)
         unfinished.rename(target)
     except OSError as error:
         raise StorageError(f"{folder} cannot be made: {error.strerror}.", "Check rights and disk.") from error
@@ -126,6 +132,15 @@ def _fill(
         codebook.save(book, path)
     for name, text in proxies(settings).items():
         write_atomically(folder / name, text.encode())
+
+
+def _close(folder: Path) -> None:
+    """Nothing in it is for others but certificates, also where somebody opens the folder later."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o700)
+        elif path.name not in (certificates.AUTHORITY, certificates.CERTIFICATE):
+            path.chmod(0o600)
 
 
 def proxies(settings: CoordinatorSettings) -> dict[str, str]:

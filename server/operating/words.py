@@ -30,8 +30,9 @@ def _run(run: RunProgress, now: float) -> list[str]:
     made = [
         f"Run {run.run} ({run.mode}, {cost}): {run.stage}; {run.sums} of {run.rounds} sums, {run.attempts} attempts"
     ]
-    if run.waiting and run.since is not None:
-        made.append(f"  waited for, {lasted(now - run.since)}: {names(run.waiting)}")
+    if run.waiting:
+        since = "" if run.since is None else f", {lasted(now - run.since)}"
+        made.append(f"  waited for{since}: {names(run.waiting)}")
     made += [f"  away: {name}: {why}" for name, why in run.away]
     if run.stopped:
         made.append(f"  {run.stopped}")

@@ -11,17 +11,15 @@ import pytest
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.node import setup, supernode
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.server.operating import founding
 from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared import private
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.run.folder import Folder, make_private
 from support.command import fedrepay
-from support.founded import founded
+from support.founded import schema_file
 
-PUBLIC = {
-    *("ca.pem", "server.pem", "entry.json", "node.pub", "CACHEDIR.TAG"),
-    *("terms.toml", "coordinator.toml", "nginx.conf", "haproxy.cfg"),
-}
+PUBLIC = {"ca.pem", "server.pem", "entry.json", "node.pub", "CACHEDIR.TAG"}
 WORDS = ("abandon",) * 11 + ("about",)
 
 
@@ -47,12 +45,14 @@ def mode(path: Path) -> int:
 
 def open_to_others(folder: Path) -> list[str]:
     """Of a folder and all in it, what others could read and is no public file."""
-    found = [folder, *(each for each in folder.rglob("*") if "schemas" not in each.parts)]
+    found = [folder, *folder.rglob("*")]
     return sorted(str(each.name) for each in found if mode(each) & 0o077 and each.name not in PUBLIC)
 
 
 def coordinator_init(folder: Path) -> None:
-    founded(folder)
+    terms = ("--name", "x", "--address", "a.example:443", "--schema", schema_file(folder.parent / "schema"))
+    done = fedrepay("coordinator", "init", "--folder", folder, *terms, "--yes", "--systemd")
+    assert done.code == 0, done.err
     CoordinatorStore.in_folder(folder)
 
 
@@ -107,7 +107,7 @@ def simulated_members(folder: Path) -> None:
 
 
 COMMANDS = (
-    *(member_init, approve_roster, member_store),
+    *(coordinator_init, member_init, approve_roster, member_store),
     *(coordinators_old_files, member_node, simulated_members),
 )
 
@@ -133,10 +133,11 @@ def test_a_folder_open_to_others_is_closed_and_it_is_said(
 
 
 @pytest.mark.usefixtures("_no_children")
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=lambda each: each.__name__)
 def test_control_left_as_it_was_others_can_enter(
     command: Callable[[Path], None], there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not of `coordinator init`: its folder is made beside its place, for its owner alone, and moved there."""
     monkeypatch.setattr(private, "_close", lambda *_: None)
     command(there)
     assert "there" in open_to_others(there)
@@ -172,3 +173,11 @@ def test_a_key_that_its_owner_made_read_only_stays_so(there: Path) -> None:
     (there / "identity.key").chmod(0o400)
     assert setup.identity(there).name == "a"
     assert mode(there / "identity.key") == 0o400
+
+
+def test_control_without_the_last_look_a_coordinators_files_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(founding, "_close", lambda _folder: None)
+    coordinator_init(tmp_path / "c")
+    assert {"terms.toml", "coordinator.toml"} <= set(open_to_others(tmp_path / "c"))

@@ -1,4 +1,4 @@
-"""`fedrepay member init`, `approve-roster`, `serve`, `node` and `coordinator init`, as their users run them."""
+"""`fedrepay member init`, `approve-roster`, `serve` and `node`, as their users run them."""
 
 import json
 import logging
@@ -271,7 +271,7 @@ def test_limits_out_of_bounds_or_unknown_are_named(shop: Shop, folder: Path, tex
         limits.load(folder / "limits.toml", public)
 
 
-# --- node and coordinator ---
+# --- node ---
 
 
 def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:

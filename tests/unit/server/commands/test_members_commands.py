@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from typer.testing import CliRunner
 
 from fedrepay.cli import app
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.front import nodes
 from fedrepay.server.operating import admitting
-from fedrepay.shared.errors import FedrepayError
+from fedrepay.shared.errors import ArgumentError, FedrepayError
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.joining import Invitation
 from support.command import fedrepay
@@ -142,3 +142,14 @@ def test_the_nodes_key_is_there_when_the_registry_says_admitted(
     (folder / "nodes" / "bank-a.pub").unlink()
     admitting.admit(folder, registry, "bank-a")
     assert (folder / "nodes" / "bank-a.pub").exists(), "once more mends what is missing"
+
+
+def test_a_private_key_in_a_public_ones_place_is_refused_without_a_word_of_it(folder: Path) -> None:
+    who = Newcomer("bank-a")
+    private = who.node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    with pytest.raises(ArgumentError, match="no public key") as refused:
+        nodes.add(folder, private, "bank-a")
+    assert private.splitlines()[1].decode() not in str(refused.value)
+    nodes.add(folder, admitting.openssh(who.entry()), "bank-a")
+    with pytest.raises(ArgumentError, match="no public key"):
+        admitting.openssh(who.entry(node=b"anything"))

@@ -78,3 +78,6 @@ def test_train_without_a_superlink_says_what_must_run(home: Consortium) -> None:
     done = fedrepay("coordinator", "train", "--folder", home.operator, "--epsilon", 1, "--new-run")
     assert done.code == 10
     assert "coordinator serve" in done.err
+    again = fedrepay("coordinator", "train", "--folder", home.operator, "--epsilon", 2)
+    assert "Run 2 goes on: mode distributed, ε = 1" in again.err, "its plan is kept"
+    assert "these change nothing: --epsilon" in " ".join(again.err.split())

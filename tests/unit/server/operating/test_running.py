@@ -154,6 +154,10 @@ def test_a_rehearsal_says_what_it_costs_and_who_refuses(
 ) -> None:
     released(home)
     monkeypatch.setattr(running, "Control", lambda *_: Closing(home))
+    others = running.rehearse(home.operator, TrainWishes(), RunWishes(epsilon=2.0))
+    assert [each.answer for each in others.said] == ["no"] * 5, "nobody has accepted the terms in force"
+    for name in home.names:
+        home.store(name).remember(agreed=founding.terms_in(home.operator)[1])
     made = running.rehearse(home.operator, TrainWishes(), RunWishes(epsilon=2.0))
     assert (made.run, made.members, made.quorum, made.year_runs) == (2, 5, 4, 1)
     assert made.year_before is not None
