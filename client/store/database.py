@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedrepay.client.store import tables
+from fedrepay.client.store import migrations
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.private import private_file, private_folder
 
@@ -70,7 +70,7 @@ class Database:
                 f"The state folder {folder} cannot be written: {error.strerror}.",
                 "Free the disk or mend the permissions, then run the same command again; nothing is lost.",
             ) from error
-        self._write("create", create)
+        self._write("create", migrations.bring)
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -143,12 +143,6 @@ class Database:
         with closing(sqlite3.connect(self.folder / FILE, isolation_level=None)) as connection:
             _pragmas(connection, durable=self._durable)
             yield connection
-
-
-def create(connection: sqlite3.Connection) -> None:
-    """Make the tables that are not there."""
-    for table in tables.SCHEMA:
-        connection.execute(table)
 
 
 def _pragmas(connection: sqlite3.Connection, *, durable: bool) -> None:
