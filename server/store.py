@@ -54,7 +54,7 @@ _NEWEST = (
     .order_by(_events.c.seq.desc())
     .limit(1)
 )
-DATABASE = "coordinator.sqlite"
+DATABASE, KEY = "coordinator.sqlite", "coordinator.key"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 ASKED = -1
@@ -276,7 +276,7 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
     Raises:
         StorageError: it cannot be read or written.
     """
-    path, remedy = folder / "coordinator.key", "Restore it, or start a new consortium."
+    path, remedy = folder / KEY, "Restore it, or start a new consortium."
     try:
         private_folder(folder)
         taken = StorageError(f"Another process makes {path}, and does not end.", "Stop it, and try again.")

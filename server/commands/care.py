@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fedrepay.server.commands.options import Folder, Json
+from fedrepay.server.commands.options import Folder, Json, Yes
 
 app = typer.Typer()
 _BACKUP = (
@@ -23,6 +23,34 @@ _DOCTOR = (
     "is on it. '!' marks what somebody should look at.\n\n"
     "\b\nfedrepay coordinator doctor --folder coordinator > page.txt"
 )
+
+_ROTATE = (
+    "Another signing key for the coordinator, in place of one that somebody may have, or that was lost.\n\n"
+    "Members refuse what it signs until they have approved the next roster, in which they see that the coordinator has another "
+    "key: people compare its words. `coordinator serve` proposes it by itself. No run may be under way.\n\n"
+    "\b\nfedrepay coordinator rotate-key --folder coordinator"
+)
+
+
+@app.command("rotate-key", help=_ROTATE)
+def rotate_key(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
+    """Another key; the help text stands in ``_ROTATE``."""
+    import json
+
+    from fedrepay.server.operating import founding
+    from fedrepay.server.store import CoordinatorStore
+
+    founding.terms_in(folder)
+    if not yes:
+        typer.confirm(
+            "Every member's people will have to compare words again. Go on?", abort=True, err=as_json
+        )
+    public = founding.rotate_key(folder, CoordinatorStore.in_folder(folder)).hex()
+    if as_json:
+        typer.echo(json.dumps({"signing": public}, indent=1))
+        return
+    typer.echo(f"The coordinator's new signing key: {public}")
+    typer.echo("It counts with the next roster, which `coordinator serve` now proposes.")
 
 
 @app.command(help=_BACKUP)

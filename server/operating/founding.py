@@ -14,7 +14,9 @@ from fedrepay.server.admission import certificates
 from fedrepay.server.network import superlink
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.settings import CoordinatorSettings
-from fedrepay.server.store import load_key
+from fedrepay.server.protocol.state import State
+from fedrepay.server.store import KEY, CoordinatorStore, load_key
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.private import private_folder
@@ -204,7 +206,30 @@ def key_of(folder: Path) -> Ed25519PrivateKey:
     Raises:
         StorageError: it is not there, or cannot be used.
     """
-    path = folder / "coordinator.key"
+    path = folder / KEY
     if not path.exists():
-        raise StorageError(f"{path} is not there.", "Restore it from a backup: members know this key alone.")
+        raise StorageError(
+            f"{path} is not there.",
+            "Restore it from a backup: members know this key alone. If there is none: `fedrepay coordinator rotate-key`.",
+        )
     return load_key(folder)
+
+
+def rotate_key(folder: Path, store: CoordinatorStore) -> bytes:
+    """Another signing key in place of the one that is there, or was lost: its public half, 32 bytes.
+
+    It counts with the next roster, in which members see that the coordinator has another key, and whose words they
+    compare. No run may be under way: its members know the key it began with.
+
+    Raises:
+        ArgumentError: a run is not over.
+        StorageError: the key cannot be written.
+    """
+    terms = store.terms()
+    if terms is not None and not State.replayed(store.events(terms.run)).over:
+        raise ArgumentError(
+            f"Run {terms.run} is not over.", "Let it end, or give it up: `fedrepay coordinator abandon`."
+        )
+    key = Ed25519PrivateKey.generate()
+    write_atomically(folder / KEY, key.private_bytes_raw(), "Free the disk.", mode=0o600)
+    return keys.public_bytes(key)

@@ -70,6 +70,7 @@ def wait(
     wanted: Callable[[], Collection[str]],
     show: Callable[[str], None],
     sleep: Callable[[float], None],
+    coordinator: bytes,
     *,
     whole: bool = False,
 ) -> Roster:
@@ -80,13 +81,15 @@ def wait(
         wanted: names of who is admitted, asked again at each look.
         show: told what is waited for, whenever that changes.
         sleep: between two looks.
+        coordinator: its public key: members take nothing of another than their roster's.
         whole: wait for a roster of exactly those who are admitted, also where there is one already.
     """
     told = ""
     while True:
         state = enrolled(store)
         names = sorted(wanted())
-        if state.roster is not None and (not whole or sorted(state.roster.names) == names):
+        ours = state.roster is not None and state.roster.coordinator == coordinator
+        if state.roster is not None and ours and (not whole or sorted(state.roster.names) == names):
             return state.roster
         now = making(state)
         text = now.text if now is not None else f"A roster of {', '.join(names) or 'nobody'} is to be made."

@@ -20,6 +20,7 @@ from fedrepay.server.protocol.state import State
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.service.waiting import Waiting
 from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, WordsError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement
@@ -91,7 +92,7 @@ class Keeper:
             return
         now, roster = self._clock(), rosters.roster
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
-        if roster is not None and not _changed(roster, wanted):
+        if roster is not None and not self._changed(roster, wanted):
             wanted = {name: each for name, each in wanted.items() if name not in absent}
         elif absent:
             raise CohortError(
@@ -113,7 +114,7 @@ class Keeper:
         terms = agreement.parse((self._folder / agreement.FILE).read_bytes(), agreement.FILE)
         entries = {name: each.entry for name, each in wanted.items()}
         roster = rosters.roster
-        if roster is not None and not _changed(roster, wanted):
+        if roster is not None and not self._changed(roster, wanted):
             return (
                 self._given != roster.hash() or rosters.call is not None or self._lacking(rosters) is not None
             )
@@ -144,7 +145,7 @@ class Keeper:
         machine = Enrolment(
             load_key(self._folder),
             nodes,
-            wanted=roster is None or _changed(roster, wanted),
+            wanted=roster is None or self._changed(roster, wanted),
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],
@@ -167,6 +168,13 @@ class Keeper:
         if holders is not None:
             self._carry(Resealing(machine.state, holders, set(wanted)))
         self._say(f"The roster of {len(made.names)} members is complete.")
+
+    def _changed(self, roster: Roster, wanted: dict[str, MemberSeen]) -> bool:
+        """Whether others are wanted than are in it, or with other keys, the coordinator's included."""
+        entries = {name: each.entry for name, each in wanted.items()}
+        rotates = any(each.rotation is not None for each in wanted.values())
+        ours = keys.public_bytes(load_key(self._folder)) == roster.coordinator
+        return rotates or not ours or {each.name: each for each in roster.members} != entries
 
     def _carry(self, machine: Enrolment | Resealing) -> None:
         exchange = self._waiting.exchange
@@ -210,13 +218,6 @@ class Keeper:
         if line != self._told:
             self._told = line
             log.info("%s", printable(line, 2000))
-
-
-def _changed(roster: Roster, wanted: dict[str, MemberSeen]) -> bool:
-    """Whether others are wanted than are in it, or with other keys."""
-    entries = {name: each.entry for name, each in wanted.items()}
-    rotates = any(each.rotation is not None for each in wanted.values())
-    return rotates or {each.name: each for each in roster.members} != entries
 
 
 def _revoked(members: Iterable[MemberSeen], roster: Roster | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 from fedrepay.server.operating import rosters
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.shared import keys
 from support.company import Company
 
 
@@ -65,7 +66,9 @@ def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path) -> None:
         else:
             made.company.until(made.machine, step)
 
-    roster = rosters.wait(made.store, lambda: made.company.names, shown.append, sleep)
+    roster = rosters.wait(
+        made.store, lambda: made.company.names, shown.append, sleep, keys.public_bytes(made.company.key)
+    )
     assert roster.names == made.company.names
     assert shown[0] == "A roster of m0, m1, m2, m3 is to be made."
     (words,) = [line for line in shown if "waits for approval by m0, m1, m2, m3" in line]
@@ -78,7 +81,16 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
     made.company.until(made.machine, "approve")
     made.approve()
     made.company.until(made.machine, "certify")
-    assert rosters.wait(made.store, lambda: ["m0"], lambda _line: None, lambda _s: None).number == 1
+    assert (
+        rosters.wait(
+            made.store,
+            lambda: ["m0"],
+            lambda _line: None,
+            lambda _s: None,
+            keys.public_bytes(made.company.key),
+        ).number
+        == 1
+    )
 
     class WaitedError(Exception):
         pass
@@ -87,5 +99,22 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
         raise WaitedError
 
     with pytest.raises(WaitedError):
-        rosters.wait(made.store, lambda: ["m0"], lambda _line: None, sleep, whole=True)
-    assert rosters.wait(made.store, lambda: made.company.names, lambda _: None, sleep, whole=True).number == 1
+        rosters.wait(
+            made.store,
+            lambda: ["m0"],
+            lambda _line: None,
+            sleep,
+            keys.public_bytes(made.company.key),
+            whole=True,
+        )
+    assert (
+        rosters.wait(
+            made.store,
+            lambda: made.company.names,
+            lambda _: None,
+            sleep,
+            keys.public_bytes(made.company.key),
+            whole=True,
+        ).number
+        == 1
+    )

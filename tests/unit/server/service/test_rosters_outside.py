@@ -9,12 +9,14 @@ import pytest
 
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.protocol.member import Member
+from fedrepay.server.operating import founding
 from fedrepay.server.service.standing import AWAY
-from fedrepay.shared.errors import CohortError
+from fedrepay.shared.errors import ArgumentError, CohortError
 from fedrepay.shared.trust.asking import Standing
 from fedrepay.shared.trust.roster import Roster
 from support.newcomers import Newcomer
 from support.outside import FIVE, Caller, Service, answering, service
+from support.parties import PLAN
 
 
 @dataclass
@@ -124,3 +126,25 @@ def test_where_everything_stands(up: Up) -> None:
     standing = Standing.decode(up.callers[FIVE[0]].call("Stand"))
     assert dict(standing.members) == {**dict.fromkeys(FIVE, "admitted"), "bank-g": "invited"}
     assert (standing.run, standing.state, standing.releases) == (0, "no run yet", ())
+
+
+def test_another_key_of_the_coordinator_is_a_roster_whose_words_people_compare(up: Up) -> None:
+    five(up)
+    first = up.roster(FIVE[0])
+    assert first is not None
+    public = founding.rotate_key(up.service.desk.folder, up.service.store)
+    assert public != first.coordinator
+    up.service.keeper.look()
+    up.look()
+    assert up.roster(FIVE[0]) == first, "nobody has compared words yet"
+    up.approve(*FIVE)
+    up.look()
+    second = up.roster(FIVE[0])
+    assert second is not None
+    assert (second.coordinator, second.names, second.predecessor) == (public, FIVE, first.hash())
+
+
+def test_no_key_is_changed_under_a_run(up: Up) -> None:
+    up.service.store.begin(PLAN)
+    with pytest.raises(ArgumentError, match="is not over"):
+        founding.rotate_key(up.service.desk.folder, up.service.store)
