@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from fedrepay.client.store.database import Writes, create
+from fedrepay.client.store.database import Writes
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.store.migrations import bring
 from fedrepay.server import store as server_store
 from fedrepay.server.store import CoordinatorStore
 
@@ -99,7 +100,7 @@ class FaultStore(MemberStore):
         self.folder = Path(disk.name)
         self.seen: dict[str, dict[object, Any]] = {}
         self._clock, self._writes, self._disk = clock, writes, disk
-        self._write("create", create)
+        self._write("create", bring)
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
