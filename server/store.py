@@ -60,7 +60,7 @@ ROSTERS = 0
 ASKED = -1
 """In the place of a run's number: what members said to terms that they were only asked about."""
 _EVENTS = (
-    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster", "resealed"),
+    *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:confirm"),
     *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
@@ -68,7 +68,10 @@ _EVENTS = (
     *("closing", "written", "unwritten", "vote", "stored", "done"),
 )
 WRITES = ("create", "begin", *(f"append {kind}" for kind in _EVENTS))
-"""Every point at which the coordinator's state changes."""
+"""Every point at which a run, or the making of its roster, changes the coordinator's state.
+
+Besides, a release that a member seals anew for another is appended (``resealed``): if that is lost, it is asked for again.
+"""
 Writes = Callable[[str, str], None]
 """Told (point of ``WRITES``, ``commit`` or ``committed``) inside each transaction and after it."""
 

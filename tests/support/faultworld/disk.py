@@ -138,5 +138,5 @@ class FaultCoordinatorStore(CoordinatorStore):
     """The coordinator's store on a :class:`Disk`."""
 
     def __init__(self, disk: Disk, writes: Writes) -> None:
-        self._writes, self._engine = writes, disk.engine
+        self._writes, self._engine, self._clock = writes, disk.engine, lambda: 0.0
         self._write("create", server_store._meta.create_all)
