@@ -119,7 +119,7 @@ def goes_back(bank: Bank) -> None:
     used = {each["number"]: each["in_use"] for each in bank.asks("releases")["releases"]}
     assert used == {1: False, 2: True}
     scores = bank.base / "scores.csv"
-    bank.types("score", "--accounts", bank.data, "--member", bank.folder, "--out", scores)
+    bank.types("score", "--accounts", bank.data, "--out", scores, where="--member")
     assert len(scores.read_text().splitlines()) == 61
 
 

@@ -82,9 +82,9 @@ class People:
     def folder(self) -> Path:
         return self.base / self.name
 
-    def types(self, *words: object, role: str = "member", ok: bool = True) -> str:
+    def types(self, *words: object, role: str = "member", ok: bool = True, where: str = "--folder") -> str:
         """A command that ends; what it prints."""
-        command = [sys.executable, "-m", "fedrepay", role, *map(str, words), "--folder", str(self.folder)]
+        command = [sys.executable, "-m", "fedrepay", role, *map(str, words), where, str(self.folder)]
         self.commands.append(" ".join(map(str, words)))
         done = subprocess.run(
             command,
