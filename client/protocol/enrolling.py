@@ -80,11 +80,14 @@ class MemberEnrolment:
         nonce = self._entropy.draw(32)
         self._nonces = {signed.digest(): nonce}
         self.joins_as, rotation = self._renewed()
+        released, made, _ = self._store.release() or (0, b"", b"")
         joining = Joining(
             call=signed.digest(),
             entry=self.joins_as.entry(),
             commitment=enrolment.commitment(nonce, self.identity.name),
             rotation=rotation,
+            released=released,
+            release=keys.digest(made) if made else bytes(32),
         )
         answer = Signed.make(self.joins_as.signing, joining)
         return answer.encode(), {"joining": answer.encode()}
@@ -118,7 +121,7 @@ class MemberEnrolment:
         return answer, {"revealed": keys.digest(shared)}
 
     def _check_predecessor(self, proposal: bytes) -> None:
-        """The proposal follows the roster this member takes part in, and tells of the release it holds.
+        """The proposal follows the roster this member takes part in, and tells of a release that enough hold.
 
         One that takes part in none yet joins whatever its people approve.
         """
@@ -150,6 +153,10 @@ class MemberEnrolment:
                     "The operator's next proposal tells of the one that most members hold.",
                     known[0].to_bytes(4, "big") + known[1],
                 )
+        try:
+            enrolment.check_release(proposal, roster)
+        except ProtocolError as error:
+            raise Refusal(Code.ROSTER, error.cause, error.remedy) from error
 
     def approve(self, shared: bytes) -> Answer:
         """Sign the roster, if its words are the ones that people approved here."""

@@ -1,7 +1,8 @@
 """What the events of rosters have said, at the coordinator, and how each changes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
@@ -183,14 +184,36 @@ class Enrolled:
         predecessor = Call.decode_once(self.call.body).predecessor
         return self.roster if self.roster is not None and self.roster.hash() == predecessor else None
 
+    def frozen(self, proposal: bytes, *, ours: bool) -> Event:
+        """The proposal that all have joined, or, of a process before, its end: they may say another thing now.
+
+        Args:
+            proposal: of the open call.
+            ours: whether this process made the call.
+
+        Raises:
+            CohortError: as :meth:`check_old_members`.
+        """
+        try:
+            self.check_old_members(proposal)
+        except CohortError:
+            if ours:
+                raise
+            return Event("void", "", b"")
+        return Event("proposal", "", proposal)
+
     def check_old_members(self, proposal: bytes) -> None:
         """Everybody of the roster before must sign the next, leave or be revoked: nobody is left out by us alone.
+
+        And enough of them hold the release that it names.
 
         Raises:
             CohortError: otherwise, naming them.
         """
         before = self.known_before()
         if before is None:
+            if self.first():
+                _stops(enrolment.check_release, proposal, None)
             return
         if lacking := sorted(set(before.names) - set(self.joined()) - self.going()):
             raise CohortError(
@@ -198,10 +221,15 @@ class Enrolled:
                 "Bring them back, or let them leave or be revoked; a run needs a quorum of the roster only, so train "
                 "without --new-roster meanwhile.",
             )
-        try:
-            enrolment.check_follows(proposal, before)
-        except ProtocolError as error:
-            raise CohortError(error.cause, "Then start another roster: train --new-roster.") from error
+        _stops(enrolment.check_follows, proposal, before)
+        _stops(enrolment.check_release, proposal, before)
+
+
+def _stops(check: Callable[[bytes, Any], None], proposal: bytes, before: Roster | None) -> None:
+    try:
+        check(proposal, before)
+    except ProtocolError as error:
+        raise CohortError(error.cause, "Then start another roster: train --new-roster.") from error
 
 
 def check_members(number: int) -> None:

@@ -59,9 +59,8 @@ class Enrolment:
         self._nodes = {node.id: node for node in nodes}
         self._wanted = wanted
         self._calls = Calls(key, released, leaving, revoked)
-        self._outside: set[str] = (
-            set()
-        )  # nodes of members who leave or are revoked, and others who join nothing
+        # nodes of members who leave or are revoked, and others who join nothing
+        self._outside: set[str] = set()
         self._away: dict[str, str] = {}
         self._void = False  # whether an answer to the open ask voids the proposal
         self._begun = 0
@@ -188,9 +187,8 @@ class Enrolment:
         if ask.kind == Kind.PROPOSE and reply.code == Code.ROSTER and newcomer:
             self._outside.add(node)  # it has left an earlier roster, and has not joined anew
         if reply.code == Code.VOID:
-            self._voided[node] += (
-                ask.kind == Kind.APPROVE
-            )  # restarted, it has revealed anew: it does not void twice
+            # restarted, it has revealed anew: it does not void twice
+            self._voided[node] += ask.kind == Kind.APPROVE
             self._void = self._void or self._voided[node] < TWICE
         if reply.code == Code.NUMBER:
             self._void = True
@@ -265,8 +263,7 @@ class Enrolment:
             assert state.call is not None  # noqa: S101 - it was asked for
             check_members(len(ordered))
             proposal = Proposal(call=state.call, joinings=ordered).encode()
-            state.check_old_members(proposal)
-            return [Event("proposal", "", proposal)]
+            return [state.frozen(proposal, ours=self._begun > 0)]
         if ask.kind == Kind.APPROVE:
             roster = self.state.proposed()
             ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))

@@ -1,7 +1,9 @@
 """Who calls: a certificate of ours that counts, and a signature by the very member; both, at every call."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
 
 import grpc
 from cryptography import x509
@@ -19,6 +21,8 @@ from fedrepay.shared.trust.succession import Rotation
 
 A_MINUTE, AT_ONCE = 240.0, 60.0
 """Calls of a member in a minute, and so many of them together."""
+OPEN = 8
+"""Calls of a member that have not ended: its link waits in one, its people's commands make another."""
 
 
 class CallRefused(Exception):
@@ -41,6 +45,8 @@ class Callers:
         self._registry = registry
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}  # member → calls that it may make now, and since when
+        self._open = Counter[str]()  # member → its calls that have not ended
+        self._lock = Lock()
 
     def caller(
         self, context: grpc.ServicerContext, request: SignedRequest, method: str
@@ -51,15 +57,7 @@ class Callers:
             CallRefused: no certificate of an admitted member, another's signature, a clock too far off, another
                 version, or too many calls.
         """
-        shown = context.auth_context().get("x509_pem_cert", [])
-        if len(shown) != 1:
-            raise CallRefused(grpc.StatusCode.UNAUTHENTICATED, "no client certificate")
-        fingerprint = x509.load_pem_x509_certificate(shown[0]).fingerprint(hashes.SHA256())
-        seen = self._registry.holder(fingerprint)
-        if seen is None or seen.entry is None or seen.state != "admitted":
-            raise CallRefused(
-                grpc.StatusCode.UNAUTHENTICATED, "this certificate is no admitted member's, or was revoked"
-            )
+        seen = self._holder(context)
         try:
             signed = Signed(body=request.body, signature=request.signature)
             said = asking.checked(signed, _key(seen, signed), method, self._clock())
@@ -76,6 +74,37 @@ class Callers:
             )
         self._count(seen.name)
         return seen, said
+
+    @contextmanager
+    def room(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """A place for a call, before a byte of its request is waited for: each takes a thread, and may last.
+
+        Raises:
+            CallRefused: no certificate of an admitted member, or it has :data:`OPEN` calls that have not ended.
+        """
+        name = self._holder(context).name
+        with self._lock:
+            if self._open[name] >= OPEN:
+                raise CallRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {OPEN} calls at once")
+            self._open[name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[name] -= 1
+
+    def _holder(self, context: grpc.ServicerContext) -> MemberSeen:
+        """The admitted member whose certificate is shown."""
+        shown = context.auth_context().get("x509_pem_cert", [])
+        if len(shown) != 1:
+            raise CallRefused(grpc.StatusCode.UNAUTHENTICATED, "no client certificate")
+        fingerprint = x509.load_pem_x509_certificate(shown[0]).fingerprint(hashes.SHA256())
+        seen = self._registry.holder(fingerprint)
+        if seen is None or seen.entry is None or seen.state != "admitted":
+            raise CallRefused(
+                grpc.StatusCode.UNAUTHENTICATED, "this certificate is no admitted member's, or was revoked"
+            )
+        return seen
 
     def _count(self, name: str) -> None:
         now = self._clock()

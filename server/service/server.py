@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from fedrepay.shared.trust.message import Signed
 METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave", "Rotate")
 """All that a member may call; whatever else is asked does not exist."""
 _THREADS = MOST_WAITING + 32
-_HANDSHAKE, _AGE = 5_000, 3_600_000  # milliseconds: a revoked certificate's connection ends within the hour
+# milliseconds: a revoked certificate's connection, and a call that never ends, ends within the hour
+_HANDSHAKE, _AGE, _GRACE = 5_000, 3_600_000, 60_000
 _OPTIONS = (
     ("grpc.max_receive_message_length", LONGEST + (64 << 10)),
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.max_concurrent_streams", 8),
     ("grpc.max_connection_age_ms", _AGE),
+    ("grpc.max_connection_age_grace_ms", _GRACE),
     ("grpc.server_handshake_timeout_ms", _HANDSHAKE),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
     ("grpc.so_reuseport", 0),
@@ -64,7 +67,7 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
         told: Teller,
         issue: Callable[[bytes, str], bytes],
     ) -> None:
-        self._callers = callers
+        self.callers = callers
         self._registry = registry
         self._waiting = waiting
         self._told = told
@@ -79,7 +82,7 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
     ) -> bytes:
         """What a member's call gives; what is wrong is told as gRPC tells it, and what is not the caller's stays here."""
         try:
-            member, said = self._callers.caller(context, request, method)
+            member, said = self.callers.caller(context, request, method)
             self._registry.saw(member.name)
             return work(member, said)
         except CallRefused as refused:
@@ -164,12 +167,54 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
 
 
 class _OnlyOurs(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Lets through the contract's calls alone; gRPC would tell a stranger what else there is."""
+    """Lets through the contract's calls alone; gRPC would tell a stranger what else there is.
+
+    To gRPC each is a call that streams, so that who calls is looked at before its one request has come: it would give a
+    thread to whoever has had a certificate once and sends nothing.
+    """
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         service, _, method = details.method.removeprefix("/").partition("/")
-        known = service == "fedrepay.consortium.v1.Consortium" and method in METHODS
-        return continuation(details) if known else None
+        if service != "fedrepay.consortium.v1.Consortium" or method not in METHODS:
+            return None
+        found = continuation(details)
+
+        def one(requests: Iterator[SignedRequest], context: Context) -> Any:
+            with self._room(context):
+                return found.unary_unary(_only(requests, context), context)
+
+        def many(requests: Iterator[SignedRequest], context: Context) -> Iterator[Any]:
+            with self._room(context):
+                yield from found.unary_stream(_only(requests, context), context)
+
+        make, work = (
+            (grpc.stream_stream_rpc_method_handler, many)
+            if found.response_streaming
+            else (grpc.stream_unary_rpc_method_handler, one)
+        )
+        return make(work, found.request_deserializer, found.response_serializer)
+
+    @contextmanager
+    def _room(self, context: Context) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._callers.room(context))
+            except CallRefused as refused:
+                context.abort(refused.code, refused.said)
+            except FedrepayError as error:
+                log.info("A call failed: %s", printable(str(error)))
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot look up who calls")
+            yield
+
+
+def _only(requests: Iterator[SignedRequest], context: Context) -> SignedRequest:
+    for request in requests:
+        return request
+    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call without a request")
+    raise AssertionError("abort raises")
 
 
 def serving(consortium: ConsortiumService, folder: Path, address: str) -> tuple[grpc.Server, int]:
@@ -187,7 +232,7 @@ def serving(consortium: ConsortiumService, folder: Path, address: str) -> tuple[
 
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, "call"),
-        interceptors=[_OnlyOurs()],
+        interceptors=[_OnlyOurs(consortium.callers)],
         options=_OPTIONS,
         maximum_concurrent_rpcs=_THREADS,
     )

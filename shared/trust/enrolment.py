@@ -17,7 +17,7 @@ from fedrepay.shared.remembered import Remembered
 from fedrepay.shared.trust import succession
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Signed, Wire, parts
-from fedrepay.shared.trust.roster import Entry, RevokedMembers, Roster, check_revoked
+from fedrepay.shared.trust.roster import Entry, RevokedMembers, Roster, check_revoked, default_colluders
 from fedrepay.shared.trust.succession import Leaving, SignedParts
 
 FIRST = bytes(32)
@@ -47,13 +47,16 @@ class Call(Wire):
 class Joining(Wire):
     """Member → coordinator: my long-term keys, and a commitment to a nonce; signed with the key it names.
 
-    ``rotation`` is by the key of the roster before, where that is another.
+    ``rotation`` is by the key of the roster before, where that is another; ``released`` and ``release`` are number and
+    hash of the newest release that the member holds.
     """
 
     call: Digest
     entry: Entry
     commitment: Digest
     rotation: Signed | None = None
+    released: Small = 0
+    release: Digest = bytes(32)
 
 
 class Proposal(Wire):
@@ -182,6 +185,26 @@ def check_follows(proposal: bytes, before: Roster) -> None:
         raise ProtocolError(
             f"{', '.join(lacking)} of the roster before: left out, without a leaving and not revoked.",
             _REMEDY,
+        )
+
+
+def check_release(proposal: bytes, before: Roster | None) -> None:
+    """More members than may lie hold the release that a proposal names: else a coordinator could name what it made up.
+
+    People approve its hash with the words and cannot tell what it is of; who holds it has seen a quorum's votes. Of those
+    who join, the members of the roster before are counted; all, by one who knows of none.
+
+    Raises:
+        ProtocolError: too few say so.
+    """
+    call, joinings = checked(proposal)
+    known = [each for each in joinings if before is None or each.entry.name in before.names]
+    holding = sum((each.released, each.release) == (call.released, call.release) for each in known)
+    least = default_colluders(len(joinings) if before is None else len(before.names)) + 1
+    if call.released and holding < least:
+        raise ProtocolError(
+            f"{holding} members hold release {call.released} as the proposal names it; {least} must.",
+            "Let the members pull it first (`fedrepay member pull`), then start a new proposal.",
         )
 
 

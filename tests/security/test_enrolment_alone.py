@@ -12,7 +12,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.enrolment import Approval, Call, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import default_colluders, quorum
 from support.joining import (
@@ -316,12 +316,17 @@ def test_numbers_rise_and_not_far() -> None:
 # --- revealing ---
 
 
-def joined(facts: Any, signed: Signed = CALLED) -> tuple[MemberEnrolment, bytes]:
-    """A member that joined, and the proposal it is in."""
-    each = member(facts)
+def joined(
+    facts: Any, signed: Signed = CALLED, holding: tuple[str, ...] = ALL[1:]
+) -> tuple[MemberEnrolment, bytes]:
+    """A member that joined, and the proposal it is in; some of the others hold the release that the call names."""
+    each, call = member(facts), Call.decode(signed.body)
     body, said = each.propose(signed.encode())
     facts.remember(**said)
-    others = {name: joining(name, call=signed.digest()) for name in ALL[1:]}
+    holds = {"released": call.released, "release": call.release}
+    others = {
+        name: joining(name, call=signed.digest(), **(holds if name in holding else {})) for name in ALL[1:]
+    }
     return each, proposal(signed, m0=Signed.decode(body), **others)
 
 
@@ -393,6 +398,41 @@ def test_a_proposal_follows_the_roster_and_release_that_are_held(
         "another last release": (5).to_bytes(4, "big") + keys.digest(b"made"),
     }
     assert error.value.proof == held.get(cause, b"")
+
+
+NAMED = {"predecessor": ROSTER.hash(), "released": 6, "release": SEED}
+
+
+@pytest.mark.parametrize(
+    ("facts", "holding", "cause"),
+    [
+        (store(**HELD), ALL[1:3], ""),
+        (store(**HELD), ALL[1:2], "1 members hold release 6 as the proposal names it; 2 must"),
+        (store((6, b"made", b""), **HELD), ALL[1:2], ""),
+        (store(), ALL[1:3], ""),
+        (store(), (), "0 members hold release 6"),
+    ],
+)
+def test_a_release_that_a_proposal_names_is_held_by_more_than_may_lie(
+    facts: Any, holding: tuple[str, ...], cause: str
+) -> None:
+    mine = facts.release()
+    fields = NAMED if mine is None else NAMED | {"release": keys.digest(mine[1])}
+    each, message = joined(facts, call(4, **fields), holding)
+    if not cause:
+        assert each.reveal(message)[0]
+        return
+    with refused("roster", cause):
+        each.reveal(message)
+
+
+def test_who_is_new_vouches_for_no_release_to_who_is_not() -> None:
+    before = changed(ROSTER, members=ROSTER.members[:3], nonces=ROSTER.nonces[:3])
+    _, message = joined(store(), call(4, **NAMED), ALL[2:])
+    enrolment.check_release(message, None)
+    enrolment.check_release(message, ROSTER)
+    with pytest.raises(ProtocolError, match="1 members hold release 6 as the proposal names it; 2 must"):
+        enrolment.check_release(message, before)
 
 
 # --- approving ---

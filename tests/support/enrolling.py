@@ -45,10 +45,17 @@ def refusal(ask: Ask, node: str, code: str, body: bytes = b"") -> Signed:
 
 def joins(ask: Ask, at: str, who: Identity | None = None, /, **fields: Any) -> Signed:
     identity = who or PEOPLE[WHO[at]]
-    call = Signed.decode(ask.parts[at][0]).digest()
+    call = Signed.decode(ask.parts[at][0])
     entry = changed(identity.entry(), **fields)
     commitment = enrolment.commitment(NONCES.get(identity.name, OTHER), identity.name)
-    joining = Joining(call=call, entry=entry, commitment=commitment)
+    said = Call.decode(call.body)
+    joining = Joining(
+        call=call.digest(),
+        entry=entry,
+        commitment=commitment,
+        released=said.released,
+        release=said.release,
+    )
     signed = Signed.make(identity.signing, joining)
     return answer(ask, at, signed.encode(), identity, name=entry.name)
 

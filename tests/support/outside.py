@@ -43,10 +43,15 @@ class Caller:
         self.service, self.who = service, who
         key = who.tls.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         pair = (key, certificate) if certificate else (None, None)  # gRPC aborts the process at an empty one
-        credentials = grpc.ssl_channel_credentials(service.authority, *pair)
-        named = (("grpc.ssl_target_name_override", "localhost"), ("grpc.enable_http_proxy", 0))
-        self.channel = grpc.secure_channel(f"127.0.0.1:{service.port}", credentials, options=named)
+        self._credentials = grpc.ssl_channel_credentials(service.authority, *pair)
+        self.channel = self.again()
         self.stub = consortium_pb2_grpc.ConsortiumStub(self.channel)
+
+    def again(self) -> grpc.Channel:
+        """A connection of its own."""
+        named = (("grpc.ssl_target_name_override", "localhost"), ("grpc.enable_http_proxy", 0))
+        options = (*named, ("grpc.use_local_subchannel_pool", 1))
+        return grpc.secure_channel(f"127.0.0.1:{self.service.port}", self._credentials, options=options)
 
     def signed(
         self, method: str, body: bytes = b"", signer: Ed25519PrivateKey | None = None, **changed: Any
