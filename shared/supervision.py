@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -67,7 +67,8 @@ def supervise(
 
     Args:
         children: started in this order, each when the one before is ready, and ended in the reverse one.
-        say: told in one line of every start, death and end.
+        say: told in one line of every start, death and end; where it cannot write (a closed terminal, a full disk),
+            the line is lost and nothing else.
         clock: seconds that only grow.
         stop: another way to end it.
 
@@ -75,6 +76,11 @@ def supervise(
         NetworkError: a child ended, or was not ready in time, before all of them were; the others are ended.
     """
     told = stop or threading.Event()
+
+    def tell(line: str) -> None:
+        with suppress(OSError):
+            say(line)
+
     with _signals(told):
         kept: list[_Kept] = []
         try:
@@ -83,13 +89,13 @@ def supervise(
                     break
                 kept.append(_started(child, clock))
                 _await(kept, child, told, clock)
-                say(f"{child.name} runs.")
+                tell(f"{child.name} runs.")
             while not told.wait(LOOK):
                 for each in kept:
-                    _look(each, say, clock)
+                    _look(each, tell, clock)
         finally:
             for each in reversed(kept):
-                _end(each, say)
+                _end(each, tell)
 
 
 @contextmanager
@@ -162,7 +168,12 @@ def _look(each: _Kept, say: Callable[[str], None], clock: Callable[[], float]) -
         say(f"{each.child.name} {said}; it is started again in {each.pause:.0f} s.")
         each.pause = min(LAST_PAUSE, 2 * each.pause)
     elif clock() >= each.again:
-        fresh = _started(each.child, clock)
+        try:
+            fresh = _started(each.child, clock)
+        except NetworkError as error:  # no memory or no process more now: the others need not end for it
+            each.again, each.pause = clock() + each.pause, min(LAST_PAUSE, 2 * each.pause)
+            say(error.cause)
+            return
         each.process, each.started, each.again = fresh.process, fresh.started, None
         say(f"{each.child.name} runs again.")
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +93,62 @@ def test_none_is_left(tmp_path: Path, number: signal.Signals) -> None:
     left = pids(tmp_path / "one") + pids(tmp_path / "two")
     until(lambda: not any(map(lives, left)))
     assert process.returncode == (-9 if number == signal.SIGKILL else 0)
+
+
+def test_a_line_that_cannot_be_written_ends_nobody(tmp_path: Path) -> None:
+    stop, lost = threading.Event(), 0
+
+    def closed(_line: str) -> None:
+        nonlocal lost
+        lost += 1
+        raise BrokenPipeError
+
+    def act() -> None:
+        try:
+            until(lambda: lost >= 2)  # both run
+            os.kill(pids(tmp_path / "one")[0], signal.SIGKILL)
+            until(lambda: len(pids(tmp_path / "one")) == 2)
+        finally:
+            stop.set()
+
+    other = threading.Thread(target=act)
+    other.start()
+    supervise([child("one", tmp_path), child("two", tmp_path)], closed, time.monotonic, stop)
+    other.join()
+    assert lost >= 6, "control: it was told of starts, a death and ends"
+    assert not any(map(lives, pids(tmp_path / "one") + pids(tmp_path / "two"))), (
+        "all ended, not the first alone"
+    )
+
+
+def test_one_that_cannot_be_started_again_now_is_tried_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    whole, denied = subprocess.Popen, 0
+
+    def scarce(*args: Any, **options: Any) -> Any:
+        nonlocal denied
+        if "one runs." in said and denied < 1:
+            denied += 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return whole(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", scarce)
+
+    def act() -> None:
+        try:
+            until(lambda: "one runs." in said)
+            os.kill(pids(tmp_path / "one")[0], signal.SIGKILL)
+            until(lambda: len(pids(tmp_path / "one")) == 2)
+        finally:
+            stop.set()
+
+    other = threading.Thread(target=act)
+    other.start()
+    supervise([child("one", tmp_path)], said.append, time.monotonic, stop)
+    other.join()
+    assert denied == 1
+    assert any("cannot be started" in line for line in said)
+    assert "one runs again." in said
