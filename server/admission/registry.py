@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from fedrepay.server.admission import answers, node_keys, requests
 from fedrepay.server.admission.certificates import request_key
 from fedrepay.server.admission.rows import Issue, MemberRows
-from fedrepay.server.admission.tables import META, MemberSeen, members
+from fedrepay.server.admission.tables import META, MemberSeen, begun_by_hand, members
 from fedrepay.server.store import Guarded, engine_of, url_of
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
@@ -48,9 +48,7 @@ class Registry:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time, url: str | None = None) -> None:
         self._folder, self._clock = folder, clock
         self._engine = engine_of(url_of(folder) if url is None else url)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _by_hand)
-            sa.event.listen(self._engine, "begin", _begin)
+        begun_by_hand(self._engine)
         with self._rows(write=True) as rows:
             META.create_all(rows.connection)
 
@@ -95,6 +93,7 @@ class Registry:
             "reason": "",
             "rotation": None,
             "rekeyed": None,
+            "former": None,
         }
         with self._rows(write=True) as rows:
             row = rows.one(members.c.folded == name.casefold())
@@ -233,9 +232,21 @@ class Registry:
         raise ProtocolError(f"The new key of {name} is in use already, or another's.", "Make a new key.")
 
     def rekeyed(self, entry: Entry) -> None:
-        """A roster holds this entry of a member: other keys than before are its own now."""
+        """A roster holds this entry of a member: other keys than before are its own now.
+
+        It may have been away when the roster was complete: it learns of it by calls that it signs as before.
+        """
         with self._rows(write=True) as rows:
-            rows.change(entry.name, {"rekeyed": entry.encode(), "rotation": None})
+            before = rows.seen(rows.known(entry.name)).entry
+            changed: dict[str, Any] = {"rekeyed": entry.encode(), "rotation": None}
+            if before is not None and before.signing != entry.signing:
+                changed["former"] = before.signing
+            rows.change(entry.name, changed)
+
+    def settled(self, name: str) -> None:
+        """A member has called with the key in force: the one before counts no more."""
+        with self._rows(write=True) as rows:
+            rows.change(name, {"former": None})
 
     def holder(self, fingerprint: bytes) -> MemberSeen | None:
         """Whose certificate this is, if it counts now.
@@ -287,14 +298,3 @@ class Registry:
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:
         with Guarded(self._engine.execution_options(write=write)) as connection:
             yield MemberRows(connection, self._clock())
-
-
-def _by_hand(connection: Any, _record: object) -> None:
-    """Transactions begin where SQLAlchemy says so, and not at the first write."""
-    connection.isolation_level = None
-
-
-def _begin(connection: sa.Connection) -> None:
-    """What will write keeps other writers away from its first read on: an invitation is used once."""
-    write = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -35,6 +35,7 @@ members = sa.Table(
     sa.Column(
         "rekeyed", sa.LargeBinary
     ),  # its entry, where a roster holds other keys than those it joined with
+    sa.Column("former", sa.LargeBinary),  # its signing key before, until it has called with the one in force
 )
 certificates = sa.Table(
     "certificates",
@@ -82,6 +83,7 @@ class MemberSeen:
         notes: incidents with its name or its invitation, the oldest first.
         leaving: its signed goodbye.
         rotation: signed with its old key: the new one, which no roster holds yet.
+        former: its signing key before the one in force, as long as it has not called with that; empty otherwise.
     """
 
     name: str
@@ -98,6 +100,7 @@ class MemberSeen:
     notes: tuple[str, ...]
     leaving: Signed | None
     rotation: Signed | None
+    former: bytes
 
 
 def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> MemberSeen:
@@ -128,4 +131,23 @@ def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> M
         notes=tuple(str(each.text) for each in told),
         leaving=None if row.leaving is None else Signed.decode(bytes(row.leaving)),
         rotation=None if row.rotation is None else Signed.decode(bytes(row.rotation)),
+        former=bytes(row.former or b""),
     )
+
+
+def begun_by_hand(engine: sa.Engine) -> None:
+    """SQLite's transactions begin where SQLAlchemy says so, and those that will write at once as writers."""
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _by_hand)
+        sa.event.listen(engine, "begin", _begin)
+
+
+def _by_hand(connection: Any, _record: object) -> None:
+    """Transactions begin where SQLAlchemy says so, and not at the first write."""
+    connection.isolation_level = None
+
+
+def _begin(connection: sa.Connection) -> None:
+    """What will write keeps other writers away from its first read on: an invitation is used once."""
+    write = connection.get_execution_options().get("write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -117,6 +117,10 @@ class Enrolment:
         """Member → node, of the roster, as far as one knows."""
         return self.state.seated_at(self._nodes)
 
+    def given(self) -> frozenset[str]:
+        """Members that have taken the roster's certificate from this process."""
+        return frozenset(self._handing.certified)
+
     def _to(self, kind: Kind, answered: Mapping[str, Signed], shared: bytes) -> Ask:
         nodes = self.state.joinings if kind != Kind.PROPOSE else self._joining()
         return Ask(kind, {node: (shared, b"") for node in nodes if node not in answered})

@@ -19,14 +19,14 @@ class Handing:
     """
 
     def __init__(self) -> None:
-        self._certified: set[str] = set()
+        self.certified: set[str] = set()
         self._steps: dict[
             str, int
         ] = {}  # node → the certificate it is given next, where the newest did not do
 
     def anew(self) -> None:
         """There is another roster."""
-        self._certified, self._steps = set(), {}
+        self.certified, self._steps = set(), {}
 
     def ask(self, state: Enrolled, seats: Mapping[str, str], there: Collection[str]) -> Ask | None:
         """Certificates for those who are there and have not theirs; None when all have."""
@@ -34,7 +34,7 @@ class Handing:
         lacking = {
             node: self._steps.get(node, len(known) - 1)
             for name, node in seats.items()
-            if name not in self._certified and node in there
+            if name not in self.certified and node in there
         }
         bodies = {at: known[at].encode() for at in {*lacking.values()}}
         return Ask(Kind.CERTIFY, {n: (bodies[at], b"") for n, at in lacking.items()}) if lacking else None
@@ -44,7 +44,7 @@ class Handing:
         last, at = len(state.certificates) - 1, self._steps.get(node)
         if (at is None and taken) or last in (at, 0):
             if taken:
-                self._certified.add(name)
+                self.certified.add(name)
             return True
         self._steps[node] = 0 if at is None else at + 1
         return False

@@ -60,7 +60,8 @@ class Callers:
         seen = self._holder(context)
         try:
             signed = Signed(body=request.body, signature=request.signature)
-            said = asking.checked(signed, _key(seen, signed), method, self._clock())
+            key = _key(seen, signed)
+            said = asking.checked(signed, key, method, self._clock())
         except (ProtocolError, ValueError) as error:
             cause = error.cause if isinstance(error, ProtocolError) else "a signature has 64 bytes"
             raise CallRefused(grpc.StatusCode.PERMISSION_DENIED, cause) from error
@@ -73,6 +74,8 @@ class Callers:
                 f"the member speaks version {said.version} of the contract, the coordinator {VERSION}: {late} must upgrade",
             )
         self._count(seen.name)
+        if seen.former and key != seen.former:
+            self._registry.settled(seen.name)
         return seen, said
 
     @contextmanager
@@ -116,11 +119,13 @@ class Callers:
 
 
 def _key(seen: MemberSeen, signed: Signed) -> bytes:
-    """The key in force, or the one that it has named for the next roster, if this request is signed with it."""
+    """The key in force; or the one that it has named for the next roster, or had before this one, if it signed with that."""
     assert seen.entry is not None  # noqa: S101 - it is admitted
+    others = [seen.former] if seen.former else []
     if seen.rotation is not None:
-        following = Rotation.decode(seen.rotation.body).signing
+        others.append(Rotation.decode(seen.rotation.body).signing)
+    for key in others:
         with suppress(ProtocolError):  # the one in force may fit
-            signed.verified(following, Request)
-            return following
+            signed.verified(key, Request)
+            return key
     return seen.entry.signing

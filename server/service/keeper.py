@@ -5,7 +5,7 @@ ServerApp carries it, rosters stay as they are. People at the members approve th
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Event as Flag
 
@@ -24,13 +24,14 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, WordsError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement
-from fedrepay.shared.trust.roster import Revoked, Roster
-from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.roster import Entry, Revoked, Roster
+from fedrepay.shared.trust.succession import Leaving, Rotation
 
 PAUSE = 2.0
 """Seconds between two looks."""
-ASKED = 10.0
-"""Seconds before people who have not approved the words yet are asked again."""
+ASKED, LONGEST_PAUSE = 10.0, 600.0
+"""Seconds before people who have not approved the words yet are asked again; where a member is at fault, twice as long
+each time up to the second: what is asked is stored, and no run begins meanwhile."""
 SETTLED = 10.0
 """Seconds for which the admitted stay the same before they are asked: an operator admits several at once."""
 log = logging.getLogger(__name__)
@@ -66,8 +67,9 @@ class Keeper:
         self._known: set[bytes] = set()  # node keys that the SuperLink has
         self._seen: tuple[object, float] = (None, 0.0)
         self._told = ""
-        self._asked = 0.0
-        self._given: bytes = b""  # hash of the roster that was given to everybody
+        self._wishes: object = None  # who is to be in, with which keys, and who out
+        self._next, self._pause = 0.0, 0.0  # when it is tried again, and how long that was
+        self._given: tuple[bytes, frozenset[str]] = (b"", frozenset())  # a roster's hash, and who has it
 
     def run(self, stop: Flag) -> None:
         """Look until told to stop; whatever goes wrong is said once, and tried again."""
@@ -76,6 +78,9 @@ class Keeper:
                 self.look()
             except FedrepayError as error:
                 self._say(f"{error.cause} {error.remedy}")
+            except Exception:  # nobody would make a roster until the next start
+                log.exception("The keeper of the roster failed; it goes on.")
+                self._later()
 
     def look(self) -> None:
         """Do what is to be done now.
@@ -83,16 +88,20 @@ class Keeper:
         Raises:
             FedrepayError: it cannot be done yet.
         """
-        members = self._registry.members()
-        self._register(members)
         rosters = self._rosters()
+        members = self._renewed(rosters.roster)
+        self._register(members)
         out = _revoked(members, rosters.roster)
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
-        if self._clock() < self._asked + ASKED or not self._due(wanted, rosters):
-            return
         now, roster = self._clock(), rosters.roster
+        wishes = {name: each.entry for name, each in wanted.items()}, out
+        if wishes != self._wishes:
+            self._wishes, self._next, self._pause = wishes, 0.0, 0.0
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
-        if roster is not None and not self._changed(roster, wanted):
+        if now < self._next or not self._due(wanted, rosters, absent):
+            return
+        another = roster is None or self._changed(roster, wanted)
+        if not another:
             wanted = {name: each for name, each in wanted.items() if name not in absent}
         elif absent:
             raise CohortError(
@@ -101,7 +110,24 @@ class Keeper:
         if self._begun():
             raise CohortError("The roster waits for the end of the run.", "`fedrepay coordinator status`.")
         with alone(self._folder, 0.0):
-            self._make(wanted, members, out, rosters)
+            try:
+                self._make(wanted, members, out, another=another)
+            except FedrepayError:
+                self._later()
+                raise
+
+    def _later(self) -> None:
+        self._pause = min(LONGEST_PAUSE, max(ASKED, 2 * self._pause))
+        self._next = self._clock() + self._pause
+
+    def _renewed(self, roster: Roster | None) -> tuple[MemberSeen, ...]:
+        """Everybody, after keys that the roster holds were noted as theirs: also of a process that ended before it did."""
+        members = self._registry.members()
+        held = {} if roster is None else {entry.name: entry for entry in roster.members}
+        theirs = [held[each.name] for each in members if each.name in held and _renews(each, held[each.name])]
+        for entry in theirs:
+            self._registry.rekeyed(entry)
+        return self._registry.members() if theirs else members
 
     def _rosters(self) -> Enrolled:
         found = Enrolled()
@@ -109,15 +135,15 @@ class Keeper:
             found.apply(event)
         return found
 
-    def _due(self, wanted: dict[str, MemberSeen], rosters: Enrolled) -> bool:
+    def _due(self, wanted: dict[str, MemberSeen], rosters: Enrolled, absent: Collection[str]) -> bool:
         """Whether another roster is wanted of people who have been the same for a while, or the one there is to be given."""
         terms = agreement.parse((self._folder / agreement.FILE).read_bytes(), agreement.FILE)
         entries = {name: each.entry for name, each in wanted.items()}
         roster = rosters.roster
         if roster is not None and not self._changed(roster, wanted):
-            return (
-                self._given != roster.hash() or rosters.call is not None or self._lacking(rosters) is not None
-            )
+            given, who = self._given
+            lacking = set(roster.names) - who - set(absent) if given == roster.hash() else True
+            return bool(lacking) or rosters.call is not None or self._lacking(rosters) is not None
         if len(wanted) < max(3, terms.minimum_cohort):
             return False
         if self._seen[0] != entries:
@@ -136,16 +162,16 @@ class Keeper:
         wanted: dict[str, MemberSeen],
         members: tuple[MemberSeen, ...],
         out: Mapping[str, str],
-        rosters: Enrolled,
+        *,
+        another: bool,
     ) -> None:
-        roster = rosters.roster
         nodes = [
             Node(name, name, b"" if each.entry is None else each.entry.node) for name, each in wanted.items()
         ]
         machine = Enrolment(
             load_key(self._folder),
             nodes,
-            wanted=roster is None or self._changed(roster, wanted),
+            wanted=another,
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],
@@ -155,24 +181,29 @@ class Keeper:
         try:
             self._carry(machine)
         except WordsError as error:
-            self._asked = self._clock()
+            self._next, self._pause = self._clock() + ASKED, 0.0
             self._say(f"{error.cause} {error.remedy}")
             return
         made = machine.state.roster
         assert made is not None  # noqa: S101 - it goes on to the end or raises
-        for entry in made.members:
-            if wanted[entry.name].entry != entry:
-                self._registry.rekeyed(entry)
-        self._given = made.hash()
+        self._renewed(made)
+        had = self._given[1] if self._given[0] == made.hash() else frozenset[str]()
+        self._given = made.hash(), had | machine.given()
+        if set(wanted) & set(made.names) - machine.given():
+            self._later()  # they are here, and do not take it
         holders = self._lacking(machine.state)
         if holders is not None:
             self._carry(Resealing(machine.state, holders, set(wanted)))
         self._say(f"The roster of {len(made.names)} members is complete.")
 
     def _changed(self, roster: Roster, wanted: dict[str, MemberSeen]) -> bool:
-        """Whether others are wanted than are in it, or with other keys, the coordinator's included."""
+        """Whether others are wanted than are in it, or with other keys, the coordinator's included.
+
+        A rotation is for what follows the roster that it names: whoever did not join with its new key then has to say so anew.
+        """
         entries = {name: each.entry for name, each in wanted.items()}
-        rotates = any(each.rotation is not None for each in wanted.values())
+        told = [Rotation.decode(each.rotation.body) for each in wanted.values() if each.rotation is not None]
+        rotates = any(each.roster == roster.hash() for each in told)
         ours = keys.public_bytes(load_key(self._folder)) == roster.coordinator
         return rotates or not ours or {each.name: each for each in roster.members} != entries
 
@@ -218,6 +249,14 @@ class Keeper:
         if line != self._told:
             self._told = line
             log.info("%s", printable(line, 2000))
+
+
+def _renews(member: MemberSeen, entry: Entry) -> bool:
+    """Whether the roster's entry of a member has keys that it has named, and the registry has others."""
+    if member.entry is None or member.entry == entry or member.state != "admitted":
+        return False
+    named = b"" if member.rotation is None else Rotation.decode(member.rotation.body).signing
+    return entry.signing in (member.entry.signing, named)
 
 
 def _revoked(members: Iterable[MemberSeen], roster: Roster | None) -> dict[str, str]:

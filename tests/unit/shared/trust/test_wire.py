@@ -113,7 +113,7 @@ MESSAGES: list[Wire] = [
     enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3, coordinator=SIGNED),
     wire.Written(sealed=b"s", vote=SIGNED),
     wire.Pulled(number=1, introduction=b"i", sealed=b"s", votes=wire.Votes(run=1, signed=(SIGNED,))),
-    wire.Kept(release=b"r", votes=wire.Votes(run=1, signed=(SIGNED,))),
+    wire.KeptRelease(release=b"r", votes=wire.Votes(run=1, signed=(SIGNED,))),
     wire.Resealed(number=1, roster=ID, sender="a", recipient="b", sealed=b"s"),
     Revoked(name="a", reason="Σ"),
     succession.Leaving(roster=ID, name="a"),
