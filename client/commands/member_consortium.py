@@ -20,8 +20,9 @@ _JOIN = (
     "Checks that who answers is the consortium of the invitation, before anything is sent; shows what it agrees on and "
     "asks; makes this member's keys here, which never leave; writes schema, limits and settings into FOLDER; and shows twelve "
     "words. People read them to the operator by telephone, who then admits this member. Waits for that.\n\n"
-    "Ctrl-C loses nothing: the same command goes on. A saved identity.key and node.key in an empty FOLDER come in again as "
-    "who they were.\n\n"
+    "Ctrl-C loses nothing: the same command goes on. A member whose certificate counts no more (it has ended, or the coordinator "
+    "lost its database) joins again with a new invitation and its same FOLDER. A saved identity.key and node.key in an empty "
+    "FOLDER come in again as who they were.\n\n"
     "\b\n"
     "fedrepay member join fedrepay1.… --folder member --data accounts.csv --mapping mine.toml"
 )
@@ -111,7 +112,7 @@ def join(
     """Join a consortium; the help text stands in ``_JOIN``."""
     import time
 
-    from fedrepay.client.consortium import joining
+    from fedrepay.client.consortium import joining, requests
     from fedrepay.client.store import settings
     from fedrepay.shared.trust.joining import Invitation
 
@@ -120,7 +121,7 @@ def join(
         settings.check_proxy(proxy)
     way = proxy or settings.load(folder).proxy
     following = f"fedrepay member run --folder {folder}"
-    if joining.look(folder, invitation):
+    if joining.look(folder, invitation) and requests.counts(folder):
         facts = {"name": invitation.name, "state": "admitted", "next": following}
         show(
             as_json, facts, f"{folder} is {invitation.name} of this consortium already.", f"Next: {following}"

@@ -26,12 +26,17 @@ _FRAME = 1 << 10
 """Bytes around an encoded message."""
 _PREFLIGHT = "`fedrepay member preflight` with the coordinator's address finds out why."
 _REFUSED = {
-    grpc.StatusCode.UNAUTHENTICATED: "The certificate counts no more: revoked, or renewed elsewhere. Ask the operator.",
+    grpc.StatusCode.UNAUTHENTICATED: "It was revoked, or the coordinator lost its database. Ask the "
+    "operator; with a new invitation `fedrepay member join` brings this same folder in again.",
     grpc.StatusCode.PERMISSION_DENIED: "If the clock is named, set it (NTP); else ask the operator.",
     grpc.StatusCode.FAILED_PRECONDITION: "Upgrade fedrepay where it says so.",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "Nothing is lost; it is asked again later.",
     grpc.StatusCode.NOT_FOUND: "The coordinator has no such thing (yet).",
 }
+
+
+class ShutOutError(NetworkError):
+    """The coordinator answers, and this member's certificate counts no more there."""
 
 
 class Channel:
@@ -147,7 +152,8 @@ class Channel:
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise NetworkError(f"{self._where} does not answer in time.", _PREFLIGHT) from error
             remedy = _REFUSED.get(code, "Ask the operator for the coordinator's log.")
-            raise NetworkError(f"{self._where} refuses ({code.name.lower()}): {said}.", remedy) from error
+            kind = ShutOutError if code == grpc.StatusCode.UNAUTHENTICATED else NetworkError
+            raise kind(f"{self._where} refuses ({code.name.lower()}): {said}.", remedy) from error
 
 
 def _remedy(said: str) -> str:

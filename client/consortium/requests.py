@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
-from fedrepay.client.consortium.channel import Channel, Signer
+from fedrepay.client.consortium import tls
+from fedrepay.client.consortium.channel import Channel, ShutOutError, Signer
 from fedrepay.client.node import house, setup
 from fedrepay.client.store import settings
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, NetworkError
 
 
 def by_keys(folder: Path) -> Signer:
@@ -43,3 +44,23 @@ def opened(folder: Path, sign: Signer | None = None) -> Channel:
             "`fedrepay member join` with an invitation does it.",
         )
     return Channel(held.address, folder, sign or by_keys(folder), held.proxy)
+
+
+def counts(folder: Path) -> bool:
+    """Whether the folder's certificate is good here and the coordinator does not refuse it; one that is away refuses nobody.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    try:
+        tls.check(folder, time.time())
+    except NetworkError:
+        return False
+    try:
+        with opened(folder) as calls:
+            calls.stand()
+    except ShutOutError:
+        return False
+    except NetworkError:
+        return True
+    return True

@@ -67,6 +67,15 @@ def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> t
     return terms, False
 
 
+def under_way(store: CoordinatorStore) -> int:
+    """Number of the run that members have answered in and that is not over; 0 where there is none."""
+    terms = store.terms()
+    if terms is None:
+        return 0
+    state = State.replayed(store.events(terms.run))
+    return terms.run if state.answers and not state.over else 0
+
+
 def planned(last: NumberedTerms | None, book: CodeBook, members: int, wishes: RunWishes) -> NumberedTerms:
     """The run that these options ask for, after the last one; nothing is recorded.
 

@@ -73,6 +73,8 @@ def wait(
     coordinator: bytes,
     *,
     whole: bool = False,
+    fits: Callable[[Roster], bool] = lambda _roster: True,
+    lacking: Callable[[], str] = lambda: "",
 ) -> Roster:
     """The roster in force; waits until people have approved one.
 
@@ -83,16 +85,19 @@ def wait(
         sleep: between two looks.
         coordinator: its public key: members take nothing of another than their roster's.
         whole: wait for a roster of exactly those who are admitted, also where there is one already.
+        fits: whether a roster will do; asked at each look.
+        lacking: why none can be made yet, for people; empty where nothing is in its way.
     """
     told = ""
     while True:
         state = enrolled(store)
         names = sorted(wanted())
         ours = state.roster is not None and state.roster.coordinator == coordinator
-        if state.roster is not None and ours and (not whole or sorted(state.roster.names) == names):
+        named = not whole or (state.roster is not None and sorted(state.roster.names) == names)
+        if state.roster is not None and ours and named and fits(state.roster):
             return state.roster
         now = making(state)
-        text = now.text if now is not None else f"A roster of {', '.join(names) or 'nobody'} is to be made."
+        text = now.text if now is not None else lacking() or f"A roster of {', '.join(names)} is to be made."
         if text != told:
             show(text)
             told = text

@@ -9,17 +9,19 @@ from pathlib import Path
 from fedrepay.server.admission.certificates import AUTHORITY
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import training
-from fedrepay.server.network.runs import RunWishes, ignored, next_run, planned
+from fedrepay.server.network.runs import RunWishes, ignored, next_run, planned, under_way
 from fedrepay.server.network.superlink import Control, RunSeen
 from fedrepay.server.operating import costs, founding, rehearsal, rosters
 from fedrepay.server.operating import settings as places
+from fedrepay.server.operating.admitting import standing
 from fedrepay.server.operating.rehearsal import Rehearsal
 from fedrepay.server.protocol.state import Event, State
 from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.terms import NumberedTerms
 
 
@@ -87,6 +89,7 @@ def begin(
 
     Raises:
         ArgumentError: an option is out of bounds, or the consortium's terms do not allow it.
+        NetworkError: a roster is waited for, and nobody serves who could make it.
     """
     terms, agreed = founding.terms_in(folder)
     book = book_of(folder, asked.schema)
@@ -96,12 +99,29 @@ def begin(
     def admitted() -> list[str]:
         return [each.name for each in registry.members() if each.state == "admitted"]
 
-    if rosters.enrolled(store).roster is None and (
-        known := admitted()
-    ):  # what is wrong is told before people are called
+    def pause(seconds: float) -> None:
+        _check_served(folder)
+        sleep(seconds)
+
+    def gone(roster: Roster) -> list[str]:
+        return sorted(set(_shut_out(registry, roster)) - set(asked.without))
+
+    held, run = rosters.enrolled(store).roster, under_way(store)
+    _check_between_runs(run, asked)
+    if held is None and (known := admitted()):  # what is wrong is told before people are called
         planned(store.terms(), book, max(len(known), terms.minimum_cohort), whole)
+    if held is not None and (out := gone(held)):
+        show(_told(out, run))
     roster = rosters.wait(
-        store, admitted, show, sleep, keys.public_bytes(founding.key_of(folder)), whole=asked.whole
+        store,
+        admitted,
+        show,
+        pause,
+        keys.public_bytes(founding.key_of(folder)),
+        whole=asked.whole,
+        # a run of those who are shut out never gets all of them, and once begun it keeps the next roster from being made
+        fits=lambda roster: bool(run) or not gone(roster),
+        lacking=lambda: _lacking(registry, max(3, terms.minimum_cohort)),
     )
     if unknown := sorted(set(asked.without) - set(roster.names)):
         raise ArgumentError(
@@ -112,6 +132,54 @@ def begin(
     said = ignored(begun, None if asked.schema is None else book, wishes) if resumed else ()
     members = len(roster.names) - len(asked.without) if asked.members is None else asked.members
     return BegunRun(begun, resumed, said, members)
+
+
+def _check_between_runs(run: int, asked: TrainWishes) -> None:
+    if asked.whole and run:
+        raise ArgumentError(
+            f"Run {run} is not over, and rosters are made between runs only.",
+            "Go on with it without --new-roster; or `fedrepay coordinator abandon`, then say this again.",
+        )
+
+
+def _told(out: list[str], run: int) -> str:
+    names, options = ", ".join(out), " ".join(f"--without {name}" for name in out)
+    if run:
+        return f"Run {run} was begun with {names}, now shut out. If it cannot go on: `fedrepay coordinator abandon`."
+    return f"{names}, of the roster in force, is shut out: the next roster is waited for. To do without: {options}."
+
+
+def _shut_out(registry: Registry, roster: Roster) -> list[str]:
+    """Who is in the roster and can take part in no run of it: no longer admitted, or admitted with other keys."""
+    kept = {each.name: each.signing for each in roster.members}
+    return [
+        each.name
+        for each in registry.members()
+        if each.name in kept
+        and (each.state != "admitted" or each.entry is None or each.entry.signing != kept[each.name])
+    ]
+
+
+def _lacking(registry: Registry, least: int) -> str:
+    """Why no roster can be made now; empty where nothing is in its way."""
+    members, now = registry.members(), time.time()
+    known = [each.name for each in members if each.state == "admitted"]
+    asks = ", ".join(each.name for each in members if each.state == "waiting")
+    if len(known) < least:
+        return (
+            f"{len(known)} members are admitted, and a roster here has {least} or more: "
+            f"{f'`fedrepay coordinator admit` {asks}' if asks else '`fedrepay coordinator invite` others'}."
+        )
+    away = ", ".join(each.name for each in members if standing(each, now) == "away")
+    return f"The roster waits for {away}: admitted, and not connected." if away else ""
+
+
+def _check_served(folder: Path) -> None:
+    if not places.listens(places.LOOPBACK, places.load(folder).service):
+        raise NetworkError(
+            "A roster is to be made, and `fedrepay coordinator serve` does not run, which makes it.",
+            f"In another terminal: fedrepay coordinator serve --folder {folder}",
+        )
 
 
 def carry(folder: Path, begun: BegunRun, asked: TrainWishes, observe: Callable[[Event], None]) -> RunSeen:

@@ -298,8 +298,8 @@ class Coordinator:
             raise CohortError(
                 f"{len(here)} of {len(self.roster.names)} members are there ({kind}), {self.quorum} must be: "
                 f"{self._why(lacking)}.",
-                "Bring members back, then run the same command again; nothing was spent. Where members are in another roster: "
-                "train --new-roster.",
+                "Bring members back, then run the same command again; nothing was spent. Where members are shut out or in another "
+                "roster: abandon, then train --new-roster.",
             )
         if kind == Kind.HELLO:
             return [Event("introduction", "", ceremony.introduction(self._start, self.roster, here).encode())]

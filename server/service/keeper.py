@@ -12,6 +12,7 @@ from threading import Event as Flag
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
+from fedrepay.server.network.runs import under_way
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.protocol.enrolled import Enrolled, Node
 from fedrepay.server.protocol.enrolment import Enrolment
@@ -107,8 +108,11 @@ class Keeper:
             raise CohortError(
                 f"The roster waits for {', '.join(absent)}.", "They are admitted and not connected."
             )
-        if self._begun():
-            raise CohortError("The roster waits for the end of the run.", "`fedrepay coordinator status`.")
+        if run := under_way(self._store):
+            raise CohortError(
+                f"The roster waits for the end of run {run}.",
+                "`fedrepay coordinator train` or `abandon` ends it.",
+            )
         with alone(self._folder, 0.0):
             try:
                 self._make(wanted, members, out, another=another)
@@ -149,13 +153,6 @@ class Keeper:
         if self._seen[0] != entries:
             self._seen = (entries, self._clock())
         return self._clock() - self._seen[1] >= SETTLED
-
-    def _begun(self) -> bool:
-        terms = self._store.terms()
-        if terms is None:
-            return False
-        state = State.replayed(self._store.events(terms.run))
-        return bool(state.answers) and not state.over
 
     def _make(
         self,

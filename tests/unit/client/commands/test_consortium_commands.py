@@ -30,7 +30,7 @@ from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.succession import Leaving, Rotation
 from support import shop as shops
 from support.command import Result, fedrepay
-from support.coordinator_stub import Stub, coordinator
+from support.coordinator_stub import Stub, coordinator, issue
 from support.joining import ROSTER
 from support.processes import until
 from support.shop import Shop
@@ -123,6 +123,34 @@ def test_it_shows_words_comes_back_and_goes_on_until_admitted(
     assert len(set(stub.joined)) == 1, "the same bytes, and no second yes"
     again = join(stub, folder)
     assert (again.code, "already" in again.out) == (0, True)
+
+
+def test_a_member_whose_certificate_counts_no_more_joins_again_with_its_folder(
+    stub: Stub, folder: Path
+) -> None:
+    admitted(stub, folder)
+    before, mine = (folder / tls.CERTIFICATE).read_bytes(), setup.identity(folder).entry()
+    asked = len(stub.joined)
+    assert "already" in join(stub, folder).out, "control: the coordinator takes the certificate"
+    assert len(stub.joined) == asked
+    stub.refuse = grpc.StatusCode.UNAUTHENTICATED  # its database was lost
+    refused = join(stub, folder)
+    assert (refused.code, len(stub.joined)) == (ArgumentError.exit_code, asked), (
+        "the terms are asked about again"
+    )
+    again = join(stub, folder, "--yes")
+    assert (again.code, "bank-a is admitted." in again.out) == (0, True), again.err
+    assert (folder / tls.CERTIFICATE).read_bytes() != before
+    assert setup.identity(folder).entry() == mine, "the same keys: rosters know it"
+
+
+def test_a_member_whose_certificate_has_ended_joins_again(stub: Stub, folder: Path) -> None:
+    admitted(stub, folder)
+    ended = issue(stub.folder, tls.create(folder, "bank-a"), "bank-a", begins=-9e5, ends=-60.0)
+    (folder / tls.CERTIFICATE).write_bytes(ended)
+    again = join(stub, folder, "--yes")
+    assert (again.code, "bank-a is admitted." in again.out) == (0, True), again.err
+    assert tls.check(folder, time.time()).ends > time.time()
 
 
 def test_small_consortia_are_told_what_the_own_limits_ask(stub: Stub, folder: Path) -> None:

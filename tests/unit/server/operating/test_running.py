@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.veto.limits import Limits
+from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import app, training
 from fedrepay.server.network.runs import RunWishes, planned
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.operating import founding, rehearsal, rosters, running
+from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.running import TrainWishes
-from fedrepay.server.protocol.state import Ask
+from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ASKED, load_key
-from fedrepay.shared.errors import ArgumentError, ProtocolError
+from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError
 from fedrepay.shared.trust.terms import NumberedTerms
 from support.consortium import Consortium, unencrypted
 from support.operated import operated, released
@@ -68,6 +70,69 @@ def test_who_is_left_out_must_be_in(home: Consortium) -> None:
     released(home)
     with pytest.raises(ArgumentError, match="nobody of that name"):
         begin(home, TrainWishes(without=("m9",)), again=True)
+
+
+def revoked(home: Consortium, name: str) -> None:
+    registry = Registry(home.operator)
+    registry.invite(name, "127.0.0.1:8443", bytes(32))
+    registry.revoke(name, "merged away")
+
+
+def test_a_roster_with_somebody_who_is_shut_out_begins_no_run(
+    home: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(home)
+    revoked(home, "m3")
+    shown: list[str] = []
+
+    class WaitedError(Exception):
+        pass
+
+    def sleep(_seconds: float) -> None:
+        raise WaitedError
+
+    def train(asked: TrainWishes) -> running.BegunRun:
+        return running.begin(home.operator, asked, RunWishes(again=True), shown.append, sleep)
+
+    with pytest.raises(NetworkError, match="coordinator serve"):
+        train(TrainWishes())  # nobody is there who could make the next one
+    monkeypatch.setattr(places, "listens", lambda *_: True)
+    with pytest.raises(WaitedError):
+        train(TrainWishes())
+    assert "m3, of the roster in force, is shut out" in shown[0]
+    assert home.database.terms().run == 1  # type: ignore[union-attr]
+    assert train(TrainWishes(without=("m3",))).members == 4, "control: without it, this roster will do"
+
+
+def test_no_roster_is_waited_for_while_a_run_is_under_way(home: Consortium) -> None:
+    released(home)
+    run = begin(home, again=True).terms.run
+    assert begin(home, TrainWishes(members=4)).resumed, "control: planned, and nobody has answered"
+    home.database.append(run, [Event("answer:terms", "m0", b"")])
+    with pytest.raises(ArgumentError, match=f"Run {run} is not over.*made between runs") as told:
+        begin(home, TrainWishes(whole=True))
+    assert "abandon" in told.value.remedy
+    revoked(home, "m3")
+    shown: list[str] = []
+    running.begin(home.operator, TrainWishes(), RunWishes(), shown.append, never)
+    assert "begun with m3, now shut out" in shown[0]
+
+
+def test_why_no_roster_can_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, shown = operated(tmp_path), []  # type: Consortium, list[str]
+    monkeypatch.setattr(places, "listens", lambda *_: True)
+
+    class WaitedError(Exception):
+        pass
+
+    def sleep(_seconds: float) -> None:
+        raise WaitedError
+
+    with pytest.raises(WaitedError):
+        running.begin(home.operator, TrainWishes(), RunWishes(), shown.append, sleep)
+    assert shown == [
+        "0 members are admitted, and a roster here has 5 or more: `fedrepay coordinator invite` others."
+    ]
 
 
 def test_several_schemas_must_be_chosen_from(home: Consortium) -> None:
