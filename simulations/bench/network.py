@@ -20,6 +20,7 @@ from fedrepay.server.network.bundle import build
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.trust.sums import run_chunks
+from fedrepay.simulations.bench import network_sizes
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.network.driver import Network, NetworkConsortium
 from fedrepay.simulations.network.members import MemberSite
@@ -66,7 +67,7 @@ def run() -> str:
             size = UPLOAD_BYTES * run_chunks(terms, MEMBERS)[-1]
             stages = _stages(network.sites.values(), folder)
             timed = {"ours": ours} | _fedavg(network, size, Path(place))
-    return _page(timed, stages, size)
+    return f"{_page(timed, stages, size)}\n\n{network_sizes.page()}"
 
 
 def _fedavg(network: Network, size: int, place: Path) -> dict[str, list[float]]:
