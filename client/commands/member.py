@@ -61,6 +61,7 @@ _HELP = (
     "--for recommend checks accounts to decide about instead: what `member recommend` would refuse, read at a bound of the "
     "schema, or give to a person by what the file alone says (rule packs may give it more).\n\n"
     "\b\n"
+    "fedrepay member check-data --folder member   # what `member run` would read\n"
     "fedrepay member check-data --data accounts.csv --schema consortium.toml --mapping mine.toml"
 )
 
@@ -72,7 +73,13 @@ def member() -> None:
 
 @app.command("check-data", help=_HELP)
 def check_data(
-    schema: Annotated[Path, typer.Option(help="The consortium's schema, its code book beside it.")],
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="The consortium's schema, its code book beside it; default: the one of --folder.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="CSV or Parquet file; the mapping knows it as the table `data`.")
     ] = None,
@@ -88,7 +95,8 @@ def check_data(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="The member's folder: its signed override of the mapping counts (`override-mapping`)."
+            help="The member's folder: schema, data and mapping are those of its member.toml where they are not given, and its "
+            "signed override of the mapping counts (`override-mapping`)."
         ),
     ] = None,
     purpose: Annotated[
@@ -103,6 +111,7 @@ def check_data(
     from fedrepay.client.data.mappings import override
     from fedrepay.client.data.reading.table import load_mapping
     from fedrepay.client.node import setup
+    from fedrepay.client.store import settings
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ArgumentError
     from fedrepay.shared.schema import codebook
@@ -111,6 +120,16 @@ def check_data(
         raise ArgumentError("--split names no column.", "Give --split column:NAME.")
     if purpose not in ("training", "recommend"):
         raise ArgumentError(f"--for {purpose} is neither training nor recommend.", "Give one of the two.")
+    if folder is not None and purpose == "training":
+        held = settings.load(folder)
+        schema = settings.file_of(folder, schema, held.schema_file)
+        if (
+            data is None and mapping is None
+        ):  # one of the two alone may be meant: a mapping names its own tables
+            data = settings.file_of(folder, None, held.data)
+            mapping = settings.file_of(folder, None, held.mapping)
+    if schema is None:
+        raise ArgumentError("No schema is named.", "--schema FILE, or --folder of a member that has joined.")
     mapped = None if mapping is None else load_mapping(mapping)
     if purpose == "recommend":
         if data is None or split is not None or folder is not None:

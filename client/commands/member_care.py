@@ -61,7 +61,7 @@ def _found(folder: Path) -> "Releases":
 def releases(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Option(help="The member's folder, made by `member init`.", show_default=False)
+        Path | None, typer.Option(help="The member's folder, made by `member join`.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:

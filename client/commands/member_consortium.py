@@ -130,7 +130,7 @@ def join(
     offered = joining.meet(invitation, way)
     signed = joining.stored(folder, offered)
     if signed is None:
-        _ask(offered, yes=yes)
+        _ask(offered, folder, yes=yes)
         signed = joining.prepare(folder, offered, joining.Brought(schema, data, mapping, proxy))
     words = joining.words(signed, invitation.authority)
     answer = joining.ask(folder, offered, signed, way)
@@ -146,33 +146,39 @@ def join(
         answer = joining.wait(lambda: joining.ask(folder, offered, request, way), time.sleep, say)
     facts = {"name": invitation.name, "state": answer.state, "words": words, "next": following}
     if answer.state == "admitted":
-        lines = (f"{invitation.name} is admitted.", *_lacks(folder), f"Next: {following}")
+        lines = (f"{invitation.name} is admitted.", *_lacks(folder, offered), f"Next: {following}")
     else:
         lines = ("Not admitted yet: the same command asks again.",)
     show(as_json, facts, *lines)
 
 
-def _ask(offered: "Offered", *, yes: bool) -> None:
-    from fedrepay.client.veto.limits import Limits
+def _ask(offered: "Offered", folder: Path, *, yes: bool) -> None:
+    from fedrepay.client.consortium import joining
     from fedrepay.shared.text import printable
 
     typer.echo(f"{printable(offered.terms.name)} invites {offered.invitation.name}:", err=True)
     _terms(offered.terms)
-    if offered.terms.minimum_cohort < Limits().minimum_cohort:
+    if (least := joining.least_cohort(folder)) > offered.terms.minimum_cohort:
         typer.echo(
-            f"  Your own limits ask for {Limits().minimum_cohort} members and the terms allow "
-            f"{offered.terms.minimum_cohort}: lower minimum_cohort in limits.toml on purpose, or such runs are refused.",
+            f"  Your own limits ask for {least} members and the terms allow {offered.terms.minimum_cohort}: where your people "
+            f"want that too, lower minimum_cohort in {folder / joining.LIMITS}, or such runs are refused.",
             err=True,
         )
     said_yes("Does this institution accept these terms?", "The terms were not accepted.", yes=yes)
 
 
-def _lacks(folder: Path) -> tuple[str, ...]:
+def _lacks(folder: Path, offered: "Offered") -> tuple[str, ...]:
+    """What people have to do before `member run` is of use."""
+    from fedrepay.client.consortium import joining
     from fedrepay.client.store import settings
 
-    held = settings.load(folder)
-    lack = "Set `data` (and `mapping`) in {} first, and try them: fedrepay member check-data."
-    return () if held.data or held.mapping else (lack.format(folder / settings.FILE),)
+    held, lines = settings.load(folder), []
+    if not (held.data or held.mapping):
+        lines += [f"First set `data` (and `mapping`) in {folder / settings.FILE}."]
+    if (least := joining.least_cohort(folder)) > offered.terms.minimum_cohort:
+        least_said = f"Runs of fewer than {least} members are refused here, and the terms allow {offered.terms.minimum_cohort}"
+        lines += [f"{least_said}: minimum_cohort in {folder / joining.LIMITS}."]
+    return (*lines, f"Try your rows: fedrepay member check-data --folder {folder}")
 
 
 @app.command("accept-terms", help=_ACCEPT)

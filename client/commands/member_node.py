@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Folder = Annotated[Path, typer.Option(help="The member's folder, made by `member init`.", show_default=False)]
+Folder = Annotated[Path, typer.Option(help="The member's folder, made by `member join`.", show_default=False)]
 Socket = Annotated[
     Path | None,
     typer.Option(help="Unix socket of `member serve`; default FOLDER/member.sock.", show_default=False),

@@ -18,7 +18,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.settings import MemberSettings
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, SchemaError
-from fedrepay.shared.files import read_bytes, write_atomically
+from fedrepay.shared.files import parse_toml, read_bytes, write_atomically
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement, joining
@@ -206,6 +206,20 @@ def wait(
         away = False
         if answer.state == "admitted":
             return answer
+
+
+def least_cohort(folder: Path) -> int:
+    """The smallest cohort that this member takes part in: of its own limits, or of who sets none.
+
+    Raises:
+        ArgumentError: the limits cannot be read.
+    """
+    path = folder / (settings.load(folder).limits or LIMITS)
+    if not path.exists():
+        return Limits().minimum_cohort
+    return parse_toml(
+        read_bytes(path, ArgumentError), str(path), Limits, ArgumentError, "Mend it."
+    ).minimum_cohort
 
 
 def limits_text(terms: ConsortiumTerms) -> str:

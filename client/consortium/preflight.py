@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from fedrepay.client.consortium import reach, requests, tls
 from fedrepay.client.consortium.running import answers, socket_of
 from fedrepay.client.consortium.web import Web
-from fedrepay.client.node import clock
+from fedrepay.client.node import clock, ports
 from fedrepay.client.store import settings
 from fedrepay.shared.errors import ArgumentError, FedrepayError, NetworkError
 from fedrepay.shared.text import printable
@@ -97,17 +97,11 @@ def _disk(where: Route) -> Look:
 
 def _port(where: Route) -> Look:
     what, port = "port of the node", where.node_port
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            if where.folder is not None and answers(socket_of(where.folder)):
-                return Look(what, OK, f"{port} is taken, and this member runs.")
-            return Look(
-                what, WRONG, f"{port} on this machine is taken.", "Set another `node_port` in member.toml."
-            )
-    return Look(what, OK, f"{port} on loopback is free.")
+    if ports.free(port):
+        return Look(what, OK, f"{port} on loopback is free.")
+    if where.folder is not None and answers(socket_of(where.folder)):
+        return Look(what, OK, f"{port} is taken, and this member runs.")
+    return Look(what, OK, f"{port} on this machine is taken: the node will take a free one.")
 
 
 def _network(where: Route) -> Iterator[Look]:

@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.node import bundle, clock, proxy, relay
+from fedrepay.client.node import bundle, clock, ports, proxy, relay
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.bundle import CLIENT_APP
@@ -55,7 +55,7 @@ class MemberNode:
         superlink: HOST:PORT of the consortium's front.
         certificates: PEM file of the authority that signed the front's certificate.
         socket: of ``fedrepay member serve``.
-        port: of the SuperNode's own Runtime API, on loopback; one a node.
+        port: of the SuperNode's own Runtime API, on loopback; one a node. Another, where somebody has it.
         proxy: the HTTP proxy to go through; the environment's are never used.
         check: which bundles a run may come with; anything but the default is for benchmarks.
         app: MODULE:NAME of the ClientApp that answers, whatever the bundle names.
@@ -97,10 +97,11 @@ class MemberNode:
         os.environ.update(SETTINGS | {"FLWR_HOME": str(home)})
         proxy.only(self.proxy)
         replaced = _Replaced(self.check, self.app)
-        address = f"127.0.0.1:{self.port}"
+        port = ports.usable(self.port)
+        address = f"{ports.LOOPBACK}:{port}"
         told = _listen()  # before the forks: a signal between them must not leave a child behind
-        children = {"SuperNode": _fork(partial(self._supernode, replaced))}
-        if _listens(self.port, children["SuperNode"], told):
+        children = {"SuperNode": _fork(partial(self._supernode, replaced, port))}
+        if _listens(port, children["SuperNode"], told):
             children["executor"] = _fork(partial(_execute, replaced, address, secret.hex().encode()))
         ended = _watch(children, told)
         if ended:
@@ -108,10 +109,10 @@ class MemberNode:
                 raise NetworkError(f"The member's {ended} ended by itself. {wrong}", "Set the clock (NTP).")
             raise NetworkError(
                 f"The member's {ended} ended by itself.",
-                "Flower's log above has the reason (reference: key not registered, wrong certificates, port taken).",
+                "Flower's log above has the reason (reference: key not registered, wrong certificates).",
             )
 
-    def _supernode(self, replaced: "_Replaced") -> None:
+    def _supernode(self, replaced: "_Replaced", port: int) -> None:
         replaced.utils.start_parent_process_monitor(os.getppid())
         replaced.time.sleep = _sleep_less  # type: ignore[attr-defined]
         replaced.client.time = replaced.time  # type: ignore[attr-defined]
@@ -128,7 +129,7 @@ class MemberNode:
             *("--superlink", self.superlink, "--root-certificates", str(self.certificates)),
             *("--auth-supernode-private-key", str(self.folder / node_key.PRIVATE)),
             *("--isolation", "process", "--superexec-auth-secret-file", str(self.folder / SECRET)),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--host", "127.0.0.1", "--port", str(port)),
             *("--node-config", f'member="{member}"'),
         ]
         replaced.cli.flower_supernode()

@@ -105,7 +105,7 @@ schema = {schema}
 limits = {limits}  # this member's veto
 {proxy}
 auto = {auto}              # true: a new private release comes into use by itself
-node_port = {node_port}          # of the node's own API, on loopback
+node_port = {node_port}          # of the node's own API, on loopback; where it is taken, a free one
 {model}
 {node_user}
 {socket}

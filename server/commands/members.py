@@ -24,7 +24,8 @@ _MEMBERS = (
 _ADMIT = (
     "Let members in that wait: shows each one's words and asks whether people compared them.\n\n"
     "Issues a certificate of 30 days, which renews itself, and lets its node pass the front. Once more changes nothing.\n\n"
-    "\b\nfedrepay coordinator admit bank-a --folder coordinator"
+    "\b\nfedrepay coordinator admit --folder coordinator          # whoever waits, one after the other\n"
+    "fedrepay coordinator admit bank-a --folder coordinator"
 )
 _REVOKE = (
     "Shut a member out at once: its certificates, its node and its keys count no more, from its next call on.\n\n"
@@ -67,13 +68,14 @@ def members(folder: Folder, as_json: Json = False) -> None:
     from rich.table import Table
 
     from fedrepay.server.admission.registry import Registry
-    from fedrepay.server.operating import founding
+    from fedrepay.server.operating import admitting, founding
     from fedrepay.server.operating.report import when
     from fedrepay.server.operating.words import lasted
     from fedrepay.shared.text import printable
 
     founding.terms_in(folder)
-    now, found = time.time(), Registry(folder).members()
+    now, registry = time.time(), Registry(folder)
+    found = registry.members()
     if as_json:
         typer.echo(json.dumps([_facts(each, now) for each in found], indent=1))
         return
@@ -89,22 +91,42 @@ def members(folder: Folder, as_json: Json = False) -> None:
             printable("\n".join(each.notes), None, keep="\n"),
         )
     Console().print(table)
+    if lost := admitting.forgotten(folder, registry):
+        typer.echo(admitting.FORGOTTEN.format(names=", ".join(lost)))
 
 
 @app.command(help=_ADMIT)
-def admit(names: Names, folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
+def admit(
+    folder: Folder,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names of members; default: all that wait.", show_default=False)
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Admit members; the help text stands in ``_ADMIT``."""
     import json
     import time
 
     from fedrepay.server.admission.registry import Registry
-    from fedrepay.server.operating import admitting
+    from fedrepay.server.operating import admitting, founding
     from fedrepay.server.operating.report import when
     from fedrepay.shared.errors import ArgumentError
 
+    founding.terms_in(folder)
     registry = Registry(folder)
+    waiting = [each.name for each in registry.members() if each.state == "waiting"]
+    if not names and not waiting:
+        raise ArgumentError(
+            "Nobody waits to be admitted.", "`fedrepay coordinator members` shows who is where."
+        )
+    if not names and yes:
+        raise ArgumentError(
+            f"--yes is for members that are named: {', '.join(waiting)} wait.",
+            "Name those whose words people compared.",
+        )
     done = []
-    for name in dict.fromkeys(names):
+    for name in dict.fromkeys(names or waiting):
         seen = registry.member(name)
         words = "" if seen is None else seen.words
         if seen is not None and seen.state == "waiting" and not yes:

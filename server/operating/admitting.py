@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from fedrepay.server.admission import certificates
+from fedrepay.server.admission.node_keys import ENDING, FOLDER
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.front import nodes
@@ -58,6 +59,15 @@ def admit(folder: Path, registry: Registry, name: str, words: str | None = None)
     return seen
 
 
+def forgotten(folder: Path, registry: Registry) -> tuple[str, ...]:
+    """Names of members whose nodes' keys are in the folder while the database knows nobody of that name: it was lost."""
+    known = {each.name for each in registry.members()}
+    keys = sorted((folder / FOLDER).glob(f"*{ENDING}"))
+    return tuple(
+        path.name.removesuffix(ENDING) for path in keys if path.name.removesuffix(ENDING) not in known
+    )
+
+
 def openssh(entry: Entry) -> bytes:
     """A member's node key as ``node.pub`` has it.
 
@@ -71,6 +81,13 @@ def openssh(entry: Entry) -> bytes:
         raise ArgumentError(
             f"The node key of {entry.name} is no public key.", "Revoke it, and let it join anew."
         ) from error
+
+
+FORGOTTEN = (
+    "This folder was a coordinator of {names}, whom its database does not know: it was lost, and is empty. With a copy, stop "
+    "`serve` and use `coordinator restore`. Without one, keep coordinator.key and `invite` each of them: their people run "
+    "`member join` with the new line and the folder that they have, and you `admit` them. Roster and run numbers come back from them."
+)
 
 
 def standing(seen: MemberSeen, now: float) -> str:

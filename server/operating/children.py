@@ -14,6 +14,7 @@ from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.operating import newcomers
 from fedrepay.server.operating import settings as places
+from fedrepay.server.operating.admitting import FORGOTTEN, forgotten
 from fedrepay.server.operating.settings import CoordinatorSettings, listens
 from fedrepay.shared import files
 from fedrepay.shared.errors import NetworkError, ProtocolError
@@ -81,6 +82,8 @@ def serve(folder: Path, say: Callable[[str], None]) -> None:
         places.check_free(settings)
         if certificates.refresh(folder, time.time()):
             say("The server's certificate was issued anew, for the same key and names.")
+        if names := forgotten(folder, Registry(folder)):
+            say(FORGOTTEN.format(names=", ".join(names)))
         with closing(Control(settings.superlink_address, folder / certificates.AUTHORITY)) as control:
             supervise(children(folder, settings, control), say, time.monotonic)
 

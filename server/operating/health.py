@@ -17,7 +17,7 @@ from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import superlink
 from fedrepay.server.operating import founding
 from fedrepay.server.operating import settings as places
-from fedrepay.server.operating.admitting import standing
+from fedrepay.server.operating.admitting import forgotten, standing
 from fedrepay.server.operating.progress import status
 from fedrepay.server.store import DATABASE, CoordinatorStore
 from fedrepay.shared.errors import FedrepayError
@@ -78,7 +78,8 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
     if not (folder / DATABASE).is_file():
         return []
     try:
-        members = Registry(folder, clock).members()
+        registry = Registry(folder, clock)
+        members, lost = registry.members(), forgotten(folder, registry)
         seen = status(CoordinatorStore.in_folder(folder), members, founding.key_of(folder), clock)
     except FedrepayError as error:
         return [HealthLine("consortium", printable(error.cause), ok=False)]
@@ -89,6 +90,7 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
     noted = [each.name for each in members if each.notes]
     lines = [
         HealthLine("members", ", ".join(states) or "none", ok=not away),
+        HealthLine("in the folder and not in the database", ", ".join(lost) or "nobody", ok=not lost),
         HealthLine("incidents", ", ".join(noted) or "none", ok=not noted),
         HealthLine("members' certificates that end within 7 days", ", ".join(soon) or "none", ok=not soon),
         HealthLine(

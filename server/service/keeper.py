@@ -168,7 +168,8 @@ class Keeper:
         machine = Enrolment(
             load_key(self._folder),
             nodes,
-            wanted=another,
+            # where we know none, members may give one back: what it lacks is seen at the next look
+            wanted=roster is not None and another,
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],

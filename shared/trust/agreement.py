@@ -75,7 +75,7 @@ def parse(data: bytes, source: str) -> ConsortiumTerms:
 
 def six_lines(terms: ConsortiumTerms) -> tuple[str, ...]:
     """What the terms mean for a member, for its people to say yes or no to."""
-    colluders = "a tenth of the members, at least 1" if terms.colluders is None else str(terms.colluders)
+    colluders = "a tenth of the members (1 at least)" if terms.colluders is None else str(terms.colluders)
     bare = " (none: without noise, your limits must allow it)" if "none" in terms.modes else ""
     count = "one schema" if len(terms.schemas) == 1 else f"{len(terms.schemas)} schemas"
     cost, year = f"{terms.epsilon_per_release:g}", f"{terms.epsilon_per_year:g}"

@@ -155,7 +155,34 @@ def test_a_member_whose_certificate_has_ended_joins_again(stub: Stub, folder: Pa
 
 def test_small_consortia_are_told_what_the_own_limits_ask(stub: Stub, folder: Path) -> None:
     stub.agree(minimum_cohort=3)
-    assert "lower minimum_cohort in limits.toml on purpose" in " ".join(join(stub, folder).err.split())
+    said = f"lower minimum_cohort in {folder / 'limits.toml'}"
+    assert said in " ".join(join(stub, folder).err.split())
+    stub.state = "admitted"
+    assert (
+        "Runs of fewer than 5 members are refused here, and the terms allow 3"
+        in join(stub, folder, "--yes").out
+    )
+    path = folder / "limits.toml"
+    path.write_text(path.read_text().replace("minimum_cohort = 5", "minimum_cohort = 3"))
+    stub.refuse = grpc.StatusCode.UNAUTHENTICATED
+    again = join(stub, folder, "--yes")
+    assert (again.code, said in " ".join(again.err.split()), "are refused here" in again.out) == (
+        0,
+        False,
+        False,
+    )
+
+
+def test_rows_are_checked_as_the_members_settings_name_them(stub: Stub, folder: Path, shop: Shop) -> None:
+    admitted(stub, folder)
+    bare = fedrepay("member", "check-data", "--folder", folder)
+    assert bare.code != 0, "no data is named yet"
+    done = fedrepay("member", "check-data")
+    assert (done.code, "--folder" in done.err) == (ArgumentError.exit_code, True)
+    text = (folder / settings.FILE).read_text()
+    (folder / settings.FILE).write_text(f'{text}data = "{shop.data}"\nmapping = "{shop.mapping}"\n')
+    done = fedrepay("member", "check-data", "--folder", folder)
+    assert (done.code, "rows can be used" in done.out) == (0, True), done.err
 
 
 def test_an_invitation_that_was_cut_is_told(folder: Path) -> None:

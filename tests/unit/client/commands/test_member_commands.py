@@ -146,7 +146,7 @@ def test_a_pooled_file_is_checked_member_by_member(tmp_path: Path) -> None:
             3,
             "MappingError: .*cannot be read",
         ),
-        (("--data", "x"), 2, "Missing option"),
+        (("--data", "x"), 2, "No schema is named"),
     ],
 )
 def test_wrong_options_end_with_their_codes(

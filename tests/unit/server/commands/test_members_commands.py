@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from fedrepay.cli import app
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.front import nodes
-from fedrepay.server.operating import admitting
+from fedrepay.server.operating import admitting, health
+from fedrepay.server.store import DATABASE
 from fedrepay.shared.errors import ArgumentError, FedrepayError
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.joining import Invitation
@@ -90,6 +91,34 @@ def test_admit_shows_the_words_and_asks(folder: Path, monkeypatch: pytest.Monkey
     said = CliRunner().invoke(app, ["coordinator", "admit", "bank-a", "--folder", str(folder)], "y\n")
     assert said.exit_code == 0, said.output
     assert shown(folder)["bank-a"]["state"] == "admitted"
+
+
+def test_without_a_name_whoever_waits_is_asked_about_and_never_let_in_by_yes_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Nobody waits" in fedrepay("coordinator", "admit", "--folder", folder).err
+    joins(folder, "bank-a")
+    joins(folder, "bank-b")
+    invited(folder, "bank-c")
+    refused = fedrepay("coordinator", "admit", "--folder", folder, "--yes")
+    assert (refused.code, "bank-a, bank-b wait" in refused.err) == (2, True)
+    monkeypatch.setattr("fedrepay.server.commands.members.at_keyboard", lambda: True)
+    said = CliRunner().invoke(app, ["coordinator", "admit", "--folder", str(folder)], "y\nn\n")
+    assert said.exit_code == 1
+    states = {name: each["state"] for name, each in shown(folder).items()}
+    assert states == {"bank-a": "admitted", "bank-b": "waiting", "bank-c": "invited"}
+
+
+def test_a_lost_database_is_told_by_the_keys_that_it_does_not_know(folder: Path) -> None:
+    joins(folder, "bank-a")
+    admitting.admit(folder, Registry(folder), "bank-a")
+    said = fedrepay("coordinator", "members", "--folder", folder).out
+    assert "it was lost" not in said, "control: it knows all of them"
+    (folder / DATABASE).unlink()
+    said = " ".join(fedrepay("coordinator", "members", "--folder", folder).out.split())
+    assert "This folder was a coordinator of bank-a, whom its database does not know" in said
+    (line,) = [each for each in health.examine(folder) if each.what.startswith("in the folder")]
+    assert (line.said, line.ok) == ("bank-a", False)
 
 
 def test_who_has_not_asked_is_not_admitted(folder: Path) -> None:

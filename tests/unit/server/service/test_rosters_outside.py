@@ -1,7 +1,8 @@
 """A roster is made before any run, over the members' own calls: of who was admitted, and again when that changes."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.protocol.member import Member
-from fedrepay.server.operating import founding
+from fedrepay.server.operating import founding, rosters
+from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.standing import AWAY
+from fedrepay.server.store import DATABASE
 from fedrepay.shared.errors import ArgumentError, CohortError
 from fedrepay.shared.trust.asking import Standing
 from fedrepay.shared.trust.roster import Roster
@@ -83,6 +86,24 @@ def test_of_everybody_who_was_admitted_before_any_run(up: Up) -> None:
     entry = up.service.desk.registry.member(FIVE[0])
     assert entry is not None
     assert rosters[0].entry(FIVE[0]) == entry.entry
+
+
+def test_after_a_lost_database_the_roster_comes_back_and_nobody_compares_words_again(up: Up) -> None:
+    five(up)
+    made, desk = up.roster(FIVE[0]), up.service.desk
+    assert made is not None
+    with closing(sqlite3.connect(desk.folder / DATABASE)) as connection:
+        connection.execute("delete from events")
+        connection.commit()
+    up.service.keeper = Keeper(
+        desk.folder, up.service.store, desk.registry, up.service.waiting, up.service.clock
+    )
+    assert rosters.enrolled(up.service.store).roster is None, "control: it is lost"
+    up.service.keeper.look()
+    up.look()
+    state = rosters.enrolled(up.service.store)
+    assert (state.roster, state.called) == (made, 0), "given back, and no other is proposed"
+    assert all(enrolment.waiting(member._store) is None for member in up.members.values())
 
 
 def test_joins_and_revocations_make_the_next(up: Up) -> None:
