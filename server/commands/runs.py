@@ -56,7 +56,7 @@ def abandon(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
 
     from fedrepay.server.network.app import alone
     from fedrepay.server.network.runs import abandon as give_up
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True, err=as_json)
@@ -186,10 +186,10 @@ def status(
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import founding, progress, words
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
 
     founding.terms_in(folder)
-    store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), founding.key_of(folder)
+    store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), key_of(folder)
 
     def look() -> "CoordinatorStatus":
         return progress.status(store, registry.members(), key)
@@ -219,7 +219,7 @@ def releases(folder: Folder, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from fedrepay.server.operating import founding, report
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
 
     founding.terms_in(folder)
     found = report.releases(CoordinatorStore.in_folder(folder))
@@ -245,7 +245,7 @@ def report_run(
 ) -> None:
     """Report a run; the help text stands in ``_REPORT``."""
     from fedrepay.server.operating import founding, report
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
 
     founding.terms_in(folder)
     made = report.report(CoordinatorStore.in_folder(folder), run)
@@ -260,12 +260,12 @@ def verify(folder: Folder, as_json: Json = False) -> None:
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import founding, verifying
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ProtocolError
 
     founding.terms_in(folder)
-    public = keys.public_bytes(founding.key_of(folder))
+    public = keys.public_bytes(key_of(folder))
     found = verifying.verify(CoordinatorStore.in_folder(folder), Registry(folder), public)
     wrong = [each for each in found if each.wrong]
     if as_json:

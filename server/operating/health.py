@@ -19,7 +19,7 @@ from fedrepay.server.operating import founding
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import standing
 from fedrepay.server.operating.progress import status
-from fedrepay.server.store import DATABASE, CoordinatorStore
+from fedrepay.server.store import DATABASE, CoordinatorStore, key_of
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import VERSION
@@ -79,7 +79,7 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
         return []
     try:
         members = Registry(folder, clock).members()
-        seen = status(CoordinatorStore.in_folder(folder), members, founding.key_of(folder), clock)
+        seen = status(CoordinatorStore.in_folder(folder), members, key_of(folder), clock)
     except FedrepayError as error:
         return [HealthLine("consortium", printable(error.cause), ok=False)]
     now = clock()

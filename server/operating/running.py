@@ -15,7 +15,7 @@ from fedrepay.server.operating import costs, founding, rehearsal, rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.rehearsal import Rehearsal
 from fedrepay.server.protocol.state import Event, State
-from fedrepay.server.store import CoordinatorStore
+from fedrepay.server.store import CoordinatorStore, key_of
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema import codebook
@@ -100,9 +100,7 @@ def begin(
         known := admitted()
     ):  # what is wrong is told before people are called
         planned(store.terms(), book, max(len(known), terms.minimum_cohort), whole)
-    roster = rosters.wait(
-        store, admitted, show, sleep, keys.public_bytes(founding.key_of(folder)), whole=asked.whole
-    )
+    roster = rosters.wait(store, admitted, show, sleep, keys.public_bytes(key_of(folder)), whole=asked.whole)
     if unknown := sorted(set(asked.without) - set(roster.names)):
         raise ArgumentError(
             f"--without {unknown[0]}: nobody of that name is in the roster.",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Event as Flag
 
+from fedrepay.server.admission import node_keys
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
@@ -19,9 +20,10 @@ from fedrepay.server.protocol.resealing import Resealing
 from fedrepay.server.protocol.state import State
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.server.store import ROSTERS, CoordinatorStore, key_of
 from fedrepay.shared import keys
-from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, WordsError
+from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, StorageError, WordsError
+from fedrepay.shared.files import read_bytes
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.roster import Revoked, Roster
@@ -111,7 +113,8 @@ class Keeper:
 
     def _due(self, wanted: dict[str, MemberSeen], rosters: Enrolled) -> bool:
         """Whether another roster is wanted of people who have been the same for a while, or the one there is to be given."""
-        terms = agreement.parse((self._folder / agreement.FILE).read_bytes(), agreement.FILE)
+        data = read_bytes(self._folder / agreement.FILE, StorageError, "Restore it from a backup.")
+        terms = agreement.parse(data, agreement.FILE)
         entries = {name: each.entry for name, each in wanted.items()}
         roster = rosters.roster
         if roster is not None and not self._changed(roster, wanted):
@@ -143,7 +146,7 @@ class Keeper:
             Node(name, name, b"" if each.entry is None else each.entry.node) for name, each in wanted.items()
         ]
         machine = Enrolment(
-            load_key(self._folder),
+            key_of(self._folder),
             nodes,
             wanted=roster is None or self._changed(roster, wanted),
             released=self._store.released(),
@@ -173,7 +176,7 @@ class Keeper:
         """Whether others are wanted than are in it, or with other keys, the coordinator's included."""
         entries = {name: each.entry for name, each in wanted.items()}
         rotates = any(each.rotation is not None for each in wanted.values())
-        ours = keys.public_bytes(load_key(self._folder)) == roster.coordinator
+        ours = keys.public_bytes(key_of(self._folder)) == roster.coordinator
         return rotates or not ours or {each.name: each for each in roster.members} != entries
 
     def _carry(self, machine: Enrolment | Resealing) -> None:
@@ -205,8 +208,10 @@ class Keeper:
         try:
             for each in fresh:
                 assert each.entry is not None  # noqa: S101
+                key = self._folder / node_keys.FOLDER / f"{each.name}{node_keys.ENDING}"
+                public = read_bytes(key, StorageError, f"`fedrepay coordinator admit {each.name}` writes it.")
                 try:
-                    control.register((self._folder / "nodes" / f"{each.name}.pub").read_bytes(), each.name)
+                    control.register(public, each.name)
                 except NetworkError as error:
                     if "already in use" not in error.cause:
                         raise

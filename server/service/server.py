@@ -33,6 +33,7 @@ METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave", "Rotate
 """All that a member may call; whatever else is asked does not exist."""
 _THREADS = MOST_WAITING + 32
 _HANDSHAKE, _AGE = 5_000, 3_600_000  # milliseconds: a revoked certificate's connection ends within the hour
+_LOOK = 1.0  # seconds between two looks whether the keeper lives
 _OPTIONS = (
     ("grpc.max_receive_message_length", LONGEST + (64 << 10)),
     ("grpc.max_metadata_size", 8 << 10),
@@ -214,7 +215,7 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         metrics: port of metrics and health, on loopback.
 
     Raises:
-        NetworkError: a port is not to be had.
+        NetworkError: a port is not to be had, or the rosters' keeper ended by itself.
         StorageError: the database cannot be used.
     """
     store = CoordinatorStore.in_folder(folder)
@@ -244,6 +245,9 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         server.start()
         thread.start()
         log.info("The service listens at 127.0.0.1:%d, metrics at 127.0.0.1:%d.", port, metrics)
-        stop.wait()
+        while thread.is_alive() and not stop.wait(_LOOK):
+            pass
         waiting.wake()
         server.stop(grace=2.0).wait()
+    if not stop.is_set():  # whoever supervises this starts it again
+        raise NetworkError("The rosters' keeper ended by itself.", "The lines above say why: report them.")
