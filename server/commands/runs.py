@@ -56,7 +56,7 @@ def abandon(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
 
     from fedrepay.server.network.app import alone
     from fedrepay.server.network.runs import abandon as give_up
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True, err=as_json)
@@ -219,7 +219,7 @@ def releases(folder: Folder, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from fedrepay.server.operating import founding, report
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
 
     founding.terms_in(folder)
     found = report.releases(CoordinatorStore.in_folder(folder))
@@ -245,7 +245,7 @@ def report_run(
 ) -> None:
     """Report a run; the help text stands in ``_REPORT``."""
     from fedrepay.server.operating import founding, report
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
 
     founding.terms_in(folder)
     made = report.report(CoordinatorStore.in_folder(folder), run)
