@@ -273,6 +273,21 @@ def _soon(times: int) -> Callable[[], bool]:
     return again
 
 
+def key_of(folder: Path) -> Ed25519PrivateKey:
+    """The coordinator's signing key; one that is lost is not made anew here: members know the one of before.
+
+    Raises:
+        StorageError: it is not there, or cannot be used.
+    """
+    path = folder / KEY
+    if not path.exists():
+        raise StorageError(
+            f"{path} is not there.",
+            "Restore it from a backup: members know this key alone. If there is none: `fedrepay coordinator rotate-key`.",
+        )
+    return load_key(folder)
+
+
 def load_key(folder: Path) -> Ed25519PrivateKey:
     """The coordinator's signing key (``coordinator.key``, 0600), made on first use.
 

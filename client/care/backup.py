@@ -45,6 +45,7 @@ LEFT_OUT = {
     "batches.jsonl": "an older copy would take a batch id for free that was given since",
     "batches.lock": "a lock",
     ".serving": "a lock",
+    ".running": "a lock",
 }
 """What must not, or need not, be restored, and why."""
 _OTHER = "nothing of this member's own: keep it with your data"

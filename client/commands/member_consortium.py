@@ -121,7 +121,9 @@ def join(
         settings.check_proxy(proxy)
     way = proxy or settings.load(folder).proxy
     following = f"fedrepay member run --folder {folder}"
-    if joining.look(folder, invitation) and requests.counts(folder):
+    own = joining.Brought(schema, data, mapping, proxy)
+    if joining.look(folder, invitation, time.time()) and requests.counts(folder):
+        joining.bring(folder, invitation, own)
         facts = {"name": invitation.name, "state": "admitted", "next": following}
         show(
             as_json, facts, f"{folder} is {invitation.name} of this consortium already.", f"Next: {following}"
@@ -131,7 +133,9 @@ def join(
     signed = joining.stored(folder, offered)
     if signed is None:
         _ask(offered, folder, yes=yes)
-        signed = joining.prepare(folder, offered, joining.Brought(schema, data, mapping, proxy))
+        signed = joining.prepare(folder, offered, own)
+    else:
+        joining.bring(folder, invitation, own)
     words = joining.words(signed, invitation.authority)
     answer = joining.ask(folder, offered, signed, way)
     if answer.state == "waiting":

@@ -54,7 +54,9 @@ def run(folder: Folder) -> None:
     log = logging.getLogger("fedrepay.run")
     if (user := settings.load(folder).node_user) is not None:
         log.info("The node is %s's: that user runs `fedrepay member node`.", user)
-    supervise(running.children(folder), lambda line: log.info("%s", line), time.monotonic)
+    children = running.children(folder)
+    with running.alone(folder):
+        supervise(children, lambda line: log.info("%s", line), time.monotonic)
 
 
 @app.command(hidden=True)

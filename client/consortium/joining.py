@@ -14,10 +14,12 @@ from fedrepay.client.consortium import tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
 from fedrepay.client.store import settings
+from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.settings import MemberSettings
 from fedrepay.client.veto.limits import Limits
-from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, SchemaError
+from fedrepay.shared import keys
+from fedrepay.shared.errors import ArgumentError, FedrepayError, NetworkError, ProtocolError, SchemaError
 from fedrepay.shared.files import parse_toml, read_bytes, write_atomically
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.text import printable
@@ -31,6 +33,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 3.0, 30.0
 """Seconds between two times of asking how it stands."""
 AGREED = "agreed"
 """The fact of the member's store: hash of the consortium's terms that its people accepted."""
+INVITED = "invited"
+"""And the digest of the invitation's secret by which it was admitted last: another one is asked with anew."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,16 @@ class Brought:
     proxy: str | None = None
 
 
-def look(folder: Path, invitation: Invitation) -> bool:
-    """Whether this folder is a member of the invitation's consortium already.
+def look(folder: Path, invitation: Invitation, now: float) -> bool:
+    """Whether this folder is a member of the invitation's consortium already, by this very invitation.
+
+    One whose certificate is no good, or that holds another invitation (the operator lost its database, or
+    revoked it), has to ask.
+
+    Args:
+        folder: the member's.
+        invitation: as it was given.
+        now: seconds since 1970.
 
     Raises:
         ArgumentError: it belongs to another consortium, or its keys are another member's.
@@ -78,7 +90,13 @@ def look(folder: Path, invitation: Invitation) -> bool:
                 f"{folder} holds the keys of {name}; the invitation is for {invitation.name}.",
                 "Name another folder; a member keeps its name, also with new keys.",
             )
-    return (folder / tls.CERTIFICATE).exists()
+    if not (folder / tls.CERTIFICATE).exists() or not (folder / DATABASE).exists():
+        return False
+    try:
+        tls.check(folder, now)
+    except FedrepayError:
+        return False
+    return MemberStore(folder, time.time).fact(INVITED) == keys.digest(invitation.secret)
 
 
 def meet(invitation: Invitation, proxy: str | None) -> Offered:
@@ -119,9 +137,7 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         StorageError: the folder cannot be written.
     """
     data, codes = _schema(offered, own.schema)
-    for path in (own.data, own.mapping):
-        if path is not None and not path.is_file():
-            raise ArgumentError(f"{path} is not there.", "Check --data and --mapping.")
+    _check_files(own)
     name = offered.invitation.name
     entry = setup.complete(name, folder)
     write_atomically(folder / tls.AUTHORITY, offered.authority)
@@ -130,9 +146,7 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
     write_atomically(codebook.codebook_path(folder / SCHEMA), codes)
     if not (folder / LIMITS).exists():
         write_atomically(folder / LIMITS, limits_text(offered.terms).encode())
-    held = settings.load(folder)
-    if held.address is None:
-        settings.write(folder, _settings(held, folder, offered, own))
+    bring(folder, offered.invitation, own)
     request = JoinRequest(
         version=joining.VERSION,
         product=version("fedrepay"),
@@ -141,10 +155,30 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         request=tls.create(folder, name),
         agreed=offered.agreed,
     )
-    MemberStore(folder, time.time).remember(agreed=offered.agreed)
+    MemberStore(folder, time.time).remember(**{AGREED: offered.agreed})
     signed = Signed.make(setup.identity(folder).signing, request)
     write_atomically(folder / REQUEST, signed.encode(), mode=0o600)
     return signed
+
+
+def bring(folder: Path, invitation: Invitation, own: Brought) -> None:
+    """Write into the settings where the coordinator is, and what options name; other lines stay as they are.
+
+    Raises:
+        ArgumentError: a file that the member brings is not there.
+        StorageError: the folder cannot be written.
+    """
+    _check_files(own)
+    held = settings.load(folder)
+    wanted = _settings(held, folder, invitation, own)
+    if wanted != held:
+        settings.write(folder, wanted)
+
+
+def _check_files(own: Brought) -> None:
+    for path in (own.data, own.mapping):
+        if path is not None and not path.is_file():
+            raise ArgumentError(f"{path} is not there.", "Check --data and --mapping.")
 
 
 def words(signed: Signed, authority: bytes) -> str:
@@ -173,6 +207,7 @@ def ask(folder: Path, offered: Offered, signed: Signed, proxy: str | None) -> Jo
         )
     if answer.state == "admitted":
         tls.accept(folder, answer.certificate, time.time())
+        MemberStore(folder, time.time).remember(**{INVITED: keys.digest(offered.invitation.secret)})
         (folder / REQUEST).unlink(missing_ok=True)  # with the invitation's secret
     return answer
 
@@ -249,12 +284,12 @@ allow_unprotected = false  # true takes part in runs without noise
 """
 
 
-def _settings(held: MemberSettings, folder: Path, offered: Offered, own: Brought) -> MemberSettings:
+def _settings(held: MemberSettings, folder: Path, invitation: Invitation, own: Brought) -> MemberSettings:
     said = {"data": _named(folder, own.data), "mapping": _named(folder, own.mapping), "proxy": own.proxy}
     facts = {
-        "name": offered.invitation.name,
-        "address": offered.invitation.address,
-        "schema": SCHEMA,
+        "name": invitation.name,
+        "address": invitation.address,
+        "schema": held.schema_file or SCHEMA,
         "limits": held.limits or LIMITS,
     }
     given = {name: value for name, value in said.items() if value is not None}

@@ -2,18 +2,32 @@
 
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from fedrepay.client.consortium import tls
 from fedrepay.client.node import door, relay
 from fedrepay.client.store import settings
+from fedrepay.shared import files
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.supervision import Child
 from fedrepay.shared.trust.wire import Kind
 
 PATIENCE = 90.0
 """Seconds for the member's rows to be read before the others start all the same: they wait for it too."""
+RUNNING = ".running"
 FEDREPAY = (sys.executable, "-m", "fedrepay", "member")
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep a second `member run` away: it would take the first one's process for its own, and start a link beside it.
+
+    Raises:
+        ArgumentError: another one runs this folder.
+        StorageError: the folder cannot be written.
+    """
+    taken = ArgumentError(f"Another `member run` has {folder}.", "Stop it first.")
+    return files.held(folder / RUNNING, taken, "Check rights and disk.")
 
 
 def socket_of(folder: Path) -> Path:

@@ -48,7 +48,7 @@ def answer(
         )
         return refused(
             f"This invitation was used before, with other keys than yours; the operator sees that {name} was re-keyed.",
-            "If your folder was lost, or you never joined: call the operator, who invites you anew.",
+            "If your folder was lost, or you never joined: call the operator, who revokes the old keys and invites you anew.",
         )
     if not same and row.expires <= rows.now:
         return refused(f"This invitation expired {(rows.now - row.expires) / DAY:.1f} days ago.", ANEW)
@@ -58,7 +58,9 @@ def answer(
             "Read the terms again (`fedrepay member join`), then accept or decline them.",
         )
     if (taken := rows.take_keys(name, keys_of(request))) is not None:
-        return refused(f"The {taken} in this request is in use already.", "Make new keys.")
+        return refused(
+            f"The {taken} in this request is in use already.", "Join with new keys, in a new --folder."
+        )
     if row.state == "admitted":  # its own keys, and a new key for TLS: people looked at the others
         return _standing(rows, row, request, issue)
     changed = {"joining": signed.encode(), "joined": rows.now, "state": "waiting", "seen": rows.now}

@@ -55,7 +55,10 @@ class Registry:
     # --- invitations ---
 
     def invite(self, name: str, address: str, authority: bytes, days: float = DAYS) -> Invitation:
-        """A one-time invitation; it takes the place of an older one of that name that nobody was admitted by.
+        """A one-time invitation; it takes the place of an older one of that name.
+
+        Who is in stays in, and may ask with it for a certificate of a new key for TLS: it lost its own, or was away until
+        that ended. Its other keys must be those of before; who lost them is revoked first.
 
         Args:
             name: of the member.
@@ -99,11 +102,13 @@ class Registry:
             row = rows.one(members.c.folded == name.casefold())
             if row is None:
                 rows.connection.execute(sa.insert(members), fresh)
-            elif row.state == "admitted" or row.name != name:
-                raise ArgumentError(
-                    f"{row.name} is {row.state}.",
-                    "Choose another name; or, if it lost its keys: `fedrepay coordinator revoke` it first.",
-                )
+            elif row.name != name:
+                raise ArgumentError(f"{row.name} is {row.state}.", "Choose another name.")
+            elif (
+                row.state == "admitted"
+            ):  # it stays in; who asks with other keys than its own is refused and noted
+                rows.note(name, "invited anew, for the keys it has")
+                rows.change(name, {key: fresh[key] for key in ("authority", "secret", "invited", "expires")})
             else:
                 rows.note(name, f"invited anew; it was {row.state}")
                 rows.change(name, fresh)

@@ -186,10 +186,10 @@ def status(
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import founding, progress, words
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
 
     founding.terms_in(folder)
-    store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), founding.key_of(folder)
+    store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), key_of(folder)
 
     def look() -> "CoordinatorStatus":
         return progress.status(store, registry.members(), key)
@@ -260,12 +260,12 @@ def verify(folder: Folder, as_json: Json = False) -> None:
 
     from fedrepay.server.admission.registry import Registry
     from fedrepay.server.operating import founding, verifying
-    from fedrepay.server.store import CoordinatorStore
+    from fedrepay.server.store import CoordinatorStore, key_of
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ProtocolError
 
     founding.terms_in(folder)
-    public = keys.public_bytes(founding.key_of(folder))
+    public = keys.public_bytes(key_of(folder))
     found = verifying.verify(CoordinatorStore.in_folder(folder), Registry(folder), public)
     wrong = [each for each in found if each.wrong]
     if as_json:

@@ -200,21 +200,6 @@ def terms_in(folder: Path) -> tuple[ConsortiumTerms, bytes]:
     return agreement.parse(data, str(path)), agreement.hashed(data)
 
 
-def key_of(folder: Path) -> Ed25519PrivateKey:
-    """The coordinator's signing key; one that is lost is not made anew here.
-
-    Raises:
-        StorageError: it is not there, or cannot be used.
-    """
-    path = folder / KEY
-    if not path.exists():
-        raise StorageError(
-            f"{path} is not there.",
-            "Restore it from a backup: members know this key alone. If there is none: `fedrepay coordinator rotate-key`.",
-        )
-    return load_key(folder)
-
-
 def rotate_key(folder: Path, store: CoordinatorStore) -> bytes:
     """Another signing key in place of the one that is there, or was lost: its public half, 32 bytes.
 

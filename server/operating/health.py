@@ -19,7 +19,7 @@ from fedrepay.server.operating import founding
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import forgotten, standing
 from fedrepay.server.operating.progress import status
-from fedrepay.server.store import DATABASE, CoordinatorStore
+from fedrepay.server.store import DATABASE, CoordinatorStore, key_of
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import VERSION
@@ -80,7 +80,7 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
     try:
         registry = Registry(folder, clock)
         members, lost = registry.members(), forgotten(folder, registry)
-        seen = status(CoordinatorStore.in_folder(folder), members, founding.key_of(folder), clock)
+        seen = status(CoordinatorStore.in_folder(folder), members, key_of(folder), clock)
     except FedrepayError as error:
         return [HealthLine("consortium", printable(error.cause), ok=False)]
     now = clock()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Event as Flag
 
+from fedrepay.server.admission import node_keys
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
@@ -20,9 +21,10 @@ from fedrepay.server.protocol.resealing import Resealing
 from fedrepay.server.protocol.state import State
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import ROSTERS, CoordinatorStore, load_key
+from fedrepay.server.store import ROSTERS, CoordinatorStore, key_of
 from fedrepay.shared import keys
-from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, WordsError
+from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, StorageError, WordsError
+from fedrepay.shared.files import read_bytes
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.roster import Entry, Revoked, Roster
@@ -141,7 +143,8 @@ class Keeper:
 
     def _due(self, wanted: dict[str, MemberSeen], rosters: Enrolled, absent: Collection[str]) -> bool:
         """Whether another roster is wanted of people who have been the same for a while, or the one there is to be given."""
-        terms = agreement.parse((self._folder / agreement.FILE).read_bytes(), agreement.FILE)
+        data = read_bytes(self._folder / agreement.FILE, StorageError, "Restore it from a backup.")
+        terms = agreement.parse(data, agreement.FILE)
         entries = {name: each.entry for name, each in wanted.items()}
         roster = rosters.roster
         if roster is not None and not self._changed(roster, wanted):
@@ -166,10 +169,10 @@ class Keeper:
             Node(name, name, b"" if each.entry is None else each.entry.node) for name, each in wanted.items()
         ]
         machine = Enrolment(
-            load_key(self._folder),
+            key_of(self._folder),
             nodes,
             # where we know none, members may give one back: what it lacks is seen at the next look
-            wanted=roster is not None and another,
+            wanted=another and self._rosters().roster is not None,
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],
@@ -202,7 +205,7 @@ class Keeper:
         entries = {name: each.entry for name, each in wanted.items()}
         told = [Rotation.decode(each.rotation.body) for each in wanted.values() if each.rotation is not None]
         rotates = any(each.roster == roster.hash() for each in told)
-        ours = keys.public_bytes(load_key(self._folder)) == roster.coordinator
+        ours = keys.public_bytes(key_of(self._folder)) == roster.coordinator
         return rotates or not ours or {each.name: each for each in roster.members} != entries
 
     def _carry(self, machine: Enrolment | Resealing) -> None:
@@ -234,8 +237,10 @@ class Keeper:
         try:
             for each in fresh:
                 assert each.entry is not None  # noqa: S101
+                key = self._folder / node_keys.FOLDER / f"{each.name}{node_keys.ENDING}"
+                public = read_bytes(key, StorageError, f"`fedrepay coordinator admit {each.name}` writes it.")
                 try:
-                    control.register((self._folder / "nodes" / f"{each.name}.pub").read_bytes(), each.name)
+                    control.register(public, each.name)
                 except NetworkError as error:
                     if "already in use" not in error.cause:
                         raise

@@ -35,6 +35,7 @@ METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave", "Rotate
 _THREADS = MOST_WAITING + 32
 # milliseconds: a revoked certificate's connection, and a call that never ends, ends within the hour
 _HANDSHAKE, _AGE, _GRACE = 5_000, 3_600_000, 60_000
+_LOOK = 1.0  # seconds between two looks whether the keeper lives
 _OPTIONS = (
     ("grpc.max_receive_message_length", LONGEST + (64 << 10)),
     ("grpc.max_metadata_size", 8 << 10),
@@ -259,7 +260,7 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         metrics: port of metrics and health, on loopback.
 
     Raises:
-        NetworkError: a port is not to be had.
+        NetworkError: a port is not to be had, or the rosters' keeper ended by itself.
         StorageError: the database cannot be used.
     """
     store = CoordinatorStore.in_folder(folder)
@@ -289,6 +290,9 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         server.start()
         thread.start()
         log.info("The service listens at 127.0.0.1:%d, metrics at 127.0.0.1:%d.", port, metrics)
-        stop.wait()
+        while thread.is_alive() and not stop.wait(_LOOK):
+            pass
         waiting.wake()
         server.stop(grace=2.0).wait()
+    if not stop.is_set():  # whoever supervises this starts it again
+        raise NetworkError("The rosters' keeper ended by itself.", "The lines above say why: report them.")

@@ -22,7 +22,7 @@ from fedrepay.server.service.keeper import SETTLED, Keeper
 from fedrepay.server.service.server import ConsortiumService, serving
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import CoordinatorStore
+from fedrepay.server.store import CoordinatorStore, load_key
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
 from fedrepay.shared.proto.v1.consortium_pb2 import SignedRequest
 from fedrepay.shared.schema import codebook
@@ -74,6 +74,7 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.desk = Desk(folder / "coordinator")
+        load_key(self.desk.folder)  # as `init` does
         self.folder, self.book = folder, codebook.build(SCHEMA)
         self.authority = (self.desk.folder / certificates.AUTHORITY).read_bytes()
         self.store = CoordinatorStore.in_folder(self.desk.folder, durable=False)

@@ -353,7 +353,7 @@ def test_run_says_what_its_settings_lack(stub: Stub, folder: Path, shop: Shop) -
 
 
 def test_run_serves_links_and_leaves_nothing_behind(stub: Stub, folder: Path, shop: Shop) -> None:
-    """The node finds no SuperLink here and is started again and again; the rest goes on."""
+    """The node finds no SuperLink here and is started again and again; the rest goes on, and a second one is refused."""
     admitted(stub, folder, "--data", shop.data, "--mapping", shop.mapping)
     stub.standing = Standing(
         agreed=agreement.hashed(stub.terms),
@@ -375,6 +375,8 @@ def test_run_serves_links_and_leaves_nothing_behind(stub: Stub, folder: Path, sh
         try:
             until(connected, 120)
             assert running.answers(folder / door.SOCKET)
+            second = fedrepay("member", "run", "--folder", folder)
+            assert (second.code, "Another `member run`" in second.err) == (2, True), second.err
         finally:
             os.kill(process.pid, signal.SIGTERM)
         _, said = process.communicate(timeout=60)

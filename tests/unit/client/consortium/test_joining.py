@@ -181,7 +181,7 @@ def test_a_certificate_of_another_key_is_not_taken(
 def test_it_goes_on_with_the_keys_and_the_request_that_are_there(stub: Stub, tmp_path: Path) -> None:
     first = begun(stub, tmp_path / "m")
     offered = joining.meet(stub.invitation(), None)
-    assert not joining.look(tmp_path / "m", stub.invitation())
+    assert not joining.look(tmp_path / "m", stub.invitation(), time.time())
     assert joining.stored(tmp_path / "m", offered) == first
     again = joining.meet(stub.invitation(secret=b"f" * 16), None)
     assert joining.stored(tmp_path / "m", again) is None, "another invitation"
@@ -208,16 +208,54 @@ def test_folders_of_another_consortium_or_member_are_told_apart(
 ) -> None:
     begun(stub, tmp_path / "m")
     with pytest.raises(ArgumentError, match="keys of bank-a; the invitation is for bank-b"):
-        joining.look(tmp_path / "m", stub.invitation("bank-b"))
+        joining.look(tmp_path / "m", stub.invitation("bank-b"), time.time())
     with (
         coordinator(tmp_path / "other", book) as other,
         pytest.raises(ArgumentError, match="another consortium"),
     ):
-        joining.look(tmp_path / "m", other.invitation())
+        joining.look(tmp_path / "m", other.invitation(), time.time())
     stub.state = "admitted"
     offered = joining.meet(stub.invitation(), None)
     joining.ask(tmp_path / "m", offered, begun(stub, tmp_path / "m"), None)
-    assert joining.look(tmp_path / "m", stub.invitation()), "a member already"
+    assert joining.look(tmp_path / "m", stub.invitation(), time.time()), "a member already"
+
+
+def test_who_has_another_invitation_or_no_good_certificate_asks_anew_with_its_keys(
+    stub: Stub, tmp_path: Path
+) -> None:
+    folder, now = tmp_path / "m", time.time()
+    stub.state = "admitted"
+    first = begun(stub, folder)
+    joining.ask(folder, joining.meet(stub.invitation(), None), first, None)
+    assert joining.look(folder, stub.invitation(), now), "control: the same again"
+    assert not joining.look(folder, stub.invitation(), now + 31 * 86400.0), "its certificate has ended"
+    again = stub.invitation(secret=b"n" * 16)
+    assert not joining.look(folder, again, now), "the operator lost its database"
+    offered = joining.meet(again, None)
+    assert joining.stored(folder, offered) is None
+    second = joining.prepare(folder, offered, Brought())
+    assert JoinRequest.decode(second.body).entry == JoinRequest.decode(first.body).entry
+    stub.state = "waiting"
+    assert joining.ask(folder, offered, second, None).state == "waiting"
+    assert not joining.look(folder, again, now), "what it holds is the certificate of before"
+    stub.state = "admitted"
+    assert joining.ask(folder, offered, second, None).state == "admitted"
+    assert joining.look(folder, again, now)
+
+
+def test_what_later_options_name_is_written_too(stub: Stub, tmp_path: Path) -> None:
+    folder, rows = tmp_path / "m", tmp_path / "rows.csv"
+    begun(stub, folder)
+    rows.write_text("a\n")
+    joining.bring(folder, stub.invitation(), Brought(data=rows))
+    held = settings.load(folder)
+    assert (held.data, held.schema_file) == (str(rows.resolve()), joining.SCHEMA)
+    joining.bring(folder, stub.invitation(address="127.0.0.1:1"), Brought())
+    assert settings.load(folder) == held.model_copy(update={"address": "127.0.0.1:1"}), (
+        "the coordinator moved"
+    )
+    with pytest.raises(ArgumentError, match="is not there"):
+        joining.bring(folder, stub.invitation(), Brought(mapping=tmp_path / "none.toml"))
 
 
 # --- through a proxy ---

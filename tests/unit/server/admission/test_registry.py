@@ -183,11 +183,19 @@ def test_who_left_may_come_back_with_its_keys(desk: Desk) -> None:
         desk.registry.leave("bank-a", goodbye)
 
 
-def test_a_member_that_is_in_is_not_invited_over(desk: Desk) -> None:
-    desk.admitted("bank-a")
-    with pytest.raises(ArgumentError, match="revoke"):
-        desk.invite("bank-a")
-    assert seen(desk).state == "admitted"
+def test_a_member_that_is_in_is_invited_anew_for_its_own_keys_alone(desk: Desk) -> None:
+    who = desk.admitted("bank-a")
+    before = seen(desk)
+    invitation = desk.invite("bank-a")
+    assert (seen(desk).state, seen(desk).certificates) == ("admitted", before.certificates), "it stays in"
+    thief = desk.registry.join(Newcomer("bank-a").asks(invitation))
+    assert (thief.state, thief.certificate) == ("refused", b""), "whoever holds the line alone"
+    assert any("other keys" in note for note in seen(desk).notes)
+    who.tls = ec.generate_private_key(ec.SECP256R1())  # its own was lost, or had ended
+    again = desk.registry.join(who.asks(invitation), desk.issue)
+    assert again.state == "admitted"
+    assert certificates.fingerprint(again.certificate) in seen(desk).certificates
+    assert seen(desk).entry == before.entry
 
 
 def test_when_a_member_was_seen(desk: Desk) -> None:

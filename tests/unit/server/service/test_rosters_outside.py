@@ -1,6 +1,7 @@
 """A roster is made before any run, over the members' own calls: of who was admitted, and again when that changes."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.protocol.member import Member
 from fedrepay.server.operating import founding, rosters
+from fedrepay.server.service import keeper as keepers
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.store import DATABASE
@@ -139,6 +141,56 @@ def test_it_waits_for_who_is_away_and_says_who(up: Up) -> None:
             up.service.desk.registry.saw(name)
     with pytest.raises(CohortError, match="waits for bank-f"):
         up.service.keeper.look()
+
+
+@pytest.mark.parametrize("name", ["terms.toml", "coordinator.key", "nodes/bank-a.pub"])
+def test_a_lost_file_is_told_and_the_keeper_goes_on_when_it_is_back(
+    up: Up, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    five(up)
+    keeper, path = up.service.keeper, up.service.desk.folder / name
+    known: list[str] = []
+    monkeypatch.setattr(keeper, "_control", lambda: Known(known))
+    for each in FIVE:
+        key = path.parent / "nodes" / f"{each}.pub" if "/" not in name else path.with_name(f"{each}.pub")
+        key.parent.mkdir(exist_ok=True)
+        key.write_bytes(b"a key")
+    content = path.read_bytes()
+    path.unlink()
+    stop, looks = threading.Event(), 0
+    look = keeper.look
+
+    def looking() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            assert not path.exists(), "it is never made anew here"
+            path.write_bytes(content)
+        if looks == 3:
+            stop.set()
+        look()
+
+    monkeypatch.setattr(keeper, "look", looking)
+    monkeypatch.setattr(keepers, "PAUSE", 0.0)
+    with caplog.at_level("INFO"):
+        keeper.run(stop)
+    assert looks == 3
+    assert [each for each in caplog.messages if path.name in each], "said"
+    assert set(known) == set(FIVE)
+
+
+class Known:
+    """A SuperLink that knows whoever is registered."""
+
+    def __init__(self, known: list[str]) -> None:
+        self._known = known
+
+    def register(self, _public: bytes, name: str) -> int:
+        self._known.append(name)
+        return 1
+
+    def close(self) -> None:
+        pass
 
 
 def test_where_everything_stands(up: Up) -> None:
