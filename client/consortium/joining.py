@@ -13,10 +13,12 @@ from pathlib import Path
 from fedrepay.client.consortium import tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
+from fedrepay.client.protocol import enrolment
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.settings import MemberSettings
 from fedrepay.client.veto.limits import Limits
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, SchemaError
 from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.schema import codebook
@@ -31,6 +33,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 3.0, 30.0
 """Seconds between two times of asking how it stands."""
 AGREED = "agreed"
 """The fact of the member's store: hash of the consortium's terms that its people accepted."""
+INVITED = "invited"
+"""Another: the digest of the invitation by which it was let in last."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class Brought:
 
 
 def look(folder: Path, invitation: Invitation) -> bool:
-    """Whether this folder is a member of the invitation's consortium already.
+    """Whether this folder is a member of the invitation's consortium already, and has what it needs to call.
+
+    Not one that has left, whose certificate has ended, or that was given another invitation than it came in by.
 
     Raises:
         ArgumentError: it belongs to another consortium, or its keys are another member's.
@@ -78,7 +84,19 @@ def look(folder: Path, invitation: Invitation) -> bool:
                 f"{folder} holds the keys of {name}; the invitation is for {invitation.name}.",
                 "Name another folder; a member keeps its name, also with new keys.",
             )
-    return (folder / tls.CERTIFICATE).exists()
+    if not (folder / tls.CERTIFICATE).exists():
+        return False
+    store = MemberStore(folder, time.time)
+    return (
+        not store.fact("left")
+        and store.fact(INVITED) == _known(invitation)
+        and not tls.ended(folder, time.time())
+    )
+
+
+def _known(invitation: Invitation) -> bytes:
+    """What is kept of the invitation that let this member in: not its secret."""
+    return keys.digest(b"invitation", invitation.secret)
 
 
 def meet(invitation: Invitation, proxy: str | None) -> Offered:
@@ -141,7 +159,10 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         request=tls.create(folder, name),
         agreed=offered.agreed,
     )
-    MemberStore(folder, time.time).remember(agreed=offered.agreed)
+    store = MemberStore(folder, time.time)
+    if store.fact("left"):
+        enrolment.join_anew(store)
+    store.remember(agreed=offered.agreed)
     signed = Signed.make(setup.identity(folder).signing, request)
     write_atomically(folder / REQUEST, signed.encode(), mode=0o600)
     return signed
@@ -173,6 +194,7 @@ def ask(folder: Path, offered: Offered, signed: Signed, proxy: str | None) -> Jo
         )
     if answer.state == "admitted":
         tls.accept(folder, answer.certificate, time.time())
+        MemberStore(folder, time.time).remember(**{INVITED: _known(offered.invitation)})
         (folder / REQUEST).unlink(missing_ok=True)  # with the invitation's secret
     return answer
 

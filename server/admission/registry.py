@@ -55,7 +55,9 @@ class Registry:
     # --- invitations ---
 
     def invite(self, name: str, address: str, authority: bytes, days: float = DAYS) -> Invitation:
-        """A one-time invitation; it takes the place of an older one of that name that nobody was admitted by.
+        """A one-time invitation; it takes the place of an older one of that name.
+
+        One for a member that is in gives a certificate to its own keys alone, as where its last one has ended.
 
         Args:
             name: of the member.
@@ -99,11 +101,11 @@ class Registry:
             row = rows.one(members.c.folded == name.casefold())
             if row is None:
                 rows.connection.execute(sa.insert(members), fresh)
-            elif row.state == "admitted" or row.name != name:
-                raise ArgumentError(
-                    f"{row.name} is {row.state}.",
-                    "Choose another name; or, if it lost its keys: `fedrepay coordinator revoke` it first.",
-                )
+            elif row.name != name:
+                raise ArgumentError(f"{row.name} is {row.state}.", "Choose another name.")
+            elif row.state == "admitted":
+                rows.note(name, "invited again; it is admitted")
+                rows.change(name, {"secret": fresh["secret"], "expires": fresh["expires"]})
             else:
                 rows.note(name, f"invited anew; it was {row.state}")
                 rows.change(name, fresh)
@@ -186,6 +188,7 @@ class Registry:
             changed = {"state": "revoked", "reason": printable(reason)} | _GONE
             rows.change(name, changed)
             rows.bar_keys(name)
+            rows.end_certificates(name)
             rows.note(name, f"revoked: {printable(reason)}")
             row = rows.seen(rows.known(name))
         node_keys.remove(self._folder, name)
@@ -207,6 +210,7 @@ class Registry:
                 raise ProtocolError(f"The goodbye is not {name}'s.", "It does not count.")
             changed = {"state": "left", "leaving": signed.encode()} | _GONE
             rows.change(name, changed)
+            rows.end_certificates(name)
             row = rows.seen(rows.known(name))
         node_keys.remove(self._folder, name)
         return row
