@@ -323,7 +323,7 @@ def joined(
     each, call = member(facts), Call.decode(signed.body)
     body, said = each.propose(signed.encode())
     facts.remember(**said)
-    holds = {"released": call.released, "release": call.release}
+    holds: dict[str, Any] = {"released": call.released, "release": call.release}
     others = {
         name: joining(name, call=signed.digest(), **(holds if name in holding else {})) for name in ALL[1:]
     }

@@ -246,7 +246,7 @@ def test_a_certificate_that_has_ended_is_asked_for_again(
 ) -> None:
     admitted(stub, tmp_path / "m")
     later = time.time() + 31 * 86400
-    monkeypatch.setattr(joining.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     assert not joining.look(tmp_path / "m", stub.invitation())
 
 
