@@ -13,6 +13,7 @@ from pathlib import Path
 from fedrepay.client.consortium import tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
+from fedrepay.client.protocol import enrolment
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
@@ -96,7 +97,8 @@ def look(folder: Path, invitation: Invitation, now: float) -> bool:
         tls.check(folder, now)
     except FedrepayError:
         return False
-    return MemberStore(folder, time.time).fact(INVITED) == keys.digest(invitation.secret)
+    store = MemberStore(folder, time.time)
+    return not store.fact("left") and store.fact(INVITED) == keys.digest(invitation.secret)
 
 
 def meet(invitation: Invitation, proxy: str | None) -> Offered:
@@ -155,7 +157,10 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         request=tls.create(folder, name),
         agreed=offered.agreed,
     )
-    MemberStore(folder, time.time).remember(**{AGREED: offered.agreed})
+    store = MemberStore(folder, time.time)
+    if store.fact("left"):
+        enrolment.join_anew(store)
+    store.remember(**{AGREED: offered.agreed})
     signed = Signed.make(setup.identity(folder).signing, request)
     write_atomically(folder / REQUEST, signed.encode(), mode=0o600)
     return signed

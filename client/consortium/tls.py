@@ -129,6 +129,16 @@ def check(folder: Path, now: float) -> Certified:
         raise StorageError(f"{path} cannot be read: {error.strerror}.", "Check its rights.") from error
 
 
+def ended(folder: Path, now: float) -> bool:
+    """Whether the folder's certificate has ended.
+
+    Raises:
+        NetworkError: it is none.
+        StorageError: it cannot be read.
+    """
+    return now > facts(_certificate(_read(folder / CERTIFICATE), CERTIFICATE)).ends
+
+
 def _fits(folder: Path, pem: bytes, file: str, now: float) -> Certified:
     found = _certificate(pem, "The certificate")
     said = facts(found)

@@ -10,6 +10,7 @@ from fedrepay.server.admission.tables import members
 from fedrepay.shared import keys
 from fedrepay.shared.trust.joining import JoinAnswer, JoinRequest
 from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.roster import Entry
 
 DAY = 86400.0
 UNKNOWN = "This invitation is not known here: it was mistyped, replaced by another, or belongs to another consortium."
@@ -39,7 +40,7 @@ def answer(
     before = None if row.joining is None else Signed.decode(bytes(row.joining))
     if before is not None and before.body == signed.body:
         return _standing(rows, row, request, issue)
-    same = before is not None and JoinRequest.decode(before.body).entry == request.entry
+    same = before is not None and _entry(row, before) == request.entry
     if before is not None and not same:
         other = keys.digest(request.entry.signing).hex()[:16]
         rows.note(
@@ -66,6 +67,11 @@ def answer(
     changed = {"joining": signed.encode(), "joined": rows.now, "state": "waiting", "seen": rows.now}
     rows.change(name, changed)
     return JoinAnswer(state="waiting")
+
+
+def _entry(row: Any, joining: Signed) -> Entry:
+    """A member's keys in force: those that a roster holds, else those it joined with."""
+    return JoinRequest.decode(joining.body).entry if row.rekeyed is None else Entry.decode(bytes(row.rekeyed))
 
 
 def _standing(rows: MemberRows, row: Any, request: JoinRequest, issue: Issue | None) -> JoinAnswer:

@@ -191,6 +191,7 @@ class Registry:
             changed = {"state": "revoked", "reason": printable(reason)} | _GONE
             rows.change(name, changed)
             rows.bar_keys(name)
+            rows.end_certificates(name)
             rows.note(name, f"revoked: {printable(reason)}")
             row = rows.seen(rows.known(name))
         node_keys.remove(self._folder, name)
@@ -212,6 +213,7 @@ class Registry:
                 raise ProtocolError(f"The goodbye is not {name}'s.", "It does not count.")
             changed = {"state": "left", "leaving": signed.encode()} | _GONE
             rows.change(name, changed)
+            rows.end_certificates(name)
             row = rows.seen(rows.known(name))
         node_keys.remove(self._folder, name)
         return row

@@ -95,6 +95,11 @@ class MemberRows:
         """Whatever keys a member ever had: nobody joins with one again."""
         self.connection.execute(sa.update(bearers).where(bearers.c.name == name), {"barred": True})
 
+    def end_certificates(self, name: str) -> None:
+        """None that a member has had counts any more, also where it comes again."""
+        theirs = (certificates.c.name == name) & (certificates.c.ends > self.now)
+        self.connection.execute(sa.update(certificates).where(theirs), {"ends": self.now})
+
     def issue(self, name: str, request: bytes, issue: Issue) -> bytes:
         """A new certificate (PEM), kept with its fingerprint.
 

@@ -197,11 +197,13 @@ def check_release(proposal: bytes, before: Roster | None) -> None:
     Raises:
         ProtocolError: too few say so.
     """
+    if not Call.decode_once(Proposal.decode_once(proposal).call.body).released:
+        return
     call, joinings = checked(proposal)
     known = [each for each in joinings if before is None or each.entry.name in before.names]
     holding = sum((each.released, each.release) == (call.released, call.release) for each in known)
     least = default_colluders(len(joinings) if before is None else len(before.names)) + 1
-    if call.released and holding < least:
+    if holding < least:
         raise ProtocolError(
             f"{holding} members hold release {call.released} as the proposal names it; {least} must.",
             "Let the members pull it first (`fedrepay member pull`), then start a new proposal.",

@@ -10,6 +10,7 @@ from fedrepay.client.consortium import joining, tls
 from fedrepay.client.consortium.joining import Brought
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
+from fedrepay.client.protocol import enrolment as at_member
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits, load
@@ -21,7 +22,8 @@ from fedrepay.shared.trust import joining as contract
 from fedrepay.shared.trust.joining import JoinAnswer, JoinRequest
 from fedrepay.shared.trust.joining import words as twelve
 from fedrepay.shared.trust.message import Signed
-from support.coordinator_stub import Stub, coordinator, elsewhere, proxied
+from support.coordinator_stub import SECRET, Stub, coordinator, elsewhere, proxied
+from support.parties import ROSTER
 
 
 def begun(stub: Stub, folder: Path, own: Brought | None = None) -> Signed:
@@ -259,6 +261,43 @@ def test_what_later_options_name_is_written_too(stub: Stub, tmp_path: Path) -> N
 
 
 # --- through a proxy ---
+
+
+def admitted(stub: Stub, folder: Path, secret: bytes = SECRET) -> None:
+    stub.state = "admitted"
+    offered = joining.meet(stub.invitation(secret=secret), None)
+    joining.ask(folder, offered, joining.prepare(folder, offered, Brought()), None)
+
+
+def test_another_invitation_lets_in_again_with_the_keys_that_are_there(stub: Stub, tmp_path: Path) -> None:
+    admitted(stub, tmp_path / "m")
+    entry, another = setup.identity(tmp_path / "m").entry(), stub.invitation(secret=b"f" * 16)
+    assert joining.look(tmp_path / "m", stub.invitation())
+    assert not joining.look(tmp_path / "m", another), "the operator's database was restored, say"
+    admitted(stub, tmp_path / "m", b"f" * 16)
+    assert joining.look(tmp_path / "m", another)
+    assert setup.identity(tmp_path / "m").entry() == entry
+
+
+def test_a_certificate_that_has_ended_is_asked_for_again(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted(stub, tmp_path / "m")
+    later = time.time() + 31 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert not joining.look(tmp_path / "m", stub.invitation())
+
+
+def test_who_has_left_joins_anew_and_keeps_its_store(stub: Stub, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    admitted(stub, folder)
+    store = MemberStore(folder, time.time)
+    store.remember(roster=ROSTER.encode(), signed=ROSTER.encode(), left=b"its word")
+    assert not joining.look(folder, stub.invitation())
+    admitted(stub, folder, b"f" * 16)
+    assert (store.fact("left"), store.fact("roster")) == (b"", b"")
+    assert at_member.withdrawn(store) == ROSTER.number, "no number of before is signed again"
+    assert joining.look(folder, stub.invitation(secret=b"f" * 16))
 
 
 def test_a_proxy_with_a_password_is_used_for_all_of_it(stub: Stub, tmp_path: Path) -> None:

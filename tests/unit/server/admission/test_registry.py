@@ -6,10 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server.admission import certificates
+from fedrepay.server.admission import certificates, tables
 from fedrepay.server.admission.answers import DAY
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.rows import MOST_COUNTING
@@ -196,6 +197,44 @@ def test_a_member_that_is_in_is_invited_anew_for_its_own_keys_alone(desk: Desk) 
     assert again.state == "admitted"
     assert certificates.fingerprint(again.certificate) in seen(desk).certificates
     assert seen(desk).entry == before.entry
+
+
+def test_a_member_that_is_in_is_invited_again_under_its_own_keys_alone(desk: Desk) -> None:
+    who = desk.admitted("bank-a")
+    with desk.registry._rows(write=True) as rows:
+        rows.connection.execute(sa.delete(tables.certificates))  # as a database that was restored
+    again = desk.invite("bank-a")
+    assert (seen(desk).state, seen(desk).entry) == ("admitted", who.entry())
+    stranger = desk.registry.join(Newcomer("bank-a").asks(again), desk.issue)
+    assert (stranger.state, "other keys than yours" in stranger.cause) == ("refused", True)
+    answer = desk.registry.join(who.asks(again), desk.issue)
+    assert seen(desk).certificates == (certificates.fingerprint(answer.certificate),)
+    desk.now += 8 * DAY
+    assert desk.registry.join(who.asks(again), desk.issue).state == "admitted", "they are its own"
+
+
+def test_a_member_with_new_keys_asks_with_those_and_not_with_the_ones_before(desk: Desk) -> None:
+    old, fresh = desk.admitted("bank-a"), Newcomer("bank-a")
+    fresh.node, fresh.tls = old.node, old.tls
+    desk.registry.rekeyed(fresh.entry())
+    again = desk.invite("bank-a")
+    assert desk.registry.join(old.asks(again), desk.issue).state == "refused"
+    assert desk.registry.join(fresh.asks(again), desk.issue).state == "admitted"
+
+
+@pytest.mark.parametrize("gone", ["revoked", "left"])
+def test_certificates_of_before_count_no_more_when_a_member_comes_again(desk: Desk, gone: str) -> None:
+    who = desk.admitted("bank-a")
+    (stolen,) = seen(desk).certificates
+    assert desk.registry.holder(stolen) is not None
+    if gone == "revoked":
+        desk.registry.revoke("bank-a", "its keys were stolen")
+    else:
+        desk.registry.leave("bank-a", Signed.make(who.signing, Leaving(roster=bytes(32), name="bank-a")))
+    desk.now += 1
+    desk.admitted("bank-a")
+    assert len(seen(desk).certificates) == 1
+    assert desk.registry.holder(stolen) is None
 
 
 def test_when_a_member_was_seen(desk: Desk) -> None:
