@@ -18,6 +18,7 @@ from pathlib import Path
 from fedrepay.client.care.home import Home
 from fedrepay.client.care.releases import checked
 from fedrepay.client.care.spending import Spending, spending
+from fedrepay.client.consortium import tls
 from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import IN_FORCE, Identity
 from fedrepay.client.scoring import release_file
@@ -28,6 +29,7 @@ from fedrepay.client.store.tables import StoredRelease
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.private import private_folder
+from fedrepay.shared.trust import agreement
 
 ENTRY, LIMITS, SPENT, BARRED = "entry.json", "limits.toml", "spent.txt", "barred.txt"
 _FILES = (IN_FORCE, node_key.PRIVATE, node_key.PUBLIC, ENTRY, settings.FILE)
@@ -46,6 +48,17 @@ LEFT_OUT = {
     "batches.lock": "a lock",
     ".serving": "a lock",
     ".running": "a lock",
+    **dict.fromkeys(
+        (tls.KEY, tls.NEXT_KEY, tls.CERTIFICATE),
+        "`member join` with a new invitation gets another for the same keys",
+    ),
+    **dict.fromkeys(
+        (tls.AUTHORITY, agreement.FILE, "schema.toml", "schema.codebook.safetensors"),
+        "the coordinator's: `member join` brings it",
+    ),
+    "join.bin": "a request to join: it holds the secret of an invitation",
+    **dict.fromkeys(("standing.bin", "terms.new.toml"), "what the link saw last"),
+    "flower": "the node makes it anew",
 }
 """What must not, or need not, be restored, and why."""
 _OTHER = "nothing of this member's own: keep it with your data"
@@ -79,6 +92,17 @@ def advice(spent: Spending, at: float) -> str:
     )
 
 
+def _before(folder: Path) -> str:
+    """What a folder that was restored itself was told: its ledger does not know it.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    path = folder / SPENT
+    said = read_bytes(path, StorageError).decode("utf-8", "replace") if path.exists() else ""
+    return f"{said.rstrip()}\nSince it was restored with that, and beside it:\n" if said.strip() else ""
+
+
 def backup(home: Home, out: Path) -> Kept:
     """Write what may be restored (0600); whoever holds the archive can speak as this member.
 
@@ -98,7 +122,7 @@ def backup(home: Home, out: Path) -> Kept:
             f"{home.folder} lacks {', '.join(missing)}, without which nothing could be restored.",
             "`fedrepay member init` makes both; put the lost file back.",
         )
-    told = advice(spending(home), home.clock())
+    told = _before(home.folder) + advice(spending(home), home.clock())
     parts = dict(_parts(home, told))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:

@@ -73,6 +73,19 @@ def test_what_may_be_restored_is_in_it_and_the_store_is_not(folder: Path, tmp_pa
     assert "Lost member store".lower() in " ".join(fedrepay("member", "backup", "--help").out.split()).lower()
 
 
+def test_what_a_restored_member_was_told_is_told_by_its_own_backups_too(folder: Path, tmp_path: Path) -> None:
+    spent = backed_up(folder, tmp_path / "one.tar")["spent.txt"].decode()
+    assert "had cost ε =" in spent, "control"
+    assert fedrepay("member", "restore", tmp_path / "one.tar", "--folder", tmp_path / "new").code == 0
+    again = fedrepay("member", "backup", tmp_path / "two.tar", "--folder", tmp_path / "new")
+    assert again.code == 0, again.err
+    with tarfile.open(tmp_path / "two.tar") as archive:
+        said = archive.extractfile("spent.txt").read().decode()  # type: ignore[union-attr]
+    assert said.startswith(spent.rstrip())
+    assert "had cost nothing" in said
+    assert " ".join(spent.split()) in " ".join(again.out.split())
+
+
 def test_no_secret_of_an_epoch_and_no_line_of_the_ledger_is_in_it(world: World, tmp_path: Path) -> None:
     folder = world.folder / "m0"
     world.events, world.coordinator = [], world.new_coordinator(3)
