@@ -13,15 +13,15 @@ Socket = Annotated[
 app = typer.Typer()
 
 _INIT = (
-    "Make this institution's keys: they are made here and never leave this folder (0700, key files 0600).\n\n"
-    "FOLDER/entry.json holds the public ones; node.pub is for the operator, who registers the node with it. "
+    "Make this institution's keys before it has an invitation; `member join` makes them too, and goes on with these.\n\n"
+    "They are made here and never leave this folder (0700, key files 0600). FOLDER/entry.json holds the public ones. "
     "Keep the folder out of backups: a restored copy is refused by the protocol.\n\n"
     "\b\nfedrepay member init bank-a --folder member"
 )
 _APPROVE = (
     "Approve the consortium's roster by its twelve words, after people at the members compared them by telephone.\n\n"
-    "`member serve` shows the words of a roster that it does not know yet, and takes part in nothing before they are "
-    "approved here. Differing words mean that somebody else is in the roster.\n\n"
+    "`member roster` shows the words of one that waits for people here; this member takes no part in it before they are "
+    "approved. Differing words mean that somebody else is in the roster.\n\n"
     "\b\nfedrepay member approve-roster --folder member zoo abandon … (twelve words)"
 )
 _OVERRIDE = (
@@ -71,7 +71,7 @@ def init(
 
     entry = setup.create(name, folder)
     typer.echo(f"{folder / setup.ENTRY}: {entry.name}, signing key {entry.signing.hex()}")
-    typer.echo(f"Send {folder / 'entry.json'} and {folder / 'node.pub'} to the operator.")
+    typer.echo(f"Next: fedrepay member join INVITATION --folder {folder}   (the operator's one line)")
 
 
 @app.command("approve-roster", help=_APPROVE)
@@ -82,13 +82,21 @@ def approve_roster(
     import time
 
     from fedrepay.client.node import setup
-    from fedrepay.client.protocol import roster_code
+    from fedrepay.client.protocol import enrolment, roster_code
     from fedrepay.client.store.member_store import MemberStore
+    from fedrepay.shared.errors import ArgumentError
 
     code = roster_code.parse(" ".join(words))
     setup.identity(folder)
-    MemberStore(folder, time.time).remember(approved_code=code.encode())
-    typer.echo("Approved. The next run with this roster may begin.")
+    store = MemberStore(folder, time.time)
+    pending = enrolment.waiting(store)
+    if pending is not None and pending.code() != code:
+        raise ArgumentError(
+            "These are not the words of the roster that waits here: it was proposed anew, or somebody else is in it.",
+            f"Compare again: fedrepay member roster --folder {folder}",
+        )
+    store.remember(approved_code=code.encode())
+    typer.echo("Approved. The roster counts once all its members have approved it.")
 
 
 @app.command("override-mapping", help=_OVERRIDE)

@@ -92,7 +92,9 @@ def _lines(found: "Overview") -> list[str]:
     if found.cause:
         lines += [f"  {found.cause} {found.remedy}"]
     if found.certificate_ends is not None:
-        lines += [f"Certificate until {day(found.certificate_ends)}; it renews itself."]
+        lines += [
+            f"Certificate until {day(found.certificate_ends)}{'; it renews itself' if found.connected else ''}."
+        ]
     lines += [
         f"Roster {found.roster}: {', '.join(found.in_roster)}." if found.roster else "In no roster yet."
     ]
@@ -103,7 +105,9 @@ def _lines(found: "Overview") -> list[str]:
         lines += [f"Run {found.run}: {found.run_state}{whom}."]
     held = ", ".join(map(str, found.releases)) or "none"
     lines += [f"Releases held: {held}; in use: {found.in_use or 'none'}."]
-    if found.approve:
+    if found.approve and found.approved:
+        lines += ["You approved the words of the next roster: it counts once all its members have."]
+    elif found.approve:
         lines += ["A roster waits for your yes. Compare its words with the others: `fedrepay member roster`."]
     if found.new_terms:
         lines += ["New terms wait for your yes: `fedrepay member accept-terms`."]
@@ -123,11 +127,11 @@ def roster(folder: Folder, as_json: Json = False) -> None:
         "proposed": None if pending is None else asdict(pending),
     }
     lines = ["In no roster yet."] if held is None else [f"Roster {held.number}: {', '.join(held.members)}."]
-    lines += ["No other roster waits for a yes here."] if pending is None else _proposed(pending)
+    lines += ["No other roster waits for a yes here."] if pending is None else _proposed(folder, pending)
     show(as_json, facts, *lines)
 
 
-def _proposed(pending: "RosterSeen") -> list[str]:
+def _proposed(folder: Path, pending: "RosterSeen") -> list[str]:
     lines = [f"Roster {pending.number} is proposed: {', '.join(pending.members)}."]
     revoked = tuple(f"{name} ({reason})" for name, reason in pending.revoked)
     told = {
@@ -143,7 +147,7 @@ def _proposed(pending: "RosterSeen") -> list[str]:
         *lines,
         "Compare these words with the other members by telephone; differing words mean that somebody else is in it:",
         f"  {pending.words}",
-        "Then: fedrepay member approve-roster --folder … and the words.",
+        f"Then: fedrepay member approve-roster --folder {folder} WORD …   (the twelve that you heard)",
     ]
 
 

@@ -84,4 +84,4 @@ def score(
     console.print(f"Roster code: [bold]{used.roster_code}[/]")
     console.print(f"{len(scores)} rows written to {out}; {scores.rejected} rejected.")
     if scores.findings:
-        console.print(f"[yellow]Why: {out}.rejects[/]")
+        console.print(f"[yellow]What was found in the rows: {out}.rejects[/]")

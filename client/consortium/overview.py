@@ -37,6 +37,7 @@ class Overview:
     roster: int
     in_roster: tuple[str, ...]
     approve: str
+    approved: bool
     left: bool
     new_terms: bool
     releases: tuple[int, ...]
@@ -87,6 +88,7 @@ def seen(folder: Path, now: float) -> Overview:
         roster=0 if roster is None else roster.number,
         in_roster=() if roster is None else roster.names,
         approve="" if pending is None else pending.code(),
+        approved=pending is not None and store.fact("approved_code") == pending.code().encode(),
         left=bool(store.fact("left")),
         new_terms=(folder / standing.NEW_TERMS).exists(),
         releases=tuple(found.held),

@@ -15,6 +15,6 @@ def parse(words: str) -> str:
     if len(code.split()) != 12 or not Mnemonic("english").check(code):
         raise ArgumentError(
             "These are not twelve words of a roster code: a word is misspelt or missing.",
-            "`member serve` shows them; compare them with the other members by telephone.",
+            "`member roster` shows them; compare them with the other members by telephone.",
         )
     return code

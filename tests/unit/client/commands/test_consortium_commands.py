@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fedrepay.client.consortium import running, standing, tls
+from fedrepay.client.consortium import overview, running, standing, tls
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node import door, house, setup
 from fedrepay.client.store import settings
@@ -260,6 +260,20 @@ def test_roster_says_what_a_proposed_one_changes_before_a_run(stub: Stub, folder
     assert facts["held"]["members"] == list(held.names)
     assert facts["proposed"]["words"] in done.out
     assert facts["proposed"]["words"] != facts["held"]["words"]
+
+
+def test_only_the_words_of_the_roster_that_waits_are_approved(stub: Stub, folder: Path) -> None:
+    admitted(stub, folder)
+    held, words = rostered(folder, pending=True), overview.rosters(folder)[1]
+    assert words is not None
+    other = fedrepay("member", "approve-roster", "--folder", folder, *held.code().split())
+    assert (other.code, "not the words of the roster that waits here" in other.err) == (2, True)
+    assert MemberStore(folder, time.time).fact("approved_code") is None
+    assert "A roster waits for your yes" in fedrepay("member", "status", "--folder", folder).out
+    done = fedrepay("member", "approve-roster", "--folder", folder, *words.words.split())
+    assert done.code == 0, done.err
+    said = fedrepay("member", "status", "--folder", folder).out
+    assert ("You approved the words" in said, "waits for your yes" in said) == (True, False)
 
 
 # --- calls by hand ---

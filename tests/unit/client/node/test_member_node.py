@@ -63,7 +63,7 @@ def prepared(shop: Shop) -> Prepared:
 # --- init ---
 
 
-def test_init_makes_keys_that_are_its_own_and_says_what_to_send(folder: Path) -> None:
+def test_init_makes_keys_that_are_its_own_and_says_what_comes_next(folder: Path) -> None:
     done = fedrepay("member", "init", "bank-a", "--folder", folder / "a")
     assert done.code == 0, done.err
     assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o700
@@ -81,7 +81,7 @@ def test_init_makes_keys_that_are_its_own_and_says_what_to_send(folder: Path) ->
         "sealing": entry.sealing.hex(),
         "node": entry.node.hex(),
     }
-    assert "node.pub" in done.out
+    assert "fedrepay member join" in done.out
 
 
 def test_init_never_writes_over_a_key_and_takes_names_of_the_roster_only(folder: Path) -> None:
