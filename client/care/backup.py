@@ -18,7 +18,6 @@ from pathlib import Path
 from fedrepay.client.care.home import Home
 from fedrepay.client.care.releases import checked
 from fedrepay.client.care.spending import Spending, spending
-from fedrepay.client.consortium import tls
 from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import IN_FORCE, Identity
 from fedrepay.client.scoring import release_file
@@ -49,11 +48,11 @@ LEFT_OUT = {
     ".serving": "a lock",
     ".running": "a lock",
     **dict.fromkeys(
-        (tls.KEY, tls.NEXT_KEY, tls.CERTIFICATE),
+        ("tls.key", "tls.next.key", "tls.pem"),
         "`member join` with a new invitation gets another for the same keys",
     ),
     **dict.fromkeys(
-        (tls.AUTHORITY, agreement.FILE, "schema.toml", "schema.codebook.safetensors"),
+        ("ca.pem", agreement.FILE, "schema.toml", "schema.codebook.safetensors"),
         "the coordinator's: `member join` brings it",
     ),
     "join.bin": "a request to join: it holds the secret of an invitation",
