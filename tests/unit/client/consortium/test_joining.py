@@ -272,10 +272,10 @@ def admitted(stub: Stub, folder: Path, secret: bytes = SECRET) -> None:
 def test_another_invitation_lets_in_again_with_the_keys_that_are_there(stub: Stub, tmp_path: Path) -> None:
     admitted(stub, tmp_path / "m")
     entry, another = setup.identity(tmp_path / "m").entry(), stub.invitation(secret=b"f" * 16)
-    assert joining.look(tmp_path / "m", stub.invitation())
-    assert not joining.look(tmp_path / "m", another), "the operator's database was restored, say"
+    assert joining.look(tmp_path / "m", stub.invitation(), time.time())
+    assert not joining.look(tmp_path / "m", another, time.time()), "the operator's database was restored, say"
     admitted(stub, tmp_path / "m", b"f" * 16)
-    assert joining.look(tmp_path / "m", another)
+    assert joining.look(tmp_path / "m", another, time.time())
     assert setup.identity(tmp_path / "m").entry() == entry
 
 
@@ -285,7 +285,7 @@ def test_a_certificate_that_has_ended_is_asked_for_again(
     admitted(stub, tmp_path / "m")
     later = time.time() + 31 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
-    assert not joining.look(tmp_path / "m", stub.invitation())
+    assert not joining.look(tmp_path / "m", stub.invitation(), time.time())
 
 
 def test_who_has_left_joins_anew_and_keeps_its_store(stub: Stub, tmp_path: Path) -> None:
@@ -293,11 +293,11 @@ def test_who_has_left_joins_anew_and_keeps_its_store(stub: Stub, tmp_path: Path)
     admitted(stub, folder)
     store = MemberStore(folder, time.time)
     store.remember(roster=ROSTER.encode(), signed=ROSTER.encode(), left=b"its word")
-    assert not joining.look(folder, stub.invitation())
+    assert not joining.look(folder, stub.invitation(), time.time())
     admitted(stub, folder, b"f" * 16)
     assert (store.fact("left"), store.fact("roster")) == (b"", b"")
     assert at_member.withdrawn(store) == ROSTER.number, "no number of before is signed again"
-    assert joining.look(folder, stub.invitation(secret=b"f" * 16))
+    assert joining.look(folder, stub.invitation(secret=b"f" * 16), time.time())
 
 
 def test_a_proxy_with_a_password_is_used_for_all_of_it(stub: Stub, tmp_path: Path) -> None:
