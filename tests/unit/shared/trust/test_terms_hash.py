@@ -29,6 +29,7 @@ FACTS: dict[str, Any] = {
     "rounds": 5,
     "max_attempts": 3,
     "timeout": 60.0,
+    "agreed": bytes(32),
     "simulated": False,
     "local": LOCAL,
     "pairs": None,
