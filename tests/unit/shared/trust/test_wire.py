@@ -9,11 +9,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrepay.client.consortium.standing import LinkState
+from fedrepay.client.node.house import HouseAnswer
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import Q
-from fedrepay.shared.trust import enrolment, fields, handshake, message, succession, terms, wire
+from fedrepay.shared.trust import (
+    asking,
+    enrolment,
+    fields,
+    handshake,
+    joining,
+    message,
+    succession,
+    terms,
+    wire,
+)
+from fedrepay.shared.trust.joining import Invitation
 from fedrepay.shared.trust.message import Signed, Wire
 from fedrepay.shared.trust.roster import Entry, Revoked
 from fedrepay.shared.trust.terms import NumberedTerms
@@ -56,6 +69,8 @@ LOCAL = terms.LocalTerms(
 )
 PAIRS = terms.GramPairs(most=5, offset=1)
 SUM = wire.Sum(round=0, attempt=0, config=SIGNED, headers=(SIGNED,), payload=b"c" * 9, tags=(0, Q - 1))
+ENTRY = Entry(name="a", signing=ID, sealing=ID)
+LISTED = asking.ReleaseListed(number=1, sealed=ID, at=1.8e9)
 YEAR = handshake.Year(epsilon=2.5, delta=1e-7, runs=1, attempts=4)
 DECLARED = handshake.Declared(year=YEAR, override=ID)
 ENTRIES = tuple(Entry(name=n, signing=n.encode() * 32, sealing=n.encode() * 32) for n in "abc")
@@ -136,6 +151,26 @@ MESSAGES: list[Wire] = [
         rounds=5,
     ),
     EpochState(run=1, start=SIGNED, nonce=ID, envelope=ID, mask=ID, contribution=ID),
+    Invitation(address="consortium.example:443", name="a", authority=ID, secret=ID[:16]),
+    joining.About(version=1, product="0.1.0", authority=b"c", terms=b"t", schemas=((ID, b"s", b"b"),)),
+    joining.JoinRequest(version=1, product="0.1.0", secret=ID[:16], entry=ENTRY, request=b"c", agreed=ID),
+    joining.JoinAnswer(state="admitted", certificate=b"c"),
+    asking.Request(method="Wait", name="a", at=1.8e9, version=1, body=b"b"),
+    asking.AskedOf(ask=1, kind="held", shared=b"s", own=b"o"),
+    asking.Answered(ask=1, reply=b"r"),
+    asking.Handed(resealed=True, body=b"b"),
+    LISTED,
+    asking.Standing(
+        agreed=ID,
+        terms=b"t",
+        members=(("a", "away"),),
+        run=1,
+        state="done",
+        waiting=("a",),
+        releases=(LISTED,),
+    ),
+    HouseAnswer(body=b"b", cause="c", remedy="r"),
+    LinkState(at=1.8e9, since=1.8e9, connected=True, standing=b"s"),
 ]
 KINDS = sorted({type(message) for message in MESSAGES}, key=lambda kind: kind.__name__)
 
