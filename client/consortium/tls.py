@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from fedrepay.client.node import setup
 from fedrepay.shared.errors import NetworkError, StorageError
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.text import printable
 
-KEY, CERTIFICATE, AUTHORITY = "tls.key", "tls.pem", "ca.pem"
+KEY, CERTIFICATE, AUTHORITY = "tls.key", setup.CERTIFICATE, "ca.pem"
 NEXT_KEY = "tls.next.key"
 """Of a certificate that is asked for: it takes the key's place after the certificate has taken the old one's."""
 _RENEW = (

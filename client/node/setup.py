@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fedrepay.shared.schema.codebook import CodeBook
 
 ENTRY = "entry.json"
+CERTIFICATE = "tls.pem"
+"""By which the coordinator knows a member that it has admitted (`client/consortium/tls`)."""
 RESTART = "Restart `member serve`: it reads its rows again, without that customer."
 _LOG = logging.getLogger("fedrepay.member")
 
@@ -125,6 +127,7 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     book = codebook.load(sources.schema)
     limits = Limits() if sources.limits is None else load(sources.limits, book.schema.public)
     store = MemberStore(folder, time.time)
+    check_kept(folder, store.fact("agreed"))
     barred = store.barred()
     table, override = rows(book, sources, mine, barred)
     frozen = snapshot(book, table, mine.local, override)
@@ -148,6 +151,24 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
         override=override,
         keyring=Keyring(mine.name, folder),
     )
+
+
+def check_kept(folder: Path, agreed: bytes | None) -> None:
+    """A member that was admitted has the store in which it accepted the terms: an empty one has forgotten what the year cost.
+
+    Args:
+        folder: the member's.
+        agreed: the fact of its store.
+
+    Raises:
+        StorageError: its store was lost.
+    """
+    if agreed is None and (folder / CERTIFICATE).exists():
+        raise StorageError(
+            f"{folder} was admitted, and its store is new: member.sqlite was lost, and its ledger with it.",
+            "Lower epsilon_per_year in limits.toml by what the year has cost before (docs/refusals.md, *A lost member store*), "
+            "then `fedrepay member join` with an invitation: it goes on with the keys that are there.",
+        )
 
 
 def rows(

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
 from fedrepay.shared.files import write_atomically
+from fedrepay.shared.text import printable
 
 AUTHORITY, CERTIFICATE, KEY = "ca.pem", "server.pem", "server.key"
 AUTHORITY_KEY = "ca.key"
@@ -30,6 +32,9 @@ CLIENT_DAYS = 30
 """Of a member's certificate: there is no list of those taken back, so each ends soon by itself."""
 IDENTITY = "fedrepay:"
 """Before the member's name in the one URI of its certificate."""
+_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+)
 _SKEW = timedelta(minutes=5)  # members' clocks may be late
 
 
@@ -219,6 +224,11 @@ def _host(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
+        if _NAME.fullmatch(text) is None:
+            raise ArgumentError(
+                f"{printable(text)!r} is no host's name or address.",
+                "Letters, digits, '-' and dots; a name in other letters by its form in DNS (xn--…).",
+            ) from None
         return x509.DNSName(text)
 
 

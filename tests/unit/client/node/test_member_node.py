@@ -297,3 +297,20 @@ def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
     assert supernode.receive(lambda **_: 7, state=state) == 7
     assert [each.metadata.message_id for each in state.get_messages_legacy(is_reply=True)] == ["reply"]
     assert nothing() is None
+
+
+def test_a_member_whose_store_was_lost_does_not_serve_with_an_empty_ledger(folder: Path) -> None:
+    setup.check_kept(folder, None)  # not admitted yet
+    (folder / setup.CERTIFICATE).write_text("it was admitted")
+    setup.check_kept(folder, bytes(32))  # control: its store is there
+    with pytest.raises(StorageError, match="ledger with it"):
+        setup.check_kept(folder, None)
+
+
+def test_serve_looks_whether_the_store_is_the_one_it_had(shop: Shop, folder: Path) -> None:
+    setup.create("a", folder)
+    sources = setup.Sources(shop.schema, shop.data, shop.mapping, None)
+    setup.member(folder, sources, lambda _stage, _seconds: None)
+    (folder / setup.CERTIFICATE).write_text("it was admitted")
+    with pytest.raises(StorageError, match="ledger with it"):
+        setup.member(folder, sources, lambda _stage, _seconds: None)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fedrepay.server.admission import certificates
-from fedrepay.shared.errors import ProtocolError, StorageError
+from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
 from support.newcomers import Newcomer
 
 
@@ -113,3 +113,10 @@ def test_the_servers_certificate_is_issued_anew_in_its_last_third_alone(tmp_path
     (tmp_path / "server.pem").unlink()
     with pytest.raises(StorageError):
         certificates.refresh(tmp_path, ends)
+
+
+@pytest.mark.parametrize("host", ["ü.example", "exa mple", "a..b", "-a", "a" * 300, "http://a"])
+def test_what_is_no_hosts_name_is_told(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ArgumentError, match="is no host's name"):
+        certificates.create(tmp_path, [host])
+    assert not list(tmp_path.iterdir())
