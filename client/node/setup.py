@@ -166,7 +166,7 @@ def check_kept(folder: Path, agreed: bytes | None) -> None:
     if agreed is None and (folder / CERTIFICATE).exists():
         raise StorageError(
             f"{folder} was admitted, and its store is new: member.sqlite was lost, and its ledger with it.",
-            "Lower epsilon_per_year in limits.toml by what the year has cost before (docs/refusals.md, *A lost member store*), "
+            "Lower epsilon_per_year in limits.toml by what the year has cost before (docs/refusals.md says how), "
             "then `fedrepay member join` with an invitation: it goes on with the keys that are there.",
         )
 
