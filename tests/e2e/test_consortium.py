@@ -125,7 +125,7 @@ def goes_back(bank: Bank) -> None:
 
 def what_the_operator_can_show(operator: Operator) -> None:
     status = operator.asks("status", role="coordinator")
-    assert status["run"]["number"] == 2
+    assert status["run"]["run"] == 2
     members = {each["name"]: each["state"] for each in operator.asks("members", role="coordinator")}
     assert members == {"a": "admitted", "b": "admitted", "c": "revoked", "d": "admitted"}
     assert "0 do not" in operator.says("verify")
