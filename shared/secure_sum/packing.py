@@ -141,9 +141,9 @@ def pairs(members: int, most: int, offset: int) -> Packing:
     Raises:
         ArgumentError: they do not fit.
     """
-    packing = Packing(ring.most_bits(members), 2, members * most + 1, offset, most)
-    packing.check_cohort(members)
-    return packing
+    return Packing(
+        ring.most_bits(members), 2, members * most + 1, offset, most
+    )  # members · most < base, by its making
 
 
 def update_packing(members: int) -> Packing:

@@ -310,3 +310,18 @@ def test_no_pad_and_no_canary_is_another_chunks_or_members() -> None:
     assert canaries.shape == (3, 500)
     for found in (canaries, np.array([TAGS._pads(index) for index in range(500)], dtype=np.uint64)):
         assert len(np.unique(found)) == 1500
+
+
+def test_numbers_mod_q_add_as_pythons_do_also_past_a_word() -> None:
+    edges = [0, 1, Q - 1, Q // 2, Q // 2 + 1, 2**63, 2**64 - Q]
+    left = np.array([a for a in edges for _ in edges], dtype=np.uint64)
+    right = np.array(edges * len(edges), dtype=np.uint64)
+    wanted = [(int(a) + int(b)) % Q for a, b in zip(left, right, strict=True)]
+    assert any(int(a) + int(b) >= 2**64 for a, b in zip(left, right, strict=True)), (
+        "a word does not hold all of them"
+    )
+    found = np.empty_like(left)
+    ring.add(left, right, found)
+    assert found.tolist() == wanted
+    ring.add(left, right, left)
+    assert left.tolist() == wanted, "in place too"
