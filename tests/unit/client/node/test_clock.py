@@ -1,6 +1,7 @@
 """A node whose clock Flower refuses says so; and the one proxy that is set is the one that is used."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -72,11 +73,11 @@ except NetworkError as error:
 """
 
 
-@pytest.mark.parametrize(("off", "words"), [(20, "clock is 2"), (0, "key not registered")])
+@pytest.mark.parametrize(("off", "words"), [(20, r"clock is (1\d|2\d) s ahead"), (0, "key not registered")])
 def test_a_node_that_ends_names_the_clock_if_that_is_why(
     stub: Stub, tmp_path: Path, off: int, words: str
 ) -> None:
-    """The coordinator here lets no node in; whether the clock is at fault only the clock tells."""
+    """The coordinator here lets no node in; whether the clock is at fault only the clock tells, to some seconds."""
     setup.create("bank-a", tmp_path / "m")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -89,7 +90,7 @@ def test_a_node_that_ends_names_the_clock_if_that_is_why(
         check=True,
     )
     (said,) = [line for line in done.stdout.splitlines() if line.startswith("said:")]
-    assert words in said
+    assert re.search(words, said), said
 
 
 def test_the_environment_s_proxies_are_never_used() -> None:
