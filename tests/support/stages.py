@@ -22,6 +22,7 @@ ENROLLING = ("propose", "reveal", "approve", "certify")
 PARTS = {
     **dict.fromkeys((*ENROLLING, "terms", "hello", "introduce", "seed"), ("shared",)),
     "confirm": ("shared", "own"),
+    "prepare": ("shared", "own"),
     "round": ("shared", "own"),
     "resend": ("shared",),
     "blame": ("shared",),
@@ -29,7 +30,7 @@ PARTS = {
     "close": ("shared", "own"),
     "votes": ("shared",),
 }
-"""Which parts of a message mean something; the others are empty. ``ping`` and ``held`` say nothing."""
+"""Which parts of a message mean something; the others are empty. ``held`` says nothing."""
 
 
 @dataclass
@@ -91,7 +92,7 @@ def come_up(world: World, name: str, before: World) -> None:
 
 
 class Stages:
-    """A run of three members and two sums; ``round`` is the second one's, with the first sum in it.
+    """A run of three members and two sums; ``prepare`` and ``round`` are the second one's, with the first sum in it.
 
     ``resend`` and ``blame`` are of another run, whose first sum was changed in the database.
     """
@@ -100,14 +101,14 @@ class Stages:
         world = Recorded(folder / "run")
         self.world = world
         self.at: dict[str, tuple[World, Ask]] = dict(world.early)
-        self.blobs = {wire.Ping(run=1, round=0).encode()}  # nobody is lost here
+        self.blobs: set[bytes] = set()
         for ask in world.steps():
             self._keep(world, ask, folder)
         disputed = self.disputed = Recorded(folder / "disputed")
         for ask in disputed.steps():
             self._keep(disputed, ask, folder, "resend", "blame")
             if (
-                ask.kind == "ping"
+                ask.kind == "prepare"
                 and disputed.coordinator.state.sums
                 and not disputed.coordinator.state.failed
             ):
@@ -134,7 +135,7 @@ class Stages:
     def _keep(self, world: World, ask: Ask, folder: Path, *only: str) -> None:
         if not ask.parts or ask.kind not in (only or PARTS):
             return
-        if ask.kind != "round" or world.coordinator.state.sums:
+        if ask.kind not in ("prepare", "round") or world.coordinator.state.sums:
             self.at.setdefault(ask.kind, (fork(world, folder / ask.kind), ask))
 
 

@@ -24,7 +24,7 @@ from fedrepay.shared.secure_sum.ciphertext import summed, uploaded
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
-from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload, Votes
+from fedrepay.shared.trust.wire import Closing, Header, PrepareRequest, Prepare, Reply, RoundConfig, Sum, Upload, Votes
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
 ENDS = ("tag", "canary", "rollback")  # refusals after which a member takes no part in the epoch
@@ -44,8 +44,11 @@ def _epoch(stored: bytes) -> tuple[int, bytes] | None:
 
 def _listed(kind: str, shared: bytes) -> frozenset[tuple[int, int]]:
     """(round, attempt) of every attempt that a message's configuration names, its own among them."""
-    message = RoundRequest.decode(shared) if kind == "round" else Closing.decode(shared)
-    config = RoundConfig.decode(message.config.body)
+    if kind == "prepare":
+        config = Prepare.decode(PrepareRequest.decode(shared).asked.body).config(())
+    else:
+        signed = Signed.decode(shared) if kind == "round" else Closing.decode(shared).config
+        config = RoundConfig.decode(signed.body)
     return frozenset({(config.round, config.attempt), *((e.round, e.attempt) for e in config.history)})
 
 
@@ -175,7 +178,7 @@ class Watch:
         """Note what must be compared after the message."""
         store = self._store(name)
         headers = {Signed.decode(h).digest() for _, _, _, h in self._uploads(store)}
-        shown = self._own(name, own) if kind in ("round", "write", "close") else None
+        shown = self._own(name, own) if kind in ("prepare", "round", "write", "close") else None
         state = self._epoch(store)
         ahead = (
             shown is not None

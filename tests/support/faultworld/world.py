@@ -328,7 +328,14 @@ class FaultWorld:
                     fresh, resumes = False, 0
                     calm_runs += self.faults.calm
                     out.runs += 1
-                carry(store, self.key, self.nodes, self.network.exchange, again=again)
+                carry(
+                    store,
+                    self.key,
+                    self.nodes,
+                    self.network.exchange,
+                    again=again,
+                    clock=lambda: self.network.now,
+                )
                 again = False
             except Killed:
                 self.trace.append(("coordinator dies",))
