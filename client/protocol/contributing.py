@@ -2,7 +2,7 @@
 
 What takes long stands before the attempt, so that a member can be lost only in the short while after: an attempt that
 loses one is void, and charged all the same. The contribution waits in memory alone: integers of this member's rows
-without noise are never written. What a process that died had prepared is lost, and so is the attempt, to it.
+without noise are never written. A process that was started again is asked to prepare once more.
 """
 
 from collections.abc import Callable
@@ -72,6 +72,11 @@ class Contributions:
         """Another epoch begins, or this one is over."""
         self._prepared = None
 
+    @property
+    def prepared(self) -> bool:
+        """Whether there is a contribution at hand, to whatever attempt."""
+        return self._prepared is not None
+
     def prepare(self, session: Session, config: RoundConfig) -> None:
         """Judge the attempt as it would be with that cohort, and have its contribution at hand; nothing is charged.
 
@@ -90,9 +95,7 @@ class Contributions:
             Refusal: the attempt is not the one that was prepared; code ``limits``; or a peer's key is unusable.
         """
         prepared = self._prepared
-        if prepared is None:
-            raise Refusal(Code.LOST_ATTEMPT, "This member has prepared no attempt since it was started.")
-        if prepared.attempt != _attempt(session, config):
+        if prepared is None or prepared.attempt != _attempt(session, config):
             raise Refusal(Code.HISTORY, "The attempt is another than this member was asked to prepare.")
         charged = self._judge(session, config)
         self._prepared = None

@@ -68,9 +68,7 @@ class Rounds:
         self._observe = observe
         self._model = model
         self._override = override
-        self._contributions = Contributions(
-            identity, store, rows, limits, clock, entropy, observe, override
-        )
+        self._contributions = Contributions(identity, store, rows, limits, clock, entropy, observe, override)
         self._session: Session | None = None
         # the epoch (by this member's nonce) and why, also unstored
         self._ended: tuple[bytes, str] | None = None
@@ -164,7 +162,7 @@ class Rounds:
         return {"run": config.run}
 
     def round(self, shared: bytes, own: bytes) -> dict[str, Any]:
-        """A contribution to an attempt whose cohort is known; what was prepared is sent in a moment.
+        """A contribution to an attempt whose cohort is known, of what was prepared; or that it has to be prepared again.
 
         The guard's order: docs/protocol.md, *One round*, 1.
         """
@@ -181,6 +179,8 @@ class Rounds:
         if stored and view.submitted[config.attempt].config == signed.digest():
             return {"body": stored, **named}
         guard.check_monotone(view, config)
+        if not self._contributions.prepared:
+            return {"kind": "need", "need": config.round, **named}
         return {"body": self._contributions.send(session, config, signed), **named}
 
     def resend(self, shared: bytes, _own: bytes) -> dict[str, Any]:

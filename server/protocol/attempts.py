@@ -34,6 +34,7 @@ class Attempts:
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
         self._failed: set[str] = set()  # members lost in the open attempt
         self._needs: dict[str, int] = {}  # how often a member asked for older sums
+        self.unprepared: set[str] = set()  # who is to prepare the open attempt again
 
     def config(self, epoch: Epoch, round_: int, cohort: tuple[str, ...]) -> Signed:
         """The next configuration: the run's terms, this cohort, and every attempt before."""
@@ -89,12 +90,14 @@ class Attempts:
     def ask(self) -> Ask:
         """The open attempt, to everybody of its cohort who has neither answered nor failed."""
         record = self._state.attempts[-1]
-        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
+        answered = {*self._fresh, *self._failed}
+        names = [name for name in record.config.cohort if name not in answered]
         shared = record.signed.encode()
         return Ask(Kind.ROUND, {name: (shared, self._state.own_header(name)) for name in names})
 
     def lost(self, name: str) -> None:
         """A member gave no good answer to the open attempt."""
+        self.unprepared.discard(name)
         self._failed.add(name)
 
     def need(self, name: str, first: int) -> list[Event]:
@@ -107,6 +110,15 @@ class Attempts:
         if self._needs[name] > len(self._state.sums) + 1 or first > len(self._state.sums):
             raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
         return [Event("need", name, str(first).encode())]
+
+    def forgotten(self, name: str) -> None:
+        """A member was started again since it prepared the open attempt.
+
+        Raises:
+            ProtocolError: it says so again.
+        """
+        self.need(name, len(self._state.sums))
+        self.unprepared.add(name)
 
     def receive(self, epoch: Epoch, name: str, reply: Reply) -> list[Event]:
         """Check an upload and add it.
@@ -166,7 +178,7 @@ class Attempts:
                 "Bring members back, then run the same command again: the run resumes. A member that is out of this "
                 "epoch comes back after `fedrepay coordinator abandon` and a new run.",
             )
-        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+        self._sum, self._fresh, self._failed, self._needs, self.unprepared = None, {}, set(), {}, set()
         return [Event("attempt", "", self.config(epoch, round_, cohort).encode())]
 
     def close(self) -> list[Event]:

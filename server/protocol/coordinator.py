@@ -115,7 +115,9 @@ class Coordinator:
             return Ask(*pending)
         if state.failed is not None:
             return self._dispute.ask(state, self.epoch)
-        if state.attempts and state.attempts[-1].status == "open":
+        if self._open and self._attempts.unprepared:
+            return self._attempts.prepare(self.epoch, sorted(self._attempts.unprepared), brief=False)
+        if self._open:
             return self._attempts.ask()
         if not self._over():
             self._attempts.check_left(self._why_away())
@@ -156,6 +158,11 @@ class Coordinator:
             {name: (called, b"") for name in agreed if name in self._seats and name not in greeted},
         )
 
+    @property
+    def _open(self) -> bool:
+        """Whether an attempt is under way."""
+        return bool(self.state.attempts) and self.state.attempts[-1].status == "open"
+
     def _may_come(self, name: str) -> bool:
         """Whether a member may be there for the next attempt, as far as is known."""
         gone = self.state.away.get(name, "").partition(":")[0] in GONE
@@ -194,6 +201,9 @@ class Coordinator:
         return ANSWER
 
     def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
+        if reply.kind == "need" and ask.kind == Kind.ROUND:
+            self._attempts.forgotten(name)
+            return []
         if reply.kind == "need":
             if ask.kind not in (Kind.PREPARE, Kind.WRITE, Kind.CLOSE):
                 raise ProtocolError(f"{name} asks for sums where there are none.", "It is left out.")
@@ -204,6 +214,7 @@ class Coordinator:
             return release.receive(self.state, self.terms.run, self.roster, name, reply)
         if ask.kind == Kind.PREPARE:
             self._gathering.answered(name)
+            self._attempts.unprepared.discard(name)
             return [Event("ready", name, str(len(self.state.sums)).encode())]
         if ask.kind == Kind.VOTES:
             return [Event("stored", name, b"")]
@@ -242,9 +253,9 @@ class Coordinator:
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
-        if ask.kind == Kind.PREPARE:
+        if ask.kind == Kind.PREPARE and not self._open:
             self._gathering.lost(name)
-        elif ask.kind == Kind.ROUND:
+        elif ask.kind in (Kind.PREPARE, Kind.ROUND):
             self._attempts.lost(name)
         elif ask.kind == Kind.WRITE:
             self._writers_failed.add(name)
@@ -262,7 +273,7 @@ class Coordinator:
         """
         state = self.state
         if ask.kind == Kind.PREPARE:
-            return self._begin(seconds)
+            return [] if self._open else self._begin(seconds)
         if ask.kind == Kind.ROUND:
             return self._attempts.close()
         if ask.kind in (Kind.RESEND, Kind.BLAME):
@@ -302,9 +313,9 @@ class Coordinator:
             return []  # somebody needs older sums
         if gathering.again(seconds):
             return []
+        there = tuple(name for name in self.epoch.present if name in gathering.there)
         gathering.reset()
-        there = [name for name in self.epoch.present if name in state.ready and name not in state.away]
-        return self._attempts.open(self.epoch, tuple(there), self._why_away())
+        return self._attempts.open(self.epoch, there, self._why_away())
 
     def _gathered(self, kind: Kind) -> list[Event]:
         """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""

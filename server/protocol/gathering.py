@@ -30,6 +30,11 @@ class Gathering:
         """Whether those who are asked have prepared before: their answer takes a moment."""
         return self._among is not None
 
+    @property
+    def there(self) -> frozenset[str]:
+        """Who has answered the last ask."""
+        return frozenset(self._answered)
+
     def waiting(self, names: Iterable[str]) -> list[str]:
         """Of those who may be there, whom to ask now: who has not answered, nor failed to, in this ask."""
         return [

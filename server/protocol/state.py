@@ -59,7 +59,9 @@ class State:
     sums: dict[int, Sum] = field(default_factory=dict)
     headers: dict[str, Signed] = field(default_factory=dict)  # newest signed header of a member
     known: dict[str, int] = field(default_factory=dict)  # first sum a member may lack
-    ready: set[str] = field(default_factory=set)  # who has prepared the next attempt
+    ready: set[str] = field(
+        default_factory=set
+    )  # who has prepared the attempt that comes, or is under way again
     away: dict[str, str] = field(default_factory=dict)  # name → reason
     losses: dict[str, int] = field(default_factory=dict)  # name → attempts of the run that it lost
     failed: tuple[int, int] | None = None  # attempt and ciphertext of a sum that a member says was changed
@@ -166,5 +168,6 @@ class State:
             self.failed, self.verdicts = (int(attempt), int(chunk)), {}
 
     def _settle(self, status: str) -> None:
+        self.ready = set()
         last = self.attempts[-1]
         self.attempts[-1] = AttemptRecord(last.signed, last.config, status)

@@ -132,9 +132,7 @@ def test_who_submitted_to_a_later_attempt_never_opens_the_earlier_one(world: Wor
     before = trace(world, "m0")
     assert contribute(world, "m0", shared, own).code == "history"
     told = (*prepare_of(shared).history, *SKIPPED)
-    assert (
-        contribute(world, "m0", with_prepare(world, shared, history=told), own).code == "history"
-    )
+    assert contribute(world, "m0", with_prepare(world, shared, history=told), own).code == "history"
     assert trace(world, "m0") == before
     assert opened(world, "m0") == []
 

@@ -16,7 +16,18 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ciphertext, ring
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
-from support.adversary import contribute, due, fork, last_sum, opened, prepare_of, say, trace, upload_of, with_sum
+from support.adversary import (
+    contribute,
+    due,
+    fork,
+    last_sum,
+    opened,
+    prepare_of,
+    say,
+    trace,
+    upload_of,
+    with_sum,
+)
 from support.world import World
 
 VICTIM = "m0"

@@ -84,11 +84,21 @@ def before_roster(world: World, folder: Path) -> World:
     return twin
 
 
+def copied(world: World, folder: Path) -> World:
+    """As ``fork``, but nobody has forgotten what it had prepared."""
+    twin = fork(world, folder)
+    for name in world.names:
+        come_up(twin, name, world)
+    return twin
+
+
 def come_up(world: World, name: str, before: World) -> None:
-    """A member on its store as it is now, its nonces as they were in ``before``."""
+    """A member on its store as it is now, its nonces and what it had prepared as they were in ``before``."""
     nonces = dict(before.members[name]._enrolment._nonces)
+    prepared = before.members[name]._rounds._contributions._prepared
     world.members[name] = world.member(name)
     world.members[name]._enrolment._nonces = nonces
+    world.members[name]._rounds._contributions._prepared = prepared
 
 
 class Stages:
@@ -136,7 +146,7 @@ class Stages:
         if not ask.parts or ask.kind not in (only or PARTS):
             return
         if ask.kind not in ("prepare", "round") or world.coordinator.state.sums:
-            self.at.setdefault(ask.kind, (fork(world, folder / ask.kind), ask))
+            self.at.setdefault(ask.kind, (copied(world, folder / ask.kind), ask))
 
 
 def change_sum(world: World) -> None:

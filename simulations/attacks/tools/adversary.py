@@ -40,7 +40,9 @@ def contribute(world: World, name: str, shared: bytes, own: bytes = b"", *cohort
         cohort: of the attempt; everybody, where none is named.
     """
     ready = say(world, name, Kind.PREPARE, shared, own)
-    return ready if ready.kind != "ok" else say(world, name, Kind.ROUND, following(world, shared, *cohort), own)
+    return (
+        ready if ready.kind != "ok" else say(world, name, Kind.ROUND, following(world, shared, *cohort), own)
+    )
 
 
 def following(world: World, shared: bytes, *cohort: str) -> bytes:

@@ -24,7 +24,17 @@ from fedrepay.shared.secure_sum.ciphertext import summed, uploaded
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
-from fedrepay.shared.trust.wire import Closing, Header, PrepareRequest, Prepare, Reply, RoundConfig, Sum, Upload, Votes
+from fedrepay.shared.trust.wire import (
+    Closing,
+    Header,
+    Prepare,
+    PrepareRequest,
+    Reply,
+    RoundConfig,
+    Sum,
+    Upload,
+    Votes,
+)
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
 ENDS = ("tag", "canary", "rollback")  # refusals after which a member takes no part in the epoch
@@ -117,22 +127,20 @@ class Watch:
 
     # --- what members do ---
 
-    def computed(self, name: str, config: RoundConfig) -> None:
-        """A member reads its data for an attempt."""
-        key = (config.run, config.epoch, config.round, config.attempt)
-        seen = self.seen[name]
+    def drawn(self, noise: I64) -> None:
+        """A member adds this noise to its contribution to the attempt that it is asked for."""
+        name, kind, shared = self._before["message"]
+        if kind != "round":
+            raise Violation(f"{name} draws noise at {kind!r}")
+        config = RoundConfig.decode(Signed.decode(shared).body)
+        key, seen = (config.run, config.epoch, config.round, config.attempt), self.seen[name]
         seen.computed[key] += 1
+        seen.noise[key] = noise
         self._last = (name, key)
         if seen.ended == config.epoch:
             raise Violation(f"{name} contributes in an epoch it had ended")
         if seen.computed[key] > 1:
-            raise Violation(f"{name} computed attempt {config.attempt} twice")
-
-    def drawn(self, noise: I64) -> None:
-        """The noise that was added to what was just computed."""
-        assert self._last is not None
-        name, key = self._last
-        self.seen[name].noise[key] = noise
+            raise Violation(f"{name} drew noise for attempt {config.attempt} twice")
 
     def again(self, name: str) -> bool:
         """Whether what this member computes now is what its restored store has forgotten: see `twice`."""
@@ -189,7 +197,7 @@ class Watch:
         self._before = {
             "ahead": ahead,
             "shown": shown,
-            "message": (kind, shared),
+            "message": (name, kind, shared),
             "computed": sum(self.seen[name].computed.values()),
         }
 
@@ -241,7 +249,7 @@ class Watch:
         header, seen = self._before["shown"][0], self.seen[name]
         due = {k for k in seen.forgotten if k[:2] == (header.run, header.epoch) and k[3] <= header.attempt}
         if header.run in self.forked:
-            listed = _listed(*self._before["message"])
+            listed = _listed(*self._before["message"][1:])
             due = {k for k in due if k[2:] in listed}
         if not due <= self._charges(name):
             raise Violation(f"{name} found its store set back and did not charge what it had sent")
