@@ -8,7 +8,7 @@ import pytest
 
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.schema import codebook
-from support.people import SCHEMA, Bank, Operator, People, left_of, until
+from support.people import SCHEMA, Bank, Operator, People, enrolled, left_of, until
 
 
 @pytest.mark.timeout(1200)
@@ -48,38 +48,6 @@ def test_enrol_train_change_pull(tmp_path_factory: pytest.TempPathFactory) -> No
         for each in reversed(everybody):
             each.ends(signal.SIGTERM)
     assert left_of(base) == []
-
-
-def enrolled(
-    operator: Operator, newcomers: list[Bank], everybody: list[People], others: list[Bank] | None = None
-) -> None:
-    """Invited, joined, compared, admitted, running; then all people compare the roster's words and approve them."""
-    tokens = {bank.name: operator.invites(bank.name) for bank in newcomers}
-    for bank in newcomers:
-        read_out = bank.joins(tokens[bank.name])
-        shown = {each["name"]: each["words"] for each in operator.asks("members", role="coordinator")}
-        assert shown[bank.name] == read_out
-    operator.says("admit", *(bank.name for bank in newcomers), "--yes")
-    for bank in newcomers:
-        bank.is_admitted(tokens[bank.name])
-    banks = [*(others or []), *newcomers]
-    names = sorted(bank.name for bank in banks)
-
-    def proposed() -> bool:
-        pending = [bank.rosters()[1] for bank in banks]
-        return all(each is not None and list(each.members) == names for each in pending)
-
-    until("everybody is shown the roster", proposed, everybody)
-    words = {bank.asks("roster")["proposed"]["words"] for bank in banks}
-    assert len(words) == 1
-    for bank in banks:
-        bank.types("approve-roster", *next(iter(words)).split())
-
-    def complete() -> bool:
-        kept = [bank.rosters()[0] for bank in banks]
-        return all(each is not None and list(each.members) == names for each in kept)
-
-    until("everybody is in the roster", complete, everybody)
 
 
 def number(bank: Bank) -> int:
