@@ -6,7 +6,7 @@ keys, it joins under the new ones, and they come into force with the roster that
 """
 
 from fedrepay.client.crypto.identity import Identity, Keyring
-from fedrepay.client.protocol.enrolment import held, newest, newest_run, withdrawn
+from fedrepay.client.protocol.enrolment import check_coordinator, former, held, newest, newest_run, withdrawn
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
@@ -69,6 +69,7 @@ class MemberEnrolment:
         """
         signed = Signed.decode(shared)
         call = signed.verified(Call.decode(signed.body).coordinator, Call)
+        check_coordinator(self._store, call.coordinator)
         base = newest(self._store)
         if not base < call.number <= base + enrolment.FAR:
             raise Refusal(
@@ -199,6 +200,7 @@ class MemberEnrolment:
         if before is not None and before.encode() == message.roster:
             return b"", {}
         roster = enrolment.certified(message, before)
+        check_coordinator(self._store, roster.coordinator)
         signed = self._store.fact("signed")
         if roster.number < newest(self._store) or (
             roster.number == newest(self._store) and signed != message.roster
@@ -208,7 +210,10 @@ class MemberEnrolment:
         mine = {each.entry() for each in (self.identity, following) if each is not None}
         if self.identity.name not in roster.names or roster.entry(self.identity.name) not in mine:
             raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
-        return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
+        facts = {"roster": message.roster, "signed": message.roster, "certificate": shared}
+        if before is not None and before.coordinator != roster.coordinator:
+            facts["former_coordinators"] = b"".join((*former(self._store), before.coordinator))
+        return b"", facts
 
     def certificate(self) -> bytes:
         """What proves the roster this member takes part in, for a coordinator that has lost it; empty before one."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import load_key
 from fedrepay.server.operating import admitting, backup, report
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError
 from fedrepay.shared.trust import agreement
