@@ -15,7 +15,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import Rotation, changes
+from fedrepay.shared.trust.succession import KeyChange, Rotation, changes
 
 Answer = tuple[bytes, dict[str, bytes]]
 NEWCOMER = 1 << 20
@@ -170,8 +170,11 @@ class MemberEnrolment:
         if newest(self._store) >= roster.number:
             raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
         code = roster.code()
-        if (self._store.fact("approved_code") or b"").decode() != code:
-            self._store.remember(pending=roster.encode(), shown=code.encode())
+        unseen = self._replaced(roster) and self._store.fact("pending") != roster.encode()
+        if unseen or (self._store.fact("approved_code") or b"").decode() != code:
+            # words typed in before this member showed that the coordinator's key is replaced are typed in again
+            facts = {"approved_code": b""} if unseen else {}
+            self._store.remember(pending=roster.encode(), shown=code.encode(), **facts)
             raise Refusal(
                 Code.ROSTER,
                 f"This institution has not approved the words of the roster of {_named(roster)}: {code}."
@@ -183,6 +186,10 @@ class MemberEnrolment:
         answer = Signed.make(self.joins_as.signing, Approval(roster=roster.hash(), name=self.identity.name))
         call = Proposal.decode_once(message.proposal).call.encode()
         return answer.encode(), {"signed": roster.encode(), "signed_call": call}
+
+    def _replaced(self, roster: Roster) -> bool:
+        before = held(self._store)
+        return before is not None and changes(before, roster).coordinator == KeyChange.REPLACED
 
     def _changes(self, roster: Roster) -> str:
         """What people need to see beside the words; nothing at a first roster, where all are new."""

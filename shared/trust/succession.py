@@ -61,7 +61,7 @@ class KeyChange(StrEnum):
 
 _KEY_CHANGES = {
     KeyChange.KEPT: "",
-    KeyChange.ROTATED: "the coordinator's key rotates, signed by the one before",
+    KeyChange.ROTATED: "the coordinator's key rotates, signed by the one before; if nobody announced that, ask the operator",
     KeyChange.REPLACED: (
         "THE COORDINATOR'S KEY IS REPLACED, and the one before has not signed for it: nobody vouches for the new one but you. "
         "Call the operator on a number that you know before you approve"

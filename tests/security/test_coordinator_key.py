@@ -102,6 +102,27 @@ def test_it_is_replaced_where_nobody_signed_for_it_and_people_see_that(company: 
     assert [company.roster(name) for name in NAMES] == [second] * 4
 
 
+@pytest.mark.parametrize("replaces", [True, False])
+def test_words_typed_in_before_people_saw_that_it_is_replaced_do_not_count(
+    company: Company, *, replaces: bool
+) -> None:
+    """Heard by telephone, by somebody whose own screen has not shown it yet."""
+    machine = begun(company)
+    if replaces:
+        company.key = Ed25519PrivateKey.generate()
+    again = company.enrolment(machine, wanted=True)
+    shared = company.until(again, "approve").parts["m0"][0]
+    words = again.state.proposed().code()
+    company.members["m0"].approve_roster(words)
+    reply = company.say("m0", "approve", shared)
+    assert reply.kind == ("refused" if replaces else "ok"), "control: of other rosters they do"
+    if replaces:
+        assert "THE COORDINATOR'S KEY IS REPLACED" in reply.cause
+        assert company.say("m0", "approve", shared).kind == "refused", "typed in again, after it was shown"
+        company.members["m0"].approve_roster(words)
+        assert company.say("m0", "approve", shared).kind == "ok"
+
+
 def test_a_replacement_needs_every_member_of_the_roster_before(company: Company) -> None:
     machine, company.key = begun(company), Ed25519PrivateKey.generate()
     company.stopped = {"m3"}
@@ -323,6 +344,20 @@ def test_a_run_goes_on_under_the_new_key_and_the_old_one_signs_no_round(
         assert offer is not None
         said = say(world, "m0", "terms", *offer.parts["m0"])
         assert (said.kind, "does not verify" in said.cause) == ("refused", True)
+
+
+def test_a_run_that_is_under_way_ends_for_whoever_takes_the_new_key_s_roster(tmp_path: Path) -> None:
+    """No roster is made under a run; a coordinator that makes one all the same goes on under neither key."""
+    world = World(tmp_path, limits=WIDE, rounds=2)
+    ask = world.until("round")
+    running = world.coordinator
+    old, _ = rekeyed(world, signed=True)
+    assert say(world, "m0", "round", *ask.parts["m0"]).code == "roster"
+    request = RoundRequest.decode(ask.parts["m0"][0])
+    config = request.config.verified(keys.public_bytes(old), RoundConfig)
+    forged = request.model_copy(update={"config": Signed.make(world.key, config)})
+    assert say(world, "m0", "round", forged.encode(), b"").code == "roster"
+    assert running.state.attempts, "control: it was under way"
 
 
 def test_before_the_roster_is_complete_the_old_key_s_runs_go_on_and_the_new_one_s_are_refused(
