@@ -12,7 +12,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Call
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Revoked, default_colluders
-from fedrepay.shared.trust.succession import Handover, Leaving
+from fedrepay.shared.trust.succession import KeyHandover, Leaving
 
 _RELEASE = 4 + 32
 """Bytes of a release's number and hash."""
@@ -85,7 +85,7 @@ class Calls:
             or before.hash() != _predecessor(state)
         ):
             return None
-        return Signed.make(self._key, Handover(roster=before.hash(), coordinator=ours))
+        return Signed.make(self._key, KeyHandover(roster=before.hash(), coordinator=ours))
 
     def going(self, state: Enrolled) -> Going:
         """Who leaves the roster before, and who is to be revoked, as a call says it."""

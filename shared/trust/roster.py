@@ -50,7 +50,7 @@ class Roster(Wire):
             the words (``enrolment``).
         revoked: of the roster before, sorted by name: who goes without having signed it (``succession``).
         handover: where the coordinator has another key than in the roster before, the word of that one; None where its
-            key is the same, or nobody could sign for the new one (``succession.Handover``).
+            key is the same, or nobody could sign for the new one (``succession.KeyHandover``).
     """
 
     number: Small

@@ -39,7 +39,7 @@ class Rotation(Wire):
     signing: Key
 
 
-class Handover(Wire):
+class KeyHandover(Wire):
     """Coordinator, signed with its old key: in what follows this roster, that is my key."""
 
     roster: Digest
@@ -129,7 +129,7 @@ def key_change(before: Roster, roster: Roster) -> KeyChange:
     same = roster.coordinator == before.coordinator
     if roster.predecessor != before.hash() or roster.handover is None:
         return KeyChange.KEPT if same else KeyChange.REPLACED
-    said = roster.handover.verified(before.coordinator, Handover)
+    said = roster.handover.verified(before.coordinator, KeyHandover)
     if said.roster != before.hash():
         raise ProtocolError("The coordinator's key was handed over in another roster.", _REMEDY)
     if same or said.coordinator != roster.coordinator:

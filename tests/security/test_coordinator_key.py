@@ -20,7 +20,7 @@ from fedrepay.shared.trust import enrolment, succession
 from fedrepay.shared.trust.enrolment import Approval, Certificate
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Revoked, Roster
-from fedrepay.shared.trust.succession import Handover, KeyChange, changes
+from fedrepay.shared.trust.succession import KeyChange, KeyHandover, changes
 from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
 from support.adversary import say
 from support.company import NAMES, Company
@@ -62,7 +62,7 @@ def shown(company: Company, machine: Enrolment) -> str:
 
 
 def word(before: Roster, signer: Ed25519PrivateKey, to: Ed25519PrivateKey) -> Signed:
-    return Signed.make(signer, Handover(roster=before.hash(), coordinator=keys.public_bytes(to)))
+    return Signed.make(signer, KeyHandover(roster=before.hash(), coordinator=keys.public_bytes(to)))
 
 
 # --- rotated or replaced ---

@@ -28,7 +28,7 @@ from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.asking import Handed, ReleaseListed, Standing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import Handover, Leaving, Rotation
+from fedrepay.shared.trust.succession import KeyHandover, Leaving, Rotation
 from support import shop as shops
 from support.command import Result, fedrepay
 from support.coordinator_stub import Stub, coordinator, issue
@@ -284,7 +284,7 @@ def another_key(folder: Path, *, signed: bool) -> Roster:
     """A roster waits in which the coordinator has another key; the one before has signed for it, or not."""
     admitted_to = rostered(folder).model_copy(update={"coordinator": keys.public_bytes(OLD)})
     new = keys.public_bytes(NEW)
-    said = Signed.make(OLD, Handover(roster=admitted_to.hash(), coordinator=new)) if signed else None
+    said = Signed.make(OLD, KeyHandover(roster=admitted_to.hash(), coordinator=new)) if signed else None
     update = {"number": 4, "predecessor": admitted_to.hash(), "coordinator": new, "handover": said}
     made = admitted_to.model_copy(update=update)
     facts = {"roster": admitted_to, "signed": admitted_to, "pending": made}
