@@ -5,16 +5,14 @@ SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and no
 
 from collections.abc import Callable
 from pathlib import Path
-from time import sleep, time
+from time import time
 from typing import Any
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.files import held, write_atomically
-from fedrepay.shared.private import private_file, private_folder
+from fedrepay.shared.private import private_file
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import ReleaseVote, Written
 
@@ -54,7 +52,7 @@ _NEWEST = (
     .order_by(_events.c.seq.desc())
     .limit(1)
 )
-DATABASE, KEY = "coordinator.sqlite", "coordinator.key"
+DATABASE = "coordinator.sqlite"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 ASKED = -1
@@ -260,49 +258,3 @@ def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
         "Free the disk or reach the database again, then run the same command: the run resumes. A damaged "
         "database cannot be resumed: start a new run (in a simulation, with another --out).",
     )
-
-
-def _soon(times: int) -> Callable[[], bool]:
-    """Waits a little, so many times."""
-    left = iter(range(times))
-
-    def again() -> bool:
-        sleep(0.05)
-        return next(left, None) is not None
-
-    return again
-
-
-def key_of(folder: Path) -> Ed25519PrivateKey:
-    """The coordinator's signing key; one that is lost is not made anew here: members know the one of before.
-
-    Raises:
-        StorageError: it is not there, or cannot be used.
-    """
-    path = folder / KEY
-    if not path.exists():
-        raise StorageError(
-            f"{path} is not there.",
-            "Restore it from a backup: members know this key alone. If there is none: `fedrepay coordinator rotate-key`.",
-        )
-    return load_key(folder)
-
-
-def load_key(folder: Path) -> Ed25519PrivateKey:
-    """The coordinator's signing key (``coordinator.key``, 0600), made on first use.
-
-    Raises:
-        StorageError: it cannot be read or written.
-    """
-    path, remedy = folder / KEY, "Restore it, or start a new consortium."
-    try:
-        private_folder(folder)
-        taken = StorageError(f"Another process makes {path}, and does not end.", "Stop it, and try again.")
-        with held(folder / ".making-key", taken, remedy, _soon(200)):
-            if not path.exists():
-                made = Ed25519PrivateKey.generate().private_bytes_raw()
-                write_atomically(path, made, remedy, mode=0o600, over=False)
-        private_file(path)
-        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StorageError(f"The coordinator's key {path} cannot be used: {error}.", remedy) from error

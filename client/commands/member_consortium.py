@@ -22,7 +22,8 @@ _JOIN = (
     "words. People read them to the operator by telephone, who then admits this member. Waits for that.\n\n"
     "Ctrl-C loses nothing: the same command goes on. A member whose certificate counts no more (it has ended, or the coordinator "
     "lost its database) joins again with a new invitation and its same FOLDER. A saved identity.key and node.key in an empty "
-    "FOLDER come in again as who they were.\n\n"
+    "FOLDER come in again as who they were. --refounded, with the same FOLDER, is for a consortium whose operator lost its whole "
+    "folder, authority and key included: keys, limits, ledger and roster stay, and only a roster that follows yours is taken.\n\n"
     "\b\n"
     "fedrepay member join fedrepay1.… --folder member --data accounts.csv --mapping mine.toml"
 )
@@ -103,6 +104,12 @@ def join(
             show_default=False,
         ),
     ] = None,
+    refounded: Annotated[
+        bool,
+        typer.Option(
+            "--refounded", help="Its operator, called on a known number, has another authority now."
+        ),
+    ] = False,
     yes: Yes = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Come back at once; the same command asks again.")
@@ -122,7 +129,7 @@ def join(
     way = proxy or settings.load(folder).proxy
     following = f"fedrepay member run --folder {folder}"
     own = joining.Brought(schema, data, mapping, proxy)
-    if joining.look(folder, invitation, time.time()) and requests.counts(folder):
+    if joining.look(folder, invitation, time.time(), refounded=refounded) and requests.counts(folder):
         joining.bring(folder, invitation, own)
         facts = {"name": invitation.name, "state": "admitted", "next": following}
         show(

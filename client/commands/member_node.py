@@ -21,7 +21,8 @@ _INIT = (
 _APPROVE = (
     "Approve the consortium's roster by its twelve words, after people at the members compared them by telephone.\n\n"
     "`member roster` shows the words of one that waits for people here; this member takes no part in it before they are "
-    "approved. Differing words mean that somebody else is in the roster.\n\n"
+    "approved. Differing words mean that somebody else is in the roster. Where the coordinator's key is replaced and its old key "
+    "has not signed for that, it asks whether you called the operator.\n\n"
     "\b\nfedrepay member approve-roster --folder member zoo abandon … (twelve words)"
 )
 _OVERRIDE = (
@@ -76,15 +77,21 @@ def init(
 
 @app.command("approve-roster", help=_APPROVE)
 def approve_roster(
-    words: Annotated[list[str], typer.Argument(help="The twelve words.", show_default=False)], folder: Folder
+    words: Annotated[list[str], typer.Argument(help="The twelve words.", show_default=False)],
+    folder: Folder,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="The operator was called, where its key is replaced.")
+    ] = False,
 ) -> None:
     """Approve a roster; the help text stands in ``_APPROVE``."""
     import time
 
+    from fedrepay.client.commands.member_consortium import said_yes
     from fedrepay.client.node import setup
     from fedrepay.client.protocol import enrolment, roster_code
     from fedrepay.client.store.member_store import MemberStore
     from fedrepay.shared.errors import ArgumentError
+    from fedrepay.shared.trust.succession import KeyChange, changes
 
     code = roster_code.parse(" ".join(words))
     setup.identity(folder)
@@ -95,6 +102,10 @@ def approve_roster(
             "These are not the words of the roster that waits here: it was proposed anew, or somebody else is in it.",
             f"Compare again: fedrepay member roster --folder {folder}",
         )
+    if pending is not None:
+        key = changes(enrolment.held(store), pending).coordinator
+        if key == KeyChange.REPLACED:
+            said_yes(f"{key.words}. Did you?", "The roster is not approved.", yes=yes)
     store.remember(approved_code=code.encode())
     typer.echo("Approved. The roster counts once all its members have approved it.")
 

@@ -26,7 +26,7 @@ _STATUS = (
 )
 _ROSTER = (
     "Who is in the roster that this member takes part in; and of a proposed one who would join, leave, be revoked or has new "
-    "keys, with the twelve words to compare before `approve-roster`.\n\n"
+    "keys, the coordinator too, with the twelve words to compare before `approve-roster`.\n\n"
     "\b\nfedrepay member roster --folder member"
 )
 _PREFLIGHT = (
@@ -109,6 +109,8 @@ def _lines(found: "Overview") -> list[str]:
         lines += ["You approved the words of the next roster: it counts once all its members have."]
     elif found.approve:
         lines += ["A roster waits for your yes. Compare its words with the others: `fedrepay member roster`."]
+    if found.coordinator_key:
+        lines += [f"  In it, {found.coordinator_key.words}."]
     if found.new_terms:
         lines += ["New terms wait for your yes: `fedrepay member accept-terms`."]
     return lines
@@ -141,8 +143,8 @@ def _proposed(folder: Path, pending: "RosterSeen") -> list[str]:
         "With new keys": pending.rekeyed,
     }
     lines += [f"  {what}: {', '.join(names)}." for what, names in told.items() if names]
-    if pending.coordinator_changes:
-        lines += ["  The coordinator's own key changes."]
+    if pending.coordinator_key:
+        lines += [f"  In it, {pending.coordinator_key.words}."]
     return [
         *lines,
         "Compare these words with the other members by telephone; differing words mean that somebody else is in it:",

@@ -63,7 +63,7 @@ class Brought:
     proxy: str | None = None
 
 
-def look(folder: Path, invitation: Invitation, now: float) -> bool:
+def look(folder: Path, invitation: Invitation, now: float, *, refounded: bool = False) -> bool:
     """Whether this folder is a member of the invitation's consortium already, by this very invitation.
 
     One whose certificate is no good, or that holds another invitation (the operator lost its database, or
@@ -73,16 +73,18 @@ def look(folder: Path, invitation: Invitation, now: float) -> bool:
         folder: the member's.
         invitation: as it was given.
         now: seconds since 1970.
+        refounded: people here know that the consortium's authority is another: the operator lost its whole folder.
 
     Raises:
         ArgumentError: it belongs to another consortium, or its keys are another member's.
     """
     if (folder / tls.AUTHORITY).exists():
         _, held = tls.authority_of(read_bytes(folder / tls.AUTHORITY, ArgumentError))
-        if held != invitation.authority:
+        if held != invitation.authority and not refounded:
             raise ArgumentError(
                 f"{folder} belongs to another consortium, at {settings.load(folder).address}.",
-                "One folder, one consortium: name another with --folder.",
+                "One folder, one consortium: name another with --folder. If it is the same, and its operator lost everything "
+                "and tells you so on a number that you know: --refounded.",
             )
     if (folder / setup.ENTRY).exists():
         name = setup.identity(folder).name

@@ -15,7 +15,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import changes
+from fedrepay.shared.trust.succession import KeyChange, changes
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Overview:
     in_roster: tuple[str, ...]
     approve: str
     approved: bool
+    coordinator_key: KeyChange
     left: bool
     new_terms: bool
     releases: tuple[int, ...]
@@ -88,6 +89,7 @@ def seen(folder: Path, now: float) -> Overview:
         roster=0 if roster is None else roster.number,
         in_roster=() if roster is None else roster.names,
         approve="" if pending is None else pending.code(),
+        coordinator_key=KeyChange.KEPT if pending is None else changes(roster, pending).coordinator,
         approved=pending is not None and store.fact("approved_code") == pending.code().encode(),
         left=bool(store.fact("left")),
         new_terms=(folder / standing.NEW_TERMS).exists(),
@@ -123,7 +125,7 @@ class RosterSeen:
     leaves: tuple[str, ...]
     revoked: tuple[tuple[str, str], ...]
     rekeyed: tuple[str, ...]
-    coordinator_changes: bool
+    coordinator_key: KeyChange
     release: int
 
 
@@ -151,7 +153,7 @@ def _roster(before: Roster | None, roster: Roster) -> RosterSeen:
         leaves=found.leaves,
         revoked=tuple((name, printable(reason)) for name, reason in found.revoked),
         rekeyed=found.rekeyed,
-        coordinator_changes=before is not None and before.coordinator != roster.coordinator,
+        coordinator_key=found.coordinator,
         release=roster.released,
     )
 

@@ -6,7 +6,7 @@ keys, it joins under the new ones, and they come into force with the roster that
 """
 
 from fedrepay.client.crypto.identity import Identity, Keyring
-from fedrepay.client.protocol.enrolment import held, newest, newest_run, withdrawn
+from fedrepay.client.protocol.enrolment import check_coordinator, former, held, newest, newest_run, withdrawn
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
@@ -15,7 +15,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import Rotation, changes
+from fedrepay.shared.trust.succession import KeyChange, Rotation, changes
 
 Answer = tuple[bytes, dict[str, bytes]]
 NEWCOMER = 1 << 20
@@ -69,6 +69,7 @@ class MemberEnrolment:
         """
         signed = Signed.decode(shared)
         call = signed.verified(Call.decode(signed.body).coordinator, Call)
+        check_coordinator(self._store, call.coordinator)
         base = newest(self._store)
         if not base < call.number <= base + enrolment.FAR:
             raise Refusal(
@@ -169,8 +170,11 @@ class MemberEnrolment:
         if newest(self._store) >= roster.number:
             raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
         code = roster.code()
-        if (self._store.fact("approved_code") or b"").decode() != code:
-            self._store.remember(pending=roster.encode(), shown=code.encode())
+        unseen = self._replaced(roster) and self._store.fact("pending") != roster.encode()
+        if unseen or (self._store.fact("approved_code") or b"").decode() != code:
+            # words typed in before this member showed that the coordinator's key is replaced are typed in again
+            facts = {"approved_code": b""} if unseen else {}
+            self._store.remember(pending=roster.encode(), shown=code.encode(), **facts)
             raise Refusal(
                 Code.ROSTER,
                 f"This institution has not approved the words of the roster of {_named(roster)}: {code}."
@@ -182,6 +186,10 @@ class MemberEnrolment:
         answer = Signed.make(self.joins_as.signing, Approval(roster=roster.hash(), name=self.identity.name))
         call = Proposal.decode_once(message.proposal).call.encode()
         return answer.encode(), {"signed": roster.encode(), "signed_call": call}
+
+    def _replaced(self, roster: Roster) -> bool:
+        before = held(self._store)
+        return before is not None and changes(before, roster).coordinator == KeyChange.REPLACED
 
     def _changes(self, roster: Roster) -> str:
         """What people need to see beside the words; nothing at a first roster, where all are new."""
@@ -199,6 +207,7 @@ class MemberEnrolment:
         if before is not None and before.encode() == message.roster:
             return b"", {}
         roster = enrolment.certified(message, before)
+        check_coordinator(self._store, roster.coordinator)
         signed = self._store.fact("signed")
         if roster.number < newest(self._store) or (
             roster.number == newest(self._store) and signed != message.roster
@@ -208,7 +217,10 @@ class MemberEnrolment:
         mine = {each.entry() for each in (self.identity, following) if each is not None}
         if self.identity.name not in roster.names or roster.entry(self.identity.name) not in mine:
             raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
-        return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
+        facts = {"roster": message.roster, "signed": message.roster, "certificate": shared}
+        if before is not None and before.coordinator != roster.coordinator:
+            facts["former_coordinators"] = b"".join((*former(self._store), before.coordinator))
+        return b"", facts
 
     def certificate(self) -> bytes:
         """What proves the roster this member takes part in, for a coordinator that has lost it; empty before one."""

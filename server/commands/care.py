@@ -26,14 +26,24 @@ _DOCTOR = (
 
 _ROTATE = (
     "Another signing key for the coordinator, in place of one that somebody may have, or that was lost.\n\n"
-    "Members refuse what it signs until they have approved the next roster, in which they see that the coordinator has another "
-    "key: people compare its words. `coordinator serve` proposes it by itself. No run may be under way.\n\n"
-    "\b\nfedrepay coordinator rotate-key --folder coordinator"
+    "The key in force signs for the new one, and stays in force until every member has approved the next roster, in which people see "
+    "that it rotates and compare words; `coordinator serve` proposes it by itself, between runs. Then the old key's bytes are "
+    "overwritten, and members take nothing of it any more.\n\n"
+    "--lost makes one without that signature, where coordinator.key is gone and no backup has it. Every member of the roster must "
+    "approve; their people are told that nobody vouches for the key, and call you. Members refuse what it signs until then.\n\n"
+    "\b\n"
+    "fedrepay coordinator rotate-key --folder coordinator\n"
+    "fedrepay coordinator rotate-key --lost --folder coordinator"
 )
 
 
 @app.command("rotate-key", help=_ROTATE)
-def rotate_key(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
+def rotate_key(
+    folder: Folder,
+    lost: Annotated[bool, typer.Option("--lost", help="The key in force is gone, and cannot sign.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Another key; the help text stands in ``_ROTATE``."""
     import json
 
@@ -45,7 +55,8 @@ def rotate_key(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
         typer.confirm(
             "Every member's people will have to compare words again. Go on?", abort=True, err=as_json
         )
-    public = founding.rotate_key(folder, CoordinatorStore.in_folder(folder)).hex()
+    change = founding.replace_key if lost else founding.rotate_key
+    public = change(folder, CoordinatorStore.in_folder(folder)).hex()
     if as_json:
         typer.echo(json.dumps({"signing": public}, indent=1))
         return

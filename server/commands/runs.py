@@ -185,8 +185,9 @@ def status(
     from rich.console import Console
 
     from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.keyring import key_of
     from fedrepay.server.operating import founding, progress, words
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
 
     founding.terms_in(folder)
     store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), key_of(folder)
@@ -259,8 +260,9 @@ def verify(folder: Folder, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.keyring import key_of
     from fedrepay.server.operating import founding, verifying
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ProtocolError
 

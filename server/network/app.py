@@ -20,11 +20,12 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import http_grid
 
+from fedrepay.server.keyring import load_key
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore, load_key
+from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore
 from fedrepay.shared import files
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.text import printable

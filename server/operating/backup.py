@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
+from fedrepay.server import keyring
 from fedrepay.server.admission import certificates, node_keys
 from fedrepay.server.network import superlink
 from fedrepay.server.operating import founding, settings
@@ -21,7 +22,8 @@ from fedrepay.shared.trust import agreement
 DATABASES = (DATABASE, superlink.DATABASE)
 """SQLite files, copied by SQLite itself while others write."""
 FILES = (
-    "coordinator.key",
+    keyring.KEY,
+    keyring.FOLLOWING,
     certificates.AUTHORITY,
     certificates.AUTHORITY_KEY,
     certificates.CERTIFICATE,
@@ -34,7 +36,7 @@ FILES = (
     founding.UNIT,
 )
 FOLDERS = (founding.SCHEMAS, node_keys.FOLDER)
-MUST = ("coordinator.key", certificates.AUTHORITY, certificates.AUTHORITY_KEY, agreement.FILE, settings.FILE)
+MUST = (keyring.KEY, certificates.AUTHORITY, certificates.AUTHORITY_KEY, agreement.FILE, settings.FILE)
 _LARGEST = 8 << 30  # bytes of what is restored
 _MOST = 10_000  # files
 ADVICE = (
@@ -42,7 +44,8 @@ ADVICE = (
     "is in use is begun with a higher one, which their signed calls prove; an unfinished run of the copy is refused "
     "(`rollback`, `epoch`): `fedrepay coordinator abandon`, then train --new-run. Releases since the copy are with the "
     "members alone. Who was admitted or revoked since the copy is not known here: look at `members`, revoke again at once "
-    "whom you revoked since, and admit again whom you admitted. Never let two copies of one coordinator serve."
+    "whom you revoked since, and admit again whom you admitted. Where the coordinator's key was changed since, members take "
+    "nothing of the one in the copy: `fedrepay coordinator rotate-key`, and people compare words. Never let two copies of one coordinator serve."
 )
 
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from fedrepay.server import keyring
 from fedrepay.server.admission import certificates
 from fedrepay.server.network import superlink
+from fedrepay.server.operating import rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.settings import CoordinatorSettings
 from fedrepay.server.protocol.state import State
-from fedrepay.server.store import KEY, CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
@@ -123,7 +124,7 @@ def _fill(
     books: Sequence[CodeBook],
     hosts: Sequence[str],
 ) -> None:
-    load_key(folder)
+    keyring.load_key(folder)
     certificates.create(folder, [terms.address.rpartition(":")[0].strip("[]"), *hosts])
     superlink.make_secret(folder)
     write_atomically(folder / agreement.FILE, agreement.write(terms))
@@ -201,20 +202,33 @@ def terms_in(folder: Path) -> tuple[ConsortiumTerms, bytes]:
 
 
 def rotate_key(folder: Path, store: CoordinatorStore) -> bytes:
-    """Another signing key in place of the one that is there, or was lost: its public half, 32 bytes.
+    """Another signing key, beside the one in force, which signs for it: its public half, 32 bytes.
 
-    It counts with the next roster, in which members see that the coordinator has another key, and whose words they
-    compare. No run may be under way: its members know the key it began with.
+    It takes the other's place when the next roster is complete; one that waits for that is kept.
 
     Raises:
-        ArgumentError: a run is not over.
+        StorageError: the key in force is lost, or the other cannot be written.
+    """
+    roster = rosters.enrolled(store).roster
+    if roster is not None:
+        keyring.settle(folder, roster.coordinator)
+    return keys.public_bytes(keyring.rotate(folder))
+
+
+def replace_key(folder: Path, store: CoordinatorStore) -> bytes:
+    """Another signing key in the place of one that is lost: its public half, 32 bytes.
+
+    Members take nothing of it before a roster holds it that everybody of the one before has signed. No run may be under
+    way: its members know the key it began with.
+
+    Raises:
+        ArgumentError: a run is not over, or the key is not lost.
         StorageError: the key cannot be written.
     """
     terms = store.terms()
     if terms is not None and not State.replayed(store.events(terms.run)).over:
         raise ArgumentError(
-            f"Run {terms.run} is not over.", "Let it end, or give it up: `fedrepay coordinator abandon`."
+            f"Run {terms.run} is not over, and goes on under the key that is lost alone.",
+            "Restore the key, or give the run up: `fedrepay coordinator abandon`.",
         )
-    key = Ed25519PrivateKey.generate()
-    write_atomically(folder / KEY, key.private_bytes_raw(), "Free the disk.", mode=0o600)
-    return keys.public_bytes(key)
+    return keys.public_bytes(keyring.replace(folder))

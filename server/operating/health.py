@@ -14,12 +14,14 @@ from pathlib import Path
 
 from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import FOLLOWING, KEY, following, key_of
 from fedrepay.server.network import superlink
-from fedrepay.server.operating import founding
+from fedrepay.server.operating import founding, rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import forgotten, standing
 from fedrepay.server.operating.progress import status
-from fedrepay.server.store import DATABASE, CoordinatorStore, key_of
+from fedrepay.server.store import DATABASE, CoordinatorStore
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import VERSION
@@ -29,7 +31,7 @@ SOON = 30 * _DAY
 """Seconds before a server's or authority's end from which it is told of."""
 _LEAST = 1 << 30  # bytes free
 _PACKAGES = ("fedrepay", "flwr", "grpcio", "SQLAlchemy", "cryptography", "uvicorn")
-_SECRETS = ("coordinator.key", certificates.AUTHORITY_KEY, certificates.KEY, superlink.SECRET, DATABASE)
+_SECRETS = (KEY, certificates.AUTHORITY_KEY, certificates.KEY, superlink.SECRET, DATABASE)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
     try:
         registry = Registry(folder, clock)
         members, lost = registry.members(), forgotten(folder, registry)
-        seen = status(CoordinatorStore.in_folder(folder), members, key_of(folder), clock)
+        store = CoordinatorStore.in_folder(folder)
+        seen = status(store, members, key_of(folder), clock)
+        signing = _signing(folder, store)
     except FedrepayError as error:
         return [HealthLine("consortium", printable(error.cause), ok=False)]
     now = clock()
@@ -97,10 +101,22 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
             "roster", f"number {seen.roster} of {len(seen.roster_members)}" if seen.roster else "none yet"
         ),
     ]
+    lines.append(signing)
     if seen.run is None:
         return [*lines, HealthLine("run", "none yet")]
     stopped = printable(seen.run.stopped)
     return [*lines, HealthLine("run", f"{seen.run.run}: {seen.run.stage} {stopped}".rstrip(), ok=not stopped)]
+
+
+def _signing(folder: Path, store: CoordinatorStore) -> HealthLine:
+    roster, coming = rosters.enrolled(store).roster, following(folder)
+    if roster is not None and roster.coordinator not in {
+        keys.public_bytes(each) for each in (key_of(folder), coming) if each
+    }:
+        said = "not the roster's: members take nothing of it before everybody has approved the next roster"
+        return HealthLine("signing key", said, ok=False)
+    waits = roster is not None and coming is not None
+    return HealthLine("signing key", "rotates with the next roster" if waits else "in force")
 
 
 def _guarded(what: str, look: Callable[[], tuple[str, bool]]) -> HealthLine:
@@ -134,7 +150,7 @@ def _disk(folder: Path) -> tuple[str, bool]:
 def _rights(folder: Path) -> tuple[str, bool]:
     """Which secrets others may read, or which are not there."""
     told = []
-    for name in _SECRETS:
+    for name in (*_SECRETS, *([FOLLOWING] if (folder / FOLLOWING).exists() else [])):
         path = folder / name
         if not path.exists():
             told.append(f"{name} is not there")

@@ -12,6 +12,7 @@ from threading import Event as Flag
 from fedrepay.server.admission import node_keys
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
+from fedrepay.server.keyring import following, key_of, settle
 from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
 from fedrepay.server.network.runs import under_way
 from fedrepay.server.network.superlink import Control
@@ -21,7 +22,7 @@ from fedrepay.server.protocol.resealing import Resealing
 from fedrepay.server.protocol.state import State
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import ROSTERS, CoordinatorStore, key_of
+from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, StorageError, WordsError
 from fedrepay.shared.files import read_bytes
@@ -92,12 +93,14 @@ class Keeper:
             FedrepayError: it cannot be done yet.
         """
         rosters = self._rosters()
+        if rosters.roster is not None:
+            settle(self._folder, rosters.roster.coordinator)
         members = self._renewed(rosters.roster)
         self._register(members)
         out = _revoked(members, rosters.roster)
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
         now, roster = self._clock(), rosters.roster
-        wishes = {name: each.entry for name, each in wanted.items()}, out
+        wishes = {name: each.entry for name, each in wanted.items()}, out, self._coming()
         if wishes != self._wishes:
             self._wishes, self._next, self._pause = wishes, 0.0, 0.0
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
@@ -176,6 +179,7 @@ class Keeper:
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],
+            following=following(self._folder),
         )
         for event in self._store.events(ROSTERS):
             machine.state.apply(event)
@@ -187,6 +191,7 @@ class Keeper:
             return
         made = machine.state.roster
         assert made is not None  # noqa: S101 - it goes on to the end or raises
+        settle(self._folder, made.coordinator)
         self._renewed(made)
         had = self._given[1] if self._given[0] == made.hash() else frozenset[str]()
         self._given = made.hash(), had | machine.given()
@@ -205,8 +210,15 @@ class Keeper:
         entries = {name: each.entry for name, each in wanted.items()}
         told = [Rotation.decode(each.rotation.body) for each in wanted.values() if each.rotation is not None]
         rotates = any(each.roster == roster.hash() for each in told)
-        ours = keys.public_bytes(key_of(self._folder)) == roster.coordinator
-        return rotates or not ours or {each.name: each for each in roster.members} != entries
+        return (
+            rotates
+            or roster.coordinator != self._coming()
+            or {each.name: each for each in roster.members} != entries
+        )
+
+    def _coming(self) -> bytes:
+        """The coordinator's public key that a roster is to hold."""
+        return keys.public_bytes(following(self._folder) or key_of(self._folder))
 
     def _carry(self, machine: Enrolment | Resealing) -> None:
         exchange = self._waiting.exchange

@@ -33,6 +33,7 @@ class Call(Wire):
     Attributes:
         leaving: what members of the predecessor have signed who go by themselves, sorted by name.
         revoked: members of the predecessor who are put out, sorted by name.
+        handover: the old key's word for this one, where the coordinator's key is another than in the predecessor.
     """
 
     number: Annotated[int, Field(ge=1, lt=2**31)]
@@ -42,6 +43,7 @@ class Call(Wire):
     release: Digest
     leaving: SignedParts = ()
     revoked: RevokedMembers = ()
+    handover: Signed | None = None
 
 
 class Joining(Wire):
@@ -144,7 +146,7 @@ def _checked(proposal: bytes) -> tuple[Call, list[Joining]]:
     if names != sorted(set(names)):
         raise ProtocolError("The proposal names a member twice, or is not sorted.", _REMEDY)
     check_revoked(call.revoked, names)
-    if call.predecessor == FIRST and (call.leaving or call.revoked or rotations(joinings)):
+    if call.predecessor == FIRST and (call.leaving or call.revoked or call.handover or rotations(joinings)):
         raise ProtocolError("Nobody leaves, is revoked or changes its key in a first roster.", _REMEDY)
     left = [Leaving.decode(each.body).name for each in call.leaving]
     if left != sorted(set(left)) or set(left) & {*names, *(each.name for each in call.revoked)}:
@@ -163,6 +165,7 @@ def drafted(call: Call, joinings: Sequence[Joining], nonces: Sequence[bytes] = (
         release=call.release,
         nonces=tuple(nonces) or (bytes(32),) * len(joinings),
         revoked=call.revoked,
+        handover=call.handover,
     )
 
 

@@ -17,12 +17,13 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.admission import certificates
+from fedrepay.server.keyring import load_key
 from fedrepay.server.service.callers import Callers
 from fedrepay.server.service.keeper import SETTLED, Keeper
 from fedrepay.server.service.server import ConsortiumService, serving
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
 from fedrepay.shared.proto.v1.consortium_pb2 import SignedRequest
 from fedrepay.shared.schema import codebook

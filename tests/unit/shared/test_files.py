@@ -13,7 +13,7 @@ import pytest
 from fedrepay.client.data.mappings.mapping import load_mapping
 from fedrepay.client.plans.deciding.settings import load_settings
 from fedrepay.client.veto import limits
-from fedrepay.server.store import load_key
+from fedrepay.server.keyring import load_key
 from fedrepay.shared import files
 from fedrepay.shared.errors import (
     ArgumentError,

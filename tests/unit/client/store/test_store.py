@@ -14,7 +14,8 @@ from fedrepay.client.store import member_store as store_module
 from fedrepay.client.store.database import CACHEDIR_TAG
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import Opening, StoredUpload
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.keyring import load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.world import World

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import load_key
 from fedrepay.server.operating import progress, words
 from fedrepay.server.operating.progress import CoordinatorStatus, RunProgress
 from fedrepay.server.protocol.state import Event
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from support import liars

@@ -67,7 +67,11 @@ def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path) -> None:
             made.company.until(made.machine, step)
 
     roster = rosters.wait(
-        made.store, lambda: made.company.names, shown.append, sleep, keys.public_bytes(made.company.key)
+        made.store,
+        lambda: made.company.names,
+        shown.append,
+        sleep,
+        lambda: keys.public_bytes(made.company.key),
     )
     assert roster.names == made.company.names
     assert shown[0] == "A roster of m0, m1, m2, m3 is to be made."
@@ -87,7 +91,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: ["m0"],
             lambda _line: None,
             lambda _s: None,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
         ).number
         == 1
     )
@@ -104,7 +108,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: ["m0"],
             lambda _line: None,
             sleep,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
             whole=True,
         )
     assert (
@@ -113,7 +117,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: made.company.names,
             lambda _: None,
             sleep,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
             whole=True,
         ).number
         == 1

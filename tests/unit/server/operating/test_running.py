@@ -10,6 +10,7 @@ import pytest
 
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network import app, training
 from fedrepay.server.network.runs import RunWishes, planned
 from fedrepay.server.network.superlink import RunSeen
@@ -17,7 +18,7 @@ from fedrepay.server.operating import founding, rehearsal, rosters, running
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.running import TrainWishes
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ASKED, load_key
+from fedrepay.server.store import ASKED
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError
 from fedrepay.shared.trust.terms import NumberedTerms
 from support.consortium import Consortium, unencrypted

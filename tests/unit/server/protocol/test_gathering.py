@@ -75,7 +75,7 @@ def test_nobody_there_is_an_answer_too() -> None:
 
 def silent_once(world: World, kind: str, name: str) -> list[Ask]:
     """Carry a run in which one member does not answer the first message of a kind; what was asked of round 0."""
-    left, said = [name], []
+    left = [name]
 
     def tamper(asked_: str, who: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
         if asked_ == kind and who in left:
@@ -83,10 +83,7 @@ def silent_once(world: World, kind: str, name: str) -> list[Ask]:
             return None
         return shared, own
 
-    for ask in world.steps(tamper):
-        if not world.coordinator.state.sums:
-            said.append(ask)
-    return said
+    return [ask for ask in world.steps(tamper) if not world.coordinator.state.sums]
 
 
 def statuses(world: World) -> list[tuple[str, int]]:

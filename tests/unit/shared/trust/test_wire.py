@@ -133,6 +133,7 @@ MESSAGES: list[Wire] = [
     Revoked(name="a", reason="Σ"),
     succession.Leaving(roster=ID, name="a"),
     succession.Rotation(roster=ID, name="a", signing=ID),
+    succession.KeyHandover(roster=ID, coordinator=ID),
     CALL.model_copy(update={"leaving": (SIGNED,), "revoked": (Revoked(name="a", reason="Σ"),)}),
     enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID, rotation=SIGNED),
     ENTRIES[0],
