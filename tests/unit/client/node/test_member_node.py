@@ -180,7 +180,7 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
         mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
     )
     served = setup.member(folder / "m", sources, lambda *_: None)
-    rows, digest = served._rounds._rows()
+    rows, digest = served._rounds._contributions._rows()
     expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest

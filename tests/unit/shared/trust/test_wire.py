@@ -57,6 +57,7 @@ CONFIG = wire.RoundConfig(
     max_attempts=3,
     timeout=60.0,
 )
+PREPARE = wire.Prepare(**{k: v for k, v in CONFIG if k in wire.Prepare.model_fields})
 LOCAL = terms.LocalTerms(
     model="mlp",
     model_hash=ID,
@@ -109,6 +110,7 @@ MESSAGES: list[Wire] = [
         ledger=ID,
     ),
     wire.Upload(header=SIGNED, payload=b"c"),
+    PREPARE,
     wire.PrepareRequest(asked=SIGNED, confirmations=(), sums=(SUM,)),
     wire.Closing(config=SIGNED, sums=(SUM,), sealed=None),
     wire.SealedRelease(number=1, payload=b"p", wrapped=(("a", b"k"),)),
@@ -377,3 +379,8 @@ def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
         if other is not type(a) and not refused(other, a.encode())
     }
     assert same == {frozenset(("Acceptances", "Envelopes")), frozenset(("Approval", "Leaving"))}
+
+
+def test_a_prepare_is_its_attempt_but_for_the_cohort() -> None:
+    assert PREPARE.config(CONFIG.cohort) == CONFIG
+    assert PREPARE.config(("a",)).terms_hash() == CONFIG.terms_hash()
