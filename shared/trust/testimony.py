@@ -3,7 +3,7 @@
 Who lost its store no longer knows what its year has cost. Whoever was asked for an attempt has seen its whole cohort, so
 the others know. Saying nothing is a word too: ``Revealed.told`` is signed, and holds everybody whom its member knows
 among those who start empty. Sizes are bounded by public constants; what does not fit is said to be left out, and then
-counts as not said. docs/protocol.md, *A member that lost its store*; docs/adr/0029.
+counts as not said. docs/protocol.md, *Rosters that change*; docs/adr/0029.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """A member that lost its store: what its year has cost comes back from all others, and nobody can make it less.
 
-docs/protocol.md, *A member that lost its store*; docs/adr/0029. Every attack has its control: with that defence off, the
+docs/protocol.md, *Rosters that change*; docs/adr/0029. Every attack has its control: with that defence off, the
 ledger is shorter and the year's ε too small.
 """
 
