@@ -75,6 +75,8 @@ def worries(found: dict[str, Section]) -> list[str]:
         said.append("little is free on the disk")
     if found["clock"].get("before the ledger's newest entry"):
         said.append("the clock is behind what the ledger has noted: the year's sum is wrong until it is set")
+    if found["budget"].get("store was lost"):
+        said.append(found["budget"]["store was lost"])
     if found["run"].get("ended by"):
         said.append(f"the epoch ended here ({found['run']['ended by']}): see docs/refusals.md")
     if found["roster"].get("signed and not complete"):
@@ -212,6 +214,7 @@ def _budget(here: list[Home]) -> Section:
         "year's ε": spent.epsilon,
         "δ": spent.delta,
         "limit": spent.limit,
+        "store was lost": spent.lost,
         "runs": len(spent.runs),
         "attempts that count": sum(each.counts for run in spent.runs for each in run.attempts),
     }

@@ -94,6 +94,8 @@ def _show(console: "Console", found: "Spending") -> None:
         markup=False,
         highlight=False,
     )
+    if found.lost is not None:
+        console.print(found.lost, markup=False, highlight=False)
     left = (
         "nothing is left" if found.left is None or found.left == 0 else f"{found.left:.4g} below it are left"
     )

@@ -100,6 +100,8 @@ def _lines(found: "Overview") -> list[str]:
     ]
     if found.left:
         lines += ["This member has left."]
+    if found.lost:
+        lines += [found.lost]
     if found.run:
         whom = f"; waits for {', '.join(found.waiting_for)}" if found.waiting_for else ""
         lines += [f"Run {found.run}: {found.run_state}{whom}."]

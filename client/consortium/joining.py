@@ -13,12 +13,13 @@ from pathlib import Path
 from fedrepay.client.consortium import tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
-from fedrepay.client.protocol import enrolment
+from fedrepay.client.protocol import enrolment, testimony
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.settings import MemberSettings
 from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.year import lost_mark
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, NetworkError, ProtocolError, SchemaError
 from fedrepay.shared.files import parse_toml, read_bytes, write_atomically
@@ -159,10 +160,13 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         request=tls.create(folder, name),
         agreed=offered.agreed,
     )
-    store = MemberStore(folder, time.time)
+    store, now = MemberStore(folder, time.time), time.time()
     if store.fact("left"):
         enrolment.join_anew(store)
-    store.remember(**{AGREED: offered.agreed})
+    if setup.forgotten(folder, store.fact(AGREED)):
+        store.remember(lost_mark(now), **testimony.since(now), **{AGREED: offered.agreed})
+    else:
+        store.remember(**{AGREED: offered.agreed})
     signed = Signed.make(setup.identity(folder).signing, request)
     write_atomically(folder / REQUEST, signed.encode(), mode=0o600)
     return signed

@@ -12,6 +12,7 @@ from fedrepay.client.protocol import enrolment
 from fedrepay.client.scoring.in_use import Releases
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto.year import loss, spent_words
 from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.roster import Roster
@@ -40,6 +41,7 @@ class Overview:
     approved: bool
     coordinator_key: KeyChange
     left: bool
+    lost: str
     new_terms: bool
     releases: tuple[int, ...]
     in_use: int | None
@@ -92,6 +94,7 @@ def seen(folder: Path, now: float) -> Overview:
         coordinator_key=KeyChange.KEPT if pending is None else changes(roster, pending).coordinator,
         approved=pending is not None and store.fact("approved_code") == pending.code().encode(),
         left=bool(store.fact("left")),
+        lost="" if (unknown := loss(store.ledger(), now)) is None else " ".join(spent_words(unknown)),
         new_terms=(folder / standing.NEW_TERMS).exists(),
         releases=tuple(found.held),
         in_use=None if used is None else used.number,

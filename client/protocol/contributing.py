@@ -108,6 +108,7 @@ class Contributions:
             "unprotected" if config.mode == "none" else "reserved",
             event,
             window=window,
+            seen=session.unseen(config),
             **{
                 f"snapshot:{config.run}": prepared.snapshot,
                 "counter": session.counter_bytes(config.attempt),

@@ -19,7 +19,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Revoked
 from fedrepay.shared.trust.wire import Kind, Reply, asked
@@ -222,11 +222,9 @@ class Enrolment:
             return [Event("joining", node, body)]
         entry = Joining.decode(state.joinings[node].body).entry
         if ask.kind == Kind.REVEAL:
-            answer = signed.verified(entry.signing, Revealed)
-            joining = Joining.decode(state.joinings[node].body)
-            known = keys.digest(state.proposal)
-            if answer.proposal != known or enrolment.commitment(answer.nonce, name) != joining.commitment:
-                raise ProtocolError(f"{name} revealed another nonce than it committed to.", "Leave it out.")
+            _, joinings = enrolment.checked(state.proposal)
+            joining = next(each for each in joinings if each.entry.name == name)
+            enrolment.said(joining, signed, keys.digest(state.proposal), enrolment.starting(joinings))
             return [Event("revealed", node, body)]
         if signed.verified(entry.signing, Approval).roster != self.state.proposed().hash():
             raise ProtocolError(f"{name} approved another roster.", "Ask it again.")

@@ -69,7 +69,8 @@ def full(who: str = "member") -> Exception:
 
 _TOUCHED = {
     "create": ("facts", "ledger", "uploads", "openings", "releases"),
-    "remember": ("facts",),
+    "remember": ("facts", "ledger"),
+    "note": (),
     "charge": ("facts", "ledger"),
     "submit": ("ledger", "uploads"),
     "record_opening": ("openings",),

@@ -12,6 +12,7 @@ from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
 from fedrepay.client.protocol import enrolment as at_member
 from fedrepay.client.store import settings
+from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits, load
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, SchemaError
@@ -203,6 +204,22 @@ def test_a_saved_identity_key_comes_in_again(stub: Stub, tmp_path: Path) -> None
     again = JoinRequest.decode(begun(stub, tmp_path / "new").body)
     assert again.entry == first.entry
     assert again.request != first.request
+
+
+def test_who_was_admitted_and_lost_its_database_goes_on_with_its_year_spent(
+    stub: Stub, tmp_path: Path
+) -> None:
+    begun(stub, tmp_path / "m")
+    (tmp_path / "m" / tls.CERTIFICATE).write_text("it was admitted")
+    begun(stub, tmp_path / "m")
+    assert MemberStore(tmp_path / "m", time.time).ledger() == (), "control: its store is there"
+    (tmp_path / "m" / DATABASE).unlink()
+    (tmp_path / "m" / joining.REQUEST).unlink()
+    for _ in range(2):
+        begun(stub, tmp_path / "m")
+    store = MemberStore(tmp_path / "m", time.time)
+    assert [each.status for each in store.ledger()] == ["lost"]
+    assert store.fact("since")
 
 
 def test_folders_of_another_consortium_or_member_are_told_apart(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node.house import HouseAnswer
 from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.protocol.testimony import Departed
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import Q
@@ -24,6 +25,7 @@ from fedrepay.shared.trust import (
     message,
     succession,
     terms,
+    testimony,
     wire,
 )
 from fedrepay.shared.trust.joining import Invitation
@@ -36,6 +38,15 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
 VOTE = wire.ReleaseVote(run=1, name="a", release=bytes(32))
 SIGNED = Signed.make(KEY, VOTE)
+TOLD = testimony.Told(
+    name="b",
+    whole=True,
+    runs=(
+        testimony.ToldRun(
+            run=1, at=5, costs=(((10, 4e4, 7, 2, 9, 0.0, 0),), ()), attempts=((0, 0, 0), (1, 1, 1))
+        ),
+    ),
+)
 ATTEMPT = wire.Attempt(round=0, attempt=0, cohort=("a", "b", "c"), completed=True)
 CONFIG = wire.RoundConfig(
     run=1,
@@ -125,6 +136,10 @@ MESSAGES: list[Wire] = [
     enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID),
     enrolment.Proposal(call=SIGNED, joinings=(SIGNED,) * 3),
     enrolment.Revealed(proposal=ID, name="a", nonce=ID),
+    enrolment.Revealed(proposal=ID, name="a", nonce=ID, told=(TOLD,), since=7, gone=(("b", 9),)),
+    TOLD,
+    TOLD.runs[0],
+    Departed(gone=(("a", 3), ("b", 2))),
     enrolment.Reveals(proposal=b"p", revealed=(SIGNED,) * 3),
     enrolment.Approval(roster=ID, name="a"),
     enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3, coordinator=SIGNED),
