@@ -61,7 +61,7 @@ _EVENTS = (
     *("call", "joining", "before", "proposal", "revealed", "approval", "seat", "roster"),
     *("answer:terms", "declined", "floor", "answer:hello", "introduction"),
     *("answer:introduce", "answer:seed", "answer:confirm"),
-    *("attempt", "header", "need", "retry", "away", "back", "void", "sum"),
+    *("attempt", "header", "need", "retry", "away", "ready", "void", "sum"),
     *("failed", "disputed", "verdict", "dismissed", "complaint", "ended", "abandoned"),
     *("closing", "written", "unwritten", "vote", "stored", "done"),
 )

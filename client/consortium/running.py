@@ -78,7 +78,7 @@ def children(folder: Path) -> tuple[Child, ...]:
 def answers(socket: Path) -> bool:
     """Whether the member's own process answers at its door."""
     try:
-        relay.deliver(f"{relay.UNIX}{socket}", Kind.PING.value, b"", b"", 5.0)
+        relay.deliver(f"{relay.UNIX}{socket}", Kind.HELD.value, b"", b"", 5.0)
     except ProtocolError:
         return False
     return True

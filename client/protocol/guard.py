@@ -16,13 +16,13 @@ from fedrepay.shared.trust.message import Signed, parts
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.sums import is_over, run_sizes
 from fedrepay.shared.trust.terms import RunTerms
-from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, Sum
+from fedrepay.shared.trust.wire import Header, Kind, Prepare, RoundConfig, Sum
 
 MAX_SHARED = 256 << 20  # bytes of a message's shared part: 1,500 headers and 32 sums fit
 MAX_LIST = 8 << 20  # of 1,500 entries, hellos, acceptances, approvals or votes
 MAX_PLAIN = 64 << 10
 MAX_OWN = 1 << 20
-_WITH_SUMS = frozenset({Kind.ROUND, Kind.WRITE, Kind.CLOSE, Kind.BLAME})
+_WITH_SUMS = frozenset({Kind.PREPARE, Kind.ROUND, Kind.WRITE, Kind.CLOSE, Kind.BLAME})
 _WITH_LISTS = frozenset(
     {
         *(Kind.PROPOSE, Kind.REVEAL, Kind.APPROVE, Kind.CERTIFY),
@@ -101,8 +101,26 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
         ProtocolError: the signature is not the coordinator's.
         Refusal: another epoch, a cohort outside the roster, or impossible numbers.
     """
+    config = signed.verified(view.epoch.roster.coordinator, RoundConfig)
+    _check_config(view, config)
+    return config
+
+
+def check_prepare(view: View, signed: Signed) -> RoundConfig:
+    """As :func:`check_config`, of an attempt whose cohort is not known yet: as if everybody present were in it.
+
+    Raises:
+        ProtocolError: the signature is not the coordinator's.
+        Refusal: another epoch, or impossible numbers.
+    """
+    asked = signed.verified(view.epoch.roster.coordinator, Prepare)
+    config = asked.config(view.epoch.present)
+    _check_config(view, config)
+    return config
+
+
+def _check_config(view: View, config: RoundConfig) -> None:
     roster = view.epoch.roster
-    config = signed.verified(roster.coordinator, RoundConfig)
     if (config.run, config.epoch, config.roster_hash) != (view.epoch.run, view.epoch.id, roster.hash()):
         raise Refusal(Code.EPOCH, "The round belongs to another run, epoch or roster.")
     if config.colluders != view.epoch.colluders:
@@ -112,7 +130,6 @@ def check_config(view: View, signed: Signed) -> RoundConfig:
     check_cohort(view.epoch, config.cohort)
     check_terms(config, view.book, view.model)
     _check_history(view, config)
-    return config
 
 
 def check_terms(terms: RunTerms, book: CodeBook, model: HeldModule | None) -> None:

@@ -150,17 +150,19 @@ class Member:
 
     def _dispatch(self, said: str, shared: bytes, own: bytes) -> dict[str, Any]:
         kind = _KINDS.get(said)
-        if kind not in (Kind.PING, Kind.HELD):
+        if kind != Kind.HELD:
             enrolment.check_stays(self._store)
-        if kind in (Kind.ROUND, Kind.RESEND, Kind.BLAME):
-            if own and kind != Kind.ROUND:
+        if kind in (Kind.PREPARE, Kind.ROUND, Kind.RESEND, Kind.BLAME):
+            if own and kind not in (Kind.PREPARE, Kind.ROUND):
                 raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
             rounds = self._rounds
-            return {Kind.ROUND: rounds.round, Kind.RESEND: rounds.resend, Kind.BLAME: rounds.blame}[kind](
-                shared, own
-            )
-        if kind == Kind.PING:
-            return {}
+            steps = {
+                Kind.PREPARE: rounds.prepare,
+                Kind.ROUND: rounds.round,
+                Kind.RESEND: rounds.resend,
+                Kind.BLAME: rounds.blame,
+            }
+            return steps[kind](shared, own)
         if kind == Kind.HELD:
             return {"body": self._enrolment.certificate()}
         if kind == Kind.RESEAL and not own:

@@ -5,18 +5,16 @@ The decisions are pure (``guard``, ``budget``, ``blame``, ``closing``); this is 
 
 import logging
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 from fedrepay.client.crypto.identity import Identity
-from fedrepay.client.crypto.seal import add_noise, seal
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import closing, enrolment, guard
+from fedrepay.client.protocol.contributing import Contributions
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
-from fedrepay.client.store.tables import StoredUpload
 from fedrepay.client.veto import budget
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.year import year_before
@@ -24,7 +22,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, FedrepayError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES, hashes
+from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.handshake import Declared, Year
 from fedrepay.shared.trust.message import Signed
@@ -32,10 +30,9 @@ from fedrepay.shared.trust.wire import (
     Attempt,
     Closing,
     Evidence,
-    Header,
+    PrepareRequest,
     Resend,
     RoundConfig,
-    RoundRequest,
     Upload,
     Verdict,
     Votes,
@@ -65,13 +62,13 @@ class Rounds:
         self._identity = identity
         self._store = store
         self._book = book
-        self._rows = rows
         self._limits = limits
         self._clock = clock
         self._entropy = entropy
         self._observe = observe
         self._model = model
         self._override = override
+        self._contributions = Contributions(identity, store, rows, limits, clock, entropy, observe, override)
         self._session: Session | None = None
         # the epoch (by this member's nonce) and why, also unstored
         self._ended: tuple[bytes, str] | None = None
@@ -86,6 +83,7 @@ class Rounds:
     def forget(self) -> None:
         """Another epoch begins, or this one is over."""
         self._session = None
+        self._contributions.forget()
 
     def rest(self) -> None:
         """A message is over: what can be read again is forgotten."""
@@ -141,31 +139,49 @@ class Rounds:
             )
         return self._session
 
-    def round(self, shared: bytes, own: bytes) -> dict[str, Any]:
-        """A contribution to an attempt, or the first sum that is needed before.
+    def prepare(self, shared: bytes, own: bytes) -> dict[str, Any]:
+        """Every sum before an attempt opened and this member's contribution at hand; or the first sum that it lacks.
 
         The guard's order: docs/protocol.md, *One round*, 1.
         """
-        request = RoundRequest.decode_once(shared)
+        request = PrepareRequest.decode_once(shared)
         session = self._working()
         view = session.view()
-        config = guard.check_config(view, request.config)
+        config = guard.check_prepare(view, request.asked)
+        if guard.is_closing(config):
+            raise Refusal(Code.MONOTONE, "The run is over: there is nothing to prepare.")
+        self._check_rollback(session, config, own)
+        self._refuse_ended()
+        guard.check_monotone(view, config)
+        if not session.confirmed(request.confirmations):
+            return {"kind": "need", "need": 0, "run": config.run}
+        need = session.open_sums(config, request.sums)
+        if need is not None:
+            return {"kind": "need", "need": need, "run": config.run}
+        self._contributions.prepare(session, config)
+        return {"run": config.run}
+
+    def round(self, shared: bytes, own: bytes) -> dict[str, Any]:
+        """A contribution to an attempt whose cohort is known, of what was prepared; or that it has to be prepared again.
+
+        The guard's order: docs/protocol.md, *One round*, 1.
+        """
+        signed = Signed.decode_once(shared)
+        session = self._working()
+        view = session.view()
+        config = guard.check_config(view, signed)
         if guard.is_closing(config) or self._identity.name not in config.cohort:
             raise Refusal(Code.MONOTONE, "This attempt does not ask this member for a contribution.")
         self._check_rollback(session, config, own)
         self._refuse_ended()
         named = {"run": config.run, "attempt": config.attempt}
         stored = self._store.upload(config.run, config.round, config.attempt)
-        if stored and view.submitted[config.attempt].config == request.config.digest():
+        if stored and view.submitted[config.attempt].config == signed.digest():
             return {"body": stored, **named}
         guard.check_monotone(view, config)
-        if view.counter < 0 and not session.confirmed(request.confirmations):
-            return {"kind": "need", "need": 0, **named}
-        need = session.open_sums(config, request.sums)
-        if need is not None:
-            return {"kind": "need", "need": need, **named}
-        self._limits.check(config, len(session.epoch.roster.names), self._book.schema.public)
-        return {"body": self._contribute(session, config, request.config), **named}
+        if not self._contributions.prepared:
+            return {"kind": "need", "need": config.round, **named}
+        return {"body": self._contributions.send(session, config, signed), **named}
 
     def resend(self, shared: bytes, _own: bytes) -> dict[str, Any]:
         """One ciphertext of an upload again, under its header: the bytes that were sent, also after the epoch's end."""
@@ -215,72 +231,6 @@ class Rounds:
             Code.ROLLBACK,
             "This member's store is older than what it has sent: it was restored from a backup.",
             "The lost attempts are charged. A new epoch must start before this member takes part again.",
-        )
-
-    def _contribute(self, session: Session, config: RoundConfig, signed: Signed) -> bytes:
-        new = session.mechanisms(config, config)
-        spent = tuple(
-            mechanism
-            for each in config.history
-            if self._identity.name in each.cohort
-            for mechanism in session.mechanisms(config, each)
-        )
-        budget.judge_attempt(
-            config, spent, new, self._store.ledger(), self._limits, self._book, self._clock()
-        )
-        begun = perf_counter()
-        rows, snapshot = self._rows()
-        frozen = self._store.fact(f"snapshot:{config.run}")
-        if frozen not in (None, snapshot):
-            raise Refusal(
-                Code.SNAPSHOT, "The data changed since the run began.", "Restore the run's snapshot."
-            )
-        attempt_keys = session.attempt_keys(config)  # a peer's unusable key must not cost budget
-        event, window = budget.as_event(new), self._window(rows)
-        status = "unprotected" if config.mode == "none" else "reserved"
-        self._store.charge(
-            config.run,
-            config.round,
-            config.attempt,
-            status,
-            event,
-            window=window,
-            seen=session.unseen(config),
-            **{
-                f"snapshot:{config.run}": snapshot,
-                "counter": session.counter_bytes(config.attempt),
-            },
-        )
-        values = session.learner(config).contribution(config.round, session.weights(config), rows)
-        self._observe("contribution", perf_counter() - begun)
-        begun = perf_counter()
-        noisy = add_noise(values, new, self._entropy)
-        self._observe("noise", perf_counter() - begun)
-        begun = perf_counter()
-        payload, tags = seal(noisy, attempt_keys, self._entropy, session.packing(config, config.round))
-        self._observe("mask, encrypt, tag", perf_counter() - begun)
-        header = Header(
-            run=config.run,
-            epoch=config.epoch,
-            config=signed.digest(),
-            round=config.round,
-            attempt=config.attempt,
-            name=self._identity.name,
-            chunks=hashes(payload),
-            tags=tags,
-            opened=session.opened_mac(),
-            ledger=self._store.ledger_head(),
-        )
-        made = Signed.make(self._identity.signing, header)
-        body = Upload(header=made, payload=payload).encode()
-        upload = StoredUpload(config.round, config.attempt, signed.digest(), body, made.encode())
-        self._store.submit(config.run, upload, event, "committed", window=window)
-        return body
-
-    def _window(self, rows: Rows) -> bytes:
-        """Whose customers an attempt is charged for, and whether the mapping that made their rows was overridden."""
-        return rows.window + (
-            b"; mapping overridden " + self._override.hex().encode() if self._override else b""
         )
 
     # --- the release ---

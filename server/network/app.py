@@ -42,7 +42,7 @@ class Machine(Protocol):
     def ask(self) -> Ask | None: ...  # noqa: D102
     def node(self, target: str) -> str: ...  # noqa: D102
     def receive(self, ask: Ask, name: str, signed: Signed | None, reason: str) -> list[Event]: ...  # noqa: D102
-    def finish(self, ask: Ask) -> list[Event]: ...  # noqa: D102
+    def finish(self, ask: Ask, seconds: float, /) -> list[Event]: ...  # noqa: D102
 
 
 Exchange = Callable[[Machine, Ask, float], Iterator[Answer]]
@@ -51,6 +51,7 @@ RECORD = "fedrepay"
 POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
 WAIT = 60.0  # seconds for members that are not there yet: a run needs a quorum of them only
 ENROLMENT_SECONDS = 120.0  # for an answer while a roster is made
+BRIEF = 30.0  # seconds for an answer that takes a moment, over a SuperLink too
 ALONE = 90.0  # seconds to wait for another ServerApp to end; Flower gives one that died up after 60
 log = logging.getLogger(__name__)
 app = ServerApp()
@@ -162,6 +163,7 @@ def carry(
     without: Collection[str] = (),
     again: bool = False,
     about: NumberedTerms | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Make a roster where there is none, then restore the newest run from its events and go on until it is done.
 
@@ -173,6 +175,7 @@ def carry(
         without: members left out of the run's epoch.
         again: make a new roster of these nodes, for people to approve.
         about: ask about these terms, store what members say under ``ASKED``, and do no more.
+        clock: seconds.
 
     Raises:
         ProtocolError: there is no run to carry, or its epoch has ended.
@@ -202,7 +205,7 @@ def carry(
         coordinator = Coordinator(terms, key, rosters.roster, seats)
         for event in store.events(terms.run):
             coordinator.state.apply(event)
-        go(store, terms.run, coordinator, coordinator.state.apply, exchange, terms.timeout)
+        go(store, terms.run, coordinator, coordinator.state.apply, exchange, terms.timeout, clock)
         if coordinator.state.floor < terms.run:
             return
         store.begin(terms.model_copy(update={"run": coordinator.state.floor + 1}))
@@ -215,6 +218,7 @@ def go(
     apply: Callable[[Event], None],
     exchange: Exchange,
     timeout: float,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Ask, store what comes back before acting on it, until the machine has nothing more to ask."""
 
@@ -226,11 +230,12 @@ def go(
 
     while (ask := machine.ask()) is not None:
         waiting = set(ask.parts)
-        for name, answer, reason in exchange(machine, ask, timeout):
+        begun = clock()
+        for name, answer, reason in exchange(machine, ask, min(timeout, BRIEF) if ask.brief else timeout):
             if name in waiting:  # one answer each: a second upload would be added twice, and end the epoch
                 waiting.remove(name)
                 take(machine.receive(ask, name, answer, reason))
-        take(machine.finish(ask))
+        take(machine.finish(ask, clock() - begun))
 
 
 def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:

@@ -1,5 +1,7 @@
 """Attempts at sums, at the coordinator: who is asked, what is added, what becomes of one that a member loses. Pure."""
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol.state import Ask, Event, State
@@ -11,7 +13,7 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.sums import run_chunks
 from fedrepay.shared.trust.terms import NumberedTerms
-from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Attempt, Kind, Prepare, PrepareRequest, Reply, Sum, Upload
 
 TWICE = 2
 """So often a member may lose an attempt of a run before it is left out of the next ones, while a quorum is left."""
@@ -32,9 +34,14 @@ class Attempts:
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
         self._failed: set[str] = set()  # members lost in the open attempt
         self._needs: dict[str, int] = {}  # how often a member asked for older sums
+        self.unprepared: set[str] = set()  # who is to prepare the open attempt again
 
     def config(self, epoch: Epoch, round_: int, cohort: tuple[str, ...]) -> Signed:
         """The next configuration: the run's terms, this cohort, and every attempt before."""
+        return Signed.make(self._key, self._prepared(epoch, round_).config(cohort))
+
+    def _prepared(self, epoch: Epoch, round_: int) -> Prepare:
+        """The next attempt but for its cohort."""
         fields = {name: getattr(self._terms, name) for name in type(self._terms.terms()).model_fields}
         history = tuple(
             Attempt(
@@ -46,42 +53,51 @@ class Attempts:
             for record in self._state.attempts
             if record.status != "open"
         )
-        return Signed.make(
-            self._key,
-            RoundConfig(
-                **fields,
-                run=self._terms.run,
-                epoch=epoch.id,
-                roster_hash=epoch.roster.hash(),
-                round=round_,
-                attempt=len(self._state.attempts),
-                cohort=cohort,
-                history=history,
-            ),
+        return Prepare(
+            **fields,
+            run=self._terms.run,
+            epoch=epoch.id,
+            roster_hash=epoch.roster.hash(),
+            round=round_,
+            history=history,
         )
 
-    def ask(self) -> Ask:
-        """The open attempt, to everybody of its cohort who has neither answered nor failed, with the sums each may lack."""
+    def prepare(self, epoch: Epoch, names: Sequence[str], *, brief: bool) -> Ask:
+        """What comes before the next attempt, with the sums that each of these may lack.
+
+        Args:
+            epoch: the run's.
+            names: who is asked.
+            brief: they have done it before: an answer takes a moment.
+        """
         state = self._state
-        record = state.attempts[-1]
-        names = [n for n in record.config.cohort if n not in self._fresh and n not in self._failed]
+        asked = Signed.make(self._key, self._prepared(epoch, len(state.sums)))
         confirmations = tuple(Signed.decode(body) for body in state.answers[Kind.CONFIRM].values())
         shared: dict[int, bytes] = {}
         parts = {}
         for name in names:
             first = state.known.get(name, 0)
             if first not in shared:
-                request = RoundRequest(
-                    config=record.signed,
+                request = PrepareRequest(
+                    asked=asked,
                     confirmations=confirmations if first == 0 else (),
                     sums=state.sums_from(first),
                 )
                 shared[first] = request.encode()
             parts[name] = (shared[first], state.own_header(name))
-        return Ask(Kind.ROUND, parts)
+        return Ask(Kind.PREPARE, parts, brief=brief)
+
+    def ask(self) -> Ask:
+        """The open attempt, to everybody of its cohort who has neither answered nor failed."""
+        record = self._state.attempts[-1]
+        answered = {*self._fresh, *self._failed}
+        names = [name for name in record.config.cohort if name not in answered]
+        shared = record.signed.encode()
+        return Ask(Kind.ROUND, {name: (shared, self._state.own_header(name)) for name in names})
 
     def lost(self, name: str) -> None:
         """A member gave no good answer to the open attempt."""
+        self.unprepared.discard(name)
         self._failed.add(name)
 
     def need(self, name: str, first: int) -> list[Event]:
@@ -94,6 +110,15 @@ class Attempts:
         if self._needs[name] > len(self._state.sums) + 1 or first > len(self._state.sums):
             raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
         return [Event("need", name, str(first).encode())]
+
+    def forgotten(self, name: str) -> None:
+        """A member was started again since it prepared the open attempt.
+
+        Raises:
+            ProtocolError: it says so again.
+        """
+        self.need(name, len(self._state.sums))
+        self.unprepared.add(name)
 
     def receive(self, epoch: Epoch, name: str, reply: Reply) -> list[Event]:
         """Check an upload and add it.
@@ -111,29 +136,16 @@ class Attempts:
         self._fresh[name] = upload.header
         return [Event("header", name, upload.header.encode())]
 
-    def open(self, epoch: Epoch, why: str) -> list[Event]:
-        """Begin the next attempt, with those who are there and did not lose the ones before.
+    def check_left(self, why: str) -> None:
+        """Whether the run may begin another attempt.
 
         Args:
-            epoch: the run's.
-            why: who is away and why, for an error.
+            why: who is away and why, for the error.
 
         Raises:
-            CohortError: fewer than the quorum are left, or no attempt is.
+            CohortError: more were lost than it may lose.
         """
-        state, terms = self._state, self._terms
-        needed = quorum(len(epoch.roster.names), terms.colluders)
-        cohort = tuple(name for name in epoch.present if name not in state.away)
-        often = {name for name, count in state.losses.items() if count >= TWICE}
-        reliable = tuple(name for name in cohort if name not in often)
-        cohort = reliable if len(reliable) >= needed else cohort
-        round_ = len(state.sums)
-        if len(cohort) < needed:
-            raise CohortError(
-                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{why}.",
-                "Bring members back, then run the same command again: the run resumes. A member that is out of this "
-                "epoch comes back after `fedrepay coordinator abandon` and a new run.",
-            )
+        state, terms, round_ = self._state, self._terms, len(self._state.sums)
         voids = sum(record.status == "void" for record in state.attempts)
         if voids > terms.max_attempts:
             raise CohortError(
@@ -142,14 +154,38 @@ class Attempts:
                 "Every attempt costs budget, so the run stops here. `fedrepay coordinator abandon`, then train --new-run, "
                 "--without whoever lost most while the quorum holds.",
             )
-        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+
+    def open(self, epoch: Epoch, there: tuple[str, ...], why: str) -> list[Event]:
+        """Begin the next attempt, with those who are there and did not lose the ones before.
+
+        Args:
+            epoch: the run's.
+            there: who has prepared it, sorted.
+            why: who is away and why, for an error.
+
+        Raises:
+            CohortError: fewer than the quorum are left.
+        """
+        state = self._state
+        needed = quorum(len(epoch.roster.names), self._terms.colluders)
+        often = {name for name, count in state.losses.items() if count >= TWICE}
+        reliable = tuple(name for name in there if name not in often)
+        cohort = reliable if len(reliable) >= needed else there
+        round_ = len(state.sums)
+        if len(cohort) < needed:
+            raise CohortError(
+                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{why}.",
+                "Bring members back, then run the same command again: the run resumes. A member that is out of this "
+                "epoch comes back after `fedrepay coordinator abandon` and a new run.",
+            )
+        self._sum, self._fresh, self._failed, self._needs, self.unprepared = None, {}, set(), {}, set()
         return [Event("attempt", "", self.config(epoch, round_, cohort).encode())]
 
     def close(self) -> list[Event]:
-        """The sum of the open attempt; or that it is void; or nothing, where somebody is to be asked again."""
+        """The sum of the open attempt; or that it is void; or nothing, where somebody was not asked yet."""
         record = self._state.attempts[-1]
         if set(record.config.cohort) - set(self._fresh) - self._failed:
-            return []  # somebody needs older sums
+            return []
         if self._failed:
             return [Event("void", "", " ".join(sorted(self._failed)).encode())]
         assert self._sum is not None  # noqa: S101 - everybody's upload was added

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.protocol import ceremony, dispute, release
 from fedrepay.server.protocol.attempts import Attempts
+from fedrepay.server.protocol.gathering import Gathering
 from fedrepay.server.protocol.state import Ask, Event, State
 from fedrepay.shared.errors import Code, CohortError, ProtocolError, TermsError
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
@@ -23,7 +24,6 @@ from fedrepay.shared.trust.sums import is_over, run_chunks
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import (
     Kind,
-    Ping,
     Reply,
     asked,
 )
@@ -73,6 +73,7 @@ class Coordinator:
         self._epoch: Epoch | None = None
         self._dispute = dispute.Dispute()
         self._attempts = Attempts(terms, key, self.state)
+        self._gathering = Gathering()
 
     # --- facts ---
 
@@ -114,19 +115,14 @@ class Coordinator:
             return Ask(*pending)
         if state.failed is not None:
             return self._dispute.ask(state, self.epoch)
-        if state.attempts and state.attempts[-1].status == "open":
+        if self._open and self._attempts.unprepared:
+            return self._attempts.prepare(self.epoch, sorted(self._attempts.unprepared), brief=False)
+        if self._open:
             return self._attempts.ask()
         if not self._over():
-            body = Ping(run=self.terms.run, round=len(state.sums)).encode()
-            lost = [
-                name
-                for name in self.epoch.present
-                if name in state.away
-                and name in self._seats
-                and name not in self._refusing
-                and state.away[name].partition(":")[0] not in GONE
-            ]
-            return Ask(Kind.PING, dict.fromkeys(lost, (body, b"")))
+            self._attempts.check_left(self._why_away())
+            waiting = self._gathering.waiting(filter(self._may_come, self.epoch.present))
+            return self._attempts.prepare(self.epoch, waiting, brief=self._gathering.brief)
         return release.ask(state, self.terms, self.roster, self._seats, self._writers_failed)
 
     def _check_going_on(self) -> None:
@@ -162,6 +158,16 @@ class Coordinator:
             {name: (called, b"") for name in agreed if name in self._seats and name not in greeted},
         )
 
+    @property
+    def _open(self) -> bool:
+        """Whether an attempt is under way."""
+        return bool(self.state.attempts) and self.state.attempts[-1].status == "open"
+
+    def _may_come(self, name: str) -> bool:
+        """Whether a member may be there for the next attempt, as far as is known."""
+        gone = self.state.away.get(name, "").partition(":")[0] in GONE
+        return name in self._seats and name not in self._refusing and not gone
+
     def _over(self) -> bool:
         last = self.state.attempts[-1] if self.state.attempts else None
         lost = last.config.round if last is not None and last.status == "void" else None
@@ -195,16 +201,23 @@ class Coordinator:
         return ANSWER
 
     def _take(self, ask: Ask, name: str, reply: Reply) -> list[Event]:
+        if reply.kind == "need" and ask.kind == Kind.ROUND:
+            self._attempts.forgotten(name)
+            return []
         if reply.kind == "need":
-            if ask.kind not in (Kind.ROUND, Kind.WRITE, Kind.CLOSE):
+            if ask.kind not in (Kind.PREPARE, Kind.WRITE, Kind.CLOSE):
                 raise ProtocolError(f"{name} asks for sums where there are none.", "It is left out.")
             return self._attempts.need(name, reply.need)
         if ask.kind == Kind.ROUND:
             return self._attempts.receive(self.epoch, name, reply)
         if ask.kind in (Kind.WRITE, Kind.CLOSE):
             return release.receive(self.state, self.terms.run, self.roster, name, reply)
-        if ask.kind in (Kind.PING, Kind.VOTES):
-            return [Event("back" if ask.kind == Kind.PING else "stored", name, b"")]
+        if ask.kind == Kind.PREPARE:
+            self._gathering.answered(name)
+            self._attempts.unprepared.discard(name)
+            return [Event("ready", name, str(len(self.state.sums)).encode())]
+        if ask.kind == Kind.VOTES:
+            return [Event("stored", name, b"")]
         if ask.kind in (Kind.RESEND, Kind.BLAME):
             return self._dispute.receive(self.state, self.epoch, ask.kind, name, reply)
         if ask.kind == Kind.HELLO:
@@ -220,7 +233,7 @@ class Coordinator:
                 return [Event("declined", name, cause.encode())]
             if reply.code == Code.RUN and reply.body:
                 return self._run_in_use(name, Signed.decode(reply.body), cause)
-        if reply.code == Code.TAG and ask.kind in (Kind.ROUND, Kind.WRITE, Kind.CLOSE) and self.state.sums:
+        if reply.code == Code.TAG and ask.kind in (Kind.PREPARE, Kind.WRITE, Kind.CLOSE) and self.state.sums:
             return [*self._dispute.begin(self.state, name, reply.body), self._lost(ask, name, cause)]
         if reply.code != RETRY:
             self._refusing.add(name)
@@ -240,21 +253,27 @@ class Coordinator:
 
     def _lost(self, ask: Ask, name: str, cause: str, *, away: bool = True) -> Event:
         self._silent[name] = cause
-        if ask.kind == Kind.ROUND:
+        if ask.kind == Kind.PREPARE and not self._open:
+            self._gathering.lost(name)
+        elif ask.kind in (Kind.PREPARE, Kind.ROUND):
             self._attempts.lost(name)
         elif ask.kind == Kind.WRITE:
             self._writers_failed.add(name)
         return Event("away" if away else "retry", name, cause.encode())
 
-    def finish(self, ask: Ask) -> list[Event]:
+    def finish(self, ask: Ask, seconds: float = 0.0, /) -> list[Event]:
         """Close an ask after all its answers were received or given up.
+
+        Args:
+            ask: the one.
+            seconds: that the answers took.
 
         Raises:
             CohortError: the run cannot go on.
         """
         state = self.state
-        if ask.kind == Kind.PING:
-            return self._attempts.open(self.epoch, self._why_away())
+        if ask.kind == Kind.PREPARE:
+            return [] if self._open else self._begin(seconds)
         if ask.kind == Kind.ROUND:
             return self._attempts.close()
         if ask.kind in (Kind.RESEND, Kind.BLAME):
@@ -283,6 +302,20 @@ class Coordinator:
                 "the reasons name.",
             )
         return []
+
+    def _begin(self, seconds: float) -> list[Event]:
+        """The next attempt, once it is known who is there for it."""
+        state, gathering = self.state, self._gathering
+        unsettled = state.failed is not None or len(state.complaints) > self.terms.colluders
+        if unsettled:
+            gathering.reset()  # what comes before may take long
+        if unsettled or gathering.waiting(filter(self._may_come, self.epoch.present)):
+            return []  # somebody needs older sums
+        if gathering.again(seconds):
+            return []
+        there = tuple(name for name in self.epoch.present if name in gathering.there)
+        gathering.reset()
+        return self._attempts.open(self.epoch, there, self._why_away())
 
     def _gathered(self, kind: Kind) -> list[Event]:
         """Whether enough have said yes, or hello; the others are absent from this epoch, which is no revocation."""

@@ -231,7 +231,7 @@ class Enrolment:
         self._approved.add(node)
         return [] if node in state.approvals else [Event("approval", node, body)]
 
-    def finish(self, ask: Ask) -> list[Event]:
+    def finish(self, ask: Ask, _seconds: float = 0.0, /) -> list[Event]:
         """Close an ask after all its answers were received or given up.
 
         Raises:

@@ -56,7 +56,7 @@ class Resealing:
                 return [Event("resealed", recipient, pulls.resealed(ask, name, name, self._roster, signed))]
         return []
 
-    def finish(self, _ask: Ask) -> list[Event]:
+    def finish(self, _ask: Ask, _seconds: float = 0.0, /) -> list[Event]:
         """On to the next."""
         self._left.pop(0)
         return []

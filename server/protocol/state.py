@@ -23,6 +23,7 @@ class Ask:
 
     kind: Kind
     parts: Mapping[str, tuple[bytes, bytes]]
+    brief: bool = False  # an answer takes a moment, or does not come
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class State:
     sums: dict[int, Sum] = field(default_factory=dict)
     headers: dict[str, Signed] = field(default_factory=dict)  # newest signed header of a member
     known: dict[str, int] = field(default_factory=dict)  # first sum a member may lack
+    ready: set[str] = field(
+        default_factory=set
+    )  # who has prepared the attempt that comes, or is under way again
     away: dict[str, str] = field(default_factory=dict)  # name → reason
     losses: dict[str, int] = field(default_factory=dict)  # name → attempts of the run that it lost
     failed: tuple[int, int] | None = None  # attempt and ciphertext of a sum that a member says was changed
@@ -121,8 +125,10 @@ class State:
             self._of_dispute(kind, name, body)
         elif kind == "floor":
             self.floor = max(self.floor, int(body))
-        elif kind == "back":
+        elif kind == "ready":
             self.away.pop(name, None)
+            self.ready.add(name)
+            self.known[name] = int(body)
         elif kind == "need":
             self.known[name] = int(body)
         elif kind == "written":
@@ -140,6 +146,7 @@ class State:
         if kind == "attempt":
             signed = Signed.decode(body)
             self.attempts.append(AttemptRecord(signed, RoundConfig.decode(signed.body), "open"))
+            self.ready = set()
         elif kind == "void":
             self._settle("void")
             for lost in body.decode().split():
@@ -150,7 +157,6 @@ class State:
             self._settle("completed")
         elif kind == "header":
             self.headers[name] = Signed.decode(body)
-            self.known[name] = self.attempts[-1].config.round
 
     def _of_dispute(self, kind: str, name: str, body: bytes) -> None:
         if kind == "dismissed":
@@ -162,5 +168,6 @@ class State:
             self.failed, self.verdicts = (int(attempt), int(chunk)), {}
 
     def _settle(self, status: str) -> None:
+        self.ready = set()
         last = self.attempts[-1]
         self.attempts[-1] = AttemptRecord(last.signed, last.config, status)

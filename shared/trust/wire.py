@@ -39,7 +39,7 @@ class Kind(StrEnum):
     INTRODUCE = "introduce"
     SEED = "seed"
     CONFIRM = "confirm"
-    PING = "ping"
+    PREPARE = "prepare"
     ROUND = "round"
     RESEND = "resend"
     BLAME = "blame"
@@ -121,17 +121,29 @@ class Sum(Wire):
 Sums = Annotated[tuple[Sum, ...], Field(max_length=1000)]
 
 
-class Ping(Wire):
-    """Coordinator → a member that was away: are you there for this round?"""
+class Prepare(RunTerms):
+    """The next attempt but for its cohort, which follows from who answers; signed by the coordinator."""
 
     run: Small
+    epoch: Digest
+    roster_hash: Digest
     round: Small
+    history: Annotated[tuple[Attempt, ...], Field(max_length=MAX_HISTORY)]
+
+    def config(self, cohort: tuple[str, ...]) -> RoundConfig:
+        """The attempt's configuration with that cohort."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return RoundConfig(**fields, attempt=len(self.history), cohort=cohort)
 
 
-class RoundRequest(Wire):
-    """Coordinator → member, the part many share; the member's own last header travels beside it."""
+class PrepareRequest(Wire):
+    """Coordinator → member, the part many share; the member's own last header travels beside it.
 
-    config: Signed
+    Open the sums you lack, compute your contribution, keep it, and say that you are there. A ``round`` follows, whose
+    ``shared`` is the attempt's signed :class:`RoundConfig`.
+    """
+
+    asked: Signed
     confirmations: SignedByAll
     sums: Sums
 

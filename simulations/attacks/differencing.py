@@ -55,9 +55,9 @@ def drop_falsely(world: World, victim: str, round_: int) -> None:
             reply: Signed | None = Signed.decode(world.members[target].handle(ask.kind, shared, own))
             if reply is not None:
                 world.replies.append((ask.kind, target, Reply.decode(reply.body)))
-            away = ask.kind == Kind.PING or (
-                ask.kind == Kind.ROUND and world.coordinator.state.attempts[-1].config.round == round_
-            )
+            attempts = world.coordinator.state.attempts
+            tried = bool(attempts) and attempts[-1].config.round == round_
+            away = tried and ask.kind in (Kind.PREPARE, Kind.ROUND)
             if target == victim and away:
                 reply = None
             world.take(world.coordinator.receive(ask, target, reply))

@@ -19,6 +19,7 @@ from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.learning import make_learner
 from fedrepay.client.protocol import guard, session
 from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.server.protocol.state import Ask
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import F64, I64, U64
 from fedrepay.shared.privacy.accounting import Mechanism
@@ -29,9 +30,9 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import SLOTS, Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Header, Kind, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Header, Kind, PrepareRequest, RoundConfig, Sum, Upload
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
-from fedrepay.simulations.attacks.tools.adversary import last_sum, say
+from fedrepay.simulations.attacks.tools.adversary import due, last_sum, say
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.attacks.tools.uniform import TOO_RARE, as_wide_as_stated, p_value
 from fedrepay.simulations.run.world import World, rows
@@ -58,8 +59,8 @@ class Colluder:
         self._mask = X25519PrivateKey.from_private_bytes(state.mask)
 
     def forged(self, shared: bytes, values: I64) -> bytes:
-        """The round request, its last sum another one: its tag is right, and the colluder's header makes it add up."""
-        request, honest = RoundRequest.decode(shared), last_sum(shared)
+        """The ``prepare``, its last sum another one: its tag is right, and the colluder's header makes it add up."""
+        request, honest = PrepareRequest.decode(shared), last_sum(shared)
         made = RoundConfig.decode(honest.config.body)
         context = attempt_context(made.run, made.round, made.attempt, keys.digest(made.encode()))
         slots = GAM.pack(values)
@@ -165,17 +166,23 @@ def play(folder: Path, mode: str, *, bound: bool) -> Led:
         bound: whether masks are bound to the sums that a member has opened, as in the product.
     """
     world = World(folder, MEMBERS, mode=mode, rounds=4)
-    ask = world.until(Kind.ROUND, 2)  # a Gram matrix and one gradient are summed
-    config = world.coordinator.state.attempts[-1].config
+    ask = world.until(Kind.PREPARE, 2)  # a Gram matrix and one gradient are summed
     colluder, size = Colluder(world), world.book.heads * world.book.dimension
     nothing, much = np.zeros(size, dtype=np.int64), np.full(size, HUGE)
     total, uploads = PublicSum(1), {}
     with nullcontext() if bound else switched(session.Session, "_masked", _unbound):
-        for name, (shared, own) in ask.parts.items():
-            told = colluder.forged(shared, much if name == VICTIM else nothing)
+
+        def told(_kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
+            return colluder.forged(shared, much if name == VICTIM else nothing), own
+
+        for name, part in ask.parts.items():
             checks = _unseen if name == COLLUDER else guard._check_headers  # noqa: SLF001
             with switched(guard, "_check_headers", checks):
-                reply = say(world, name, Kind.ROUND, told, own)
+                world.deliver(Ask(ask.kind, {name: part}), told)
+        world.take(world.coordinator.finish(ask))
+        config = world.coordinator.state.attempts[-1].config
+        for name in config.cohort:
+            reply = say(world, name, Kind.ROUND, *due(world, name))
             if reply.kind == "ok":
                 uploads[name] = upload = Upload.decode(reply.body)
                 total.add(upload.payload, Header.decode(upload.header.body).tags)

@@ -90,15 +90,15 @@ def secret_key(group: GroupKey) -> list[int]:
 def _live(folder: Path) -> tuple[int, list[str]]:
     """The same questions to a real member: (uses of the secret key, its answers)."""
     world = World(folder)
-    world.until(Kind.ROUND, 1)
+    world.until(Kind.PREPARE, 1)
     shared, own = due(world, "m0")
     answers = []
     with counted_decryptions() as used:
         for j in range(3):
             for sign in (1, -1):
                 lie = with_sum(shared, {"payload": moved(last_sum(shared).payload, j, sign)})
-                answers.append(say(world, "m0", Kind.ROUND, lie, own).code)
-        answers.append(say(world, "m0", Kind.ROUND, shared, own).code)  # and then the honest sum
+                answers.append(say(world, "m0", Kind.PREPARE, lie, own).code)
+        answers.append(say(world, "m0", Kind.PREPARE, shared, own).code)  # and then the honest sum
     return len(used), answers
 
 

@@ -23,7 +23,7 @@ from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import Kind
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools import seen
-from fedrepay.simulations.attacks.tools.adversary import config_of, last_sum, mislead, opened, with_sum
+from fedrepay.simulations.attacks.tools.adversary import last_sum, mislead, opened, prepare_of, with_sum
 from fedrepay.simulations.attacks.tools.cohort import Cohort, SealedUpload
 from fedrepay.simulations.attacks.tools.switch import switched
 from fedrepay.simulations.run.world import World
@@ -162,7 +162,7 @@ def _shift_to_the_victim() -> Callable[[str, str, bytes, bytes], tuple[bytes, by
     """Round 0's sum, with one added to one slot, for one member only."""
 
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
-        if kind != Kind.ROUND or name != VICTIM or config_of(shared).round != 1:
+        if kind != Kind.PREPARE or name != VICTIM or prepare_of(shared).round != 1:
             return shared, own
         return with_sum(shared, {"payload": with_one_more(last_sum(shared).payload, 1)}), own
 
@@ -175,7 +175,7 @@ def _split_view(folder: Path) -> tuple[int, str]:
     with suppress(ProtocolError):
         next(ask for ask in mislead(world, _shift_to_the_victim()) if ask.kind == Kind.WRITE)
     said = [
-        (n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == (Kind.ROUND, "refused")
+        (n, reply.code) for kind, n, reply in world.replies if (kind, reply.kind) == (Kind.PREPARE, "refused")
     ]
     stop = f"{said[0][0]} refuses: {said[0][1]}" if said else "nothing"
     return len({opened(world, name)[0] for name in world.names if opened(world, name)}), stop

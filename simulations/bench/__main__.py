@@ -50,6 +50,12 @@ SECTIONS = {
     ),
     "rules": Section("Hard rules on a million accounts", "0", "counts, no interval"),
     "network": Section("A round over a Flower network beside FedAvg", "1", "lowest and highest of 8 rounds"),
+    "dropouts": Section(
+        "Drop-outs: what members that vanish cost a run",
+        "1, by size and work",
+        "95 % of a share",
+        timed=False,
+    ),
     "attacks": Section(
         "What attacks get, defence on and off", "1; poisoning 1 … 3", "given with each figure", timed=False
     ),

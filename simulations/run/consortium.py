@@ -28,9 +28,10 @@ from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.terms import NumberedTerms
-from fedrepay.shared.trust.wire import Kind, Ping, RoundConfig, RoundRequest
+from fedrepay.shared.trust.wire import Kind, Prepare, PrepareRequest, RoundConfig
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange, InProcessGrid
 from fedrepay.simulations.run.players import playing
@@ -194,6 +195,7 @@ class _Members:
         self._identities = identities
         self._parties = {party.name: party for party in consortium.parties}
         self._built: dict[str, Member] = {}
+        self._lost: set[tuple[str, int | None]] = set()
 
     def get(self, name: str) -> Member:
         if name not in self._built:
@@ -214,7 +216,9 @@ class _Members:
     def door(self, name: str) -> relay.Handler:
         def handle(kind: str, shared: bytes, own: bytes) -> bytes:
             round_ = _round_of(kind, shared)
-            if (name, round_) in self._consortium.drops:
+            if kind == Kind.ROUND and (name, round_) in self._consortium.drops:
+                self._lost.add((name, round_))  # at the worst moment: after it has prepared
+            if (name, round_) in self._lost:
                 raise ConnectionError(f"simulated failure of {name} in round {round_}")
             return self.get(name).handle(kind, shared, own)
 
@@ -223,8 +227,8 @@ class _Members:
 
 def _round_of(kind: str, shared: bytes) -> int | None:
     """The round a message belongs to, for simulated failures."""
-    if kind == Kind.PING:
-        return Ping.decode(shared).round
+    if kind == Kind.PREPARE:
+        return Prepare.decode_once(PrepareRequest.decode_once(shared).asked.body).round
     if kind == Kind.ROUND:
-        return RoundConfig.decode_once(RoundRequest.decode_once(shared).config.body).round
+        return RoundConfig.decode_once(Signed.decode_once(shared).body).round
     return None

@@ -25,7 +25,7 @@ STEPS: dict[str, str] = {
     Kind.INTRODUCE: "Ceremony: roster, compared by its twelve words",
     Kind.SEED: "Ceremony: group seed",
     Kind.CONFIRM: "Ceremony: confirmation",
-    Kind.PING: "Who is there",
+    Kind.PREPARE: "Before a sum: who is there, and has its part at hand",
     Kind.ROUND: "Secure sum",
     Kind.WRITE: "Release: write and seal",
     Kind.CLOSE: "Release: recompute and sign",

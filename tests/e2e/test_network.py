@@ -260,7 +260,7 @@ app = ServerApp()
 @app.main()
 def main(grid, context):
     asked = [
-        Message(RecordDict({"fedrepay": ConfigRecord({"kind": "ping", "shared": b"", "own": b""})}), node, "query", ttl=600)
+        Message(RecordDict({"fedrepay": ConfigRecord({"kind": "held", "shared": b"", "own": b""})}), node, "query", ttl=600)
         for node in grid.get_node_ids()
     ]
     waiting = {identity: str(each.metadata.dst_node_id) for identity, each in zip(grid.push_messages(asked), asked)}

@@ -28,22 +28,22 @@ class FullWorld(World):
 def test_a_failed_tag_ends_the_epoch_also_where_the_disk_is_too_full_to_say_so(tmp_path: Path) -> None:
     """Found in a world: the full disk was raised past the member's door, and the epoch went on."""
     world = FullWorld(tmp_path, size=3, mode="none")
-    world.until("round", 1)
+    world.until("prepare", 1)
     honest, own = due(world, "m0")
     payload = bytearray(last_sum(honest).payload)
     payload[100] ^= 1
     changed = with_sum(honest, {"payload": bytes(payload)})
     world.full = True
-    assert say(world, "m0", "round", changed, own).code == "tag"
+    assert say(world, "m0", "prepare", changed, own).code == "tag"
     for _ in range(2):  # else every full disk is one more question to a decryption oracle
-        assert say(world, "m0", "round", honest, own).code == "rollback"
+        assert say(world, "m0", "prepare", honest, own).code == "rollback"
         assert opened(world, "m0") == []
         assert not world.store("m0").fact("blocked")
     world.full = False
-    assert say(world, "m0", "round", honest, own).code == "rollback"
+    assert say(world, "m0", "prepare", honest, own).code == "rollback"
     assert world.store("m0").fact("blocked") == b"tag"  # stored as soon as there was room, and why
     world.members["m0"] = world.member("m0")
-    assert say(world, "m0", "round", honest, own).code == "rollback"
+    assert say(world, "m0", "prepare", honest, own).code == "rollback"
 
 
 class BusyStore(MemberStore):
@@ -61,7 +61,7 @@ def test_a_failed_tag_ends_the_epoch_also_where_the_store_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path, size=3, mode="none")
-    world.until("round", 1)
+    world.until("prepare", 1)
     store = BusyStore(tmp_path / "m0", lambda: 1.8e9)
     monkeypatch.setattr(world.members["m0"], "_store", store)
     monkeypatch.setattr(world.members["m0"]._rounds, "_store", store)
@@ -76,5 +76,5 @@ def test_a_failed_tag_ends_the_epoch_also_where_the_store_cannot_be_read(
     monkeypatch.setattr(Rounds, "end_epoch", while_busy)
     payload = last_sum(honest).payload
     changed = with_sum(honest, {"payload": bytes([payload[0] ^ 1]) + payload[1:]})
-    assert say(world, "m0", "round", changed, own).code == "tag"
-    assert say(world, "m0", "round", honest, own).code == "rollback"
+    assert say(world, "m0", "prepare", changed, own).code == "tag"
+    assert say(world, "m0", "prepare", honest, own).code == "rollback"

@@ -170,7 +170,7 @@ def test_a_process_that_the_system_ends_leaves_a_store_that_carries_on(
 ) -> None:
     world = World(tmp_path, size=3, mode="none")
     victim = busiest(world)
-    ask = world.until("round", 1 if "open" in write else 0)
+    ask = world.until("prepare", 1) if "open" in write else world.until("round")
     child = os.fork()
     if child == 0:  # nothing is cleaned up: no rollback, no handler, no destructor
         Writes(victim, write, moment, lambda *_: os._exit(9)).install(monkeypatch)
@@ -216,9 +216,11 @@ def test_control_a_store_that_keeps_neither_counter_nor_upload_answers_in_two_wa
     monkeypatch.setattr(MemberStore, "charge", lambda store, *args, **_facts: charge(store, *args))
     monkeypatch.setattr(MemberStore, "submit", lambda *_, **__: None)
     world = World(tmp_path, size=3, mode="none")
+    prepare = world.until("prepare").parts
     ask = world.until("round")
     for _ in range(2):
         for name, sent in ask.parts.items():
+            world.members[name].handle("prepare", *prepare[name])
             world.replies.append((ask.kind, name, answer(world.members[name].handle(ask.kind, *sent))))
         restart(world)  # the coordinator too: no header comes back that would give the store away
     with pytest.raises(AssertionError, match="in two ways"):
@@ -238,7 +240,7 @@ EVENTS = {
         "answer:seed",
         "answer:confirm",
     ),
-    *("attempt", "header", "sum", "closing", "written", "vote", "stored", "done"),
+    *("ready", "attempt", "header", "sum", "closing", "written", "vote", "stored", "done"),
 }
 
 

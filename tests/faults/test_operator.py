@@ -67,8 +67,8 @@ LIARS: dict[str, tuple[Callable[[], Mind], str]] = {
     ),
     "refuses the seed": (lambda: liars.Refusing("confirm", "seed"), f"{EVIL}: seed"),
     "another second polynomial": (liars.WrongSeed, f"{EVIL}: found at fault by"),
-    "refuses headers": (lambda: liars.Refusing("round", "headers", skip=1), ""),
-    "says canary": (lambda: liars.Refusing("round", "canary", skip=1), ""),
+    "refuses headers": (lambda: liars.Refusing("prepare", "headers", skip=1), ""),
+    "says canary": (lambda: liars.Refusing("prepare", "canary", skip=1), ""),
     "refuses a release": (lambda: liars.Refusing("close", "release"), ""),
 }
 
@@ -185,7 +185,7 @@ class Old(Mind):
 @pytest.mark.parametrize("chunk", [0, 9999])
 def test_a_false_complaint_about_a_tag_harms_its_complainer_alone(tmp_path: Path, chunk: int) -> None:
     """Nobody shares it: the complainer is left out, and the run goes on."""
-    liar = liars.Refusing("round", "tag", chunk.to_bytes(4, "big"), times=1, skip=1)
+    liar = liars.Refusing("prepare", "tag", chunk.to_bytes(4, "big"), times=1, skip=1)
     home = consortium(tmp_path, liar)
     policy = goes_on(home)
     assert not any("has ended" in said for said in policy.said)
@@ -213,7 +213,7 @@ def test_nobody_can_use_up_the_numbers_of_proposals(tmp_path: Path) -> None:
     "liar", [lambda: liars.Refusing("round", "lost-attempt"), lambda: liars.Mute("round"), liars.Unsigned]
 )
 def test_who_loses_every_attempt_is_named(tmp_path: Path, liar: Callable[[], Mind]) -> None:
-    """It answers the ping each time, and each attempt costs everybody: after two it is left out."""
+    """It is ready each time, and each attempt costs everybody: after two it is left out."""
     home = consortium(tmp_path, liar())
     goes_on(home)
     state = home.state()

@@ -16,25 +16,25 @@ def at_confirm(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="session")
 def at_round(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Everybody has confirmed and the first attempt is due."""
+    """Everybody has confirmed and the first attempt is to be prepared."""
     world = World(tmp_path_factory.mktemp("round"))
-    world.until("round")
+    world.until("prepare")
     return world
 
 
 @pytest.fixture(scope="session")
 def after_one_sum(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Round 0 is summed, nobody has opened it, and round 1 is due as attempt 1."""
+    """Round 0 is summed, nobody has opened it, and round 1 is to be prepared, as attempt 1."""
     world = World(tmp_path_factory.mktemp("one"))
-    world.until("round", 1)
+    world.until("prepare", 1)
     return world
 
 
 @pytest.fixture(scope="session")
 def after_two_sums(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Rounds 0 and 1 are summed and round 2 is due; each member has opened round 0 only."""
+    """Rounds 0 and 1 are summed and round 2 is to be prepared; each member has opened round 0 only."""
     world = World(tmp_path_factory.mktemp("two"))
-    world.until("round", 2)
+    world.until("prepare", 2)
     return world
 
 

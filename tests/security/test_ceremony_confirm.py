@@ -11,8 +11,8 @@ from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.shared import keys
 from fedrepay.shared.trust.handshake import Confirmation, Envelope, Envelopes
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import RoundRequest
-from support.adversary import due, fork, say
+from fedrepay.shared.trust.wire import PrepareRequest
+from support.adversary import contribute, due, fork, say
 from support.world import World
 
 ALL = ("m0", "m1", "m2", "m3")
@@ -56,7 +56,7 @@ def two_seeds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         mine = Signed.make(world.identities[seeder].signing, envelope)
         return shared, Envelopes(signed=(mine, *rest)).encode()
 
-    next(ask for ask in world.steps(tamper) if ask.kind == "round")
+    next(ask for ask in world.steps(tamper) if ask.kind == "prepare")
 
 
 def test_nobody_trains_while_members_hold_different_seeds(
@@ -65,7 +65,7 @@ def test_nobody_trains_while_members_hold_different_seeds(
     two_seeds(world, monkeypatch)
     assert {code for _, code in world.refusals()} == {"roster"}  # of the words, before they were approved
     for name in ALL:
-        assert say(world, name, "round", *due(world, name)).code == "seed"
+        assert say(world, name, "prepare", *due(world, name)).code == "seed"
     assert sent(world) == 0
 
 
@@ -75,7 +75,7 @@ def test_control_without_the_check_of_confirmations_they_train_under_different_k
     two_seeds(world, monkeypatch)
     monkeypatch.setattr(epoch, "check_confirmations", lambda *_: None)
     for name in ALL:
-        assert say(world, name, "round", *due(world, name)).kind == "ok"
+        assert contribute(world, name, *due(world, name)).kind == "ok"
     assert sent(world) == 4
 
 
@@ -110,24 +110,24 @@ def test_nobody_trains_before_all_have_confirmed(name: str, ready: World) -> Non
     code, change = CONFIRMATIONS[name]
     for member in ALL:
         shared, own = due(ready, member)
-        request = RoundRequest.decode(shared)
+        request = PrepareRequest.decode(shared)
         changed = request.model_copy(update={"confirmations": change(ready, request.confirmations)})
-        assert say(ready, member, "round", changed.encode(), own).code == code
+        assert say(ready, member, "prepare", changed.encode(), own).code == code
     assert sent(ready) == 0
 
 
 def test_without_any_confirmation_a_member_asks_for_them(ready: World) -> None:
     shared, own = due(ready, "m0")
-    none = RoundRequest.decode(shared).model_copy(update={"confirmations": ()}).encode()
-    reply = say(ready, "m0", "round", none, own)
+    none = PrepareRequest.decode(shared).model_copy(update={"confirmations": ()}).encode()
+    reply = say(ready, "m0", "prepare", none, own)
     assert (reply.kind, reply.need) == ("need", 0)
     assert sent(ready) == 0
-    assert say(ready, "m0", "round", shared, own).kind == "ok"
+    assert contribute(ready, "m0", shared, own).kind == "ok"
 
 
 def test_a_member_that_has_not_confirmed_itself_does_not_train(world: World) -> None:
-    shared, own = world.until("round").parts["m0"]
+    shared, own = world.until("prepare").parts["m0"]
     world.store("m0").remember(epoch=state_of(world, "m0").model_copy(update={"seed": b""}).encode())
     world.members["m0"] = world.member("m0")
-    assert say(world, "m0", "round", shared, own).code == "epoch"
+    assert say(world, "m0", "prepare", shared, own).code == "epoch"
     assert sent(world) == 0

@@ -21,7 +21,7 @@ from fedrepay.shared.trust.enrolment import Approval, Certificate
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Revoked, Roster
 from fedrepay.shared.trust.succession import KeyChange, KeyHandover, changes
-from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
+from fedrepay.shared.trust.wire import RoundConfig
 from support.adversary import say
 from support.company import NAMES, Company
 from support.world import World
@@ -330,9 +330,8 @@ def test_a_run_goes_on_under_the_new_key_and_the_old_one_signs_no_round(
     old, before = rekeyed(world, signed=signed)
     ask = world.until("round")
     shared, own = ask.parts["m0"]
-    request = RoundRequest.decode(shared)
-    config = request.config.verified(keys.public_bytes(world.key), RoundConfig)
-    forged = request.model_copy(update={"config": Signed.make(old, config)})
+    config = Signed.decode(shared).verified(keys.public_bytes(world.key), RoundConfig)
+    forged = Signed.make(old, config)
     refused = say(world, "m0", "round", forged.encode(), own)
     assert (refused.code, "does not verify" in refused.cause) == ("message", True)
     assert say(world, "m0", "round", shared, own).kind == "ok", "control: the new one does"
@@ -353,9 +352,8 @@ def test_a_run_that_is_under_way_ends_for_whoever_takes_the_new_key_s_roster(tmp
     running = world.coordinator
     old, _ = rekeyed(world, signed=True)
     assert say(world, "m0", "round", *ask.parts["m0"]).code == "roster"
-    request = RoundRequest.decode(ask.parts["m0"][0])
-    config = request.config.verified(keys.public_bytes(old), RoundConfig)
-    forged = request.model_copy(update={"config": Signed.make(world.key, config)})
+    config = Signed.decode(ask.parts["m0"][0]).verified(keys.public_bytes(old), RoundConfig)
+    forged = Signed.make(world.key, config)
     assert say(world, "m0", "round", forged.encode(), b"").code == "roster"
     assert running.state.attempts, "control: it was under way"
 
@@ -370,9 +368,8 @@ def test_before_the_roster_is_complete_the_old_key_s_runs_go_on_and_the_new_one_
     assert "does not verify" in say(world, "m0", "terms", *offer.parts["m0"]).cause
     ask = world.until("round")
     shared, own = ask.parts["m0"]
-    request = RoundRequest.decode(shared)
-    config = request.config.verified(keys.public_bytes(world.key), RoundConfig)
-    forged = request.model_copy(update={"config": Signed.make(new, config)})
+    config = Signed.decode(shared).verified(keys.public_bytes(world.key), RoundConfig)
+    forged = Signed.make(new, config)
     assert say(world, "m0", "round", forged.encode(), own).code == "message"
     world.run()
     assert world.coordinator.state.done, "control: the key in force"

@@ -9,12 +9,26 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.client.protocol import guard
+from fedrepay.client.protocol import contributing, guard
 from fedrepay.shared import keys
 from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Header, RoundConfig, RoundRequest, Sum
-from support.adversary import config_of, due, fork, last_sum, opened, say, trace, with_config, with_sum
+from fedrepay.shared.trust.wire import Header, PrepareRequest, RoundConfig, Sum
+from support.adversary import (
+    config_of,
+    contribute,
+    due,
+    following,
+    fork,
+    last_sum,
+    opened,
+    prepare_of,
+    say,
+    trace,
+    with_config,
+    with_prepare,
+    with_sum,
+)
 from support.world import World
 
 VICTIM = "m0"
@@ -29,12 +43,25 @@ def world(after_two_sums: World, tmp_path: Path) -> World:
 # --- configurations ---
 
 
-def config(**changes: object) -> Attack:
-    return lambda world, shared: with_config(world, shared, **changes)
+Changes = Callable[[RoundConfig], dict[str, object]]
 
 
-def history(change: Callable[[RoundConfig], dict[str, object]]) -> Attack:
-    return lambda world, shared: with_config(world, shared, **change(config_of(shared)))
+def config(**changes: object) -> Changes:
+    return lambda _config: changes
+
+
+def history(change: Changes) -> Changes:
+    return change
+
+
+def in_round(world: World, shared: bytes, change: Changes) -> bytes:
+    return with_config(world, shared, **change(config_of(shared)))
+
+
+def in_prepare(world: World, shared: bytes, change: Changes) -> bytes:
+    """A ``prepare`` says neither cohort nor attempt: the one is not known, the other follows from its history."""
+    changes = change(prepare_of(shared).config(tuple(world.names)))
+    return with_prepare(world, shared, **{key: value for key, value in changes.items() if key != "attempt"})
 
 
 def listed(config: RoundConfig, at: int, **changes: object) -> dict[str, object]:
@@ -44,7 +71,7 @@ def listed(config: RoundConfig, at: int, **changes: object) -> dict[str, object]
     return {"history": tuple(told)}
 
 
-CONFIGS: dict[str, tuple[str, Attack]] = {
+CONFIGS: dict[str, tuple[str, Changes]] = {
     "another run": ("epoch", config(run=2)),
     "another epoch": ("epoch", config(epoch=bytes(32))),
     "another roster": ("epoch", config(roster_hash=bytes(32))),
@@ -81,50 +108,88 @@ CONFIGS: dict[str, tuple[str, Attack]] = {
         history(lambda c: listed(c, 1, cohort=("m0", "m1", "m2"))),
     ),
 }
+UNSAID = (
+    *("a cohort of two", "a stranger in the cohort", "a member twice in the cohort", "an unsorted cohort"),
+    *("a cohort without this member", "an attempt skipped"),
+)
+"""What a ``prepare`` cannot say."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_changed_configuration_is_refused_without_a_trace(name: str, world: World) -> None:
-    code, attack = CONFIGS[name]
+    code, change = CONFIGS[name]
+    shared, own = due(world, VICTIM)
+    assert say(world, VICTIM, "prepare", shared, own).kind == "ok"
+    before, honest = trace(world, VICTIM), following(world, shared)
+    reply = say(world, VICTIM, "round", in_round(world, honest, change), own)
+    prepared_another = "history" if code == "headers" else code  # the sum was opened before
+    assert (reply.kind, reply.code) == ("refused", prepared_another)
+    assert trace(world, VICTIM) == before
+    assert say(world, VICTIM, "round", honest, own).kind == "ok"  # the honest message still works
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in UNSAID])
+def test_a_changed_prepare_is_refused_without_a_trace(name: str, world: World) -> None:
+    code, change = CONFIGS[name]
     shared, own = due(world, VICTIM)
     before = trace(world, VICTIM)
-    reply = say(world, VICTIM, "round", attack(world, shared), own)
+    reply = say(world, VICTIM, "prepare", in_prepare(world, shared, change), own)
     assert (reply.kind, reply.code) == ("refused", code)
     assert trace(world, VICTIM) == before
-    assert say(world, VICTIM, "round", shared, own).kind == "ok"  # the honest message still works
+    assert contribute(world, VICTIM, shared, own).kind == "ok"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "another run",
-        "a larger ε than the run began with",
-        "more sums",
-        "no noise from now on",
-        "more retries",
-        "this member left out of an attempt",
-    ],
-)
+CHECKED = [
+    "another run",
+    "a larger ε than the run began with",
+    "more sums",
+    "no noise from now on",
+    "more retries",
+    "this member left out of an attempt",
+]
+
+
+@pytest.mark.parametrize("name", CHECKED)
 def test_control_without_the_check_of_configurations_it_is_answered(
     name: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "check_config", lambda _view, signed: RoundConfig.decode(signed.body))
+    monkeypatch.setattr(guard, "_check_config", lambda *_: None)
     monkeypatch.setattr(guard, "check_sum", lambda *args: RoundConfig.decode(args[2].config.body))
     shared, own = due(world, VICTIM)
-    reply = say(world, VICTIM, "round", CONFIGS[name][1](world, shared), own)
-    assert reply.kind == "ok"
+    assert contribute(world, VICTIM, in_prepare(world, shared, CONFIGS[name][1]), own).kind == "ok"
 
 
-def forged(_world: World, shared: bytes) -> bytes:
-    request = RoundRequest.decode(shared)
-    config = Signed.make(Ed25519PrivateKey.generate(), config_of(shared))
-    return request.model_copy(update={"config": config}).encode()
+@pytest.mark.parametrize("name", [*CHECKED, "another member left out of a completed attempt"])
+def test_what_was_not_prepared_is_not_answered_even_if_the_configuration_were_believed(
+    name: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second lock; and its control."""
+    monkeypatch.setattr(guard, "_check_config", lambda *_: None)
+    shared, own = due(world, VICTIM)
+    assert say(world, VICTIM, "prepare", shared, own).kind == "ok"
+    changed = in_round(world, following(world, shared), CONFIGS[name][1])
+    assert say(world, VICTIM, "round", changed, own).code == "history"
+    monkeypatch.setattr(contributing, "_attempt", lambda *_: bytes(32))
+    assert contribute(world, VICTIM, shared, own).kind == "ok"
+
+
+def forged(shared: bytes) -> bytes:
+    return Signed.make(Ed25519PrivateKey.generate(), config_of(shared)).encode()
+
+
+def forged_prepare(shared: bytes) -> bytes:
+    asked = Signed.make(Ed25519PrivateKey.generate(), prepare_of(shared))
+    return PrepareRequest.decode(shared).model_copy(update={"asked": asked}).encode()
 
 
 def test_a_forged_signature_of_the_coordinator_is_refused(world: World) -> None:
     shared, own = due(world, VICTIM)
     before = trace(world, VICTIM)
-    assert say(world, VICTIM, "round", forged(world, shared), own).code == "message"
+    assert say(world, VICTIM, "prepare", forged_prepare(shared), own).code == "message"
+    assert trace(world, VICTIM) == before
+    assert say(world, VICTIM, "prepare", shared, own).kind == "ok"
+    before = trace(world, VICTIM)
+    assert say(world, VICTIM, "round", forged(following(world, shared)), own).code == "message"
     assert trace(world, VICTIM) == before
 
 
@@ -133,7 +198,8 @@ def test_control_without_signatures_a_forged_configuration_is_answered(
 ) -> None:
     shared, own = due(world, VICTIM)
     monkeypatch.setattr(keys, "verify", lambda *_: None)
-    assert say(world, VICTIM, "round", forged(world, shared), own).kind == "ok"
+    assert say(world, VICTIM, "prepare", forged_prepare(shared), own).kind == "ok"
+    assert say(world, VICTIM, "round", forged(following(world, shared)), own).kind == "ok"
 
 
 # --- headers ---
@@ -215,27 +281,26 @@ def test_a_sum_with_wrong_headers_is_not_opened(name: str, world: World) -> None
     code, attack = HEADERS[name]
     shared, own = due(world, VICTIM)
     before = trace(world, VICTIM)
-    reply = say(world, VICTIM, "round", attack(world, shared), own)
+    reply = say(world, VICTIM, "prepare", attack(world, shared), own)
     assert (reply.kind, reply.code) == ("refused", code)
     assert trace(world, VICTIM) == before
 
 
 @pytest.mark.parametrize(
-    ("table", "name", "cause"),
+    ("name", "cause"),
     [
-        (CONFIGS, "another attempt's round", "out of order"),
-        (CONFIGS, "a lost attempt dropped", "out of order"),
-        (CONFIGS, "an empty history", "ledger holds an attempt"),
-        (HEADERS, "a sum of another run", "another attempt's"),
-        (HEADERS, "a sum of another history", "another history"),
-        (HEADERS, "a sum under other constants", "other terms"),
+        ("another attempt's round", "out of order"),
+        ("a lost attempt dropped", "out of order"),
+        ("an empty history", "ledger holds an attempt"),
+        ("a sum of another run", "another attempt's"),
+        ("a sum of another history", "another history"),
+        ("a sum under other constants", "other terms"),
     ],
 )
-def test_where_several_checks_would_refuse_the_first_one_does(
-    table: dict[str, tuple[str, Attack]], name: str, cause: str, world: World
-) -> None:
+def test_where_several_checks_would_refuse_the_first_one_does(name: str, cause: str, world: World) -> None:
     shared, own = due(world, VICTIM)
-    assert cause in say(world, VICTIM, "round", table[name][1](world, shared), own).cause
+    told = HEADERS[name][1](world, shared) if name in HEADERS else in_prepare(world, shared, CONFIGS[name][1])
+    assert cause in say(world, VICTIM, "prepare", told, own).cause
 
 
 @pytest.mark.parametrize(
@@ -254,7 +319,7 @@ def test_control_without_the_check_of_headers_the_sum_is_opened(
 ) -> None:
     monkeypatch.setattr(guard, "check_sum", lambda *args: RoundConfig.decode(args[2].config.body))
     shared, own = due(world, VICTIM)
-    assert say(world, VICTIM, "round", HEADERS[name][1](world, shared), own).kind == "ok"
+    assert say(world, VICTIM, "prepare", HEADERS[name][1](world, shared), own).kind == "ok"
     assert len(opened(world, VICTIM)) == 2
 
 
@@ -267,12 +332,12 @@ def test_control_without_the_check_of_headers_the_sum_is_opened(
 def test_a_message_past_the_limit_is_refused_unparsed(
     shared: int, own: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RoundRequest, "decode", lambda _data: pytest.fail("it was parsed"))
-    assert say(world, VICTIM, "round", bytes(shared), bytes(own)).code == "size"
+    monkeypatch.setattr(PrepareRequest, "decode", lambda _data: pytest.fail("it was parsed"))
+    assert say(world, VICTIM, "prepare", bytes(shared), bytes(own)).code == "size"
 
 
 @pytest.mark.parametrize(
-    "kind", ["round", "write", "close", "votes", "hello", "introduce", "seed", "confirm"]
+    "kind", ["prepare", "round", "write", "close", "votes", "hello", "introduce", "seed", "confirm"]
 )
 def test_rubbish_is_a_refusal_and_never_a_crash(kind: str, world: World) -> None:
     before = trace(world, VICTIM)

@@ -50,9 +50,9 @@ def test_messages_up_to_256_mebibytes_and_headers_up_to_one_are_read(
 
 LISTS = ("propose", "reveal", "approve", "certify", "introduce", "seed", "confirm", "resend", "votes")
 LIMITS = (
-    dict.fromkeys(("round", "write", "close", "blame"), 256 << 20)
+    dict.fromkeys(("prepare", "round", "write", "close", "blame"), 256 << 20)
     | dict.fromkeys(LISTS, 8 << 20)
-    | dict.fromkeys(("held", "terms", "hello", "ping", "never heard of"), 64 << 10)
+    | dict.fromkeys(("held", "terms", "hello", "never heard of"), 64 << 10)
 )
 
 

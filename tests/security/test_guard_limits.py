@@ -10,8 +10,9 @@ from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.veto import budget
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import CohortError, TermsError
-from fedrepay.shared.trust.wire import Closing, RoundRequest
-from support.adversary import say, trace, with_config
+from fedrepay.shared.trust.message import Signed
+from fedrepay.shared.trust.wire import Closing, PrepareRequest
+from support.adversary import contribute, prepare_of, say, trace, with_config
 from support.world import World, rows
 
 WIDE: dict[str, Any] = {
@@ -141,7 +142,7 @@ def test_a_cohort_shrunk_below_a_members_own_minimum_is_refused(tmp_path: Path) 
 
 def test_data_that_changed_within_the_run_are_not_used(tmp_path: Path) -> None:
     world = World(tmp_path)
-    shared, own = world.until("round", 1).parts["m0"]
+    shared, own = world.until("prepare", 1).parts["m0"]
     changed = Member(
         world.identities["m0"],
         world.store("m0"),
@@ -152,19 +153,19 @@ def test_data_that_changed_within_the_run_are_not_used(tmp_path: Path) -> None:
     )
     honest, world.members["m0"] = world.members["m0"], changed
     sent, paid = len(world.store("m0").uploads(1)), world.store("m0").ledger()
-    assert say(world, "m0", "round", shared, own).code == "snapshot"
+    assert say(world, "m0", "prepare", shared, own).code == "snapshot"
     assert (len(world.store("m0").uploads(1)), world.store("m0").ledger()) == (sent, paid)
     world.members["m0"] = honest
-    assert say(world, "m0", "round", shared, own).kind == "ok"
+    assert contribute(world, "m0", shared, own).kind == "ok"
 
 
 @pytest.mark.parametrize("kind", ["write", "close"])
 def test_a_run_that_is_not_over_cannot_be_closed(kind: str, tmp_path: Path) -> None:
     """Closing opens the last sums, so a false end would open a sum before its time."""
     world = World(tmp_path)
-    shared, own = world.until("round", 1).parts["m0"]
-    request = RoundRequest.decode(shared)
-    closing = Closing(config=request.config, sums=request.sums, sealed=None)
+    shared, own = world.until("prepare", 1).parts["m0"]
+    config = Signed.make(world.key, prepare_of(shared).config(tuple(world.names)))
+    closing = Closing(config=config, sums=PrepareRequest.decode(shared).sums, sealed=None)
     before = trace(world, "m0")
     assert say(world, "m0", kind, closing.encode(), own).code == "monotone"
     assert trace(world, "m0") == before

@@ -16,7 +16,18 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum import ciphertext, ring
 from fedrepay.shared.secure_sum.ring import COEFFICIENTS, N, Q
 from fedrepay.shared.secure_sum.tag import AttemptTags
-from support.adversary import config_of, due, fork, last_sum, opened, say, trace, upload_of, with_sum
+from support.adversary import (
+    contribute,
+    due,
+    fork,
+    last_sum,
+    opened,
+    prepare_of,
+    say,
+    trace,
+    upload_of,
+    with_sum,
+)
 from support.world import World
 
 VICTIM = "m0"
@@ -103,9 +114,9 @@ def test_a_changed_sum_is_never_decrypted_and_ends_the_epoch(
 ) -> None:
     shared, own = due(world, VICTIM)
     before = trace(world, VICTIM)
-    assert say(world, VICTIM, "round", attack(world, shared), own).code == "tag"
+    assert say(world, VICTIM, "prepare", attack(world, shared), own).code == "tag"
     for _ in range(2):  # and for good: also after a restart
-        assert say(world, VICTIM, "round", shared, own).code == "rollback"
+        assert say(world, VICTIM, "prepare", shared, own).code == "rollback"
         world.members[VICTIM] = world.member(VICTIM)
     assert trace(world, VICTIM) == before
     assert world.store(VICTIM).fact("blocked") == b"tag"
@@ -118,7 +129,7 @@ def test_control_without_the_tag_a_changed_sum_reaches_the_secret_key(
 ) -> None:
     monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
     shared, own = due(world, VICTIM)
-    say(world, VICTIM, "round", attack(world, shared), own)
+    say(world, VICTIM, "prepare", attack(world, shared), own)
     assert len(decryptions) == 1
 
 
@@ -126,16 +137,16 @@ def test_control_without_the_tag_a_shifted_sum_is_opened_to_wrong_numbers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared, own = due(world, VICTIM)
-    assert say(world, "m1", "round", *due(world, "m1")).kind == "ok"
+    assert contribute(world, "m1", *due(world, "m1")).kind == "ok"
     monkeypatch.setattr(AttemptTags, "first_misfit", lambda *_: None)
-    assert say(world, VICTIM, "round", shift(world, shared), own).kind == "ok"
+    assert contribute(world, VICTIM, shift(world, shared), own).kind == "ok"
     assert len(opened(world, VICTIM)) == 2
     assert opened(world, VICTIM)[1] != opened(world, "m1")[1]
 
 
 def shift_to_the_victim(world: World) -> Callable[[str, str, bytes, bytes], tuple[bytes, bytes]]:
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
-        lies = kind == "round" and name == VICTIM and config_of(shared).round == 1
+        lies = kind == "prepare" and name == VICTIM and prepare_of(shared).round == 1
         return (shift(world, shared) if lies else shared), own
 
     return tamper

@@ -18,7 +18,7 @@ from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.terms import LocalTerms
-from fedrepay.shared.trust.wire import RoundConfig, RoundRequest
+from fedrepay.shared.trust.wire import Prepare, PrepareRequest
 from support.adversary import say
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
@@ -193,13 +193,13 @@ def test_constants_refused_before_are_not_those_trained_with(
     world = LocalWorld(tmp_path)
 
     def weaken_first(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes]:
-        if kind == "round" and not used:
-            request = RoundRequest.decode(shared)
-            config = RoundConfig.decode(request.config.body)
+        if kind == "prepare" and not used:
+            request = PrepareRequest.decode(shared)
+            config = Prepare.decode(request.asked.body)
             assert config.local is not None
             weak = config.local.model_copy(update={"noise_multiplier": 0.5})
             signed = Signed.make(world.key, config.model_copy(update={"local": weak}))
-            asked = request.model_copy(update={"config": signed})
+            asked = request.model_copy(update={"asked": signed})
             refused = say(world, name, kind, asked.encode(), own)
             assert (refused.kind, refused.code) == ("refused", "epoch")
         return shared, own
@@ -232,7 +232,7 @@ def test_a_lost_round_is_tried_again_with_the_same_noise_until_attempts_run_out(
 def test_members_and_coordinator_come_back_after_a_crash(tmp_path: Path) -> None:
     world = LocalWorld(tmp_path)
     for ask in world.steps():
-        if ask.kind == "round" and len(world.coordinator.state.sums) == 2:
+        if ask.kind == "prepare" and len(world.coordinator.state.sums) == 2:
             break
     world.members = {name: world.member(name) for name in world.names}
     world.restart_coordinator()

@@ -37,7 +37,7 @@ from support.rewriting import Rewriter
 
 KINDS = (
     *("propose", "reveal", "approve", "certify", "held", "terms", "hello", "introduce", "seed"),
-    *("confirm", "round", "resend", "blame", "write", "close", "votes", "ping", "nobody knows"),
+    *("confirm", "prepare", "round", "resend", "blame", "write", "close", "votes", "nobody knows"),
 )
 EVIL, SIZE, ENOUGH = "m3", 4, 60
 Patch = pytest.MonkeyPatch
@@ -262,7 +262,7 @@ class Coordinators(Attacked):
                 "release",
             )
             bodies = (b"", bytes(4), bytes(32), dice.randbytes(4), *(m[1] for m in self.table.pool[:ENOUGH]))
-            if message[0] in ("round", "write", "close"):
+            if message[0] in ("prepare", "write", "close"):
                 codes, bodies = (*codes, "tag", "tag", "tag"), (*bodies[:3], bytes(4))
             changes: dict[str, Any] = {
                 "code": dice.choice(codes),

@@ -21,7 +21,7 @@ from fedrepay.shared.trust.handshake import Hello
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import RunTerms
 from fedrepay.shared.trust.wire import Header, Reply, Upload
-from support.adversary import say, speak, upload_of, with_config
+from support.adversary import contribute, say, speak, upload_of, with_config, with_prepare
 from support.world import World, rows
 
 READABLE = 1e9  # numbers near the truth; uniform ones mod t have a standard deviation of 2e13
@@ -83,11 +83,11 @@ def test_a_copied_mask_key_cancels_nothing(tmp_path: Path, monkeypatch: pytest.M
 def with_another_epsilon_for_one(folder: Path) -> float:
     """m0 is told half the ε of the others, and had said yes to it; how far the sum of all uploads is from the truth."""
     world = World(folder, size=4)
-    ask = world.until("round")
+    ask = world.until("prepare")
     total = PublicSum(1)
     for name, (shared, own) in ask.parts.items():
-        told = with_config(world, shared, epsilon=world.epsilon / 2) if name == "m0" else shared
-        reply = say(world, name, "round", told, own)
+        told = with_prepare(world, shared, epsilon=world.epsilon / 2) if name == "m0" else shared
+        reply = contribute(world, name, told, own)
         assert reply.kind == "ok", reply.cause
         upload = Upload.decode(reply.body)
         total.add(upload.payload, Header.decode(upload.header.body).tags)

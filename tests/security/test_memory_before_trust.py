@@ -40,17 +40,19 @@ def test_no_bomb_in_any_field_of_any_kind_takes_eight_times_its_size() -> None:
     assert found["ratio"] <= RATIO
     fields = sum(1 + len(kind.model_fields) for kind in kinds())
     assert found["tried"] == fields * (len(BOMBS) + 2)
-    assert {"Reply", "RoundRequest", "Header", "Roster", "EpochState"} <= {kind.__name__ for kind in kinds()}
+    assert {"Reply", "PrepareRequest", "Header", "Roster", "EpochState"} <= {
+        kind.__name__ for kind in kinds()
+    }
 
 
-@pytest.mark.parametrize("kind", ["Votes", "RoundRequest", "Reply"])
+@pytest.mark.parametrize("kind", ["Votes", "PrepareRequest", "Reply"])
 def test_control_without_the_walk_a_bomb_does(kind: str) -> None:
     found = measured("unchecked", kind)
     assert found["refused"]
     assert found["ratio"] > 4 * RATIO
 
 
-@pytest.mark.parametrize("kind", ["RoundRequest", "Closing"])
+@pytest.mark.parametrize("kind", ["PrepareRequest", "Closing"])
 def test_a_message_full_of_the_smallest_items_stays_below_it_too(kind: str) -> None:
     found = measured("full", kind)
     assert not found["refused"]

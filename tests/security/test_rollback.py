@@ -13,7 +13,7 @@ import pytest
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Upload
-from support.adversary import config_of, due, fork, opened, say, trace
+from support.adversary import contribute, due, following, fork, opened, prepare_of, say, trace
 from support.world import World
 
 
@@ -30,7 +30,7 @@ def set_back(world: World, tmp_path: Path) -> tuple[bytes, Reply]:
     """m0 answers attempt 1, then its folder is restored from a copy made before; give the message and answer."""
     shared, own = due(world, "m0")
     shutil.copytree(world.folder / "m0", tmp_path / "backup")
-    answer = say(world, "m0", "round", shared, own)
+    answer = contribute(world, "m0", shared, own)
     assert answer.kind == "ok"
     shutil.rmtree(world.folder / "m0")
     shutil.copytree(tmp_path / "backup", world.folder / "m0")
@@ -46,28 +46,29 @@ def test_a_restored_store_is_shown_its_own_header_and_sends_nothing_more(
     world: World, tmp_path: Path
 ) -> None:
     shared, answer = set_back(world, tmp_path)
-    assert say(world, "m0", "round", shared, header_of(answer).encode()).code == "rollback"
+    assert contribute(world, "m0", shared, header_of(answer).encode()).code == "rollback"
     store = world.store("m0")
     assert sent(world, "m0") == 1  # of attempt 0, before the copy
     assert [(e.round, e.attempt) for e in store.ledger() if e.status == "rolled-back"] == [(1, 1)]
     paid = store.ledger()
     for own in (header_of(answer).encode(), b""):  # refused for good, also when the header is withheld
         world.members["m0"] = world.member("m0")
-        assert say(world, "m0", "round", shared, own).code == "rollback"
+        assert contribute(world, "m0", shared, own).code == "rollback"
     assert opened(world, "m0") == []
     assert world.store("m0").ledger() == paid  # charged once
 
 
 def test_a_ledger_cut_short_is_found_out_by_the_head_in_the_own_header(world: World) -> None:
     shared, _ = due(world, "m0")
-    answer = say(world, "m0", "round", shared, b"")
+    answer = contribute(world, "m0", shared, b"")
     own = header_of(answer).encode()
     world.members["m0"] = world.member("m0")
-    assert say(world, "m0", "round", shared, own).body == answer.body  # control: a whole ledger passes
+    asked = following(world, shared)
+    assert say(world, "m0", "round", asked, own).body == answer.body  # control: a whole ledger passes
     with closing(sqlite3.connect(world.folder / "m0" / "member.sqlite")) as connection, connection:
         connection.execute("DELETE FROM ledger WHERE round = 1")
     world.members["m0"] = world.member("m0")
-    assert say(world, "m0", "round", shared, own).code == "rollback"
+    assert contribute(world, "m0", shared, own).code == "rollback"
 
 
 def test_control_without_its_own_header_a_restored_store_sends_the_attempt_a_second_time(
@@ -75,7 +76,7 @@ def test_control_without_its_own_header_a_restored_store_sends_the_attempt_a_sec
 ) -> None:
     """The same masks over other noise: whoever holds both reads the difference."""
     shared, answer = set_back(world, tmp_path)
-    second = say(world, "m0", "round", shared, b"")
+    second = contribute(world, "m0", shared, b"")
     assert second.kind == "ok"
     assert header_of(second) != header_of(answer)
 
@@ -85,7 +86,7 @@ def test_the_honest_coordinator_sends_the_header_back_and_goes_on_without_the_re
 ) -> None:
     """Its epoch is over for the member alone: three of four are a quorum, and nobody else loses anything."""
     shutil.copytree(world.folder / "m0", tmp_path / "backup")
-    world.until("round", 2)
+    world.until("prepare", 2)
     shutil.rmtree(world.folder / "m0")
     shutil.copytree(tmp_path / "backup", world.folder / "m0")
     world.members["m0"] = world.member("m0")
@@ -102,9 +103,9 @@ def test_the_honest_coordinator_sends_the_header_back_and_goes_on_without_the_re
 def test_an_older_header_that_comes_first_hides_no_later_one(world: World, tmp_path: Path) -> None:
     """Found by `make faults`, seed 1667: it ended the epoch, and what the later one proves was never charged."""
     shutil.copytree(world.folder / "m0", tmp_path / "backup")
-    world.until("round", 2)
+    world.until("prepare", 2)
     shared, first = due(world, "m0")
-    second = header_of(say(world, "m0", "round", shared, first)).encode()
+    second = header_of(contribute(world, "m0", shared, first)).encode()
     shutil.rmtree(world.folder / "m0")
     shutil.copytree(tmp_path / "backup", world.folder / "m0")
     world.members["m0"] = world.member("m0")
@@ -112,10 +113,10 @@ def test_an_older_header_that_comes_first_hides_no_later_one(world: World, tmp_p
     def lost() -> list[tuple[int, int]]:
         return [(e.round, e.attempt) for e in world.store("m0").ledger() if e.status == "rolled-back"]
 
-    assert say(world, "m0", "round", shared, first).code == "rollback"
+    assert contribute(world, "m0", shared, first).code == "rollback"
     assert lost() == [(1, 1)]
     for _ in range(2):
-        assert say(world, "m0", "round", shared, second).code == "rollback"
+        assert contribute(world, "m0", shared, second).code == "rollback"
         assert lost() == [(1, 1), (2, 2)]
     assert sent(world, "m0") == 1
     assert opened(world, "m0") == []
@@ -140,7 +141,7 @@ def test_a_false_end_of_the_run_charges_a_restored_store_for_the_attempts_it_nam
     completed = tuple(
         Attempt(round=i, attempt=i, cohort=tuple(world.names), completed=True) for i in range(3)
     )
-    end = config_of(shared).model_copy(update={"round": 3, "attempt": 3, "history": completed})
+    end = prepare_of(shared).model_copy(update={"round": 3, "history": completed}).config(tuple(world.names))
     last = Header.decode(Signed.decode(due(world, "m0")[1]).body).model_copy(update={"attempt": 9})
     own = Signed.make(world.identities["m0"].signing, last).encode()
     closing = Closing(config=Signed.make(world.key, end), sums=(), sealed=None)
@@ -153,7 +154,7 @@ def test_a_forged_own_header_neither_charges_nor_blocks(world: World) -> None:
     shared, _ = due(world, "m0")
     _, theirs = due(world, "m1")
     before = trace(world, "m0")
-    assert say(world, "m0", "round", shared, theirs).code == "message"
+    assert contribute(world, "m0", shared, theirs).code == "message"
     assert trace(world, "m0") == before
     assert not world.store("m0").fact("blocked")
 
@@ -161,9 +162,9 @@ def test_a_forged_own_header_neither_charges_nor_blocks(world: World) -> None:
 def test_a_new_epoch_lets_a_restored_member_take_part_again(tmp_path: Path) -> None:
     limits = Limits(minimum_cohort=3, epsilon_per_release=4, epsilon_per_year=20)
     world = World(tmp_path / "world", limits=limits)
-    world.until("round", 1)
+    world.until("prepare", 1)
     shared, answer = set_back(world, tmp_path)
-    assert say(world, "m0", "round", shared, header_of(answer).encode()).code == "rollback"
+    assert contribute(world, "m0", shared, header_of(answer).encode()).code == "rollback"
     world.events.clear()
     world.replies.clear()
     world.coordinator = world.new_coordinator(run=2)

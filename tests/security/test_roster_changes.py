@@ -83,10 +83,10 @@ def test_who_has_left_takes_no_part_and_joins_nothing_until_it_joins_anew(compan
     assert leaves(company, "m3") == left, "the same again"
     with pytest.raises(Refusal, match="has left the roster"):
         at_member.current(store)
-    for kind in ("terms", "hello", "round", "propose", "certify", "reseal"):
+    for kind in ("terms", "hello", "prepare", "round", "propose", "certify", "reseal"):
         reply = company.say("m3", kind, company.call(2).encode())
         assert (reply.code, "has left" in reply.cause) == ("roster", True), kind
-    assert company.say("m3", "ping", b"").kind == "ok"
+    assert company.say("m3", "held", b"").kind == "ok"
     assert "has left" not in taking_part(company, "m0"), "control"
     company.stopped = {"m3"}
     second = company.complete(company.enrolment(machine, wanted=True, leaving=[left]))

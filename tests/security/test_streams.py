@@ -17,10 +17,10 @@ from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import RoundConfig
 from support import fuzz
-from support.adversary import fork, say, with_config
+from support.adversary import contribute
 from support.consortium import unencrypted
 from support.recorder import Recorder, Reused, recording
-from support.stages import Stages
+from support.stages import Stages, copied
 from support.world import World
 
 Patch = pytest.MonkeyPatch
@@ -44,11 +44,9 @@ def test_in_a_whole_run_every_stream_hides_one_thing(tmp_path: Path) -> None:
 def two_configurations(folder: Path) -> World:
     """The coordinator signs another configuration, of a smaller cohort, for an attempt that was answered."""
     world = World(folder, size=5, mode="none")
-    ask = world.until("round")
-    shared, own = ask.parts["m0"]
-    assert say(world, "m0", "round", shared, own).kind == "ok"
-    other = with_config(world, shared, cohort=("m0", "m1", "m2", "m3"))
-    world.replies.append(("round", "m0", say(world, "m0", "round", other, own)))
+    shared, own = world.until("prepare").parts["m0"]
+    assert contribute(world, "m0", shared, own).kind == "ok"
+    world.replies.append(("round", "m0", contribute(world, "m0", shared, own, "m0", "m1", "m2", "m3")))
     return world
 
 
@@ -129,7 +127,7 @@ def test_two_members_that_encrypt_with_the_same_randomness_are_found() -> None:
 def fuzzed(run: Stages, kind: str, folder: Path) -> Recorder:
     """Every member that is asked for this gets mutants and the honest message, in one life, under one recorder."""
     stage, ask = run.at[kind]
-    world = fork(stage, folder)
+    world = copied(stage, folder)
     with recording() as recorder:
         for name, (shared, own) in ask.parts.items():
             known = [part for part in (shared, own) if part]
@@ -141,7 +139,7 @@ def fuzzed(run: Stages, kind: str, folder: Path) -> Recorder:
     return recorder
 
 
-@pytest.mark.parametrize("kind", ["seed", "confirm", "round", "write", "close"])
+@pytest.mark.parametrize("kind", ["seed", "confirm", "prepare", "round", "write", "close"])
 def test_no_mutant_makes_a_member_use_a_stream_twice(kind: str, run: Stages, tmp_path: Path) -> None:
     recorder = fuzzed(run, kind, tmp_path)
-    assert sum(recorder.seen.values()) > 0 or kind in ("confirm", "close", "seed")
+    assert sum(recorder.seen.values()) > 0 or kind in ("confirm", "close", "seed", "prepare")

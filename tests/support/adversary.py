@@ -9,14 +9,18 @@ from fedrepay.shared.trust.wire import Reply, asked
 from fedrepay.simulations.attacks.tools.adversary import (
     answer,
     config_of,
+    contribute,
     due,
+    following,
     fork,
     last_sum,
     opened,
+    prepare_of,
     say,
     trace,
     upload_of,
     with_config,
+    with_prepare,
     with_sum,
 )
 from fedrepay.simulations.run.world import World
@@ -24,16 +28,20 @@ from fedrepay.simulations.run.world import World
 __all__ = [
     "answer",
     "config_of",
+    "contribute",
     "due",
+    "following",
     "fork",
     "last_sum",
     "opened",
+    "prepare_of",
     "roster_of",
     "say",
     "speak",
     "trace",
     "upload_of",
     "with_config",
+    "with_prepare",
     "with_sum",
 ]
 

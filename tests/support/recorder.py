@@ -16,7 +16,7 @@ import pytest
 
 from fedrepay.client.crypto import seal as client_seal
 from fedrepay.client.crypto.rlwe import GroupKey
-from fedrepay.client.protocol import rounds as client_rounds
+from fedrepay.client.protocol import contributing
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import U64
 from fedrepay.shared.privacy.entropy import Entropy
@@ -152,7 +152,7 @@ def recording(excused: Callable[[str], bool] = lambda _name: False) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "ChaCha20Poly1305", Watched)
         patch.setattr(masking, "_pair_key", masking_key)
-        patch.setattr(client_rounds, "seal", sealed)
+        patch.setattr(contributing, "seal", sealed)
         patch.setattr(client_seal, "apply_masks", masked)
         patch.setattr(GroupKey, "encrypt", encrypted)
         patch.setattr(AttemptTags, "tags", tagged)

@@ -26,23 +26,23 @@ SHARED: Mapping[str, type[Wire]] = {
     "introduce": handshake.Introduction,
     "seed": handshake.Acceptances,
     "confirm": handshake.Acceptances,
-    "round": wire.RoundRequest,
+    "prepare": wire.PrepareRequest,
+    "round": Signed,
     "resend": wire.Resend,
     "blame": wire.Evidence,
     "write": wire.Closing,
     "close": wire.Closing,
     "votes": wire.Votes,
-    "ping": wire.Ping,
 }
 OWN: Mapping[str, type[Wire]] = {
     "confirm": handshake.Envelopes,
-    **dict.fromkeys(("round", "write", "close"), Signed),
+    **dict.fromkeys(("prepare", "round", "write", "close"), Signed),
 }
 SIGNED: Sequence[type[Wire]] = (
     *(enrolment.Call, enrolment.Joining, enrolment.Revealed, enrolment.Approval),
     *(handshake.EpochStart, handshake.Hello, handshake.Acceptance, handshake.Envelope),
     handshake.Confirmation,
-    *(wire.Offer, wire.RoundConfig, wire.Header, wire.Verdict, wire.ReleaseVote, wire.Reply),
+    *(wire.Offer, wire.Prepare, wire.RoundConfig, wire.Header, wire.Verdict, wire.ReleaseVote, wire.Reply),
 )
 WITHIN: Sequence[type[Wire]] = (
     *(enrolment.Proposal, roster.Roster, handshake.Envelopes, wire.Upload, wire.Written),
@@ -50,7 +50,8 @@ WITHIN: Sequence[type[Wire]] = (
 )
 NUMBERS = (0, 1, 2, 3, 4, 7, 999, 1000, 1001, 2**31 - 1, 2**31, -1, 2**60)
 LIKELY: Mapping[type[Wire], Sequence[str]] = {
-    wire.RoundRequest: ("config",),
+    wire.PrepareRequest: ("asked", "sums"),
+    wire.Prepare: ("history", "round"),
     wire.RoundConfig: ("cohort", "cohort", "history", "round", "attempt"),
     wire.Upload: ("header",),
 }

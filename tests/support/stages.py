@@ -22,6 +22,7 @@ ENROLLING = ("propose", "reveal", "approve", "certify")
 PARTS = {
     **dict.fromkeys((*ENROLLING, "terms", "hello", "introduce", "seed"), ("shared",)),
     "confirm": ("shared", "own"),
+    "prepare": ("shared", "own"),
     "round": ("shared", "own"),
     "resend": ("shared",),
     "blame": ("shared",),
@@ -29,7 +30,7 @@ PARTS = {
     "close": ("shared", "own"),
     "votes": ("shared",),
 }
-"""Which parts of a message mean something; the others are empty. ``ping`` and ``held`` say nothing."""
+"""Which parts of a message mean something; the others are empty. ``held`` says nothing."""
 
 
 @dataclass
@@ -83,15 +84,25 @@ def before_roster(world: World, folder: Path) -> World:
     return twin
 
 
+def copied(world: World, folder: Path) -> World:
+    """As ``fork``, but nobody has forgotten what it had prepared."""
+    twin = fork(world, folder)
+    for name in world.names:
+        come_up(twin, name, world)
+    return twin
+
+
 def come_up(world: World, name: str, before: World) -> None:
-    """A member on its store as it is now, its nonces as they were in ``before``."""
+    """A member on its store as it is now, its nonces and what it had prepared as they were in ``before``."""
     nonces = dict(before.members[name]._enrolment._nonces)
+    prepared = before.members[name]._rounds._contributions._prepared
     world.members[name] = world.member(name)
     world.members[name]._enrolment._nonces = nonces
+    world.members[name]._rounds._contributions._prepared = prepared
 
 
 class Stages:
-    """A run of three members and two sums; ``round`` is the second one's, with the first sum in it.
+    """A run of three members and two sums; ``prepare`` and ``round`` are the second one's, with the first sum in it.
 
     ``resend`` and ``blame`` are of another run, whose first sum was changed in the database.
     """
@@ -100,18 +111,14 @@ class Stages:
         world = Recorded(folder / "run")
         self.world = world
         self.at: dict[str, tuple[World, Ask]] = dict(world.early)
-        self.blobs = {wire.Ping(run=1, round=0).encode()}  # nobody is lost here
+        self.blobs: set[bytes] = set()
         for ask in world.steps():
             self._keep(world, ask, folder)
         disputed = self.disputed = Recorded(folder / "disputed")
+        disputed.until("prepare", 1)
+        change_sum(disputed)
         for ask in disputed.steps():
             self._keep(disputed, ask, folder, "resend", "blame")
-            if (
-                ask.kind == "ping"
-                and disputed.coordinator.state.sums
-                and not disputed.coordinator.state.failed
-            ):
-                change_sum(disputed)
             if ask.kind == "blame":
                 disputed.deliver(ask)
                 break
@@ -134,8 +141,8 @@ class Stages:
     def _keep(self, world: World, ask: Ask, folder: Path, *only: str) -> None:
         if not ask.parts or ask.kind not in (only or PARTS):
             return
-        if ask.kind != "round" or world.coordinator.state.sums:
-            self.at.setdefault(ask.kind, (fork(world, folder / ask.kind), ask))
+        if ask.kind not in ("prepare", "round") or world.coordinator.state.sums:
+            self.at.setdefault(ask.kind, (copied(world, folder / ask.kind), ask))
 
 
 def change_sum(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Kind, Prepare, PrepareRequest, Reply, RoundConfig, Sum, Upload
 from fedrepay.simulations.run.world import Tamper, World
 
 
@@ -27,6 +27,27 @@ def fork(world: World, folder: Path) -> World:
 def say(world: World, name: str, kind: str, shared: bytes, own: bytes = b"") -> Reply:
     """Send one message to one member, past the coordinator."""
     return answer(world.members[name].handle(kind, shared, own))
+
+
+def contribute(world: World, name: str, shared: bytes, own: bytes = b"", *cohort: str) -> Reply:
+    """A ``prepare`` and, if the member is ready, the ``round`` after it; the last answer.
+
+    Args:
+        world: the consortium.
+        name: the member.
+        shared: a ``prepare``.
+        own: the member's own part of both.
+        cohort: of the attempt; everybody, where none is named.
+    """
+    ready = say(world, name, Kind.PREPARE, shared, own)
+    return (
+        ready if ready.kind != "ok" else say(world, name, Kind.ROUND, following(world, shared, *cohort), own)
+    )
+
+
+def following(world: World, shared: bytes, *cohort: str) -> bytes:
+    """The ``round`` after a ``prepare``."""
+    return Signed.make(world.key, prepare_of(shared).config(cohort or tuple(world.names))).encode()
 
 
 def mislead(world: World, lie: Tamper) -> Iterator[Ask]:
@@ -64,27 +85,36 @@ def opened(world: World, name: str) -> list[bytes]:
 
 
 def config_of(shared: bytes) -> RoundConfig:
-    """The attempt a round request asks for."""
-    return RoundConfig.decode(RoundRequest.decode(shared).config.body)
+    """The attempt that a ``round`` asks for."""
+    return RoundConfig.decode(Signed.decode(shared).body)
 
 
 def with_config(world: World, shared: bytes, **changes: object) -> bytes:
-    """The round request with a changed configuration, signed by the coordinator."""
-    config = config_of(shared).model_copy(update=changes)
-    request = RoundRequest.decode(shared)
-    return request.model_copy(update={"config": Signed.make(world.key, config)}).encode()
+    """A ``round`` with a changed configuration, signed by the coordinator."""
+    return Signed.make(world.key, config_of(shared).model_copy(update=changes)).encode()
+
+
+def prepare_of(shared: bytes) -> Prepare:
+    """The attempt that a ``prepare`` comes before."""
+    return Prepare.decode(PrepareRequest.decode(shared).asked.body)
+
+
+def with_prepare(world: World, shared: bytes, **changes: object) -> bytes:
+    """A ``prepare`` with other words of the attempt, signed by the coordinator."""
+    asked = Signed.make(world.key, prepare_of(shared).model_copy(update=changes))
+    return PrepareRequest.decode(shared).model_copy(update={"asked": asked}).encode()
 
 
 def with_sum(shared: bytes, changes: Mapping[str, object]) -> bytes:
-    """The round request with its last sum changed."""
-    request = RoundRequest.decode(shared)
+    """A ``prepare`` with its last sum changed."""
+    request = PrepareRequest.decode(shared)
     sums = (*request.sums[:-1], request.sums[-1].model_copy(update=changes))
     return request.model_copy(update={"sums": sums}).encode()
 
 
 def last_sum(shared: bytes) -> Sum:
-    """The newest completed sum in a round request."""
-    return RoundRequest.decode(shared).sums[-1]
+    """The newest completed sum in a ``prepare``."""
+    return PrepareRequest.decode(shared).sums[-1]
 
 
 def upload_of(world: World, name: str, attempt: int) -> Upload:

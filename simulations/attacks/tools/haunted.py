@@ -138,12 +138,14 @@ class Haunted(World):
             self.forge()
         self.coordinator = self.new_coordinator()
         ghost, (victim, *_) = self.ghosts[-1], [name for name in self.honest if name not in away]
+
+        def withheld(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
+            return None if kind == Kind.PREPARE and name in away else (shared, own)
+
         with suppress(CohortError, TermsError):
-            for ask in self.steps():
-                if ask.kind == Kind.PING and away and not self.coordinator.state.away:
-                    self.take([Event("away", name, b"said to be away") for name in away])
-                if ask.kind == Kind.ROUND and self.coordinator.state.sums:
-                    say(self, ghost, Kind.ROUND, *ask.parts[ghost])  # with round 0's sum
+            for ask in self.steps(withheld):
+                if ask.kind == Kind.PREPARE and self.coordinator.state.sums:
+                    say(self, ghost, Kind.PREPARE, *ask.parts[ghost])  # with round 0's sum
                     break
         return Read.of(self, ghost, victim)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fedrepay.shared.errors import DataError, ProtocolError
 from fedrepay.shared.secure_sum.ciphertext import PublicSum
-from fedrepay.shared.trust.wire import Closing, Header, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
-from fedrepay.simulations.attacks.tools.adversary import answer
+from fedrepay.shared.trust.wire import Closing, Header, Kind, PrepareRequest, Reply, RoundConfig, Sum, Upload
+from fedrepay.simulations.attacks.tools.adversary import answer, config_of
 
 
 @dataclass
@@ -67,11 +67,11 @@ def read(folder: Path) -> Seen:
 def _take(seen: Seen, kind: str, name: str, shared: bytes, reply: Reply | None) -> None:
     if kind in (Kind.WRITE, Kind.CLOSE):
         seen.sums |= {each.round: each for each in Closing.decode(shared).sums}
+    elif kind == Kind.PREPARE:
+        seen.sums |= {each.round: each for each in PrepareRequest.decode(shared).sums}
     elif kind == Kind.ROUND:
-        request = RoundRequest.decode(shared)
-        config = RoundConfig.decode(request.config.body)
+        config = config_of(shared)
         seen.configs[config.attempt] = config
-        seen.sums |= {each.round: each for each in request.sums}
         if reply is not None and reply.kind == "ok":
             seen.uploads.setdefault(config.attempt, {})[name] = Upload.decode(reply.body)
 

@@ -24,7 +24,17 @@ from fedrepay.shared.secure_sum.ciphertext import summed, uploaded
 from fedrepay.shared.trust import release as trust_release
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
-from fedrepay.shared.trust.wire import Closing, Header, Reply, RoundConfig, RoundRequest, Sum, Upload, Votes
+from fedrepay.shared.trust.wire import (
+    Closing,
+    Header,
+    Prepare,
+    PrepareRequest,
+    Reply,
+    RoundConfig,
+    Sum,
+    Upload,
+    Votes,
+)
 
 CHARGED = ("reserved", "unprotected", "rolled-back")
 ENDS = ("tag", "canary", "rollback")  # refusals after which a member takes no part in the epoch
@@ -44,9 +54,14 @@ def _epoch(stored: bytes) -> tuple[int, bytes] | None:
 
 def _listed(kind: str, shared: bytes) -> frozenset[tuple[int, int]]:
     """(round, attempt) of every attempt that a message's configuration names, its own among them."""
-    message = RoundRequest.decode(shared) if kind == "round" else Closing.decode(shared)
-    config = RoundConfig.decode(message.config.body)
-    return frozenset({(config.round, config.attempt), *((e.round, e.attempt) for e in config.history)})
+    if kind == "prepare":
+        asked = Prepare.decode(PrepareRequest.decode(shared).asked.body)
+        own, history = (asked.round, len(asked.history)), asked.history
+    else:
+        signed = Signed.decode(shared) if kind == "round" else Closing.decode(shared).config
+        config = RoundConfig.decode(signed.body)
+        own, history = (config.round, config.attempt), config.history
+    return frozenset({own, *((each.round, each.attempt) for each in history)})
 
 
 def _signed(message: Signed, public: bytes) -> bool:
@@ -114,22 +129,20 @@ class Watch:
 
     # --- what members do ---
 
-    def computed(self, name: str, config: RoundConfig) -> None:
-        """A member reads its data for an attempt."""
-        key = (config.run, config.epoch, config.round, config.attempt)
-        seen = self.seen[name]
+    def drawn(self, noise: I64) -> None:
+        """A member adds this noise to its contribution to the attempt that it is asked for."""
+        name, kind, shared = self._before["message"]
+        if kind != "round":
+            raise Violation(f"{name} draws noise at {kind!r}")
+        config = RoundConfig.decode(Signed.decode(shared).body)
+        key, seen = (config.run, config.epoch, config.round, config.attempt), self.seen[name]
         seen.computed[key] += 1
+        seen.noise[key] = noise
         self._last = (name, key)
         if seen.ended == config.epoch:
             raise Violation(f"{name} contributes in an epoch it had ended")
         if seen.computed[key] > 1:
-            raise Violation(f"{name} computed attempt {config.attempt} twice")
-
-    def drawn(self, noise: I64) -> None:
-        """The noise that was added to what was just computed."""
-        assert self._last is not None
-        name, key = self._last
-        self.seen[name].noise[key] = noise
+            raise Violation(f"{name} drew noise for attempt {config.attempt} twice")
 
     def again(self, name: str) -> bool:
         """Whether what this member computes now is what its restored store has forgotten: see `twice`."""
@@ -175,7 +188,7 @@ class Watch:
         """Note what must be compared after the message."""
         store = self._store(name)
         headers = {Signed.decode(h).digest() for _, _, _, h in self._uploads(store)}
-        shown = self._own(name, own) if kind in ("round", "write", "close") else None
+        shown = self._own(name, own) if kind in ("prepare", "round", "write", "close") else None
         state = self._epoch(store)
         ahead = (
             shown is not None
@@ -186,7 +199,7 @@ class Watch:
         self._before = {
             "ahead": ahead,
             "shown": shown,
-            "message": (kind, shared),
+            "message": (name, kind, shared),
             "computed": sum(self.seen[name].computed.values()),
         }
 
@@ -238,7 +251,7 @@ class Watch:
         header, seen = self._before["shown"][0], self.seen[name]
         due = {k for k in seen.forgotten if k[:2] == (header.run, header.epoch) and k[3] <= header.attempt}
         if header.run in self.forked:
-            listed = _listed(*self._before["message"])
+            listed = _listed(*self._before["message"][1:])
             due = {k for k in due if k[2:] in listed}
         if not due <= self._charges(name):
             raise Violation(f"{name} found its store set back and did not charge what it had sent")

@@ -8,7 +8,7 @@ from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Evidence, Reply, Verdict, asked
 
 NEED = "need"
-OF_SUMS = ("round", "write", "close")
+OF_SUMS = ("prepare", "write", "close")
 ABOUT_SUMS = (Code.TAG, Code.CANARY, Code.HEADERS, Code.RELEASE, NEED)
 LIES = {
     "terms": (Code.LIMITS, Code.SCHEMA),

@@ -15,7 +15,7 @@ import pytest
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.contribution import Rows, prepare
-from fedrepay.client.protocol import rounds as client_rounds
+from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.session import Session
 from fedrepay.shared import keys
@@ -90,17 +90,13 @@ class Additive:
 class Basis:
     """The run's learner, but each contribution is a vector of its own: one 1, at attempt · K + member."""
 
-    def __init__(
-        self, learner: Learner[Any], watch: Watch, name: str, place: int, config: RoundConfig
-    ) -> None:
-        self._learner, self._watch, self._name, self._place = learner, watch, name, place
-        self._config = config
+    def __init__(self, learner: Learner[Any], place: int) -> None:
+        self._learner, self._place = learner, place
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._learner, attribute)
 
     def contribution(self, index: int, _state: object, _data: object) -> I64:
-        self._watch.computed(self._name, self._config)
         values = np.zeros(sum(s.size for s in self._learner.segments()[index]), dtype=np.int64)
         values[self._place] = 1
         return values
@@ -118,13 +114,7 @@ def installed(watch: Watch, *, encrypted: bool) -> Iterator[pytest.MonkeyPatch]:
 
     def basis(session: Session, config: RoundConfig) -> Learner[Any]:
         names = session.epoch.roster.names
-        own = Basis(
-            learner(session, config),
-            watch,
-            session._name,
-            place(config.attempt, names, session._name),
-            config,
-        )
+        own = Basis(learner(session, config), place(config.attempt, names, session._name))
         return cast("Learner[Any]", own)
 
     def opening(session: Session, config: RoundConfig, completed: Sum) -> None:
@@ -147,7 +137,7 @@ def installed(watch: Watch, *, encrypted: bool) -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(Session, "learner", basis)
         patch.setattr(Session, "_open", opening)
         patch.setattr(client_session, "open_verified", opened)
-        patch.setattr(client_rounds, "add_noise", noisy)
+        patch.setattr(contributing, "add_noise", noisy)
         patch.setattr(keys, "verify", _verify)
         patch.setattr(accounting, "gdp_mu", _mu)
         yield patch

@@ -98,9 +98,9 @@ class FaultWorld:
         self.wanted = 1 if noisy else dice.choice((1, 1, 1, 2))  # releases before the world may end
         self.faults = Faults(seed, limit, rates)
         self.enrolled = 14 * size  # deliveries before the roster stands, if nothing fails
-        self.release_stage = (22 + 2 * self.rounds) * size + 6
+        self.release_stage = (22 + 4 * self.rounds) * size + 6
         if self.faults.target[1] in OF_ROUNDS:
-            self.faults.begin = self.release_stage - 2 * self.rounds * size
+            self.faults.begin = self.release_stage - 4 * self.rounds * size
         if self.faults.target[1] in LATE:
             self.faults.begin = self.release_stage
         self.book = standin.book()
@@ -328,7 +328,14 @@ class FaultWorld:
                     fresh, resumes = False, 0
                     calm_runs += self.faults.calm
                     out.runs += 1
-                carry(store, self.key, self.nodes, self.network.exchange, again=again)
+                carry(
+                    store,
+                    self.key,
+                    self.nodes,
+                    self.network.exchange,
+                    again=again,
+                    clock=lambda: self.network.now,
+                )
                 again = False
             except Killed:
                 self.trace.append(("coordinator dies",))

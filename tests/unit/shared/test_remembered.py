@@ -10,7 +10,7 @@ from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.remembered import EXPANSION, OVERHEAD, Remembered
 from fedrepay.shared.trust import handshake, message
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Ping
+from fedrepay.shared.trust.wire import ReleaseVote
 
 
 @pytest.fixture
@@ -30,23 +30,29 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def test_the_same_bytes_under_the_same_key_are_verified_once(counted: list[bytes]) -> None:
     key = Ed25519PrivateKey.generate()
-    public, signed = keys.public_bytes(key), Signed.make(key, Ping(run=1, round=2))
+    public, signed = (
+        keys.public_bytes(key),
+        Signed.make(key, ReleaseVote(run=1, name="m2", release=bytes(32))),
+    )
     again = Signed.decode(signed.encode())  # as another member gets it: equal bytes, another object
-    assert signed.verified(public, Ping) is again.verified(public, Ping)
+    assert signed.verified(public, ReleaseVote) is again.verified(public, ReleaseVote)
     assert len(counted) == 1
 
 
 def test_other_bytes_another_key_or_another_kind_are_verified_anew_and_refused(counted: list[bytes]) -> None:
     key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    public, signed = keys.public_bytes(key), Signed.make(key, Ping(run=1, round=2))
-    signed.verified(public, Ping)
-    changed = signed.model_copy(update={"body": Ping(run=1, round=3).encode()})
+    public, signed = (
+        keys.public_bytes(key),
+        Signed.make(key, ReleaseVote(run=1, name="m2", release=bytes(32))),
+    )
+    signed.verified(public, ReleaseVote)
+    changed = signed.model_copy(update={"body": ReleaseVote(run=1, name="m3", release=bytes(32)).encode()})
     forged = signed.model_copy(update={"signature": bytes(64)})
     for times in (1, 2):  # a refusal is not kept either
         for asked, under, kind in (
-            (changed, public, Ping),
-            (forged, public, Ping),
-            (signed, keys.public_bytes(other), Ping),
+            (changed, public, ReleaseVote),
+            (forged, public, ReleaseVote),
+            (signed, keys.public_bytes(other), ReleaseVote),
             (signed, public, handshake.EpochStart),
         ):
             with pytest.raises(ProtocolError):
@@ -55,8 +61,8 @@ def test_other_bytes_another_key_or_another_kind_are_verified_anew_and_refused(c
 
 
 def test_a_message_is_parsed_once_for_its_kind() -> None:
-    data = Ping(run=7, round=1).encode()
-    assert Ping.decode_once(data) is Ping.decode_once(bytes(bytearray(data)))
+    data = ReleaseVote(run=7, name="m1", release=bytes(32)).encode()
+    assert ReleaseVote.decode_once(data) is ReleaseVote.decode_once(bytes(bytearray(data)))
     with pytest.raises(ProtocolError):
         handshake.Confirmation.decode_once(data)
 

@@ -340,7 +340,7 @@ def test_pull_hands_what_is_lacking_to_the_member_s_own_process(stub: Stub, fold
         return True
 
     def other(kind: str, shared: bytes, own: bytes) -> bytes:
-        assert (kind, shared, own) == ("ping", b"", b"")
+        assert (kind, shared, own) == ("held", b"", b"")
         return b""
 
     known = house.errands(lambda: setup.identity(folder), time.time, keep, keep)

@@ -29,7 +29,7 @@ from fedrepay.client.veto import limits
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Ping, Reply
+from fedrepay.shared.trust.wire import Reply
 from fedrepay.simulations.network.members import MemberSite
 from fedrepay.simulations.network.processes import Processes
 from fedrepay.simulations.rows.prepare import Prepared, prepare
@@ -180,7 +180,7 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
         mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
     )
     served = setup.member(folder / "m", sources, lambda *_: None)
-    rows, digest = served._rounds._rows()
+    rows, digest = served._rounds._contributions._rows()
     expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest
@@ -213,9 +213,7 @@ def test_serve_answers_one_process_a_folder_and_ends_cleanly_on_ctrl_c(shop: Sho
         until_serving(process)
         socket = folder / "a" / "member.sock"
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-        ping = Ping(run=1, round=0).encode()
-        pong = answer(relay.deliver(f"unix:{socket}", "ping", ping, b""))
-        assert pong.kind == "ok"
+        assert answer(relay.deliver(f"unix:{socket}", "held", b"", b"")).kind == "ok"
         refused = answer(relay.deliver(f"unix:{socket}", "round", b"garbage", b""))
         assert refused.kind == "refused"
         second = fedrepay("member", "serve", "--folder", folder / "a", "--schema", shop.schema)

@@ -114,9 +114,9 @@ def test_a_window_written_for_none_is_seen_and_so_is_one_taken_out(tmp_path: Pat
 
 def test_a_member_with_a_changed_ledger_contributes_nothing(tmp_path: Path) -> None:
     world = World(tmp_path, size=3)
-    ask = world.until("round", 1)
+    ask = world.until("prepare", 1)
     change(tmp_path / "m0", 1, "event")
-    reply = answer(world.members["m0"].handle("round", *ask.parts["m0"]))
+    reply = answer(world.members["m0"].handle("prepare", *ask.parts["m0"]))
     assert (reply.kind, reply.code) == ("refused", "store")
     assert len(world.store("m0").uploads(1)) == 1
 
@@ -152,8 +152,10 @@ def test_two_processes_on_one_store_send_one_upload_for_an_attempt(
 ) -> None:
     """Nothing keeps a second process out; the store lets only one of two uploads be sent."""
     world = World(tmp_path, size=3, mode="none")
-    ask = world.until("round")
     second, replies = world.member("m0"), []
+    prepare = world.until("prepare").parts["m0"]
+    ask = world.until("round")
+    assert answer(second.handle("prepare", *prepare)).kind == "ok"
     charge = MemberStore.charge
 
     def overtaken(store: MemberStore, *args: Any, **facts: Any) -> None:

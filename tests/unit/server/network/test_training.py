@@ -60,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 REPLY = Signed.make(
-    Ed25519PrivateKey.generate(), Reply(kind="ok", name="a", asked=asked("ping", b"", b""))
+    Ed25519PrivateKey.generate(), Reply(kind="ok", name="a", asked=asked("votes", b"", b""))
 ).encode()
 
 
@@ -95,7 +95,7 @@ def asking(grid: SlowGrid, timeout: float = 600.0) -> list[tuple[str, Signed | N
         def node(self, name: str) -> str:
             return name
 
-    ask = Ask(Kind.PING, {"2": (b"", b""), "3": (b"", b"")})
+    ask = Ask(Kind.VOTES, {"2": (b"", b""), "3": (b"", b"")})
     return list(app._exchange(grid, Coordinator(), ask, timeout))  # type: ignore[arg-type]
 
 

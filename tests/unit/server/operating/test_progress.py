@@ -61,6 +61,7 @@ class At(Mind):
         ("hello", "called for the epoch", 1),
         ("introduce", "others' keys", 1),
         ("confirm", "confirm the group's seed", 1),
+        ("prepare", "prepare the next sum", 1),
         ("round", "sum 1 of 2, attempt 1 of the run", 1),
         ("round", "sum 2 of 2, attempt 2 of the run", 2),
         ("close", "check and sign the release", 1),

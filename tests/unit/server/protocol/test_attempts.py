@@ -16,7 +16,7 @@ from fedrepay.shared.secure_sum.ring import Q
 from fedrepay.shared.trust.handshake import Confirmation
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.sums import run_chunks
-from fedrepay.shared.trust.wire import Attempt, Kind, Reply, RoundConfig, RoundRequest, Sum, Upload
+from fedrepay.shared.trust.wire import Attempt, Kind, Prepare, PrepareRequest, Reply, RoundConfig, Sum, Upload
 from support.parties import (
     ALL,
     CONFIG,
@@ -81,39 +81,47 @@ def sent(reply: Reply) -> Signed:
 
 
 def test_a_configuration_has_the_run_s_terms_and_every_attempt_before() -> None:
-    made = attempts()
     history = (
         Attempt(round=0, attempt=0, cohort=ALL, completed=True),
         Attempt(round=1, attempt=1, cohort=FOUR, completed=False),
         Attempt(round=1, attempt=2, cohort=FOUR, completed=True),
     )
-    for records, attempt in ((DONE, 3), (OPEN, 4)):
-        made = attempts(state(attempts=records))
-        config = made.config(EPOCH, 2, ALL).verified(ROSTER.coordinator, RoundConfig)
-        assert config == changed(CONFIG, attempt=attempt, cohort=ALL, history=history)
-        assert config.terms() == PLAN.terms()
+    config = attempts(state(attempts=DONE)).config(EPOCH, 2, ALL).verified(ROSTER.coordinator, RoundConfig)
+    assert config == changed(CONFIG, attempt=3, cohort=ALL, history=history)
+    assert config.terms() == PLAN.terms()
 
 
 # --- who is asked ---
 
 
-def requests(ask: Ask) -> Mapping[str, RoundRequest]:
-    return {name: RoundRequest.decode(shared) for name, (shared, _) in ask.parts.items()}
+def requests(ask: Ask) -> Mapping[str, PrepareRequest]:
+    return {name: PrepareRequest.decode(shared) for name, (shared, _) in ask.parts.items()}
 
 
-def test_the_cohort_is_asked_with_the_sums_that_each_may_lack() -> None:
-    ask = attempts(state(known={"m1": 1, "m2": 1, "m3": 2})).ask()
+@pytest.mark.parametrize("brief", [False, True])
+def test_before_an_attempt_members_are_asked_with_the_sums_that_each_may_lack(*, brief: bool) -> None:
+    said = state(attempts=DONE, known={"m1": 1, "m2": 1, "m3": 2})
+    ask = attempts(said).prepare(EPOCH, FOUR, brief=brief)
     confirmations = tuple(CONFIRMED.values())
+    asked = PrepareRequest.decode(ask.parts["m0"][0]).asked
     wanted = {
-        "m0": RoundRequest(config=OPEN[-1].signed, confirmations=confirmations, sums=(SUMS[0], SUMS[1])),
-        "m1": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=(SUMS[1],)),
-        "m2": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=(SUMS[1],)),
-        "m3": RoundRequest(config=OPEN[-1].signed, confirmations=(), sums=()),
+        "m0": PrepareRequest(asked=asked, confirmations=confirmations, sums=(SUMS[0], SUMS[1])),
+        "m1": PrepareRequest(asked=asked, confirmations=(), sums=(SUMS[1],)),
+        "m2": PrepareRequest(asked=asked, confirmations=(), sums=(SUMS[1],)),
+        "m3": PrepareRequest(asked=asked, confirmations=(), sums=()),
     }
-    assert ask.kind == Kind.ROUND
+    assert (ask.kind, ask.brief) == (Kind.PREPARE, brief)
     assert requests(ask) == wanted
+    following = Prepare.decode(asked.verified(ROSTER.coordinator, Prepare).encode())
+    assert following.config(ALL) == opened(said)
     assert ask.parts["m1"][0] is ask.parts["m2"][0], "equal messages are one object"
     assert {name: own for name, (_, own) in ask.parts.items()} == {n: HEADERS[n].encode() for n in FOUR}
+
+
+def test_the_cohort_is_asked_for_the_open_attempt() -> None:
+    ask = attempts().ask()
+    shared = OPEN[-1].signed.encode()
+    assert ask == Ask(Kind.ROUND, {name: (shared, HEADERS[name].encode()) for name in FOUR})
 
 
 def test_who_has_answered_or_failed_is_not_asked_again() -> None:
@@ -208,7 +216,7 @@ def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
         made.receive(EPOCH, name, uploaded(name, first=7))
     for _ in range(3):
         made.need("m1", 0)
-    for event in (*made.close(), *made.open(EPOCH, "")):
+    for event in (*made.close(), *made.open(EPOCH, ALL, "")):
         said.apply(event)
     assert made.need("m1", 0)
     assert set(made.ask().parts) == set(ALL)
@@ -222,8 +230,8 @@ def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
 # --- the next attempt ---
 
 
-def opened(said: State, why: str = "", **terms: Any) -> RoundConfig:
-    (event,) = attempts(said, **terms).open(EPOCH, why)
+def opened(said: State, why: str = "", there: tuple[str, ...] = ALL) -> RoundConfig:
+    (event,) = attempts(said).open(EPOCH, there, why)
     assert (event.kind, event.name) == ("attempt", "")
     return RoundConfig.decode(Signed.decode(event.body).verified(ROSTER.coordinator, RoundConfig).encode())
 
@@ -231,13 +239,13 @@ def opened(said: State, why: str = "", **terms: Any) -> RoundConfig:
 def test_the_next_attempt_is_of_those_who_are_there() -> None:
     config = opened(state(attempts=DONE))
     assert (config.round, config.attempt, config.cohort) == (2, 3, ALL)
-    assert opened(state(attempts=DONE, away={"m2": "gone"})).cohort == ("m0", "m1", "m3", "m4")
+    there = ("m0", "m1", "m3", "m4")
+    assert opened(state(attempts=DONE), there=there).cohort == there
 
 
 def test_fewer_than_a_quorum_make_none() -> None:
-    away = dict.fromkeys(("m2", "m4"), "gone")
     with pytest.raises(CohortError, match=r"Round 2: 3 members are left, the quorum is 4 \(why\)\."):
-        opened(state(attempts=DONE, away=away), " (why)")
+        opened(state(attempts=DONE), " (why)", ("m0", "m1", "m3"))
 
 
 def test_who_has_lost_two_attempts_is_left_out_while_a_quorum_is_left() -> None:
@@ -254,8 +262,8 @@ def test_who_has_lost_two_attempts_is_left_out_while_a_quorum_is_left() -> None:
 def test_a_run_that_loses_more_attempts_than_it_may_stops_and_says_whose() -> None:
     lost = [*DONE, record(2, 3, "void"), record(2, 4, "void")]
     said = state(attempts=lost, losses={"m3": 1, "m4": 2, "m1": 1})
-    assert opened(said, max_attempts=3).attempt == 5
+    attempts(said, max_attempts=3).check_left("")
     with pytest.raises(
         CohortError, match=r"3 attempts were lost, 2 extra .* Lost by: m4 \(2\), m1 \(1\), m3 \(1\) \(why\)"
     ):
-        opened(said, " (why)", max_attempts=2)
+        attempts(said, max_attempts=2).check_left(" (why)")

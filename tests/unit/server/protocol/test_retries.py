@@ -10,7 +10,7 @@ import pytest
 from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
-from fedrepay.client.protocol import rounds as rounds_module
+from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.arrays import I64
@@ -21,26 +21,31 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.shared.secure_sum.ring import chunk_count
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.sums import LEARNERS, is_over, sum_sizes
-from fedrepay.shared.trust.wire import Ping, RoundConfig, RoundRequest, Upload
-from fedrepay.simulations.attacks.tools.adversary import answer
+from fedrepay.shared.trust.wire import Upload
+from fedrepay.simulations.attacks.tools.adversary import answer, config_of, prepare_of
 from support.invariants import answers, check, opened_sums, plain_sums, spent
 from support.world import Tamper, World
 
 
 def losing(*names: str, rounds: tuple[int, ...], deaf: bool = True) -> Tamper:
-    """Loses these rounds' messages to these members, the pings too unless not ``deaf``."""
+    """Loses these members in these rounds: prepared for the first, and then silent; unless ``deaf``, it prepares again."""
+    gone = set()
 
     def tamper(kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
-        lost = name in names and round_of(kind, shared) in rounds and (deaf or kind == "round")
-        return None if lost else (shared, own)
+        round_ = round_of(kind, shared)
+        if name not in names or round_ not in rounds:
+            return shared, own
+        if kind == "round":
+            gone.add(name)
+        return None if kind == "round" or (deaf and name in gone) else (shared, own)
 
     return tamper
 
 
 def round_of(kind: str, shared: bytes) -> int | None:
-    if kind == "ping":
-        return Ping.decode(shared).round
-    return RoundConfig.decode(RoundRequest.decode(shared).config.body).round if kind == "round" else None
+    if kind == "prepare":
+        return prepare_of(shared).round
+    return config_of(shared).round if kind == "round" else None
 
 
 def attempts(world: World) -> list[tuple[int, str, int]]:
@@ -77,7 +82,7 @@ def retried(tmp_path_factory: pytest.TempPathFactory) -> Retried:
 
     world = World(tmp_path_factory.mktemp("retried"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rounds_module, "add_noise", noted)
+        patch.setattr(contributing, "add_noise", noted)
         world.run(losing("m3", rounds=(1,)))
     return Retried(world, drawn)
 

@@ -106,15 +106,11 @@ def test_the_cohort_is_of_the_newest_completed_attempt() -> None:
     assert made.last_cohort() == ALL
 
 
-def test_a_header_says_what_its_member_may_lack() -> None:
+def test_a_member_s_own_header_is_its_newest() -> None:
     made = state(OPEN, event("header", body=HEADER.encode()))
-    assert (made.headers, made.known) == ({"m0": HEADER}, {"m0": 2})
+    assert made.headers == {"m0": HEADER}
     assert made.own_header("m0") == HEADER.encode()
     assert made.own_header("m1") == b""
-    second = event("attempt", "", told(changed(CONFIG, round=3)).encode())
-    made.apply(second)
-    made.apply(event("header", body=HEADER.encode()))
-    assert made.known == {"m0": 3}
 
 
 def test_a_new_failure_forgets_the_verdicts_on_the_last() -> None:
@@ -126,11 +122,14 @@ def test_a_new_failure_forgets_the_verdicts_on_the_last() -> None:
     assert differs(made) == {"failed": (4, 2), "disputes": {"m0", "m1"}}
 
 
-def test_who_is_back_is_not_away() -> None:
-    made = state(
-        event("away", body=b"gone"), event("away", "m1", b"gone"), event("back"), event("back", "m2")
-    )
+def test_who_is_ready_is_not_away_and_has_opened_what_came_before() -> None:
+    gone = event("away", body=b"gone"), event("away", "m1", b"gone")
+    made = state(*gone, event("ready", body=b"2"), event("ready", "m2", b"3"))
     assert made.away == {"m1": "gone"}
+    assert (made.ready, made.known) == ({"m0", "m2"}, {"m0": 2, "m2": 3})
+    made.apply(OPEN)
+    assert made.ready == set(), "the next attempt is prepared anew"
+    assert made.known == {"m0": 2, "m2": 3}
 
 
 def test_what_nobody_followed_is_forgotten_and_its_writer_writes_no_more() -> None:

@@ -13,10 +13,10 @@ from fedrepay.server.service.waiting import Waiting
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.trust.asking import Answered, AskedOf
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Kind, Ping
+from fedrepay.shared.trust.wire import Kind, ReleaseVote
 
 ASK = Ask(Kind.HELD, {"a": (b"shared", b"a's"), "b": (b"shared", b"b's")})
-REPLY = Signed.make(Ed25519PrivateKey.generate(), Ping(run=1, round=0))
+REPLY = Signed.make(Ed25519PrivateKey.generate(), ReleaseVote(run=1, name="m0", release=bytes(32)))
 
 
 class Exchange:

@@ -36,8 +36,8 @@ from support.adversary import roster_of
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
-PING = wire.Ping(run=1, round=2)
-SIGNED = Signed.make(KEY, PING)
+VOTE = wire.ReleaseVote(run=1, name="a", release=bytes(32))
+SIGNED = Signed.make(KEY, VOTE)
 TOLD = testimony.Told(
     name="b",
     whole=True,
@@ -68,6 +68,7 @@ CONFIG = wire.RoundConfig(
     max_attempts=3,
     timeout=60.0,
 )
+PREPARE = wire.Prepare(**{k: v for k, v in CONFIG if k in wire.Prepare.model_fields})
 LOCAL = terms.LocalTerms(
     model="mlp",
     model_hash=ID,
@@ -89,7 +90,7 @@ CALL = enrolment.Call(number=1, coordinator=ID, predecessor=ID, released=0, rele
 
 MESSAGES: list[Wire] = [
     SIGNED,
-    PING,
+    VOTE,
     ATTEMPT,
     CONFIG,
     CONFIG.model_copy(update={"mode": "local", "learner": "dp-sgd", "heads": 1, "local": LOCAL}),
@@ -120,7 +121,8 @@ MESSAGES: list[Wire] = [
         ledger=ID,
     ),
     wire.Upload(header=SIGNED, payload=b"c"),
-    wire.RoundRequest(config=SIGNED, confirmations=(), sums=(SUM,)),
+    PREPARE,
+    wire.PrepareRequest(asked=SIGNED, confirmations=(), sums=(SUM,)),
     wire.Closing(config=SIGNED, sums=(SUM,), sealed=None),
     wire.SealedRelease(number=1, payload=b"p", wrapped=(("a", b"k"),)),
     wire.ReleaseVote(run=1, name="a", release=ID),
@@ -297,7 +299,7 @@ def test_a_signature_has_64_bytes(length: int) -> None:
 
 def test_a_message_past_the_limit_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(msgpack, "unpackb", lambda *_, **__: pytest.fail("it was parsed"))
-    assert refused(wire.Ping, bytes(message.MAX_MESSAGE + 1))
+    assert refused(wire.ReleaseVote, bytes(message.MAX_MESSAGE + 1))
 
 
 def test_deep_nesting_is_refused() -> None:
@@ -306,7 +308,7 @@ def test_deep_nesting_is_refused() -> None:
 
 def test_promised_lengths_cost_no_memory() -> None:
     for start in (b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9"):
-        assert refused(wire.RoundRequest, start + b"\xff\xff\xff\xff")
+        assert refused(wire.PrepareRequest, start + b"\xff\xff\xff\xff")
 
 
 # --- signatures ---
@@ -314,15 +316,17 @@ def test_promised_lengths_cost_no_memory() -> None:
 
 def test_a_signature_is_over_these_bytes_this_kind_and_this_key() -> None:
     public = keys.public_bytes(KEY)
-    assert SIGNED.verified(public, wire.Ping) == PING
+    assert SIGNED.verified(public, wire.ReleaseVote) == VOTE
     flipped = SIGNED.model_copy(update={"signature": bytes(64)})
-    changed = SIGNED.model_copy(update={"body": wire.Ping(run=1, round=3).encode()})
+    changed = SIGNED.model_copy(
+        update={"body": wire.ReleaseVote(run=2, name="a", release=bytes(32)).encode()}
+    )
     for signed, key, kind in (
-        (flipped, public, wire.Ping),
-        (changed, public, wire.Ping),
-        (SIGNED, ID, wire.Ping),
-        (SIGNED, bytes(32), wire.Ping),
-        (SIGNED, public[:31], wire.Ping),
+        (flipped, public, wire.ReleaseVote),
+        (changed, public, wire.ReleaseVote),
+        (SIGNED, ID, wire.ReleaseVote),
+        (SIGNED, bytes(32), wire.ReleaseVote),
+        (SIGNED, public[:31], wire.ReleaseVote),
         (SIGNED, public, wire.Votes),
     ):
         with pytest.raises(ProtocolError):
@@ -330,9 +334,9 @@ def test_a_signature_is_over_these_bytes_this_kind_and_this_key() -> None:
 
 
 def test_a_body_is_not_parsed_before_its_signature_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire.Ping, "decode", lambda _data: pytest.fail("it was parsed"))
+    monkeypatch.setattr(wire.ReleaseVote, "decode", lambda _data: pytest.fail("it was parsed"))
     with pytest.raises(ProtocolError):
-        SIGNED.verified(ID, wire.Ping)
+        SIGNED.verified(ID, wire.ReleaseVote)
 
 
 def test_a_digest_has_no_two_lists_of_parts() -> None:
@@ -390,3 +394,8 @@ def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
         if other is not type(a) and not refused(other, a.encode())
     }
     assert same == {frozenset(("Acceptances", "Envelopes")), frozenset(("Approval", "Leaving"))}
+
+
+def test_a_prepare_is_its_attempt_but_for_the_cohort() -> None:
+    assert PREPARE.config(CONFIG.cohort) == CONFIG
+    assert PREPARE.config(("a",)).terms_hash() == CONFIG.terms_hash()

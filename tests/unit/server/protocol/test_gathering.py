@@ -1,0 +1,161 @@
+"""Who is there for the next attempt: asked until all who are asked answer, and soon; then nobody else is in its cohort."""
+
+from pathlib import Path
+
+import pytest
+
+from fedrepay.client.protocol import contributing
+from fedrepay.client.protocol.contributing import Contributions
+from fedrepay.server.protocol.gathering import ASKS, FRESH, Gathering
+from fedrepay.server.protocol.state import Ask
+from fedrepay.shared.arrays import I64
+from support.world import World
+
+NAMES = ("m0", "m1", "m2", "m3")
+
+
+def asked(gathering: Gathering, *silent: str) -> list[str]:
+    """One ask, to which all answer but these."""
+    names = gathering.waiting(NAMES)
+    for name in names:
+        (gathering.lost if name in silent else gathering.answered)(name)
+    assert gathering.waiting(NAMES) == []
+    return names
+
+
+def test_where_all_answer_soon_one_ask_does() -> None:
+    made = Gathering()
+    assert not made.brief
+    assert asked(made) == list(NAMES)
+    assert not made.again(FRESH)
+    assert made.there == set(NAMES)
+
+
+def test_where_answers_took_long_all_are_asked_once_more() -> None:
+    made = Gathering()
+    asked(made)
+    assert made.again(FRESH + 0.1)
+    assert made.brief
+    assert asked(made) == list(NAMES)
+    assert not made.again(FRESH)
+    assert made.there == set(NAMES)
+
+
+def test_where_somebody_is_silent_the_others_are_asked_once_more() -> None:
+    made = Gathering()
+    asked(made, "m1")
+    assert made.again(0.0)
+    assert asked(made, "m3") == ["m0", "m2", "m3"]
+    assert made.again(0.0)
+    assert asked(made) == ["m0", "m2"]
+    assert not made.again(0.0)
+    assert made.there == {"m0", "m2"}
+
+
+def test_it_is_asked_so_often_and_no_more() -> None:
+    made = Gathering()
+    for _ in range(ASKS - 1):
+        asked(made)
+        assert made.again(1e9)
+    asked(made)
+    assert not made.again(1e9)
+    made.reset()
+    assert asked(made) == list(NAMES)
+    assert not made.brief
+
+
+def test_nobody_there_is_an_answer_too() -> None:
+    made = Gathering()
+    asked(made, *NAMES)
+    assert not made.again(0.0)
+    assert made.there == set()
+
+
+# --- in a run ---
+
+
+def silent_once(world: World, kind: str, name: str) -> list[Ask]:
+    """Carry a run in which one member does not answer the first message of a kind; what was asked of round 0."""
+    left = [name]
+
+    def tamper(asked_: str, who: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
+        if asked_ == kind and who in left:
+            left.remove(who)
+            return None
+        return shared, own
+
+    return [ask for ask in world.steps(tamper) if not world.coordinator.state.sums]
+
+
+def statuses(world: World) -> list[tuple[str, int]]:
+    return [(each.status, len(each.config.cohort)) for each in world.coordinator.state.attempts]
+
+
+def test_who_is_silent_before_an_attempt_costs_nobody_one(tmp_path: Path) -> None:
+    world = World(tmp_path / "before", mode="none")
+    said = silent_once(world, "prepare", "m3")
+    assert [ask.brief for ask in said if ask.kind == "prepare"] == [False, True]
+    assert statuses(world) == [("completed", 3), ("completed", 4), ("completed", 4)]
+    control = World(tmp_path / "inside", mode="none")
+    silent_once(control, "round", "m3")
+    assert statuses(control)[0] == ("void", 4), "one lost inside it does"
+
+
+def test_a_member_that_was_started_again_prepares_the_open_attempt_once_more(tmp_path: Path) -> None:
+    world = World(tmp_path, mode="none")
+    world.until("round")
+    world.members["m2"] = world.member("m2")
+    kinds = [(ask.kind, sorted(ask.parts)) for ask in world.steps() if not world.coordinator.state.sums]
+    assert kinds == [("round", [*NAMES]), ("prepare", ["m2"]), ("round", ["m2"])]
+    assert [status for status, _ in statuses(world)] == ["completed"] * 3
+
+
+def test_one_that_forgets_again_and_again_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, mode="none")
+    prepare = Contributions.prepare
+
+    def forgetful(made: Contributions, *args: object) -> None:
+        prepare(made, *args)  # type: ignore[arg-type]
+        if made._identity.name == "m3":
+            made.forget()
+
+    monkeypatch.setattr(Contributions, "prepare", forgetful)
+    world.run()
+    assert [each for each in statuses(world) if each[0] == "void"] == [("void", 4)] * 2
+    assert world.coordinator.state.losses == {"m3": 2}
+    assert world.coordinator.state.done
+
+
+def test_a_coordinator_that_was_started_again_asks_who_is_there(tmp_path: Path) -> None:
+    world = World(tmp_path, mode="none")
+    world.deliver(world.until("prepare"))
+    world.restart_coordinator()
+    assert world.coordinator.state.ready == {*NAMES}
+    ask = world.coordinator.ask()
+    assert ask is not None
+    assert (ask.kind, sorted(ask.parts)) == ("prepare", [*NAMES])
+    world.run()
+    assert statuses(world) == [("completed", 4)] * 3
+
+
+def test_a_contribution_without_noise_is_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, kept = World(tmp_path, mode="none"), []  # type: World, list[I64]
+
+    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.Prepared:
+        kept.append(values)
+        return prepared(attempt, values, *rest)  # type: ignore[arg-type]
+
+    prepared = contributing.Prepared
+    monkeypatch.setattr(contributing, "Prepared", noted)
+    world.deliver(world.until("prepare"))
+    values = kept[0].tobytes()[:64]
+    assert any(values)
+
+    def found() -> list[Path]:
+        return [file for file in tmp_path.rglob("*") if file.is_file() and values in file.read_bytes()]
+
+    assert found() == []
+    world.store("m0").remember(values=kept[0].tobytes())
+    assert found(), "control"
