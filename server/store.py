@@ -1,31 +1,32 @@
-"""The coordinator's durable state: a run's terms and its events, in one SQL database.
+"""The coordinator's durable state: a run's terms and its events, in one SQL database (``server/database``).
 
-SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
+It holds what the wire saw and nothing that decrypts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import time
-from typing import Any
 
 import sqlalchemy as sa
 
+from fedrepay.server.database import locks
+from fedrepay.server.database.engine import CoordinatorDatabase, Guarded, Work
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.private import private_file
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import ReleaseVote, Written
 
-_meta = sa.MetaData()
+META = sa.MetaData()
 _runs = sa.Table(
     "runs",
-    _meta,
+    META,
     sa.Column("run", sa.Integer, primary_key=True),
     sa.Column("plan", sa.LargeBinary, key="terms", nullable=False),
 )
 _events = sa.Table(
     "events",
-    _meta,
+    META,
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("run", sa.Integer, nullable=False, index=True),
     sa.Column("kind", sa.Text, nullable=False),
@@ -52,7 +53,6 @@ _NEWEST = (
     .order_by(_events.c.seq.desc())
     .limit(1)
 )
-DATABASE = "coordinator.sqlite"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
 ASKED = -1
@@ -78,18 +78,18 @@ class CoordinatorStore:
     """Terms and events of runs.
 
     Args:
-        url: the database, as SQLAlchemy names it.
+        url: the database, or as SQLAlchemy names it.
         writes: told of every write; an error it raises inside a transaction undoes that transaction.
         durable: whether a write survives the machine's fall and not the process's only (SQLite; simulations).
         clock: seconds since 1970; every event is stored with it.
 
     Raises:
-        StorageError: the database cannot be reached or written.
+        StorageError: the database cannot be reached or written, or is another version's or another consortium's.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | CoordinatorDatabase,
         writes: Writes = lambda _point, _moment: None,
         *,
         durable: bool = True,
@@ -97,24 +97,39 @@ class CoordinatorStore:
     ) -> None:
         self._writes = writes
         self._clock = clock
-        self._engine = engine_of(url)
-        if not durable:
-            sa.event.listen(self._engine, "connect", _not_durable)
-        self._write("create", _meta.create_all)
+        self._database = CoordinatorDatabase.at(url, durable=durable) if isinstance(url, str) else url
+        self._locked: sa.Connection | None = None
+        self._database.prepare(lambda work: self._write("create", work))
 
     @classmethod
     def in_folder(cls, folder: Path, *, durable: bool = True) -> "CoordinatorStore":
         """The store of a coordinator's folder."""
-        return cls(url_of(folder), durable=durable)
+        return cls(CoordinatorDatabase.in_folder(folder, durable=durable))
 
-    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
-        with self._guarded() as connection:
+    @contextmanager
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Carry runs in one process only: until the end, what this store writes goes over the connection with the lock.
+
+        Raises:
+            ProtocolError: another process is still at it after ``seconds``; says which one.
+            StorageError: the database or its folder cannot be used.
+        """
+        with locks.held(self._database, locks.CARRYING, locks.waiting(seconds)) as hold:
+            hold.note()
+            self._locked = hold.connection
+            try:
+                yield
+            finally:
+                self._locked = None
+
+    def _write(self, point: str, work: Work) -> None:
+        with self._database.transaction(write=True, on=self._locked) as connection:
             work(connection)
             self._writes(point, "commit")
         self._writes(point, "committed")
 
-    def _guarded(self) -> "Guarded":
-        return Guarded(self._engine)
+    def _guarded(self) -> Guarded:
+        return self._database.transaction()
 
     def begin(self, terms: NumberedTerms) -> None:
         """Record a new run.
@@ -196,65 +211,3 @@ class CoordinatorStore:
         """The terms of every run, the oldest first."""
         with self._guarded() as connection:
             return [NumberedTerms.decode(bytes(row[0])) for row in connection.execute(_ALL_TERMS)]
-
-
-def url_of(folder: Path) -> str:
-    """The database of a coordinator's folder, as SQLAlchemy names it."""
-    return f"sqlite:///{folder / DATABASE}"
-
-
-def engine_of(url: str) -> sa.Engine:
-    """A database's engine; a SQLite file is made or closed to others.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    engine = sa.create_engine(url)
-    _private(engine.url)
-    return engine
-
-
-def _private(url: sa.URL) -> None:
-    """Make or close a SQLite file: who takes part and when is not for other users of the machine."""
-    if url.get_backend_name() != "sqlite" or (url.database or ":").startswith((":", "file:")):
-        return
-    try:
-        private_file(Path(str(url.database)))
-    except OSError as error:
-        raise StorageError(
-            f"The coordinator's database {url.database} cannot be written: {error.strerror}.",
-            "Free the disk or mend the permissions, then run the same command again.",
-        ) from error
-
-
-def _not_durable(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
-class Guarded:
-    """A transaction whose database errors come out typed."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._begin = engine.begin()
-
-    def __enter__(self) -> sa.Connection:
-        try:
-            return self._begin.__enter__()
-        except sa.exc.DBAPIError as error:
-            raise _storage_error(error) from error
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            self._begin.__exit__(kind, error, trace)  # type: ignore[arg-type]
-        except sa.exc.DBAPIError as failed:
-            raise _storage_error(failed) from failed
-        if isinstance(error, sa.exc.DBAPIError):
-            raise _storage_error(error) from error
-
-
-def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
-    return StorageError(
-        f"The coordinator's database failed: {error.orig}.",
-        "Free the disk or reach the database again, then run the same command: the run resumes. A damaged "
-        "database cannot be resumed: start a new run (in a simulation, with another --out).",
-    )

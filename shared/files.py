@@ -4,6 +4,7 @@ import errno
 import logging
 import math
 import os
+import re
 import stat
 import sys
 import tomllib
@@ -23,6 +24,8 @@ LARGEST = 1 << 63
 _SHOWN = 60
 """Characters of a wrong value or a name in an error."""
 _REPLACED = ".old"
+_PASSWORD = re.compile(r"(://[^:\s]*:)\S*@")
+"""Of a URL; whatever comes before the last @, for not everybody writes %40."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that have nothing to do for a folder."""
 Kind = type[FedrepayError]
@@ -152,6 +155,8 @@ def _words(place: Place, content: Any, named: Callable[[dict[str, Any]], object]
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        value = _PASSWORD.sub(r"\1…@", value)
     return f" (it is {value!r:.{_SHOWN}})" if isinstance(value, str | int | float) else ""
 
 

@@ -62,6 +62,7 @@ def supervise(
     say: Callable[[str], None],
     clock: Callable[[], float],
     stop: threading.Event | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Run children until SIGTERM, SIGHUP or Ctrl-C, or until ``stop`` is set; then none is left.
 
@@ -71,6 +72,7 @@ def supervise(
             the line is lost and nothing else.
         clock: seconds that only grow.
         stop: another way to end it.
+        look: called again and again once all of them are ready; an error of it ends them, and is raised.
 
     Raises:
         NetworkError: a child ended, or was not ready in time, before all of them were; the others are ended.
@@ -91,6 +93,7 @@ def supervise(
                 _await(kept, child, told, clock)
                 tell(f"{child.name} runs.")
             while not told.wait(LOOK):
+                look()
                 for each in kept:
                     _look(each, tell, clock)
         finally:

@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedrepay.server.database import where
 from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.text import printable
 
-AUTHORITY, CERTIFICATE, KEY = "ca.pem", "server.pem", "server.key"
+AUTHORITY, CERTIFICATE, KEY = where.AUTHORITY, "server.pem", "server.key"
 AUTHORITY_KEY = "ca.key"
 _AUTHORITY_DAYS, _SERVER_DAYS = 3650, 365
 CLIENT_DAYS = 30

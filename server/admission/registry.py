@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from fedrepay.server.admission import answers, node_keys, requests
 from fedrepay.server.admission.certificates import request_key
 from fedrepay.server.admission.rows import Issue, MemberRows
-from fedrepay.server.admission.tables import META, MemberSeen, begun_by_hand, members
-from fedrepay.server.store import Guarded, engine_of, url_of
+from fedrepay.server.admission.tables import MemberSeen, members
+from fedrepay.server.database.engine import CoordinatorDatabase
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
@@ -39,7 +39,7 @@ class Registry:
     Args:
         folder: the coordinator's: its terms in force, and the nodes' keys that are taken away with a member.
         clock: seconds since 1970.
-        url: the database, as SQLAlchemy names it; default the folder's own.
+        url: the database, as SQLAlchemy names it; default the folder's.
 
     Raises:
         StorageError: from every call, where the database cannot be read or written.
@@ -47,10 +47,8 @@ class Registry:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time, url: str | None = None) -> None:
         self._folder, self._clock = folder, clock
-        self._engine = engine_of(url_of(folder) if url is None else url)
-        begun_by_hand(self._engine)
-        with self._rows(write=True) as rows:
-            META.create_all(rows.connection)
+        self._database = CoordinatorDatabase.in_folder(folder) if url is None else CoordinatorDatabase.at(url)
+        self._database.prepare()
 
     # --- invitations ---
 
@@ -303,5 +301,5 @@ class Registry:
 
     @contextmanager
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:
-        with Guarded(self._engine.execution_options(write=write)) as connection:
+        with self._database.transaction(write=write) as connection:
             yield MemberRows(connection, self._clock())

@@ -36,8 +36,8 @@ class MemberRows:
         self.connection, self.now = connection, now
 
     def one(self, where: sa.ColumnElement[bool]) -> Any:
-        """A member's row, kept from other writers; None where there is none."""
-        return self.connection.execute(sa.select(members).where(where).with_for_update()).fetchone()
+        """A member's row; None where there is none."""
+        return self.connection.execute(sa.select(members).where(where)).fetchone()
 
     def known(self, name: str) -> Any:
         """The row of a member that must be there.
@@ -54,7 +54,7 @@ class MemberRows:
 
     def all(self) -> list[Any]:
         """Every member's row, by name."""
-        return list(self.connection.execute(sa.select(members).order_by(members.c.name)))
+        return sorted(self.connection.execute(sa.select(members)), key=lambda row: str(row.name))
 
     def change(self, name: str, changed: Mapping[str, Any]) -> None:
         """Set fields of a member's row."""

@@ -10,6 +10,7 @@ from fedrepay.server.commands.options import Folder, Json, Yes
 app = typer.Typer()
 _BACKUP = (
     "Write the coordinator into one archive (tar, 0600), also while it serves: database, keys, certificates, terms, settings.\n\n"
+    "A database of PostgreSQL is not in it: the command says by which pg_dump that is copied.\n\n"
     "Whoever holds it can be this coordinator: admit members, call rosters and runs. It still reads no update, no sum and "
     "no model, because no key that opens one is here.\n\n"
     "\b\nfedrepay coordinator backup coordinator.tar --folder coordinator"
@@ -75,11 +76,13 @@ def backup(
 
     from fedrepay.server.operating import backup as care
 
-    names = care.backup(folder, out)
+    names, lacks = care.backup(folder, out), care.elsewhere(folder)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "files": names}, indent=1))
+        typer.echo(json.dumps({"out": str(out), "files": names, "lacks": lacks}, indent=1))
         return
     typer.echo(f"{out}: {', '.join(names)}.")
+    if lacks:
+        typer.echo(lacks)
     typer.echo("Keep it where keys are kept.")
 
 
@@ -94,11 +97,14 @@ def restore(
 
     from fedrepay.server.operating import backup as care
 
-    names = care.restore(archive, folder)
+    names, lacks = care.restore(archive, folder), care.elsewhere(folder)
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), "files": names, "advice": care.ADVICE}, indent=1))
+        said = {"folder": str(folder), "files": names, "lacks": lacks, "advice": care.ADVICE}
+        typer.echo(json.dumps(said, indent=1))
         return
     typer.echo(f"{folder} is restored: {len(names)} files. Before `coordinator serve`:")
+    if lacks:
+        typer.echo(lacks)
     typer.echo(care.ADVICE)
 
 

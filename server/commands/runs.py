@@ -54,14 +54,14 @@ def abandon(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
     """Abandon a run; the help text stands in ``_ABANDON``."""
     import json
 
-    from fedrepay.server.network.app import alone
     from fedrepay.server.network.runs import abandon as give_up
     from fedrepay.server.store import CoordinatorStore
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True, err=as_json)
-    with alone(folder, 1.0):  # no ServerApp carries it at this moment
-        number = give_up(CoordinatorStore.in_folder(folder))
+    store = CoordinatorStore.in_folder(folder)
+    with store.alone(1.0):  # no ServerApp carries it at this moment
+        number = give_up(store)
     if as_json:
         typer.echo(json.dumps({"abandoned": number}))
         return

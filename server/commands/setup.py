@@ -95,6 +95,14 @@ def init(
     front: Annotated[int, typer.Option(help="Port of the front behind a proxy, on loopback.")] = 8443,
     service: Annotated[int, typer.Option(help="Port of the gRPC service, on loopback.")] = 50051,
     metrics: Annotated[int, typer.Option(help="Port for Prometheus, on loopback.")] = 9464,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="URL of a PostgreSQL database, without a password; default: a file of the folder, or the database of "
+            "FEDREPAY_DATABASE_URL.",
+            show_default=False,
+        ),
+    ] = "",
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Write a unit that runs `coordinator serve`.")
     ] = False,
@@ -104,6 +112,7 @@ def init(
     """Make a coordinator; the help text stands in ``_INIT``."""
     import json
 
+    from fedrepay.server.database import where
     from fedrepay.server.operating import founding
     from fedrepay.server.operating.settings import settings_of
     from fedrepay.shared.schema import codebook
@@ -132,6 +141,7 @@ def init(
             "front": front,
             "service": service,
             "metrics": metrics,
+            "database": database or where.given_without_password(),
         }
     )
     made = founding.found(folder, terms, chosen, books, host or [], systemd=systemd)

@@ -9,7 +9,6 @@ hexadecimal that members are asked about, of a run that is not begun.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +25,6 @@ from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore
-from fedrepay.shared import files
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
@@ -64,16 +62,15 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(str(config["coordinator-folder"]))
     members = config.get("members", 0)
     _pull_soon()
-    with alone(folder, ALONE):
-        serve(
-            grid,
-            folder,
-            members if isinstance(members, int) else 0,
-            durable=bool(config.get("coordinator-durable", True)),
-            without=frozenset(str(config.get("without", "")).split()),
-            again=bool(config.get("new-roster", False)),
-            about=_terms(str(config.get("ask-only", ""))),
-        )
+    serve(
+        grid,
+        folder,
+        members if isinstance(members, int) else 0,
+        durable=bool(config.get("coordinator-durable", True)),
+        without=frozenset(str(config.get("without", "")).split()),
+        again=bool(config.get("new-roster", False)),
+        about=_terms(str(config.get("ask-only", ""))),
+    )
 
 
 def _terms(text: str) -> NumberedTerms | None:
@@ -83,25 +80,6 @@ def _terms(text: str) -> NumberedTerms | None:
 def _pull_soon() -> None:
     """Where a reply's bytes are still on their way, look again after a tenth of a second instead of one (internal to Flower)."""
     http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.1)  # type: ignore[attr-defined]
-
-
-def alone(folder: Path, seconds: float) -> AbstractContextManager[None]:
-    """Carry a coordinator's runs in one process only (``files.held``).
-
-    Raises:
-        ProtocolError: another one is still at it after ``seconds``.
-        StorageError: the folder cannot be written.
-    """
-    deadline = time.monotonic() + seconds
-
-    def again() -> bool:
-        left = time.monotonic() < deadline
-        if left:
-            time.sleep(POLL_FIRST)
-        return left
-
-    taken = ProtocolError(f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first.")
-    return files.held(folder / ".carrying", taken, "Check rights and disk.", again)
 
 
 def serve(
@@ -114,7 +92,7 @@ def serve(
     again: bool = False,
     about: NumberedTerms | None = None,
 ) -> None:
-    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
+    """Carry the newest run in ``folder`` over Flower, in one process only; errors as in :func:`carry`.
 
     Args:
         grid: the wire.
@@ -126,14 +104,16 @@ def serve(
         about: ask about these terms alone.
     """
     store = CoordinatorStore.in_folder(folder, durable=durable)
-    terms = store.terms()
-    begun = (
-        about is None
-        and terms is not None
-        and any(event.kind == "attempt" for event in store.events(terms.run))
-    )
-    nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
-    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again, about=about)
+    with store.alone(ALONE):
+        terms = store.terms()
+        begun = (
+            about is None
+            and terms is not None
+            and any(event.kind == "attempt" for event in store.events(terms.run))
+        )
+        nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
+        key, exchange = load_key(folder), partial(_exchange, grid)
+        carry(store, key, nodes, exchange, without=without, again=again, about=about)
 
 
 def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:

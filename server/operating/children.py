@@ -10,19 +10,21 @@ from pathlib import Path
 
 from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.database import locks
+from fedrepay.server.database.engine import CoordinatorDatabase
 from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.operating import newcomers
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import FORGOTTEN, forgotten
 from fedrepay.server.operating.settings import CoordinatorSettings, listens
-from fedrepay.shared import files
-from fedrepay.shared.errors import NetworkError, ProtocolError
+from fedrepay.shared.errors import NetworkError
 from fedrepay.shared.supervision import Child, supervise
 from fedrepay.shared.trust.message import Signed
 
 FEDREPAY = (sys.executable, "-m", "fedrepay")
-SERVING = ".serving"
+LETS_GO = 3.0
+"""Seconds in which a database lets go of a `serve` that was killed just now."""
 
 
 def children(folder: Path, settings: CoordinatorSettings, control: Control) -> tuple[Child, ...]:
@@ -74,18 +76,20 @@ def serve(folder: Path, say: Callable[[str], None]) -> None:
     Raises:
         ArgumentError: the folder is no coordinator's.
         NetworkError: a port is taken, or a process ended at the start.
-        ProtocolError: another `coordinator serve` has this folder.
+        ProtocolError: another `coordinator serve` has this folder or its database, or took it after that was away.
+        StorageError: the database cannot be used, or was away too long.
     """
-    settings = places.load(folder)
-    taken = ProtocolError(f"Another `coordinator serve` has {folder}.", "Stop it first.")
-    with files.held(folder / SERVING, taken, "Check rights and disk."):
+    settings, database = places.load(folder), CoordinatorDatabase.in_folder(folder)
+    with locks.held(database, locks.SERVING, locks.waiting(LETS_GO), say) as hold:
+        database.bring()
+        hold.note()
         places.check_free(settings)
         if certificates.refresh(folder, time.time()):
             say("The server's certificate was issued anew, for the same key and names.")
         if names := forgotten(folder, Registry(folder)):
             say(FORGOTTEN.format(names=", ".join(names)))
         with closing(Control(settings.superlink_address, folder / certificates.AUTHORITY)) as control:
-            supervise(children(folder, settings, control), say, time.monotonic)
+            supervise(children(folder, settings, control), say, time.monotonic, look=hold.look)
 
 
 def run_front(folder: Path, max_body: int) -> None:

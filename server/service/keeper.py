@@ -13,7 +13,7 @@ from fedrepay.server.admission import node_keys
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.keyring import following, key_of, settle
-from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
+from fedrepay.server.network.app import ENROLMENT_SECONDS, go
 from fedrepay.server.network.runs import under_way
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.protocol.enrolled import Enrolled, Node
@@ -118,7 +118,7 @@ class Keeper:
                 f"The roster waits for the end of run {run}.",
                 "`fedrepay coordinator train` or `abandon` ends it.",
             )
-        with alone(self._folder, 0.0):
+        with self._store.alone(0.0):
             try:
                 self._make(wanted, members, out, another=another)
             except FedrepayError:

@@ -23,7 +23,7 @@ from fedrepay.server.service.metrics import watched
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import MOST_WAITING, Waiting
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError
+from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError, StorageError
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
 from fedrepay.shared.proto.v1.consortium_pb2 import Body, Nothing, Part, SignedRequest
 from fedrepay.shared.text import printable
@@ -91,6 +91,9 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
             context.abort(refused.code, refused.said)
         except ProtocolError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.cause)
+        except StorageError as error:  # names the database, which is none of a member's business
+            log.warning("%s failed: %s", method, printable(str(error)))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot use its database now")
         except FedrepayError as error:
             log.info("%s failed: %s", method, printable(str(error)))
             context.abort(grpc.StatusCode.NOT_FOUND, f"{error.cause} {error.remedy}")
@@ -263,8 +266,7 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         NetworkError: a port is not to be had, or the rosters' keeper ended by itself.
         StorageError: the database cannot be used.
     """
-    store = CoordinatorStore.in_folder(folder)
-    registry = Registry(folder)
+    store, registry = CoordinatorStore.in_folder(folder), Registry(folder)
 
     def gone(name: str) -> bool:
         member = registry.member(name)

@@ -225,3 +225,16 @@ def test_a_key_that_many_make_at_once_is_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: load_key(tmp_path / "c").private_bytes_raw(), range(8)))
     assert set(made) == {(tmp_path / "c" / "coordinator.key").read_bytes()}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@proxy:3128", "postgresql://me:hun@ter2@db/x", "x://:hunter2@y"]
+)
+def test_a_wrong_value_that_is_a_url_is_told_without_its_password(url: str) -> None:
+    class Model(files.Part):
+        number: int
+
+    with pytest.raises(ArgumentError) as caught:
+        files.parse_toml(f'number = "{url}"'.encode(), "x.toml", Model, ArgumentError, "Mend it.")
+    assert "ter2" not in str(caught.value)
+    assert url.rpartition("@")[2] in str(caught.value), "control: the rest of it is told"

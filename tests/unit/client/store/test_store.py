@@ -338,8 +338,8 @@ def test_a_database_that_another_process_holds_is_a_storage_error(
 # --- the coordinator's store ---
 
 
-def test_run_numbers_only_grow(tmp_path: Path) -> None:
-    store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}")
+def test_run_numbers_only_grow(tmp_path: Path, database_url: str) -> None:
+    store = CoordinatorStore(database_url)
     terms = World(tmp_path / "members", size=3).terms(run=2)
     store.begin(terms)
     for run in (2, 1):

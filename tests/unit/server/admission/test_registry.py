@@ -1,6 +1,5 @@
 """The registry: invited, waiting, admitted, left, revoked; what is asked twice changes nothing."""
 
-import sqlite3
 import stat
 import threading
 from pathlib import Path
@@ -15,6 +14,7 @@ from fedrepay.server.admission.answers import DAY
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.rows import MOST_COUNTING
 from fedrepay.server.admission.tables import MOST_NOTES, MemberSeen
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.joining import Invitation, words
 from fedrepay.shared.trust.message import Signed
@@ -23,8 +23,8 @@ from support.newcomers import ADDRESS, Desk, Newcomer
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, database_url: str) -> Desk:
+    return Desk(tmp_path, database_url)
 
 
 def seen(desk: Desk, name: str = "bank-a") -> MemberSeen:
@@ -39,10 +39,18 @@ def test_an_invitation_says_where_and_whose_and_its_secret_is_kept_nowhere(desk:
     assert (made.address, made.name, made.authority) == (ADDRESS, "bank-a", desk.authority)
     assert seen(desk).state == "invited"
     assert seen(desk).expires == desk.now + 7 * DAY
-    stored = (desk.folder / "coordinator.sqlite").read_bytes()
-    assert b"bank-a" in stored, "control: it is the file"
-    assert made.secret not in stored
-    assert stat.S_IMODE((desk.folder / "coordinator.sqlite").stat().st_mode) == 0o600
+    with desk.registry._database.transaction() as connection:
+        (row,) = connection.execute(sa.text("SELECT * FROM members"))
+    assert "bank-a" in row, "control: it is the row"
+    assert keys.digest(made.secret) in [bytes(each) for each in row if isinstance(each, bytes | memoryview)]
+    assert made.secret.hex() not in "".join(
+        each.hex() for each in row if isinstance(each, bytes | memoryview)
+    )
+    if not desk.registry._database.postgres:
+        file = desk.folder / "coordinator.sqlite"
+        assert b"bank-a" in file.read_bytes(), "control: it is the file"
+        assert made.secret not in file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -281,5 +289,5 @@ def test_a_name_that_was_never_invited_is_told_to_the_operator_alone(desk: Desk)
     for call in (desk.registry.revoke, lambda name, _: desk.registry.admit(name, desk.issue)):
         with pytest.raises(ArgumentError, match="Nobody was invited"):
             call("nobody", "why")
-    with sqlite3.connect(desk.folder / "coordinator.sqlite") as connection:
-        assert connection.execute("select count(*) from members").fetchone() == (0,)
+    with desk.registry._database.transaction() as connection:
+        assert connection.execute(sa.text("select count(*) from members")).scalar() == 0

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from fedrepay.cli import app
 from fedrepay.server.operating import founding
+from fedrepay.server.operating import settings as places
 from support.command import fedrepay
 from support.founded import schema_file
 
@@ -72,3 +74,24 @@ def test_a_folder_in_use_is_told_before_anything_is_asked(tmp_path: Path) -> Non
     done = fedrepay("coordinator", "init", "--folder", tmp_path)
     assert done.code == 2
     assert "holds something already" in done.err
+
+
+def test_a_postgresql_database_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(name: str, *more: str) -> Any:
+        facts = ("--name", "x", "--address", "a.example:443", "--schema", schema_file(tmp_path), "--yes")
+        return fedrepay("coordinator", "init", "--folder", tmp_path / name, *facts, *more)
+
+    assert init("a", "--database", "postgresql://fed@db/one").code == 0
+    assert places.load(tmp_path / "a").database == "postgresql://fed@db/one"
+    refused = init("b", "--database", "postgresql://fed:hunter2@db/one")
+    assert refused.code == 2
+    assert "holds a password" in refused.err
+    assert "hunter2" not in refused.err
+    monkeypatch.setenv("FEDREPAY_DATABASE_URL", "postgresql://fed:hunter2@db/one")
+    assert init("b").code == 0
+    assert places.load(tmp_path / "b").database == "postgresql://fed@db/one"
+    assert not [
+        path for path in (tmp_path / "b").rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()
+    ]

@@ -169,8 +169,8 @@ def test_an_answer_that_is_not_signed_is_none(body: bytes) -> None:
 
 HOLD = """
 import pathlib, sys, time
-from fedrepay.server.network.app import alone
-with alone(pathlib.Path(sys.argv[1]), 0.0):
+from fedrepay.server.store import CoordinatorStore
+with CoordinatorStore.in_folder(pathlib.Path(sys.argv[1])).alone(0.0):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -182,11 +182,15 @@ def test_two_server_apps_never_carry_one_folder_and_a_killed_one_lets_go(tmp_pat
     ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(ProtocolError, match="Another ServerApp"), app.alone(tmp_path, 0.3):
+        store = CoordinatorStore.in_folder(tmp_path)
+        with (
+            pytest.raises(ProtocolError, match=f"Another ServerApp .* process {first.pid} on "),
+            store.alone(0.3),
+        ):
             pass
         first.send_signal(signal.SIGKILL)
         first.wait()
-    with app.alone(tmp_path, 10.0):
+    with store.alone(10.0):
         pass
 
 

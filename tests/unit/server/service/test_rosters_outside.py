@@ -11,12 +11,12 @@ import pytest
 
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.protocol.member import Member
+from fedrepay.server.database.where import FILE
 from fedrepay.server.keyring import FOLLOWING, KEY, key_of
 from fedrepay.server.operating import founding, health, rosters, verifying
 from fedrepay.server.service import keeper as keepers
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.standing import AWAY
-from fedrepay.server.store import DATABASE
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, CohortError, StorageError
 from fedrepay.shared.trust.asking import Standing
@@ -97,7 +97,7 @@ def test_after_a_lost_database_the_roster_comes_back_and_nobody_compares_words_a
     five(up)
     made, desk = up.roster(FIVE[0]), up.service.desk
     assert made is not None
-    with closing(sqlite3.connect(desk.folder / DATABASE)) as connection:
+    with closing(sqlite3.connect(desk.folder / FILE)) as connection:
         connection.execute("delete from events")
         connection.commit()
     up.service.keeper = Keeper(
