@@ -62,6 +62,7 @@ def supervise(
     say: Callable[[str], None],
     clock: Callable[[], float],
     stop: threading.Event | None = None,
+    up: Callable[[], str] | None = None,
 ) -> None:
     """Run children until SIGTERM, SIGHUP or Ctrl-C, or until ``stop`` is set; then none is left.
 
@@ -71,6 +72,7 @@ def supervise(
             the line is lost and nothing else.
         clock: seconds that only grow.
         stop: another way to end it.
+        up: what to say once, when all of them are ready.
 
     Raises:
         NetworkError: a child ended, or was not ready in time, before all of them were; the others are ended.
@@ -90,6 +92,8 @@ def supervise(
                 kept.append(_started(child, clock))
                 _await(kept, child, told, clock)
                 tell(f"{child.name} runs.")
+            if up is not None and not told.is_set():
+                tell(up())
             while not told.wait(LOOK):
                 for each in kept:
                     _look(each, tell, clock)

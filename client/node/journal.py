@@ -7,9 +7,11 @@ import logging
 from typing import Any
 
 from fedrepay.client.node.relay import Handler
+from fedrepay.client.protocol.enrolment import ENROLLING
+from fedrepay.shared.errors import Code
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.wire import Reply
+from fedrepay.shared.trust.wire import Kind, Reply
 
 log = logging.getLogger("fedrepay.member")
 _MOST = 2_000  # characters of a record's message; roster names and words fit
@@ -48,12 +50,19 @@ def to_screen() -> None:
 
 
 def noted(handle: Handler) -> Handler:
-    """The same handler, its messages noted; a refusal of a new roster shows its words, to be compared."""
+    """The same handler, its messages noted; a new roster's words, to be compared, are said once and not at each asking."""
+    waits = ""
 
     def noting(kind: str, shared: bytes, own: bytes) -> bytes:
+        nonlocal waits
         body = handle(kind, shared, own)
         reply = Reply.decode(Signed.decode(body).body)
-        if reply.kind == "refused":
+        before, waits = waits, "" if kind in ENROLLING else waits
+        if kind == Kind.APPROVE and (reply.kind, reply.code) == ("refused", Code.ROSTER):
+            waits = reply.cause
+            if waits != before:
+                log.info("A roster waits for people here: %s", printable(waits, _MOST))
+        elif reply.kind == "refused":
             log.warning("%s: refused (%s): %s", printable(kind), reply.code, printable(reply.cause, _MOST))
         else:
             log.info("%s: %s, %d bytes", printable(kind), reply.kind, len(reply.body))

@@ -1,6 +1,7 @@
 """``fedrepay coordinator serve``: its four processes, and when each does its work."""
 
 import logging
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import superlink
 from fedrepay.server.network.superlink import Control
-from fedrepay.server.operating import newcomers
+from fedrepay.server.operating import founding, newcomers
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import FORGOTTEN, forgotten
 from fedrepay.server.operating.settings import CoordinatorSettings, listens
@@ -22,7 +23,7 @@ from fedrepay.shared.supervision import Child, supervise
 from fedrepay.shared.trust.message import Signed
 
 FEDREPAY = (sys.executable, "-m", "fedrepay")
-SERVING = ".serving"
+SERVING, HEALTH = ".serving", "/health"
 
 
 def children(folder: Path, settings: CoordinatorSettings, control: Control) -> tuple[Child, ...]:
@@ -45,14 +46,66 @@ def children(folder: Path, settings: CoordinatorSettings, control: Control) -> t
         Child(
             "service",
             [*FEDREPAY, ours[0], "service", *ours[1:]],
-            ready=lambda: listens(places.LOOPBACK, settings.service),
+            ready=lambda: (
+                listens(places.LOOPBACK, settings.service)
+                and healthy(f"http://{places.LOOPBACK}:{settings.metrics}")
+            ),
         ),
         Child(
             "front",
             [*FEDREPAY, ours[0], "front", *ours[1:]],
-            ready=lambda: listens(*settings.front_place),
+            ready=lambda: healthy(
+                f"https://{_called(*settings.front_place)}", whole / certificates.AUTHORITY
+            ),
         ),
     )
+
+
+def healthy(url: str, authority: Path | None = None, seconds: float = 2.0) -> bool:
+    """Whether a process of ours says that it is well.
+
+    Args:
+        url: where its ``/health`` is.
+        authority: certificate of who vouches for it, where it speaks TLS; by which name it is called does not matter.
+        seconds: that it has for its answer.
+    """
+    import httpx  # noqa: PLC0415 - slow to import
+
+    trusted = authority is not None and ssl.create_default_context(cafile=str(authority))
+    if trusted:
+        trusted.check_hostname = False
+    try:
+        return httpx.get(f"{url}{HEALTH}", verify=trusted, trust_env=False, timeout=seconds).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _called(host: str, port: int) -> str:
+    """An address that is listened at, as one on this machine calls it."""
+    here = {"0.0.0.0": places.LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+    return f"[{here}]:{port}" if ":" in here else f"{here}:{port}"
+
+
+def ready(folder: Path, settings: CoordinatorSettings) -> str:
+    """That everything answers, where, and what its operator does next.
+
+    Raises:
+        ArgumentError: the terms cannot be read.
+        StorageError: nor the database.
+    """
+    terms, _ = founding.terms_in(folder)
+    states = {each.name: each.state for each in Registry(folder).members()}
+    waiting = [name for name, state in states.items() if state == "waiting"]
+    if waiting:
+        following = f"{', '.join(waiting)} wait: fedrepay coordinator admit --folder {folder}"
+    elif not states:
+        following = f"invite institutions: fedrepay coordinator invite NAME … --folder {folder}"
+    elif "admitted" in states.values():
+        following = f"fedrepay coordinator train --folder {folder}, or `status`"
+    else:
+        following = f"when institutions have joined (`members`): fedrepay coordinator admit --folder {folder}"
+    host, port = settings.front_place
+    return f"Ready: members call {terms.address}; the front answers at {host}:{port}. Next, in another terminal: {following}"
 
 
 def answers(control: Control) -> bool:
@@ -85,7 +138,8 @@ def serve(folder: Path, say: Callable[[str], None]) -> None:
         if names := forgotten(folder, Registry(folder)):
             say(FORGOTTEN.format(names=", ".join(names)))
         with closing(Control(settings.superlink_address, folder / certificates.AUTHORITY)) as control:
-            supervise(children(folder, settings, control), say, time.monotonic)
+            up = partial(ready, folder, settings)
+            supervise(children(folder, settings, control), say, time.monotonic, up=up)
 
 
 def run_front(folder: Path, max_body: int) -> None:

@@ -187,7 +187,7 @@ class Keeper:
             self._carry(machine)
         except WordsError as error:
             self._next, self._pause = self._clock() + ASKED, 0.0
-            self._say(f"{error.cause} {error.remedy}")
+            self._say(_waits(machine.state, error))
             return
         made = machine.state.roster
         assert made is not None  # noqa: S101 - it goes on to the end or raises
@@ -264,6 +264,15 @@ class Keeper:
         if line != self._told:
             self._told = line
             log.info("%s", printable(line, 2000))
+
+
+def _waits(rosters: Enrolled, error: WordsError) -> str:
+    """For whose yes a roster's words wait: a state, which changes with the people and not with each asking."""
+    lacking = sorted(rosters.member(node) for node in rosters.joinings if node not in rosters.approvals)
+    return (
+        f"Roster {rosters.called} waits for {len(lacking)} of {len(rosters.joinings)} members' people to compare its words and "
+        f"approve them: {', '.join(lacking)}. The words: {rosters.proposed().code()}. {error.remedy}"
+    )
 
 
 def _renews(member: MemberSeen, entry: Entry) -> bool:

@@ -55,9 +55,11 @@ def test_in_order_again_and_ended(tmp_path: Path) -> None:
 
     other = threading.Thread(target=act)
     other.start()
-    supervise([child("one", tmp_path), child("two", tmp_path)], said.append, time.monotonic, stop)
+    both = [child("one", tmp_path), child("two", tmp_path)]
+    supervise(both, said.append, time.monotonic, stop, lambda: "Ready.")
     other.join()
-    assert said[:2] == ["one runs.", "two runs."]
+    assert said[:3] == ["one runs.", "two runs.", "Ready."]
+    assert said.count("Ready.") == 1, "not again for one that came again"
     assert said[-2:] == ["two has ended.", "one has ended."], "the other way round"
     assert any("ended by signal 9" in line for line in said)
     assert "one runs again." in said

@@ -189,6 +189,34 @@ def test_who_was_away_when_its_new_keys_came_into_force_still_calls_and_is_given
     assert denied(lambda: old.call("Stand", at=now()))[0] == grpc.StatusCode.PERMISSION_DENIED
 
 
+# --- what is said ---
+
+
+def test_for_whom_a_roster_waits_is_said_once_and_again_when_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service(tmp_path) as made, ExitStack() as stack, caplog.at_level("INFO"):
+        begun = Held(made, stack)
+        made.keeper.look()
+
+        def said() -> list[str]:
+            return [each.message for each in caplog.records if "waits for" in each.message]
+
+        for _ in range(3):
+            begun.look()
+        (first,) = said()
+        assert (
+            f"waits for 5 of 5 members' people to compare its words and approve them: {', '.join(FIVE)}."
+            in first
+        )
+        assert begun.members[A].shown_words() in first
+        begun.members[A].approve_roster(begun.members[A].shown_words())
+        begun.look()
+        begun.silent = {FIVE[1]}  # why it has not approved is another matter
+        begun.look()
+        assert [each.partition(" waits for ")[2][:6] for each in said()] == ["5 of 5", "4 of 5"]
+
+
 # --- members away, or at fault ---
 
 
