@@ -32,8 +32,8 @@ SAID: Mapping[str, str] = {
 }
 """Of events that say all of it alone; those of attempts need what came before."""
 QUIET = frozenset(
-    ("joining", "before", "proposal", "revealed", "seat", "resealed", "need", "header", "disputed", "verdict")
-    + ("answer:hello", "answer:introduce", "answer:seed", "answer:confirm", "stored", "done")
+    "joining before proposal revealed seat resealed answer:hello answer:introduce answer:seed answer:confirm "
+    "need header disputed verdict stored done".split()
 )
 """Steps within one that is told of."""
 _LONGEST = 500  # characters of a member's reason
@@ -84,14 +84,11 @@ def ending(store: CoordinatorStore, folder: Path) -> tuple[int, str, tuple[str, 
         folder: that it lies in.
     """
     number, digest = store.released()
-    return (
-        number,
-        digest.hex(),
-        (
-            f"Done: release {number} is out, SHA-256 {digest.hex()}.",
-            f"What is known of it here: fedrepay coordinator releases --folder {folder}, and `report {number}`. The model itself is "
-            "with the members alone.",
-            f"Members that run take it in by themselves within a minute. Their people then look at it and say yes to it: "
-            f"fedrepay member releases, fedrepay member use {number}.",
-        ),
+    looked = f"fedrepay coordinator releases --folder {folder}, and `report {number}`"
+    used = f"fedrepay member releases, fedrepay member use {number}"
+    lines = (
+        f"Done: release {number} is out, SHA-256 {digest.hex()}.",
+        f"What is known of it here: {looked}. The model itself is with the members alone.",
+        f"Members that run take it in by themselves within a minute. Their people look at it and say yes to it: {used}.",
     )
+    return number, digest.hex(), lines
