@@ -56,7 +56,8 @@ def run(folder: Folder) -> None:
         log.info("The node is %s's: that user runs `fedrepay member node`.", user)
     children = running.children(folder)
     with running.alone(folder):
-        supervise(children, lambda line: log.info("%s", line), time.monotonic)
+        watch = running.watcher(folder, time.time)
+        supervise(children, lambda line: log.info("%s", line), time.monotonic, watch=watch)
 
 
 @app.command(hidden=True)
@@ -88,9 +89,16 @@ def _lines(found: "Overview") -> list[str]:
     def day(at: float | None) -> str:
         return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "minutes")
 
-    lines = [f"{found.name} at {found.address}: " + ("connected." if found.connected else "not connected.")]
+    state = "connected" if found.connected else "not connected"
+    broken = f", and its {' and '.join(found.down)} does not run: it takes part in no run now" if found.down else ""
+    lines = [f"{found.name} at {found.address}: {state}{broken}."]
     if found.cause:
         lines += [f"  {found.cause} {found.remedy}"]
+    for each in found.processes:
+        again = f", started again {each.restarts} times" if each.restarts else ""
+        ended = f"; last it {each.last}" if each.last else ""
+        runs = "runs" if each.runs else "is dead, and waits to be started again,"
+        lines += [f"  {each.name} {runs} since {day(each.since)}{again}{ended}"]
     if found.certificate_ends is not None:
         lines += [
             f"Certificate until {day(found.certificate_ends)}{'; it renews itself' if found.connected else ''}."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedrepay.client.consortium import standing, tls
+from fedrepay.client.consortium import running, standing, tls
 from fedrepay.client.consortium.joining import REQUEST
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.scoring.in_use import Releases
@@ -16,6 +16,17 @@ from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.succession import KeyChange, changes
+
+
+@dataclass(frozen=True)
+class ProcessSeen:
+    """A process of `member run`: since when it runs or is dead, how often it was started again, how it ended last."""
+
+    name: str
+    runs: bool
+    since: float
+    restarts: int
+    last: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,12 @@ class Overview:
     new_terms: bool
     releases: tuple[int, ...]
     in_use: int | None
+    processes: tuple[ProcessSeen, ...]
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Processes of `member run` that are dead now."""
+        return tuple(each.name for each in self.processes if not each.runs)
 
 
 def seen(folder: Path, now: float) -> Overview:
@@ -95,6 +112,10 @@ def seen(folder: Path, now: float) -> Overview:
         new_terms=(folder / standing.NEW_TERMS).exists(),
         releases=tuple(found.held),
         in_use=None if used is None else used.number,
+        processes=tuple(
+            ProcessSeen(each.name, each.pid != 0, each.since, each.restarts, printable(each.last))
+            for each in running.processes(folder, now)
+        ),
     )
 
 

@@ -32,8 +32,24 @@ SAID: Mapping[str, str] = {
 }
 """Of events that say all of it alone; those of attempts need what came before."""
 QUIET = frozenset(
-    "joining before proposal revealed seat resealed answer:hello answer:introduce answer:seed answer:confirm "
-    "need header disputed verdict stored done".split()
+    [
+        "joining",
+        "before",
+        "proposal",
+        "revealed",
+        "seat",
+        "resealed",
+        "answer:hello",
+        "answer:introduce",
+        "answer:seed",
+        "answer:confirm",
+        "need",
+        "header",
+        "disputed",
+        "verdict",
+        "stored",
+        "done",
+    ]
 )
 """Steps within one that is told of."""
 _LONGEST = 500  # characters of a member's reason

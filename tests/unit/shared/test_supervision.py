@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fedrepay.shared.errors import NetworkError
-from fedrepay.shared.supervision import Child, supervise
+from fedrepay.shared.supervision import Child, ChildSeen, supervise
 
 PATIENCE = 60.0
 CHILD = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write(f'{__import__(\"os\").getpid()}\\n')\ntime.sleep(600)"
@@ -72,6 +72,36 @@ def test_one_that_cannot_start_ends_the_others(tmp_path: Path) -> None:
         supervise([child("one", tmp_path), broken], lambda _: None, time.monotonic)
     (pid,) = pids(tmp_path / "one")
     assert not lives(pid)
+
+
+FAILS = """
+import os, pathlib, sys, time
+for line in ("Traceback", "ClockError: it is 9 s ahead.", "Set it."):
+    print(line, file=sys.stderr)
+path = pathlib.Path(sys.argv[1])
+again = path.exists()
+path.open("a").write(f"{os.getpid()}\\n")
+time.sleep(600) if again else sys.exit(3)
+"""
+
+
+def test_who_watches_sees_who_runs_who_died_and_of_what(tmp_path: Path) -> None:
+    seen: list[tuple[ChildSeen, ...]] = []
+    stop = threading.Event()
+
+    def watch(children: tuple[ChildSeen, ...]) -> None:
+        seen.append(children)
+        if children and children[0].restarts:
+            until(lambda: len(pids(tmp_path / "one")) == 2)
+            stop.set()
+
+    one = Child("one", [sys.executable, "-c", FAILS, str(tmp_path / "one")])
+    supervise([one], lambda _: None, time.monotonic, stop, watch=watch)
+    first, dead, again, none = seen
+    assert (first[0].name, first[0].pid > 0, first[0].restarts, first[0].last) == ("one", True, 0, "")
+    assert dead == (ChildSeen("one", 0, 0, "ended with exit status 3: ClockError: it is 9 s ahead."),)
+    assert (again[0].pid, again[0].restarts, again[0].last) == (pids(tmp_path / "one")[1], 1, dead[0].last)
+    assert none == ()
 
 
 SUPERVISOR = """
