@@ -2,18 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder, Json, Yes, show
 
 if TYPE_CHECKING:
     from fedrepay.client.consortium.joining import Offered
     from fedrepay.shared.trust.agreement import ConsortiumTerms
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand, where nobody sits at the screen.")]
 app = typer.Typer()
 _JOIN = (
     "Join a consortium with the one line that its operator gave you; no file is copied by hand.\n\n"
@@ -47,14 +45,6 @@ _ROTATE = (
     "The TLS certificate renews itself and needs nothing of this.\n\n"
     "\b\nfedrepay member rotate-keys --folder member"
 )
-
-
-def show(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    """Facts for machines, or lines for people."""
-    from fedrepay.client.consortium import overview
-
-    for line in (overview.as_json(facts),) if as_json else lines:
-        typer.echo(line)
 
 
 def said_yes(question: str, no: str, *, yes: bool) -> None:

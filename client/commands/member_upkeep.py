@@ -7,7 +7,7 @@ import typer
 
 from fedrepay.client.commands.member_budget import LimitsFile, Schema
 from fedrepay.client.commands.member_care import Json
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder
 
 _BACKUP = (
     "Write what of this member may be restored into one archive (tar, 0600): keys, entry, settings, limits, releases, bars.\n\n"

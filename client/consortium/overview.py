@@ -1,10 +1,8 @@
 """What a member's people see of their consortium: connected or not, who is in, what waits for them."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedrepay.client.consortium import running, standing, tls
 from fedrepay.client.consortium.joining import REQUEST
@@ -177,8 +175,3 @@ def _roster(before: Roster | None, roster: Roster) -> RosterSeen:
         coordinator_key=found.coordinator,
         release=roster.released,
     )
-
-
-def as_json(what: Any) -> str:
-    """Facts for machines."""
-    return json.dumps(what, indent=1, ensure_ascii=False)

@@ -129,10 +129,14 @@ def socket_of(folder: Path) -> Path:
     return settings.file_of(folder, None, settings.load(folder).socket) or folder / door.SOCKET
 
 
-def children(folder: Path) -> tuple[Child, ...]:
+def children(folder: Path, *, as_json: bool = False) -> tuple[Child, ...]:
     """The processes of a member, in their order; all they need stands in the folder's settings.
 
     The node is left out where it is another user's: that user starts it.
+
+    Args:
+        folder: the member's.
+        as_json: whether what they say is for machines.
 
     Raises:
         ArgumentError: the settings lack a file, or name no coordinator.
@@ -157,7 +161,7 @@ def children(folder: Path) -> tuple[Child, ...]:
         )
     tls.check(folder, time.time())
     socket = socket_of(folder)
-    where = ("--folder", str(folder))
+    where = ("--folder", str(folder), *(("--json",) if as_json else ()))
     latest = time.monotonic() + PATIENCE
 
     def ready() -> bool:

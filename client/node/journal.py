@@ -3,7 +3,9 @@
 One record is one line, whatever it quotes: a log in which others can write lines of their own proves nothing.
 """
 
+import json
 import logging
+import sys
 from typing import Any
 
 from fedrepay.client.node.relay import Handler
@@ -42,11 +44,30 @@ def _barred(text: str) -> str:
     return "\n".join(f"| {printable(line, _MOST)}" for line in text.split("\n"))
 
 
-def to_screen() -> None:
-    """Log to standard error, as the process's only log."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLine())
+class JsonLine(logging.Formatter):
+    """Writes each message as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record; times in seconds since 1970."""
+        said: dict[str, Any] = {"at": record.created, "level": record.levelname}
+        said["said"] = printable(record.getMessage(), _MOST)
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False)
+
+
+def to_screen(*, as_json: bool = False) -> None:
+    """Log as the process's only log: to standard error for people, to standard output for machines."""
+    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
+    handler.setFormatter(JsonLine() if as_json else OneLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def take_over(name: str) -> None:
+    """What another's logger says comes out as ours does."""
+    other = logging.getLogger(name)
+    other.handlers.clear()
+    other.propagate = True
 
 
 def noted(handle: Handler) -> Handler:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedrepay.server.commands.options import Folder, Json, at_keyboard
+from fedrepay.server.commands.options import Folder, Json, JsonLines, at_keyboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,14 +235,19 @@ def _next(folder: Path, made: "Founded") -> "Iterator[str]":
 
 
 @app.command(help=_SERVE)
-def serve(folder: Folder) -> None:
+def serve(folder: Folder, as_json: JsonLines = False) -> None:
     """Run the coordinator; the help text stands in ``_SERVE``."""
+    import json
     import time
 
     from fedrepay.server.operating import children
 
     def say(line: str) -> None:
-        typer.echo(f"{time.strftime('%H:%M:%S')} {line}")
+        typer.echo(
+            json.dumps({"at": time.time(), "said": line}, ensure_ascii=False)
+            if as_json
+            else f"{time.strftime('%H:%M:%S')} {line}"
+        )
 
     children.serve(folder, say)
 

@@ -461,7 +461,9 @@ def test_run_serves_links_and_leaves_nothing_behind(stub: Stub, folder: Path, sh
             assert (second.code, "Another `member run`" in second.err) == (2, True), second.err
 
             def died() -> bool:
-                return any(each.name == "node" and each.last for each in running.processes(folder, time.time()))
+                return any(
+                    each.name == "node" and each.last for each in running.processes(folder, time.time())
+                )
 
             until(died, 60)
         finally:
