@@ -46,12 +46,14 @@ class Child:
         command: program and arguments.
         environment: beside this process's own.
         ready: whether it does its work yet; None: as soon as it runs.
+        stale: why it must be started again although it runs; asked often; empty where it need not.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
+    stale: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ class _Kept:
 
     def seen(self) -> ChildSeen:
         """For who watches."""
-        return ChildSeen(self.child.name, 0 if self.again is not None else self.process.pid, self.restarts, self.last)
+        return ChildSeen(
+            self.child.name, 0 if self.again is not None else self.process.pid, self.restarts, self.last
+        )
 
 
 class _Said:
@@ -110,7 +114,11 @@ class _Said:
     def error(self) -> str:
         """The first line of the last error; where none is seen, the last line."""
         self._thread.join(LOOK)  # who came after the child may hold the pipe
-        lines = [text for line in tuple(self._lines) if (text := printable(line.decode("utf-8", "replace").strip()))]
+        lines = [
+            text
+            for line in tuple(self._lines)
+            if (text := printable(line.decode("utf-8", "replace").strip()))
+        ]
         errors = [line for line in lines if _ERROR.search(line)]
         return (errors or lines or [""])[-1]
 
@@ -237,6 +245,9 @@ def _look(each: _Kept, say: Callable[[str], None], clock: Callable[[], float]) -
     """Start a dead child again, when its time has come."""
     if each.again is None:
         if each.process.poll() is None:
+            if each.child.stale is not None and (why := each.child.stale()):
+                say(f"{each.child.name} is ended, to be started again: {why}.")
+                each.process.terminate()
             return
         if clock() - each.started > SETTLED:
             each.pause = FIRST_PAUSE

@@ -18,12 +18,15 @@ from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import FORGOTTEN, forgotten
 from fedrepay.server.operating.settings import CoordinatorSettings, listens
 from fedrepay.shared import files
-from fedrepay.shared.errors import NetworkError, ProtocolError
+from fedrepay.shared.errors import NetworkError, ProtocolError, StorageError
+from fedrepay.shared.files import read_bytes
 from fedrepay.shared.supervision import Child, supervise
 from fedrepay.shared.trust.message import Signed
 
 FEDREPAY = (sys.executable, "-m", "fedrepay")
 SERVING, HEALTH = ".serving", "/health"
+SOON = 30 * 86400.0
+"""Seconds before its certificate's end at which the SuperLink is started again for the new one."""
 
 
 def children(folder: Path, settings: CoordinatorSettings, control: Control) -> tuple[Child, ...]:
@@ -41,7 +44,13 @@ def children(folder: Path, settings: CoordinatorSettings, control: Control) -> t
     environment = superlink.environment(whole)
     ours = ("coordinator", "--folder", str(whole))
     return (
-        Child("superlink", flower["superlink"], environment, lambda: answers(control)),
+        Child(
+            "superlink",
+            flower["superlink"],
+            environment,
+            lambda: answers(control),
+            aged(whole / certificates.CERTIFICATE, time.time),
+        ),
         Child("superexec", flower["superexec"], environment),
         Child(
             "service",
@@ -59,6 +68,34 @@ def children(folder: Path, settings: CoordinatorSettings, control: Control) -> t
             ),
         ),
     )
+
+
+def aged(path: Path, clock: Callable[[], float]) -> Callable[[], str]:
+    """Whether who read a certificate when it started must read it again: its own ends soon, and there is a later one.
+
+    It asks for no more than one start for each certificate. A run that is under way then goes on with the same command.
+
+    Args:
+        path: of the certificate.
+        clock: seconds since 1970.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+
+    def ends() -> float:
+        return certificates.ends(read_bytes(path, StorageError))
+
+    read = ends()
+
+    def stale() -> str:
+        nonlocal read
+        if clock() < read - SOON or (now := ends()) <= read:
+            return ""
+        read = now
+        return "its certificate ends soon, and it reads the new one when it starts"
+
+    return stale
 
 
 def healthy(url: str, authority: Path | None = None, seconds: float = 2.0) -> bool:

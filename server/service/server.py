@@ -20,6 +20,7 @@ from fedrepay.server.network.superlink import Control
 from fedrepay.server.service.callers import Callers, CallRefused
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.metrics import watched
+from fedrepay.server.service.renewal import Renewal
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import MOST_WAITING, Waiting
 from fedrepay.server.store import CoordinatorStore
@@ -290,8 +291,9 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         server.start()
         thread.start()
         log.info("The service listens at 127.0.0.1:%d, metrics at 127.0.0.1:%d.", port, metrics)
+        renewal = Renewal(folder, time.time)
         while thread.is_alive() and not stop.wait(_LOOK):
-            pass
+            renewal.look()
         waiting.wake()
         server.stop(grace=2.0).wait()
     if not stop.is_set():  # whoever supervises this starts it again

@@ -104,6 +104,27 @@ def test_who_watches_sees_who_runs_who_died_and_of_what(tmp_path: Path) -> None:
     assert none == ()
 
 
+def test_one_that_is_stale_is_ended_and_comes_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    why = ["its certificate is old"]
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "again." in line:
+            stop.set()
+
+    made = child("one", tmp_path)
+    once = Child(made.name, made.command, ready=made.ready, stale=lambda: why.pop() if why else "")
+    supervise([once], say, time.monotonic, stop)
+    assert said[:3] == [
+        "one runs.",
+        "one is ended, to be started again: its certificate is old.",
+        "one was ended by signal 15; it is started again in 1 s.",
+    ]
+    assert "one runs again." in said
+
+
 SUPERVISOR = """
 import sys, time
 from pathlib import Path

@@ -3,10 +3,12 @@
 import socket
 from pathlib import Path
 
+import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.operating import admitting, children
 from fedrepay.server.operating import settings as places
@@ -33,6 +35,23 @@ def test_what_comes_next_follows_from_who_is_there(tmp_path: Path) -> None:
     assert f"bank-a wait: fedrepay coordinator admit --folder {folder}" in said()
     admitting.admit(folder, registry, "bank-a")
     assert f"fedrepay coordinator train --folder {folder}" in said()
+
+
+def test_who_reads_its_certificate_once_is_started_again_before_that_ends_and_once(tmp_path: Path) -> None:
+    certificates.create(tmp_path, [])
+    path = tmp_path / certificates.CERTIFICATE
+    now = ends = certificates.ends(path.read_bytes())
+    stale = children.aged(path, lambda: now)
+    now = ends - children.SOON + 1
+    assert stale() == "", "there is no other yet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificates, "_SERVER_DAYS", 400)
+        assert certificates.refresh(tmp_path, now)
+    now = ends - children.SOON - 1
+    assert stale() == "", "its own is good for long"
+    now = ends - children.SOON + 1
+    assert "ends soon" in stale()
+    assert stale() == "", "it has been started again"
 
 
 def test_a_process_is_ready_when_it_answers_and_not_when_it_only_listens() -> None:
