@@ -34,4 +34,4 @@ class Renewal:
             if certificates.refresh(self._folder, now):
                 log.info("The server's certificate was renewed: new connections get it, open ones go on.")
         except StorageError as error:
-            log.error("The server's certificate cannot be renewed: %s %s", error.cause, error.remedy)
+            log.warning("The server's certificate cannot be renewed: %s %s", error.cause, error.remedy)

@@ -42,10 +42,8 @@ def test_a_schema_and_a_catalogue(tmp_path: Path) -> None:
     assert asked("schema", "check", schema)["schema"] is None
     built = asked("schema", "build", schema)
     checked = asked("schema", "check", schema)
-    assert (checked["schema"], [each["name"] for each in checked["blocks"]][0]) == (
-        built["schema"],
-        "balance",
-    )
+    assert checked["schema"] == built["schema"]
+    assert "balance" in [each["name"] for each in checked["blocks"]]
     accounts = tmp_path / "accounts.csv"
     accounts.write_text("balance,paid\n5,1\n")
     assert asked("schema", "init", accounts, "--out", tmp_path / "draft.toml")["to_confirm"] > 0
