@@ -14,6 +14,7 @@ from fedrepay.client.consortium import tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
 from fedrepay.client.protocol import enrolment
+from fedrepay.client.protocol.accepted import AGREED
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
@@ -32,8 +33,6 @@ from fedrepay.shared.trust.message import Signed
 REQUEST, SCHEMA, LIMITS = "join.bin", "schema.toml", "limits.toml"
 FIRST_PAUSE, LONGEST_PAUSE = 3.0, 30.0
 """Seconds between two times of asking how it stands."""
-AGREED = "agreed"
-"""The fact of the member's store: hash of the consortium's terms that its people accepted."""
 INVITED = "invited"
 """And the digest of the invitation's secret by which it was admitted last: another one is asked with anew."""
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from fedrepay.client.consortium import requests, standing, tls
 from fedrepay.client.consortium.channel import Channel
-from fedrepay.client.consortium.joining import AGREED
 from fedrepay.client.consortium.own_calls import lacking
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node import house, relay
+from fedrepay.client.protocol.accepted import AGREED
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError

@@ -12,7 +12,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.crypto.seal import add_noise, seal
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.protocol import closing, enrolment, guard
+from fedrepay.client.protocol import accepted, closing, enrolment, guard
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
@@ -164,6 +164,7 @@ class Rounds:
         need = session.open_sums(config, request.sums)
         if need is not None:
             return {"kind": "need", "need": need, **named}
+        accepted.check_attempt(self._store, config)
         self._limits.check(config, len(session.epoch.roster.names), self._book.schema.public)
         return {"body": self._contribute(session, config, request.config), **named}
 
@@ -216,9 +217,8 @@ class Rounds:
             if self._identity.name in each.cohort
             for mechanism in session.mechanisms(config, each)
         )
-        budget.judge_attempt(
-            config, spent, new, self._store.ledger(), self._limits, self._book, self._clock()
-        )
+        limits = accepted.tightened(self._store, self._limits)
+        budget.judge_attempt(config, spent, new, self._store.ledger(), limits, self._book, self._clock())
         begun = perf_counter()
         rows, snapshot = self._rows()
         frozen = self._store.fact(f"snapshot:{config.run}")

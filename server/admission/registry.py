@@ -18,7 +18,6 @@ from fedrepay.server.admission.certificates import request_key
 from fedrepay.server.admission.rows import Issue, MemberRows
 from fedrepay.server.admission.tables import META, MemberSeen, begun_by_hand, members
 from fedrepay.server.store import Guarded, engine_of, url_of
-from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import Invitation, JoinAnswer, JoinRequest
