@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedrepay.client.consortium import running, standing, tls
 from fedrepay.client.consortium.joining import REQUEST
+from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.scoring.in_use import Releases
 from fedrepay.client.store import settings
@@ -78,7 +79,7 @@ def seen(folder: Path, now: float) -> Overview:
     said = None if link is None else link.read()
     roster, pending, admitted = (
         enrolment.held(store),
-        enrolment.waiting(store),
+        _waiting(store, link),
         (folder / tls.CERTIFICATE).exists(),
     )
     ends, cause, remedy = _certificate(folder, now) if admitted else (None, *_outside(folder))
@@ -115,6 +116,13 @@ def seen(folder: Path, now: float) -> Overview:
             for each in running.processes(folder, now)
         ),
     )
+
+
+def _waiting(store: MemberStore, link: LinkState | None) -> Roster | None:
+    """The roster that waits for people; none that its coordinator has said it proposes no more."""
+    pending = enrolment.waiting(store)
+    void = b"" if link is None else link.void
+    return None if pending is None or pending.hash() == void else pending
 
 
 def _outside(folder: Path) -> tuple[str, str]:
@@ -155,7 +163,7 @@ def rosters(folder: Path) -> tuple[RosterSeen | None, RosterSeen | None]:
         StorageError: the store cannot be read.
     """
     store = MemberStore(folder, time.time)
-    held, pending = enrolment.held(store), enrolment.waiting(store)
+    held, pending = enrolment.held(store), _waiting(store, standing.last(folder))
     return (
         None if held is None else _roster(None, held),
         None if pending is None else _roster(held, pending),

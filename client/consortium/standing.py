@@ -26,6 +26,7 @@ class LinkState(Wire):
         remedy: what to do then.
         certificate_ends: of the member's, in seconds since 1970; 0 where it is not known.
         standing: the coordinator's word, encoded; empty before the first.
+        void: hash of a roster that waits here for people, and that the coordinator proposes no more; empty for none.
     """
 
     at: Annotated[float, Field(ge=0, le=1e11)]
@@ -35,6 +36,7 @@ class LinkState(Wire):
     remedy: Annotated[str, Field(max_length=4000)] = ""
     certificate_ends: Annotated[float, Field(ge=0, le=1e11)] = 0.0
     standing: Annotated[bytes, Field(max_length=8 << 20)] = b""
+    void: Annotated[bytes, Field(max_length=32)] = b""
 
     def read(self) -> Standing | None:
         """The coordinator's word; None before the first."""
