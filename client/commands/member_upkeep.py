@@ -100,8 +100,9 @@ def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_
     import time
 
     from fedrepay.client.care.doctor import page, worries
+    from fedrepay.client.consortium import standing
 
-    found = page(folder, time.time, schema, limits)
+    found = page(folder, time.time, schema, limits, standing.over(folder))
     said = worries(found)
     if as_json:
         typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))

@@ -29,6 +29,7 @@ class OnlyOurs(grpc.ServerInterceptor):  # type: ignore[misc]
         self._callers = callers
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        """The handler of a call of the contract, with room for it; None for any other."""
         service, _, method = details.method.removeprefix("/").partition("/")
         if service != "fedrepay.consortium.v1.Consortium" or method not in METHODS:
             return None

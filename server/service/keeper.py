@@ -128,9 +128,9 @@ class Keeper:
         out = wishes.revoked(members, rosters.roster)
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
         now, roster = self._clock(), rosters.roster
-        wishes = {name: each.entry for name, each in wanted.items()}, out, self._coming()
-        if wishes != self._wishes:
-            self._wishes, self._next, self._pause = wishes, 0.0, 0.0
+        asked = {name: each.entry for name, each in wanted.items()}, out, self._coming()
+        if asked != self._wishes:
+            self._wishes, self._next, self._pause = asked, 0.0, 0.0
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
         if now < self._next or not self._due(wanted, rosters, absent):
             return

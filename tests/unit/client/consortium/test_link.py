@@ -147,6 +147,14 @@ def test_a_roster_that_is_proposed_no_more_waits_for_nobody_here(stub: Stub, hom
     assert [said.body for method, said in stub.asked if method == "Stand"][-1] == ROSTER.hash()
 
 
+def test_the_newest_run_that_is_over_is_known_by_the_coordinators_word(stub: Stub, home: Home) -> None:
+    assert standing.over(home.folder) == 0, "nothing was said yet"
+    for state, over in (("sum 1 of 5", 1), ("abandoned", 2), ("done", 2), ("cannot go on", 1)):
+        stub.standing = stands(stub, state=state)
+        home.turn(61)
+        assert standing.over(home.folder) == over, state
+
+
 def test_new_terms_are_laid_beside_the_old_until_they_are_accepted(stub: Stub, home: Home) -> None:
     mine, path = stub.terms, home.folder / standing.NEW_TERMS
     stub.agree(epsilon_per_year=2.0)
