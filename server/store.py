@@ -41,6 +41,7 @@ _ALL_TERMS = sa.select(_runs.c.terms).order_by(_runs.c.run)
 _APPEND = sa.insert(_events)
 _DONE = sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
 _LAST = sa.select(sa.func.max(_events.c.seq))
+_LAST_OF = sa.select(sa.func.max(_events.c.seq)).where(_events.c.run == sa.bindparam("of"))
 _SINCE = sa.select(_events).where(_events.c.seq > sa.bindparam("after")).order_by(_events.c.seq)
 _OF_RUN = sa.select(_events).where(_events.c.run == sa.bindparam("of")).order_by(_events.c.seq)
 _OVER = sa.select(_events.c.run).where(_events.c.kind == "done")
@@ -171,10 +172,11 @@ class CoordinatorStore:
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body, "at": now} for e in events]
         self._write(f"append {events[0].kind}", lambda c: c.execute(_APPEND, rows))
 
-    def last(self) -> int:
-        """Number of the newest event of all; 0 before the first."""
+    def last(self, run: int | None = None) -> int:
+        """Number of the newest event of all, or of a run; 0 before the first."""
         with self._guarded() as connection:
-            return int(connection.execute(_LAST).scalar() or 0)
+            found = connection.execute(_LAST) if run is None else connection.execute(_LAST_OF, {"of": run})
+            return int(found.scalar() or 0)
 
     def since(self, seq: int) -> list[tuple[int, Event]]:
         """All events after number ``seq``, of rosters and runs, with their numbers."""

@@ -59,6 +59,7 @@ LEFT_OUT = {
     ),
     "join.bin": "a request to join: it holds the secret of an invitation",
     **dict.fromkeys(("standing.bin", "terms.new.toml"), "what the link saw last"),
+    "running.bin": "how its processes were",
     "flower": "the node makes it anew",
 }
 """What must not, or need not, be restored, and why."""

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_consortium import Json, show
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder, Json, JsonLines, show
 
 if TYPE_CHECKING:
     from fedrepay.client.consortium.overview import Overview, RosterSeen
@@ -40,7 +39,7 @@ _PREFLIGHT = (
 
 
 @app.command(help=_RUN)
-def run(folder: Folder) -> None:
+def run(folder: Folder, as_json: JsonLines = False) -> None:
     """Run the member; the help text stands in ``_RUN``."""
     import logging
     import time
@@ -50,23 +49,24 @@ def run(folder: Folder) -> None:
     from fedrepay.client.store import settings
     from fedrepay.shared.supervision import supervise
 
-    journal.to_screen()
+    journal.to_screen(as_json=as_json)
     log = logging.getLogger("fedrepay.run")
     if (user := settings.load(folder).node_user) is not None:
         log.info("The node is %s's: that user runs `fedrepay member node`.", user)
-    children = running.children(folder)
+    children = running.children(folder, as_json=as_json)
     with running.alone(folder):
-        supervise(children, lambda line: log.info("%s", line), time.monotonic)
+        watch = running.watcher(folder, time.time)
+        supervise(children, lambda line: log.info("%s", line), time.monotonic, watch=watch)
 
 
 @app.command(hidden=True)
-def link(folder: Folder) -> None:
+def link(folder: Folder, as_json: JsonLines = False) -> None:
     """Keep the link to the coordinator up; `member run` starts it."""
     from fedrepay.client.consortium import link as links
     from fedrepay.client.consortium import running
     from fedrepay.client.node import journal
 
-    journal.to_screen()
+    journal.to_screen(as_json=as_json)
     links.serve(folder, running.socket_of(folder))
 
 
@@ -88,9 +88,20 @@ def _lines(found: "Overview") -> list[str]:
     def day(at: float | None) -> str:
         return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "minutes")
 
-    lines = [f"{found.name} at {found.address}: " + ("connected." if found.connected else "not connected.")]
+    state = "connected" if found.connected else "not connected"
+    broken = (
+        f", and its {' and '.join(found.down)} does not run: it takes part in no run now"
+        if found.down
+        else ""
+    )
+    lines = [f"{found.name} at {found.address}: {state}{broken}."]
     if found.cause:
         lines += [f"  {found.cause} {found.remedy}"]
+    for each in found.processes:
+        again = f", started again {each.restarts} times" if each.restarts else ""
+        ended = f"; last it {each.last}" if each.last else ""
+        runs = "runs" if each.runs else "is dead, and waits to be started again,"
+        lines += [f"  {each.name} {runs} since {day(each.since)}{again}{ended}"]
     if found.certificate_ends is not None:
         lines += [
             f"Certificate until {day(found.certificate_ends)}{'; it renews itself' if found.connected else ''}."

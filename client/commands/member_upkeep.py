@@ -7,7 +7,7 @@ import typer
 
 from fedrepay.client.commands.member_budget import LimitsFile, Schema
 from fedrepay.client.commands.member_care import Json
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder
 
 _BACKUP = (
     "Write what of this member may be restored into one archive (tar, 0600): keys, entry, settings, limits, releases, bars.\n\n"
@@ -98,8 +98,9 @@ def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_
     import time
 
     from fedrepay.client.care.doctor import page, worries
+    from fedrepay.client.consortium import standing
 
-    found = page(folder, time.time, schema, limits)
+    found = page(folder, time.time, schema, limits, standing.over(folder))
     said = worries(found)
     if as_json:
         typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))

@@ -134,7 +134,9 @@ def train(
 
     from fedrepay.server.network.runs import RunWishes
     from fedrepay.server.operating import running
+    from fedrepay.server.operating.narration import Narrator, ending
     from fedrepay.server.operating.running import TrainWishes
+    from fedrepay.server.store import CoordinatorStore
     from fedrepay.shared.text import printable
     from fedrepay.shared.trust import local_run
 
@@ -161,15 +163,17 @@ def train(
             show(
                 f"It goes on as it was begun; these change nothing: {', '.join(begun.ignored)}. To use them, abandon it first."
             )
-        seen = running.carry(folder, begun, asked, lambda event: show(f"{event.kind} {event.name}".strip()))
+        seen = running.carry(folder, begun, asked, Narrator(run.rounds, show).tell)
     except KeyboardInterrupt:
         console.print("Stopped looking. Nothing is lost: the same command goes on.")
         raise typer.Exit(130) from None
+    number, digest, lines = ending(CoordinatorStore.in_folder(folder), folder)
     if as_json:
-        said = {"run": run.run, "bytes_sent": seen.bytes_sent, "bytes_received": seen.bytes_received}
-        typer.echo(json.dumps(said, indent=1))
+        sizes = {"bytes_sent": seen.bytes_sent, "bytes_received": seen.bytes_received}
+        typer.echo(json.dumps({"run": number, "release": digest} | sizes, indent=1))
         return
-    show(f"Done. Sent {seen.bytes_sent:,} and received {seen.bytes_received:,} bytes.")
+    for line in lines:
+        show(line)
 
 
 @app.command(help=_STATUS)

@@ -15,7 +15,7 @@ from fedrepay.server import keyring
 from fedrepay.server.admission import certificates, node_keys
 from fedrepay.server.database import where
 from fedrepay.server.network import superlink
-from fedrepay.server.operating import founding, settings
+from fedrepay.server.operating import founding, restored, settings
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.trust import agreement
 
@@ -141,7 +141,8 @@ def restore(archive: Path, folder: Path) -> tuple[str, ...]:
     """Make a coordinator's folder again, whole or not at all; the names of what came back.
 
     Raises:
-        ArgumentError: the folder holds something already, or the archive is none of :func:`backup`.
+        ArgumentError: the folder holds something already, the archive is none of :func:`backup`, or a database in it
+            is damaged, of another version, or of another consortium.
         StorageError: it cannot be read or written.
     """
     founding.check_new(folder)
@@ -154,6 +155,7 @@ def restore(archive: Path, folder: Path) -> tuple[str, ...]:
             names = _unpacked(opened, unfinished)
         if lacking := [name for name in MUST if name not in names]:
             raise ArgumentError(f"{archive} lacks {lacking[0]}.", "Name an archive of `coordinator backup`.")
+        restored.check(unfinished)
         unfinished.rename(target)
     except tarfile.TarError as error:
         raise ArgumentError(

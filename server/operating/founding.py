@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from fedrepay.server import keyring
 from fedrepay.server.admission import certificates
+from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import superlink
-from fedrepay.server.operating import rosters
+from fedrepay.server.operating import admitting, rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.settings import CoordinatorSettings
 from fedrepay.server.protocol.state import State
@@ -25,6 +26,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.agreement import ConsortiumTerms
+from fedrepay.shared.trust.joining import Invitation
 
 SCHEMAS = "schemas"
 UNIT = "fedrepay-coordinator.service"
@@ -39,6 +41,7 @@ class Founded:
     books: tuple[CodeBook, ...]
     authority: bytes  # SHA-256 of the authority's certificate
     files: tuple[str, ...]
+    invitations: tuple[Invitation, ...] = ()
 
 
 def terms_of(facts: Mapping[str, object], books: Sequence[CodeBook]) -> ConsortiumTerms:
@@ -76,8 +79,9 @@ def found(
     hosts: Sequence[str],
     *,
     systemd: bool = False,
+    invite: Sequence[str] = (),
 ) -> Founded:
-    """Make a coordinator's folder: keys, certificates, terms, settings, schemas, configurations of proxies.
+    """Make a coordinator's folder: keys, certificates, terms, settings, schemas, configurations of proxies, invitations.
 
     It is made beside its place and moved there when it is whole.
 
@@ -88,9 +92,10 @@ def found(
         books: the schemas of the terms.
         hosts: more names and addresses by which members reach the front.
         systemd: whether to write a unit too.
+        invite: names of institutions to invite.
 
     Raises:
-        ArgumentError: the folder holds something already.
+        ArgumentError: the folder holds something already, or a name is none.
         StorageError: it cannot be written.
     """
     check_new(folder)
@@ -106,6 +111,9 @@ def found(
         _fill(unfinished, terms, settings, books, hosts)
         if systemd:
             write_atomically(unfinished / UNIT, unit(target).encode())
+        invitations = (
+            admitting.invite(unfinished, Registry(unfinished), terms.address, invite) if invite else []
+        )
         _close(unfinished)
         unfinished.rename(target)
     except OSError as error:
@@ -114,7 +122,8 @@ def found(
         if unfinished is not None and unfinished.exists():
             shutil.rmtree(unfinished)
     files = tuple(sorted(str(each.relative_to(target)) for each in target.rglob("*") if each.is_file()))
-    return Founded(terms, settings, tuple(books), certificates.authority_digest(target), files)
+    authority = certificates.authority_digest(target)
+    return Founded(terms, settings, tuple(books), authority, files, tuple(invitations))
 
 
 def _fill(

@@ -83,7 +83,12 @@ class Service:
         told = Teller(self.desk.folder, self.store, self.desk.registry, self.clock)
         self.callers = Callers(self.desk.registry, self.clock)
         self.consortium = ConsortiumService(
-            self.callers, self.desk.registry, self.waiting, told, self.desk.issue
+            self.callers,
+            self.desk.registry,
+            self.waiting,
+            told,
+            self.desk.issue,
+            lambda name, roster: self.keeper.holds(name, roster),  # noqa: PLW0108 - another process may take its place
         )
         self.server, self.port = serving(self.consortium, self.desk.folder, "127.0.0.1:0")
         self.keeper = Keeper(self.desk.folder, self.store, self.desk.registry, self.waiting, self.clock)
@@ -108,10 +113,10 @@ class Service:
         with self.desk.registry._rows() as rows:
             return bytes(rows.certificates(name)[-1].pem)
 
-    def member(self, who: Newcomer) -> Member:
-        """Its own process, without rows."""
+    def member(self, who: Newcomer, place: str | None = None) -> Member:
+        """Its own process, without rows; its folder has its name, or this one."""
         limits = Limits(minimum_cohort=3, epsilon_per_release=4.0, epsilon_per_year=5.0)
-        store = MemberStore(self.folder / who.name, time.time, durable=False)
+        store = MemberStore(self.folder / (place or who.name), time.time, durable=False)
         identity = Identity(who.name, who.signing, who.sealing, bytes(32), who.entry().node)
         return Member(identity, store, self.book, no_rows, limits, time.time)
 

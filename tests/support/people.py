@@ -133,14 +133,18 @@ class Operator(People):
         super().__init__(base, "coordinator")
         self.port, *self.inner = free_ports(5)
 
-    def founds(self, schema: Path) -> None:
+    def founds(self, schema: Path, *names: str) -> dict[str, str]:
+        """Makes the folder; an invitation for each name."""
         named = dict(zip(("--superlink", "--front", "--service", "--metrics"), self.inner, strict=True))
         ports = [part for pair in named.items() for part in pair]
-        self.types(
+        invited = [part for name in names for part in ("--invite", name)]
+        told = self.types(
             *("init", "--name", "Debt learners", "--address", f"localhost:{self.port}", "--schema", schema),
-            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports),
+            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports, *invited, "--json"),
             role="coordinator",
         )
+        tokens: dict[str, str] = json.loads(told)["invitations"]
+        return tokens
 
     def says(self, *words: object, ok: bool = True) -> str:
         return self.types(*words, role="coordinator", ok=ok)

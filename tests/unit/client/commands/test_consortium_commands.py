@@ -24,6 +24,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, NetworkError, TermsError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.supervision import ChildSeen
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.asking import Handed, ReleaseListed, Standing
 from fedrepay.shared.trust.message import Signed
@@ -245,6 +246,27 @@ def test_status_says_what_is_and_what_waits(stub: Stub, folder: Path) -> None:
     facts = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
     assert (facts["connected"], facts["run"], facts["waiting_for"]) == (True, 7, ["bank-b"])
     assert len(facts["approve"].split()) == 12
+    assert facts["processes"] == [], "nobody runs here"
+    watch = running.watcher(folder, lambda: now)
+    watch((ChildSeen("serve", 11), ChildSeen("node", 12), ChildSeen("link", 13)))
+    sound = fedrepay("member", "status", "--folder", folder).out
+    assert "connected." in sound
+    assert "node runs since" in sound
+    died = "ended with exit status 10: NetworkError: The clock is 9 s ahead."
+    watch((ChildSeen("serve", 11), ChildSeen("node", 0, 2, died), ChildSeen("link", 13)))
+    broken = fedrepay("member", "status", "--folder", folder).out
+    assert "connected, and its node does not run: it takes part in no run now." in broken
+    assert "node is dead, and waits to be started again, since" in broken
+    assert f"started again 2 times; last it {died}" in broken
+    facts = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
+    assert [(each["name"], each["runs"], each["restarts"]) for each in facts["processes"]] == [
+        ("serve", True, 0),
+        ("node", False, 2),
+        ("link", True, 0),
+    ]
+    assert running.processes(folder, now + running.LIVES) == (), "old news is none"
+    watch(())
+    assert not (folder / running.FILE).exists(), "an orderly end leaves none"
     standing.keep(folder, LinkState(at=now - 1000, since=now - 2000, connected=True, standing=said.encode()))
     late = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
     assert (late["connected"], late["cause"]) == (False, "The link does not run."), "old news is none"
@@ -437,6 +459,13 @@ def test_run_serves_links_and_leaves_nothing_behind(stub: Stub, folder: Path, sh
             assert running.answers(folder / door.SOCKET)
             second = fedrepay("member", "run", "--folder", folder)
             assert (second.code, "Another `member run`" in second.err) == (2, True), second.err
+
+            def died() -> bool:
+                return any(
+                    each.name == "node" and each.last for each in running.processes(folder, time.time())
+                )
+
+            until(died, 60)
         finally:
             os.kill(process.pid, signal.SIGTERM)
         _, said = process.communicate(timeout=60)

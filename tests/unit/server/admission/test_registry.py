@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server.admission import certificates, tables
+from fedrepay.server.admission import certificates, rows, tables
 from fedrepay.server.admission.answers import DAY
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.rows import MOST_COUNTING
@@ -18,7 +18,7 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.joining import Invitation, words
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.succession import Leaving, Rotation
 from support.newcomers import ADDRESS, Desk, Newcomer
 
 
@@ -291,3 +291,42 @@ def test_a_name_that_was_never_invited_is_told_to_the_operator_alone(desk: Desk)
             call("nobody", "why")
     with desk.registry._database.transaction() as connection:
         assert connection.execute(sa.text("select count(*) from members")).scalar() == 0
+
+
+def test_a_member_cannot_fill_the_database_with_keys(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    who = desk.admitted("bank-a")
+
+    def announces(key: bytes) -> None:
+        said = Rotation(roster=bytes(32), name="bank-a", signing=key)
+        desk.registry.rotate("bank-a", Signed.make(who.signing, said))
+
+    def kept() -> int:
+        with desk.registry._database.transaction() as connection:
+            return int(connection.execute(sa.text("SELECT count(*) FROM bearers")).scalar() or 0)
+
+    before = kept()
+    for _ in range(3):
+        announces(bytes([1]) * 32)
+    assert kept() == before + 1, "the same again is one row"
+    monkeypatch.setattr(rows, "MOST_KEYS", before + 3)
+    for number in (2, 3):
+        announces(bytes([number]) * 32)
+    with pytest.raises(ProtocolError, match=r"has named \d+ keys already"):
+        announces(bytes([4]) * 32)
+    assert kept() == before + 3
+    announces(bytes([3]) * 32)  # control: what it has it may say again
+    desk.admitted("bank-b")
+
+
+def test_a_time_ahead_of_the_clock_does_not_stay(desk: Desk) -> None:
+    desk.admitted("bank-a")
+    right = desk.now
+    desk.now = right + 10 * DAY  # a clock that was ahead
+    desk.registry.saw("bank-a")
+    desk.now = right + 60
+    assert seen(desk).seen == right + 10 * DAY, "control: that is what it wrote"
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == right + 60
+    desk.now += 5
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == right + 60, "control: it is written every ten seconds only"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.keyring import following, load_key
 from fedrepay.server.operating import admitting, backup, founding, report
@@ -36,7 +37,7 @@ def home(tmp_path: Path) -> Consortium:
     released(made)
     registry = Registry(made.operator)
     agreed = agreement.hashed((made.operator / "terms.toml").read_bytes())
-    invitation = registry.invite("bank-z", "a.example:443", bytes(32))
+    invitation = registry.invite("bank-z", "a.example:443", certificates.authority_digest(made.operator))
     registry.join(Newcomer("bank-z").asks(invitation, agreed=agreed))
     admitting.admit(made.operator, registry, "bank-z")
     return made

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrepay.client.consortium.running import ProcessState, RunState
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node.house import HouseAnswer
 from fedrepay.client.protocol.epoch import EpochState
@@ -189,6 +190,8 @@ MESSAGES: list[Wire] = [
     ),
     HouseAnswer(body=b"b", cause="c", remedy="r"),
     LinkState(at=1.8e9, since=1.8e9, connected=True, standing=b"s"),
+    ProcessState(name="node", pid=7, since=1.8e9, restarts=2, last="ended with exit status 1"),
+    RunState(at=1.8e9, pid=6, processes=(ProcessState(name="node", pid=0, since=1.8e9, restarts=0),)),
 ]
 KINDS = sorted({type(message) for message in MESSAGES}, key=lambda kind: kind.__name__)
 
