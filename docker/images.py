@@ -27,10 +27,12 @@ _LISTED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 def run(*words: object, **options: Any) -> str:
     """A command that must end well; its output."""
-    done = subprocess.run([str(each) for each in words], check=False, stdout=subprocess.PIPE, text=True, **options)
+    done = subprocess.run(
+        [str(each) for each in words], check=False, stdout=subprocess.PIPE, text=True, **options
+    )
     if done.returncode:
         raise SystemExit(f"{words[0]} {words[1]} ended with exit status {done.returncode}.")
-    return done.stdout
+    return str(done.stdout)
 
 
 def digest(path: Path) -> str:
@@ -156,7 +158,10 @@ def check(folder: Path, public: str) -> None:
         run("ssh-keygen", *verify, stdin=said)
     signers.unlink()
     run("sha256sum", "--check", "--strict", "--quiet", sums.name, cwd=folder)
-    listed = {line.split("  ", 1)[1] for line in sums.read_text().splitlines()} | {sums.name, f"{sums.name}.sig"}
+    listed = {line.split("  ", 1)[1] for line in sums.read_text().splitlines()} | {
+        sums.name,
+        f"{sums.name}.sig",
+    }
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     if there != listed:
         raise SystemExit(f"Not signed for: {', '.join(sorted(there - listed))}.")
