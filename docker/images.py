@@ -17,7 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 HERE, OUT = ROOT / "docker", ROOT / "dist"
 HOUSE, BUNDLE = OUT / "wheelhouse", OUT / "bundle"
-ROLES = ("coordinator", "member")
+EXTRAS = {"coordinator": ("coordinator", "network"), "member": ("member", "network")}
+ROLES = tuple(EXTRAS)
 LOCKS = (*ROLES, "tools")
 NAMESPACE = "fedrepay-release"
 """What a signature of `SHA256SUMS` is made for: one for anything else does not verify."""
@@ -45,9 +46,9 @@ def lock(uv: Path) -> None:
     """Write docker/locks/ anew from pyproject.toml and constraints.txt: after either changes."""
     always = ("--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11", "--quiet")
     for role in ROLES:
-        extras = ("--extra", role, "--extra", "network", "--constraint", ROOT / "constraints.txt")
-        target = HERE / "locks" / f"{role}.txt"
-        run(uv, "pip", "compile", ROOT / "pyproject.toml", *extras, *always, "--output-file", target)
+        extras = [word for extra in EXTRAS[role] for word in ("--extra", extra)]
+        target, limits = HERE / "locks" / f"{role}.txt", ("--constraint", ROOT / "constraints.txt")
+        run(uv, "pip", "compile", ROOT / "pyproject.toml", *extras, *limits, *always, "--output-file", target)
     wanted = "cyclonedx-bom==7.5.0\nsetuptools==84.2.1\n"  # the SBOMs, and our own wheel
     target = HERE / "locks" / "tools.txt"
     run(uv, "pip", "compile", "-", *always, "--output-file", target, input=wanted)

@@ -174,10 +174,10 @@ def test_locks_hold_all_that_is_asked_for_at_the_versions_that_are_tested() -> N
     for role in images.ROLES:
         text = (ROOT / f"docker/locks/{role}.txt").read_text()
         pinned = dict(_pins(text))
-        asked = [*project["dependencies"], *extras[role], *extras["network"]]
+        asked = [*project["dependencies"], *(each for extra in images.EXTRAS[role] for each in extras[extra])]
         names = {re.split(r"[\[<>=~!; ]", each)[0].lower().replace("_", "-") for each in asked}
-        assert names - {"fedrepay"} <= set(pinned), "make lock"
-        assert {name: tested.get(name) for name in pinned} == pinned, "make lock"
+        assert names - {"fedrepay"} <= set(pinned), "python docker/images.py lock"
+        assert {name: tested.get(name) for name in pinned} == pinned, "python docker/images.py lock"
         assert all("sha256:" in part for part in re.split(r"\n(?=\S)", text.strip())), "a line without a hash"
         assert "://" not in text
 
