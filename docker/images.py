@@ -23,7 +23,7 @@ LOCKS = (*ROLES, "tools")
 NAMESPACE = "fedrepay-release"
 """What a signature of `SHA256SUMS` is made for: one for anything else does not verify."""
 SIGNER = "release"
-_LISTED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
+_HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def run(*words: object, **options: Any) -> str:
@@ -59,14 +59,24 @@ def wheelhouse() -> None:
     wheels, locks = HOUSE / "wheels", HOUSE / "locks"
     for folder in (wheels, locks):
         folder.mkdir(parents=True, exist_ok=True)
-    known = set()
+    there = {digest(path) for path in wheels.iterdir()}
+    known: set[str] = set()
     for name in LOCKS:
-        text = (HERE / "locks" / f"{name}.txt").read_text()
-        known |= set(re.findall(r"sha256:([0-9a-f]{64})", text))
-        fetch = ("download", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--no-deps")
-        options = ("--require-hashes", "--find-links", wheels, "--dest", wheels)
-        run(sys.executable, "-m", "pip", *fetch, *options, "--requirement", HERE / "locks" / f"{name}.txt")
-        (locks / f"{name}.txt").write_text(text)
+        path = HERE / "locks" / f"{name}.txt"
+        wanted = [set(_HASH.findall(part)) for part in re.split(r"\n(?=\S)", path.read_text())]
+        if not all(hashes & there for hashes in wanted):
+            fetch = (
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary",
+                ":all:",
+                "--no-deps",
+            )
+            options = ("--require-hashes", "--find-links", wheels, "--dest", wheels, "--requirement", path)
+            run(sys.executable, "-m", "pip", *fetch, *options)
+        known |= set().union(*wanted)
+        shutil.copy(path, locks)
     for path in wheels.iterdir():
         if digest(path) not in known:  # of an earlier lock, or an earlier wheel of ours
             path.unlink()
