@@ -18,7 +18,7 @@ from containers.engine import COORDINATOR, FILE, LATE, MEMBER, Failed, docker, s
 from containers.steps import DATA, rows
 
 OUT = FILE.parents[1] / "dist" / "kube"
-NETWORK, HOST = "fedrepay-kube", "fedrepay-coordinator-pod"
+NETWORK, HOST = "fedrepay-kube", "fedrepay-coordinator-pod-0"
 IMAGES = ("fedrepay-coordinator:latest", "fedrepay-member:latest", "nginx:1.29")
 PLAYED = ("PersistentVolumeClaim", "ConfigMap", "Deployment", "Secret")
 
@@ -103,7 +103,7 @@ def kube() -> None:
     until("bank-a waits to be admitted", waits)
     typed(coordinator, "coordinator", "admit", "bank-a", "--yes", folder=COORDINATOR)
     ended(playing)
-    container = "fedrepay-member-pod-member"
+    container = "fedrepay-member-pod-0-member"
     until("the member is healthy", partial(healthy, container))
     until("it is connected", lambda: bool(typed(container, "member", "status", folder=MEMBER)["connected"]))
     say("a coordinator and a member run as their manifests say; the member is connected")
@@ -119,7 +119,7 @@ def main() -> None:
     try:
         kube()
     finally:
-        for each in ("fedrepay-member-pod", HOST):
+        for each in ("fedrepay-member-pod-0", HOST):
             subprocess.run(["podman", "pod", "rm", "--force", each], check=False, capture_output=True)
         names = (
             "fedrepay-coordinator",

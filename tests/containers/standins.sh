@@ -28,4 +28,4 @@ mmdebstrap --quiet --variant=minbase --include=postgresql-15,nginx-core,libnginx
   bookworm "$work/services.tar" "$mirror"
 docker import --change 'ENTRYPOINT ["docker-entrypoint.sh"]' --change 'CMD ["postgres"]' \
   --change 'ENV PGDATA=/var/lib/postgresql/data' "$work/services.tar" postgres:17 >/dev/null
-docker import --change 'CMD ["nginx", "-g", "daemon off;"]' "$work/services.tar" nginx:1.29 >/dev/null
+docker import --change 'ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin' --change 'CMD ["nginx", "-g", "daemon off;"]' "$work/services.tar" nginx:1.29 >/dev/null
