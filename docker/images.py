@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 HERE, OUT = ROOT / "docker", ROOT / "dist"
 HOUSE, BUNDLE = OUT / "wheelhouse", OUT / "bundle"
-EXTRAS = {"coordinator": ("coordinator", "network"), "member": ("member", "network")}
+EXTRAS = {"coordinator": ("coordinator", "postgres", "network"), "member": ("member", "network")}
 ROLES = tuple(EXTRAS)
 LOCKS = (*ROLES, "tools")
 NAMESPACE = "fedrepay-release"

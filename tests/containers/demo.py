@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import layers
-from containers.engine import MEMBER, Compose, Failed, docker, must_fail, say, until
+from containers.engine import COORDINATOR, MEMBER, Compose, Failed, docker, must_fail, say, until
 from containers.steps import BANKS, enrols, founds, rows, trains
 
 OUT = Path(__file__).resolve().parents[2] / "dist" / "demo"
@@ -104,6 +104,15 @@ def hardened(compose: Compose) -> None:
         raise Failed(f"Not one public port: {public}.")
 
 
+def in_postgres(compose: Compose) -> None:
+    """The coordinator's members stand in PostgreSQL, and in no file of its folder."""
+    asked = ("psql", "-U", "fedrepay", "-tAc", "SELECT count(*) FROM members")
+    known = int(compose("exec", "-T", "postgres", *asked))
+    files = compose("exec", "-T", "coordinator", "ls", COORDINATOR).split()
+    if known != len(BANKS) or "coordinator.sqlite" in files:
+        raise Failed(f"{known} members in PostgreSQL, and in the folder {files}.")
+
+
 def ends(compose: Compose, service: str, last: str) -> None:
     """SIGTERM ends its processes in order, well within the time that compose gives."""
     compose("stop", service)
@@ -153,6 +162,7 @@ def demo(compose: Compose) -> None:
     say("three members join, are admitted, approve the roster")
     enrols(compose)
     hardened(compose)
+    in_postgres(compose)
     say("containers: uid 10001 (PostgreSQL 999), read-only, no capability, one public port")
     trains(compose, 1)
     first = same(held(compose, 1))
