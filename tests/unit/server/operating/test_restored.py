@@ -11,8 +11,8 @@ import pytest
 
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.database.where import FILE as DATABASE
-from fedrepay.server.database.where import CoordinatorStore
 from fedrepay.server.operating import admitting, backup
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError
 from support.founded import founded
 
