@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test check unit mutants faults bench clean
+.PHONY: demo test check unit mutants faults bench wheelhouse images compose-demo bundle clean
 
 demo: .venv/simulation  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -32,6 +32,18 @@ PEERS := $(if $(filter accuracy decisions simulation secure_sum,$(or $(NAME),acc
 
 bench: .venv/ready $(PEERS)  ## all benchmarks, written to docs/benchmarks.md; NAME=… for one; tells its minutes first
 	$(BIN)/python -m fedrepay.simulations.bench $(NAME)
+
+wheelhouse: .venv/ready  ## what docker/locks/ names, by hash, and our own wheel of the last commit; the one step that asks a registry
+	$(BIN)/python docker/images.py wheelhouse
+
+images:  ## images of coordinator and member from the wheelhouse without network, SBOMs in dist/; BASE=image
+	$(BIN)/python docker/images.py build $(if $(BASE),--base $(BASE))
+
+compose-demo:  ## a consortium of containers enrols, trains, is killed and scanned; needs images (docker/README.md)
+	cd tests && PYTHONPATH=.:../docker ../$(BIN)/python -m containers.demo
+
+bundle:  ## images, wheels, SBOMs and docker/ in one file, hashed and signed; KEY=OpenSSH private key
+	$(BIN)/python docker/images.py bundle --key $(KEY)
 
 .venv/simulation: pyproject.toml constraints.txt  # not compiled: Python does that to what it loads, a sixth of the files
 	$(PYTHON) -m venv .venv

@@ -1,33 +1,32 @@
-"""The coordinator's durable state: a run's terms and its events, in one SQL database.
+"""The coordinator's durable state: a run's terms and its events, in one SQL database (``server/database``).
 
-SQLite by default; any SQLAlchemy URL will do. It holds what the wire saw and nothing that decrypts.
+It holds what the wire saw and nothing that decrypts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from time import sleep, time
-from typing import Any
+from time import time
 
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrepay.server.database import locks
+from fedrepay.server.database.engine import CoordinatorDatabase, Guarded, Work
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.files import held, write_atomically
-from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.wire import ReleaseVote, Written
 
-_meta = sa.MetaData()
+META = sa.MetaData()
 _runs = sa.Table(
     "runs",
-    _meta,
+    META,
     sa.Column("run", sa.Integer, primary_key=True),
     sa.Column("plan", sa.LargeBinary, key="terms", nullable=False),
 )
 _events = sa.Table(
     "events",
-    _meta,
+    META,
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("run", sa.Integer, nullable=False, index=True),
     sa.Column("kind", sa.Text, nullable=False),
@@ -42,6 +41,7 @@ _ALL_TERMS = sa.select(_runs.c.terms).order_by(_runs.c.run)
 _APPEND = sa.insert(_events)
 _DONE = sa.select(sa.func.max(_events.c.run)).where(_events.c.kind == "done")
 _LAST = sa.select(sa.func.max(_events.c.seq))
+_LAST_OF = sa.select(sa.func.max(_events.c.seq)).where(_events.c.run == sa.bindparam("of"))
 _SINCE = sa.select(_events).where(_events.c.seq > sa.bindparam("after")).order_by(_events.c.seq)
 _OF_RUN = sa.select(_events).where(_events.c.run == sa.bindparam("of")).order_by(_events.c.seq)
 _OVER = sa.select(_events.c.run).where(_events.c.kind == "done")
@@ -54,9 +54,10 @@ _NEWEST = (
     .order_by(_events.c.seq.desc())
     .limit(1)
 )
-DATABASE, KEY = "coordinator.sqlite", "coordinator.key"
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
+STOPS = -2
+"""In the place of a run's number: why a ServerApp stopped, in its own words; of one that died there are none."""
 ASKED = -1
 """In the place of a run's number: what members said to terms that they were only asked about."""
 _EVENTS = (
@@ -80,18 +81,18 @@ class CoordinatorStore:
     """Terms and events of runs.
 
     Args:
-        url: the database, as SQLAlchemy names it.
+        url: the database, or as SQLAlchemy names it.
         writes: told of every write; an error it raises inside a transaction undoes that transaction.
         durable: whether a write survives the machine's fall and not the process's only (SQLite; simulations).
         clock: seconds since 1970; every event is stored with it.
 
     Raises:
-        StorageError: the database cannot be reached or written.
+        StorageError: the database cannot be reached or written, or is another version's or another consortium's.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | CoordinatorDatabase,
         writes: Writes = lambda _point, _moment: None,
         *,
         durable: bool = True,
@@ -99,24 +100,43 @@ class CoordinatorStore:
     ) -> None:
         self._writes = writes
         self._clock = clock
-        self._engine = engine_of(url)
-        if not durable:
-            sa.event.listen(self._engine, "connect", _not_durable)
-        self._write("create", _meta.create_all)
+        self._database = CoordinatorDatabase.at(url, durable=durable) if isinstance(url, str) else url
+        self._locked: sa.Connection | None = None
+        self._database.prepare(lambda work: self._write("create", work))
 
     @classmethod
     def in_folder(cls, folder: Path, *, durable: bool = True) -> "CoordinatorStore":
         """The store of a coordinator's folder."""
-        return cls(url_of(folder), durable=durable)
+        return cls(CoordinatorDatabase.in_folder(folder, durable=durable))
 
-    def _write(self, point: str, work: Callable[[sa.Connection], object]) -> None:
-        with self._guarded() as connection:
+    @contextmanager
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Carry runs in one process only: until the end, what this store writes goes over the connection with the lock.
+
+        Raises:
+            ProtocolError: another process is still at it after ``seconds``; says which one.
+            StorageError: the database or its folder cannot be used.
+        """
+        with locks.held(self._database, locks.CARRYING, locks.waiting(seconds)) as hold:
+            hold.note()
+            self._locked = hold.connection
+            try:
+                yield
+            finally:
+                self._locked = None
+
+    def carried(self) -> bool:
+        """Whether another process of this machine carries runs at this moment."""
+        return locks.taken(self._database, locks.CARRYING)
+
+    def _write(self, point: str, work: Work) -> None:
+        with self._database.transaction(write=True, on=self._locked) as connection:
             work(connection)
             self._writes(point, "commit")
         self._writes(point, "committed")
 
-    def _guarded(self) -> "Guarded":
-        return Guarded(self._engine)
+    def _guarded(self) -> Guarded:
+        return self._database.transaction()
 
     def begin(self, terms: NumberedTerms) -> None:
         """Record a new run.
@@ -158,10 +178,11 @@ class CoordinatorStore:
         rows = [{"run": run, "kind": e.kind, "name": e.name, "body": e.body, "at": now} for e in events]
         self._write(f"append {events[0].kind}", lambda c: c.execute(_APPEND, rows))
 
-    def last(self) -> int:
-        """Number of the newest event of all; 0 before the first."""
+    def last(self, run: int | None = None) -> int:
+        """Number of the newest event of all, or of a run; 0 before the first."""
         with self._guarded() as connection:
-            return int(connection.execute(_LAST).scalar() or 0)
+            found = connection.execute(_LAST) if run is None else connection.execute(_LAST_OF, {"of": run})
+            return int(found.scalar() or 0)
 
     def since(self, seq: int) -> list[tuple[int, Event]]:
         """All events after number ``seq``, of rosters and runs, with their numbers."""
@@ -198,111 +219,3 @@ class CoordinatorStore:
         """The terms of every run, the oldest first."""
         with self._guarded() as connection:
             return [NumberedTerms.decode(bytes(row[0])) for row in connection.execute(_ALL_TERMS)]
-
-
-def url_of(folder: Path) -> str:
-    """The database of a coordinator's folder, as SQLAlchemy names it."""
-    return f"sqlite:///{folder / DATABASE}"
-
-
-def engine_of(url: str) -> sa.Engine:
-    """A database's engine; a SQLite file is made or closed to others.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    engine = sa.create_engine(url)
-    _private(engine.url)
-    return engine
-
-
-def _private(url: sa.URL) -> None:
-    """Make or close a SQLite file: who takes part and when is not for other users of the machine."""
-    if url.get_backend_name() != "sqlite" or (url.database or ":").startswith((":", "file:")):
-        return
-    try:
-        private_file(Path(str(url.database)))
-    except OSError as error:
-        raise StorageError(
-            f"The coordinator's database {url.database} cannot be written: {error.strerror}.",
-            "Free the disk or mend the permissions, then run the same command again.",
-        ) from error
-
-
-def _not_durable(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
-
-
-class Guarded:
-    """A transaction whose database errors come out typed."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._begin = engine.begin()
-
-    def __enter__(self) -> sa.Connection:
-        try:
-            return self._begin.__enter__()
-        except sa.exc.DBAPIError as error:
-            raise _storage_error(error) from error
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            self._begin.__exit__(kind, error, trace)  # type: ignore[arg-type]
-        except sa.exc.DBAPIError as failed:
-            raise _storage_error(failed) from failed
-        if isinstance(error, sa.exc.DBAPIError):
-            raise _storage_error(error) from error
-
-
-def _storage_error(error: sa.exc.DBAPIError) -> StorageError:
-    return StorageError(
-        f"The coordinator's database failed: {error.orig}.",
-        "Free the disk or reach the database again, then run the same command: the run resumes. A damaged "
-        "database cannot be resumed: start a new run (in a simulation, with another --out).",
-    )
-
-
-def _soon(times: int) -> Callable[[], bool]:
-    """Waits a little, so many times."""
-    left = iter(range(times))
-
-    def again() -> bool:
-        sleep(0.05)
-        return next(left, None) is not None
-
-    return again
-
-
-def key_of(folder: Path) -> Ed25519PrivateKey:
-    """The coordinator's signing key; one that is lost is not made anew here: members know the one of before.
-
-    Raises:
-        StorageError: it is not there, or cannot be used.
-    """
-    path = folder / KEY
-    if not path.exists():
-        raise StorageError(
-            f"{path} is not there.",
-            "Restore it from a backup: members know this key alone. If there is none: `fedrepay coordinator rotate-key`.",
-        )
-    return load_key(folder)
-
-
-def load_key(folder: Path) -> Ed25519PrivateKey:
-    """The coordinator's signing key (``coordinator.key``, 0600), made on first use.
-
-    Raises:
-        StorageError: it cannot be read or written.
-    """
-    path, remedy = folder / KEY, "Restore it, or start a new consortium."
-    try:
-        private_folder(folder)
-        taken = StorageError(f"Another process makes {path}, and does not end.", "Stop it, and try again.")
-        with held(folder / ".making-key", taken, remedy, _soon(200)):
-            if not path.exists():
-                made = Ed25519PrivateKey.generate().private_bytes_raw()
-                write_atomically(path, made, remedy, mode=0o600, over=False)
-        private_file(path)
-        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise StorageError(f"The coordinator's key {path} cannot be used: {error}.", remedy) from error

@@ -1,8 +1,10 @@
 """What people write in files, read strictly; what we write, written whole; and who may write: one process."""
 
 import errno
+import logging
 import math
 import os
+import re
 import stat
 import sys
 import tomllib
@@ -21,9 +23,13 @@ LARGEST = 1 << 63
 """Whole numbers stay below, as TOML promises no more; Python would read any."""
 _SHOWN = 60
 """Characters of a wrong value or a name in an error."""
+_REPLACED = ".old"
+_PASSWORD = re.compile(r"(://[^:\s]*:)\S*@")
+"""Of a URL; whatever comes before the last @, for not everybody writes %40."""
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """What file systems say that have nothing to do for a folder."""
 Kind = type[FedrepayError]
+log = logging.getLogger(__name__)
 Place = tuple[int | str, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -149,6 +155,8 @@ def _words(place: Place, content: Any, named: Callable[[dict[str, Any]], object]
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        value = _PASSWORD.sub(r"\1…@", value)
     return f" (it is {value!r:.{_SHOWN}})" if isinstance(value, str | int | float) else ""
 
 
@@ -201,6 +209,46 @@ def write_atomically(
             with suppress(OSError, ValueError):  # never made, or a path through a file
                 partial.unlink()
         raise StorageError(f"{path!s:.200} cannot be written: {_said(error)}.", remedy) from error
+
+
+def replace_secret(new: Path, path: Path) -> None:
+    """Put a file of secrets in an older one's place, in one step; then the older one's bytes are overwritten.
+
+    A process may die anywhere: ``path`` is always one of the two, whole, and :func:`wipe_replaced` ends the work.
+
+    Raises:
+        StorageError: it cannot be done; the older one stays.
+    """
+    wipe_replaced(path)  # of an earlier time
+    try:
+        if path.exists():
+            os.link(
+                path, path.with_name(path.name + _REPLACED)
+            )  # its name, for as long as its bytes are there
+        new.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be replaced: {error.strerror}.",
+            "Free the disk or check rights; the same step is taken again.",
+        ) from error
+    wipe_replaced(path)
+
+
+def wipe_replaced(path: Path) -> None:
+    """Overwrite and remove what :func:`replace_secret` put another in the place of, also in a process that died there."""
+    old = path.with_name(path.name + _REPLACED)
+    try:
+        if not old.exists():
+            return
+        if not (path.exists() and old.samefile(path)):  # else it died before the step
+            with old.open("r+b", buffering=0) as file:
+                file.write(bytes(os.fstat(file.fileno()).st_size))
+                os.fsync(file.fileno())
+        old.unlink()
+        sync_folder(path.parent)
+    except OSError as error:  # the new one is in force
+        log.warning("The bytes of %s could not be overwritten: %s", old, error.strerror)
 
 
 def _said(error: Exception) -> str:

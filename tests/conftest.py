@@ -6,6 +6,9 @@ import pytest
 from hypothesis import settings
 
 from fedrepay.shared.trust import epoch, message
+from support.postgres import database_url, postgres
+
+__all__ = ["database_url", "postgres"]
 
 settings.register_profile("fedrepay", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("fedrepay")

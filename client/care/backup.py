@@ -20,11 +20,13 @@ from fedrepay.client.care.releases import checked
 from fedrepay.client.care.spending import Spending, spending
 from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import IN_FORCE, Identity
+from fedrepay.client.protocol import testimony
 from fedrepay.client.scoring import release_file
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE, JOURNAL
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import StoredRelease
+from fedrepay.client.veto.year import lost_mark
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.private import private_folder
@@ -57,9 +59,14 @@ LEFT_OUT = {
     ),
     "join.bin": "a request to join: it holds the secret of an invitation",
     **dict.fromkeys(("standing.bin", "terms.new.toml"), "what the link saw last"),
+    "running.bin": "how its processes were",
     "flower": "the node makes it anew",
 }
 """What must not, or need not, be restored, and why."""
+_AFTER = (
+    "A restored member's year counts as spent until the other members have said, with the next roster, which attempts named it "
+    "(`member rotate-keys` has one made).\n"
+)
 _OTHER = "nothing of this member's own: keep it with your data"
 
 
@@ -74,20 +81,15 @@ class Kept:
 
 
 def advice(spent: Spending, at: float) -> str:
-    """By how much the yearly limit must be lowered at a member that starts with an empty ledger."""
+    """What the year had cost, for people: a member that is restored learns it from the others, or waits a year."""
     when = _day(at)
     if spent.epsilon is None:
-        return (
-            f"On {when} no ε held for this member's year: a run without noise is in it. After restoring, take part in nothing "
-            f"before {_day(spent.oldest_falls_out or at)}.\n"
-        )
+        return f"On {when} no ε held for this member's year: a run without noise is in it, or its store was lost.\n{_AFTER}"
     if spent.oldest_falls_out is None:
-        return f"On {when} this member's year had cost nothing. Runs after that day have: the operator has their numbers.\n"
+        return f"On {when} this member's year had cost nothing.\n{_AFTER}"
     return (
         f"On {when} this member's year had cost ε = {spent.epsilon:g} at δ = {spent.delta:g}.\n"
-        f"A restored member starts with an empty ledger. Lower epsilon_per_year by {spent.epsilon:g}, and by the ε of every run "
-        f"after that day (the operator has their numbers, every release its ε), before `member serve` is started; a year after "
-        f"each run its part may be given back, the first on {_day(spent.oldest_falls_out)}.\n"
+        f"The first of it is a year old on {_day(spent.oldest_falls_out)}.\n{_AFTER}"
     )
 
 
@@ -150,7 +152,7 @@ def _parts(home: Home, told: str) -> Iterator[tuple[str, bytes]]:
 
 
 def restore(archive: Path, folder: Path, now: float) -> str:
-    """A new member's folder from an archive: keys, files, releases and bars, and a ledger that is empty.
+    """A new member's folder from an archive: keys, files, releases and bars, and a ledger by which the year counts as spent.
 
     Args:
         archive: of :func:`backup`.
@@ -158,7 +160,7 @@ def restore(archive: Path, folder: Path, now: float) -> str:
         now: seconds since 1970, when the releases are stored again.
 
     Returns:
-        what must be done about the limits before the member serves.
+        what the year had cost when the archive was made, and what follows.
 
     Raises:
         ArgumentError: it is no such archive, or its keys do not belong to its entry.
@@ -194,6 +196,7 @@ def _unpack(parts: dict[str, bytes], folder: Path, now: float) -> None:
         store.store_release(number, release, votes, forget=())
     for line in parts[BARRED].decode("ascii").split():
         store.bar(bytes.fromhex(line))
+    store.remember(lost_mark(now), **testimony.since(now))
 
 
 def _read(archive: Path) -> dict[str, bytes]:

@@ -41,6 +41,7 @@ def page(
     clock: Callable[[], float],
     schema: Path | None = None,
     limits_file: Path | None = None,
+    over: int = 0,
 ) -> dict[str, Section]:
     """The page, section by section; what cannot be read is named by its error's class.
 
@@ -49,6 +50,7 @@ def page(
         clock: seconds since 1970.
         schema: as of ``home.of``.
         limits_file: as of ``home.of``.
+        over: number of the newest run that is over by the coordinator's word: what ended in it, or before, is past.
 
     Raises:
         ReleaseError: the folder is no member's.
@@ -58,7 +60,7 @@ def page(
     found["folder"] = _guarded(lambda: _folder(folder))
     found["settings"] = _guarded(lambda: _settings(folder))
     found["roster"] = _guarded(lambda: _roster(store))
-    found["run"] = _guarded(lambda: _run(store))
+    found["run"] = _guarded(lambda: _run(store, over))
     found["releases"] = _guarded(lambda: _releases(folder))
     here: list[Home] = []
     found["limits"] = _guarded(lambda: _limits(here, folder, schema, limits_file))
@@ -75,6 +77,8 @@ def worries(found: dict[str, Section]) -> list[str]:
         said.append("little is free on the disk")
     if found["clock"].get("before the ledger's newest entry"):
         said.append("the clock is behind what the ledger has noted: the year's sum is wrong until it is set")
+    if found["budget"].get("store was lost"):
+        said.append(found["budget"]["store was lost"])
     if found["run"].get("ended by"):
         said.append(f"the epoch ended here ({found['run']['ended by']}): see docs/refusals.md")
     if found["roster"].get("signed and not complete"):
@@ -165,12 +169,14 @@ def _roster(store: MemberStore) -> Section:
     }
 
 
-def _run(store: MemberStore) -> Section:
+def _run(store: MemberStore, over: int) -> Section:
     number = enrolment.newest_run(store)
     entries = [each for each in store.ledger() if each.run == number]
     opened = [each.round for each in store.openings(number) if each.values is not None]
     released = any(each.number == number for each in store.releases())
     voted = store.fact(f"voted:{number}") is not None
+    ended = (store.fact("blocked") or b"").decode() or None  # kept until the next epoch begins
+    past = number <= over
     state = (
         "none yet" if number == 0 else "released" if released else "signed here" if voted else "unfinished"
     )
@@ -180,7 +186,8 @@ def _run(store: MemberStore) -> Section:
         "attempts charged": len({each.attempt for each in entries}),
         "uploads": len(store.uploads(number)),
         "sums opened": len(opened),
-        "ended by": (store.fact("blocked") or b"").decode() or None,
+        "ended by": None if past else ended,
+        "ended before, and over now": ended if past else None,
         "refusals": "not kept in the store: the log of `member serve` has them",
     }
 
@@ -212,6 +219,7 @@ def _budget(here: list[Home]) -> Section:
         "year's ε": spent.epsilon,
         "δ": spent.delta,
         "limit": spent.limit,
+        "store was lost": spent.lost,
         "runs": len(spent.runs),
         "attempts that count": sum(each.counts for run in spent.runs for each in run.attempts),
     }

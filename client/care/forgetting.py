@@ -15,7 +15,7 @@ from fedrepay.client.care.spending import finite, spending
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.data.checking import barred
 from fedrepay.client.store.database import FILE
-from fedrepay.client.veto.year import CHARGED, UNPROTECTED
+from fedrepay.client.veto.year import CHARGED, UNPROTECTED, bare
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
@@ -86,7 +86,7 @@ def forget(home: Home, identity: Identity, customer: str, out: Path | None = Non
 def _facts(home: Home, identity: Identity, made: bytes, now: float) -> dict[str, Any]:
     spent = spending(home)
     charged = [each for each in home.store.ledger() if each.status in (*CHARGED, UNPROTECTED)]
-    bare = any(each.status == UNPROTECTED for each in charged)
+    unknown = spent.lost is not None or any(map(bare, charged))
     mechanisms = [charged_of(facts) for each in charged for facts in each.event]
     runs = [
         {
@@ -109,9 +109,9 @@ def _facts(home: Home, identity: Identity, made: bytes, now: float) -> dict[str,
         "schema": f"{home.book.schema.name} {home.book.schema.version}",
         "runs": runs,
         "runs_may_have_learned": "each run listed, if rows of the customer were among those it says; later runs, none",
-        "epsilon_of_all_runs": None if bare else finite(composed_epsilon(mechanisms, home.delta)),
+        "epsilon_of_all_runs": None if unknown else finite(composed_epsilon(mechanisms, home.delta)),
         "delta": home.delta,
-        "epsilon_means": "what all of it together may tell of one customer of this member; null: a run had no noise, and nothing bounds it",
+        "epsilon_means": "what all of it together may tell of one customer of this member; null: a run had no noise, or the ledger was lost, and nothing bounds it",
         "ledger_head": home.store.ledger_head().hex(),
         "holds": HOLDS,
     }
@@ -119,7 +119,7 @@ def _facts(home: Home, identity: Identity, made: bytes, now: float) -> dict[str,
 
 def _bound(charged: list[Any], run: int, delta: float) -> float | None:
     mine = [each for each in charged if each.run == run]
-    if any(each.status == UNPROTECTED for each in mine):
+    if any(map(bare, mine)):
         return None
     return finite(composed_epsilon([charged_of(facts) for each in mine for facts in each.event], delta))
 

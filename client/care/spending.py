@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from fedrepay.client.care.home import Home
 from fedrepay.client.store.tables import LedgerEntry
-from fedrepay.client.veto.year import CHARGED, UNPROTECTED, YEAR, of_year, year_before
+from fedrepay.client.veto.year import (
+    CHARGED,
+    UNPROTECTED,
+    YEAR,
+    bare,
+    loss,
+    of_year,
+    spent_words,
+    year_before,
+)
 from fedrepay.shared.privacy.composition import composed_epsilon
 
 MEMBERSHIPS = (2, 3, 5)
@@ -20,7 +29,7 @@ class SpentAttempt:
     round: int
     attempt: int
     at: float
-    status: str  # reserved, unprotected or rolled-back
+    status: str  # reserved, unprotected, rolled-back, or told by others
     sent: bool
     opened: bool
     counts: bool  # within the last 365 days
@@ -50,6 +59,7 @@ class Spending:
         at_members: ε of a person who is a customer of so many members, each with a year like this one.
         by_window: ε of the attempts made of one window's rows.
         oldest_falls_out: when the oldest attempt that counts is a year old; None where none counts.
+        lost: why the year counts as spent, until when, and what can be done, after this member's store was lost; else None.
     """
 
     delta: float
@@ -59,6 +69,7 @@ class Spending:
     at_members: dict[int, float | None]
     by_window: dict[str, float | None]
     oldest_falls_out: float | None
+    lost: str | None
     runs: tuple[SpentRun, ...]
 
 
@@ -72,7 +83,8 @@ def spending(home: Home) -> Spending:
     spent = [each for each in ledger if each.status in (*CHARGED, UNPROTECTED)]
     counted = [each for each in spent if each.at > now - YEAR]
     year = year_before("", ledger, delta, now).epsilon
-    bare = any(each.status == UNPROTECTED for each in counted)
+    unknown = loss(ledger, now)
+    none_holds = unknown is not None or any(map(bare, counted))
     charged = of_year(ledger, now)
     windows = dict.fromkeys(map(window_of, counted))
     return Spending(
@@ -81,7 +93,7 @@ def spending(home: Home) -> Spending:
         limit=home.limits.epsilon_per_year,
         left=None if year is None else max(0.0, home.limits.epsilon_per_year - year),
         at_members={
-            number: None if bare else finite(composed_epsilon(charged, delta, memberships=number))
+            number: None if none_holds else finite(composed_epsilon(charged, delta, memberships=number))
             for number in MEMBERSHIPS
         },
         by_window={
@@ -89,6 +101,7 @@ def spending(home: Home) -> Spending:
             for window in windows
         },
         oldest_falls_out=min((each.at + YEAR for each in counted), default=None),
+        lost=None if unknown is None else " ".join(spent_words(unknown)),
         runs=tuple(_run(home, run, spent, now) for run in dict.fromkeys(each.run for each in spent)),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedrepay.client.commands.member_care import Json, day
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,6 +94,8 @@ def _show(console: "Console", found: "Spending") -> None:
         markup=False,
         highlight=False,
     )
+    if found.lost is not None:
+        console.print(found.lost, markup=False, highlight=False)
     left = (
         "nothing is left" if found.left is None or found.left == 0 else f"{found.left:.4g} below it are left"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder
 
 if TYPE_CHECKING:
     from fedrepay.client.scoring.in_use import Releases

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from fedrepay.client.commands.options import Json, show
+
 app = typer.Typer(no_args_is_help=True, help="The plans you may offer (docs/plans.md).")
 
 
 @app.command("init", help="Write an example catalogue to start from.")
-def init(path: Annotated[Path, typer.Argument(help="Where to; an existing file is left alone.")]) -> None:
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to; an existing file is left alone.")],
+    as_json: Json = False,
+) -> None:
     """Write the example."""
     from fedrepay.client.plans import batch_io
     from fedrepay.shared.errors import ArgumentError, StorageError
@@ -22,7 +27,8 @@ def init(path: Annotated[Path, typer.Argument(help="Where to; an existing file i
         raise ArgumentError(f"{path} exists already.", "Choose another path.") from error
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another path.") from error
-    typer.echo(f"Written to {path}. Check it with `fedrepay member catalogue check {path}`.")
+    said = f"Written to {path}. Check it with `fedrepay member catalogue check {path}`."
+    show(as_json, {"out": str(path)}, said)
 
 
 @app.command("check", help="Check a catalogue and show what one account would be offered at most.")
@@ -31,6 +37,7 @@ def check(
     balance: Annotated[int, typer.Option(min=1, help="Of the account, minor units.")] = 150_000,
     apr: Annotated[float, typer.Option(min=0, max=1, help="Yearly interest that runs.")] = 0.2,
     bound: Annotated[int, typer.Option(min=0, help="What it can afford a month, minor units.")] = 10_000,
+    as_json: Json = False,
 ) -> None:
     """Check a catalogue."""
     import numpy as np
@@ -46,6 +53,21 @@ def check(
     one = Debts(np.array([balance]), np.zeros(1, np.int64), np.array([apr]), np.array([bound]))
     plans = candidates(catalogue, of, one)
     within = affordable(plans)[0]
+    if as_json:
+        rows = [
+            {
+                "plan": name,
+                "valid": bool(plans.valid[0, place]),
+                "affordable": bool(within[place]),
+                "instalment": int(plans.instalment[0, place]),
+                "payments": int(plans.count[0, place]),
+                "total": int(plans.total[0, place]),
+                "interest": int(plans.interest[0, place]),
+            }
+            for place, name in enumerate(of.names)
+        ]
+        show(as_json, {"currency": catalogue.currency, "sha256": digest.hex(), "plans": rows})
+        return
     table = Table("plan", "instalment", "payments", "total", "interest", "")
     for place, name in enumerate(of.names):
         said = "" if within[place] else "not affordable" if plans.valid[0, place] else "no such plan"

@@ -2,18 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder, Json, Yes, show
 
 if TYPE_CHECKING:
     from fedrepay.client.consortium.joining import Offered
     from fedrepay.shared.trust.agreement import ConsortiumTerms
 
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand, where nobody sits at the screen.")]
 app = typer.Typer()
 _JOIN = (
     "Join a consortium with the one line that its operator gave you; no file is copied by hand.\n\n"
@@ -22,7 +20,8 @@ _JOIN = (
     "words. People read them to the operator by telephone, who then admits this member. Waits for that.\n\n"
     "Ctrl-C loses nothing: the same command goes on. A member whose certificate counts no more (it has ended, or the coordinator "
     "lost its database) joins again with a new invitation and its same FOLDER. A saved identity.key and node.key in an empty "
-    "FOLDER come in again as who they were.\n\n"
+    "FOLDER come in again as who they were. --refounded, with the same FOLDER, is for a consortium whose operator lost its whole "
+    "folder, authority and key included: keys, limits, ledger and roster stay, and only a roster that follows yours is taken.\n\n"
     "\b\n"
     "fedrepay member join fedrepay1.… --folder member --data accounts.csv --mapping mine.toml"
 )
@@ -46,14 +45,6 @@ _ROTATE = (
     "The TLS certificate renews itself and needs nothing of this.\n\n"
     "\b\nfedrepay member rotate-keys --folder member"
 )
-
-
-def show(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    """Facts for machines, or lines for people."""
-    from fedrepay.client.consortium import overview
-
-    for line in (overview.as_json(facts),) if as_json else lines:
-        typer.echo(line)
 
 
 def said_yes(question: str, no: str, *, yes: bool) -> None:
@@ -103,6 +94,12 @@ def join(
             show_default=False,
         ),
     ] = None,
+    refounded: Annotated[
+        bool,
+        typer.Option(
+            "--refounded", help="Its operator, called on a known number, has another authority now."
+        ),
+    ] = False,
     yes: Yes = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Come back at once; the same command asks again.")
@@ -122,7 +119,7 @@ def join(
     way = proxy or settings.load(folder).proxy
     following = f"fedrepay member run --folder {folder}"
     own = joining.Brought(schema, data, mapping, proxy)
-    if joining.look(folder, invitation, time.time()) and requests.counts(folder):
+    if joining.look(folder, invitation, time.time(), refounded=refounded) and requests.counts(folder):
         joining.bring(folder, invitation, own)
         facts = {"name": invitation.name, "state": "admitted", "next": following}
         show(
@@ -157,15 +154,15 @@ def join(
 
 
 def _ask(offered: "Offered", folder: Path, *, yes: bool) -> None:
-    from fedrepay.client.consortium import joining
+    from fedrepay.client.consortium import first_limits
     from fedrepay.shared.text import printable
 
     typer.echo(f"{printable(offered.terms.name)} invites {offered.invitation.name}:", err=True)
     _terms(offered.terms)
-    if (least := joining.least_cohort(folder)) > offered.terms.minimum_cohort:
+    if (least := first_limits.least_cohort(folder)) > offered.terms.minimum_cohort:
         typer.echo(
             f"  Your own limits ask for {least} members and the terms allow {offered.terms.minimum_cohort}: where your people "
-            f"want that too, lower minimum_cohort in {folder / joining.LIMITS}, or such runs are refused.",
+            f"want that too, lower minimum_cohort in {folder / first_limits.FILE}, or such runs are refused.",
             err=True,
         )
     said_yes("Does this institution accept these terms?", "The terms were not accepted.", yes=yes)
@@ -173,15 +170,15 @@ def _ask(offered: "Offered", folder: Path, *, yes: bool) -> None:
 
 def _lacks(folder: Path, offered: "Offered") -> tuple[str, ...]:
     """What people have to do before `member run` is of use."""
-    from fedrepay.client.consortium import joining
+    from fedrepay.client.consortium import first_limits
     from fedrepay.client.store import settings
 
     held, lines = settings.load(folder), []
     if not (held.data or held.mapping):
         lines += [f"First set `data` (and `mapping`) in {folder / settings.FILE}."]
-    if (least := joining.least_cohort(folder)) > offered.terms.minimum_cohort:
+    if (least := first_limits.least_cohort(folder)) > offered.terms.minimum_cohort:
         least_said = f"Runs of fewer than {least} members are refused here, and the terms allow {offered.terms.minimum_cohort}"
-        lines += [f"{least_said}: minimum_cohort in {folder / joining.LIMITS}."]
+        lines += [f"{least_said}: minimum_cohort in {folder / first_limits.FILE}."]
     return (*lines, f"Try your rows: fedrepay member check-data --folder {folder}")
 
 

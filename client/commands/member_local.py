@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fedrepay.client.commands.options import Json, show
+
 app = typer.Typer()
 _HELP = (
     "Check a torch module of your own, and write what the operator needs to start a run that trains it "
@@ -60,6 +62,7 @@ def local_terms(
             min=1e-6, max=1e6, help="Largest step, for a gradient divided by --clip.", show_default=False
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """State the terms of a run in local mode; the help text stands in ``_HELP``."""
     from fedrepay.client.learning import local_terms as terms
@@ -73,9 +76,21 @@ def local_terms(
     run = terms.local_run(book, held, wishes, epsilon, delta, rounds)
     local_run.write(run, out)
     two, three = terms.at_several(run)
-    typer.echo(
+    facts = {
+        "out": str(out),
+        "parameters": held.parameters,
+        "hash": held.hash.hex(),
+        "epsilon": epsilon,
+        "delta": run.delta,
+        "rounds": run.rounds,
+        "noise_multiplier": run.local.noise_multiplier,
+        "epsilon_at_members": {"2": two, "3": three},
+    }
+    show(
+        as_json,
+        facts,
         f"{model}: {held.parameters:,} numbers, hash {held.hash.hex()}.\n"
         f"Noise multiplier {run.local.noise_multiplier:g} for ε = {epsilon:g}, δ = {run.delta:g}, {run.rounds} sums of "
         f"{run.local.local_steps} steps at q = {run.local.sampling_rate:g}.\n"
-        f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}.\nWritten to {out}: give it to the operator."
+        f"A person at two members has ε = {two:.3g} at most, at three {three:.3g}.\nWritten to {out}: give it to the operator.",
     )

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
-Folder = Annotated[Path, typer.Option(help="The member's folder, made by `member join`.", show_default=False)]
-Socket = Annotated[
-    Path | None,
-    typer.Option(help="Unix socket of `member serve`; default FOLDER/member.sock.", show_default=False),
-]
+from fedrepay.client.commands.options import Folder, Json, JsonLines, Socket, show
+
 app = typer.Typer()
 
 _INIT = (
@@ -21,7 +18,8 @@ _INIT = (
 _APPROVE = (
     "Approve the consortium's roster by its twelve words, after people at the members compared them by telephone.\n\n"
     "`member roster` shows the words of one that waits for people here; this member takes no part in it before they are "
-    "approved. Differing words mean that somebody else is in the roster.\n\n"
+    "approved. Differing words mean that somebody else is in the roster. Where the coordinator's key is replaced and its old key "
+    "has not signed for that, it asks whether you called the operator.\n\n"
     "\b\nfedrepay member approve-roster --folder member zoo abandon … (twelve words)"
 )
 _OVERRIDE = (
@@ -65,26 +63,38 @@ _NODE = (
 def init(
     name: Annotated[str, typer.Argument(help="This member's name in the consortium.", show_default=False)],
     folder: Annotated[Path, typer.Option(help="A new folder for the keys.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Make a member's folder; the help text stands in ``_INIT``."""
     from fedrepay.client.node import setup
 
     entry = setup.create(name, folder)
-    typer.echo(f"{folder / setup.ENTRY}: {entry.name}, signing key {entry.signing.hex()}")
-    typer.echo(f"Next: fedrepay member join INVITATION --folder {folder}   (the operator's one line)")
+    show(
+        as_json,
+        {"name": entry.name, "entry": str(folder / setup.ENTRY), "signing": entry.signing.hex()},
+        f"{folder / setup.ENTRY}: {entry.name}, signing key {entry.signing.hex()}",
+        f"Next: fedrepay member join INVITATION --folder {folder}   (the operator's one line)",
+    )
 
 
 @app.command("approve-roster", help=_APPROVE)
 def approve_roster(
-    words: Annotated[list[str], typer.Argument(help="The twelve words.", show_default=False)], folder: Folder
+    words: Annotated[list[str], typer.Argument(help="The twelve words.", show_default=False)],
+    folder: Folder,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="The operator was called, where its key is replaced.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Approve a roster; the help text stands in ``_APPROVE``."""
     import time
 
+    from fedrepay.client.commands.member_consortium import said_yes
     from fedrepay.client.node import setup
     from fedrepay.client.protocol import enrolment, roster_code
     from fedrepay.client.store.member_store import MemberStore
     from fedrepay.shared.errors import ArgumentError
+    from fedrepay.shared.trust.succession import KeyChange, changes
 
     code = roster_code.parse(" ".join(words))
     setup.identity(folder)
@@ -95,8 +105,13 @@ def approve_roster(
             "These are not the words of the roster that waits here: it was proposed anew, or somebody else is in it.",
             f"Compare again: fedrepay member roster --folder {folder}",
         )
+    if pending is not None:
+        key = changes(enrolment.held(store), pending).coordinator
+        if key == KeyChange.REPLACED:
+            said_yes(f"{key.words}. Did you?", "The roster is not approved.", yes=yes)
     store.remember(approved_code=code.encode())
-    typer.echo("Approved. The roster counts once all its members have approved it.")
+    facts = {"approved": code, "roster": None if pending is None else pending.number}
+    show(as_json, facts, "Approved. The roster counts once all its members have approved it.")
 
 
 @app.command("override-mapping", help=_OVERRIDE)
@@ -104,6 +119,7 @@ def override_mapping(
     folder: Folder,
     mapping: Annotated[Path, typer.Option(help="The mapping that the checks refuse.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why it may be used all the same.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Sign a mapping; the help text stands in ``_OVERRIDE``."""
     from fedrepay.client.data.mappings import override
@@ -112,12 +128,16 @@ def override_mapping(
 
     given = load_mapping(mapping)
     made = override.sign(setup.identity(folder).signing, mapping, given.digest, reason)
-    typer.echo(f"{override.path_of(mapping)}: signed. Digest {made.digest.hex()}")
-    typer.echo("The other members will see this digest beside your name; be ready to show them the file.")
+    show(
+        as_json,
+        {"override": str(override.path_of(mapping)), "digest": made.digest.hex(), "reason": made.reason},
+        f"{override.path_of(mapping)}: signed. Digest {made.digest.hex()}",
+        "The other members will see this digest beside your name; be ready to show them the file.",
+    )
 
 
 @app.command("withdraw-roster", help=_WITHDRAW)
-def withdraw_roster(folder: Folder) -> None:
+def withdraw_roster(folder: Folder, as_json: Json = False) -> None:
     """Withdraw from a roster; the help text stands in ``_WITHDRAW``."""
     import time
 
@@ -127,7 +147,8 @@ def withdraw_roster(folder: Folder) -> None:
 
     setup.identity(folder)
     number = enrolment.withdraw(MemberStore(folder, time.time))
-    typer.echo(f"Withdrawn from roster {number}; the one before is in force here. Restart `member serve`.")
+    said = f"Withdrawn from roster {number}; the one before is in force here. Restart `member serve`."
+    show(as_json, {"withdrawn": number}, said)
 
 
 @app.command(help=_SERVE)
@@ -154,6 +175,7 @@ def serve(
         ),
     ] = None,
     socket: Socket = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Serve a member; the help text stands in ``_SERVE``."""
     import logging
@@ -166,7 +188,7 @@ def serve(
     from fedrepay.client.store import settings
     from fedrepay.shared.errors import ArgumentError
 
-    journal.to_screen()
+    journal.to_screen(as_json=as_json)
     log = logging.getLogger("fedrepay.member")
     held = settings.load(folder)
     named = settings.file_of(folder, schema, held.schema_file)
@@ -221,9 +243,10 @@ def node(
             show_default=False,
         ),
     ] = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Run the Flower node; the help text stands in ``_NODE``."""
-    from fedrepay.client.node import door
+    from fedrepay.client.node import door, journal
     from fedrepay.client.node.supernode import MemberNode
     from fedrepay.client.store import settings
     from fedrepay.shared.errors import ArgumentError
@@ -234,6 +257,9 @@ def node(
         raise ArgumentError("No coordinator is named.", "--superlink HOST:PORT, or `address` in member.toml.")
     if proxy is not None:
         settings.check_proxy(proxy)
+    if as_json:
+        journal.to_screen(as_json=True)
+        journal.take_over("flwr")
     MemberNode(
         folder,
         address,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_score import Member, RosterCode
+from fedrepay.client.commands.member_score import Mapping, Member, RosterCode, mapped
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -47,9 +47,7 @@ def recommend(
             show_default=False,
         ),
     ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
-    ] = None,
+    mapping: Mapping = None,
     settings: Annotated[
         Path | None, typer.Option(help="TOML: prices, weights λ, affordability, rule packs.")
     ] = None,
@@ -100,7 +98,7 @@ def recommend(
         release,
         accounts,
         catalogue,
-        mapping,
+        mapped(member, mapping),
         settings,
         _day(today),
         unprotected,

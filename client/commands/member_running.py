@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedrepay.client.commands.member_consortium import Json, show
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder, Json, JsonLines, show
 
 if TYPE_CHECKING:
     from fedrepay.client.consortium.overview import Overview, RosterSeen
@@ -26,7 +25,7 @@ _STATUS = (
 )
 _ROSTER = (
     "Who is in the roster that this member takes part in; and of a proposed one who would join, leave, be revoked or has new "
-    "keys, with the twelve words to compare before `approve-roster`.\n\n"
+    "keys, the coordinator too, with the twelve words to compare before `approve-roster`.\n\n"
     "\b\nfedrepay member roster --folder member"
 )
 _PREFLIGHT = (
@@ -40,7 +39,7 @@ _PREFLIGHT = (
 
 
 @app.command(help=_RUN)
-def run(folder: Folder) -> None:
+def run(folder: Folder, as_json: JsonLines = False) -> None:
     """Run the member; the help text stands in ``_RUN``."""
     import logging
     import time
@@ -50,23 +49,24 @@ def run(folder: Folder) -> None:
     from fedrepay.client.store import settings
     from fedrepay.shared.supervision import supervise
 
-    journal.to_screen()
+    journal.to_screen(as_json=as_json)
     log = logging.getLogger("fedrepay.run")
     if (user := settings.load(folder).node_user) is not None:
         log.info("The node is %s's: that user runs `fedrepay member node`.", user)
-    children = running.children(folder)
+    children = running.children(folder, as_json=as_json)
     with running.alone(folder):
-        supervise(children, lambda line: log.info("%s", line), time.monotonic)
+        watch = running.watcher(folder, time.time)
+        supervise(children, lambda line: log.info("%s", line), time.monotonic, watch=watch)
 
 
 @app.command(hidden=True)
-def link(folder: Folder) -> None:
+def link(folder: Folder, as_json: JsonLines = False) -> None:
     """Keep the link to the coordinator up; `member run` starts it."""
     from fedrepay.client.consortium import link as links
     from fedrepay.client.consortium import running
     from fedrepay.client.node import journal
 
-    journal.to_screen()
+    journal.to_screen(as_json=as_json)
     links.serve(folder, running.socket_of(folder))
 
 
@@ -88,9 +88,20 @@ def _lines(found: "Overview") -> list[str]:
     def day(at: float | None) -> str:
         return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "minutes")
 
-    lines = [f"{found.name} at {found.address}: " + ("connected." if found.connected else "not connected.")]
+    state = "connected" if found.connected else "not connected"
+    broken = (
+        f", and its {' and '.join(found.down)} does not run: it takes part in no run now"
+        if found.down
+        else ""
+    )
+    lines = [f"{found.name} at {found.address}: {state}{broken}."]
     if found.cause:
         lines += [f"  {found.cause} {found.remedy}"]
+    for each in found.processes:
+        again = f", started again {each.restarts} times" if each.restarts else ""
+        ended = f"; last it {each.last}" if each.last else ""
+        runs = "runs" if each.runs else "is dead, and waits to be started again,"
+        lines += [f"  {each.name} {runs} since {day(each.since)}{again}{ended}"]
     if found.certificate_ends is not None:
         lines += [
             f"Certificate until {day(found.certificate_ends)}{'; it renews itself' if found.connected else ''}."
@@ -100,6 +111,8 @@ def _lines(found: "Overview") -> list[str]:
     ]
     if found.left:
         lines += ["This member has left."]
+    if found.lost:
+        lines += [found.lost]
     if found.run:
         whom = f"; waits for {', '.join(found.waiting_for)}" if found.waiting_for else ""
         lines += [f"Run {found.run}: {found.run_state}{whom}."]
@@ -109,6 +122,8 @@ def _lines(found: "Overview") -> list[str]:
         lines += ["You approved the words of the next roster: it counts once all its members have."]
     elif found.approve:
         lines += ["A roster waits for your yes. Compare its words with the others: `fedrepay member roster`."]
+    if found.coordinator_key:
+        lines += [f"  In it, {found.coordinator_key.words}."]
     if found.new_terms:
         lines += ["New terms wait for your yes: `fedrepay member accept-terms`."]
     return lines
@@ -141,8 +156,8 @@ def _proposed(folder: Path, pending: "RosterSeen") -> list[str]:
         "With new keys": pending.rekeyed,
     }
     lines += [f"  {what}: {', '.join(names)}." for what, names in told.items() if names]
-    if pending.coordinator_changes:
-        lines += ["  The coordinator's own key changes."]
+    if pending.coordinator_key:
+        lines += [f"  In it, {pending.coordinator_key.words}."]
     return [
         *lines,
         "Compare these words with the other members by telephone; differing words mean that somebody else is in it:",

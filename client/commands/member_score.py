@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fedrepay.client.commands.options import Json, show
+
 _HELP = (
     "Score your own accounts on your own machine with a release.\n\n"
     "Writes one row per account: id, probability of the good outcome, rank (1 is the likeliest good outcome), "
@@ -32,7 +34,27 @@ RosterCode = Annotated[
         show_default=False,
     ),
 ]
+Mapping = Annotated[
+    Path | None,
+    typer.Option(
+        help="Mapping (TOML with one SELECT); default: `mapping` of the member.toml at --member, else columns match by name.",
+        show_default=False,
+    ),
+]
 app = typer.Typer()
+
+
+def mapped(member: Path | None, mapping: Path | None) -> Path | None:
+    """The mapping that was named, or the one of the member's settings; None where columns match by name.
+
+    Raises:
+        ArgumentError: the settings cannot be read.
+    """
+    from fedrepay.client.store import settings
+
+    if member is None or mapping is not None:
+        return mapping
+    return settings.file_of(member, None, settings.load(member).mapping)
 
 
 @app.command("score", help=_HELP)
@@ -46,9 +68,7 @@ def score(
             show_default=False,
         ),
     ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="Mapping (TOML with one SELECT); without it columns match by name.")
-    ] = None,
+    mapping: Mapping = None,
     member: Member = None,
     roster_code: RosterCode = None,
     unprotected: Annotated[
@@ -61,6 +81,7 @@ def score(
             show_default=False,
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Score accounts; the help text stands in ``_HELP``."""
     from rich.console import Console
@@ -69,14 +90,29 @@ def score(
     from fedrepay.client.scoring.score_file import score_file
     from fedrepay.client.scoring.trust import SIMULATED, WARNING
 
-    console = Console(stderr=True)
     used = load_release(release, member=member, roster_code=roster_code, unprotected=unprotected, model=model)
-    scores = score_file(used, accounts, mapping, out)
+    scores = score_file(used, accounts, mapped(member, mapping), out)
+    roster = used.checked.release.roster
+    facts = {
+        "out": str(out),
+        "rows": len(scores),
+        "rejected": scores.rejected,
+        "release": used.number,
+        "signatures": used.checked.signatures,
+        "members": len(roster.names),
+        "privacy": used.privacy,
+        "not_private": used.not_private or None,
+        "simulated": used.origin == SIMULATED,
+        "roster_code": used.roster_code,
+    }
+    if as_json:
+        show(as_json, facts)
+        return
+    console = Console(stderr=True)
     if used.origin == SIMULATED:
         console.print(f"[bold red]{WARNING}[/]")
     if used.not_private:
         console.print(f"THIS RELEASE IS NOT PRIVATE: {used.not_private}", style="bold red", markup=False)
-    roster = used.checked.release.roster
     console.print(
         f"Release {used.number} signed by {used.checked.signatures} of {len(roster.names)} members."
     )

@@ -7,22 +7,20 @@ import typer
 
 from fedrepay.client.commands.member_budget import LimitsFile, Schema
 from fedrepay.client.commands.member_care import Json
-from fedrepay.client.commands.member_node import Folder
+from fedrepay.client.commands.options import Folder
 
 _BACKUP = (
     "Write what of this member may be restored into one archive (tar, 0600): keys, entry, settings, limits, releases, bars.\n\n"
     "Whoever holds the archive can speak as this member: keep it where keys are kept. What must not be restored stays out, and the "
     "command says why for each: above all member.sqlite, whose older copy would spend twice and answer twice.\n\n"
-    "To restore, after the folder is lost: `fedrepay member restore`, then lower epsilon_per_year in the limits as spent.txt says "
-    "(a restored ledger is empty; see docs/refusals.md, A lost member store), then `member serve`. Never let two folders of one "
-    "member serve at a time.\n\n"
+    "To restore, after the folder is lost: `fedrepay member restore`, then `member serve`. The year counts as spent until the others have "
+    "said what it has cost (docs/refusals.md, A lost member store). Never let two folders of one member serve at a time.\n\n"
     "\b\nfedrepay member backup member.tar --folder member --limits limits.toml"
 )
 _RESTORE = (
     "Make a member's folder again from an archive of `member backup`, after the folder was lost.\n\n"
-    "Keys, releases and bars come back; the roster comes back from the coordinator. The ledger starts empty: lower epsilon_per_year "
-    "by what the command says, and by the ε of every run since the backup, before `member serve` is started. No release is in use "
-    "before `member use N`.\n\n"
+    "Keys, releases and bars come back; the roster comes back from the coordinator. The ledger does not: the year counts as spent "
+    "until the others have said, with the next roster, which attempts named this member. No release is in use before `member use N`.\n\n"
     "\b\nfedrepay member restore member.tar --folder member"
 )
 _DOCTOR = (
@@ -100,8 +98,9 @@ def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_
     import time
 
     from fedrepay.client.care.doctor import page, worries
+    from fedrepay.client.consortium import standing
 
-    found = page(folder, time.time, schema, limits)
+    found = page(folder, time.time, schema, limits, standing.over(folder))
     said = worries(found)
     if as_json:
         typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fedrepay.client.commands.options import Json, show
+
 app = typer.Typer()
 
 _INIT = (
@@ -41,6 +43,7 @@ def init(
         Path, typer.Argument(help="A CSV or Parquet file with your columns.", show_default=False)
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write; default NAME.toml beside FILE.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Draft a schema; the help text stands in ``_INIT``."""
     from fedrepay.client.data.reading.schema_draft import draft
@@ -60,15 +63,23 @@ def init(
         except StorageError:
             target.unlink()  # both or neither
             raise
-    typer.echo(f"{target}: {made.to_confirm} columns and [public] to confirm.")
-    if made.mapping is not None:
-        typer.echo(f"{beside}: maps your column names to the schema's.")
-    if not made.has_outcome:
-        typer.echo("No column looks like an outcome: the end of the draft says what to do.")
+    mapped = made.mapping is not None
+    lines = [f"{target}: {made.to_confirm} columns and [public] to confirm."]
+    lines += [f"{beside}: maps your column names to the schema's."] * mapped
+    lines += ["No column looks like an outcome: the end of the draft says what to do."] * (
+        not made.has_outcome
+    )
+    facts = {
+        "schema": str(target),
+        "mapping": str(beside) if mapped else None,
+        "to_confirm": made.to_confirm,
+        "has_outcome": made.has_outcome,
+    }
+    show(as_json, facts, *lines)
 
 
 @app.command(help=_BUILD)
-def build(schema: _Schema) -> None:
+def build(schema: _Schema, as_json: Json = False) -> None:
     """Build the code book; the help text stands in ``_BUILD``."""
     from fedrepay.shared.errors import SchemaError
     from fedrepay.shared.files import read_bytes
@@ -76,14 +87,23 @@ def build(schema: _Schema) -> None:
 
     book = codebook.build(read_bytes(schema, SchemaError), str(schema))
     path = codebook.save(book, schema)
-    typer.echo(
-        f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}, heads: {book.heads}."
+    facts = {
+        "codebook": str(path),
+        "blocks": len(book.blocks) - 1,
+        "dimension": book.dimension,
+        "heads": book.heads,
+        "schema": book.schema_hash.hex(),
+    }
+    show(
+        as_json,
+        facts,
+        f"{path}: {len(book.blocks) - 1} blocks and the intercept, d = {book.dimension}, heads: {book.heads}.",
+        f"Schema hash {book.schema_hash.hex()}",
     )
-    typer.echo(f"Schema hash {book.schema_hash.hex()}")
 
 
 @app.command(help=_CHECK)
-def check(schema: _Schema) -> None:
+def check(schema: _Schema, as_json: Json = False) -> None:
     """Check a schema; the help text stands in ``_CHECK``."""
     from rich.console import Console
     from rich.table import Table
@@ -93,6 +113,15 @@ def check(schema: _Schema) -> None:
     from fedrepay.shared.schema.model import load_schema
 
     checked = load_schema(schema)
+    built = codebook.load(schema) if codebook.codebook_path(schema).is_file() else None
+    if as_json:
+        blocks = [
+            {"name": each.name, "kind": each.kind, "labels": list(each.labels)}
+            for each in bins.layouts(checked)
+        ]
+        digest = None if built is None else built.schema_hash.hex()
+        show(as_json, {"blocks": blocks, "unconfirmed": list(checked.unconfirmed), "schema": digest})
+        return
     console = Console()
     table = Table("block", "kind", "bins", "labels", expand=True)
     for layout in bins.layouts(checked):
@@ -105,13 +134,12 @@ def check(schema: _Schema) -> None:
     console.print(table)
     for name in checked.unconfirmed:
         console.print(f"to confirm: {name}", style="yellow", markup=False)
-    if not codebook.codebook_path(schema).is_file():
+    if built is None:
         console.print(f"No code book yet: run fedrepay schema build {schema}", style="yellow", markup=False)
         return
-    book = codebook.load(schema)
     console.print(
-        f"heads {book.heads}, d = {book.dimension}, S = {book.scale}, b = {book.weight_bits}, R = {book.residual_scale}, "
-        f"Δ of the Gram sum {book.delta_gram}, of a gradient {book.delta_gradient}",
+        f"heads {built.heads}, d = {built.dimension}, S = {built.scale}, b = {built.weight_bits}, R = {built.residual_scale}, "
+        f"Δ of the Gram sum {built.delta_gram}, of a gradient {built.delta_gradient}",
         highlight=False,
     )
-    console.print(f"Schema hash {book.schema_hash.hex()}", highlight=False)
+    console.print(f"Schema hash {built.schema_hash.hex()}", highlight=False)

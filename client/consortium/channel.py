@@ -90,9 +90,14 @@ class Channel:
         """Give the signed reply to an ask."""
         self._call("Answer", Answered(ask=ask, reply=reply).encode())
 
-    def stand(self) -> Standing:
-        """Where the consortium stands, by the coordinator's word."""
-        return Standing.decode(self._call("Stand", b"").data)
+    def stand(self, holds: bytes = b"") -> Standing:
+        """Where the consortium stands, by the coordinator's word.
+
+        Args:
+            holds: hash of the roster that this member takes part in, zeros for none: who lost its store gets it again.
+                Empty says nothing.
+        """
+        return Standing.decode(self._call("Stand", holds).data)
 
     def pull(self, number: int) -> bytes:
         """A release as it is held for this member: an encoded ``asking.Handed``.

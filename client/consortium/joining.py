@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from fedrepay.client.consortium import tls
+from fedrepay.client.consortium import first_limits, tls
 from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
-from fedrepay.client.protocol import enrolment
+from fedrepay.client.protocol import enrolment, testimony
+from fedrepay.client.protocol.accepted import AGREED
 from fedrepay.client.store import settings
 from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.settings import MemberSettings
-from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.year import lost_mark
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, NetworkError, ProtocolError, SchemaError
-from fedrepay.shared.files import parse_toml, read_bytes, write_atomically
+from fedrepay.shared.files import read_bytes, write_atomically
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement, joining
@@ -29,11 +30,9 @@ from fedrepay.shared.trust.agreement import ConsortiumTerms
 from fedrepay.shared.trust.joining import About, Invitation, JoinAnswer, JoinRequest
 from fedrepay.shared.trust.message import Signed
 
-REQUEST, SCHEMA, LIMITS = "join.bin", "schema.toml", "limits.toml"
+REQUEST, SCHEMA = "join.bin", "schema.toml"
 FIRST_PAUSE, LONGEST_PAUSE = 3.0, 30.0
 """Seconds between two times of asking how it stands."""
-AGREED = "agreed"
-"""The fact of the member's store: hash of the consortium's terms that its people accepted."""
 INVITED = "invited"
 """And the digest of the invitation's secret by which it was admitted last: another one is asked with anew."""
 
@@ -63,7 +62,7 @@ class Brought:
     proxy: str | None = None
 
 
-def look(folder: Path, invitation: Invitation, now: float) -> bool:
+def look(folder: Path, invitation: Invitation, now: float, *, refounded: bool = False) -> bool:
     """Whether this folder is a member of the invitation's consortium already, by this very invitation.
 
     One whose certificate is no good, or that holds another invitation (the operator lost its database, or
@@ -73,16 +72,18 @@ def look(folder: Path, invitation: Invitation, now: float) -> bool:
         folder: the member's.
         invitation: as it was given.
         now: seconds since 1970.
+        refounded: people here know that the consortium's authority is another: the operator lost its whole folder.
 
     Raises:
         ArgumentError: it belongs to another consortium, or its keys are another member's.
     """
     if (folder / tls.AUTHORITY).exists():
         _, held = tls.authority_of(read_bytes(folder / tls.AUTHORITY, ArgumentError))
-        if held != invitation.authority:
+        if held != invitation.authority and not refounded:
             raise ArgumentError(
                 f"{folder} belongs to another consortium, at {settings.load(folder).address}.",
-                "One folder, one consortium: name another with --folder.",
+                "One folder, one consortium: name another with --folder. If it is the same, and its operator lost everything "
+                "and tells you so on a number that you know: --refounded.",
             )
     if (folder / setup.ENTRY).exists():
         name = setup.identity(folder).name
@@ -146,8 +147,8 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
     write_atomically(folder / agreement.FILE, offered.about.terms)
     write_atomically(folder / SCHEMA, data)
     write_atomically(codebook.codebook_path(folder / SCHEMA), codes)
-    if not (folder / LIMITS).exists():
-        write_atomically(folder / LIMITS, limits_text(offered.terms).encode())
+    if not (folder / first_limits.FILE).exists():
+        write_atomically(folder / first_limits.FILE, first_limits.limits_text(offered.terms).encode())
     bring(folder, offered.invitation, own)
     request = JoinRequest(
         version=joining.VERSION,
@@ -157,10 +158,13 @@ def prepare(folder: Path, offered: Offered, own: Brought) -> Signed:
         request=tls.create(folder, name),
         agreed=offered.agreed,
     )
-    store = MemberStore(folder, time.time)
+    store, now = MemberStore(folder, time.time), time.time()
     if store.fact("left"):
         enrolment.join_anew(store)
-    store.remember(**{AGREED: offered.agreed})
+    if setup.forgotten(folder, store.fact(AGREED)):
+        store.remember(lost_mark(now), **testimony.since(now), **{AGREED: offered.agreed})
+    else:
+        store.remember(**{AGREED: offered.agreed})
     signed = Signed.make(setup.identity(folder).signing, request)
     write_atomically(folder / REQUEST, signed.encode(), mode=0o600)
     return signed
@@ -248,54 +252,13 @@ def wait(
             return answer
 
 
-def least_cohort(folder: Path) -> int:
-    """The smallest cohort that this member takes part in: of its own limits, or of who sets none.
-
-    Raises:
-        ArgumentError: the limits cannot be read.
-    """
-    path = folder / (settings.load(folder).limits or LIMITS)
-    if not path.exists():
-        return Limits().minimum_cohort
-    return parse_toml(
-        read_bytes(path, ArgumentError), str(path), Limits, ArgumentError, "Mend it."
-    ).minimum_cohort
-
-
-def limits_text(terms: ConsortiumTerms) -> str:
-    """A commented limits.toml: the terms, but never looser than the limits of who sets none."""
-    strict = Limits()
-    cohort = max(strict.minimum_cohort, terms.minimum_cohort)
-    lower = (
-        ""
-        if terms.minimum_cohort >= strict.minimum_cohort
-        else f"; the consortium's terms allow {terms.minimum_cohort}: lower it on purpose or such runs are refused"
-    )
-    epsilon = min(strict.epsilon_per_release, terms.epsilon_per_release)
-    year = min(strict.epsilon_per_year, terms.epsilon_per_year)
-    colluders = (
-        "# minimum_colluders = 1     # default: a tenth of the roster, at least 1"
-        if terms.colluders is None
-        else f"minimum_colluders = {terms.colluders}       # c of a run is no smaller"
-    )
-    return f"""\
-# This member's veto: what it takes part in. Stricter than the consortium's terms is always allowed.
-minimum_cohort = {cohort}          # no roster or cohort has fewer members{lower}
-epsilon_per_release = {epsilon:g}     # the largest ε of one customer for one release
-epsilon_per_year = {year:g}        # and for all releases of 365 days
-# delta_per_year = 1e-8    # at most 1/(10·members_max·n_max); default min(1e-5, that)
-{colluders}
-allow_unprotected = false  # true takes part in runs without noise
-"""
-
-
 def _settings(held: MemberSettings, folder: Path, invitation: Invitation, own: Brought) -> MemberSettings:
     said = {"data": _named(folder, own.data), "mapping": _named(folder, own.mapping), "proxy": own.proxy}
     facts = {
         "name": invitation.name,
         "address": invitation.address,
         "schema": held.schema_file or SCHEMA,
-        "limits": held.limits or LIMITS,
+        "limits": held.limits or first_limits.FILE,
     }
     given = {name: value for name, value in said.items() if value is not None}
     return MemberSettings.model_validate(held.model_dump(by_alias=True) | facts | given)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from fedrepay.client.consortium import requests, standing, tls
 from fedrepay.client.consortium.channel import Channel
-from fedrepay.client.consortium.joining import AGREED
 from fedrepay.client.consortium.own_calls import lacking
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node import house, relay
+from fedrepay.client.protocol import enrolment
+from fedrepay.client.protocol.accepted import AGREED
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError
@@ -109,8 +110,10 @@ class Link:
 
     def _look(self) -> None:
         self._renew()
-        found = self._open().stand()
-        self._note(None, found)
+        held, pending = enrolment.held(self._store), enrolment.waiting(self._store)  # before it is asked
+        found = self._open().stand(bytes(32) if held is None else held.hash())
+        void = pending is not None and pending.hash() != found.proposed
+        self._note(None, found, pending.hash() if pending is not None and void else b"")
         self._terms(found)
         self._pull(found)
 
@@ -157,7 +160,7 @@ class Link:
             self._channel = requests.opened(self._folder, requests.by_door(self._socket))
         return self._channel
 
-    def _note(self, error: FedrepayError | None, found: Standing | None = None) -> None:
+    def _note(self, error: FedrepayError | None, found: Standing | None = None, void: bytes = b"") -> None:
         """Write what is known for `status`, and one line to the log where it is news."""
         now, before = self._clocks.now(), self._state
         connected = error is None
@@ -169,6 +172,7 @@ class Link:
             remedy="" if error is None else error.remedy[:4000],
             certificate_ends=self._channel.certified.ends if self._channel else before.certificate_ends,
             standing=before.standing if found is None else found.encode(),
+            void=before.void if found is None else void,
         )
         standing.keep(self._folder, self._state)
         self._say(

@@ -1,21 +1,32 @@
 """What a member's people see of their consortium: connected or not, who is in, what waits for them."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fedrepay.client.consortium import standing, tls
+from fedrepay.client.consortium import running, standing, tls
 from fedrepay.client.consortium.joining import REQUEST
+from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.scoring.in_use import Releases
 from fedrepay.client.store import settings
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.veto.year import loss, spent_words
 from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import changes
+from fedrepay.shared.trust.succession import KeyChange, changes
+
+
+@dataclass(frozen=True)
+class ProcessSeen:
+    """A process of `member run`: since when it runs or is dead, how often it was started again, how it ended last."""
+
+    name: str
+    runs: bool
+    since: float
+    restarts: int
+    last: str
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,18 @@ class Overview:
     in_roster: tuple[str, ...]
     approve: str
     approved: bool
+    coordinator_key: KeyChange
     left: bool
+    lost: str
     new_terms: bool
     releases: tuple[int, ...]
     in_use: int | None
+    processes: tuple[ProcessSeen, ...]
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Processes of `member run` that are dead now."""
+        return tuple(each.name for each in self.processes if not each.runs)
 
 
 def seen(folder: Path, now: float) -> Overview:
@@ -62,7 +81,7 @@ def seen(folder: Path, now: float) -> Overview:
     said = None if link is None else link.read()
     roster, pending, admitted = (
         enrolment.held(store),
-        enrolment.waiting(store),
+        _waiting(store, link),
         (folder / tls.CERTIFICATE).exists(),
     )
     ends, cause, remedy = _certificate(folder, now) if admitted else (None, *_outside(folder))
@@ -88,12 +107,25 @@ def seen(folder: Path, now: float) -> Overview:
         roster=0 if roster is None else roster.number,
         in_roster=() if roster is None else roster.names,
         approve="" if pending is None else pending.code(),
+        coordinator_key=KeyChange.KEPT if pending is None else changes(roster, pending).coordinator,
         approved=pending is not None and store.fact("approved_code") == pending.code().encode(),
         left=bool(store.fact("left")),
+        lost="" if (unknown := loss(store.ledger(), now)) is None else " ".join(spent_words(unknown)),
         new_terms=(folder / standing.NEW_TERMS).exists(),
         releases=tuple(found.held),
         in_use=None if used is None else used.number,
+        processes=tuple(
+            ProcessSeen(each.name, each.pid != 0, each.since, each.restarts, printable(each.last))
+            for each in running.processes(folder, now)
+        ),
     )
+
+
+def _waiting(store: MemberStore, link: LinkState | None) -> Roster | None:
+    """The roster that waits for people; none that its coordinator has said it proposes no more."""
+    pending = enrolment.waiting(store)
+    void = b"" if link is None else link.void
+    return None if pending is None or pending.hash() == void else pending
 
 
 def _outside(folder: Path) -> tuple[str, str]:
@@ -123,7 +155,7 @@ class RosterSeen:
     leaves: tuple[str, ...]
     revoked: tuple[tuple[str, str], ...]
     rekeyed: tuple[str, ...]
-    coordinator_changes: bool
+    coordinator_key: KeyChange
     release: int
 
 
@@ -134,7 +166,7 @@ def rosters(folder: Path) -> tuple[RosterSeen | None, RosterSeen | None]:
         StorageError: the store cannot be read.
     """
     store = MemberStore(folder, time.time)
-    held, pending = enrolment.held(store), enrolment.waiting(store)
+    held, pending = enrolment.held(store), _waiting(store, standing.last(folder))
     return (
         None if held is None else _roster(None, held),
         None if pending is None else _roster(held, pending),
@@ -151,11 +183,6 @@ def _roster(before: Roster | None, roster: Roster) -> RosterSeen:
         leaves=found.leaves,
         revoked=tuple((name, printable(reason)) for name, reason in found.revoked),
         rekeyed=found.rekeyed,
-        coordinator_changes=before is not None and before.coordinator != roster.coordinator,
+        coordinator_key=found.coordinator,
         release=roster.released,
     )
-
-
-def as_json(what: Any) -> str:
-    """Facts for machines."""
-    return json.dumps(what, indent=1, ensure_ascii=False)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrepay.client.consortium import requests, standing
-from fedrepay.client.consortium.joining import AGREED
 from fedrepay.client.consortium.running import answers, socket_of
 from fedrepay.client.crypto.identity import Keyring
 from fedrepay.client.node import door, house, setup
 from fedrepay.client.protocol import enrolment, pulling
+from fedrepay.client.protocol.accepted import AGREED
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.files import read_bytes, write_atomically

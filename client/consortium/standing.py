@@ -11,6 +11,8 @@ from fedrepay.shared.trust.asking import Standing
 from fedrepay.shared.trust.message import Wire
 
 FILE, NEW_TERMS = "standing.bin", "terms.new.toml"
+OVER = ("done", "abandoned")
+"""What the coordinator says of a run that is over (``server/service/standing``)."""
 FRESH = 150.0
 """Seconds for which what the link wrote says something of now; it writes every minute, a long poll apart."""
 
@@ -26,6 +28,7 @@ class LinkState(Wire):
         remedy: what to do then.
         certificate_ends: of the member's, in seconds since 1970; 0 where it is not known.
         standing: the coordinator's word, encoded; empty before the first.
+        void: hash of a roster that waits here for people, and that the coordinator proposes no more; empty for none.
     """
 
     at: Annotated[float, Field(ge=0, le=1e11)]
@@ -35,6 +38,7 @@ class LinkState(Wire):
     remedy: Annotated[str, Field(max_length=4000)] = ""
     certificate_ends: Annotated[float, Field(ge=0, le=1e11)] = 0.0
     standing: Annotated[bytes, Field(max_length=8 << 20)] = b""
+    void: Annotated[bytes, Field(max_length=32)] = b""
 
     def read(self) -> Standing | None:
         """The coordinator's word; None before the first."""
@@ -48,6 +52,15 @@ def keep(folder: Path, state: LinkState) -> None:
         StorageError: it cannot be written.
     """
     write_atomically(folder / FILE, state.encode(), mode=0o600, durable=False)
+
+
+def over(folder: Path) -> int:
+    """Number of the newest run that is done or was given up, by the coordinator's word; 0 where it has said of none."""
+    state = last(folder)
+    said = None if state is None else state.read()
+    if said is None or not said.run:
+        return 0
+    return said.run if said.state in OVER else said.run - 1
 
 
 def last(folder: Path) -> LinkState | None:

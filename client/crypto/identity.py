@@ -1,6 +1,5 @@
 """A member's long-term keys: made at the member, 0600, never sent."""
 
-import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client.crypto import node_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import StorageError
-from fedrepay.shared.files import sync_folder, write_atomically
+from fedrepay.shared.files import replace_secret, wipe_replaced, write_atomically
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.roster import Entry
 
 IN_FORCE, FOLLOWING = "identity.key", "identity.next"
 """The keys of the roster a member takes part in, and those it joins the next one with."""
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +116,7 @@ class Keyring:
         Raises:
             StorageError: their file is damaged.
         """
+        wipe_replaced(self._folder / IN_FORCE)
         if not (self._folder / FOLLOWING).exists():
             return None
         return Identity.load(self._name, self._folder, FOLLOWING)
@@ -128,19 +127,4 @@ class Keyring:
         Raises:
             StorageError: it cannot be done; the keys in force stay.
         """
-        path, remedy = self._folder / IN_FORCE, "Free the disk or check rights; the same step is taken again."
-        try:
-            old = path.open("r+b", buffering=0)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be opened: {error.strerror}.", remedy) from error
-        with old:
-            try:
-                (self._folder / FOLLOWING).replace(path)
-                sync_folder(self._folder)
-            except OSError as error:
-                raise StorageError(f"{path} cannot be replaced: {error.strerror}.", remedy) from error
-            try:
-                old.write(bytes(96))
-                os.fsync(old.fileno())
-            except OSError as error:  # it has no name any more; the new keys are in force
-                log.warning("The old keys' bytes could not be overwritten: %s", error.strerror)
+        replace_secret(self._folder / FOLLOWING, self._folder / IN_FORCE)

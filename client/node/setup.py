@@ -153,6 +153,11 @@ def member(folder: Path, sources: Sources, observe: Callable[[str, float], None]
     )
 
 
+def forgotten(folder: Path, agreed: bytes | None) -> bool:
+    """Whether a folder was admitted and its store is new: ``agreed`` as of :func:`check_kept`."""
+    return agreed is None and (folder / CERTIFICATE).exists()
+
+
 def check_kept(folder: Path, agreed: bytes | None) -> None:
     """A member that was admitted has the store in which it accepted the terms: an empty one has forgotten what the year cost.
 
@@ -163,11 +168,11 @@ def check_kept(folder: Path, agreed: bytes | None) -> None:
     Raises:
         StorageError: its store was lost.
     """
-    if agreed is None and (folder / CERTIFICATE).exists():
+    if forgotten(folder, agreed):
         raise StorageError(
             f"{folder} was admitted, and its store is new: member.sqlite was lost, and its ledger with it.",
-            "Lower epsilon_per_year in limits.toml by what the year has cost before (docs/refusals.md says how), "
-            "then `fedrepay member join` with an invitation: it goes on with the keys that are there.",
+            "`fedrepay member join` with an invitation: it goes on with the keys that are there, and the year counts as spent "
+            "until the others have said, with the next roster, what it has cost.",
         )
 
 

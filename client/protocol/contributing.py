@@ -12,6 +12,7 @@ from time import perf_counter
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.crypto.seal import add_noise, seal
 from fedrepay.client.learning.contribution import Rows
+from fedrepay.client.protocol import accepted
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import StoredUpload
@@ -108,6 +109,7 @@ class Contributions:
             "unprotected" if config.mode == "none" else "reserved",
             event,
             window=window,
+            seen=session.unseen(config),
             **{
                 f"snapshot:{config.run}": prepared.snapshot,
                 "counter": session.counter_bytes(config.attempt),
@@ -139,6 +141,7 @@ class Contributions:
 
     def _judge(self, session: Session, config: RoundConfig) -> tuple[Charged, ...]:
         """What the attempt costs, once limits and ledger allow it."""
+        accepted.check_attempt(self._store, config)
         self._limits.check(config, len(session.epoch.roster.names), session.book.schema.public)
         new = session.mechanisms(config, config)
         spent = tuple(
@@ -147,8 +150,8 @@ class Contributions:
             if self._identity.name in each.cohort
             for mechanism in session.mechanisms(config, each)
         )
-        ledger = self._store.ledger()
-        budget.judge_attempt(config, spent, new, ledger, self._limits, session.book, self._clock())
+        limits, ledger = accepted.tightened(self._store, self._limits), self._store.ledger()
+        budget.judge_attempt(config, spent, new, ledger, limits, session.book, self._clock())
         return new
 
     def _computed(self, session: Session, config: RoundConfig) -> Prepared:

@@ -5,9 +5,14 @@ again, and the proposal is void. Everything that was signed is stored before it 
 keys, it joins under the new ones, and they come into force with the roster that holds them.
 """
 
+from collections.abc import Callable
+
 from fedrepay.client.crypto.identity import Identity, Keyring
-from fedrepay.client.protocol.enrolment import held, newest, newest_run, withdrawn
+from fedrepay.client.protocol import testimony
+from fedrepay.client.protocol.enrolment import check_coordinator, former, held, newest, newest_run, withdrawn
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.client.store.tables import LedgerEntry
+from fedrepay.client.veto.year import loss, lost_mark
 from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
@@ -15,9 +20,11 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining, Proposal, Revealed, Reveals
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import Rotation, changes
+from fedrepay.shared.trust.succession import KeyChange, Rotation, changes
 
 Answer = tuple[bytes, dict[str, bytes]]
+Certified = tuple[bytes, dict[str, bytes], *tuple[LedgerEntry, ...]]
+"""A body, facts to remember with it, and what the ledger takes over with them."""
 NEWCOMER = 1 << 20
 """Number of the last release that a member joining a consortium believes: far from the last number there is."""
 _SHOWN = 20
@@ -32,10 +39,16 @@ class MemberEnrolment:
     """
 
     def __init__(
-        self, identity: Identity, store: MemberStore, entropy: Entropy, keyring: Keyring | None = None
+        self,
+        identity: Identity,
+        store: MemberStore,
+        clock: Callable[[], float],
+        entropy: Entropy,
+        keyring: Keyring | None = None,
     ) -> None:
         self.identity = identity  # its keys are in force
         self._store = store
+        self._clock = clock
         self._entropy = entropy
         self._keyring = keyring
         self._nonces: dict[bytes, bytes] = {}  # of the call answered last, by its digest
@@ -69,6 +82,7 @@ class MemberEnrolment:
         """
         signed = Signed.decode(shared)
         call = signed.verified(Call.decode(signed.body).coordinator, Call)
+        check_coordinator(self._store, call.coordinator)
         base = newest(self._store)
         if not base < call.number <= base + enrolment.FAR:
             raise Refusal(
@@ -88,6 +102,7 @@ class MemberEnrolment:
             rotation=rotation,
             released=released,
             release=keys.digest(made) if made else bytes(32),
+            empty=testimony.empty(self._store),
         )
         answer = Signed.make(self.joins_as.signing, joining)
         return answer.encode(), {"joining": answer.encode()}
@@ -102,8 +117,8 @@ class MemberEnrolment:
         return following, Signed.make(self.identity.signing, said)
 
     def reveal(self, shared: bytes) -> Answer:
-        """Reveal the nonce, once, to one whole list of entries and commitments."""
-        enrolment.checked(shared)
+        """Reveal the nonce, once, to one whole list of entries and commitments; and what is known of who starts empty."""
+        _, joinings = enrolment.checked(shared)
         proposal = Proposal.decode_once(shared)
         mine = self._store.fact("joining")
         if mine is None or Signed.decode(mine) not in proposal.joinings:
@@ -115,9 +130,10 @@ class MemberEnrolment:
                 Code.VOID,
                 "This member's nonce for the proposal is void: it was restarted since, or has given it.",
             )
+        words = testimony.said(self._store, joinings, self.identity.name, self._clock())
         self._nonces = {}
-        said = Revealed(proposal=keys.digest(shared), name=self.identity.name, nonce=nonce)
-        answer = Signed.make(self.joins_as.signing, said).encode()
+        facts = {"proposal": keys.digest(shared), "name": self.identity.name, "nonce": nonce}
+        answer = Signed.make(self.joins_as.signing, Revealed.model_validate(facts | words)).encode()
         return answer, {"revealed": keys.digest(shared)}
 
     def _check_predecessor(self, proposal: bytes) -> None:
@@ -168,20 +184,30 @@ class MemberEnrolment:
             raise Refusal(Code.VOID, "People at this member have withdrawn from this roster.")
         if newest(self._store) >= roster.number:
             raise Refusal(Code.ROSTER, "This member has signed this proposal or a later one already.")
-        code = roster.code()
-        if (self._store.fact("approved_code") or b"").decode() != code:
-            self._store.remember(pending=roster.encode(), shown=code.encode())
+        code, ledger = roster.code(), self._store.ledger()
+        inherited = testimony.taken(message, self.identity.name, ledger, self._clock())
+        unseen = self._replaced(roster) and self._store.fact("pending") != roster.encode()
+        if unseen or (self._store.fact("approved_code") or b"").decode() != code:
+            # words typed in before this member showed that the coordinator's key is replaced are typed in again
+            facts = {"approved_code": b""} if unseen else {}
+            self._store.remember(pending=roster.encode(), shown=code.encode(), **facts)
             raise Refusal(
                 Code.ROSTER,
                 f"This institution has not approved the words of the roster of {_named(roster)}: {code}."
-                f"{self._changes(roster)}",
+                f"{self._changes(roster)}{testimony.shown(inherited)}",
                 "Compare the words with the other members by telephone, then run `fedrepay member approve-roster`. "
                 "Differing words mean that somebody else is in the roster.",
             )
         self._check_predecessor(message.proposal)  # a roster may have come since it revealed
         answer = Signed.make(self.joins_as.signing, Approval(roster=roster.hash(), name=self.identity.name))
         call = Proposal.decode_once(message.proposal).call.encode()
-        return answer.encode(), {"signed": roster.encode(), "signed_call": call}
+        # what is taken over comes with the roster; of who takes nothing over, the words of others are not kept
+        heard = shared if inherited else b""
+        return answer.encode(), {"signed": roster.encode(), "signed_call": call, "heard": heard}
+
+    def _replaced(self, roster: Roster) -> bool:
+        before = held(self._store)
+        return before is not None and changes(before, roster).coordinator == KeyChange.REPLACED
 
     def _changes(self, roster: Roster) -> str:
         """What people need to see beside the words; nothing at a first roster, where all are new."""
@@ -189,7 +215,7 @@ class MemberEnrolment:
         said = "" if before is None else str(changes(before, roster))
         return f" Of the roster before: {said}." if said else ""
 
-    def certify(self, shared: bytes) -> Answer:
+    def certify(self, shared: bytes) -> Certified:
         """Take part in a roster that everybody has signed, this member among them.
 
         A restored store may have forgotten that it signed; its signature has not.
@@ -199,6 +225,7 @@ class MemberEnrolment:
         if before is not None and before.encode() == message.roster:
             return b"", {}
         roster = enrolment.certified(message, before)
+        check_coordinator(self._store, roster.coordinator)
         signed = self._store.fact("signed")
         if roster.number < newest(self._store) or (
             roster.number == newest(self._store) and signed != message.roster
@@ -208,7 +235,24 @@ class MemberEnrolment:
         mine = {each.entry() for each in (self.identity, following) if each is not None}
         if self.identity.name not in roster.names or roster.entry(self.identity.name) not in mine:
             raise Refusal(Code.ROSTER, "The roster does not hold this member's own keys.")
-        return b"", {"roster": message.roster, "signed": message.roster, "certificate": shared}
+        now = self._clock()
+        entries = self._inherited(before, ours=signed == message.roster, now=now)
+        facts = {"roster": message.roster, "signed": message.roster, "certificate": shared, "heard": b""}
+        facts["gone"] = testimony.departed(self._store, before, roster, now)
+        if signed != message.roster or (entries and not self._store.fact("since")):
+            facts |= testimony.since(now)  # what it saw of others before is forgotten
+        if before is not None and before.coordinator != roster.coordinator:
+            facts["former_coordinators"] = b"".join((*former(self._store), before.coordinator))
+        return b"", facts, *entries
+
+    def _inherited(self, before: Roster | None, *, ours: bool, now: float) -> tuple[LedgerEntry, ...]:
+        """What the ledger takes over with a roster; a store that knows neither it nor one before has lost the year."""
+        heard, ledger = self._store.fact("heard"), self._store.ledger()
+        if ours and heard:
+            return testimony.taken(Reveals.decode_once(heard), self.identity.name, ledger, now)
+        if ours or before is not None or loss(ledger, now) is not None:
+            return ()
+        return (lost_mark(now),)
 
     def certificate(self) -> bytes:
         """What proves the roster this member takes part in, for a coordinator that has lost it; empty before one."""

@@ -40,6 +40,26 @@ def withdrawn(store: MemberStore) -> int:
     return int.from_bytes(store.fact("withdrawn") or b"\x00", "big")
 
 
+def former(store: MemberStore) -> tuple[bytes, ...]:
+    """Keys, 32 bytes each, that were the coordinator's in rosters before: they sign nothing here any more."""
+    kept = store.fact("former_coordinators") or b""
+    return tuple(kept[at : at + 32] for at in range(0, len(kept), 32))
+
+
+def check_coordinator(store: MemberStore, public: bytes) -> None:
+    """Refuse what a key asks for that is the coordinator's no more: whoever has it may have stolen it.
+
+    Raises:
+        Refusal: code ``roster``: it was given up in a roster that this member took part in.
+    """
+    if public in former(store):
+        raise Refusal(
+            Code.ROSTER,
+            "The coordinator's key of this message was given up in an earlier roster.",
+            "Where an old copy of the coordinator was restored: `fedrepay coordinator rotate-key` makes another.",
+        )
+
+
 def withdraw(store: MemberStore) -> int:
     """Take a signature back from a roster that not everybody has signed; its number can never be used here again.
 

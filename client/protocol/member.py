@@ -13,7 +13,7 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import enrolment, guard, pulling
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
-from fedrepay.client.protocol.enrolling import MemberEnrolment
+from fedrepay.client.protocol.enrolling import Certified, MemberEnrolment
 from fedrepay.client.protocol.enrolment import ENROLLING
 from fedrepay.client.protocol.rounds import Rounds
 from fedrepay.client.protocol.terms import Consent
@@ -78,7 +78,7 @@ class Member:
         self._store = store
         self._clock = clock
         self._entropy = drawn = entropy or OsEntropy()
-        self._enrolment = MemberEnrolment(identity, store, drawn, keyring)
+        self._enrolment = MemberEnrolment(identity, store, clock, drawn, keyring)
         self._consent = Consent(store, book, limits, model, drawn)
 
         def equipped(keys: Identity) -> tuple[Ceremony, Rounds]:
@@ -179,8 +179,8 @@ class Member:
             return answer
         if kind in ENROLLING:
             self._rounds.forget()  # an epoch of an earlier roster ends
-        body, facts = answer
-        self._store.remember(**facts, **{f"reply:{kind}": digest + body})
+        body, facts, *entries = answer
+        self._store.remember(*entries, **facts, **{f"reply:{kind}": digest + body})
         self._settle(kind)
         return {"body": body}
 
@@ -189,9 +189,7 @@ class Member:
         if kind == Kind.CERTIFY and self._enrolment.settle():
             self._ceremony, self._rounds = self._equipped(self._enrolment.identity)
 
-    def _answer(
-        self, kind: Kind, shared: bytes, own: bytes
-    ) -> dict[str, Any] | tuple[bytes, dict[str, bytes]]:
+    def _answer(self, kind: Kind, shared: bytes, own: bytes) -> dict[str, Any] | Certified:
         """A step's answer and what to remember with it, in one transaction, before it is sent."""
         if kind in STEPS:
             return self._ceremony.answer(kind, shared, own)
@@ -199,7 +197,7 @@ class Member:
             return self._rounds.close(shared, own)
         if own:
             raise Refusal(Code.EPOCH, f"A part of the message that '{kind}' does not use is not empty.")
-        steps = {
+        steps: dict[Kind, Callable[[bytes], Certified]] = {
             Kind.PROPOSE: self._enrolment.propose,
             Kind.REVEAL: self._enrolment.reveal,
             Kind.APPROVE: self._enrolment.approve,

@@ -217,7 +217,16 @@ class Rounds:
             known = guard.Place(each.round, each.attempt) in charged
             if self._identity.name in each.cohort and not known and each.attempt <= header.attempt:
                 event = budget.as_event(session.mechanisms(config, each))
-                self._store.charge(config.run, each.round, each.attempt, "rolled-back", event)
+                now = str(int(self._clock())).encode()  # what it saw of others may be forgotten too
+                self._store.charge(
+                    config.run,
+                    each.round,
+                    each.attempt,
+                    "rolled-back",
+                    event,
+                    seen=session.unseen(config),
+                    since=now,
+                )
         raise Refusal(
             Code.ROLLBACK,
             "This member's store is older than what it has sent: it was restored from a backup.",
@@ -239,6 +248,8 @@ class Rounds:
         need = session.open_sums(config, message.sums)
         if need is not None:
             return {"kind": "need", "need": need, "run": config.run}
+        if unseen := session.unseen(config):
+            self._store.note(unseen)
         number, _, _ = self._store.release() or (-1, b"", b"")
         if config.run <= number:
             raise Refusal(Code.RELEASE, f"Release {config.run} is not above release {number}.")

@@ -18,8 +18,9 @@ from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import blame, epoch, guard, terms
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.store.member_store import MemberStore
-from fedrepay.client.store.tables import Opening
+from fedrepay.client.store.tables import Opening, SeenAttempt
 from fedrepay.client.veto import budget
+from fedrepay.client.veto.year import LOST, TOLD, WHOLE
 from fedrepay.shared import keys
 from fedrepay.shared.arrays import I64
 from fedrepay.shared.errors import Code, Refusal
@@ -101,7 +102,12 @@ class Session:
             epoch=self.epoch,
             book=self.book,
             counter=int.from_bytes(counter[32:], "big") if counter[:32] == self.epoch.id else -1,
-            charged=frozenset(guard.Place(e.round, e.attempt) for e in self._store.ledger() if e.run == run),
+            charged=frozenset(
+                # what others told of a run is no proof that this one's list lacks it
+                guard.Place(e.round, e.attempt)
+                for e in self._store.ledger()
+                if e.run == run and e.status not in (TOLD, LOST, WHOLE)
+            ),
             ledger=self._store.ledger_heads(),
             submitted={
                 attempt: guard.Submitted(round_, config, Signed.decode(header).digest())
@@ -152,6 +158,16 @@ class Session:
         """What one attempt of the run costs."""
         members = len(self.epoch.roster.names)
         return budget.mechanisms(config, self.learner(config).segments(), members, attempt)
+
+    def unseen(self, config: RoundConfig) -> tuple[SeenAttempt, ...]:
+        """Attempts that a configuration names and the store has not noted: its own, and those it lists."""
+        known = {(each.round, each.attempt, each.cohort) for each in self._store.noted(config.run)}
+        asks = () if guard.is_closing(config) else (config,)
+        return tuple(
+            SeenAttempt(config.run, *place, budget.as_event(self.mechanisms(config, each)))
+            for each in (*config.history, *asks)
+            if (place := (each.round, each.attempt, each.cohort)) not in known
+        )
 
     def packing(self, config: RoundConfig, index: int) -> Packing:
         """How the values of a sum lie in slots."""

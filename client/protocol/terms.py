@@ -9,15 +9,16 @@ from typing import Any
 from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import Learner
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.protocol import enrolment, guard
+from fedrepay.client.protocol import accepted, enrolment, guard
 from fedrepay.client.protocol.enrolment import newest_run
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto import budget, room
 from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.year import of_year
 from fedrepay.shared.errors import BudgetError, Code, Refusal
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.shared.trust.agreement import NOTHING
 from fedrepay.shared.trust.enrolment import FAR
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
@@ -114,7 +115,7 @@ class Consent:
                 Code.ROSTER, "The run is for another roster than the one this member takes part in."
             )
         check_run(self._store, roster, offer.run)
-        if offer.terms.agreed != (self._store.fact("agreed") or NOTHING):
+        if offer.terms.agreed != accepted.agreed(self._store):
             raise Refusal(
                 Code.TERMS,
                 "The run is under other terms of the consortium than people at this member have accepted.",
@@ -132,8 +133,11 @@ class Consent:
             now: seconds since 1970, for the ledger's year.
 
         Raises:
-            Refusal: as :meth:`answer`, but for the run's number and roster.
+            Refusal: as :meth:`answer`, but for the run's number and roster; code ``terms`` where the consortium's terms
+                that were accepted here do not allow it.
         """
+        held = accepted.terms(self._store)
+        accepted.check_run(held, terms, members)
         guard.check_terms(terms, self._book, guard.held(self._model))
         self._limits.check_terms(terms, members, self._book.schema.public)
         room.check_pairs(terms, self._book, members)
@@ -143,3 +147,9 @@ class Consent:
             budget.judge(terms, (), plan, self._store.ledger(), self._limits, self._book, now)
         except BudgetError as error:
             raise Refusal(Code.BUDGET, error.cause, error.remedy) from error
+        if (
+            held is not None and held.epsilon_per_year < self._limits.epsilon_per_year
+        ):  # else it is judged above
+            delta = self._limits.year_delta(self._book.schema.public)
+            year = composed_epsilon(of_year(self._store.ledger(), now) + plan, delta) if plan else 0.0
+            accepted.check_year(held, year, delta)

@@ -1,16 +1,17 @@
 """A member's durable state: one SQLite file, one transaction a decision.
 
 Holds small facts (``facts``), the privacy ledger (hash-chained, append only), what was sent
-(``uploads``), what was opened (``openings``), the releases with the one in use (``uses``), and marks of customers that
-stay out of every run (``barred``).
+(``uploads``), what was opened (``openings``), the releases with the one in use (``uses``), marks of customers that
+stay out of every run (``barred``), and the attempts of the year with who took part, for others that lose theirs (``seen``).
 """
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from fedrepay.client.store.database import Database
-from fedrepay.client.store.tables import LedgerEntry, Opening, StoredRelease, StoredUpload, Use
+from fedrepay.client.store.tables import LedgerEntry, Opening, SeenAttempt, StoredRelease, StoredUpload, Use
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.keys import digest
 from fedrepay.shared.trust.wire import Kind
@@ -25,11 +26,12 @@ WRITES = (
     *(f"remember {fact}" for fact in _REMEMBERED),
     *(f"remember reply:{kind}" for kind in _ANSWERED),
     *(f"charge {status}" for status in ("reserved", "unprotected", "rolled-back")),
-    *("submit", "record_opening", "store_opened", "store_release"),
+    *("note", "submit", "record_opening", "store_opened", "store_release"),
 )
 """Every point at which a run changes a member's state; what must hold, holds wherever a process dies between them."""
 BY_PEOPLE = ("use", "bar", "remember agreed")
 """Points at which its people's own commands change it; each is one write, and no run waits for it."""
+_KEPT = 366 * 86400.0  # seconds: an attempt counts for a year, by whatever clock
 
 
 class MemberStore(Database):
@@ -42,9 +44,15 @@ class MemberStore(Database):
         rows = self._rows("SELECT value FROM facts WHERE key = ?", key)
         return rows[0][0] if rows else None
 
-    def remember(self, **facts: bytes) -> None:
-        """Write facts in one transaction."""
-        self._write(f"remember {[*facts][-1]}", lambda c: _put(c, facts))
+    def remember(self, *entries: LedgerEntry, **facts: bytes) -> None:
+        """Write facts, and ledger entries that come with them, in one transaction."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for entry in entries:
+                _append(connection, entry)
+            _put(connection, facts)
+
+        self._write(f"remember {[*facts][-1]}", work)
 
     # --- ledger ---
 
@@ -89,16 +97,37 @@ class MemberStore(Database):
         event: tuple[dict[str, Any], ...],
         *,
         window: bytes = b"",
+        seen: Sequence[SeenAttempt] = (),
         **facts: bytes,
     ) -> None:
-        """Append to the ledger and write facts, durably, before anything it pays for happens."""
+        """Append to the ledger, note attempts and write facts, durably, before anything it pays for happens."""
         entry = LedgerEntry(self._clock(), run, round_, attempt, status, event, window)
 
         def work(connection: sqlite3.Connection) -> None:
             _append(connection, entry)
+            _note(connection, seen, entry.at)
             _put(connection, facts)
 
         self._write(f"charge {status}", work)
+
+    # --- what was seen of everybody's attempts ---
+
+    def note(self, seen: Sequence[SeenAttempt]) -> None:
+        """Keep attempts with who took part; those of more than a year ago go."""
+        self._write("note", lambda c: _note(c, seen, self._clock()))
+
+    def noted(self, run: int | None = None) -> tuple[SeenAttempt, ...]:
+        """Attempts that were seen, of all runs or of one."""
+        rows = self._rows(
+            "SELECT run, round, attempt, cohort, event, at FROM seen WHERE ? IS NULL OR run = ? "
+            "ORDER BY run, attempt",
+            run,
+            run,
+        )
+        return tuple(
+            SeenAttempt(run, round_, attempt, tuple(cohort.split()), tuple(json.loads(event)), at)
+            for run, round_, attempt, cohort, event, at in rows
+        )
 
     # --- uploads and openings ---
 
@@ -231,6 +260,19 @@ _ENTRY = 'at, run, round, attempt, status, event, "window", hash'
 
 def _put(connection: sqlite3.Connection, facts: dict[str, bytes]) -> None:
     connection.executemany("REPLACE INTO facts (key, value) VALUES (?, ?)", facts.items())
+
+
+def _note(connection: sqlite3.Connection, seen: Sequence[SeenAttempt], now: float) -> None:
+    if not seen:
+        return
+    connection.executemany(
+        "INSERT OR IGNORE INTO seen (run, round, attempt, cohort, event, at) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (each.run, each.round, each.attempt, " ".join(each.cohort), json.dumps(each.event), float(now))
+            for each in seen
+        ],
+    )
+    connection.execute("DELETE FROM seen WHERE at <= ?", (now - _KEPT,))
 
 
 def _head(connection: sqlite3.Connection) -> bytes:

@@ -20,7 +20,12 @@ def _uses_and_bars(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE releases ADD COLUMN at FLOAT NOT NULL DEFAULT 0.0")
 
 
-STEPS: tuple[Step, ...] = (_uses_and_bars,)
+def _seen_attempts(connection: sqlite3.Connection) -> None:
+    """From a store that did not note who took part: what it says of others' attempts is whole from now on only."""
+    connection.execute("INSERT OR IGNORE INTO facts SELECT 'since', CAST(strftime('%s', 'now') AS BLOB)")
+
+
+STEPS: tuple[Step, ...] = (_uses_and_bars, _seen_attempts)
 """Step n leads from version n to n + 1; nothing that a store may have gone through is ever changed."""
 
 

@@ -25,6 +25,10 @@ SCHEMA = (
         number INTEGER NOT NULL, newest INTEGER NOT NULL, said TEXT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS barred (
         mark BLOB NOT NULL PRIMARY KEY, at FLOAT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS seen (
+        run INTEGER NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        cohort TEXT NOT NULL, event TEXT NOT NULL, at FLOAT NOT NULL,
+        PRIMARY KEY (run, attempt, round, cohort))""",
 )
 
 
@@ -39,9 +43,21 @@ class LedgerEntry:
     run: int
     round: int
     attempt: int
-    status: str  # reserved | committed | unprotected | rolled-back
+    status: str  # reserved | committed | unprotected | rolled-back; after a loss: told | lost | whole
     event: tuple[dict[str, Any], ...]
     window: bytes = b""
+
+
+@dataclass(frozen=True)
+class SeenAttempt:
+    """An attempt that this member has seen, whoever took part: what it costs each of the cohort, as a ledger says it."""
+
+    run: int
+    round: int
+    attempt: int
+    cohort: tuple[str, ...]
+    event: tuple[dict[str, Any], ...]
+    at: float = 0.0  # seconds since 1970, UTC, when it was noted; the store's to say
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.room import fits
-from fedrepay.client.veto.year import of_year
+from fedrepay.client.veto.year import loss, of_year, spent_words
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (
@@ -149,6 +149,8 @@ def judge(
     if terms.mode == "none":
         return
     _check_noise(terms, new, book)
+    if (lost := loss(ledger, now)) is not None:
+        raise BudgetError(*spent_words(lost))
     epsilon = composed_epsilon(spent_in_run + new, terms.delta)
     if epsilon > terms.epsilon:
         raise BudgetError(

@@ -1,6 +1,7 @@
 """What a member's ledger says of the last 365 days: the entries that cost, and the figure it states before a run."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import chain
 
 from fedrepay.client.store.tables import LedgerEntry
@@ -9,9 +10,37 @@ from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.statement import YearBefore
 
 YEAR = 365 * 86400.0  # seconds
-CHARGED = ("reserved", "rolled-back")
+TOLD = "told"
+"""Status of an attempt that others have named after this member's store was lost."""
+LOST, WHOLE = "lost", "whole"
+"""Status of an entry that costs nothing itself: what came before may not all be known, or all others have told it."""
+CHARGED = ("reserved", "rolled-back", TOLD)
 """Status of the one entry that an attempt is charged with; ``committed`` follows ``reserved`` and costs nothing more."""
 UNPROTECTED = "unprotected"
+
+
+def bare(entry: LedgerEntry) -> bool:
+    """Whether an attempt was without noise, so that no ε holds."""
+    return entry.status == UNPROTECTED or (entry.status == TOLD and not entry.event)
+
+
+def lost_mark(now: float, why: str = "the others were not asked yet") -> LedgerEntry:
+    """The entry of a store that has forgotten what came before ``now`` (seconds since 1970, UTC), and why it still has."""
+    return LedgerEntry(now, 0, 0, 0, LOST, (), why.encode())
+
+
+def loss(ledger: Iterable[LedgerEntry], now: float) -> LedgerEntry | None:
+    """The entry by which the year counts as spent, until it is a year old: what came before it is not all known.
+
+    Args:
+        ledger: the member's ledger, whole.
+        now: seconds since 1970, UTC.
+
+    Returns:
+        None where no store was lost, or all others have told since, or it is a year ago.
+    """
+    last = [each for each in ledger if each.status in (LOST, WHOLE)][-1:]
+    return next((each for each in last if each.status == LOST and each.at > now - YEAR), None)
 
 
 def of_year(ledger: Iterable[LedgerEntry], now: float) -> tuple[Charged, ...]:
@@ -38,15 +67,29 @@ def year_before(
         run: the run that the epoch belongs to, whose own attempts the statement counts by itself.
 
     Returns:
-        ε at ``delta``; None where none holds, as after an attempt without noise.
+        ε at ``delta``; None where none holds, as after an attempt without noise, or while the year counts as spent.
     """
+    ledger = tuple(ledger)
     counted = [
         each
         for each in ledger
         if each.at > now - YEAR and each.run != run and each.status in (*CHARGED, UNPROTECTED)
     ]
-    bare = any(each.status == UNPROTECTED for each in counted)
-    epsilon = float("inf") if bare else composed_epsilon(of_year(counted, now), delta)
+    unknown = loss(ledger, now) is not None or any(map(bare, counted))
+    epsilon = float("inf") if unknown else composed_epsilon(of_year(counted, now), delta)
     return YearBefore.of(
         name, epsilon, delta, runs=len({each.run for each in counted}), attempts=len(counted)
     )
+
+
+def spent_words(lost: LedgerEntry) -> tuple[str, str]:
+    """Why the year counts as spent and until when, and what people can do; of an entry that :func:`loss` gives."""
+    until = datetime.fromtimestamp(lost.at + YEAR, UTC).date().isoformat()
+    cause = (
+        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}."
+    )
+    remedy = (
+        "Each new roster asks the others again, and `fedrepay member rotate-keys` has one made: bring back who did not say. "
+        "What nobody can say any more is waited out."
+    )
+    return cause, remedy

@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedrepay.server.database import where
 from fedrepay.shared.errors import ArgumentError, ProtocolError, StorageError
 from fedrepay.shared.files import write_atomically
 from fedrepay.shared.text import printable
 
-AUTHORITY, CERTIFICATE, KEY = "ca.pem", "server.pem", "server.key"
+AUTHORITY, CERTIFICATE, KEY = where.AUTHORITY, "server.pem", "server.key"
 AUTHORITY_KEY = "ca.key"
 _AUTHORITY_DAYS, _SERVER_DAYS = 3650, 365
 CLIENT_DAYS = 30
@@ -77,14 +78,15 @@ def create(folder: Path, hosts: Sequence[str]) -> None:
 
 
 def refresh(folder: Path, now: float) -> bool:
-    """Issue the server's certificate anew, for the same key and names, where less than a third of its life is left.
+    """Issue the server's certificate anew, for the same key and names, where half of its life is over.
 
     Args:
         folder: the coordinator's.
         now: seconds since 1970.
 
     Returns:
-        whether there is a new one; who reads ``server.pem`` once only needs a restart.
+        whether there is a new one. Front and service read it at the next handshake; the SuperLink reads it once, when it
+        starts (``operating.children``).
 
     Raises:
         StorageError: a certificate or key cannot be read or written.
@@ -94,7 +96,7 @@ def refresh(folder: Path, now: float) -> bool:
         old = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be used.", "Restore it from a backup.") from error
-    if old.not_valid_after_utc.timestamp() - now > _SERVER_DAYS * 86400 / 3:
+    if now < (old.not_valid_before_utc.timestamp() + old.not_valid_after_utc.timestamp()) / 2:
         return False
     key, signer = old.public_key(), _authority_key(folder)
     assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - we made it

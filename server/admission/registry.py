@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from fedrepay.server.admission import answers, node_keys, requests
 from fedrepay.server.admission.certificates import request_key
 from fedrepay.server.admission.rows import Issue, MemberRows
-from fedrepay.server.admission.tables import META, MemberSeen, begun_by_hand, members
-from fedrepay.server.store import Guarded, engine_of, url_of
-from fedrepay.shared import keys
+from fedrepay.server.admission.tables import MemberSeen, members
+from fedrepay.server.database.engine import CoordinatorDatabase
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import Invitation, JoinAnswer, JoinRequest
@@ -39,7 +38,7 @@ class Registry:
     Args:
         folder: the coordinator's: its terms in force, and the nodes' keys that are taken away with a member.
         clock: seconds since 1970.
-        url: the database, as SQLAlchemy names it; default the folder's own.
+        url: the database, as SQLAlchemy names it; default the folder's.
 
     Raises:
         StorageError: from every call, where the database cannot be read or written.
@@ -47,10 +46,8 @@ class Registry:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time, url: str | None = None) -> None:
         self._folder, self._clock = folder, clock
-        self._engine = engine_of(url_of(folder) if url is None else url)
-        begun_by_hand(self._engine)
-        with self._rows(write=True) as rows:
-            META.create_all(rows.connection)
+        self._database = CoordinatorDatabase.in_folder(folder) if url is None else CoordinatorDatabase.at(url)
+        self._database.prepare()
 
     # --- invitations ---
 
@@ -73,7 +70,7 @@ class Registry:
             raise ArgumentError(
                 f"An invitation of {days:g} days is outside 0 … {MOST_DAYS:g}.", "Choose another number."
             )
-        secret, now = token_bytes(_SECRET), self._clock()
+        secret = token_bytes(_SECRET)
         try:
             made = Invitation(address=address, name=name, authority=authority, secret=secret)
         except ValueError as error:
@@ -83,35 +80,8 @@ class Registry:
             ) from error
         if name.casefold() == COORDINATOR:
             raise ArgumentError(f"No member is called {name!r}.", "Choose another name.")
-        fresh: dict[str, Any] = {
-            "name": name,
-            "folded": name.casefold(),
-            "state": "invited",
-            "authority": authority,
-            "secret": keys.digest(secret),
-            "invited": now,
-            "expires": now + days * answers.DAY,
-            "joining": None,
-            "joined": 0.0,
-            "reason": "",
-            "rotation": None,
-            "rekeyed": None,
-            "former": None,
-        }
         with self._rows(write=True) as rows:
-            row = rows.one(members.c.folded == name.casefold())
-            if row is None:
-                rows.connection.execute(sa.insert(members), fresh)
-            elif row.name != name:
-                raise ArgumentError(f"{row.name} is {row.state}.", "Choose another name.")
-            elif (
-                row.state == "admitted"
-            ):  # it stays in; who asks with other keys than its own is refused and noted
-                rows.note(name, "invited anew, for the keys it has")
-                rows.change(name, {key: fresh[key] for key in ("authority", "secret", "invited", "expires")})
-            else:
-                rows.note(name, f"invited anew; it was {row.state}")
-                rows.change(name, fresh)
+            rows.invite(made, days * answers.DAY)
         return made
 
     def join(self, signed: Signed, issue: Issue | None = None) -> JoinAnswer:
@@ -223,6 +193,8 @@ class Registry:
     def rotate(self, name: str, signed: Signed) -> None:
         """A member's old key names its new one; the next roster is to hold that, and until then both count.
 
+        A later word takes the place of one before; the same again changes nothing.
+
         Raises:
             ArgumentError: nobody of that name is in.
             ProtocolError: it is not this member's own, or names a key that is in use.
@@ -292,9 +264,9 @@ class Registry:
         raise ProtocolError("The key for TLS in this request is in use already.", "Make a new key.")
 
     def saw(self, name: str) -> None:
-        """A member was heard of just now."""
+        """A member was heard of just now; a time ahead of the clock, which has been set back since, does not stay."""
         now = self._clock()
-        late = (members.c.name == name) & (members.c.seen < now - _SEEN)
+        late = (members.c.name == name) & ((members.c.seen < now - _SEEN) | (members.c.seen > now))
         with self._rows() as rows:
             if rows.connection.execute(sa.select(members.c.name).where(late)).fetchone() is None:
                 return
@@ -303,5 +275,5 @@ class Registry:
 
     @contextmanager
     def _rows(self, *, write: bool = False) -> Iterator[MemberRows]:
-        with Guarded(self._engine.execution_options(write=write)) as connection:
+        with self._database.transaction(write=write) as connection:
             yield MemberRows(connection, self._clock())

@@ -15,13 +15,17 @@ from fedrepay.server.admission.tables import (
     notes,
     seen_of,
 )
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.text import printable
+from fedrepay.shared.trust.joining import Invitation
 
 Issue = Callable[[bytes, str], bytes]
 """(certificate request, member's name) → certificate, both PEM: ``partial(certificates.issue, folder)``."""
 MOST_COUNTING = 4
 """Certificates of a member that count at once."""
+MOST_KEYS = 2000
+"""Keys that a member ever named: two a month for TLS, and some of its own; whoever names more fills the database."""
 
 
 class MemberRows:
@@ -36,8 +40,8 @@ class MemberRows:
         self.connection, self.now = connection, now
 
     def one(self, where: sa.ColumnElement[bool]) -> Any:
-        """A member's row, kept from other writers; None where there is none."""
-        return self.connection.execute(sa.select(members).where(where).with_for_update()).fetchone()
+        """A member's row; None where there is none."""
+        return self.connection.execute(sa.select(members).where(where)).fetchone()
 
     def known(self, name: str) -> Any:
         """The row of a member that must be there.
@@ -54,7 +58,42 @@ class MemberRows:
 
     def all(self) -> list[Any]:
         """Every member's row, by name."""
-        return list(self.connection.execute(sa.select(members).order_by(members.c.name)))
+        return sorted(self.connection.execute(sa.select(members)), key=lambda row: str(row.name))
+
+    def invite(self, made: Invitation, seconds: float) -> None:
+        """Whom an invitation is for: a new row, or the one that is there, which the older line opens no more.
+
+        Raises:
+            ArgumentError: another's name differs by capitals alone.
+        """
+        fresh: dict[str, Any] = {
+            "name": made.name,
+            "folded": made.name.casefold(),
+            "state": "invited",
+            "authority": made.authority,
+            "secret": keys.digest(made.secret),
+            "invited": self.now,
+            "expires": self.now + seconds,
+            "joining": None,
+            "joined": 0.0,
+            "reason": "",
+            "rotation": None,
+            "rekeyed": None,
+            "former": None,
+        }
+        row = self.one(members.c.folded == made.name.casefold())
+        if row is None:
+            self.connection.execute(sa.insert(members), fresh)
+        elif row.name != made.name:
+            raise ArgumentError(f"{row.name} is {row.state}.", "Choose another name.")
+        elif (
+            row.state == "admitted"
+        ):  # it stays in; who asks with other keys than its own is refused and noted
+            self.note(made.name, "invited anew, for the keys it has")
+            self.change(made.name, {key: fresh[key] for key in ("authority", "secret", "invited", "expires")})
+        else:
+            self.note(made.name, f"invited anew; it was {row.state}")
+            self.change(made.name, fresh)
 
     def change(self, name: str, changed: Mapping[str, Any]) -> None:
         """Set fields of a member's row."""
@@ -77,7 +116,11 @@ class MemberRows:
         return seen_of(row, self.certificates(row.name), self.connection.execute(told), self.now)
 
     def take_keys(self, name: str, named: Mapping[str, bytes]) -> str | None:
-        """Note whose these keys are; or say which is another member's, or of one that was revoked, and note that."""
+        """Note whose these keys are; or say which is another member's, or of one that was revoked, and note that.
+
+        Raises:
+            ProtocolError: the member has named more keys than a life of renewals takes.
+        """
         fresh = []
         for what, key in named.items():
             row = self.connection.execute(sa.select(bearers).where(bearers.c.key == key)).fetchone()
@@ -88,6 +131,12 @@ class MemberRows:
                 self.note(name, f"asked with a {what} {whose}")
                 return what
         if fresh:
+            held = sa.select(sa.func.count()).select_from(bearers).where(bearers.c.name == name)
+            if int(self.connection.execute(held).scalar() or 0) + len(fresh) > MOST_KEYS:
+                raise ProtocolError(
+                    f"{name} has named {MOST_KEYS} keys already, and none is ever forgotten.",
+                    "Ask the operator: something names new keys again and again.",
+                )
             self.connection.execute(sa.insert(bearers), fresh)
         return None
 

@@ -133,21 +133,3 @@ def seen_of(row: Any, kept: Iterable[Any], told: Iterable[Any], now: float) -> M
         rotation=None if row.rotation is None else Signed.decode(bytes(row.rotation)),
         former=bytes(row.former or b""),
     )
-
-
-def begun_by_hand(engine: sa.Engine) -> None:
-    """SQLite's transactions begin where SQLAlchemy says so, and those that will write at once as writers."""
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _by_hand)
-        sa.event.listen(engine, "begin", _begin)
-
-
-def _by_hand(connection: Any, _record: object) -> None:
-    """Transactions begin where SQLAlchemy says so, and not at the first write."""
-    connection.isolation_level = None
-
-
-def _begin(connection: sa.Connection) -> None:
-    """What will write keeps other writers away from its first read on: an invitation is used once."""
-    write = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

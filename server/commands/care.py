@@ -10,6 +10,7 @@ from fedrepay.server.commands.options import Folder, Json, Yes
 app = typer.Typer()
 _BACKUP = (
     "Write the coordinator into one archive (tar, 0600), also while it serves: database, keys, certificates, terms, settings.\n\n"
+    "A database of PostgreSQL is not in it: the command says by which pg_dump that is copied.\n\n"
     "Whoever holds it can be this coordinator: admit members, call rosters and runs. It still reads no update, no sum and "
     "no model, because no key that opens one is here.\n\n"
     "\b\nfedrepay coordinator backup coordinator.tar --folder coordinator"
@@ -26,14 +27,24 @@ _DOCTOR = (
 
 _ROTATE = (
     "Another signing key for the coordinator, in place of one that somebody may have, or that was lost.\n\n"
-    "Members refuse what it signs until they have approved the next roster, in which they see that the coordinator has another "
-    "key: people compare its words. `coordinator serve` proposes it by itself. No run may be under way.\n\n"
-    "\b\nfedrepay coordinator rotate-key --folder coordinator"
+    "The key in force signs for the new one, and stays in force until every member has approved the next roster, in which people see "
+    "that it rotates and compare words; `coordinator serve` proposes it by itself, between runs. Then the old key's bytes are "
+    "overwritten, and members take nothing of it any more.\n\n"
+    "--lost makes one without that signature, where coordinator.key is gone and no backup has it. Every member of the roster must "
+    "approve; their people are told that nobody vouches for the key, and call you. Members refuse what it signs until then.\n\n"
+    "\b\n"
+    "fedrepay coordinator rotate-key --folder coordinator\n"
+    "fedrepay coordinator rotate-key --lost --folder coordinator"
 )
 
 
 @app.command("rotate-key", help=_ROTATE)
-def rotate_key(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
+def rotate_key(
+    folder: Folder,
+    lost: Annotated[bool, typer.Option("--lost", help="The key in force is gone, and cannot sign.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
     """Another key; the help text stands in ``_ROTATE``."""
     import json
 
@@ -45,7 +56,8 @@ def rotate_key(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
         typer.confirm(
             "Every member's people will have to compare words again. Go on?", abort=True, err=as_json
         )
-    public = founding.rotate_key(folder, CoordinatorStore.in_folder(folder)).hex()
+    change = founding.replace_key if lost else founding.rotate_key
+    public = change(folder, CoordinatorStore.in_folder(folder)).hex()
     if as_json:
         typer.echo(json.dumps({"signing": public}, indent=1))
         return
@@ -64,11 +76,13 @@ def backup(
 
     from fedrepay.server.operating import backup as care
 
-    names = care.backup(folder, out)
+    names, lacks = care.backup(folder, out), care.elsewhere(folder)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "files": names}, indent=1))
+        typer.echo(json.dumps({"out": str(out), "files": names, "lacks": lacks}, indent=1))
         return
     typer.echo(f"{out}: {', '.join(names)}.")
+    if lacks:
+        typer.echo(lacks)
     typer.echo("Keep it where keys are kept.")
 
 
@@ -83,11 +97,14 @@ def restore(
 
     from fedrepay.server.operating import backup as care
 
-    names = care.restore(archive, folder)
+    names, lacks = care.restore(archive, folder), care.elsewhere(folder)
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), "files": names, "advice": care.ADVICE}, indent=1))
+        said = {"folder": str(folder), "files": names, "lacks": lacks, "advice": care.ADVICE}
+        typer.echo(json.dumps(said, indent=1))
         return
     typer.echo(f"{folder} is restored: {len(names)} files. Before `coordinator serve`:")
+    if lacks:
+        typer.echo(lacks)
     typer.echo(care.ADVICE)
 
 

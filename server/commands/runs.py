@@ -54,14 +54,14 @@ def abandon(folder: Folder, yes: Yes = False, as_json: Json = False) -> None:
     """Abandon a run; the help text stands in ``_ABANDON``."""
     import json
 
-    from fedrepay.server.network.app import alone
     from fedrepay.server.network.runs import abandon as give_up
     from fedrepay.server.store import CoordinatorStore
 
     if not yes:
         typer.confirm("What this run has spent stays spent. Abandon it?", abort=True, err=as_json)
-    with alone(folder, 1.0):  # no ServerApp carries it at this moment
-        number = give_up(CoordinatorStore.in_folder(folder))
+    store = CoordinatorStore.in_folder(folder)
+    with store.alone(1.0):  # no ServerApp carries it at this moment
+        number = give_up(store)
     if as_json:
         typer.echo(json.dumps({"abandoned": number}))
         return
@@ -134,7 +134,9 @@ def train(
 
     from fedrepay.server.network.runs import RunWishes
     from fedrepay.server.operating import running
+    from fedrepay.server.operating.narration import Narrator, ending
     from fedrepay.server.operating.running import TrainWishes
+    from fedrepay.server.store import CoordinatorStore
     from fedrepay.shared.text import printable
     from fedrepay.shared.trust import local_run
 
@@ -161,15 +163,17 @@ def train(
             show(
                 f"It goes on as it was begun; these change nothing: {', '.join(begun.ignored)}. To use them, abandon it first."
             )
-        seen = running.carry(folder, begun, asked, lambda event: show(f"{event.kind} {event.name}".strip()))
+        seen = running.carry(folder, begun, asked, Narrator(run.rounds, show).tell, show)
     except KeyboardInterrupt:
         console.print("Stopped looking. Nothing is lost: the same command goes on.")
         raise typer.Exit(130) from None
+    number, digest, lines = ending(CoordinatorStore.in_folder(folder), folder)
     if as_json:
-        said = {"run": run.run, "bytes_sent": seen.bytes_sent, "bytes_received": seen.bytes_received}
-        typer.echo(json.dumps(said, indent=1))
+        sizes = {"bytes_sent": seen.bytes_sent, "bytes_received": seen.bytes_received}
+        typer.echo(json.dumps({"run": number, "release": digest} | sizes, indent=1))
         return
-    show(f"Done. Sent {seen.bytes_sent:,} and received {seen.bytes_received:,} bytes.")
+    for line in lines:
+        show(line)
 
 
 @app.command(help=_STATUS)
@@ -185,8 +189,9 @@ def status(
     from rich.console import Console
 
     from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.keyring import key_of
     from fedrepay.server.operating import founding, progress, words
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
 
     founding.terms_in(folder)
     store, registry, key = CoordinatorStore.in_folder(folder), Registry(folder), key_of(folder)
@@ -259,8 +264,9 @@ def verify(folder: Folder, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from fedrepay.server.admission.registry import Registry
+    from fedrepay.server.keyring import key_of
     from fedrepay.server.operating import founding, verifying
-    from fedrepay.server.store import CoordinatorStore, key_of
+    from fedrepay.server.store import CoordinatorStore
     from fedrepay.shared import keys
     from fedrepay.shared.errors import ProtocolError
 

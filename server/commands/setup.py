@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedrepay.server.commands.options import Folder, Json, at_keyboard
+from fedrepay.server.commands.options import Folder, Json, JsonLines, at_keyboard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fedrepay.server.operating.founding import Founded
 
 app = typer.Typer()
@@ -15,11 +17,12 @@ _INIT = (
     "Make a coordinator: asks what the consortium agrees on, and writes a folder with its keys, certificates and files.\n\n"
     "terms.toml is what every member sees and accepts before it joins; coordinator.toml says where processes listen. "
     "nginx.conf and haproxy.cfg are for a public port that another program holds. Every answer is also an option; "
-    "--yes takes the default of what is not given. Nothing is left half-made.\n\n"
+    "--yes takes the default of what is not given. Institutions that are named are invited: one line for each, shown once, "
+    "good for 7 days (`coordinator invite` makes others). Nothing is left half-made.\n\n"
     "\b\n"
     "fedrepay coordinator init --folder coordinator\n"
-    "fedrepay coordinator init --folder coordinator --name 'Debt learners' --address consortium.example:443 "
-    "--schema consortium.toml --yes"
+    "fedrepay coordinator init --folder coordinator --name 'Debt learners' --address consortium.example:443 \\\n"
+    "  --schema consortium.toml --invite bank-a --invite bank-b --invite bank-c --yes"
 )
 _SERVE = (
     "Run the coordinator: Flower's SuperLink and SuperExec, the gRPC service and the front, all supervised.\n\n"
@@ -79,6 +82,10 @@ def init(
         list[str] | None,
         typer.Option("--mode", help="A mode that runs may have (repeatable); default distributed."),
     ] = None,
+    invite: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of an institution to invite (repeatable).", show_default=False),
+    ] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(help="Another name or address by which members reach the front (repeatable)."),
@@ -95,6 +102,14 @@ def init(
     front: Annotated[int, typer.Option(help="Port of the front behind a proxy, on loopback.")] = 8443,
     service: Annotated[int, typer.Option(help="Port of the gRPC service, on loopback.")] = 50051,
     metrics: Annotated[int, typer.Option(help="Port for Prometheus, on loopback.")] = 9464,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="URL of a PostgreSQL database, without a password; default: a file of the folder, or the database of "
+            "FEDREPAY_DATABASE_URL.",
+            show_default=False,
+        ),
+    ] = "",
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Write a unit that runs `coordinator serve`.")
     ] = False,
@@ -104,6 +119,7 @@ def init(
     """Make a coordinator; the help text stands in ``_INIT``."""
     import json
 
+    from fedrepay.server.database import where
     from fedrepay.server.operating import founding
     from fedrepay.server.operating.settings import settings_of
     from fedrepay.shared.schema import codebook
@@ -132,15 +148,18 @@ def init(
             "front": front,
             "service": service,
             "metrics": metrics,
+            "database": database or where.given_without_password(),
         }
     )
-    made = founding.found(folder, terms, chosen, books, host or [], systemd=systemd)
+    names = _invited(invite, yes=yes)
+    made = founding.found(folder, terms, chosen, books, host or [], systemd=systemd, invite=names)
     if as_json:
         said = {
             "folder": str(folder),
             "authority": made.authority.hex(),
             "files": made.files,
             "terms": made.terms.model_dump(),
+            "invitations": {each.name: each.token() for each in made.invitations},
         }
         typer.echo(json.dumps(said, indent=1))
         return
@@ -175,6 +194,16 @@ def _answered(given: dict[str, Any], *, yes: bool) -> dict[str, Any]:
     return answers
 
 
+def _invited(given: list[str] | None, *, yes: bool) -> list[str]:
+    """Names of who is invited at once; none is an answer too."""
+    if given is not None or yes or not at_keyboard():
+        return given or []
+    said: str = typer.prompt(
+        "Whom do you invite (names, separated by blanks)?", default="", show_default=False
+    )
+    return said.split()
+
+
 def _kind(default: Any) -> type:
     return str if default is None else type(default)
 
@@ -189,28 +218,46 @@ def _show(folder: Path, made: "Founded") -> None:
     for line in agreement.six_lines(made.terms):
         typer.echo(f"  {line}")
     typer.echo(f"\n{folder} is made. SHA-256 of its authority: {made.authority.hex()}")
+    if made.invitations:
+        typer.echo("\nInvitations, one line for each institution's people; they are shown this once:")
+        for each in made.invitations:
+            typer.echo(f"{each.name}: {each.token()}")
+        typer.echo("")
     typer.echo("Next:")
-    typer.echo(f"  1. Read {folder / agreement.FILE}: it is what every member accepts.")
-    if (folder / "fedrepay-coordinator.service").exists():
-        typer.echo(
-            f"  2. systemctl link {(folder / 'fedrepay-coordinator.service').absolute()}, then start it."
-        )
-    else:
-        typer.echo(f"  2. fedrepay coordinator serve --folder {folder}")
-    typer.echo(f"  3. fedrepay coordinator invite NAME … --folder {folder}   (one line for each institution)")
-    typer.echo("  4. `members`, `admit NAME` after people compared words, then `train`.")
+    for number, line in enumerate(_next(folder, made), 1):
+        typer.echo(f"  {number}. {line}")
     typer.echo(f"Keep copies: fedrepay coordinator backup FILE --folder {folder}")
 
 
+def _next(folder: Path, made: "Founded") -> "Iterator[str]":
+    from fedrepay.server.operating import founding
+    from fedrepay.shared.trust import agreement
+
+    yield f"Read {folder / agreement.FILE}: it is what every member accepts."
+    if founding.UNIT in made.files:
+        yield f"systemctl link {(folder / founding.UNIT).absolute()}, then start it."
+    else:
+        yield f"fedrepay coordinator serve --folder {folder}"
+    if not made.invitations:
+        yield f"fedrepay coordinator invite NAME … --folder {folder}   (one line for each institution)"
+    yield f"fedrepay coordinator admit --folder {folder}   (shows the words of whoever waits, for people to compare)"
+    yield f"fedrepay coordinator train --folder {folder}"
+
+
 @app.command(help=_SERVE)
-def serve(folder: Folder) -> None:
+def serve(folder: Folder, as_json: JsonLines = False) -> None:
     """Run the coordinator; the help text stands in ``_SERVE``."""
+    import json
     import time
 
     from fedrepay.server.operating import children
 
     def say(line: str) -> None:
-        typer.echo(f"{time.strftime('%H:%M:%S')} {line}")
+        typer.echo(
+            json.dumps({"at": time.time(), "said": line}, ensure_ascii=False)
+            if as_json
+            else f"{time.strftime('%H:%M:%S')} {line}"
+        )
 
     children.serve(folder, say)
 

@@ -9,7 +9,7 @@ hexadecimal that members are asked about, of a run that is not begun.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,13 +20,13 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import http_grid
 
+from fedrepay.server.keyring import load_key
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore, load_key
-from fedrepay.shared import files
-from fedrepay.shared.errors import ProtocolError
+from fedrepay.server.store import ASKED, ROSTERS, STOPS, CoordinatorStore
+from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import NumberedTerms
@@ -63,16 +63,15 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(str(config["coordinator-folder"]))
     members = config.get("members", 0)
     _pull_soon()
-    with alone(folder, ALONE):
-        serve(
-            grid,
-            folder,
-            members if isinstance(members, int) else 0,
-            durable=bool(config.get("coordinator-durable", True)),
-            without=frozenset(str(config.get("without", "")).split()),
-            again=bool(config.get("new-roster", False)),
-            about=_terms(str(config.get("ask-only", ""))),
-        )
+    serve(
+        grid,
+        folder,
+        members if isinstance(members, int) else 0,
+        durable=bool(config.get("coordinator-durable", True)),
+        without=frozenset(str(config.get("without", "")).split()),
+        again=bool(config.get("new-roster", False)),
+        about=_terms(str(config.get("ask-only", ""))),
+    )
 
 
 def _terms(text: str) -> NumberedTerms | None:
@@ -82,25 +81,6 @@ def _terms(text: str) -> NumberedTerms | None:
 def _pull_soon() -> None:
     """Where a reply's bytes are still on their way, look again after a tenth of a second instead of one (internal to Flower)."""
     http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.1)  # type: ignore[attr-defined]
-
-
-def alone(folder: Path, seconds: float) -> AbstractContextManager[None]:
-    """Carry a coordinator's runs in one process only (``files.held``).
-
-    Raises:
-        ProtocolError: another one is still at it after ``seconds``.
-        StorageError: the folder cannot be written.
-    """
-    deadline = time.monotonic() + seconds
-
-    def again() -> bool:
-        left = time.monotonic() < deadline
-        if left:
-            time.sleep(POLL_FIRST)
-        return left
-
-    taken = ProtocolError(f"Another ServerApp carries the runs of {folder}.", "Stop its Flower run first.")
-    return files.held(folder / ".carrying", taken, "Check rights and disk.", again)
 
 
 def serve(
@@ -113,7 +93,7 @@ def serve(
     again: bool = False,
     about: NumberedTerms | None = None,
 ) -> None:
-    """Carry the newest run in ``folder`` over Flower; errors as in :func:`carry`.
+    """Carry the newest run in ``folder`` over Flower, in one process only; errors as in :func:`carry`.
 
     Args:
         grid: the wire.
@@ -125,14 +105,26 @@ def serve(
         about: ask about these terms alone.
     """
     store = CoordinatorStore.in_folder(folder, durable=durable)
-    terms = store.terms()
-    begun = (
-        about is None
-        and terms is not None
-        and any(event.kind == "attempt" for event in store.events(terms.run))
-    )
-    nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
-    carry(store, load_key(folder), nodes, partial(_exchange, grid), without=without, again=again, about=about)
+    with store.alone(ALONE), _saying(store):
+        terms = store.terms()
+        begun = (
+            about is None
+            and terms is not None
+            and any(event.kind == "attempt" for event in store.events(terms.run))
+        )
+        nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
+        key, exchange = load_key(folder), partial(_exchange, grid)
+        carry(store, key, nodes, exchange, without=without, again=again, about=about)
+
+
+@contextmanager
+def _saying(store: CoordinatorStore) -> Iterator[None]:
+    """Why this process stops, for whoever watches: of one that was killed there is no word."""
+    try:
+        yield
+    except FedrepayError as error:
+        store.append(STOPS, [Event("stopped", "", printable(str(error)).encode())])
+        raise
 
 
 def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:

@@ -17,6 +17,7 @@ from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders
 from fedrepay.shared.trust.sums import default_learner, default_rounds
 from fedrepay.shared.trust.terms import NumberedTerms
+from fedrepay.shared.trust.within import broken
 
 USUAL_TIMEOUT = 600.0
 """Seconds a member has for an answer, where nobody asks for another number."""
@@ -119,21 +120,7 @@ def _check_agreed(terms: NumberedTerms, members: int, agreed: ConsortiumTerms) -
     Raises:
         ArgumentError: otherwise; naming the field of terms.toml.
     """
-    least = default_colluders(members) if agreed.colluders is None else agreed.colluders
-    wrong = {
-        f"modes = {list(agreed.modes)}: the run's is {terms.mode!r}": terms.mode not in agreed.modes,
-        f"schemas: {terms.schema_hash.hex()} is not among them": terms.schema_hash.hex()
-        not in agreed.schemas,
-        f"minimum_cohort = {agreed.minimum_cohort}: there are {members} members": members
-        < agreed.minimum_cohort,
-    }
-    if terms.mode != "none":
-        wrong |= {
-            f"epsilon_per_release = {agreed.epsilon_per_release:g}: the run's is {terms.epsilon:g}": terms.epsilon
-            > agreed.epsilon_per_release,
-            f"colluders = {least}: the run bears {terms.colluders}": terms.colluders < least,
-        }
-    if said := [words for words, broken in wrong.items() if broken]:
+    if said := broken(terms, members, agreed):
         raise ArgumentError(
             f"terms.toml does not allow this run: {'; '.join(said)}.",
             "Train within the terms; or change them, and every member has to accept them again.",

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from fedrepay.server.admission import certificates
 from fedrepay.server.admission.node_keys import ENDING, FOLDER
-from fedrepay.server.admission.registry import Registry
+from fedrepay.server.admission.registry import DAYS, Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.front import nodes
 from fedrepay.server.service.standing import AWAY
@@ -17,7 +17,7 @@ from fedrepay.shared.trust.roster import Entry
 
 
 def invite(
-    folder: Path, registry: Registry, address: str, names: Sequence[str], days: float
+    folder: Path, registry: Registry, address: str, names: Sequence[str], days: float = DAYS
 ) -> list[Invitation]:
     """An invitation for each name.
 

@@ -1,6 +1,6 @@
 """Copies of a coordinator: its database as of one moment, keys, certificates, terms, settings, schemas, nodes' keys.
 
-A coordinator's database may be older than what members remember: it decides nothing, and they prove what came later.
+A database of PostgreSQL is not in them: its own ``pg_dump`` copies it whole while others write. A coordinator's database may be older than what members remember: it decides nothing, and they prove what came later.
 """
 
 import os
@@ -11,17 +11,19 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
+from fedrepay.server import keyring
 from fedrepay.server.admission import certificates, node_keys
+from fedrepay.server.database import where
 from fedrepay.server.network import superlink
-from fedrepay.server.operating import founding, settings
-from fedrepay.server.store import DATABASE
+from fedrepay.server.operating import founding, restored, settings
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.trust import agreement
 
-DATABASES = (DATABASE, superlink.DATABASE)
+DATABASES = (where.FILE, superlink.DATABASE)
 """SQLite files, copied by SQLite itself while others write."""
 FILES = (
-    "coordinator.key",
+    keyring.KEY,
+    keyring.FOLLOWING,
     certificates.AUTHORITY,
     certificates.AUTHORITY_KEY,
     certificates.CERTIFICATE,
@@ -34,7 +36,7 @@ FILES = (
     founding.UNIT,
 )
 FOLDERS = (founding.SCHEMAS, node_keys.FOLDER)
-MUST = ("coordinator.key", certificates.AUTHORITY, certificates.AUTHORITY_KEY, agreement.FILE, settings.FILE)
+MUST = (keyring.KEY, certificates.AUTHORITY, certificates.AUTHORITY_KEY, agreement.FILE, settings.FILE)
 _LARGEST = 8 << 30  # bytes of what is restored
 _MOST = 10_000  # files
 ADVICE = (
@@ -42,8 +44,29 @@ ADVICE = (
     "is in use is begun with a higher one, which their signed calls prove; an unfinished run of the copy is refused "
     "(`rollback`, `epoch`): `fedrepay coordinator abandon`, then train --new-run. Releases since the copy are with the "
     "members alone. Who was admitted or revoked since the copy is not known here: look at `members`, revoke again at once "
-    "whom you revoked since, and admit again whom you admitted. Never let two copies of one coordinator serve."
+    "whom you revoked since, and admit again whom you admitted. Where the coordinator's key was changed since, members take "
+    "nothing of the one in the copy: `fedrepay coordinator rotate-key`, and people compare words. Never let two copies of one coordinator serve."
 )
+
+
+def elsewhere(folder: Path) -> str:
+    """What a copy of this folder lacks: PostgreSQL's database, and how that is copied and restored; else empty.
+
+    Raises:
+        ArgumentError: the settings name no database.
+    """
+    stated = where.stated(folder)
+    if not stated:
+        return ""
+    url = where.postgres(stated, "database")
+    host, port = url.host or url.query.get("host"), url.port or url.query.get("port")
+    options = {"--host": host, "--port": port, "--username": url.username}
+    whose = "".join(f"{name}={value} " for name, value in options.items() if value)
+    return (
+        f"Its database is not in it: {where.shown(url)}. Copy that at the same time: pg_dump --format=custom --no-owner "
+        f"--file=coordinator.dump {whose}{url.database}. To restore both: this archive by `coordinator restore`; the dump by "
+        f"pg_restore --no-owner {whose}--dbname=NAME coordinator.dump, into an empty database that coordinator.toml then names."
+    )
 
 
 def backup(folder: Path, out: Path) -> tuple[str, ...]:
@@ -118,7 +141,8 @@ def restore(archive: Path, folder: Path) -> tuple[str, ...]:
     """Make a coordinator's folder again, whole or not at all; the names of what came back.
 
     Raises:
-        ArgumentError: the folder holds something already, or the archive is none of :func:`backup`.
+        ArgumentError: the folder holds something already, the archive is none of :func:`backup`, or a database in it
+            is damaged, of another version, or of another consortium.
         StorageError: it cannot be read or written.
     """
     founding.check_new(folder)
@@ -131,6 +155,7 @@ def restore(archive: Path, folder: Path) -> tuple[str, ...]:
             names = _unpacked(opened, unfinished)
         if lacking := [name for name in MUST if name not in names]:
             raise ArgumentError(f"{archive} lacks {lacking[0]}.", "Name an archive of `coordinator backup`.")
+        restored.check(unfinished)
         unfinished.rename(target)
     except tarfile.TarError as error:
         raise ArgumentError(
@@ -150,8 +175,8 @@ def _unpacked(opened: tarfile.TarFile, folder: Path) -> tuple[str, ...]:
     """Files of known names alone, written 0600 by us: an archive may come from anywhere."""
     names, size = list[str](), 0
     for info in opened:
-        where, _, name = info.name.rpartition("/")
-        known = info.name in (*FILES, *DATABASES) or (where in FOLDERS and name and not name.startswith("."))
+        inside, _, name = info.name.rpartition("/")
+        known = info.name in (*FILES, *DATABASES) or (inside in FOLDERS and name and not name.startswith("."))
         size += info.size
         if not (known and info.isfile()) or info.name in names or size > _LARGEST or len(names) >= _MOST:
             raise ArgumentError(

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from fedrepay.server import keyring
 from fedrepay.server.admission import certificates
+from fedrepay.server.admission.registry import Registry
 from fedrepay.server.network import superlink
+from fedrepay.server.operating import admitting, rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.settings import CoordinatorSettings
 from fedrepay.server.protocol.state import State
-from fedrepay.server.store import KEY, CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, StorageError
 from fedrepay.shared.files import read_bytes, write_atomically
@@ -24,6 +26,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.agreement import ConsortiumTerms
+from fedrepay.shared.trust.joining import Invitation
 
 SCHEMAS = "schemas"
 UNIT = "fedrepay-coordinator.service"
@@ -38,6 +41,7 @@ class Founded:
     books: tuple[CodeBook, ...]
     authority: bytes  # SHA-256 of the authority's certificate
     files: tuple[str, ...]
+    invitations: tuple[Invitation, ...] = ()
 
 
 def terms_of(facts: Mapping[str, object], books: Sequence[CodeBook]) -> ConsortiumTerms:
@@ -75,8 +79,9 @@ def found(
     hosts: Sequence[str],
     *,
     systemd: bool = False,
+    invite: Sequence[str] = (),
 ) -> Founded:
-    """Make a coordinator's folder: keys, certificates, terms, settings, schemas, configurations of proxies.
+    """Make a coordinator's folder: keys, certificates, terms, settings, schemas, configurations of proxies, invitations.
 
     It is made beside its place and moved there when it is whole.
 
@@ -87,9 +92,10 @@ def found(
         books: the schemas of the terms.
         hosts: more names and addresses by which members reach the front.
         systemd: whether to write a unit too.
+        invite: names of institutions to invite.
 
     Raises:
-        ArgumentError: the folder holds something already.
+        ArgumentError: the folder holds something already, or a name is none.
         StorageError: it cannot be written.
     """
     check_new(folder)
@@ -105,6 +111,9 @@ def found(
         _fill(unfinished, terms, settings, books, hosts)
         if systemd:
             write_atomically(unfinished / UNIT, unit(target).encode())
+        invitations = (
+            admitting.invite(unfinished, Registry(unfinished), terms.address, invite) if invite else []
+        )
         _close(unfinished)
         unfinished.rename(target)
     except OSError as error:
@@ -113,7 +122,8 @@ def found(
         if unfinished is not None and unfinished.exists():
             shutil.rmtree(unfinished)
     files = tuple(sorted(str(each.relative_to(target)) for each in target.rglob("*") if each.is_file()))
-    return Founded(terms, settings, tuple(books), certificates.authority_digest(target), files)
+    authority = certificates.authority_digest(target)
+    return Founded(terms, settings, tuple(books), authority, files, tuple(invitations))
 
 
 def _fill(
@@ -123,7 +133,7 @@ def _fill(
     books: Sequence[CodeBook],
     hosts: Sequence[str],
 ) -> None:
-    load_key(folder)
+    keyring.load_key(folder)
     certificates.create(folder, [terms.address.rpartition(":")[0].strip("[]"), *hosts])
     superlink.make_secret(folder)
     write_atomically(folder / agreement.FILE, agreement.write(terms))
@@ -201,20 +211,33 @@ def terms_in(folder: Path) -> tuple[ConsortiumTerms, bytes]:
 
 
 def rotate_key(folder: Path, store: CoordinatorStore) -> bytes:
-    """Another signing key in place of the one that is there, or was lost: its public half, 32 bytes.
+    """Another signing key, beside the one in force, which signs for it: its public half, 32 bytes.
 
-    It counts with the next roster, in which members see that the coordinator has another key, and whose words they
-    compare. No run may be under way: its members know the key it began with.
+    It takes the other's place when the next roster is complete; one that waits for that is kept.
 
     Raises:
-        ArgumentError: a run is not over.
+        StorageError: the key in force is lost, or the other cannot be written.
+    """
+    roster = rosters.enrolled(store).roster
+    if roster is not None:
+        keyring.settle(folder, roster.coordinator)
+    return keys.public_bytes(keyring.rotate(folder))
+
+
+def replace_key(folder: Path, store: CoordinatorStore) -> bytes:
+    """Another signing key in the place of one that is lost: its public half, 32 bytes.
+
+    Members take nothing of it before a roster holds it that everybody of the one before has signed. No run may be under
+    way: its members know the key it began with.
+
+    Raises:
+        ArgumentError: a run is not over, or the key is not lost.
         StorageError: the key cannot be written.
     """
     terms = store.terms()
     if terms is not None and not State.replayed(store.events(terms.run)).over:
         raise ArgumentError(
-            f"Run {terms.run} is not over.", "Let it end, or give it up: `fedrepay coordinator abandon`."
+            f"Run {terms.run} is not over, and goes on under the key that is lost alone.",
+            "Restore the key, or give the run up: `fedrepay coordinator abandon`.",
         )
-    key = Ed25519PrivateKey.generate()
-    write_atomically(folder / KEY, key.private_bytes_raw(), "Free the disk.", mode=0o600)
-    return keys.public_bytes(key)
+    return keys.public_bytes(keyring.replace(folder))

@@ -12,14 +12,20 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.database import where
+from fedrepay.server.database.engine import CoordinatorDatabase
+from fedrepay.server.keyring import FOLLOWING, KEY, following, key_of
 from fedrepay.server.network import superlink
-from fedrepay.server.operating import founding
+from fedrepay.server.operating import founding, rosters
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import forgotten, standing
 from fedrepay.server.operating.progress import status
-from fedrepay.server.store import DATABASE, CoordinatorStore, key_of
+from fedrepay.server.store import CoordinatorStore
+from fedrepay.shared import keys
 from fedrepay.shared.errors import FedrepayError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.joining import VERSION
@@ -29,7 +35,7 @@ SOON = 30 * _DAY
 """Seconds before a server's or authority's end from which it is told of."""
 _LEAST = 1 << 30  # bytes free
 _PACKAGES = ("fedrepay", "flwr", "grpcio", "SQLAlchemy", "cryptography", "uvicorn")
-_SECRETS = ("coordinator.key", certificates.AUTHORITY_KEY, certificates.KEY, superlink.SECRET, DATABASE)
+_SECRETS = (KEY, certificates.AUTHORITY_KEY, certificates.KEY, superlink.SECRET)
 
 
 @dataclass(frozen=True)
@@ -69,18 +75,23 @@ def examine(folder: Path, clock: Callable[[], float] = time.time) -> list[Health
         _guarded("disk", lambda: _disk(folder)),
         _guarded("rights", lambda: _rights(folder)),
     ]
-    for name in (DATABASE, superlink.DATABASE):
-        lines.append(_guarded(name, lambda path=folder / name: _database(path)))  # type: ignore[misc]
-    return [*lines, *_consortium(folder, clock)]
+    own = where.chosen(folder)
+    if own.get_backend_name() == "sqlite":
+        lines.append(_guarded(where.FILE, lambda: _database(folder / where.FILE)))
+    else:
+        lines.append(_guarded("database", lambda: _served(CoordinatorDatabase.at(own))))
+    lines.append(_guarded(superlink.DATABASE, lambda: _database(folder / superlink.DATABASE)))
+    there = own.get_backend_name() != "sqlite" or (folder / where.FILE).is_file()
+    return [*lines, *(_consortium(folder, clock) if there else ())]
 
 
 def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
-    if not (folder / DATABASE).is_file():
-        return []
     try:
         registry = Registry(folder, clock)
         members, lost = registry.members(), forgotten(folder, registry)
-        seen = status(CoordinatorStore.in_folder(folder), members, key_of(folder), clock)
+        store = CoordinatorStore.in_folder(folder)
+        seen = status(store, members, key_of(folder), clock)
+        signing = _signing(folder, store)
     except FedrepayError as error:
         return [HealthLine("consortium", printable(error.cause), ok=False)]
     now = clock()
@@ -97,19 +108,30 @@ def _consortium(folder: Path, clock: Callable[[], float]) -> list[HealthLine]:
             "roster", f"number {seen.roster} of {len(seen.roster_members)}" if seen.roster else "none yet"
         ),
     ]
+    lines.append(signing)
     if seen.run is None:
         return [*lines, HealthLine("run", "none yet")]
     stopped = printable(seen.run.stopped)
     return [*lines, HealthLine("run", f"{seen.run.run}: {seen.run.stage} {stopped}".rstrip(), ok=not stopped)]
 
 
+def _signing(folder: Path, store: CoordinatorStore) -> HealthLine:
+    roster, coming = rosters.enrolled(store).roster, following(folder)
+    if roster is not None and roster.coordinator not in {
+        keys.public_bytes(each) for each in (key_of(folder), coming) if each
+    }:
+        said = "not the roster's: members take nothing of it before everybody has approved the next roster"
+        return HealthLine("signing key", said, ok=False)
+    waits = roster is not None and coming is not None
+    return HealthLine("signing key", "rotates with the next roster" if waits else "in force")
+
+
 def _guarded(what: str, look: Callable[[], tuple[str, bool]]) -> HealthLine:
     try:
         said, ok = look()
-    except (OSError, ValueError, sqlite3.Error) as error:
-        return HealthLine(
-            what, printable(f"cannot be looked at: {getattr(error, 'strerror', None) or error}"), ok=False
-        )
+    except (OSError, ValueError, sqlite3.Error, FedrepayError) as error:
+        why = getattr(error, "strerror", None) or getattr(error, "cause", error)
+        return HealthLine(what, printable(f"cannot be looked at: {why}"), ok=False)
     return HealthLine(what, said, ok)
 
 
@@ -134,7 +156,9 @@ def _disk(folder: Path) -> tuple[str, bool]:
 def _rights(folder: Path) -> tuple[str, bool]:
     """Which secrets others may read, or which are not there."""
     told = []
-    for name in _SECRETS:
+    own = where.chosen(folder).get_backend_name() == "sqlite"
+    more = [*([where.FILE] if own else []), *([FOLLOWING] if (folder / FOLLOWING).exists() else [])]
+    for name in (*_SECRETS, *more):
         path = folder / name
         if not path.exists():
             told.append(f"{name} is not there")
@@ -151,6 +175,17 @@ def _database(path: Path) -> tuple[str, bool]:
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         (said,) = connection.execute("pragma quick_check(1)").fetchone()
     return f"{path.stat().st_size / (1 << 20):.1f} MiB, {printable(str(said))}", said == "ok"
+
+
+def _served(database: CoordinatorDatabase) -> tuple[str, bool]:
+    """PostgreSQL's version and the database's size."""
+    facts = (
+        "SELECT current_setting('server_version'), pg_database_size(current_database()), pg_is_in_recovery()"
+    )
+    with database.transaction() as connection:
+        version, size, standby = connection.execute(sa.text(facts)).one()
+    said = f"{database}, version {version}, {size / (1 << 20):.1f} MiB"
+    return f"{said}{', a standby that takes no writes' if standby else ''}", not standby
 
 
 def page(lines: list[HealthLine]) -> str:

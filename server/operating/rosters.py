@@ -70,7 +70,7 @@ def wait(
     wanted: Callable[[], Collection[str]],
     show: Callable[[str], None],
     sleep: Callable[[float], None],
-    coordinator: bytes,
+    coordinator: Callable[[], bytes],
     *,
     whole: bool = False,
     fits: Callable[[Roster], bool] = lambda _roster: True,
@@ -83,7 +83,7 @@ def wait(
         wanted: names of who is admitted, asked again at each look.
         show: told what is waited for, whenever that changes.
         sleep: between two looks.
-        coordinator: its public key: members take nothing of another than their roster's.
+        coordinator: its public key, asked at each look: members take nothing of another than their roster's.
         whole: wait for a roster of exactly those who are admitted, also where there is one already.
         fits: whether a roster will do; asked at each look.
         lacking: why none can be made yet, for people; empty where nothing is in its way.
@@ -92,7 +92,7 @@ def wait(
     while True:
         state = enrolled(store)
         names = sorted(wanted())
-        ours = state.roster is not None and state.roster.coordinator == coordinator
+        ours = state.roster is not None and state.roster.coordinator == coordinator()
         named = not whole or (state.roster is not None and sorted(state.roster.names) == names)
         if state.roster is not None and ours and named and fits(state.roster):
             return state.roster

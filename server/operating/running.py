@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedrepay.server.admission.certificates import AUTHORITY
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import key_of
 from fedrepay.server.network import training
 from fedrepay.server.network.runs import RunWishes, ignored, next_run, planned, under_way
 from fedrepay.server.network.superlink import Control, RunSeen
@@ -16,7 +17,7 @@ from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.admitting import standing
 from fedrepay.server.operating.rehearsal import Rehearsal
 from fedrepay.server.protocol.state import Event, State
-from fedrepay.server.store import CoordinatorStore, key_of
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.schema import codebook
@@ -117,7 +118,7 @@ def begin(
         admitted,
         show,
         pause,
-        keys.public_bytes(key_of(folder)),
+        lambda: keys.public_bytes(key_of(folder)),
         whole=asked.whole,
         # a run of those who are shut out never gets all of them, and once begun it keeps the next roster from being made
         fits=lambda roster: bool(run) or not gone(roster),
@@ -182,11 +183,17 @@ def _check_served(folder: Path) -> None:
         )
 
 
-def carry(folder: Path, begun: BegunRun, asked: TrainWishes, observe: Callable[[Event], None]) -> RunSeen:
+def carry(
+    folder: Path,
+    begun: BegunRun,
+    asked: TrainWishes,
+    observe: Callable[[Event], None],
+    say: Callable[[str], None],
+) -> RunSeen:
     """Carry it to its end; errors as of ``network.training.train``."""
     options: dict[str, str | int] = {"without": " ".join(asked.without)} if asked.without else {}
     with closing(Control(places.load(folder).superlink_address, folder / AUTHORITY)) as control:
-        return training.train(control, folder, begun.members, observe, options=options)
+        return training.train(control, folder, begun.members, observe, options=options, say=say)
 
 
 def rehearse(folder: Path, asked: TrainWishes, wishes: RunWishes) -> Rehearsal:

@@ -7,10 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from fedrepay.server.database import where
 from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.files import Part, fitted, parse_toml, read_bytes
 
-FILE = "coordinator.toml"
+FILE = where.SETTINGS
 LOOPBACK = "127.0.0.1"
 _REMEDY = "`fedrepay coordinator init` writes such a file."
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -27,6 +28,7 @@ class CoordinatorSettings(Part):
         superlink: of Flower's SuperLink, on loopback.
         service: of the gRPC service, on loopback.
         metrics: of Prometheus' page, on loopback.
+        database: PostgreSQL's URL without a password; empty: a SQLite file of the folder.
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")] = "0.0.0.0"  # noqa: S104 - members call it
@@ -36,6 +38,7 @@ class CoordinatorSettings(Part):
     superlink: Port = 9093
     service: Port = 50051
     metrics: Port = 9464
+    database: str = ""
 
     @field_validator("host")
     @classmethod
@@ -77,6 +80,7 @@ def settings_of(facts: Mapping[str, object]) -> CoordinatorSettings:
     Raises:
         ArgumentError: one is out of bounds, or two processes would have one port.
     """
+    where.checked(str(facts.get("database", "")), "--database")
     return fitted(dict(facts), "coordinator init", CoordinatorSettings, ArgumentError, "Choose others.")
 
 
@@ -88,6 +92,7 @@ def load(folder: Path) -> CoordinatorSettings:
     """
     path = folder / FILE
     data = read_bytes(path, ArgumentError, "Name a folder that `fedrepay coordinator init` made.")
+    where.stated(folder)  # its errors do not repeat the value, which may hold a password
     return parse_toml(data, str(path), CoordinatorSettings, ArgumentError, _REMEDY)
 
 
@@ -103,6 +108,10 @@ front = {front}              # the front, behind a proxy
 superlink = {superlink}          # Flower's SuperLink: its port takes orders from anybody
 service = {service}           # gRPC; ends its own TLS
 metrics = {metrics}            # for Prometheus
+
+# Runs, rosters and members. Empty: coordinator.sqlite of this folder. Or a PostgreSQL database of its own, without a
+# password here: that stands in FEDREPAY_DATABASE_URL (a whole URL, which goes before this one) or in ~/.pgpass.
+database = "{database}"          # postgresql://USER@HOST:5432/NAME?sslmode=verify-full
 """
 
 

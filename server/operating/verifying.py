@@ -3,7 +3,7 @@
 A database that was changed, by a person or a disk, shows here; what a member says it never signed does too.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,11 +42,12 @@ def verify(store: CoordinatorStore, registry: Registry, coordinator: bytes) -> l
     Args:
         store: the coordinator's.
         registry: its members.
-        coordinator: its public key, 32 bytes.
+        coordinator: its public key in force, 32 bytes; those before it are the ones of rosters that lead up to it.
     """
-    found = list(_rosters(store, coordinator))
+    rosters = _Rosters(coordinator)
+    found = list(_rosters(store, rosters))
     for terms in store.runs():
-        found += _run(store, terms, coordinator)
+        found += _run(store, terms, rosters.keys)
     for name, signed in registry.requests().items():
         found.append(_checked("request to join", name, partial(_joins, name, signed)))
     for each in registry.members():
@@ -61,9 +62,22 @@ class _Rosters:
 
     def __init__(self, coordinator: bytes) -> None:
         self._coordinator = coordinator
-        self._before: Roster | None = None
+        self.keys = {coordinator}  # and of every roster that verifies
+        self.before: Roster | None = None
         self._call = b""
         self._entries: dict[str, Entry] = {}  # by node
+
+    def ours(self) -> None:
+        """The key in force is the newest roster's.
+
+        Raises:
+            ProtocolError: it is another.
+        """
+        if self.before is not None and self.before.coordinator != self._coordinator:
+            raise ProtocolError(
+                "The newest roster is of another coordinator's key.",
+                "Restore coordinator.key with its database.",
+            )
 
     def called(self, node: str) -> str:
         """Whose node it is, as far as known."""
@@ -78,7 +92,7 @@ class _Rosters:
         if event.kind == "call":
             signed = Signed.decode(event.body)
             self._call, self._entries = signed.digest(), {}
-            signed.verified(self._coordinator, Call)
+            signed.verified(Call.decode(signed.body).coordinator, Call)
         elif event.kind == "joining":
             joining = enrolment.joined(Signed.decode(event.body), self._call)
             self._entries[event.name] = joining.entry
@@ -87,30 +101,30 @@ class _Rosters:
             Signed.decode(event.body).verified(self._entries[event.name].signing, kind)
         elif event.kind == "roster":
             certificate = Certificate.decode(event.body)
-            _certified(certificate, self._before, self._coordinator)
-            self._before = Roster.decode(certificate.roster)
+            made, before = Roster.decode(certificate.roster), self.before
+            self.before = made
+            _certified(certificate, made, before)
+            self.keys.add(made.coordinator)
 
 
-def _rosters(store: CoordinatorStore, coordinator: bytes) -> Iterator[Verified]:
-    rosters = _Rosters(coordinator)
+def _rosters(store: CoordinatorStore, rosters: _Rosters) -> Iterator[Verified]:
     for event in store.events(ROSTERS):
         checked = _checked(event.kind, "", partial(rosters.look, event))
         if event.kind in ("call", "joining", "revealed", "approval", "roster"):
             yield Verified(f"roster: {event.kind}", rosters.called(event.name), checked.wrong)
+    if rosters.before is not None:
+        yield _checked("roster: the coordinator's key", "", rosters.ours)
 
 
-def _certified(certificate: Certificate, before: Roster | None, coordinator: bytes) -> None:
-    """As members check it; the roster before may be one that this database has lost."""
-    made = Roster.decode(certificate.roster)
+def _certified(certificate: Certificate, made: Roster, before: Roster | None) -> None:
+    """As members check it; the roster before may be one that this database has lost, but not where the key is another."""
     follows = before if before is not None and made.predecessor == before.hash() else None
+    if before is not None and made.coordinator != before.coordinator:
+        follows = before
     enrolment.certified(certificate, follows)
-    if made.coordinator != coordinator:
-        raise ProtocolError(
-            "It is of another coordinator's key.", "Restore coordinator.key with its database."
-        )
 
 
-def _run(store: CoordinatorStore, terms: NumberedTerms, coordinator: bytes) -> Iterator[Verified]:
+def _run(store: CoordinatorStore, terms: NumberedTerms, known: Collection[bytes]) -> Iterator[Verified]:
     try:
         state = State.replayed(store.events(terms.run))
     except (ProtocolError, ValueError) as error:
@@ -119,9 +133,10 @@ def _run(store: CoordinatorStore, terms: NumberedTerms, coordinator: bytes) -> I
     if state.introduction is None:
         return
     start, roster = state.introduction.start, Roster.decode(state.introduction.roster)
-    epoch = Epoch.decode(state.introduction.encode())
+    epoch, coordinator = Epoch.decode(state.introduction.encode()), roster.coordinator
     signing = {entry.name: entry.signing for entry in roster.members}
-    yield _checked(f"run {terms.run}: call for the epoch", "", partial(_starts, start, terms, coordinator))
+    check_start = partial(_starts, start, terms, coordinator, known)
+    yield _checked(f"run {terms.run}: call for the epoch", "", check_start)
     for event in store.events(terms.run):
         name, body, kind = event.name, event.body, event.kind
         key = signing.get(name, bytes(32))
@@ -145,7 +160,9 @@ def _run(store: CoordinatorStore, terms: NumberedTerms, coordinator: bytes) -> I
         yield _checked(f"run {terms.run}: votes", "", partial(_votes, state, terms, roster))
 
 
-def _starts(start: Signed, terms: NumberedTerms, coordinator: bytes) -> None:
+def _starts(start: Signed, terms: NumberedTerms, coordinator: bytes, known: Collection[bytes]) -> None:
+    if coordinator not in known:
+        raise ProtocolError("Its roster is of a coordinator's key that no roster here has.", _CHANGED)
     said = start.verified(coordinator, EpochStart)
     if (said.run, said.terms) != (terms.run, terms.terms_hash()):
         raise ProtocolError("It is for other terms than those stored.", _CHANGED)

@@ -12,7 +12,7 @@ from fedrepay.shared.trust import enrolment
 from fedrepay.shared.trust.enrolment import Call
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Revoked, default_colluders
-from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.succession import KeyHandover, Leaving
 
 _RELEASE = 4 + 32
 """Bytes of a release's number and hash."""
@@ -23,7 +23,8 @@ class Calls:
     """Makes calls out of what the database holds and what members have said when they refused earlier ones.
 
     Args:
-        key: the coordinator's.
+        key: the coordinator's, in force.
+        following: its key of the next roster, where that is to be another.
         released: number and hash of the last release.
         leaving: leavings that members have signed, of whatever roster: those that count are picked out.
         revoked: whom the operator asks the others to revoke. Who is in the roster no more is not named again, and
@@ -36,8 +37,13 @@ class Calls:
         released: tuple[int, bytes],
         leaving: Sequence[Signed],
         revoked: Collection[Revoked],
+        following: Ed25519PrivateKey | None = None,
     ) -> None:
         self._key = key
+        self.signing = key if following is None else following
+        """By which calls are signed, and the rosters that they make."""
+        self.ours = frozenset(map(keys.public_bytes, (key, self.signing)))
+        """Public halves of both, 32 bytes each."""
         self._released = released
         self.barred = frozenset(each.name for each in revoked)
         self._leaving, self._revoked = leaving, sorted(revoked, key=lambda each: each.name)
@@ -54,14 +60,32 @@ class Calls:
         leaving, revoked = self.going(state)
         call = Call(
             number=self._next(state, members),
-            coordinator=keys.public_bytes(self._key),
+            coordinator=keys.public_bytes(self.signing),
             predecessor=_predecessor(state),
             released=number,
             release=release,
             leaving=leaving,
             revoked=revoked,
+            handover=self._handover(state),
         )
-        return Signed.make(self._key, call)
+        return Signed.make(self.signing, call)
+
+    def current(self, call: Signed) -> bool:
+        """Whether a call is by the key by which we make them now."""
+        return Call.decode_once(call.body).coordinator == keys.public_bytes(self.signing)
+
+    def _handover(self, state: Enrolled) -> Signed | None:
+        """The word of the key in force for the following one, if the roster before is the one we know, and knows that key."""
+        before, ours = state.roster, keys.public_bytes(self.signing)
+        known = keys.public_bytes(self._key)
+        if (
+            before is None
+            or ours == known
+            or before.coordinator != known
+            or before.hash() != _predecessor(state)
+        ):
+            return None
+        return Signed.make(self._key, KeyHandover(roster=before.hash(), coordinator=ours))
 
     def going(self, state: Enrolled) -> Going:
         """Who leaves the roster before, and who is to be revoked, as a call says it."""
@@ -85,7 +109,9 @@ class Calls:
         """A member says what it has signed; a call that we signed may prove it."""
         said, call = int.from_bytes(body[:4], "big"), body[4:]
         try:
-            self._told[node] = Signed.decode(call).verified(keys.public_bytes(self._key), Call).number, True
+            signed = Signed.decode(call)
+            by = Call.decode(signed.body).coordinator
+            self._told[node] = (signed.verified(by, Call).number, True) if by in self.ours else (said, False)
         except ProtocolError:
             self._told[node] = said, False
 

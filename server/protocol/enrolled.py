@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.shared.errors import Code, CohortError, ProtocolError, WordsError
 from fedrepay.shared.trust import enrolment, succession
-from fedrepay.shared.trust.enrolment import Call, Certificate, Joining
+from fedrepay.shared.trust.enrolment import Approval, Call, Certificate, Joining
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import COORDINATOR, Roster
 from fedrepay.shared.trust.succession import Leaving
@@ -112,6 +114,18 @@ class Enrolled:
         """The roster that waits for approvals."""
         ordered = sorted(self.joinings, key=self.member)
         return enrolment.roster_of(self.proposal, [self.revealed[node] for node in ordered])
+
+    def certified(self, key: Ed25519PrivateKey) -> Certificate:
+        """The proposed roster's certificate, once everybody has approved it; the coordinator signs with the key it names."""
+        roster = self.proposed()
+        call, joinings = enrolment.checked(self.proposal)
+        return Certificate(
+            roster=roster.encode(),
+            approvals=tuple(self.approvals.values()),
+            coordinator=Signed.make(key, Approval(roster=roster.hash(), name=COORDINATOR)),
+            leaving=call.leaving,
+            rotations=enrolment.rotations(joinings),
+        )
 
     def stopped(self, ask: Ask, missing: Sequence[tuple[str, str]]) -> CohortError:
         """Why a roster's making stops at this ask, and what to do.

@@ -19,9 +19,9 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import Code, CohortError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import enrolment
-from fedrepay.shared.trust.enrolment import Approval, Certificate, Joining, Proposal, Revealed, Reveals
+from fedrepay.shared.trust.enrolment import Approval, Joining, Proposal, Reveals
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.roster import COORDINATOR, Revoked
+from fedrepay.shared.trust.roster import Revoked
 from fedrepay.shared.trust.wire import Kind, Reply, asked
 
 LONGEST = 4 << 20
@@ -36,12 +36,13 @@ class Enrolment:
     """Makes a roster of the nodes that are there, and sees that its members hold it.
 
     Args:
-        key: the coordinator's.
+        key: the coordinator's, in force.
         nodes: who is there.
         wanted: whether a roster of these nodes is to be made although there is one.
         released: number and hash of the last release.
         leaving: leavings that members have signed, of whatever roster.
         revoked: whom the operator asks the others to revoke; both count for a roster that is wanted.
+        following: the coordinator's key of the next roster, where that is to be another.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class Enrolment:
         released: tuple[int, bytes],
         leaving: Sequence[Signed] = (),
         revoked: Collection[Revoked] = (),
+        following: Ed25519PrivateKey | None = None,
     ) -> None:
         self.state = Enrolled()
-        self._key = key
         self._nodes = {node.id: node for node in nodes}
         self._wanted = wanted
-        self._calls = Calls(key, released, leaving, revoked)
+        self._calls = Calls(key, released, leaving, revoked, following)
         # nodes of members who leave or are revoked, and others who join nothing
         self._outside: set[str] = set()
         self._away: dict[str, str] = {}
@@ -66,7 +67,7 @@ class Enrolment:
         self._begun = 0
         self._made = False
         self._asked_held = False
-        self._held = Held(keys.public_bytes(key), self._nodes)
+        self._held = Held(self._calls.ours, self._nodes)
         self._later: dict[str, bytes] = {}  # node → a certificate that it lacks
         self._relayed = False
         self._handing = Handing()
@@ -94,8 +95,12 @@ class Enrolment:
             if given is None and (state.roster is None or (self._wanted and not self._made)):
                 return Ask(Kind.CALL, {})
             return given
-        if state.proposal and not set(state.joinings) <= set(self._nodes):
-            return Ask(Kind.VOID, {})  # of nodes that are not there: another proposal, of those who are
+        if not self._calls.current(state.call) or not set(state.joinings if state.proposal else ()) <= set(
+            self._nodes
+        ):
+            return Ask(
+                Kind.VOID, {}
+            )  # by another key than ours, or of nodes that are not there: another proposal
         if state.roster is not None and not self._wanted and not state.approvals:
             return Ask(Kind.VOID, {})  # nobody has signed it, and nobody wants it any more
         others = self._calls.going(state) != said(state.call) or self._calls.barred & set(state.joined())
@@ -217,11 +222,9 @@ class Enrolment:
             return [Event("joining", node, body)]
         entry = Joining.decode(state.joinings[node].body).entry
         if ask.kind == Kind.REVEAL:
-            answer = signed.verified(entry.signing, Revealed)
-            joining = Joining.decode(state.joinings[node].body)
-            known = keys.digest(state.proposal)
-            if answer.proposal != known or enrolment.commitment(answer.nonce, name) != joining.commitment:
-                raise ProtocolError(f"{name} revealed another nonce than it committed to.", "Leave it out.")
+            _, joinings = enrolment.checked(state.proposal)
+            joining = next(each for each in joinings if each.entry.name == name)
+            enrolment.said(joining, signed, keys.digest(state.proposal), enrolment.starting(joinings))
             return [Event("revealed", node, body)]
         if signed.verified(entry.signing, Approval).roster != self.state.proposed().hash():
             raise ProtocolError(f"{name} approved another roster.", "Ask it again.")
@@ -269,19 +272,9 @@ class Enrolment:
             proposal = Proposal(call=state.call, joinings=ordered).encode()
             return [state.frozen(proposal, ours=self._begun > 0)]
         if ask.kind == Kind.APPROVE:
-            roster = self.state.proposed()
-            ours = Signed.make(self._key, Approval(roster=roster.hash(), name=COORDINATOR))
-            call, joinings = enrolment.checked(state.proposal)
-            made = Certificate(
-                roster=roster.encode(),
-                approvals=tuple(state.approvals.values()),
-                coordinator=ours,
-                leaving=call.leaving,
-                rotations=enrolment.rotations(joinings),
-            )
             self._made, self._away = True, {}
             self._handing.anew()
-            return [Event("roster", "", made.encode())]
+            return [Event("roster", "", state.certified(self._calls.signing).encode())]
         return []
 
     def _call(self) -> list[Event]:

@@ -1,6 +1,6 @@
 """Certificates that members hold, for a coordinator that has lost its database, and for members that have lost theirs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fedrepay.server.protocol.enrolled import Enrolled, Node
 from fedrepay.server.protocol.state import Ask, Event
@@ -16,12 +16,12 @@ class Held:
     """What nodes have answered to ``held``.
 
     Args:
-        public: the coordinator's own key, 32 bytes.
+        ours: the coordinator's own keys, 32 bytes each.
         nodes: who is there, by node.
     """
 
-    def __init__(self, public: bytes, nodes: Mapping[str, Node]) -> None:
-        self._public, self._nodes = public, nodes
+    def __init__(self, ours: Collection[bytes], nodes: Mapping[str, Node]) -> None:
+        self._ours, self._nodes = ours, nodes
         self._held: dict[str, tuple[Signed, Certificate | None]] = {}  # by node
 
     def take(self, node: str, signed: Signed, body: bytes) -> None:
@@ -47,7 +47,7 @@ class Held:
                 shown = enrolment.certified(certificate, state.roster)
             except ProtocolError:
                 continue  # it proves nothing
-            if shown.coordinator != self._public or (newest is not None and shown.number <= newest.number):
+            if shown.coordinator not in self._ours or (newest is not None and shown.number <= newest.number):
                 continue
             here = self._members_of(ask, shown)
             holding = {name for node, name in here.items() if self._holds(node, certificate)}

@@ -5,30 +5,33 @@ ServerApp carries it, rosters stay as they are. People at the members approve th
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from threading import Event as Flag
+from threading import Lock
 
 from fedrepay.server.admission import node_keys
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
-from fedrepay.server.network.app import ENROLMENT_SECONDS, alone, go
+from fedrepay.server.keyring import following, key_of, settle
+from fedrepay.server.network.app import ENROLMENT_SECONDS, go
 from fedrepay.server.network.runs import under_way
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.protocol.enrolled import Enrolled, Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.resealing import Resealing
 from fedrepay.server.protocol.state import State
+from fedrepay.server.service import wishes
 from fedrepay.server.service.standing import AWAY
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import ROSTERS, CoordinatorStore, key_of
+from fedrepay.server.store import ROSTERS, CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError, FedrepayError, NetworkError, StorageError, WordsError
 from fedrepay.shared.files import read_bytes
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust import agreement
-from fedrepay.shared.trust.roster import Entry, Revoked, Roster
-from fedrepay.shared.trust.succession import Leaving, Rotation
+from fedrepay.shared.trust.roster import Revoked, Roster
+from fedrepay.shared.trust.succession import Rotation
 
 PAUSE = 2.0
 """Seconds between two looks."""
@@ -72,7 +75,32 @@ class Keeper:
         self._told = ""
         self._wishes: object = None  # who is to be in, with which keys, and who out
         self._next, self._pause = 0.0, 0.0  # when it is tried again, and how long that was
+        self._said: dict[str, bytes] = {}  # member → hash of the roster that it says it holds
+        self._lost: dict[str, float] = {}  # member → when it was last believed that it lost its store
+        self._lock = Lock()
         self._given: tuple[bytes, frozenset[str]] = (b"", frozenset())  # a roster's hash, and who has it
+
+    def holds(self, name: str, roster: bytes) -> None:
+        """A member says which roster it holds, by its hash: another than it was given, and it has lost its store.
+
+        It is given it again; one that says so all the time is believed every :data:`LONGEST_PAUSE` seconds.
+        """
+        with self._lock:
+            self._said[name] = roster
+
+    def _believed(self) -> None:
+        """Who was given the roster and says that it does not hold it was not given it."""
+        with self._lock:
+            said, self._said = self._said, {}
+        (given, who), now = self._given, self._clock()
+        lost = {
+            name
+            for name, roster in said.items()
+            if name in who and roster != given and now >= self._lost.get(name, 0.0) + LONGEST_PAUSE
+        }
+        if lost:
+            self._lost |= dict.fromkeys(lost, now)
+            self._given = given, who - lost
 
     def run(self, stop: Flag) -> None:
         """Look until told to stop; whatever goes wrong is said once, and tried again."""
@@ -91,15 +119,18 @@ class Keeper:
         Raises:
             FedrepayError: it cannot be done yet.
         """
+        self._believed()
         rosters = self._rosters()
+        if rosters.roster is not None:
+            settle(self._folder, rosters.roster.coordinator)
         members = self._renewed(rosters.roster)
         self._register(members)
-        out = _revoked(members, rosters.roster)
+        out = wishes.revoked(members, rosters.roster)
         wanted = {each.name: each for each in members if each.state == "admitted" and each.name not in out}
         now, roster = self._clock(), rosters.roster
-        wishes = {name: each.entry for name, each in wanted.items()}, out
-        if wishes != self._wishes:
-            self._wishes, self._next, self._pause = wishes, 0.0, 0.0
+        asked = {name: each.entry for name, each in wanted.items()}, out, self._coming()
+        if asked != self._wishes:
+            self._wishes, self._next, self._pause = asked, 0.0, 0.0
         absent = sorted(name for name, each in wanted.items() if now - each.seen > AWAY)
         if now < self._next or not self._due(wanted, rosters, absent):
             return
@@ -115,7 +146,7 @@ class Keeper:
                 f"The roster waits for the end of run {run}.",
                 "`fedrepay coordinator train` or `abandon` ends it.",
             )
-        with alone(self._folder, 0.0):
+        with self._store.alone(0.0):
             try:
                 self._make(wanted, members, out, another=another)
             except FedrepayError:
@@ -130,7 +161,9 @@ class Keeper:
         """Everybody, after keys that the roster holds were noted as theirs: also of a process that ended before it did."""
         members = self._registry.members()
         held = {} if roster is None else {entry.name: entry for entry in roster.members}
-        theirs = [held[each.name] for each in members if each.name in held and _renews(each, held[each.name])]
+        theirs = [
+            held[each.name] for each in members if each.name in held and wishes.renews(each, held[each.name])
+        ]
         for entry in theirs:
             self._registry.rekeyed(entry)
         return self._registry.members() if theirs else members
@@ -176,6 +209,7 @@ class Keeper:
             released=self._store.released(),
             leaving=[each.leaving for each in members if each.leaving is not None],
             revoked=[Revoked(name=name, reason=reason) for name, reason in sorted(out.items())],
+            following=following(self._folder),
         )
         for event in self._store.events(ROSTERS):
             machine.state.apply(event)
@@ -183,10 +217,11 @@ class Keeper:
             self._carry(machine)
         except WordsError as error:
             self._next, self._pause = self._clock() + ASKED, 0.0
-            self._say(f"{error.cause} {error.remedy}")
+            self._say(wishes.waits(machine.state, error))
             return
         made = machine.state.roster
         assert made is not None  # noqa: S101 - it goes on to the end or raises
+        settle(self._folder, made.coordinator)
         self._renewed(made)
         had = self._given[1] if self._given[0] == made.hash() else frozenset[str]()
         self._given = made.hash(), had | machine.given()
@@ -205,8 +240,15 @@ class Keeper:
         entries = {name: each.entry for name, each in wanted.items()}
         told = [Rotation.decode(each.rotation.body) for each in wanted.values() if each.rotation is not None]
         rotates = any(each.roster == roster.hash() for each in told)
-        ours = keys.public_bytes(key_of(self._folder)) == roster.coordinator
-        return rotates or not ours or {each.name: each for each in roster.members} != entries
+        return (
+            rotates
+            or roster.coordinator != self._coming()
+            or {each.name: each for each in roster.members} != entries
+        )
+
+    def _coming(self) -> bytes:
+        """The coordinator's public key that a roster is to hold."""
+        return keys.public_bytes(following(self._folder) or key_of(self._folder))
 
     def _carry(self, machine: Enrolment | Resealing) -> None:
         exchange = self._waiting.exchange
@@ -252,28 +294,3 @@ class Keeper:
         if line != self._told:
             self._told = line
             log.info("%s", printable(line, 2000))
-
-
-def _renews(member: MemberSeen, entry: Entry) -> bool:
-    """Whether the roster's entry of a member has keys that it has named, and the registry has others."""
-    if member.entry is None or member.entry == entry or member.state != "admitted":
-        return False
-    named = b"" if member.rotation is None else Rotation.decode(member.rotation.body).signing
-    return entry.signing in (member.entry.signing, named)
-
-
-def _revoked(members: Iterable[MemberSeen], roster: Roster | None) -> dict[str, str]:
-    """Whom the others are to put out of the roster, and why: the operator says so, or it comes again with other keys.
-
-    Who comes again is in the roster after that one.
-    """
-    out = {}
-    kept = {} if roster is None else {each.name: each.signing for each in roster.members}
-    for each in members:
-        if each.name not in kept or roster is None:
-            continue
-        goes = each.leaving is not None and Leaving.decode(each.leaving.body).roster == roster.hash()
-        other = each.entry is None or each.entry.signing != kept[each.name]
-        if each.state == "revoked" or (other and not goes):
-            out[each.name] = printable(each.reason or "it comes again with other keys", 120)
-    return out

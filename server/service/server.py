@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,20 @@ from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.tables import MemberSeen
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.service.callers import Callers, CallRefused
+from fedrepay.server.service.contract import OnlyOurs
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.metrics import watched
+from fedrepay.server.service.renewal import Renewal
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import MOST_WAITING, Waiting
 from fedrepay.server.store import CoordinatorStore
-from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError
+from fedrepay.shared.errors import FedrepayError, NetworkError, ProtocolError, StorageError
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
 from fedrepay.shared.proto.v1.consortium_pb2 import Body, Nothing, Part, SignedRequest
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.asking import LONG_POLL, LONGEST, PART, Answered, Request
 from fedrepay.shared.trust.message import Signed
 
-METHODS = ("Wait", "Answer", "Stand", "Pull", "Heads", "Renew", "Leave", "Rotate")
-"""All that a member may call; whatever else is asked does not exist."""
 _THREADS = MOST_WAITING + 32
 # milliseconds: a revoked certificate's connection, and a call that never ends, ends within the hour
 _HANDSHAKE, _AGE, _GRACE = 5_000, 3_600_000, 60_000
@@ -58,6 +57,7 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
         waiting: messages of a roster's making.
         told: what the database says.
         issue: makes a certificate for a name of a request (PEM).
+        holds: told which roster a member says it holds: its hash, or zeros.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
         waiting: Waiting,
         told: Teller,
         issue: Callable[[bytes, str], bytes],
+        holds: Callable[[str, bytes], None],
     ) -> None:
         self.callers = callers
         self._registry = registry
         self._waiting = waiting
         self._told = told
         self._issue = issue
+        self._holds = holds
 
     def _answered(
         self,
@@ -91,6 +93,9 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
             context.abort(refused.code, refused.said)
         except ProtocolError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.cause)
+        except StorageError as error:  # names the database, which is none of a member's business
+            log.warning("%s failed: %s", method, printable(str(error)))
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot use its database now")
         except FedrepayError as error:
             log.info("%s failed: %s", method, printable(str(error)))
             context.abort(grpc.StatusCode.NOT_FOUND, f"{error.cause} {error.remedy}")
@@ -115,10 +120,16 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
         return Nothing()
 
     def Stand(self, request: SignedRequest, context: Context) -> Body:  # noqa: N802
-        """Where the consortium stands."""
-        return Body(
-            data=self._answered("Stand", request, context, lambda _m, _s: self._told.standing().encode())
-        )
+        """Where the consortium stands; the request's body is the hash of the roster that the caller holds, zeros, or empty."""
+
+        def work(member: MemberSeen, said: Request) -> bytes:
+            if len(said.body) not in (0, 32):
+                raise ProtocolError("A roster's hash has 32 bytes.", "Send it anew.")
+            if said.body:
+                self._holds(member.name, said.body)
+            return self._told.standing().encode()
+
+        return Body(data=self._answered("Stand", request, context, work))
 
     def Pull(self, request: SignedRequest, context: Context) -> Iterator[Part]:  # noqa: N802
         """A release; the request's body is its number in 4 bytes, or empty for the newest."""
@@ -167,57 +178,6 @@ class ConsortiumService(consortium_pb2_grpc.ConsortiumServicer):
         return Nothing()
 
 
-class _OnlyOurs(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Lets through the contract's calls alone; gRPC would tell a stranger what else there is.
-
-    To gRPC each is a call that streams, so that who calls is looked at before its one request has come: it would give a
-    thread to whoever has had a certificate once and sends nothing.
-    """
-
-    def __init__(self, callers: Callers) -> None:
-        self._callers = callers
-
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        service, _, method = details.method.removeprefix("/").partition("/")
-        if service != "fedrepay.consortium.v1.Consortium" or method not in METHODS:
-            return None
-        found = continuation(details)
-
-        def one(requests: Iterator[SignedRequest], context: Context) -> Any:
-            with self._room(context):
-                return found.unary_unary(_only(requests, context), context)
-
-        def many(requests: Iterator[SignedRequest], context: Context) -> Iterator[Any]:
-            with self._room(context):
-                yield from found.unary_stream(_only(requests, context), context)
-
-        make, work = (
-            (grpc.stream_stream_rpc_method_handler, many)
-            if found.response_streaming
-            else (grpc.stream_unary_rpc_method_handler, one)
-        )
-        return make(work, found.request_deserializer, found.response_serializer)
-
-    @contextmanager
-    def _room(self, context: Context) -> Iterator[None]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._callers.room(context))
-            except CallRefused as refused:
-                context.abort(refused.code, refused.said)
-            except FedrepayError as error:
-                log.info("A call failed: %s", printable(str(error)))
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator cannot look up who calls")
-            yield
-
-
-def _only(requests: Iterator[SignedRequest], context: Context) -> SignedRequest:
-    for request in requests:
-        return request
-    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call without a request")
-    raise AssertionError("abort raises")
-
-
 def serving(consortium: ConsortiumService, folder: Path, address: str) -> tuple[grpc.Server, int]:
     """A gRPC server that listens, not yet started, and its port; its certificate is read again at each handshake.
 
@@ -233,7 +193,7 @@ def serving(consortium: ConsortiumService, folder: Path, address: str) -> tuple[
 
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, "call"),
-        interceptors=[_OnlyOurs(consortium.callers)],
+        interceptors=[OnlyOurs(consortium.callers)],
         options=_OPTIONS,
         maximum_concurrent_rpcs=_THREADS,
     )
@@ -263,8 +223,7 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         NetworkError: a port is not to be had, or the rosters' keeper ended by itself.
         StorageError: the database cannot be used.
     """
-    store = CoordinatorStore.in_folder(folder)
-    registry = Registry(folder)
+    store, registry = CoordinatorStore.in_folder(folder), Registry(folder)
 
     def gone(name: str) -> bool:
         member = registry.member(name)
@@ -275,13 +234,18 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
     def issue(request: bytes, name: str) -> bytes:
         return certificates.issue(folder, request, name)
 
-    consortium = ConsortiumService(Callers(registry, time.time), registry, waiting, told, issue)
+    keeper = Keeper(
+        folder,
+        store,
+        registry,
+        waiting,
+        time.time,
+        lambda: Control(superlink, folder / certificates.AUTHORITY),
+    )
+    callers = Callers(registry, time.time)
+    consortium = ConsortiumService(callers, registry, waiting, told, issue, keeper.holds)
     server, _ = serving(consortium, folder, f"127.0.0.1:{port}")
 
-    def control() -> Control:
-        return Control(superlink, folder / certificates.AUTHORITY)
-
-    keeper = Keeper(folder, store, registry, waiting, time.time, control)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
@@ -290,8 +254,9 @@ def run(folder: Path, port: int, superlink: str, metrics: int) -> None:
         server.start()
         thread.start()
         log.info("The service listens at 127.0.0.1:%d, metrics at 127.0.0.1:%d.", port, metrics)
+        renewal = Renewal(folder, time.time)
         while thread.is_alive() and not stop.wait(_LOOK):
-            pass
+            renewal.look()
         waiting.wake()
         server.stop(grace=2.0).wait()
     if not stop.is_set():  # whoever supervises this starts it again

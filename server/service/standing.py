@@ -38,6 +38,7 @@ class Teller:
         self._store = store
         self._registry = registry
         self._clock = clock
+        self._seen: tuple[int, bytes] = (-1, b"")  # newest event of rosters, and what was proposed then
 
     def standing(self) -> Standing:
         """Where the consortium stands."""
@@ -59,7 +60,24 @@ class Teller:
             state=said(state, run, rounds),
             waiting=tuple(sorted(state.away))[:4096],
             releases=self.releases(),
+            proposed=self._proposed(),
         )
+
+    def _proposed(self) -> bytes:
+        """Hash of the roster whose words are compared; read again when something of rosters was stored."""
+        last = self._store.last(ROSTERS)
+        if last != self._seen[0]:
+            rosters = self._rosters()
+            complete = rosters.joinings and len(rosters.revealed) == len(rosters.joinings)
+            open_ = rosters.call is not None and complete
+            self._seen = last, rosters.proposed().hash() if open_ else b""
+        return self._seen[1]
+
+    def _rosters(self) -> Enrolled:
+        found = Enrolled()
+        for event in self._store.events(ROSTERS):
+            found.apply(event)
+        return found
 
     def releases(self) -> tuple[ReleaseListed, ...]:
         """Every release, the newest last."""
@@ -88,10 +106,7 @@ class Teller:
         assert state.introduction is not None  # noqa: S101
         if name in Roster.decode_once(state.introduction.roster).names:
             return Handed(resealed=False, body=pulled.encode()).encode()
-        rosters = Enrolled()
-        for event in self._store.events(ROSTERS):
-            rosters.apply(event)
-        sealed = rosters.resealed.get(name)
+        sealed = self._rosters().resealed.get(name)
         if sealed is None or Resealed.decode(Signed.decode(sealed).body).number != number:
             raise ArgumentError(
                 f"Release {number} was made before {name} joined, and no member has sealed it to {name} yet.",

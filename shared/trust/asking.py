@@ -103,6 +103,7 @@ class Standing(Wire):
         state: of that run, in words.
         waiting: members that it waits for.
         releases: all of them, the newest last.
+        proposed: hash of the roster whose words people compare now; empty where none is proposed.
     """
 
     agreed: Digest
@@ -112,3 +113,4 @@ class Standing(Wire):
     state: Annotated[str, Field(max_length=200)]
     waiting: Annotated[tuple[Name, ...], Field(max_length=4096)]
     releases: Annotated[tuple[ReleaseListed, ...], Field(max_length=4096)]
+    proposed: Annotated[bytes, Field(max_length=32)] = b""

@@ -14,7 +14,7 @@ from pydantic import Field
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.remembered import Remembered
-from fedrepay.shared.trust import succession
+from fedrepay.shared.trust import succession, testimony
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
 from fedrepay.shared.trust.message import Signed, Wire, parts
 from fedrepay.shared.trust.roster import Entry, RevokedMembers, Roster, check_revoked, default_colluders
@@ -33,6 +33,7 @@ class Call(Wire):
     Attributes:
         leaving: what members of the predecessor have signed who go by themselves, sorted by name.
         revoked: members of the predecessor who are put out, sorted by name.
+        handover: the old key's word for this one, where the coordinator's key is another than in the predecessor.
     """
 
     number: Annotated[int, Field(ge=1, lt=2**31)]
@@ -42,13 +43,14 @@ class Call(Wire):
     release: Digest
     leaving: SignedParts = ()
     revoked: RevokedMembers = ()
+    handover: Signed | None = None
 
 
 class Joining(Wire):
     """Member → coordinator: my long-term keys, and a commitment to a nonce; signed with the key it names.
 
     ``rotation`` is by the key of the roster before, where that is another; ``released`` and ``release`` are number and
-    hash of the newest release that the member holds.
+    hash of the newest release that the member holds; ``empty``: its ledger may lack attempts that named it.
     """
 
     call: Digest
@@ -57,6 +59,7 @@ class Joining(Wire):
     rotation: Signed | None = None
     released: Small = 0
     release: Digest = bytes(32)
+    empty: bool = False
 
 
 class Proposal(Wire):
@@ -67,11 +70,17 @@ class Proposal(Wire):
 
 
 class Revealed(Wire):
-    """Member: the nonce behind my commitment, for this proposal and no other."""
+    """Member: the nonce behind my commitment, for this proposal and no other, and what I know of who starts empty.
+
+    ``told`` is all there is to say (``testimony``); ``since``: since when, if its store was lost or set back; else 0.
+    """
 
     proposal: Digest
     name: Name
     nonce: Key
+    told: testimony.AllTold = ()
+    since: testimony.At = 0
+    gone: testimony.Gone = ()
 
 
 class Reveals(Wire):
@@ -144,7 +153,7 @@ def _checked(proposal: bytes) -> tuple[Call, list[Joining]]:
     if names != sorted(set(names)):
         raise ProtocolError("The proposal names a member twice, or is not sorted.", _REMEDY)
     check_revoked(call.revoked, names)
-    if call.predecessor == FIRST and (call.leaving or call.revoked or rotations(joinings)):
+    if call.predecessor == FIRST and (call.leaving or call.revoked or call.handover or rotations(joinings)):
         raise ProtocolError("Nobody leaves, is revoked or changes its key in a first roster.", _REMEDY)
     left = [Leaving.decode(each.body).name for each in call.leaving]
     if left != sorted(set(left)) or set(left) & {*names, *(each.name for each in call.revoked)}:
@@ -163,6 +172,7 @@ def drafted(call: Call, joinings: Sequence[Joining], nonces: Sequence[bytes] = (
         release=call.release,
         nonces=tuple(nonces) or (bytes(32),) * len(joinings),
         revoked=call.revoked,
+        handover=call.handover,
     )
 
 
@@ -227,18 +237,31 @@ def _roster_of(proposal: bytes, revealed: Sequence[Signed]) -> Roster:
     (call, joinings), wanted = checked(proposal), keys.digest(proposal)
     if len(revealed) != len(joinings):
         raise ProtocolError("Not every member of the proposal has revealed its nonce.", _REMEDY)
-    nonces = []
-    for joining, signed in zip(joinings, revealed, strict=True):
-        said = signed.verified(joining.entry.signing, Revealed)
-        name = joining.entry.name
-        if (said.proposal, said.name) != (wanted, name):
-            raise ProtocolError(f"{name} revealed its nonce to another proposal.", _REMEDY)
-        if commitment(said.nonce, name) != joining.commitment:
-            raise ProtocolError(f"{name} revealed another nonce than it had committed to.", _REMEDY)
-        nonces.append(said.nonce)
-    roster = drafted(call, joinings, nonces)
+    empty, pairs = starting(joinings), zip(joinings, revealed, strict=True)
+    roster = drafted(call, joinings, [said(each, signed, wanted, empty).nonce for each, signed in pairs])
     roster.check()
     return roster
+
+
+def starting(joinings: Sequence[Joining]) -> tuple[str, ...]:
+    """Of each who joins: its name if its ledger starts empty, else nothing."""
+    return tuple(each.entry.name if each.empty else "" for each in joinings)
+
+
+def said(joining: Joining, signed: Signed, proposal: bytes, empty: Sequence[str]) -> Revealed:
+    """What one of those who join reveals to the proposal of that digest; ``empty`` as of :func:`starting`.
+
+    Raises:
+        ProtocolError: another signature, proposal or nonce than it committed to, or words as of ``testimony.check``.
+    """
+    name = joining.entry.name
+    found = signed.verified(joining.entry.signing, Revealed)
+    if (found.proposal, found.name) != (proposal, name):
+        raise ProtocolError(f"{name} revealed its nonce to another proposal.", _REMEDY)
+    if commitment(found.nonce, name) != joining.commitment:
+        raise ProtocolError(f"{name} revealed another nonce than it had committed to.", _REMEDY)
+    testimony.check(name, len(signed.body), found.told, empty)
+    return found
 
 
 def certified(certificate: Certificate, before: Roster | None) -> Roster:

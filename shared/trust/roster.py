@@ -10,7 +10,7 @@ from pydantic import Field
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.fields import MAX_MEMBERS, Digest, Key, Name, Small
-from fedrepay.shared.trust.message import Wire
+from fedrepay.shared.trust.message import Signed, Wire
 
 COORDINATOR = "coordinator"
 """In the place of a member's name, where the coordinator is meant: no member may bear it."""
@@ -49,6 +49,8 @@ class Roster(Wire):
         nonces: one a member, in order: revealed after all of the above was fixed, so that nobody could choose keys for
             the words (``enrolment``).
         revoked: of the roster before, sorted by name: who goes without having signed it (``succession``).
+        handover: where the coordinator has another key than in the roster before, the word of that one; None where its
+            key is the same, or nobody could sign for the new one (``succession.KeyHandover``).
     """
 
     number: Small
@@ -59,6 +61,7 @@ class Roster(Wire):
     release: Digest
     nonces: Annotated[tuple[Key, ...], Field(min_length=3, max_length=MAX_MEMBERS)]
     revoked: RevokedMembers = ()
+    handover: Signed | None = None
 
     def check(self) -> None:
         """Names sorted and unique, signing keys unique, a nonce each.

@@ -3,11 +3,13 @@
 Everybody of the old and of the new roster signs the new one: so nobody is left out or replaced silently. Three things
 stand in for an old member's own approval under its old key, each for this one predecessor and no later one: a leaving
 that it signed; a rotation by which its old key names the new one; and its revocation, where so many of the others sign
-that the colluders among them are not enough. docs/protocol.md, *Rosters that change*; docs/adr/0026.
+that the colluders among them are not enough. docs/protocol.md, *Rosters that change*; docs/adr/0026. The coordinator's own
+key rotates under its old signature, or is replaced by all members of the roster before, none of them revoked: docs/adr/0030.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -37,6 +39,36 @@ class Rotation(Wire):
     signing: Key
 
 
+class KeyHandover(Wire):
+    """Coordinator, signed with its old key: in what follows this roster, that is my key."""
+
+    roster: Digest
+    coordinator: Key
+
+
+class KeyChange(StrEnum):
+    """What becomes of the coordinator's key from one roster to the next."""
+
+    KEPT = ""
+    ROTATED = "rotated"
+    REPLACED = "replaced"
+
+    @property
+    def words(self) -> str:
+        """For people, before they approve; empty where nothing changes."""
+        return _KEY_CHANGES[self]
+
+
+_KEY_CHANGES = {
+    KeyChange.KEPT: "",
+    KeyChange.ROTATED: "the coordinator's key rotates, signed by the one before; if nobody announced that, ask the operator",
+    KeyChange.REPLACED: (
+        "THE COORDINATOR'S KEY IS REPLACED, and the one before has not signed for it: nobody vouches for the new one but you. "
+        "Call the operator on a number that you know before you approve"
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Changes:
     """What a roster changes in the one before; names, each list in order.
@@ -46,18 +78,21 @@ class Changes:
         leaves: who goes and is not revoked.
         revoked: who is put out, with the reason given.
         rekeyed: who stays with another signing or sealing key.
+        coordinator: whether its own key is another, and who signed for that.
     """
 
     joins: tuple[str, ...]
     leaves: tuple[str, ...]
     revoked: tuple[tuple[str, str], ...]
     rekeyed: tuple[str, ...]
+    coordinator: KeyChange = KeyChange.KEPT
 
     def __str__(self) -> str:
         """On one line, for people; empty where nothing changes."""
         out = tuple(f"{name} ({reason})" if reason else name for name, reason in self.revoked)
         said = {"revoked": out, "leave": self.leaves, "join": self.joins, "with new keys": self.rekeyed}
-        return "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
+        lines = [f"{what}: {', '.join(names)}" for what, names in said.items() if names]
+        return "; ".join([*lines, *([self.coordinator.words] if self.coordinator else [])])
 
 
 def changes(before: Roster | None, roster: Roster) -> Changes:
@@ -74,7 +109,32 @@ def changes(before: Roster | None, roster: Roster) -> Changes:
             for name, entry in old.items()
             if name in new and (new[name].signing, new[name].sealing) != (entry.signing, entry.sealing)
         ),
+        coordinator=KeyChange.KEPT if before is None else _shown(before, roster),
     )
+
+
+def _shown(before: Roster, roster: Roster) -> KeyChange:
+    try:
+        return key_change(before, roster)
+    except ProtocolError:  # a word that is none vouches for nothing
+        return KeyChange.REPLACED
+
+
+def key_change(before: Roster, roster: Roster) -> KeyChange:
+    """What becomes of the coordinator's key; its old key's word counts for the direct successor alone.
+
+    Raises:
+        ProtocolError: the word is not by the key before, of another roster, to another key, or nothing needs it.
+    """
+    same = roster.coordinator == before.coordinator
+    if roster.predecessor != before.hash() or roster.handover is None:
+        return KeyChange.KEPT if same else KeyChange.REPLACED
+    said = roster.handover.verified(before.coordinator, KeyHandover)
+    if said.roster != before.hash():
+        raise ProtocolError("The coordinator's key was handed over in another roster.", _REMEDY)
+    if same or said.coordinator != roster.coordinator:
+        raise ProtocolError("The coordinator's key was handed over to another than the roster's.", _REMEDY)
+    return KeyChange.ROTATED
 
 
 def revokers(members: int) -> int:
@@ -98,15 +158,21 @@ def signers(
 
     Raises:
         ProtocolError: a leaving or rotation of another roster, by another key, or that nothing needs; a key that changed
-            without a rotation; somebody revoked who was not there, or is in it under another name; too few to revoke.
+            without a rotation; somebody revoked who was not there, or is in it under another name; too few to revoke;
+            anybody revoked where the coordinator's key is replaced; a word for that key as of :func:`key_change`.
     """
     wanted = {entry.name: entry.signing for entry in roster.members}
-    if roster.predecessor == bytes(32) and (leaving or rotations or roster.revoked):
+    if roster.predecessor == bytes(32) and (leaving or rotations or roster.revoked or roster.handover):
         raise ProtocolError("Nobody leaves, is revoked or changes its key in a first roster.", _REMEDY)
     if before is None:
         return wanted
     old: Mapping[str, bytes] = {entry.name: entry.signing for entry in before.members}
     direct = roster.predecessor == before.hash()
+    if key_change(before, roster) == KeyChange.REPLACED and roster.revoked:
+        raise ProtocolError(
+            "Members are revoked, and the coordinator's key is replaced: that, everybody of the roster before signs.",
+            "First a roster of all of them under the new key; then revoke.",
+        )
     out = _revoked(roster, before) if direct else set()
     out |= _left(leaving, before, {*wanted, *out}) if direct else set()
     least = revokers(len(old))

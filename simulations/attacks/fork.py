@@ -109,7 +109,8 @@ def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = F
         story(twin, cohort)
     if over:
         _carry(twins[0], cohorts[0], 1)
-        _carry(twins[1], cohorts[1], attempts=1)
+        machine = twins[1].coordinator
+        twins[1].take(machine._attempts.open(machine.epoch, cohorts[1], ""))  # noqa: SLF001 - nobody is asked
         twins[1].take([Event("void", "", b"")])
         _carry(twins[1], cohorts[1])
         _carry(twins[0], cohorts[0])
@@ -130,17 +131,15 @@ def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = F
     )
 
 
-def _carry(world: World, cohort: Names, sums: int | None = None, attempts: int | None = None) -> None:
-    """Go on with this fork's members alone, until it has so many sums or attempts, is over or is stopped."""
+def _carry(world: World, cohort: Names, sums: int | None = None) -> None:
+    """Go on with this fork's members alone, until it has so many sums, is over or is stopped."""
     state = world.coordinator.state
 
     def among(_kind: str, name: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
         return (shared, own) if name in cohort else None
 
     with suppress(CohortError, ProtocolError):
-        while len(state.sums) != sums and len(state.attempts) != attempts:
-            if (ask := world.coordinator.ask()) is None:
-                return
+        while len(state.sums) != sums and (ask := world.coordinator.ask()) is not None:
             world.deliver(ask, among)
             world.take(world.coordinator.finish(ask))
 

@@ -11,10 +11,11 @@ from typing import ClassVar
 
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server.front import nodes
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network.superlink import Control
 from fedrepay.server.network.training import train
 from fedrepay.server.protocol.state import Event
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import ArgumentError, WordsError
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from fedrepay.shared.trust.message import Signed

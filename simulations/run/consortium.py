@@ -22,8 +22,9 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network.app import app as server_app
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import WordsError
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook

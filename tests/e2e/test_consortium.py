@@ -21,10 +21,10 @@ def test_enrol_train_change_pull(tmp_path_factory: pytest.TempPathFactory) -> No
     banks = {name: Bank(base, name) for name in ("a", "b", "c", "d")}
     everybody: list[People] = [operator, *banks.values()]
     try:
-        operator.founds(schema)
+        tokens = operator.founds(schema, "a", "b", "c")
         operator.starts("serve", "coordinator")
-        until("the front runs", lambda: "front runs" in operator.log(), everybody)
-        enrolled(operator, [banks["a"], banks["b"], banks["c"]], everybody)
+        until("it is ready", lambda: "Ready:" in operator.log(), everybody)
+        enrolled(operator, [banks["a"], banks["b"], banks["c"]], tokens, everybody)
         operator.says("train")
         for name in "abc":
             assert held(banks[name]) == [1]
@@ -33,7 +33,7 @@ def test_enrol_train_change_pull(tmp_path_factory: pytest.TempPathFactory) -> No
 
         banks["c"].types("use", "1", "--yes")
         operator.says("revoke", "c", "--reason", "it sold its book")
-        enrolled(operator, [banks["d"]], everybody, [banks["a"], banks["b"]])
+        enrolled(operator, [banks["d"]], {"d": operator.invites("d")}, everybody, [banks["a"], banks["b"]])
         until("who joined later has the release of before", lambda: number(banks["d"]) == 1, everybody)
         assert held(banks["d"]) == [1]
         operator.says("train", "--new-run")
@@ -68,7 +68,7 @@ def counted(operator: Operator, bank: Bank) -> None:
     kinds = [command.split()[0] for command in bank.commands]
     assert kinds == ["join", "join", "run", "approve-roster"]
     kinds = sorted({command.split()[0] for command in operator.commands})
-    assert kinds == ["admit", "init", "invite", "serve", "train"]
+    assert kinds == ["admit", "init", "serve", "train"]
     assert not [path for path in bank.folder.iterdir() if path.suffix == ".csv"], (
         "no file was carried by hand"
     )

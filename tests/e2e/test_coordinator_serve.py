@@ -39,7 +39,7 @@ class Served:
         self.folder, self.settings, self.log = folder, chosen, folder.parent / "log"
         with self.log.open("wb") as out:
             self.process = subprocess.Popen([*SERVE, str(folder)], stdout=out, stderr=out)
-        until(lambda: self.process.poll() is not None or b"front runs." in self.log.read_bytes(), 120)
+        until(lambda: self.process.poll() is not None or b"Ready: " in self.log.read_bytes(), 120)
         assert self.process.poll() is None, self.log.read_text()
 
 

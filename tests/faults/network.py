@@ -38,7 +38,10 @@ def main() -> int:
                 print(f"{number:3} {time.monotonic() - begun:5.0f} s  {told}", flush=True)
         finally:
             network.ends()
-    print(f"{asked.kills - len(failed)} of {asked.kills} held" + (f"; not: {', '.join(failed)}" if failed else ""))
+    print(
+        f"{asked.kills - len(failed)} of {asked.kills} held"
+        + (f"; not: {', '.join(failed)}" if failed else "")
+    )
     return 1 if failed else 0
 
 

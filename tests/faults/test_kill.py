@@ -264,7 +264,7 @@ def test_the_coordinator_killed_at_every_event_carries_the_run_to_exact_sums_and
             if events and point not in killed:
                 killed.add(point)
                 if moment == INSIDE:
-                    sa.event.listen(own._engine, "commit", die)
+                    sa.event.listen(own._database.engine, "commit", die)
                 append(own, run, events)
                 die()
         append(own, run, events)

@@ -12,8 +12,8 @@ import pytest
 
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolment
+from fedrepay.server.keyring import load_key
 from fedrepay.server.protocol import held
-from fedrepay.server.store import load_key
 from fedrepay.shared import keys
 from fedrepay.shared.errors import CohortError
 from fedrepay.shared.trust.enrolment import Approval, Certificate

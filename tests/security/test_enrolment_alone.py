@@ -8,6 +8,8 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.protocol import enrolling
 from fedrepay.client.protocol import enrolment as at_member
 from fedrepay.client.protocol.enrolling import MemberEnrolment
+from fedrepay.client.protocol.testimony import Departed
+from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError, Refusal
 from fedrepay.shared.privacy.entropy import OsEntropy
@@ -35,6 +37,7 @@ from support.parties import ALL, OTHER, PEOPLE, SEED, START, STRANGER, by, chang
 FOUR = ALL[:4]
 LATER = changed(ROSTER, number=4, predecessor=ROSTER.hash())
 CODE = ROSTER.code().encode()
+NOBODY = Departed(gone=()).encode()
 
 
 # --- what everybody checks ---
@@ -219,13 +222,18 @@ class Facts(dict[str, bytes]):
     def release(self) -> tuple[int, bytes, bytes] | None:
         return self.released
 
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        return ()
+
+    noted = ledger
+
 
 def store(released: tuple[int, bytes, bytes] | None = None, /, **facts: bytes) -> Any:
     return Facts(released, **facts)
 
 
 def member(facts: Any, identity: Identity = PEOPLE["m0"]) -> MemberEnrolment:
-    return MemberEnrolment(identity, facts, OsEntropy())
+    return MemberEnrolment(identity, facts, lambda: 1.8e9, OsEntropy())
 
 
 def refused(code: str, cause: str) -> Any:
@@ -452,7 +460,7 @@ def test_a_member_signs_the_words_that_its_people_approved() -> None:
     body, facts = member(store(**SHOWN, approved_code=CODE)).approve(REVEALS.encode())
     said = Signed.decode(body).verified(entry("m0").signing, Approval)
     assert said == Approval(roster=ROSTER.hash(), name="m0")
-    assert facts == {"signed": ROSTER.encode(), "signed_call": CALLED.encode()}
+    assert facts == {"signed": ROSTER.encode(), "signed_call": CALLED.encode(), "heard": b""}
 
 
 def test_only_the_proposal_it_revealed_to_and_once() -> None:
@@ -505,10 +513,12 @@ def test_a_long_roster_is_named_as_far_as_a_line_holds(size: int, named: str) ->
 def test_a_certificate_makes_the_roster_the_member_s() -> None:
     shared = certificate().encode()
     for facts in (store(), store(signed=ROSTER.encode()), store(withdrawn=(2).to_bytes(4, "big"))):
-        body, kept = member(facts).certify(shared)
-        assert (body, kept) == (
-            b"",
-            {"roster": ROSTER.encode(), "signed": ROSTER.encode(), "certificate": shared},
+        body, kept, *taken = member(facts).certify(shared)
+        known = facts.fact("signed") is not None
+        said = {"roster": ROSTER.encode(), "signed": ROSTER.encode(), "certificate": shared, "heard": b""}
+        assert (body, kept) == (b"", said | {"gone": NOBODY} | ({} if known else {"since": b"1800000000"}))
+        assert [each.status for each in taken] == ([] if known else ["lost"]), (
+            "who knows nothing of it has lost a store"
         )
     assert member(store(**HELD)).certify(shared) == (b"", {})
     assert member(store(**HELD)).certify(certificate(LATER).encode())[1]["roster"] == LATER.encode()

@@ -89,9 +89,9 @@ def test_a_barred_customer_s_rows_are_in_no_contribution_and_with_the_bar_off_th
 
 
 def test_the_snapshot_that_is_served_is_the_one_without_the_customer(shop: Shop, folder: Path) -> None:
-    whole = served(shop, folder)._rounds._rows()
+    whole = served(shop, folder)._rounds._contributions._rows()
     assert forget(folder).code == 0
-    rows, digest = served(shop, folder)._rounds._rows()
+    rows, digest = served(shop, folder)._rounds._contributions._rows()
     assert rows.customers == whole[0].customers - 1
     assert len(rows.codes) == len(whole[0].codes) - 2
     assert digest != whole[1]
@@ -107,12 +107,12 @@ def test_a_process_that_read_the_rows_before_the_bar_contributes_nothing_more(
     shop: Shop, folder: Path
 ) -> None:
     member = served(shop, folder)
-    assert member._rounds._rows()[0].customers > 0, "control: before the bar it does"
+    assert member._rounds._contributions._rows()[0].customers > 0, "control: before the bar it does"
     assert forget(folder).code == 0
     with pytest.raises(Refusal, match="barred since") as refused:
-        member._rounds._rows()
+        member._rounds._contributions._rows()
     assert refused.value.code == "snapshot"
-    assert served(shop, folder)._rounds._rows()[0].customers > 0
+    assert served(shop, folder)._rounds._contributions._rows()[0].customers > 0
 
 
 @pytest.mark.parametrize("spelt", [WHO.upper(), f" {WHO} ", WHO.replace("-", "-\u200b"), WHO.casefold()])

@@ -106,7 +106,7 @@ def test_a_mutant_of_a_message_is_refused_or_another_message(run: Stages) -> Non
                 refused += 1
                 continue
             assert message.encode() == mutant
-            assert message != kind.decode(data)
+            assert repr(message) != repr(kind.decode(data)), "by their words: −0.0 equals 0.0"
     assert refused > A_KIND * len(messages) / 2
 
 
@@ -295,7 +295,8 @@ def test_no_mutant_of_evidence_names_an_honest_member(run: Stages, tmp_path: Pat
 def test_control_without_hashes_in_headers_honest_members_are_named(
     run: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blame, "_hash", lambda _header, _chunk: AnyBytes())
+    hash_ = blame._hash
+    monkeypatch.setattr(blame, "_hash", lambda *named: hash_(*named) and AnyBytes())
     assert {each for suspects in blamed(run, tmp_path) for each in suspects} - {COORDINATOR}
 
 

@@ -1,5 +1,6 @@
 """A member's own limits and ledger, and its data, say no. Controls: the same run with wider limits goes on."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from fedrepay.client.protocol.terms import Consent
 from fedrepay.client.veto import budget
 from fedrepay.client.veto.limits import Limits
 from fedrepay.shared.errors import CohortError, TermsError
+from fedrepay.shared.trust import agreement
+from fedrepay.shared.trust.agreement import ConsortiumTerms
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Closing, PrepareRequest
 from support.adversary import contribute, prepare_of, say, trace, with_config
@@ -169,3 +172,29 @@ def test_a_run_that_is_not_over_cannot_be_closed(kind: str, tmp_path: Path) -> N
     before = trace(world, "m0")
     assert say(world, "m0", kind, closing.encode(), own).code == "monotone"
     assert trace(world, "m0") == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "accepted", "code"),
+    [
+        ("none", {"minimum_cohort": 5}, "terms"),
+        ("distributed", {"epsilon_per_year": 3.0}, "budget"),
+        ("none", {}, ""),
+    ],
+    ids=["cohort", "year", "control"],
+)
+def test_what_people_accepted_holds_at_every_attempt_also_where_nobody_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, accepted: dict[str, Any], code: str
+) -> None:
+    without_the_question(monkeypatch)
+    world = World(tmp_path, mode=mode, limits=Limits.model_validate(WIDE))
+    facts = {"name": "x", "address": "a.example:443", "minimum_cohort": 4, "schemas": (bytes(32).hex(),)}
+    data = agreement.write(ConsortiumTerms.model_validate(facts | {"epsilon_per_year": 20.0} | accepted))
+    for name in world.names:
+        world.store(name).remember(agreed=agreement.hashed(data))
+        (world.store(name).folder / agreement.FILE).write_bytes(data)
+    world.replies.clear()
+    with suppress(CohortError):
+        world.run()
+    assert {said for _, said in world.refusals()} == ({code} if code else set())
+    assert (uploads(world) == 3 * world.size) is not bool(code)

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from fedrepay.client.protocol.ceremony import Answer, Ceremony
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import load_key
 from fedrepay.shared.errors import FedrepayError, WordsError
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Reply

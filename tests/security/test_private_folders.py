@@ -11,8 +11,9 @@ import pytest
 from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.node import setup, supernode
 from fedrepay.client.store.member_store import MemberStore
+from fedrepay.server.keyring import load_key
 from fedrepay.server.operating import founding
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import private
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.run.folder import Folder, make_private

@@ -10,7 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.server.service import callers
-from fedrepay.server.service.server import METHODS
+from fedrepay.server.service.contract import METHODS
+from fedrepay.shared.errors import StorageError
 from fedrepay.shared.proto.v1.consortium_pb2 import SignedRequest
 from fedrepay.shared.trust import asking
 from fedrepay.shared.trust.asking import LONGEST, Request, Standing
@@ -104,9 +105,8 @@ def test_what_the_contract_has_not_does_not_exist(up: Service) -> None:
 
 def test_calls_are_counted_and_long_ones_not_read(up: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     caller = up.caller("bank-a")
-    code, _ = refused(
-        lambda: caller.call("Stand", bytes(LONGEST)) and caller.call("Stand", bytes(LONGEST), at=0.0)
-    )
+    assert caller.call("Heads", bytes(LONGEST)) == b""
+    code, _ = refused(lambda: caller.call("Heads", bytes(LONGEST), at=0.0))
     assert code == DENIED, "the longest is read"
     large = SignedRequest(body=bytes(LONGEST + (1 << 20)), signature=bytes(64))
     assert refused(lambda: caller.stub.Stand(large, timeout=60))[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -151,3 +151,20 @@ def test_no_bytes_break_it(up: Service, method: str, monkeypatch: pytest.MonkeyP
             assert error.code() in typed, (method, error.code(), error.details())  # noqa: PT017
             assert "Traceback" not in error.details()  # noqa: PT017
     assert caller.call("Stand"), "it still answers"
+
+
+def test_a_database_that_is_away_is_told_without_its_words(
+    up: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = up.caller("bank-a")
+    there = up.consortium._told.standing
+
+    def away() -> Standing:
+        raise StorageError('The database failed: "10.0.0.5", user "fed": no password.', "Reach it.")
+
+    monkeypatch.setattr(up.consortium._told, "standing", away)
+    code, said = refused(lambda: caller.call("Stand"))
+    assert code == grpc.StatusCode.UNAVAILABLE, "so the member calls again"
+    assert said == "the coordinator cannot use its database now"
+    monkeypatch.setattr(up.consortium._told, "standing", there)
+    assert caller.call("Stand"), "control"

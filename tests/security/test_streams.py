@@ -17,7 +17,7 @@ from fedrepay.shared.secure_sum.masking import attempt_context
 from fedrepay.shared.secure_sum.tag import AttemptTags
 from fedrepay.shared.trust.wire import RoundConfig
 from support import fuzz
-from support.adversary import say, with_config
+from support.adversary import contribute
 from support.consortium import unencrypted
 from support.recorder import Recorder, Reused, recording
 from support.stages import Stages, copied
@@ -44,11 +44,9 @@ def test_in_a_whole_run_every_stream_hides_one_thing(tmp_path: Path) -> None:
 def two_configurations(folder: Path) -> World:
     """The coordinator signs another configuration, of a smaller cohort, for an attempt that was answered."""
     world = World(folder, size=5, mode="none")
-    ask = world.until("round")
-    shared, own = ask.parts["m0"]
-    assert say(world, "m0", "round", shared, own).kind == "ok"
-    other = with_config(world, shared, cohort=("m0", "m1", "m2", "m3"))
-    world.replies.append(("round", "m0", say(world, "m0", "round", other, own)))
+    shared, own = world.until("prepare").parts["m0"]
+    assert contribute(world, "m0", shared, own).kind == "ok"
+    world.replies.append(("round", "m0", contribute(world, "m0", shared, own, "m0", "m1", "m2", "m3")))
     return world
 
 

@@ -93,6 +93,7 @@ class Company:
         released: tuple[int, bytes] = NO_RELEASE,
         leaving: Sequence[Signed] = (),
         revoked: Sequence[str] = (),
+        handover: Signed | None = None,
     ) -> Signed:
         message = Call(
             number=number,
@@ -102,6 +103,7 @@ class Company:
             release=released[1],
             leaving=tuple(leaving),
             revoked=tuple(Revoked(name=name) for name in revoked),
+            handover=handover,
         )
         return Signed.make(self.key, message)
 
@@ -147,11 +149,18 @@ class Company:
         registered: bool = True,
         leaving: Sequence[Signed] = (),
         revoked: Sequence[Revoked] = (),
+        following: Ed25519PrivateKey | None = None,
     ) -> Enrolment:
         """A process of the coordinator; ``before`` gives the database."""
         nodes = [Node(name, name if registered else "") for name in self.names]
         made = Enrolment(
-            self.key, nodes, wanted=wanted, released=NO_RELEASE, leaving=leaving, revoked=revoked
+            self.key,
+            nodes,
+            wanted=wanted,
+            released=NO_RELEASE,
+            leaving=leaving,
+            revoked=revoked,
+            following=following,
         )
         if before is not None:
             made.state = before.state

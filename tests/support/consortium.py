@@ -19,12 +19,13 @@ from fedrepay.client.protocol import session as client_session
 from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network import runs
 from fedrepay.server.network.app import Answer, Machine, carry
 from fedrepay.server.network.runs import RunWishes
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, State
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, ProtocolError
 from fedrepay.shared.schema import codebook

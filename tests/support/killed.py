@@ -67,10 +67,10 @@ class Network:
         schema = self.base / "loans.toml"
         schema.write_text(SCHEMA)
         codebook.save(codebook.build(SCHEMA.encode()), schema)
-        self.operator.founds(schema, "--epsilon-per-year", "1000")
+        tokens = self.operator.founds(schema, *NAMES, more=("--epsilon-per-year", "1000"))
         self.operator.starts("serve", "coordinator")
-        until("the coordinator is up", lambda: len(self.pids("front")) == 1, self.everybody)
-        enrolled(self.operator, list(self.banks.values()), self.everybody)
+        until("it is ready", lambda: "Ready:" in self.operator.log(), self.everybody)
+        enrolled(self.operator, list(self.banks.values()), tokens, self.everybody)
         for bank in self.banks.values():
             limits = bank.folder / "limits.toml"
             text = limits.read_text()
@@ -108,7 +108,9 @@ class Network:
                 pid for pid, _, line in _processes() if "flwr-serverapp" in line and home in _environment(pid)
             ]
         if victim in ("superlink", "superexec"):
-            return [pid for pid, _, line in _processes() if f"flower-{victim} " in line and f"{mine}/" in line]
+            return [
+                pid for pid, _, line in _processes() if f"flower-{victim} " in line and f"{mine}/" in line
+            ]
         role, folder = ("coordinator", mine) if victim in OPERATOR else ("member", str(self.banks[at].folder))
         wanted = f"fedrepay {role} {victim} --folder {folder} "
         return [pid for pid, _, line in _processes() if wanted in f"{line} "]
@@ -195,7 +197,9 @@ class Network:
         if len(whole) > 1:
             raise Violated(f"run {run}: members opened different sums")
         for name, store in stores.items():
-            charged = {(e.round, e.attempt) for e in store.ledger() if e.run == run and e.status != "committed"}
+            charged = {
+                (e.round, e.attempt) for e in store.ledger() if e.run == run and e.status != "committed"
+            }
             if missing := _sent(self.store.events(run), name) - charged:
                 raise Violated(f"{name} sent {sorted(missing)} of run {run}, and its ledger does not say so")
 
@@ -206,7 +210,9 @@ def _have(stores: dict[str, MemberStore], run: int) -> bool:
 
 def _sent(events: Sequence[Event], name: str) -> set[tuple[int, int]]:
     """(round, attempt) of every upload that reached the coordinator, void attempts' too."""
-    headers = [Header.decode(Signed.decode(e.body).body) for e in events if (e.kind, e.name) == ("header", name)]
+    headers = [
+        Header.decode(Signed.decode(e.body).body) for e in events if (e.kind, e.name) == ("header", name)
+    ]
     return {(each.round, each.attempt) for each in headers}
 
 

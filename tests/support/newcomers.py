@@ -66,18 +66,18 @@ class Newcomer:
 class Desk:
     """A coordinator's folder, its registry, and a clock that a test sets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         certificates.create(folder, ["consortium.example"])
         (folder / agreement.FILE).write_bytes(agreement.write(TERMS))
-        self.folder, self.now = folder, time.time()
+        self.folder, self.now, self.url = folder, time.time(), url
         self.authority = certificates.authority_digest(folder)
         self.registry = self.opened()
         self.issue = partial(certificates.issue, folder)
 
     def opened(self) -> Registry:
         """The registry as another process has it."""
-        return Registry(self.folder, lambda: self.now)
+        return Registry(self.folder, lambda: self.now, self.url)
 
     def invite(self, name: str, days: float = 7.0) -> Invitation:
         return self.registry.invite(name, ADDRESS, self.authority, days)

@@ -17,12 +17,13 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.admission import certificates
+from fedrepay.server.keyring import load_key
 from fedrepay.server.service.callers import Callers
 from fedrepay.server.service.keeper import SETTLED, Keeper
 from fedrepay.server.service.server import ConsortiumService, serving
 from fedrepay.server.service.standing import Teller
 from fedrepay.server.service.waiting import Waiting
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.proto.v1 import consortium_pb2_grpc
 from fedrepay.shared.proto.v1.consortium_pb2 import SignedRequest
 from fedrepay.shared.schema import codebook
@@ -82,7 +83,12 @@ class Service:
         told = Teller(self.desk.folder, self.store, self.desk.registry, self.clock)
         self.callers = Callers(self.desk.registry, self.clock)
         self.consortium = ConsortiumService(
-            self.callers, self.desk.registry, self.waiting, told, self.desk.issue
+            self.callers,
+            self.desk.registry,
+            self.waiting,
+            told,
+            self.desk.issue,
+            lambda name, roster: self.keeper.holds(name, roster),  # noqa: PLW0108 - another process may take its place
         )
         self.server, self.port = serving(self.consortium, self.desk.folder, "127.0.0.1:0")
         self.keeper = Keeper(self.desk.folder, self.store, self.desk.registry, self.waiting, self.clock)
@@ -107,10 +113,10 @@ class Service:
         with self.desk.registry._rows() as rows:
             return bytes(rows.certificates(name)[-1].pem)
 
-    def member(self, who: Newcomer) -> Member:
-        """Its own process, without rows."""
+    def member(self, who: Newcomer, place: str | None = None) -> Member:
+        """Its own process, without rows; its folder has its name, or this one."""
         limits = Limits(minimum_cohort=3, epsilon_per_release=4.0, epsilon_per_year=5.0)
-        store = MemberStore(self.folder / who.name, time.time, durable=False)
+        store = MemberStore(self.folder / (place or who.name), time.time, durable=False)
         identity = Identity(who.name, who.signing, who.sealing, bytes(32), who.entry().node)
         return Member(identity, store, self.book, no_rows, limits, time.time)
 

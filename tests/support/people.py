@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ class People:
     def folder(self) -> Path:
         return self.base / self.name
 
-    def types(self, *words: object, role: str = "member", ok: bool | None = True, where: str = "--folder") -> str:
+    def types(
+        self, *words: object, role: str = "member", ok: bool | None = True, where: str = "--folder"
+    ) -> str:
         """A command that ends; what it prints."""
         command = [sys.executable, "-m", "fedrepay", role, *map(str, words), where, str(self.folder)]
         self.commands.append(" ".join(map(str, words)))
@@ -95,7 +97,12 @@ class People:
             timeout=LATE,
             check=False,
         )
-        assert ok is None or (done.returncode == 0) == ok, (command, done.returncode, done.stdout, done.stderr)
+        assert ok is None or (done.returncode == 0) == ok, (
+            command,
+            done.returncode,
+            done.stdout,
+            done.stderr,
+        )
         return done.stdout if ok else done.stderr
 
     def asks(self, *words: object, role: str = "member") -> Any:
@@ -133,14 +140,18 @@ class Operator(People):
         super().__init__(base, "coordinator")
         self.port, *self.inner = free_ports(5)
 
-    def founds(self, schema: Path, *more: object) -> None:
+    def founds(self, schema: Path, *names: str, more: Sequence[str] = ()) -> dict[str, str]:
+        """Makes the folder; an invitation for each name."""
         named = dict(zip(("--superlink", "--front", "--service", "--metrics"), self.inner, strict=True))
         ports = [part for pair in named.items() for part in pair]
-        self.types(
+        invited = [part for name in names for part in ("--invite", name)]
+        told = self.types(
             *("init", "--name", "Debt learners", "--address", f"localhost:{self.port}", "--schema", schema),
-            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports, *more),
+            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports, *invited, *more, "--json"),
             role="coordinator",
         )
+        tokens: dict[str, str] = json.loads(told)["invitations"]
+        return tokens
 
     def says(self, *words: object, ok: bool = True) -> str:
         return self.types(*words, role="coordinator", ok=ok)
@@ -206,10 +217,13 @@ def until(what: str, seen: Callable[[], bool], everybody: list[People]) -> None:
 
 
 def enrolled(
-    operator: Operator, newcomers: list[Bank], everybody: list[People], others: list[Bank] | None = None
+    operator: Operator,
+    newcomers: list[Bank],
+    tokens: dict[str, str],
+    everybody: list[People],
+    others: list[Bank] | None = None,
 ) -> None:
-    """Invited, joined, compared, admitted, running; then all people compare the roster's words and approve them."""
-    tokens = {bank.name: operator.invites(bank.name) for bank in newcomers}
+    """Joined, compared, admitted, running; then all people compare the roster's words and approve them."""
     for bank in newcomers:
         read_out = bank.joins(tokens[bank.name])
         shown = {each["name"]: each["words"] for each in operator.asks("members", role="coordinator")}

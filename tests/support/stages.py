@@ -115,14 +115,10 @@ class Stages:
         for ask in world.steps():
             self._keep(world, ask, folder)
         disputed = self.disputed = Recorded(folder / "disputed")
+        disputed.until("prepare", 1)
+        change_sum(disputed)
         for ask in disputed.steps():
             self._keep(disputed, ask, folder, "resend", "blame")
-            if (
-                ask.kind == "prepare"
-                and disputed.coordinator.state.sums
-                and not disputed.coordinator.state.failed
-            ):
-                change_sum(disputed)
             if ask.kind == "blame":
                 disputed.deliver(ask)
                 break

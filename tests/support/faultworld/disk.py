@@ -17,6 +17,7 @@ from fedrepay.client.store.database import Writes
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.migrations import bring
 from fedrepay.server import store as server_store
+from fedrepay.server.database.engine import CoordinatorDatabase
 from fedrepay.server.store import CoordinatorStore
 
 _connections: dict[str, sqlite3.Connection] = {}  # of the world that is played: one at a time in a process
@@ -69,7 +70,8 @@ def full(who: str = "member") -> Exception:
 
 _TOUCHED = {
     "create": ("facts", "ledger", "uploads", "openings", "releases"),
-    "remember": ("facts",),
+    "remember": ("facts", "ledger"),
+    "note": (),
     "charge": ("facts", "ledger"),
     "submit": ("ledger", "uploads"),
     "record_opening": ("openings",),
@@ -138,5 +140,6 @@ class FaultCoordinatorStore(CoordinatorStore):
     """The coordinator's store on a :class:`Disk`."""
 
     def __init__(self, disk: Disk, writes: Writes) -> None:
-        self._writes, self._engine, self._clock = writes, disk.engine, lambda: 0.0
-        self._write("create", server_store._meta.create_all)
+        self._writes, self._clock, self._locked = writes, lambda: 0.0, None
+        self._database = CoordinatorDatabase(disk.engine, None)
+        self._write("create", server_store.META.create_all)

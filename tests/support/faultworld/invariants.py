@@ -55,11 +55,13 @@ def _epoch(stored: bytes) -> tuple[int, bytes] | None:
 def _listed(kind: str, shared: bytes) -> frozenset[tuple[int, int]]:
     """(round, attempt) of every attempt that a message's configuration names, its own among them."""
     if kind == "prepare":
-        config = Prepare.decode(PrepareRequest.decode(shared).asked.body).config(())
+        asked = Prepare.decode(PrepareRequest.decode(shared).asked.body)
+        own, history = (asked.round, len(asked.history)), asked.history
     else:
         signed = Signed.decode(shared) if kind == "round" else Closing.decode(shared).config
         config = RoundConfig.decode(signed.body)
-    return frozenset({(config.round, config.attempt), *((e.round, e.attempt) for e in config.history)})
+        own, history = (config.round, config.attempt), config.history
+    return frozenset({own, *((each.round, each.attempt) for each in history)})
 
 
 def _signed(message: Signed, public: bytes) -> bool:

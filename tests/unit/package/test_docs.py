@@ -33,13 +33,13 @@ DOCS = (
 )
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS)]
+PAGES = ["README.md", "CONTRIBUTING.md", "docker/README.md", *(f"docs/{name}.md" for name in DOCS)]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
-    named = re.findall(r"`((?:tests|docs|shared|client|server|simulations)/[\w./-]*)`", text)
+    named = re.findall(r"`((?:tests|docs|docker|shared|client|server|simulations)/[\w./-]*)`", text)
     linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     here = (ROOT / page).parent
     missing = [each for each in named if not (ROOT / each).exists()]

@@ -41,6 +41,13 @@ def test_a_command_shows_what_it_does_and_what_it_takes(path: Path, command: cli
         assert " ".join(words.split())[:40] in said, f"{each.name}'s words are not shown"
 
 
+@pytest.mark.parametrize("path", [path for path, command in ALL if not command.hidden], ids=" ".join)
+def test_every_command_has_an_answer_for_machines(path: Path) -> None:
+    """Hidden ones are processes that other commands start."""
+    (command,) = (each for of, each in ALL if of == path)
+    assert any("--json" in each.opts for each in command.params)
+
+
 def test_the_command_says_its_version() -> None:
     shown = fedrepay("--version")
     assert (shown.code, shown.out, shown.err) == (0, f"fedrepay {version('fedrepay')}\n", "")

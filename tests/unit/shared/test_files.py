@@ -13,7 +13,7 @@ import pytest
 from fedrepay.client.data.mappings.mapping import load_mapping
 from fedrepay.client.plans.deciding.settings import load_settings
 from fedrepay.client.veto import limits
-from fedrepay.server.store import load_key
+from fedrepay.server.keyring import load_key
 from fedrepay.shared import files
 from fedrepay.shared.errors import (
     ArgumentError,
@@ -225,3 +225,16 @@ def test_a_key_that_many_make_at_once_is_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: load_key(tmp_path / "c").private_bytes_raw(), range(8)))
     assert set(made) == {(tmp_path / "c" / "coordinator.key").read_bytes()}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@proxy:3128", "postgresql://me:hun@ter2@db/x", "x://:hunter2@y"]
+)
+def test_a_wrong_value_that_is_a_url_is_told_without_its_password(url: str) -> None:
+    class Model(files.Part):
+        number: int
+
+    with pytest.raises(ArgumentError) as caught:
+        files.parse_toml(f'number = "{url}"'.encode(), "x.toml", Model, ArgumentError, "Mend it.")
+    assert "ter2" not in str(caught.value)
+    assert url.rpartition("@")[2] in str(caught.value), "control: the rest of it is told"

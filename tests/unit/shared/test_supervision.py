@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fedrepay.shared.errors import NetworkError
-from fedrepay.shared.supervision import Child, supervise
+from fedrepay.shared.supervision import Child, ChildSeen, supervise
 
 PATIENCE = 60.0
 CHILD = "import pathlib, sys, time\npathlib.Path(sys.argv[1]).open('a').write(f'{__import__(\"os\").getpid()}\\n')\ntime.sleep(600)"
@@ -55,9 +55,11 @@ def test_in_order_again_and_ended(tmp_path: Path) -> None:
 
     other = threading.Thread(target=act)
     other.start()
-    supervise([child("one", tmp_path), child("two", tmp_path)], said.append, time.monotonic, stop)
+    both = [child("one", tmp_path), child("two", tmp_path)]
+    supervise(both, said.append, time.monotonic, stop, up=lambda: "Ready.")
     other.join()
-    assert said[:2] == ["one runs.", "two runs."]
+    assert said[:3] == ["one runs.", "two runs.", "Ready."]
+    assert said.count("Ready.") == 1, "not again for one that came again"
     assert said[-2:] == ["two has ended.", "one has ended."], "the other way round"
     assert any("ended by signal 9" in line for line in said)
     assert "one runs again." in said
@@ -70,6 +72,57 @@ def test_one_that_cannot_start_ends_the_others(tmp_path: Path) -> None:
         supervise([child("one", tmp_path), broken], lambda _: None, time.monotonic)
     (pid,) = pids(tmp_path / "one")
     assert not lives(pid)
+
+
+FAILS = """
+import os, pathlib, sys, time
+for line in ("Traceback", "ClockError: it is 9 s ahead.", "Set it."):
+    print(line, file=sys.stderr)
+path = pathlib.Path(sys.argv[1])
+again = path.exists()
+path.open("a").write(f"{os.getpid()}\\n")
+time.sleep(600) if again else sys.exit(3)
+"""
+
+
+def test_who_watches_sees_who_runs_who_died_and_of_what(tmp_path: Path) -> None:
+    seen: list[tuple[ChildSeen, ...]] = []
+    stop = threading.Event()
+
+    def watch(children: tuple[ChildSeen, ...]) -> None:
+        seen.append(children)
+        if children and children[0].restarts:
+            until(lambda: len(pids(tmp_path / "one")) == 2)
+            stop.set()
+
+    one = Child("one", [sys.executable, "-c", FAILS, str(tmp_path / "one")])
+    supervise([one], lambda _: None, time.monotonic, stop, watch=watch)
+    first, dead, again, none = seen
+    assert (first[0].name, first[0].pid > 0, first[0].restarts, first[0].last) == ("one", True, 0, "")
+    assert dead == (ChildSeen("one", 0, 0, "ended with exit status 3: ClockError: it is 9 s ahead."),)
+    assert (again[0].pid, again[0].restarts, again[0].last) == (pids(tmp_path / "one")[1], 1, dead[0].last)
+    assert none == ()
+
+
+def test_one_that_is_stale_is_ended_and_comes_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    why = ["its certificate is old"]
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "again." in line:
+            stop.set()
+
+    made = child("one", tmp_path)
+    once = Child(made.name, made.command, ready=made.ready, stale=lambda: why.pop() if why else "")
+    supervise([once], say, time.monotonic, stop)
+    assert said[:3] == [
+        "one runs.",
+        "one is ended, to be started again: its certificate is old.",
+        "one was ended by signal 15; it is started again in 1 s.",
+    ]
+    assert "one runs again." in said
 
 
 SUPERVISOR = """

@@ -20,7 +20,8 @@ from fedrepay.shared.errors import ArgumentError, FedrepayError, ReleaseError, S
 from fedrepay.shared.trust.release import ReleaseContent
 from support import member_folder
 from support.command import fedrepay
-from support.member_folder import EPSILON, NOW, store_of
+from support.lost import Lost
+from support.member_folder import NOW, store_of
 from support.world import World
 
 MARK = b"m" * 32
@@ -82,7 +83,7 @@ def test_what_a_restored_member_was_told_is_told_by_its_own_backups_too(folder: 
     with tarfile.open(tmp_path / "two.tar") as archive:
         said = archive.extractfile("spent.txt").read().decode()  # type: ignore[union-attr]
     assert said.startswith(spent.rstrip())
-    assert "had cost nothing" in said
+    assert "or its store was lost" in said
     assert " ".join(spent.split()) in " ".join(again.out.split())
 
 
@@ -121,42 +122,47 @@ def test_a_restored_member_has_its_keys_releases_and_bars_and_no_ledger(
     store = store_of(back)
     assert [each.number for each in store.releases()] == [1, 2]
     assert store.barred() == {MARK}
-    assert (store.ledger(), store.fact("roster"), store.fact("last_start")) == ((), None, None)
-    assert f"Lower epsilon_per_year by {spent:g}" in " ".join((back / "spent.txt").read_text().split())
+    assert (store.fact("roster"), store.fact("last_start")) == (None, None)
+    assert [(each.status, each.event) for each in store.ledger()] == [("lost", ())], (
+        "its year counts as spent"
+    )
+    told = " ".join((back / "spent.txt").read_text().split())
+    assert f"had cost ε = {spent:g}" in told
+    assert "counts as spent until the other members have said" in told
     with pytest.raises(ReleaseError, match="no release in use"):
         load_release(member=back)  # serving needs a yes here too
     assert fedrepay("member", "use", 1, "--folder", back).code == 0
     assert load_release(member=back).number == 1, "its roster is not back yet, and the release is its own"
 
 
-def test_a_restored_member_takes_part_again_and_what_was_spent_counts_only_by_lowered_limits(
+def test_a_restored_member_takes_part_again_once_the_others_have_said_what_its_year_cost(
     world: World, folder: Path, tmp_path: Path
 ) -> None:
     spent = spending(home.of(folder)).epsilon
     assert spent is not None
     back = restored(folder, tmp_path)
-    certificate = store_of(folder).fact("certificate")
-    assert certificate
     folder.rename(world.folder / "lost")
     back.rename(folder)
+    lost = Lost(world)
 
     def third(year: float, run: int) -> list[tuple[str, str]]:
         world.limits, world.replies, world.events = member_folder.roomy(year), [], []
         world.members["m0"] = world.member("m0")
-        world.members["m0"].handle("certify", certificate, b"")  # the coordinator gives the roster back
         world.coordinator = world.new_coordinator(run)
-        if run == 3:
+        if run < 5:
             world.expect_stop(FedrepayError)
         else:
             world.run()
         return world.refusals()
 
-    year = spent + EPSILON / 2  # no room for a third run
-    assert ("m0", "limits") not in third(year - spent, 3)
-    assert ("m0", "budget") in world.refusals()
-    assert store_of(folder).ledger() == ()
-    assert third(year, 4) == [], "control: limits that were not lowered let it spend again"
-    assert [each.number for each in store_of(folder).releases()] == [1, 2, 4]
+    lost.until(lost.machine(), "propose")  # the coordinator gives the roster back
+    assert lost.marks("m0") == ["lost"]
+    assert third(100.0, 3) == [("m0", "budget")], "its year counts as spent"
+    lost.complete(lost.machine())
+    assert spending(home.of(folder)).epsilon == pytest.approx(spent)
+    assert third(spent + 0.1, 4) == [("m0", "budget")], "no room for a third run: what was spent counts"
+    assert third(100.0, 5) == [], "control: with room it takes part"
+    assert [each.number for each in store_of(folder).releases()] == [1, 2, 5]
     roster = held(store_of(folder))
     assert roster is not None
     assert ReleaseContent.decode(store_of(folder).releases()[-1].release).roster == roster

@@ -55,6 +55,9 @@ def test_each_worry_is_told(world: World, folder: Path) -> None:
     (folder / "identity.key").chmod(0o600)
     store_of(folder).remember(blocked=b"tag")
     assert said().startswith("the epoch ended here (tag)")
+    past = page(folder, clock=lambda: NOW, over=1)
+    assert (worries(past), past["run"]["ended before, and over now"]) == ([], "tag"), "its run was given up"
+    assert worries(page(folder, clock=lambda: NOW, over=0)) != [], "control: another's end is not this one's"
     store_of(folder).remember(blocked=b"")
     assert "clock is behind" in "; ".join(worries(page(folder, clock=lambda: NOW - 1)))
     (folder / "member.toml").write_text("x = 1\n")

@@ -270,3 +270,22 @@ def test_score_takes_the_release_in_use_and_the_exported_one_alike(folder: Path,
     assert member("use", 1, "--yes", folder=folder).code == 0
     assert fedrepay("member", "score", *told, "--out", tmp_path / "c.csv").code == 0
     assert (tmp_path / "c.csv").read_bytes() != (tmp_path / "a.csv").read_bytes(), "control: another release"
+    # columns with names of the member's own: the mapping of its settings makes them the schema's
+    renamed = tmp_path / "own.csv"
+    renamed.write_text(accounts.read_text().replace(columns[0].name, "our_name", 1))
+    wanted = ", ".join(f"our_name AS {each.name}" if each is columns[0] else each.name for each in columns)
+    outcomes = "".join(f", {each.name}" for each in book.schema.outcomes)  # left out of what is scored
+    (folder / "own.toml").write_text(f'sql = "SELECT {wanted}{outcomes} FROM data"\n')
+    own = ("--accounts", renamed, "--member", folder)
+    without = fedrepay("member", "score", *own, "--out", tmp_path / "d.csv")
+    assert without.code != 0, "control: no mapping is named"
+    settings = (folder / "member.toml").read_text() if (folder / "member.toml").exists() else ""
+    (folder / "member.toml").write_text(settings + 'mapping = "own.toml"\n')
+    done = fedrepay("member", "score", *own, "--out", tmp_path / "d.csv", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert (said["release"], said["rows"], said["rejected"]) == (1, 1, 0)
+    assert (tmp_path / "d.csv").read_bytes() == (tmp_path / "c.csv").read_bytes()
+    (tmp_path / "bad.toml").write_text('sql = "SELECT 1 AS nothing FROM data"\n')
+    bad = fedrepay("member", "score", *own, "--mapping", tmp_path / "bad.toml", "--out", tmp_path / "e.csv")
+    assert bad.code != 0, "an option counts before the settings' line"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrepay.client.consortium import overview, running, standing, tls
 from fedrepay.client.consortium.standing import LinkState
@@ -23,11 +24,12 @@ from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, NetworkError, TermsError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.supervision import ChildSeen
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.asking import Handed, ReleaseListed, Standing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Roster
-from fedrepay.shared.trust.succession import Leaving, Rotation
+from fedrepay.shared.trust.succession import KeyHandover, Leaving, Rotation
 from support import shop as shops
 from support.command import Result, fedrepay
 from support.coordinator_stub import Stub, coordinator, issue
@@ -244,6 +246,27 @@ def test_status_says_what_is_and_what_waits(stub: Stub, folder: Path) -> None:
     facts = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
     assert (facts["connected"], facts["run"], facts["waiting_for"]) == (True, 7, ["bank-b"])
     assert len(facts["approve"].split()) == 12
+    assert facts["processes"] == [], "nobody runs here"
+    watch = running.watcher(folder, lambda: now)
+    watch((ChildSeen("serve", 11), ChildSeen("node", 12), ChildSeen("link", 13)))
+    sound = fedrepay("member", "status", "--folder", folder).out
+    assert "connected." in sound
+    assert "node runs since" in sound
+    died = "ended with exit status 10: NetworkError: The clock is 9 s ahead."
+    watch((ChildSeen("serve", 11), ChildSeen("node", 0, 2, died), ChildSeen("link", 13)))
+    broken = fedrepay("member", "status", "--folder", folder).out
+    assert "connected, and its node does not run: it takes part in no run now." in broken
+    assert "node is dead, and waits to be started again, since" in broken
+    assert f"started again 2 times; last it {died}" in broken
+    facts = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
+    assert [(each["name"], each["runs"], each["restarts"]) for each in facts["processes"]] == [
+        ("serve", True, 0),
+        ("node", False, 2),
+        ("link", True, 0),
+    ]
+    assert running.processes(folder, now + running.LIVES) == (), "old news is none"
+    watch(())
+    assert not (folder / running.FILE).exists(), "an orderly end leaves none"
     standing.keep(folder, LinkState(at=now - 1000, since=now - 2000, connected=True, standing=said.encode()))
     late = json.loads(fedrepay("member", "status", "--folder", folder, "--json").out)
     assert (late["connected"], late["cause"]) == (False, "The link does not run."), "old news is none"
@@ -274,6 +297,51 @@ def test_only_the_words_of_the_roster_that_waits_are_approved(stub: Stub, folder
     assert done.code == 0, done.err
     said = fedrepay("member", "status", "--folder", folder).out
     assert ("You approved the words" in said, "waits for your yes" in said) == (True, False)
+
+
+OLD, NEW = (Ed25519PrivateKey.from_private_bytes(bytes([part]) * 32) for part in (8, 9))
+
+
+def another_key(folder: Path, *, signed: bool) -> Roster:
+    """A roster waits in which the coordinator has another key; the one before has signed for it, or not."""
+    admitted_to = rostered(folder).model_copy(update={"coordinator": keys.public_bytes(OLD)})
+    new = keys.public_bytes(NEW)
+    said = Signed.make(OLD, KeyHandover(roster=admitted_to.hash(), coordinator=new)) if signed else None
+    update = {"number": 4, "predecessor": admitted_to.hash(), "coordinator": new, "handover": said}
+    made = admitted_to.model_copy(update=update)
+    facts = {"roster": admitted_to, "signed": admitted_to, "pending": made}
+    MemberStore(folder, time.time).remember(**{name: each.encode() for name, each in facts.items()})
+    return made
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_people_see_whether_the_coordinator_s_key_rotates_or_is_replaced(
+    stub: Stub, folder: Path, *, signed: bool
+) -> None:
+    admitted(stub, folder)
+    another_key(folder, signed=signed)
+    rotates, replaced = "the coordinator's key rotates, signed by the one before", "KEY IS REPLACED"
+    for command in ("roster", "status"):
+        said = fedrepay("member", command, "--folder", folder).out
+        assert (rotates in said, replaced in said) == (signed, not signed)
+        facts = json.loads(fedrepay("member", command, "--folder", folder, "--json").out)
+        assert facts.get("proposed", facts)["coordinator_key"] == ("rotated" if signed else "replaced")
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_key_that_is_replaced_is_approved_by_who_says_that_the_operator_was_called(
+    stub: Stub, folder: Path, *, signed: bool
+) -> None:
+    admitted(stub, folder)
+    words = another_key(folder, signed=signed).code().split()
+    done = fedrepay("member", "approve-roster", "--folder", folder, *words)
+    assert (done.code, "--yes" in done.err) == ((0, False) if signed else (ArgumentError.exit_code, True))
+    if signed:
+        return
+    assert "Call the operator on a number that you know" in done.err
+    assert MemberStore(folder, time.time).fact("approved_code") is None
+    done = fedrepay("member", "approve-roster", "--folder", folder, *words, "--yes")
+    assert (done.code, MemberStore(folder, time.time).fact("approved_code")) == (0, " ".join(words).encode())
 
 
 # --- calls by hand ---
@@ -391,6 +459,13 @@ def test_run_serves_links_and_leaves_nothing_behind(stub: Stub, folder: Path, sh
             assert running.answers(folder / door.SOCKET)
             second = fedrepay("member", "run", "--folder", folder)
             assert (second.code, "Another `member run`" in second.err) == (2, True), second.err
+
+            def died() -> bool:
+                return any(
+                    each.name == "node" and each.last for each in running.processes(folder, time.time())
+                )
+
+            until(died, 60)
         finally:
             os.kill(process.pid, signal.SIGTERM)
         _, said = process.communicate(timeout=60)

@@ -12,6 +12,7 @@ from fedrepay.client.consortium.web import Web
 from fedrepay.client.node import setup
 from fedrepay.client.protocol import enrolment as at_member
 from fedrepay.client.store import settings
+from fedrepay.client.store.database import FILE as DATABASE
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto.limits import Limits, load
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, SchemaError
@@ -205,6 +206,22 @@ def test_a_saved_identity_key_comes_in_again(stub: Stub, tmp_path: Path) -> None
     assert again.request != first.request
 
 
+def test_who_was_admitted_and_lost_its_database_goes_on_with_its_year_spent(
+    stub: Stub, tmp_path: Path
+) -> None:
+    begun(stub, tmp_path / "m")
+    (tmp_path / "m" / tls.CERTIFICATE).write_text("it was admitted")
+    begun(stub, tmp_path / "m")
+    assert MemberStore(tmp_path / "m", time.time).ledger() == (), "control: its store is there"
+    (tmp_path / "m" / DATABASE).unlink()
+    (tmp_path / "m" / joining.REQUEST).unlink()
+    for _ in range(2):
+        begun(stub, tmp_path / "m")
+    store = MemberStore(tmp_path / "m", time.time)
+    assert [each.status for each in store.ledger()] == ["lost"]
+    assert store.fact("since")
+
+
 def test_folders_of_another_consortium_or_member_are_told_apart(
     stub: Stub, tmp_path: Path, book: CodeBook
 ) -> None:
@@ -220,6 +237,36 @@ def test_folders_of_another_consortium_or_member_are_told_apart(
     offered = joining.meet(stub.invitation(), None)
     joining.ask(tmp_path / "m", offered, begun(stub, tmp_path / "m"), None)
     assert joining.look(tmp_path / "m", stub.invitation(), time.time()), "a member already"
+
+
+def test_a_consortium_that_was_founded_anew_is_joined_with_the_folder_that_is_there(
+    stub: Stub, tmp_path: Path, book: CodeBook
+) -> None:
+    folder, now = tmp_path / "m", time.time()
+    stub.state = "admitted"
+    first = begun(stub, folder)
+    joining.ask(folder, joining.meet(stub.invitation(), None), first, None)
+    MemberStore(folder, time.time).remember(roster=ROSTER.encode())
+    with coordinator(tmp_path / "other", book) as other:
+        invitation = other.invitation(secret=b"n" * 16)
+        with pytest.raises(ArgumentError, match="another consortium") as told:
+            joining.look(folder, invitation, now)
+        assert "--refounded" in told.value.remedy
+        assert not joining.look(folder, invitation, now, refounded=True)
+        with pytest.raises(ArgumentError, match="keys of bank-a"):
+            joining.look(folder, other.invitation("bank-b"), now, refounded=True)
+        offered = joining.meet(invitation, None)
+        second = joining.prepare(folder, offered, Brought())
+        assert JoinRequest.decode(second.body).entry == JoinRequest.decode(first.body).entry
+        assert not joining.look(folder, invitation, now), (
+            "said once; its certificate is of the authority before"
+        )
+        other.state = "admitted"
+        assert joining.ask(folder, offered, second, None).state == "admitted"
+        assert joining.look(folder, invitation, now)
+    assert at_member.held(MemberStore(folder, time.time)) == ROSTER, (
+        "it takes what follows this one, and nothing else"
+    )
 
 
 def test_who_has_another_invitation_or_no_good_certificate_asks_anew_with_its_keys(

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fedrepay.client.consortium import standing, tls
+from fedrepay.client.consortium import overview, standing, tls
 from fedrepay.client.consortium.link import Clocks, Link
 from fedrepay.client.node import door, house, setup
 from fedrepay.client.node.relay import Handler
@@ -117,6 +117,42 @@ def test_a_coordinator_asks_nothing_of_the_house_through_the_link(stub: Stub, ho
         home.turn()
     assert stub.answers == []
     assert house.signed(home.place, "Renew", b""), "the control: at the door it would have been signed"
+
+
+def test_a_roster_that_is_proposed_no_more_waits_for_nobody_here(stub: Stub, home: Home) -> None:
+    store = MemberStore(home.folder, time.time)
+
+    def shown() -> tuple[bool, bool]:
+        """On the screens of `roster` and of `status`."""
+        return overview.rosters(home.folder)[1] is not None, bool(
+            overview.seen(home.folder, time.time()).approve
+        )
+
+    stub.standing = stands(stub)
+    home.turn()
+    assert stub.asked[0][1].body == bytes(32), "it holds no roster, and says so"
+    store.remember(pending=ROSTER.encode(), shown=ROSTER.code().encode())
+    assert shown() == (True, True), "it came after the coordinator was asked"
+    stub.standing = stands(stub, proposed=ROSTER.hash())
+    home.turn(61)
+    assert shown() == (True, True), "control: it is proposed"
+    stub.standing = stands(stub)
+    home.turn(61)
+    assert shown() == (False, False)
+    later = ROSTER.model_copy(update={"number": 4})
+    store.remember(pending=later.encode(), shown=later.code().encode())
+    assert shown() == (True, True), "another has come"
+    store.remember(roster=ROSTER.encode())
+    home.turn(61)
+    assert [said.body for method, said in stub.asked if method == "Stand"][-1] == ROSTER.hash()
+
+
+def test_the_newest_run_that_is_over_is_known_by_the_coordinators_word(stub: Stub, home: Home) -> None:
+    assert standing.over(home.folder) == 0, "nothing was said yet"
+    for state, over in (("sum 1 of 5", 1), ("abandoned", 2), ("done", 2), ("cannot go on", 1)):
+        stub.standing = stands(stub, state=state)
+        home.turn(61)
+        assert standing.over(home.folder) == over, state
 
 
 def test_new_terms_are_laid_beside_the_old_until_they_are_accepted(stub: Stub, home: Home) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from fedrepay.client.crypto import node_key
 from fedrepay.client.crypto.identity import FOLLOWING, IN_FORCE, Identity, Keyring
+from fedrepay.shared import files
 from fedrepay.shared.errors import StorageError
 from support.disk import fill_disk
 
@@ -99,6 +100,27 @@ def test_old_bytes_that_cannot_be_overwritten_are_said(
     keyring.take()
     assert Identity.load("m0", folder).entry() == made.entry()
     assert "could not be overwritten: Input/output error" in caplog.text
+
+
+def test_old_bytes_of_a_process_that_died_are_overwritten_by_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring, old = Keyring("m0", folder), (folder / IN_FORCE).read_bytes()
+    made = keyring.rotate()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            files, "wipe_replaced", lambda path: None if (folder / FOLLOWING).exists() else killed()
+        )
+        with pytest.raises(KeyboardInterrupt):
+            keyring.take()
+    assert old in [path.read_bytes() for path in folder.iterdir()], "control: it died before"
+    assert Identity.load("m0", folder).entry() == made.entry()
+    assert Keyring("m0", folder).following() is None
+    assert old not in [path.read_bytes() for path in folder.iterdir()]
 
 
 def test_damaged_or_missing_keys_are_said(folder: Path) -> None:

@@ -152,9 +152,18 @@ def test_the_log_shows_what_became_of_a_message_and_the_words_of_a_roster(
     reveals = company.reveals(company.proposal(company.call(1)))
     handle = journal.noted(company.members["m0"].handle)
     with caplog.at_level(logging.INFO):
-        handle("approve", reveals, b"")
-        assert f"approve: refused (roster): {NOT_APPROVED} of m0, m1, m2, m3: " in caplog.text
+        for _ in range(3):  # the operator asks again and again while people compare
+            handle("approve", reveals, b"")
+        assert f"A roster waits for people here: {NOT_APPROVED} of m0, m1, m2, m3: " in caplog.text
         assert company.members["m0"].shown_words() in caplog.text
+        assert (caplog.text.count("A roster waits"), "WARNING" in caplog.text) == (1, False), (
+            "a state, said once"
+        )
+        handle("propose", company.call(2).encode(), b"")
+        handle("approve", reveals, b"")
+        assert caplog.text.count("A roster waits") == 2, (
+            "control: said again when something else came between"
+        )
         caplog.clear()
         said = Reply(kind="ok", name="m0", asked=bytes(32), body=b"secret")
         signed = Signed.make(company.identities["m0"].signing, said).encode()
@@ -180,7 +189,7 @@ def test_rows_written_for_a_member_are_the_rows_it_reads(
         mine / "schema.toml", mine / "rows.parquet", mine / "rows.mapping.toml", mine / "limits.toml"
     )
     served = setup.member(folder / "m", sources, lambda *_: None)
-    rows, digest = served._rounds._rows()
+    rows, digest = served._rounds._contributions._rows()
     expected, expected_digest = snapshot(prepared.book, party.train, setup.identity(mine).local)
     assert np.array_equal(rows.codes, expected.codes)
     assert digest == expected_digest

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from fedrepay.client.store.member_store import BY_PEOPLE, WRITES, MemberStore
-from fedrepay.client.store.tables import LedgerEntry, Opening, StoredUpload
+from fedrepay.client.store.tables import LedgerEntry, Opening, SeenAttempt, StoredUpload
 from fedrepay.shared.errors import StorageError
 
 COLUMNS = {
@@ -60,6 +61,14 @@ COLUMNS = {
         ("said", "TEXT", 1, 0),
     ],
     "barred": [("mark", "BLOB", 1, 1), ("at", "FLOAT", 1, 0)],
+    "seen": [
+        ("run", "INTEGER", 1, 1),
+        ("round", "INTEGER", 1, 3),
+        ("attempt", "INTEGER", 1, 2),
+        ("cohort", "TEXT", 1, 4),
+        ("event", "TEXT", 1, 0),
+        ("at", "FLOAT", 1, 0),
+    ],
 }
 """(name, type, not null, place in the primary key)"""
 
@@ -369,9 +378,9 @@ def test_each_write_is_told_of_inside_its_transaction_and_after(store: MemberSto
 
 
 def test_points_of_writing_are_these() -> None:
-    assert len(WRITES) == len(set(WRITES)) == 24
+    assert len(WRITES) == len(set(WRITES)) == 25
     assert {*(name.split()[0] for name in WRITES)} == {
-        *("create", "remember", "charge", "submit", "record_opening", "store_opened", "store_release")
+        *("create", "remember", "charge", "note", "submit", "record_opening", "store_opened", "store_release")
     }
 
 
@@ -433,3 +442,46 @@ def test_a_ledger_whose_entry_has_another_type_is_told_of_as_changed(tmp_path: P
         raw.execute(f"UPDATE ledger SET {column} = CAST({column} AS {other})")
     with pytest.raises(StorageError):
         store.ledger()
+
+
+# --- what was seen of others ---
+
+
+def test_attempts_are_noted_once_with_who_took_part_and_for_a_year(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = MemberStore(tmp_path / "m0", lambda: now[0], durable=False)
+    first = SeenAttempt(1, 0, 0, ("a", "b"), ({"x": 1},))
+    other = replace(first, cohort=("a", "c"))
+    store.note([first, other])
+    now[0] = 2000.0
+    store.charge(1, 0, 1, "reserved", (), seen=[first, replace(first, attempt=1)])
+    assert (
+        store.noted()
+        == store.noted(1)
+        == (
+            replace(first, at=1000.0),
+            replace(other, at=1000.0),
+            replace(first, attempt=1, at=2000.0),
+        )
+    )
+    assert store.noted(2) == ()
+    now[0] = 1000.0 + 366 * 86400.0
+    store.note([replace(first, run=2)])
+    assert [(each.run, each.attempt) for each in store.noted()] == [(1, 1), (2, 0)], "what is past goes"
+
+
+def test_entries_that_come_with_facts_are_written_with_them_or_not(tmp_path: Path) -> None:
+    def stopped(_point: str, moment: str) -> None:
+        if armed and moment == "commit":
+            raise KeyboardInterrupt
+
+    armed = False
+    store = MemberStore(tmp_path / "m0", lambda: 5.0, stopped, durable=False)
+    entry = LedgerEntry(4.0, 1, 0, 0, "told", ({"x": 1},), b"told by b")
+    armed = True
+    with pytest.raises(KeyboardInterrupt):
+        store.remember(entry, roster=b"r")
+    assert (store.ledger(), store.fact("roster")) == ((), None)
+    armed = False
+    store.remember(entry, roster=b"r")
+    assert (store.ledger(), store.fact("roster")) == ((entry,), b"r")

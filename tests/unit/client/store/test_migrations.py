@@ -1,6 +1,7 @@
 """A store of an earlier version opens with all it held; one of a later version is left alone."""
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -81,3 +82,14 @@ def test_a_later_versions_store_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="of version 99"):
         MemberStore(tmp_path / "m", lambda: 5.0)
     assert version(tmp_path / "m") == 99
+
+
+def test_a_store_that_noted_no_attempts_says_since_when_it_does(tmp_path: Path) -> None:
+    old(tmp_path / "m")
+    before = int(time.time())
+    kept = MemberStore(tmp_path / "m", lambda: 5.0).fact("since")
+    assert kept is not None
+    assert before <= int(kept) <= time.time()
+    assert MemberStore(tmp_path / "new", lambda: 5.0).fact("since") is None, (
+        "control: a new one lacks nothing"
+    )

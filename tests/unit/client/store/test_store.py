@@ -14,7 +14,8 @@ from fedrepay.client.store import member_store as store_module
 from fedrepay.client.store.database import CACHEDIR_TAG
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.store.tables import Opening, StoredUpload
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.keyring import load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import StorageError
 from fedrepay.simulations.attacks.tools.adversary import answer
 from support.world import World
@@ -337,8 +338,8 @@ def test_a_database_that_another_process_holds_is_a_storage_error(
 # --- the coordinator's store ---
 
 
-def test_run_numbers_only_grow(tmp_path: Path) -> None:
-    store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}")
+def test_run_numbers_only_grow(tmp_path: Path, database_url: str) -> None:
+    store = CoordinatorStore(database_url)
     terms = World(tmp_path / "members", size=3).terms(run=2)
     store.begin(terms)
     for run in (2, 1):

@@ -98,13 +98,13 @@ def test_another_kind_of_key_is_refused() -> None:
         certificates.request_key(built.sign(key, None).public_bytes(Encoding.PEM))
 
 
-def test_the_servers_certificate_is_issued_anew_in_its_last_third_alone(tmp_path: Path) -> None:
+def test_the_servers_certificate_is_issued_anew_when_half_its_life_is_over(tmp_path: Path) -> None:
     certificates.create(tmp_path, ["consortium.example"])
     old = loaded(tmp_path)
     ends = old.not_valid_after_utc.timestamp()
-    assert not certificates.refresh(tmp_path, ends - 200 * 86400)
+    assert not certificates.refresh(tmp_path, ends - 184 * 86400)
     assert loaded(tmp_path) == old
-    assert certificates.refresh(tmp_path, ends - 100 * 86400)
+    assert certificates.refresh(tmp_path, ends - 182 * 86400)
     new = loaded(tmp_path)
     assert new.serial_number != old.serial_number
     assert (new.public_key(), new.subject) == (old.public_key(), old.subject)

@@ -1,6 +1,5 @@
 """The registry: invited, waiting, admitted, left, revoked; what is asked twice changes nothing."""
 
-import sqlite3
 import stat
 import threading
 from pathlib import Path
@@ -10,21 +9,22 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrepay.server.admission import certificates, tables
+from fedrepay.server.admission import certificates, rows, tables
 from fedrepay.server.admission.answers import DAY
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.admission.rows import MOST_COUNTING
 from fedrepay.server.admission.tables import MOST_NOTES, MemberSeen
+from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
 from fedrepay.shared.trust.joining import Invitation, words
 from fedrepay.shared.trust.message import Signed
-from fedrepay.shared.trust.succession import Leaving
+from fedrepay.shared.trust.succession import Leaving, Rotation
 from support.newcomers import ADDRESS, Desk, Newcomer
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, database_url: str) -> Desk:
+    return Desk(tmp_path, database_url)
 
 
 def seen(desk: Desk, name: str = "bank-a") -> MemberSeen:
@@ -39,10 +39,18 @@ def test_an_invitation_says_where_and_whose_and_its_secret_is_kept_nowhere(desk:
     assert (made.address, made.name, made.authority) == (ADDRESS, "bank-a", desk.authority)
     assert seen(desk).state == "invited"
     assert seen(desk).expires == desk.now + 7 * DAY
-    stored = (desk.folder / "coordinator.sqlite").read_bytes()
-    assert b"bank-a" in stored, "control: it is the file"
-    assert made.secret not in stored
-    assert stat.S_IMODE((desk.folder / "coordinator.sqlite").stat().st_mode) == 0o600
+    with desk.registry._database.transaction() as connection:
+        (row,) = connection.execute(sa.text("SELECT * FROM members"))
+    assert "bank-a" in row, "control: it is the row"
+    assert keys.digest(made.secret) in [bytes(each) for each in row if isinstance(each, bytes | memoryview)]
+    assert made.secret.hex() not in "".join(
+        each.hex() for each in row if isinstance(each, bytes | memoryview)
+    )
+    if not desk.registry._database.postgres:
+        file = desk.folder / "coordinator.sqlite"
+        assert b"bank-a" in file.read_bytes(), "control: it is the file"
+        assert made.secret not in file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(
@@ -281,5 +289,44 @@ def test_a_name_that_was_never_invited_is_told_to_the_operator_alone(desk: Desk)
     for call in (desk.registry.revoke, lambda name, _: desk.registry.admit(name, desk.issue)):
         with pytest.raises(ArgumentError, match="Nobody was invited"):
             call("nobody", "why")
-    with sqlite3.connect(desk.folder / "coordinator.sqlite") as connection:
-        assert connection.execute("select count(*) from members").fetchone() == (0,)
+    with desk.registry._database.transaction() as connection:
+        assert connection.execute(sa.text("select count(*) from members")).scalar() == 0
+
+
+def test_a_member_cannot_fill_the_database_with_keys(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    who = desk.admitted("bank-a")
+
+    def announces(key: bytes) -> None:
+        said = Rotation(roster=bytes(32), name="bank-a", signing=key)
+        desk.registry.rotate("bank-a", Signed.make(who.signing, said))
+
+    def kept() -> int:
+        with desk.registry._database.transaction() as connection:
+            return int(connection.execute(sa.text("SELECT count(*) FROM bearers")).scalar() or 0)
+
+    before = kept()
+    for _ in range(3):
+        announces(bytes([1]) * 32)
+    assert kept() == before + 1, "the same again is one row"
+    monkeypatch.setattr(rows, "MOST_KEYS", before + 3)
+    for number in (2, 3):
+        announces(bytes([number]) * 32)
+    with pytest.raises(ProtocolError, match=r"has named \d+ keys already"):
+        announces(bytes([4]) * 32)
+    assert kept() == before + 3
+    announces(bytes([3]) * 32)  # control: what it has it may say again
+    desk.admitted("bank-b")
+
+
+def test_a_time_ahead_of_the_clock_does_not_stay(desk: Desk) -> None:
+    desk.admitted("bank-a")
+    right = desk.now
+    desk.now = right + 10 * DAY  # a clock that was ahead
+    desk.registry.saw("bank-a")
+    desk.now = right + 60
+    assert seen(desk).seen == right + 10 * DAY, "control: that is what it wrote"
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == right + 60
+    desk.now += 5
+    desk.registry.saw("bank-a")
+    assert seen(desk).seen == right + 60, "control: it is written every ten seconds only"

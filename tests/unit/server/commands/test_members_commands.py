@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from fedrepay.cli import app
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.database.where import FILE
 from fedrepay.server.front import nodes
 from fedrepay.server.operating import admitting, health
-from fedrepay.server.store import DATABASE
 from fedrepay.shared.errors import ArgumentError, FedrepayError
 from fedrepay.shared.trust import agreement
 from fedrepay.shared.trust.joining import Invitation
@@ -114,7 +114,7 @@ def test_a_lost_database_is_told_by_the_keys_that_it_does_not_know(folder: Path)
     admitting.admit(folder, Registry(folder), "bank-a")
     said = fedrepay("coordinator", "members", "--folder", folder).out
     assert "it was lost" not in said, "control: it knows all of them"
-    (folder / DATABASE).unlink()
+    (folder / FILE).unlink()
     said = " ".join(fedrepay("coordinator", "members", "--folder", folder).out.split())
     assert "This folder was a coordinator of bank-a, whom its database does not know" in said
     (line,) = [each for each in health.examine(folder) if each.what.startswith("in the folder")]

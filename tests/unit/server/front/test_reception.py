@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -12,10 +13,12 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 
 from fedrepay.server.admission import certificates
 from fedrepay.server.front import alpn, connections, front, reception, splice, tls
 from fedrepay.server.front.connections import Listener
+from fedrepay.server.service.renewal import Renewal
 from support import fronts
 from support.fronts import Machine
 from support.nodes import member_certificate
@@ -288,6 +291,44 @@ def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path, machin
             health(port, machine.tls[0])
         other.tls[1].unlink()
         assert health(port, renewed / certificates.AUTHORITY), "and one that is gone stays in use"
+
+
+def serial(at: ssl.SSLSocket) -> int:
+    shown = at.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def test_a_renewal_at_half_life_ends_no_connection_and_the_next_one_gets_it(
+    tmp_path: Path, machine: Machine
+) -> None:
+    folder = tmp_path / "running"
+    shutil.copytree(machine.folder, folder)
+    trusted = ssl.create_default_context(cafile=str(machine.tls[0]))
+
+    def asks(at: ssl.SSLSocket) -> bytes:
+        at.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        said = b""
+        while not said.endswith(b"ok"):
+            said += at.recv(4096)
+        return said[:12]
+
+    with fronts.front_running(Machine(folder), 1) as port, ExitStack() as stack:
+
+        def opened() -> ssl.SSLSocket:
+            plain = socket.create_connection(("127.0.0.1", port), 10)
+            return stack.enter_context(trusted.wrap_socket(plain, server_hostname="localhost"))
+
+        before = opened()
+        assert asks(before) == b"HTTP/1.1 200"
+        now = time.time() + 178 * 86400
+        renewal = Renewal(folder, lambda: now)
+        renewal.look()
+        assert serial(opened()) == serial(before), "control: it is not time yet"
+        now += 5 * 86400
+        renewal.look()
+        assert serial(opened()) != serial(before)
+        assert asks(before) == b"HTTP/1.1 200", "the open connection goes on"
 
 
 def test_files_that_do_not_belong_together_are_no_credentials(tmp_path: Path, machine: Machine) -> None:

@@ -18,7 +18,7 @@ from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.server.store import ROSTERS, STOPS, CoordinatorStore
 from fedrepay.shared.errors import (
     ArgumentError,
     FedrepayError,
@@ -169,8 +169,8 @@ def test_an_answer_that_is_not_signed_is_none(body: bytes) -> None:
 
 HOLD = """
 import pathlib, sys, time
-from fedrepay.server.network.app import alone
-with alone(pathlib.Path(sys.argv[1]), 0.0):
+from fedrepay.server.store import CoordinatorStore
+with CoordinatorStore.in_folder(pathlib.Path(sys.argv[1])).alone(0.0):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -182,11 +182,15 @@ def test_two_server_apps_never_carry_one_folder_and_a_killed_one_lets_go(tmp_pat
     ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(ProtocolError, match="Another ServerApp"), app.alone(tmp_path, 0.3):
+        store = CoordinatorStore.in_folder(tmp_path)
+        with (
+            pytest.raises(ProtocolError, match=f"Another ServerApp .* process {first.pid} on "),
+            store.alone(0.3),
+        ):
             pass
         first.send_signal(signal.SIGKILL)
         first.wait()
-    with app.alone(tmp_path, 10.0):
+    with store.alone(10.0):
         pass
 
 
@@ -269,8 +273,14 @@ def test_options_go_into_the_flower_runs_configuration(planned: CoordinatorStore
     }
 
 
+def says_why(store: CoordinatorStore, words: str) -> RunSeen:
+    """A ServerApp that stops says why."""
+    store.append(STOPS, [Event("stopped", "", words.encode())])
+    return RunSeen("finished", "failed", words, 0, 0)
+
+
 def ended(tmp_path: Path) -> Exception:
-    link = Link([lambda: RunSeen("finished", "failed", "its own words", 0, 0)])
+    link = Link([lambda: says_why(CoordinatorStore.in_folder(tmp_path), "its own words")])
     with pytest.raises(FedrepayError, match="its own words") as stopped:
         training.train(link, tmp_path, 3, sleep=lambda _: None)
     return stopped.value
@@ -309,7 +319,7 @@ def test_words_that_wait_for_people_have_theirs(planned: CoordinatorStore, tmp_p
 def test_a_flower_run_that_ends_before_the_run_is_done_is_an_error_in_its_own_words(
     planned: CoordinatorStore, tmp_path: Path
 ) -> None:
-    link = Link([lambda: RunSeen("finished", "failed", "only 1 of 3", 0, 0)])
+    link = Link([lambda: says_why(planned, "only 1 of 3")])
     with pytest.raises(ProtocolError, match="only 1 of 3"):
         training.train(link, tmp_path, 3, sleep=lambda _: None)
 
@@ -355,3 +365,76 @@ def test_an_operators_run_puts_two_numbers_of_the_matrix_in_a_slot(tmp_path: Pat
     (tmp_path / "wide").mkdir()
     wide, _ = next_run(tmp_path / "wide", shipped, 200, RunWishes())
     assert wide.pairs is None
+
+
+# --- what dies on the way ---
+
+
+def done(store: CoordinatorStore) -> RunSeen:
+    store.append(1, [Event("done", "", b"")])
+    return RunSeen("finished", "completed", "", 0, 0)
+
+
+def test_a_flower_run_that_failed_without_a_word_died_and_another_goes_on(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    dead = RunSeen("finished", "failed", "No heartbeat received from the task", 0, 0)
+    link = Link([lambda: RUNNING, lambda: dead, lambda: RUNNING, lambda: done(planned)])
+    told: list[str] = []
+    seen = training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert (seen.outcome, len(link.started)) == ("completed", 2)
+    assert [line for line in told if "has died; another goes on" in line] == told
+
+
+def test_one_that_dies_again_and_again_is_an_error(planned: CoordinatorStore, tmp_path: Path) -> None:
+    assert planned.terms() is not None
+    dead = RunSeen("finished", "failed", "killed", 0, 0)
+    link = Link([lambda: dead] * (training.LIVES + 1))
+    with pytest.raises(NetworkError, match=f"has died {training.LIVES} times"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert len(link.started) == training.LIVES
+
+
+def test_a_server_app_that_let_go_of_the_lock_is_given_up_and_another_goes_on(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    """Flower would call it running for a minute more."""
+    carrying = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert carrying.stdout is not None
+    assert carrying.stdout.readline() == "held\n"
+
+    def killed() -> RunSeen:
+        carrying.kill()
+        carrying.wait()
+        return RUNNING
+
+    idle = [lambda: RUNNING] * (training.GONE + 1)
+    link = Link([lambda: RUNNING] * 100 + [killed] + idle[:-1] + [lambda: done(planned)])
+    seen = training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert (link.stopped, len(link.started), seen.outcome) == ([77], 2, "completed")
+    carrying.communicate()
+
+
+def test_control_a_run_that_nobody_carried_yet_is_waited_for(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    link = Link([lambda: RUNNING] * (3 * training.GONE) + [lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert len(link.started) == 1
+
+
+def test_a_super_link_that_is_away_is_waited_for_and_told_of_once(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    def away() -> RunSeen:
+        raise NetworkError("No SuperLink answers.", "Start it.")
+
+    told: list[str] = []
+    link = Link([lambda: RUNNING, away, away, away, lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert told == ["No SuperLink answers. It is waited for."]
+    gone = Link([away] * (training.COMES_BACK + 2))
+    with pytest.raises(NetworkError, match="No SuperLink answers"):
+        training.train(gone, tmp_path, 3, sleep=lambda _: None)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fedrepay.server.admission import certificates
 from fedrepay.server.admission.registry import Registry
-from fedrepay.server.operating import admitting, backup, report
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.keyring import following, load_key
+from fedrepay.server.operating import admitting, backup, founding, report
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError
 from fedrepay.shared.trust import agreement
@@ -35,7 +37,7 @@ def home(tmp_path: Path) -> Consortium:
     released(made)
     registry = Registry(made.operator)
     agreed = agreement.hashed((made.operator / "terms.toml").read_bytes())
-    invitation = registry.invite("bank-z", "a.example:443", bytes(32))
+    invitation = registry.invite("bank-z", "a.example:443", certificates.authority_digest(made.operator))
     registry.join(Newcomer("bank-z").asks(invitation, agreed=agreed))
     admitting.admit(made.operator, registry, "bank-z")
     return made
@@ -43,6 +45,7 @@ def home(tmp_path: Path) -> Consortium:
 
 def test_what_is_restored_is_what_was_copied(home: Consortium, tmp_path: Path) -> None:
     out, again = tmp_path / "copy.tar", tmp_path / "again"
+    coming = founding.rotate_key(home.operator, home.database)
     done = fedrepay("coordinator", "backup", out, "--folder", home.operator)
     assert done.code == 0, done.err
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
@@ -52,7 +55,8 @@ def test_what_is_restored_is_what_was_copied(home: Consortium, tmp_path: Path) -
     assert "What members say to an older database" in done.out
     assert stat.S_IMODE(again.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in again.rglob("*") if each.is_file()} == {0o600}
-    assert keys.public_bytes(load_key(again)) == keys.public_bytes(load_key(home.operator))
+    assert keys.public_bytes(load_key(again)) == keys.public_bytes(load_key(home.operator)) != coming
+    assert keys.public_bytes(following(again) or load_key(again)) == coming
     store = CoordinatorStore.in_folder(again)
     assert report.report(store) == report.report(home.database)
     (member,) = Registry(again).members()

@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from pathlib import Path
 
 import pytest
 
@@ -77,9 +76,9 @@ def test_local_runs_add_up_and_use_up_delta(monkeypatch: pytest.MonkeyPatch) -> 
     assert costs.if_colluding(local, K, 1, 3) == 6.0
 
 
-def test_a_year_counts_runs_that_began_an_attempt_within_it(tmp_path: Path) -> None:
+def test_a_year_counts_runs_that_began_an_attempt_within_it(database_url: str) -> None:
     now = [time.time() - 366 * 86400]
-    store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}", clock=lambda: now[0])
+    store = CoordinatorStore(database_url, clock=lambda: now[0])
     for number in (1, 2, 3, 4):
         store.begin(run().model_copy(update={"run": number}))
         if number != 3:

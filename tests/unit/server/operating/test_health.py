@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from fedrepay.server.admission.registry import Registry
-from fedrepay.server.operating import admitting, health
+from fedrepay.server.keyring import FOLLOWING, KEY, key_of
+from fedrepay.server.operating import admitting, founding, health
+from fedrepay.shared import keys
 from fedrepay.shared.trust import agreement
 from support.command import fedrepay
 from support.consortium import Consortium, unencrypted
@@ -47,6 +49,22 @@ def test_a_page_of_a_coordinator_that_is_down(home: Consortium) -> None:
     text = health.page(list(found.values()))
     assert "! front: port" in text
     assert "  disk: " in text
+
+
+def test_where_the_signing_key_stands(home: Consortium) -> None:
+    assert lines(home)["signing key"] == health.HealthLine("signing key", "in force")
+    founding.rotate_key(home.operator, home.database)
+    assert lines(home)["signing key"] == health.HealthLine("signing key", "rotates with the next roster")
+    (home.operator / FOLLOWING).chmod(0o644)
+    assert FOLLOWING in lines(home)["rights"].said
+    for name in (KEY, FOLLOWING):
+        (home.operator / name).unlink()
+    done = fedrepay("coordinator", "rotate-key", "--folder", home.operator, "--yes")
+    assert (done.code, "--lost" in done.err) == (5, True)
+    done = fedrepay("coordinator", "rotate-key", "--lost", "--folder", home.operator, "--yes", "--json")
+    assert json.loads(done.out)["signing"] == keys.public_bytes(key_of(home.operator)).hex()
+    found = lines(home)["signing key"]
+    assert (found.ok, "members take nothing of it" in found.said) == (False, True)
 
 
 def test_no_secret_is_on_the_page(home: Consortium) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import load_key
 from fedrepay.server.operating import progress, words
 from fedrepay.server.operating.progress import CoordinatorStatus, RunProgress
 from fedrepay.server.protocol.state import Event
-from fedrepay.server.store import CoordinatorStore, load_key
+from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.errors import CohortError, FedrepayError
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
 from support import liars
@@ -154,9 +155,9 @@ def test_time_left_is_the_mean_of_sums_before(tmp_path: Path) -> None:
     assert progress._left(longer, timed[:1]) is None
 
 
-def test_since_is_by_the_stores_clock(tmp_path: Path) -> None:
+def test_since_is_by_the_stores_clock(database_url: str) -> None:
     now = [1000.0]
-    store = CoordinatorStore(f"sqlite:///{tmp_path / 'c.sqlite'}", clock=lambda: now[0])
+    store = CoordinatorStore(database_url, clock=lambda: now[0])
     store.append(1, [Event("answer:terms", "a", b"")])
     now[0] = 1050.0
     store.append(1, [Event("attempt", "", b""), Event("header", "a", b"")])

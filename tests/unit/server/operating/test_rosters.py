@@ -14,8 +14,8 @@ from support.company import Company
 class Made:
     """A roster of four, made step by step into a store."""
 
-    def __init__(self, folder: Path) -> None:
-        self.store = CoordinatorStore(f"sqlite:///{folder / 'c.sqlite'}")
+    def __init__(self, folder: Path, url: str) -> None:
+        self.store = CoordinatorStore(url)
         self.company = Company(folder / "members")
         self.machine = self.company.enrolment()
         apply = self.machine.state.apply
@@ -35,8 +35,8 @@ class Made:
             member.approve_roster(words)
 
 
-def test_each_stage_and_who_is_lacking(tmp_path: Path) -> None:
-    made = Made(tmp_path)
+def test_each_stage_and_who_is_lacking(tmp_path: Path, database_url: str) -> None:
+    made = Made(tmp_path, database_url)
     assert rosters.making(rosters.enrolled(made.store)) is None
     made.company.until(made.machine, "propose")
     made.company.until(made.machine, "reveal")
@@ -52,8 +52,8 @@ def test_each_stage_and_who_is_lacking(tmp_path: Path) -> None:
     assert "m3" in seen.text
 
 
-def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path) -> None:
-    made = Made(tmp_path)
+def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path, database_url: str) -> None:
+    made = Made(tmp_path, database_url)
     shown: list[str] = []
     steps = iter(("reveal", "approve", "people", "end"))
 
@@ -67,7 +67,11 @@ def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path) -> None:
             made.company.until(made.machine, step)
 
     roster = rosters.wait(
-        made.store, lambda: made.company.names, shown.append, sleep, keys.public_bytes(made.company.key)
+        made.store,
+        lambda: made.company.names,
+        shown.append,
+        sleep,
+        lambda: keys.public_bytes(made.company.key),
     )
     assert roster.names == made.company.names
     assert shown[0] == "A roster of m0, m1, m2, m3 is to be made."
@@ -76,8 +80,8 @@ def test_train_waits_shows_the_words_once_and_goes_on(tmp_path: Path) -> None:
     assert next(steps, None) is None
 
 
-def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) -> None:
-    made = Made(tmp_path)
+def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path, database_url: str) -> None:
+    made = Made(tmp_path, database_url)
     made.company.until(made.machine, "approve")
     made.approve()
     made.company.until(made.machine, "certify")
@@ -87,7 +91,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: ["m0"],
             lambda _line: None,
             lambda _s: None,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
         ).number
         == 1
     )
@@ -104,7 +108,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: ["m0"],
             lambda _line: None,
             sleep,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
             whole=True,
         )
     assert (
@@ -113,7 +117,7 @@ def test_a_roster_of_others_is_waited_over_where_that_is_wanted(tmp_path: Path) 
             lambda: made.company.names,
             lambda _: None,
             sleep,
-            keys.public_bytes(made.company.key),
+            lambda: keys.public_bytes(made.company.key),
             whole=True,
         ).number
         == 1

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fedrepay.client.protocol import accepted
 from fedrepay.client.veto.limits import Limits
 from fedrepay.server.admission.registry import Registry
+from fedrepay.server.keyring import load_key
 from fedrepay.server.network import app, training
 from fedrepay.server.network.runs import RunWishes, planned
 from fedrepay.server.network.superlink import RunSeen
@@ -17,7 +19,7 @@ from fedrepay.server.operating import founding, rehearsal, rosters, running
 from fedrepay.server.operating import settings as places
 from fedrepay.server.operating.running import TrainWishes
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ASKED, load_key
+from fedrepay.server.store import ASKED
 from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError
 from fedrepay.shared.trust.terms import NumberedTerms
 from support.consortium import Consortium, unencrypted
@@ -221,6 +223,9 @@ def test_a_rehearsal_says_what_it_costs_and_who_refuses(
     monkeypatch.setattr(running, "Control", lambda *_: Closing(home))
     others = running.rehearse(home.operator, TrainWishes(), RunWishes(epsilon=2.0))
     assert [each.answer for each in others.said] == ["no"] * 5, "nobody has accepted the terms in force"
+    # their stores are in memory, and have no folder for the file
+    wide = founding.terms_in(home.operator)[0].model_copy(update={"epsilon_per_year": 99.0})
+    monkeypatch.setattr(accepted, "terms", lambda _store: wide)
     for name in home.names:
         home.store(name).remember(agreed=founding.terms_in(home.operator)[1])
     made = running.rehearse(home.operator, TrainWishes(), RunWishes(epsilon=2.0))

@@ -8,6 +8,7 @@ from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol.contributing import Contributions
 from fedrepay.server.protocol.gathering import ASKS, FRESH, Gathering
 from fedrepay.server.protocol.state import Ask
+from fedrepay.shared.arrays import I64
 from support.world import World
 
 NAMES = ("m0", "m1", "m2", "m3")
@@ -75,7 +76,7 @@ def test_nobody_there_is_an_answer_too() -> None:
 
 def silent_once(world: World, kind: str, name: str) -> list[Ask]:
     """Carry a run in which one member does not answer the first message of a kind; what was asked of round 0."""
-    left, said = [name], []
+    left = [name]
 
     def tamper(asked_: str, who: str, shared: bytes, own: bytes) -> tuple[bytes, bytes] | None:
         if asked_ == kind and who in left:
@@ -83,10 +84,7 @@ def silent_once(world: World, kind: str, name: str) -> list[Ask]:
             return None
         return shared, own
 
-    for ask in world.steps(tamper):
-        if not world.coordinator.state.sums:
-            said.append(ask)
-    return said
+    return [ask for ask in world.steps(tamper) if not world.coordinator.state.sums]
 
 
 def statuses(world: World) -> list[tuple[str, int]]:
@@ -143,9 +141,9 @@ def test_a_coordinator_that_was_started_again_asks_who_is_there(tmp_path: Path) 
 def test_a_contribution_without_noise_is_never_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, kept = World(tmp_path, mode="none"), []
+    world, kept = World(tmp_path, mode="none"), []  # type: World, list[I64]
 
-    def noted(attempt: bytes, values: object, *rest: object) -> contributing.Prepared:
+    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.Prepared:
         kept.append(values)
         return prepared(attempt, values, *rest)  # type: ignore[arg-type]
 

@@ -12,11 +12,13 @@ import grpc
 import pytest
 
 from fedrepay.client.crypto.identity import Identity
+from fedrepay.client.protocol import enrolment
 from fedrepay.server.admission.registry import Registry
 from fedrepay.server.protocol.enrolled import Enrolled
+from fedrepay.server.protocol.state import Event
 from fedrepay.server.service import keeper as keeping
 from fedrepay.server.service.keeper import Keeper
-from fedrepay.server.service.standing import AWAY
+from fedrepay.server.service.standing import AWAY, Teller
 from fedrepay.server.store import ROSTERS
 from fedrepay.shared.errors import CohortError, FedrepayError, StorageError
 from fedrepay.shared.trust.message import Signed
@@ -189,6 +191,34 @@ def test_who_was_away_when_its_new_keys_came_into_force_still_calls_and_is_given
     assert denied(lambda: old.call("Stand", at=now()))[0] == grpc.StatusCode.PERMISSION_DENIED
 
 
+# --- what is said ---
+
+
+def test_for_whom_a_roster_waits_is_said_once_and_again_when_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service(tmp_path) as made, ExitStack() as stack, caplog.at_level("INFO"):
+        begun = Held(made, stack)
+        made.keeper.look()
+
+        def said() -> list[str]:
+            return [each.message for each in caplog.records if "waits for" in each.message]
+
+        for _ in range(3):
+            begun.look()
+        (first,) = said()
+        assert (
+            f"waits for 5 of 5 members' people to compare its words and approve them: {', '.join(FIVE)}."
+            in first
+        )
+        assert begun.members[A].shown_words() in first
+        begun.members[A].approve_roster(begun.members[A].shown_words())
+        begun.look()
+        begun.silent = {FIVE[1]}  # why it has not approved is another matter
+        begun.look()
+        assert [each.partition(" waits for ")[2][:6] for each in said()] == ["5 of 5", "4 of 5"]
+
+
 # --- members away, or at fault ---
 
 
@@ -201,6 +231,51 @@ def test_another_process_makes_no_roster_without_who_is_away(held: Held) -> None
     assert held.asked == ["certify"], "all who are here have it"
     held.look()
     assert held.asked == ["certify", "certify"], "and it, when it is back"
+
+
+def test_who_lost_its_store_gets_the_roster_again_by_its_own_word(held: Held) -> None:
+    """Its link says which roster it holds whenever it asks where the consortium stands."""
+    roster = held.rosters().roster
+    assert roster is not None
+    calls = Caller(held.service, held.newcomers[A], held.service.certificate(A))
+
+    def says(holds: bytes) -> None:
+        held.asked.clear()
+        calls.call("Stand", holds, at=held.service.clock())
+        held.look()
+
+    says(roster.hash())
+    assert held.asked == [], "it has what it was given"
+    held.members[A] = held.service.member(held.newcomers[A], "again")  # a new folder
+    says(b"")
+    assert held.asked == [], "control: nothing was said"
+    says(bytes(32))
+    assert "certify" in held.asked
+    assert held.members[A]._store.fact("roster") == roster.encode()
+    says(bytes(32))
+    assert held.asked == [], "who says so all the time is not given it all the time"
+    held.service.desk.now += keeping.LONGEST_PAUSE
+    says(bytes(32))
+    assert "certify" in held.asked
+    assert denied(lambda: calls.call("Stand", b"short", at=held.service.clock()))[0] == (
+        grpc.StatusCode.INVALID_ARGUMENT
+    )
+
+
+def test_what_is_proposed_now_is_told_and_what_is_void_is_not(held: Held) -> None:
+    told = Teller(
+        held.service.desk.folder, held.service.store, held.service.desk.registry, held.service.clock
+    )
+    assert told.standing().proposed == b"", "the roster is complete"
+    held.renews(A)
+    held.look()
+    proposed = held.rosters().proposed().hash()
+    assert told.standing().proposed == proposed
+    pending = enrolment.waiting(held.members[A]._store)
+    assert pending is not None
+    assert pending.hash() == proposed
+    held.service.store.append(ROSTERS, [Event("void", "", b"")])
+    assert told.standing().proposed == b""
 
 
 def test_who_voids_every_proposal_is_asked_less_and_less(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,17 @@ import pytest
 
 from fedrepay.client.protocol import enrolment
 from fedrepay.client.protocol.member import Member
-from fedrepay.server.operating import founding, rosters
+from fedrepay.server.database.where import FILE
+from fedrepay.server.keyring import FOLLOWING, KEY, key_of
+from fedrepay.server.operating import founding, health, rosters, verifying
 from fedrepay.server.service import keeper as keepers
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.standing import AWAY
-from fedrepay.server.store import DATABASE
-from fedrepay.shared.errors import ArgumentError, CohortError
+from fedrepay.shared import keys
+from fedrepay.shared.errors import ArgumentError, CohortError, StorageError
 from fedrepay.shared.trust.asking import Standing
 from fedrepay.shared.trust.roster import Roster
+from fedrepay.shared.trust.succession import KeyChange, changes
 from support.newcomers import Newcomer
 from support.outside import FIVE, Caller, Service, answering, service
 from support.parties import PLAN
@@ -94,7 +97,7 @@ def test_after_a_lost_database_the_roster_comes_back_and_nobody_compares_words_a
     five(up)
     made, desk = up.roster(FIVE[0]), up.service.desk
     assert made is not None
-    with closing(sqlite3.connect(desk.folder / DATABASE)) as connection:
+    with closing(sqlite3.connect(desk.folder / FILE)) as connection:
         connection.execute("delete from events")
         connection.commit()
     up.service.keeper = Keeper(
@@ -201,23 +204,91 @@ def test_where_everything_stands(up: Up) -> None:
     assert (standing.run, standing.state, standing.releases) == (0, "no run yet", ())
 
 
-def test_another_key_of_the_coordinator_is_a_roster_whose_words_people_compare(up: Up) -> None:
+def test_the_coordinator_s_key_rotates_and_the_old_one_is_gone_once_the_roster_is_complete(up: Up) -> None:
     five(up)
-    first = up.roster(FIVE[0])
+    folder, first = up.service.desk.folder, up.roster(FIVE[0])
     assert first is not None
-    public = founding.rotate_key(up.service.desk.folder, up.service.store)
-    assert public != first.coordinator
+    old = (folder / KEY).read_bytes()
+    public = founding.rotate_key(folder, up.service.store)
+    assert founding.rotate_key(folder, up.service.store) == public != first.coordinator, (
+        "said twice, it is one"
+    )
     up.service.keeper.look()
     up.look()
-    assert up.roster(FIVE[0]) == first, "nobody has compared words yet"
-    up.approve(*FIVE)
+    up.approve(*FIVE[:4])
+    up.look()
+    assert up.roster(FIVE[0]) == first, "one has not compared the words yet"
+    assert (folder / KEY).read_bytes() == old, "until everybody has signed"
+    up.approve(FIVE[4])
     up.look()
     second = up.roster(FIVE[0])
     assert second is not None
     assert (second.coordinator, second.names, second.predecessor) == (public, FIVE, first.hash())
+    assert changes(first, second).coordinator == KeyChange.ROTATED
+    assert keys.public_bytes(key_of(folder)) == public
+    assert not (folder / FOLLOWING).exists()
+    assert old not in b"".join(each.read_bytes() for each in folder.rglob("*") if each.is_file())
+    up.look()
+    assert rosters.enrolled(up.service.store).call is None, "nothing more is proposed"
+    found = verifying.verify(up.service.store, up.service.desk.registry, public)
+    assert [each for each in found if each.wrong] == [], (
+        "what the old key signed verifies under the roster it was of"
+    )
 
 
-def test_no_key_is_changed_under_a_run(up: Up) -> None:
+def test_a_process_that_dies_before_it_takes_the_key_takes_it_when_it_comes_up(
+    up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    five(up)
+    folder = up.service.desk.folder
+    public = founding.rotate_key(folder, up.service.store)
+    with monkeypatch.context() as patch:
+        patch.setattr(keepers, "settle", lambda *_: False)
+        up.service.keeper.look()
+        up.look()
+        up.approve(*FIVE)
+        up.look()
+    made = up.roster(FIVE[0])
+    assert made is not None
+    assert made.coordinator == public != keys.public_bytes(key_of(folder)), "control: not yet"
+    desk = up.service.desk
+    up.service.keeper = Keeper(folder, up.service.store, desk.registry, up.service.waiting, up.service.clock)
+    up.service.keeper.look()
+    assert keys.public_bytes(key_of(folder)) == public
+    assert founding.rotate_key(folder, up.service.store) != public, "the next one is another"
+
+
+def test_a_lost_key_is_replaced_by_everybody_s_words(up: Up) -> None:
+    five(up)
+    folder, first = up.service.desk.folder, up.roster(FIVE[0])
+    assert first is not None
+    (folder / KEY).unlink()
+    with pytest.raises(StorageError, match="is not there"):
+        up.service.keeper.look()
+    with pytest.raises(StorageError, match="is not there"):
+        founding.rotate_key(folder, up.service.store)
+    public = founding.replace_key(folder, up.service.store)
+    assert not [line for line in health.examine(folder) if line.what == "signing key" and line.ok]
+    up.service.keeper.look()
+    up.look()
+    up.approve(*FIVE[:4])
+    up.look()
+    assert up.roster(FIVE[0]) == first, "one has not compared the words yet"
+    up.approve(FIVE[4])
+    up.look()
+    second = up.roster(FIVE[0])
+    assert second is not None
+    assert (second.coordinator, changes(first, second).coordinator) == (public, KeyChange.REPLACED)
+    found = verifying.verify(up.service.store, up.service.desk.registry, public)
+    assert [each for each in found if each.wrong] == []
+
+
+def test_no_key_is_replaced_under_a_run_and_one_that_rotates_waits_for_its_end(up: Up) -> None:
+    folder = up.service.desk.folder
     up.service.store.begin(PLAN)
+    public = founding.rotate_key(folder, up.service.store)
+    assert public != keys.public_bytes(key_of(folder))
+    (folder / KEY).unlink()
     with pytest.raises(ArgumentError, match="is not over"):
-        founding.rotate_key(up.service.desk.folder, up.service.store)
+        founding.replace_key(folder, up.service.store)
+    assert not (folder / KEY).exists()

@@ -5,6 +5,7 @@ from mnemonic import Mnemonic
 
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError, ProtocolError
+from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.roster import Entry, Revoked, Roster, check_size, default_colluders
 from support.adversary import roster_of
 
@@ -27,7 +28,7 @@ def changed(roster: Roster, **changes: object) -> Roster:
     return Roster.model_construct(**{**fields, **changes})
 
 
-WORDS = "jeans income supreme treat raise pretty year fluid student inner enough forward"
+WORDS = "meadow tube purity floor gown impose inch pet gas laundry predict prosper"
 
 
 def test_the_words_of_a_roster_stay_what_they_are() -> None:
@@ -68,10 +69,12 @@ def test_everything_in_a_roster_changes_its_words() -> None:
         changed(ROSTER, release=other),
         changed(ROSTER, revoked=(Revoked(name="eve"),)),
         changed(ROSTER, revoked=(Revoked(name="eve", reason="why"),)),
+        changed(ROSTER, handover=Signed(body=b"", signature=bytes(64))),
+        changed(ROSTER, handover=Signed(body=b"1", signature=bytes(64))),
         *(changed(ROSTER, nonces=nonces) for nonces in other_nonces()),
     ]
-    known = ("members", "coordinator", "nonces", "number", "predecessor", "released", "release", "revoked")
-    assert set(known) == set(Roster.model_fields)
+    plain = ("members", "coordinator", "nonces", "number", "predecessor", "released", "release")
+    assert {*plain, "revoked", "handover"} == set(Roster.model_fields)
     codes = {roster.code() for roster in [ROSTER, *rosters]}
     assert len(codes) == len(rosters) + 1
 

@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrepay.client.consortium.running import ProcessState, RunState
 from fedrepay.client.consortium.standing import LinkState
 from fedrepay.client.node.house import HouseAnswer
 from fedrepay.client.protocol.epoch import EpochState
+from fedrepay.client.protocol.testimony import Departed
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ProtocolError
 from fedrepay.shared.secure_sum.ring import Q
@@ -24,6 +26,7 @@ from fedrepay.shared.trust import (
     message,
     succession,
     terms,
+    testimony,
     wire,
 )
 from fedrepay.shared.trust.joining import Invitation
@@ -36,6 +39,15 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ID = bytes(range(32))
 VOTE = wire.ReleaseVote(run=1, name="a", release=bytes(32))
 SIGNED = Signed.make(KEY, VOTE)
+TOLD = testimony.Told(
+    name="b",
+    whole=True,
+    runs=(
+        testimony.ToldRun(
+            run=1, at=5, costs=(((10, 4e4, 7, 2, 9, 0.0, 0),), ()), attempts=((0, 0, 0), (1, 1, 1))
+        ),
+    ),
+)
 ATTEMPT = wire.Attempt(round=0, attempt=0, cohort=("a", "b", "c"), completed=True)
 CONFIG = wire.RoundConfig(
     run=1,
@@ -57,6 +69,7 @@ CONFIG = wire.RoundConfig(
     max_attempts=3,
     timeout=60.0,
 )
+PREPARE = wire.Prepare(**{k: v for k, v in CONFIG if k in wire.Prepare.model_fields})
 LOCAL = terms.LocalTerms(
     model="mlp",
     model_hash=ID,
@@ -109,6 +122,7 @@ MESSAGES: list[Wire] = [
         ledger=ID,
     ),
     wire.Upload(header=SIGNED, payload=b"c"),
+    PREPARE,
     wire.PrepareRequest(asked=SIGNED, confirmations=(), sums=(SUM,)),
     wire.Closing(config=SIGNED, sums=(SUM,), sealed=None),
     wire.SealedRelease(number=1, payload=b"p", wrapped=(("a", b"k"),)),
@@ -123,6 +137,10 @@ MESSAGES: list[Wire] = [
     enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID),
     enrolment.Proposal(call=SIGNED, joinings=(SIGNED,) * 3),
     enrolment.Revealed(proposal=ID, name="a", nonce=ID),
+    enrolment.Revealed(proposal=ID, name="a", nonce=ID, told=(TOLD,), since=7, gone=(("b", 9),)),
+    TOLD,
+    TOLD.runs[0],
+    Departed(gone=(("a", 3), ("b", 2))),
     enrolment.Reveals(proposal=b"p", revealed=(SIGNED,) * 3),
     enrolment.Approval(roster=ID, name="a"),
     enrolment.Certificate(roster=b"r", approvals=(SIGNED,) * 3, coordinator=SIGNED),
@@ -133,6 +151,7 @@ MESSAGES: list[Wire] = [
     Revoked(name="a", reason="Σ"),
     succession.Leaving(roster=ID, name="a"),
     succession.Rotation(roster=ID, name="a", signing=ID),
+    succession.KeyHandover(roster=ID, coordinator=ID),
     CALL.model_copy(update={"leaving": (SIGNED,), "revoked": (Revoked(name="a", reason="Σ"),)}),
     enrolment.Joining(call=ID, entry=ENTRIES[0], commitment=ID, rotation=SIGNED),
     ENTRIES[0],
@@ -171,6 +190,8 @@ MESSAGES: list[Wire] = [
     ),
     HouseAnswer(body=b"b", cause="c", remedy="r"),
     LinkState(at=1.8e9, since=1.8e9, connected=True, standing=b"s"),
+    ProcessState(name="node", pid=7, since=1.8e9, restarts=2, last="ended with exit status 1"),
+    RunState(at=1.8e9, pid=6, processes=(ProcessState(name="node", pid=0, since=1.8e9, restarts=0),)),
 ]
 KINDS = sorted({type(message) for message in MESSAGES}, key=lambda kind: kind.__name__)
 
@@ -376,3 +397,8 @@ def test_the_bytes_of_one_kind_are_no_message_of_another() -> None:
         if other is not type(a) and not refused(other, a.encode())
     }
     assert same == {frozenset(("Acceptances", "Envelopes")), frozenset(("Approval", "Leaving"))}
+
+
+def test_a_prepare_is_its_attempt_but_for_the_cohort() -> None:
+    assert PREPARE.config(CONFIG.cohort) == CONFIG
+    assert PREPARE.config(("a",)).terms_hash() == CONFIG.terms_hash()
