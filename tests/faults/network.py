@@ -24,7 +24,7 @@ def main() -> int:
     print(f"seed {asked.seed}, {asked.kills} kills", flush=True)
     failed = []
     with tempfile.TemporaryDirectory(prefix="k") as place:  # a short path, for the sockets
-        network = Network(Path(place))
+        network = Network.of_three(Path(place))
         try:
             network.begins()
             for number, kill in enumerate(all_kills(asked.seed)[: asked.kills], start=1):

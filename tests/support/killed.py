@@ -54,27 +54,33 @@ class Violated(AssertionError):
 
 
 class Network:
-    """An operator and three banks, enrolled, their processes up."""
+    """An operator and its banks, enrolled, their processes up.
 
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.operator = Operator(base)
-        self.banks = {name: Bank(base, name) for name in NAMES}
-        self.everybody: list[People] = [self.operator, *self.banks.values()]
+    Args:
+        base: where their folders are.
+        operator: of the consortium.
+        banks: its members.
+    """
+
+    def __init__(self, base: Path, operator: Operator, banks: Sequence[Bank]) -> None:
+        self.base, self.operator = base, operator
+        self.banks = {bank.name: bank for bank in banks}
+        self.everybody: list[People] = [operator, *banks]
+
+    @classmethod
+    def of_three(cls, base: Path) -> "Network":
+        """Nothing of it is there yet."""
+        return cls(base, Operator(base), [Bank(base, name) for name in NAMES])
 
     def begins(self) -> None:
         """Founded, invited, joined, compared; every process runs."""
         schema = self.base / "loans.toml"
         schema.write_text(SCHEMA)
         codebook.save(codebook.build(SCHEMA.encode()), schema)
-        tokens = self.operator.founds(schema, *NAMES, more=("--epsilon-per-year", "1000"))
+        tokens = self.operator.founds(schema, *NAMES)
         self.operator.starts("serve", "coordinator")
         until("it is ready", lambda: "Ready:" in self.operator.log(), self.everybody)
         enrolled(self.operator, list(self.banks.values()), tokens, self.everybody)
-        for bank in self.banks.values():
-            limits = bank.folder / "limits.toml"
-            text = limits.read_text()
-            limits.write_text("\n".join(map(_wide, text.splitlines())) + "\n")
 
     def ends(self) -> None:
         """All processes, and none is left."""
@@ -214,10 +220,6 @@ def _sent(events: Sequence[Event], name: str) -> set[tuple[int, int]]:
         Header.decode(Signed.decode(e.body).body) for e in events if (e.kind, e.name) == ("header", name)
     ]
     return {(each.round, each.attempt) for each in headers}
-
-
-def _wide(line: str) -> str:
-    return "epsilon_per_year = 1000.0" if line.startswith("epsilon_per_year") else line
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:

@@ -4,11 +4,12 @@ import csv
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,14 +141,25 @@ class Operator(People):
         super().__init__(base, "coordinator")
         self.port, *self.inner = free_ports(5)
 
-    def founds(self, schema: Path, *names: str, more: Sequence[str] = ()) -> dict[str, str]:
+    def founds(self, schema: Path, *names: str) -> dict[str, str]:
         """Makes the folder; an invitation for each name."""
         named = dict(zip(("--superlink", "--front", "--service", "--metrics"), self.inner, strict=True))
         ports = [part for pair in named.items() for part in pair]
         invited = [part for name in names for part in ("--invite", name)]
         told = self.types(
             *("init", "--name", "Debt learners", "--address", f"localhost:{self.port}", "--schema", schema),
-            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports, *invited, *more, "--json"),
+            *(
+                "--minimum-cohort",
+                3,
+                "--yes",
+                "--bind",
+                "127.0.0.1",
+                *ports,
+                *invited,
+                "--epsilon-per-year",
+                1000,
+                "--json",
+            ),
             role="coordinator",
         )
         tokens: dict[str, str] = json.loads(told)["invitations"]
@@ -186,7 +198,8 @@ class Bank(People):
         """Asks to join; the words that its people read out."""
         told = json.loads(self.types("join", token, "--data", self.data, "--yes", "--no-wait", "--json"))
         limits = self.folder / "limits.toml"  # its people want to learn with two others, and say so
-        limits.write_text(limits.read_text().replace("minimum_cohort = 5", "minimum_cohort = 3"))
+        text = limits.read_text().replace("minimum_cohort = 5", "minimum_cohort = 3")
+        limits.write_text(re.sub(r"(?m)^epsilon_per_year = \S+", "epsilon_per_year = 1000.0", text))
         settings = self.folder / "member.toml"
         text = settings.read_text()
         settings.write_text(text.replace("node_port = 9094", f"node_port = {free_ports(1)[0]}"))
