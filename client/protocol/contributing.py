@@ -88,6 +88,10 @@ class Contributions:
         self._judge(session, config)
         self._prepared = self._computed(session, config)
 
+    def least_cohort(self) -> int:
+        """The fewest members that an attempt may have for this one to take part."""
+        return accepted.least_cohort(self._store, self._limits)
+
     def send(self, session: Session, config: RoundConfig, signed: Signed) -> bytes:
         """The upload to an attempt, charged before it is made and stored before it leaves.
 

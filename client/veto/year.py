@@ -73,7 +73,9 @@ def year_before(
     counted = [
         each
         for each in ledger
-        if each.at > now - YEAR and each.run != run and each.status in (*CHARGED, UNPROTECTED)
+        if each.at > now - YEAR
+        and (each.run != run or each.status == TOLD)
+        and each.status in (*CHARGED, UNPROTECTED)
     ]
     unknown = loss(ledger, now) is not None or any(map(bare, counted))
     epsilon = float("inf") if unknown else composed_epsilon(of_year(counted, now), delta)

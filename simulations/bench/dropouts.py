@@ -106,9 +106,13 @@ def after(world: World) -> Run:
         while True:
             asked, begun, brief = [int(name) for name in gathering.waiting(names)], world.now, gathering.brief
             here = world.ask(asked, nothing if brief else works, BRIEF if brief else TIMEOUT)
-            for name in asked:
-                (gathering.answered if name in here else gathering.lost)(str(name))
-            if not gathering.again(world.now - begun):
+            for name in map(str, asked):
+                if int(name) in here:
+                    gathering.answered(name)
+                else:
+                    gathering.lost(name)
+            gathering.took(world.now - begun)
+            if not gathering.again():
                 return sorted(map(int, gathering.there))
 
     def attempt(names: list[int]) -> set[int]:
