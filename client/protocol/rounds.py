@@ -11,7 +11,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import closing, enrolment, guard
-from fedrepay.client.protocol.contributing import Contributions
+from fedrepay.client.protocol.contributing import Contributor
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
@@ -68,7 +68,7 @@ class Rounds:
         self._observe = observe
         self._model = model
         self._override = override
-        self._contributions = Contributions(identity, store, rows, limits, clock, entropy, observe, override)
+        self._contributions = Contributor(identity, store, rows, limits, clock, entropy, observe, override)
         self._session: Session | None = None
         # the epoch (by this member's nonce) and why, also unstored
         self._ended: tuple[bytes, str] | None = None

@@ -88,7 +88,8 @@ def spent_words(lost: LedgerEntry) -> tuple[str, str]:
     """Why the year counts as spent and until when, and what people can do; of an entry that :func:`loss` gives."""
     until = datetime.fromtimestamp(lost.at + YEAR, UTC).date().isoformat()
     cause = (
-        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}."
+        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}. A new roster "
+        "asks the others (`fedrepay coordinator train --new-roster`)."
     )
     remedy = (
         "Each new roster asks the others again, and `fedrepay member rotate-keys` has one made: bring back who did not say. "

@@ -123,7 +123,7 @@ def _saying(store: CoordinatorStore) -> Iterator[None]:
     try:
         yield
     except FedrepayError as error:
-        store.append(STOPS, [Event("stopped", "", printable(str(error)).encode())])
+        store.append(STOPS, [Event("stopped", type(error).__name__, printable(str(error)).encode())])
         raise
 
 

@@ -14,7 +14,14 @@ from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import Event
 from fedrepay.server.store import ASKED, ROSTERS, STOPS, CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, TermsError, WordsError
+from fedrepay.shared.errors import (
+    ArgumentError,
+    CohortError,
+    NetworkError,
+    ProtocolError,
+    TermsError,
+    WordsError,
+)
 from fedrepay.shared.trust.terms import NumberedTerms
 
 POLL = 0.3  # seconds
@@ -23,6 +30,10 @@ LIVES = 20  # Flower runs that may die under one command
 GONE = (
     50  # looks, a quarter of a minute, from where nobody carries the run to where its ServerApp is given up
 )
+TRIES, PAUSE = (
+    6,
+    30,
+)  # so often a run that too few members were there for is tried again, and looks before each
 COMES_BACK = 600  # looks, three minutes, for a SuperLink that is started again
 WAITING, FINISHED, COMPLETED, FAILED = "pending", "finished", "completed", "failed"
 T = TypeVar("T")
@@ -148,11 +159,18 @@ class _Vehicle:
         Raises:
             NetworkError: as of :func:`train`.
         """
+        few = 0
         for _ in range(LIVES):
             stops = len(self._store.events(STOPS))
             number = self._patiently(lambda: self._control.start(bundle.build(), config))
             seen = self._watched(number)
             said = self._store.events(STOPS)[stops:]
+            if said and said[-1].name == CohortError.__name__ and few < TRIES:
+                few += 1
+                self._say(f"{said[-1].body.decode()} It is tried again in {PAUSE * POLL:.0f} s.")
+                for _look in range(PAUSE):
+                    self._sleep(POLL)
+                continue
             if seen is not None and (said or seen.outcome != FAILED):
                 return number, seen
             self._say("The process that carried the run has died; another goes on.")

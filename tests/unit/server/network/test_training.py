@@ -21,6 +21,7 @@ from fedrepay.server.protocol.state import Ask, Event
 from fedrepay.server.store import ROSTERS, STOPS, CoordinatorStore
 from fedrepay.shared.errors import (
     ArgumentError,
+    CohortError,
     FedrepayError,
     NetworkError,
     ProtocolError,
@@ -273,9 +274,9 @@ def test_options_go_into_the_flower_runs_configuration(planned: CoordinatorStore
     }
 
 
-def says_why(store: CoordinatorStore, words: str) -> RunSeen:
+def says_why(store: CoordinatorStore, words: str, kind: type[FedrepayError] = ProtocolError) -> RunSeen:
     """A ServerApp that stops says why."""
-    store.append(STOPS, [Event("stopped", "", words.encode())])
+    store.append(STOPS, [Event("stopped", kind.__name__, words.encode())])
     return RunSeen("finished", "failed", words, 0, 0)
 
 
@@ -438,3 +439,22 @@ def test_a_super_link_that_is_away_is_waited_for_and_told_of_once(
     gone = Link([away] * (training.COMES_BACK + 2))
     with pytest.raises(NetworkError, match="No SuperLink answers"):
         training.train(gone, tmp_path, 3, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize("tries", [1, training.TRIES])
+def test_where_too_few_members_are_there_it_is_tried_again(
+    planned: CoordinatorStore, tmp_path: Path, tries: int
+) -> None:
+    """A member of three whose process died is back in a moment; nothing is spent while it is away."""
+    few = [lambda: says_why(planned, "2 are left", CohortError)] * tries
+    told: list[str] = []
+    link = Link([*few, lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert len(link.started) == tries + 1
+    assert told == ["2 are left It is tried again in 9 s."] * tries
+
+
+def test_and_not_for_ever(planned: CoordinatorStore, tmp_path: Path) -> None:
+    link = Link([lambda: says_why(planned, "2 are left", CohortError)] * (training.TRIES + 1))
+    with pytest.raises(ProtocolError, match="2 are left"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.protocol import contributing
-from fedrepay.client.protocol.contributing import Contributions
+from fedrepay.client.protocol.contributing import Contributor
 from fedrepay.server.protocol.gathering import ASKS, FRESH, Gathering
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.arrays import I64
@@ -129,14 +129,14 @@ def test_a_member_that_was_started_again_prepares_the_open_attempt_once_more(tmp
 
 def test_one_that_forgets_again_and_again_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, mode="none")
-    prepare = Contributions.prepare
+    prepare = Contributor.prepare
 
-    def forgetful(made: Contributions, *args: object) -> None:
+    def forgetful(made: Contributor, *args: object) -> None:
         prepare(made, *args)  # type: ignore[arg-type]
         if made._identity.name == "m3":
             made.forget()
 
-    monkeypatch.setattr(Contributions, "prepare", forgetful)
+    monkeypatch.setattr(Contributor, "prepare", forgetful)
     world.run()
     assert [each for each in statuses(world) if each[0] == "void"] == [("void", 4)] * 2, (
         "each after one more ask"
@@ -162,12 +162,12 @@ def test_a_contribution_without_noise_is_never_written(
 ) -> None:
     world, kept = World(tmp_path, mode="none"), []  # type: World, list[I64]
 
-    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.Prepared:
+    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.PreparedPart:
         kept.append(values)
         return prepared(attempt, values, *rest)  # type: ignore[arg-type]
 
-    prepared = contributing.Prepared
-    monkeypatch.setattr(contributing, "Prepared", noted)
+    prepared = contributing.PreparedPart
+    monkeypatch.setattr(contributing, "PreparedPart", noted)
     world.deliver(world.until("prepare"))
     values = kept[0].tobytes()[:64]
     assert any(values)
