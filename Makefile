@@ -19,7 +19,7 @@ check: .venv/ready  ## style, types, import rules
 	$(BIN)/lint-imports
 
 unit: .venv/ready  ## all tests, and how many lines they reach in their own processes; which not: .coverage.txt
-	$(BIN)/slipcover -m pytest -n 2 --dist worksteal -q
+	$(BIN)/slipcover -m pytest -n 3 --dist worksteal -q
 	@awk 'END { print "Coverage: tests reach " $$2 - $$3 " of " $$2 " lines, " $$4 " %. The others: .coverage.txt" }' .coverage.txt
 
 mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays, masks, proves and judges? ONLY=names takes some targets
