@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test check unit mutants faults bench wheelhouse images compose-demo bundle clean
+.PHONY: demo test check unit mutants faults network-faults bench wheelhouse images compose-demo bundle clean
 
 demo: .venv/simulation  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -19,7 +19,7 @@ check: .venv/ready  ## style, types, import rules
 	$(BIN)/lint-imports
 
 unit: .venv/ready  ## all tests, and how many lines they reach in their own processes; which not: .coverage.txt
-	$(BIN)/slipcover -m pytest -n 2 --dist worksteal -q
+	$(BIN)/slipcover -m pytest -n 3 --dist worksteal -q
 	@awk 'END { print "Coverage: tests reach " $$2 - $$3 " of " $$2 " lines, " $$4 " %. The others: .coverage.txt" }' .coverage.txt
 
 mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays, masks, proves and judges? ONLY=names takes some targets
@@ -27,6 +27,9 @@ mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays,
 
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
+
+network-faults: .venv/ready  ## 60 kills of real processes at every stage of a run, hours; SEED=N another order, KILLS=n as many
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
 
 PEERS := $(if $(filter accuracy decisions simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
 

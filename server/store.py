@@ -56,6 +56,8 @@ _NEWEST = (
 )
 ROSTERS = 0
 """In the place of a run's number: the events by which rosters came about."""
+STOPS = -2
+"""In the place of a run's number: why a ServerApp stopped, in its own words; of one that died there are none."""
 ASKED = -1
 """In the place of a run's number: what members said to terms that they were only asked about."""
 _EVENTS = (
@@ -122,6 +124,10 @@ class CoordinatorStore:
                 yield
             finally:
                 self._locked = None
+
+    def carried(self) -> bool:
+        """Whether another process of this machine carries runs at this moment."""
+        return locks.taken(self._database, locks.CARRYING)
 
     def _write(self, point: str, work: Work) -> None:
         with self._database.transaction(write=True, on=self._locked) as connection:

@@ -83,13 +83,19 @@ class Kept:
 def advice(spent: Spending, at: float) -> str:
     """What the year had cost, for people: a member that is restored learns it from the others, or waits a year."""
     when = _day(at)
+    first = (
+        ""
+        if spent.oldest_falls_out is None
+        else f"The first of it is a year old on {_day(spent.oldest_falls_out)}.\n"
+    )
     if spent.epsilon is None:
-        return f"On {when} no ε held for this member's year: a run without noise is in it, or its store was lost.\n{_AFTER}"
+        why = "a run without noise is in it, or its store was lost"
+        return f"On {when} no ε held for this member's year: {why}.\n{first}{_AFTER}"
     if spent.oldest_falls_out is None:
         return f"On {when} this member's year had cost nothing.\n{_AFTER}"
     return (
         f"On {when} this member's year had cost ε = {spent.epsilon:g} at δ = {spent.delta:g}.\n"
-        f"The first of it is a year old on {_day(spent.oldest_falls_out)}.\n{_AFTER}"
+        f"{first}{_AFTER}"
     )
 
 

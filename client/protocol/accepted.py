@@ -28,7 +28,7 @@ def terms(store: MemberStore) -> ConsortiumTerms | None:
         Refusal: code ``terms``: what lies there is not what was accepted.
     """
     digest, path = agreed(store), store.folder / agreement.FILE
-    if digest == NOTHING:
+    if digest == NOTHING and not path.is_file():
         return None
     data = path.read_bytes() if path.is_file() else b""
     if agreement.hashed(data) != digest:
@@ -75,13 +75,29 @@ def check_year(held: ConsortiumTerms | None, epsilon: float, delta: float) -> No
         )
 
 
+def least_cohort(store: MemberStore, limits: Limits) -> int:
+    """The fewest members an attempt may have for this one to take part.
+
+    Raises:
+        Refusal: as of :func:`terms`.
+    """
+    held = terms(store)
+    return max(limits.minimum_cohort, 0 if held is None else held.minimum_cohort)
+
+
 def check_attempt(store: MemberStore, config: RoundConfig) -> None:
-    """An attempt has as many members as were accepted.
+    """An attempt is under the terms that hold now, and has as many members as they ask for.
 
     Raises:
         Refusal: code ``terms``, naming field and bound; or as of :func:`terms`.
     """
     held = terms(store)
+    if config.agreed != agreed(store):
+        raise Refusal(
+            Code.TERMS,
+            "The run is under other terms of the consortium than those that this member's people accept by now.",
+            "The operator abandons it; the next run is under the terms that all have accepted.",
+        )
     if held is not None and len(config.cohort) < held.minimum_cohort:
         raise Refusal(
             Code.TERMS,

@@ -29,7 +29,7 @@ from fedrepay.shared.trust.wire import Header, RoundConfig, Upload
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPart:
     """A contribution before its noise.
 
     Attributes:
@@ -45,7 +45,7 @@ class Prepared:
     window: bytes
 
 
-class Contributions:
+class Contributor:
     """Computes, keeps and sends one member's contributions; arguments as :class:`Member`'s."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Contributions:
         self._entropy = entropy
         self._observe = observe
         self._override = override
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedPart | None = None
 
     def forget(self) -> None:
         """Another epoch begins, or this one is over."""
@@ -87,6 +87,10 @@ class Contributions:
         """
         self._judge(session, config)
         self._prepared = self._computed(session, config)
+
+    def least_cohort(self) -> int:
+        """The fewest members that an attempt may have for this one to take part."""
+        return accepted.least_cohort(self._store, self._limits)
 
     def send(self, session: Session, config: RoundConfig, signed: Signed) -> bytes:
         """The upload to an attempt, charged before it is made and stored before it leaves.
@@ -154,7 +158,7 @@ class Contributions:
         budget.judge_attempt(config, spent, new, ledger, limits, session.book, self._clock())
         return new
 
-    def _computed(self, session: Session, config: RoundConfig) -> Prepared:
+    def _computed(self, session: Session, config: RoundConfig) -> PreparedPart:
         """The contribution, kept or computed; never of other rows than the run began with."""
         attempt = _attempt(session, config)
         if self._prepared is not None and self._prepared.attempt == attempt:
@@ -167,7 +171,7 @@ class Contributions:
             )
         values = session.learner(config).contribution(config.round, session.weights(config), rows)
         self._observe("contribution", perf_counter() - begun)
-        return Prepared(attempt, values, snapshot, self._window(rows))
+        return PreparedPart(attempt, values, snapshot, self._window(rows))
 
     def _window(self, rows: Rows) -> bytes:
         """Whose customers an attempt is charged for, and whether the mapping that made their rows was overridden."""

@@ -202,11 +202,16 @@ class Member:
             Kind.REVEAL: self._enrolment.reveal,
             Kind.APPROVE: self._enrolment.approve,
             Kind.CERTIFY: self._enrolment.certify,
-            Kind.TERMS: lambda body: self._consent.answer(body, self._clock()),
+            Kind.TERMS: self._agree,
             Kind.HELLO: self._hello,
             Kind.VOTES: self._rounds.votes,
         }
         return steps[kind](shared)
+
+    def _agree(self, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
+        answer = self._consent.answer(shared, self._clock())
+        self._rounds.put_away()
+        return answer
 
     def _hello(self, shared: bytes) -> tuple[bytes, dict[str, bytes]]:
         answer = self._ceremony.hello(shared, self._rounds.declared())

@@ -11,7 +11,7 @@ from fedrepay.client.crypto.identity import Identity
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import closing, enrolment, guard
-from fedrepay.client.protocol.contributing import Contributions
+from fedrepay.client.protocol.contributing import Contributor
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
@@ -68,7 +68,7 @@ class Rounds:
         self._observe = observe
         self._model = model
         self._override = override
-        self._contributions = Contributions(identity, store, rows, limits, clock, entropy, observe, override)
+        self._contributions = Contributor(identity, store, rows, limits, clock, entropy, observe, override)
         self._session: Session | None = None
         # the epoch (by this member's nonce) and why, also unstored
         self._ended: tuple[bytes, str] | None = None
@@ -83,6 +83,10 @@ class Rounds:
     def forget(self) -> None:
         """Another epoch begins, or this one is over."""
         self._session = None
+        self._contributions.forget()
+
+    def put_away(self) -> None:
+        """Another run begins: what was prepared for the one before is not kept any longer."""
         self._contributions.forget()
 
     def rest(self) -> None:
@@ -150,7 +154,7 @@ class Rounds:
         config = guard.check_prepare(view, request.asked)
         if guard.is_closing(config):
             raise Refusal(Code.MONOTONE, "The run is over: there is nothing to prepare.")
-        self._check_rollback(session, config, own)
+        self._check_rollback(session, config, own, begun=False)
         self._refuse_ended()
         guard.check_monotone(view, config)
         if not session.confirmed(request.confirmations):
@@ -159,7 +163,7 @@ class Rounds:
         if need is not None:
             return {"kind": "need", "need": need, "run": config.run}
         self._contributions.prepare(session, config)
-        return {"run": config.run}
+        return {"run": config.run, "need": self._contributions.least_cohort()}
 
     def round(self, shared: bytes, own: bytes) -> dict[str, Any]:
         """A contribution to an attempt whose cohort is known, of what was prepared; or that it has to be prepared again.
@@ -205,13 +209,23 @@ class Rounds:
         )
         return {"body": Signed.make(self._identity.signing, verdict).encode()}
 
-    def _check_rollback(self, session: Session, config: RoundConfig, own: bytes) -> None:
+    def _check_rollback(
+        self, session: Session, config: RoundConfig, own: bytes, *, begun: bool = True
+    ) -> None:
+        """Refuse, and charge what this member's own last header shows that the store has forgotten.
+
+        Args:
+            session: of the epoch.
+            config: of an attempt, of the run's end, or (not ``begun``) of an attempt that may never be.
+            own: the header, or nothing.
+            begun: whether there is such an attempt.
+        """
         header = guard.rolled_back(session.view(), Signed.decode(own) if own else None)
         if header is None:
             return
         charged = session.view().charged
         attempts: tuple[Attempt | RoundConfig, ...] = config.history
-        if not guard.is_closing(config):
+        if not guard.is_closing(config) and (begun or header.attempt >= config.attempt):
             attempts = (*attempts, config)
         for each in attempts:
             known = guard.Place(each.round, each.attempt) in charged
@@ -224,7 +238,7 @@ class Rounds:
                     each.attempt,
                     "rolled-back",
                     event,
-                    seen=session.unseen(config),
+                    seen=session.unseen(config, begun=begun),
                     since=now,
                 )
         raise Refusal(

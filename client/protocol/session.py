@@ -159,10 +159,10 @@ class Session:
         members = len(self.epoch.roster.names)
         return budget.mechanisms(config, self.learner(config).segments(), members, attempt)
 
-    def unseen(self, config: RoundConfig) -> tuple[SeenAttempt, ...]:
-        """Attempts that a configuration names and the store has not noted: its own, and those it lists."""
+    def unseen(self, config: RoundConfig, *, begun: bool = True) -> tuple[SeenAttempt, ...]:
+        """Attempts that a configuration names and the store has not noted: those it lists, and its own if that is ``begun``."""
         known = {(each.round, each.attempt, each.cohort) for each in self._store.noted(config.run)}
-        asks = () if guard.is_closing(config) else (config,)
+        asks = (config,) if begun and not guard.is_closing(config) else ()
         return tuple(
             SeenAttempt(config.run, *place, budget.as_event(self.mechanisms(config, each)))
             for each in (*config.history, *asks)

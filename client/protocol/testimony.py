@@ -154,7 +154,8 @@ def taken(message: Reveals, name: str, ledger: Sequence[LedgerEntry], now: float
     """
     about = _about(message)
     mine = {who: told for who, told in about.get(name, {}).items() if who != name}
-    if not mine and not any(each.status == LOST for each in ledger):
+    marks = [each.status for each in ledger if each.status in (LOST, WHOLE)]
+    if not mine and marks[-1:] != [LOST]:
         return ()
     call, joinings = enrolment.checked(message.proposal)
     words = [Revealed.decode_once(each.body) for each in message.revealed]
@@ -175,11 +176,19 @@ def taken(message: Reveals, name: str, ledger: Sequence[LedgerEntry], now: float
     entries = [
         _entry(place, each, now) for place, each in sorted(union.items()) if not _charged(place, each, ledger)
     ]
+    own = _lacks_until(ledger, now)
+    lost = {who: min(at, own) for who, at in lost.items()}
     missing = {who: at for who, at in lost.items() if who != name and at > now - YEAR}
     if missing:
         return (*entries, lost_mark(max(missing.values()), f"no word of {_names(sorted(missing))}"))
     text = f"all {len(others)} others of the roster have told what they know"
     return (*entries, LedgerEntry(now, 0, 0, 0, WHOLE, (), text.encode()))
+
+
+def _lacks_until(ledger: Sequence[LedgerEntry], now: float) -> float:
+    """Until when one's own ledger may lack attempts: who cannot say what was later takes nothing away."""
+    last = max((at for at, each in enumerate(ledger) if each.status == WHOLE), default=-1)
+    return max((each.at for each in ledger[last + 1 :] if each.status == LOST), default=now)
 
 
 def _about(message: Reveals) -> Mapping[str, Mapping[str, Told]]:

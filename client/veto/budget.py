@@ -11,7 +11,7 @@ from typing import Any
 from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.room import fits
-from fedrepay.client.veto.year import loss, of_year, spent_words
+from fedrepay.client.veto.year import TOLD, loss, of_year, spent_words
 from fedrepay.shared.errors import BudgetError
 from fedrepay.shared.privacy import subsampled
 from fedrepay.shared.privacy.accounting import (
@@ -119,7 +119,7 @@ def judge_attempt(
                 "This attempt is not among those the run has noise for.", "The run is spent; start a new one."
             )
         spent_in_run, new = (), whole
-        ledger = tuple(entry for entry in ledger if entry.run != config.run)
+        ledger = tuple(entry for entry in ledger if entry.run != config.run or entry.status == TOLD)
     judge(config, spent_in_run, new, ledger, limits, book, now)
 
 

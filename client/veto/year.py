@@ -73,7 +73,9 @@ def year_before(
     counted = [
         each
         for each in ledger
-        if each.at > now - YEAR and each.run != run and each.status in (*CHARGED, UNPROTECTED)
+        if each.at > now - YEAR
+        and (each.run != run or each.status == TOLD)
+        and each.status in (*CHARGED, UNPROTECTED)
     ]
     unknown = loss(ledger, now) is not None or any(map(bare, counted))
     epsilon = float("inf") if unknown else composed_epsilon(of_year(counted, now), delta)
@@ -86,7 +88,8 @@ def spent_words(lost: LedgerEntry) -> tuple[str, str]:
     """Why the year counts as spent and until when, and what people can do; of an entry that :func:`loss` gives."""
     until = datetime.fromtimestamp(lost.at + YEAR, UTC).date().isoformat()
     cause = (
-        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}."
+        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}. A new roster "
+        "asks the others (`fedrepay coordinator train --new-roster`)."
     )
     remedy = (
         "Each new roster asks the others again, and `fedrepay member rotate-keys` has one made: bring back who did not say. "

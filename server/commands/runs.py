@@ -163,7 +163,7 @@ def train(
             show(
                 f"It goes on as it was begun; these change nothing: {', '.join(begun.ignored)}. To use them, abandon it first."
             )
-        seen = running.carry(folder, begun, asked, Narrator(run.rounds, show).tell)
+        seen = running.carry(folder, begun, asked, Narrator(run.rounds, show).tell, show)
     except KeyboardInterrupt:
         console.print("Stopped looking. Nothing is lost: the same command goes on.")
         raise typer.Exit(130) from None

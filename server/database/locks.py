@@ -168,6 +168,23 @@ def held(
         yield hold
 
 
+def taken(database: CoordinatorDatabase, name: str) -> bool:
+    """Whether another process of this machine has a lock at this moment, by its file.
+
+    Raises:
+        StorageError: the folder cannot be used.
+    """
+    assert database.folder is not None  # noqa: S101
+    busy = ProtocolError(_ANOTHER[name], _REMEDY[name])
+    try:
+        with files.held(database.folder / f".{name}", busy, "Check rights and disk."):
+            return False
+    except ProtocolError as error:
+        if error is busy:
+            return True
+        raise
+
+
 def waiting(seconds: float, pause: float = 0.2) -> Callable[[], bool]:
     """For ``again``: so long, with pauses."""
     deadline = time.monotonic() + seconds

@@ -9,6 +9,7 @@ hexadecimal that members are asked about, of a run that is not begun.
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +25,8 @@ from fedrepay.server.protocol.coordinator import Coordinator
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.enrolment import Enrolment
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore
-from fedrepay.shared.errors import ProtocolError
+from fedrepay.server.store import ASKED, ROSTERS, STOPS, CoordinatorStore
+from fedrepay.shared.errors import FedrepayError, ProtocolError
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.terms import NumberedTerms
@@ -104,7 +105,7 @@ def serve(
         about: ask about these terms alone.
     """
     store = CoordinatorStore.in_folder(folder, durable=durable)
-    with store.alone(ALONE):
+    with store.alone(ALONE), _saying(store):
         terms = store.terms()
         begun = (
             about is None
@@ -114,6 +115,16 @@ def serve(
         nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
         key, exchange = load_key(folder), partial(_exchange, grid)
         carry(store, key, nodes, exchange, without=without, again=again, about=about)
+
+
+@contextmanager
+def _saying(store: CoordinatorStore) -> Iterator[None]:
+    """Why this process stops, for whoever watches: of one that was killed there is no word."""
+    try:
+        yield
+    except FedrepayError as error:
+        store.append(STOPS, [Event("stopped", type(error).__name__, printable(str(error)).encode())])
+        raise
 
 
 def _nodes(grid: Grid, members: int, timeout: float) -> tuple[Node, ...]:

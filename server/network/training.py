@@ -7,19 +7,36 @@ before is stopped, and a new one goes on from the last event.
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fedrepay.server.network import bundle
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Enrolled
 from fedrepay.server.protocol.state import Event
-from fedrepay.server.store import ASKED, ROSTERS, CoordinatorStore
-from fedrepay.shared.errors import ArgumentError, NetworkError, ProtocolError, TermsError, WordsError
+from fedrepay.server.store import ASKED, ROSTERS, STOPS, CoordinatorStore
+from fedrepay.shared.errors import (
+    ArgumentError,
+    CohortError,
+    NetworkError,
+    ProtocolError,
+    TermsError,
+    WordsError,
+)
 from fedrepay.shared.trust.terms import NumberedTerms
 
 POLL = 0.3  # seconds
 LOOKS = 400  # two minutes for a SuperExec to take the run
-WAITING, FINISHED, COMPLETED = "pending", "finished", "completed"
+LIVES = 20  # Flower runs that may die under one command
+GONE = (
+    50  # looks, a quarter of a minute, from where nobody carries the run to where its ServerApp is given up
+)
+TRIES, PAUSE = (
+    6,
+    30,
+)  # so often a run that too few members were there for is tried again, and looks before each
+COMES_BACK = 600  # looks, three minutes, for a SuperLink that is started again
+WAITING, FINISHED, COMPLETED, FAILED = "pending", "finished", "completed", "failed"
+T = TypeVar("T")
 
 
 class Vehicle(Protocol):
@@ -37,8 +54,9 @@ def train(
     observe: Callable[[Event], None] = lambda _event: None,
     sleep: Callable[[float], None] = time.sleep,
     options: Mapping[str, str | int] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> RunSeen:
-    """Carry the newest run of the coordinator's store to its end over the network.
+    """Carry the newest run of the coordinator's store to its end over the network, whatever dies on the way.
 
     Args:
         control: the SuperLink.
@@ -47,10 +65,11 @@ def train(
         observe: told of every event, those of earlier starts excepted.
         sleep: between two looks.
         options: more of the run's configuration (``shared.trust.bundle``).
+        say: told in a line what died and was started again.
 
     Raises:
         ArgumentError: there is no run to carry.
-        NetworkError: no SuperExec takes the Flower run.
+        NetworkError: no SuperExec takes the Flower run, no SuperLink comes back, or too many of them died.
         WordsError: people have not approved the roster's words yet.
         TermsError: a member says no to the terms.
         ProtocolError: the ServerApp stopped, with its own words; the run resumes, unless they say otherwise.
@@ -62,7 +81,8 @@ def train(
         if seen.status != FINISHED:
             control.stop(number)
     config: dict[str, str | int] = {"coordinator-folder": str(folder.resolve()), "members": members}
-    number, seen = _carried(control, store, config | dict(options or {}), observe, sleep)
+    vehicle = _Vehicle(control, store, observe, sleep, say)
+    number, seen = vehicle.carry(config | dict(options or {}))
     _check_end(store, number, seen)
     return seen
 
@@ -99,7 +119,7 @@ def ask(
         "ask-only": terms.encode().hex(),
     }
     before = len(store.events(ASKED))
-    number, seen = _carried(control, store, config, lambda _event: None, sleep)
+    number, seen = _Vehicle(control, store, lambda _event: None, sleep, lambda _line: None).carry(config)
     said = store.events(ASKED)[before:]
     if seen.outcome != COMPLETED:
         raise ProtocolError(
@@ -109,32 +129,90 @@ def ask(
     return said
 
 
-def _carried(
-    control: Vehicle,
-    store: CoordinatorStore,
-    config: dict[str, str | int],
-    observe: Callable[[Event], None],
-    sleep: Callable[[float], None],
-) -> tuple[int, RunSeen]:
-    """A Flower run from its start to its end."""
-    shown = store.last()
-    number = control.start(bundle.build(), config)
-    looks = 0
-    while True:
-        seen = control.runs(number)[number]
-        looks = looks + 1 if seen.status == WAITING else 0
-        if looks > LOOKS:
-            control.stop(number)
-            raise NetworkError(
-                f"No ServerApp has started for the Flower run {number}.",
-                "Does `fedrepay coordinator serve` run? Its lines say why; then the same command goes on.",
-            )
-        for seq, event in store.since(shown):
-            observe(event)
-            shown = seq
-        if seen.status == FINISHED:
-            return number, seen
-        sleep(POLL)
+class _Vehicle:
+    """One Flower run after the other, until one of them ends by its own word; arguments as of :func:`train`.
+
+    A ServerApp that dies lets go of the coordinator's lock at once, while its SuperLink takes a minute to notice; what it says when it stops
+    stands in the store. So a Flower run that nobody carries any more, or that failed without a word, died, and the next goes on.
+    """
+
+    def __init__(
+        self,
+        control: Vehicle,
+        store: CoordinatorStore,
+        observe: Callable[[Event], None],
+        sleep: Callable[[float], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._control, self._store, self._observe, self._sleep, self._say = (
+            control,
+            store,
+            observe,
+            sleep,
+            say,
+        )
+        self._shown = store.last()
+
+    def carry(self, config: dict[str, str | int]) -> tuple[int, RunSeen]:
+        """A Flower run that ended by its own word: its number and how.
+
+        Raises:
+            NetworkError: as of :func:`train`.
+        """
+        few = 0
+        for _ in range(LIVES):
+            stops = len(self._store.events(STOPS))
+            number = self._patiently(lambda: self._control.start(bundle.build(), config))
+            seen = self._watched(number)
+            said = self._store.events(STOPS)[stops:]
+            if said and said[-1].name == CohortError.__name__ and few < TRIES:
+                few += 1
+                self._say(f"{said[-1].body.decode()} It is tried again in {PAUSE * POLL:.0f} s.")
+                for _look in range(PAUSE):
+                    self._sleep(POLL)
+                continue
+            if seen is not None and (said or seen.outcome != FAILED):
+                return number, seen
+            self._say("The process that carried the run has died; another goes on.")
+        raise NetworkError(
+            f"The process that carries the run has died {LIVES} times.",
+            "The lines of `fedrepay coordinator serve` say why. Nothing is lost: the same command goes on.",
+        )
+
+    def _watched(self, number: int) -> RunSeen | None:
+        """How a Flower run ended; None where its ServerApp died, and it is stopped."""
+        looks, gone, carried = 0, 0, False
+        while True:
+            seen = self._patiently(lambda: self._control.runs(number)[number])
+            looks = looks + 1 if seen.status == WAITING else 0
+            if looks > LOOKS:
+                self._control.stop(number)
+                raise NetworkError(
+                    f"No ServerApp has started for the Flower run {number}.",
+                    "Does `fedrepay coordinator serve` run? Its lines say why; then the same command goes on.",
+                )
+            for seq, event in self._store.since(self._shown):
+                self._observe(event)
+                self._shown = seq
+            if seen.status == FINISHED:
+                return seen
+            here = self._store.carried()
+            carried, gone = carried or here, gone + 1 if carried and not here else 0
+            if gone > GONE:
+                self._patiently(lambda: self._control.stop(number))
+                return None
+            self._sleep(POLL)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Ask a SuperLink that may just be started again."""
+        for look in range(COMES_BACK):
+            try:
+                return call()
+            except NetworkError as error:
+                if not look:
+                    self._say(f"{error.cause} It is waited for.")
+            self._sleep(POLL)
+        return call()
 
 
 def _check_end(store: CoordinatorStore, number: int, seen: RunSeen) -> None:

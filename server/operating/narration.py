@@ -48,6 +48,7 @@ QUIET = frozenset(
         "disputed",
         "verdict",
         "stored",
+        "stopped",
         "done",
     ]
 )

@@ -183,11 +183,17 @@ def _check_served(folder: Path) -> None:
         )
 
 
-def carry(folder: Path, begun: BegunRun, asked: TrainWishes, observe: Callable[[Event], None]) -> RunSeen:
+def carry(
+    folder: Path,
+    begun: BegunRun,
+    asked: TrainWishes,
+    observe: Callable[[Event], None],
+    say: Callable[[str], None],
+) -> RunSeen:
     """Carry it to its end; errors as of ``network.training.train``."""
     options: dict[str, str | int] = {"without": " ".join(asked.without)} if asked.without else {}
     with closing(Control(places.load(folder).superlink_address, folder / AUTHORITY)) as control:
-        return training.train(control, folder, begun.members, observe, options=options)
+        return training.train(control, folder, begun.members, observe, options=options, say=say)
 
 
 def rehearse(folder: Path, asked: TrainWishes, wishes: RunWishes) -> Rehearsal:

@@ -1,6 +1,6 @@
 """Attempts at sums, at the coordinator: who is asked, what is added, what becomes of one that a member loses. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,8 +33,9 @@ class Attempts:
         self._sum: PublicSum | None = None
         self._fresh: dict[str, Signed] = {}  # headers added in the open attempt
         self._failed: set[str] = set()  # members lost in the open attempt
-        self._needs: dict[str, int] = {}  # how often a member asked for older sums
+        self._needs: dict[str, int] = {}  # from which round on a member asked for older sums
         self.unprepared: set[str] = set()  # who is to prepare the open attempt again
+        self._forgetful: set[str] = set()  # who has said so of it before
 
     def config(self, epoch: Epoch, round_: int, cohort: tuple[str, ...]) -> Signed:
         """The next configuration: the run's terms, this cohort, and every attempt before."""
@@ -101,14 +102,14 @@ class Attempts:
         self._failed.add(name)
 
     def need(self, name: str, first: int) -> list[Event]:
-        """A member asks for sums from that round on.
+        """A member asks for sums from that round on; it opens what it is sent, so it never asks for those again.
 
         Raises:
-            ProtocolError: there are none, or it has asked too often.
+            ProtocolError: there are none, or it has asked for them before.
         """
-        self._needs[name] = self._needs.get(name, 0) + 1
-        if self._needs[name] > len(self._state.sums) + 1 or first > len(self._state.sums):
+        if first <= self._needs.get(name, -1) or first > len(self._state.sums):
             raise ProtocolError(f"{name} keeps asking for sums from round {first}.", "It is left out.")
+        self._needs[name] = first
         return [Event("need", name, str(first).encode())]
 
     def forgotten(self, name: str) -> None:
@@ -117,7 +118,9 @@ class Attempts:
         Raises:
             ProtocolError: it says so again.
         """
-        self.need(name, len(self._state.sums))
+        if name in self._forgetful:
+            raise ProtocolError(f"{name} forgets again and again what it has prepared.", "It is left out.")
+        self._forgetful.add(name)
         self.unprepared.add(name)
 
     def receive(self, epoch: Epoch, name: str, reply: Reply) -> list[Event]:
@@ -155,12 +158,12 @@ class Attempts:
                 "--without whoever lost most while the quorum holds.",
             )
 
-    def open(self, epoch: Epoch, there: tuple[str, ...], why: str) -> list[Event]:
+    def open(self, epoch: Epoch, there: Mapping[str, int], why: str) -> list[Event]:
         """Begin the next attempt, with those who are there and did not lose the ones before.
 
         Args:
             epoch: the run's.
-            there: who has prepared it, sorted.
+            there: who has prepared it, and of how many members it must be for each to take part.
             why: who is away and why, for an error.
 
         Raises:
@@ -169,16 +172,22 @@ class Attempts:
         state = self._state
         needed = quorum(len(epoch.roster.names), self._terms.colluders)
         often = {name for name, count in state.losses.items() if count >= TWICE}
-        reliable = tuple(name for name in there if name not in often)
-        cohort = reliable if len(reliable) >= needed else there
+        here = tuple(name for name in epoch.present if name in there)
+        reliable = _willing([name for name in here if name not in often], there)
+        cohort = reliable if len(reliable) >= needed else _willing(here, there)
         round_ = len(state.sums)
         if len(cohort) < needed:
+            more = {name: least for name, least in there.items() if name not in cohort and name not in often}
+            unwilling = "".join(
+                f"; {name} takes part among {least} or more" for name, least in sorted(more.items())[:5]
+            )
             raise CohortError(
-                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{why}.",
+                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{unwilling}{why}.",
                 "Bring members back, then run the same command again: the run resumes. A member that is out of this "
                 "epoch comes back after `fedrepay coordinator abandon` and a new run.",
             )
-        self._sum, self._fresh, self._failed, self._needs, self.unprepared = None, {}, set(), {}, set()
+        self._sum, self._fresh, self._failed, self._needs = None, {}, set(), {}
+        self.unprepared, self._forgetful = set(), set()
         return [Event("attempt", "", self.config(epoch, round_, cohort).encode())]
 
     def close(self) -> list[Event]:
@@ -198,6 +207,14 @@ class Attempts:
             tags=tuple(self._sum.tags),
         )
         return [Event("sum", "", completed.encode())]
+
+
+def _willing(names: Sequence[str], least: Mapping[str, int]) -> tuple[str, ...]:
+    """Of these, the most who take part with each other."""
+    kept = tuple(names)
+    while (fewer := tuple(name for name in kept if least[name] <= len(kept))) != kept:
+        kept = fewer
+    return kept
 
 
 def _losers(state: State) -> str:

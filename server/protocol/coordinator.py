@@ -213,8 +213,10 @@ class Coordinator:
         if ask.kind in (Kind.WRITE, Kind.CLOSE):
             return release.receive(self.state, self.terms.run, self.roster, name, reply)
         if ask.kind == Kind.PREPARE:
-            self._gathering.answered(name)
-            self._attempts.unprepared.discard(name)
+            if self._open:  # it was started again, and is asked for the next attempt as all are
+                self._attempts.unprepared.discard(name)
+            else:
+                self._gathering.answered(name, reply.need)
             return [Event("ready", name, str(len(self.state.sums)).encode())]
         if ask.kind == Kind.VOTES:
             return [Event("stored", name, b"")]
@@ -306,14 +308,15 @@ class Coordinator:
     def _begin(self, seconds: float) -> list[Event]:
         """The next attempt, once it is known who is there for it."""
         state, gathering = self.state, self._gathering
+        gathering.took(seconds)
         unsettled = state.failed is not None or len(state.complaints) > self.terms.colluders
         if unsettled:
             gathering.reset()  # what comes before may take long
         if unsettled or gathering.waiting(filter(self._may_come, self.epoch.present)):
             return []  # somebody needs older sums
-        if gathering.again(seconds):
+        if gathering.again():
             return []
-        there = tuple(name for name in self.epoch.present if name in gathering.there)
+        there = gathering.there
         gathering.reset()
         return self._attempts.open(self.epoch, there, self._why_away())
 

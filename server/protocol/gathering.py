@@ -21,9 +21,9 @@ class Gathering:
     def reset(self) -> None:
         """Everybody is asked anew."""
         self._among: frozenset[str] | None = None
-        self._answered: set[str] = set()
+        self._answered: dict[str, int] = {}
         self._lost: set[str] = set()
-        self._asks = 0
+        self._asks, self._seconds = 0, 0.0
 
     @property
     def brief(self) -> bool:
@@ -31,34 +31,35 @@ class Gathering:
         return self._among is not None
 
     @property
-    def there(self) -> frozenset[str]:
-        """Who has answered the last ask."""
-        return frozenset(self._answered)
+    def there(self) -> dict[str, int]:
+        """Who has answered the last ask, and of how many members an attempt must be for it to take part."""
+        return dict(self._answered)
 
     def waiting(self, names: Iterable[str]) -> list[str]:
         """Of those who may be there, whom to ask now: who has not answered, nor failed to, in this ask."""
         return [
             name
             for name in names
-            if (self._among is None or name in self._among) and name not in self._answered | self._lost
+            if (self._among is None or name in self._among) and name not in self._answered.keys() | self._lost
         ]
 
-    def answered(self, name: str) -> None:
-        """It is there, and has prepared."""
-        self._answered.add(name)
+    def answered(self, name: str, least: int = 0) -> None:
+        """It is there, and has prepared an attempt of so many members or more."""
+        self._answered[name] = least
 
     def lost(self, name: str) -> None:
         """It is not there, or refuses."""
         self._lost.add(name)
 
-    def again(self, seconds: float) -> bool:
-        """After the answers to one ask, or what there is of them: whether who answered is asked once more.
+    def took(self, seconds: float) -> None:
+        """So long it was until everybody who was asked had answered, or said what it needs first."""
+        self._seconds += seconds
 
-        Args:
-            seconds: that they took.
-        """
+    def again(self) -> bool:
+        """After everybody's answer, or what there is of them: whether who answered is asked once more."""
         self._asks += 1
-        if self._asks >= ASKS or not self._answered or (not self._lost and seconds <= FRESH):
+        if self._asks >= ASKS or not self._answered or (not self._lost and self._seconds <= FRESH):
             return False
-        self._among, self._answered, self._lost = frozenset(self._answered), set(), set()
+        self._among, self._answered, self._lost = frozenset(self._answered), {}, set()
+        self._seconds = 0.0
         return True

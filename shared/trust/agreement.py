@@ -83,7 +83,7 @@ def six_lines(terms: ConsortiumTerms) -> tuple[str, ...]:
         f"{terms.name}, at {terms.address}. The coordinator reads no update, no sum and no model.",
         f"Your rows stay here; what is sent hides among {terms.minimum_cohort} members or more, even if {colluders} collude.",
         f"A customer's privacy loss: ε at most {cost} a release and {year} a year; your own limits may ask for less.",
-        f"Outcomes are learned from when they are {terms.least_age_days} days old or more.",
+        f"Outcomes are learned from when they are {terms.least_age_days} days old or more: your own mapping sees to it, no program does.",
         f"Runs: {', '.join(terms.modes)}{bare}, on {count}.",
         "Other members read the opened sums and the model, and so something of your portfolio as a whole.",
     )
@@ -101,7 +101,7 @@ _SAID = {
     "colluders": "so many may collude with the coordinator; default: a tenth of the members, at least 1",
     "epsilon_per_release": "the largest ε of one customer for one release",
     "epsilon_per_year": "and for all releases of 365 days",
-    "least_age_days": "outcomes are learned from no earlier",
+    "least_age_days": "outcomes are learned from no earlier; each member's mapping sees to it, and no program looks",
     "modes": "distributed: the noise is shared; local: a member adds all of it; none: no noise",
     "schemas": "hashes of the schemas that may be learned on",
 }

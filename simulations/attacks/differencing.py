@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fedrepay.client.crypto.rlwe import GroupKey
 from fedrepay.client.crypto.seal import add_noise
 from fedrepay.client.learning import make_learner
-from fedrepay.client.protocol import rounds
+from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.veto import budget
 from fedrepay.shared import keys
@@ -262,7 +262,7 @@ def run(options: AttackOptions) -> AttackFinding:
     controls = [points[1]] if options.quick else points[:-MEMBERS:3]  # the last sum cannot be tried again
     with TemporaryDirectory() as folder:
         on = _drops(Path(folder) / "fresh", tried)
-        with switched(rounds, "add_noise", Keeping()):
+        with switched(contributing, "add_noise", Keeping()):
             off = _drops(Path(folder) / "kept", controls)
     scores, kept = np.concatenate([each.scores for each in on]), np.concatenate([each.scores for each in off])
     revealed = np.concatenate([each.revealed for each in on])

@@ -110,7 +110,7 @@ def play(folder: Path, story: Story, cohorts: Sequence[Names], *, over: bool = F
     if over:
         _carry(twins[0], cohorts[0], 1)
         machine = twins[1].coordinator
-        twins[1].take(machine._attempts.open(machine.epoch, cohorts[1], ""))  # noqa: SLF001 - nobody is asked
+        twins[1].take(machine._attempts.open(machine.epoch, dict.fromkeys(cohorts[1], 0), ""))  # noqa: SLF001 - nobody is asked
         twins[1].take([Event("void", "", b"")])
         _carry(twins[1], cohorts[1])
         _carry(twins[0], cohorts[0])

@@ -29,7 +29,7 @@ RUNS, SEED = 2000, 1
 
 
 @dataclass
-class World:
+class DropOuts:
     """Members of one run, and when each is away.
 
     Args:
@@ -71,7 +71,7 @@ class World:
 
 
 @dataclass
-class Run:
+class ScheduledRun:
     """How one run went."""
 
     void: int = 0
@@ -79,7 +79,7 @@ class Run:
     seconds: float = 0.0
 
 
-def before(world: World) -> Run:
+def before(world: DropOuts) -> ScheduledRun:
     """Who was lost is asked whether it is back; the others work inside the attempt."""
     away: set[int] = set()
 
@@ -97,7 +97,7 @@ def before(world: World) -> Run:
     return _played(world, cohort, attempt)
 
 
-def after(world: World) -> Run:
+def after(world: DropOuts) -> ScheduledRun:
     """All are asked to prepare, and again until all who are asked answer soon; then they send."""
     nothing = np.zeros(world.size)
 
@@ -106,9 +106,13 @@ def after(world: World) -> Run:
         while True:
             asked, begun, brief = [int(name) for name in gathering.waiting(names)], world.now, gathering.brief
             here = world.ask(asked, nothing if brief else works, BRIEF if brief else TIMEOUT)
-            for name in asked:
-                (gathering.answered if name in here else gathering.lost)(str(name))
-            if not gathering.again(world.now - begun):
+            for name in map(str, asked):
+                if int(name) in here:
+                    gathering.answered(name)
+                else:
+                    gathering.lost(name)
+            gathering.took(world.now - begun)
+            if not gathering.again():
                 return sorted(map(int, gathering.there))
 
     def attempt(names: list[int]) -> set[int]:
@@ -117,8 +121,10 @@ def after(world: World) -> Run:
     return _played(world, cohort, attempt)
 
 
-def _played(world: World, cohort: Callable[[], list[int]], attempt: Callable[[list[int]], set[int]]) -> Run:
-    run, losses = Run(), Counter[int]()
+def _played(
+    world: DropOuts, cohort: Callable[[], list[int]], attempt: Callable[[list[int]], set[int]]
+) -> ScheduledRun:
+    run, losses = ScheduledRun(), Counter[int]()
     needed, lost_round = quorum(world.size, default_colluders(world.size)), None
     while not is_over(SUMS, "distributed", run.sums, lost_round) and run.void <= EXTRA:
         names = cohort()
@@ -142,7 +148,7 @@ def run() -> str:
         for size in SIZES:
             for name, way in (("worked inside", before), ("prepared", after)):
                 rng = [np.random.default_rng((SEED, size, int(work), each)) for each in range(RUNS)]
-                runs = [way(World(size, work, each)) for each in rng]
+                runs = [way(DropOuts(size, work, each)) for each in rng]
                 rows.append(_row(work, size, name, runs))
                 print(*rows[-1], sep=" | ", flush=True)
     heads = ("Work", "K", "Members", "whole runs", "charged attempts a run", "void of them", "minutes")
@@ -157,7 +163,7 @@ def run() -> str:
     )
 
 
-def _row(work: float, size: int, name: str, runs: Sequence[Run]) -> tuple[str, ...]:
+def _row(work: float, size: int, name: str, runs: Sequence[ScheduledRun]) -> tuple[str, ...]:
     whole = sum(each.sums == SUMS for each in runs) / len(runs)
     void = sum(each.void for each in runs) / len(runs)
     error = 1.96 * math.sqrt(whole * (1 - whole) / len(runs))

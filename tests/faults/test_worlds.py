@@ -105,7 +105,7 @@ def test_worlds_that_once_broke_a_rule_hold(seed: int) -> None:
 
 
 def without_the_write_ahead_charge(patch: Patch) -> None:
-    def charge(store: FaultStore, *_charge: object, **facts: bytes) -> None:
+    def charge(store: FaultStore, *_charge: object, seen: object = (), **facts: bytes) -> None:
         store._guarded(lambda c: client_store._put(c, facts))
         store.forget()
 
@@ -184,7 +184,7 @@ CONTROLS = (
     Control(
         without_the_monotone_counter,
         {"request repeated": 0.3},
-        "computed attempt|in two ways",
+        "drew noise for attempt|in two ways",
         30,
         dies=("submit", "commit"),
     ),

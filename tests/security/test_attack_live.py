@@ -53,7 +53,7 @@ def test_a_transcript_tells_attempts_uploads_and_sums(finished: Path) -> None:
     told = seen.read(finished)
     assert sorted(told.sums) == [0, 1] == told.whole()
     assert [len(each) for each in told.uploads.values()] == [4, 4]
-    assert seen.changed_sums(told) == seen.Told(sums=2, changed=0, noticed=2)
+    assert seen.changed_sums(told) == seen.SumsCompared(sums=2, changed=0, noticed=2)
 
 
 def test_control_an_upload_less_is_a_changed_sum(finished: Path) -> None:

@@ -297,12 +297,12 @@ def test_an_old_call_for_an_epoch_is_refused(tmp_path: Path) -> None:
     first, _ = world.until("hello").parts["m0"]
     world.until("round")
     next_run(world)
-    world.until("round")
+    world.until("prepare")
     assert say(world, "m0", "hello", first).code == "monotone"
     world.members["m0"] = world.member("m0")
     assert say(world, "m0", "hello", first).code == "monotone"
     shared, own = world.coordinator.ask().parts["m0"]  # type: ignore[union-attr]
-    assert say(world, "m0", "round", shared, own).kind == "ok"  # and the epoch still stands
+    assert say(world, "m0", "prepare", shared, own).kind == "ok"  # and the epoch still stands
 
 
 def test_a_second_call_for_the_same_run_gets_no_second_keys(tmp_path: Path) -> None:

@@ -10,15 +10,19 @@ import pytest
 from fedrepay.client.learning.dp_sgd import DPSGD
 from fedrepay.client.learning.torch_models import registry
 from fedrepay.client.learning.torch_models.registry import TorchModel
+from fedrepay.client.store.tables import LedgerEntry
+from fedrepay.client.veto import budget
 from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.year import TOLD
 from fedrepay.server.protocol.coordinator import Coordinator
-from fedrepay.shared.errors import ReleaseError, TermsError
+from fedrepay.shared.errors import BudgetError, ReleaseError, TermsError
 from fedrepay.shared.privacy.accounting import SampledSteps, charged_of
+from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.secure_sum.packing import update_limit, update_packing
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.terms import LocalTerms
-from fedrepay.shared.trust.wire import Prepare, PrepareRequest
+from fedrepay.shared.trust.wire import Prepare, PrepareRequest, RoundConfig
 from support.adversary import say
 from support.local_world import LocalWorld, model, terms
 from support.world import Tamper
@@ -256,3 +260,31 @@ def test_a_release_whose_layout_is_not_its_tensors_is_none(tmp_path: Path) -> No
     without = made.encode().replace(b"module.linear.weight", b"module.linear.weighs")
     with pytest.raises(ReleaseError):
         ReleaseContent.decode(without)
+
+
+def test_what_others_tell_of_an_earlier_run_of_the_same_number_counts(tmp_path: Path) -> None:
+    """A coordinator that lost its database begins at 1 again; a run in local mode is judged as a whole, its own entries aside."""
+    world = LocalWorld(tmp_path)
+    world.until("prepare")
+    config = world.coordinator._attempts.config(world.coordinator.epoch, 0, tuple(world.names))
+    asked = RoundConfig.decode(config.body)
+    whole = budget.planned(asked, world.local(), len(world.names))
+    new = budget.mechanisms(asked, (), len(world.names), asked)
+    once, twice = (composed_epsilon(whole * times, asked.delta) for times in (1, 2))
+    limits = Limits(
+        minimum_cohort=3,
+        epsilon_per_release=asked.epsilon,
+        epsilon_per_year=(once + twice) / 2,
+        delta_per_year=asked.delta,
+    )
+
+    def judged(status: str, run: int) -> None:
+        spent = tuple(
+            LedgerEntry(1.8e9, run, 0, i, status, budget.as_event((m,))) for i, m in enumerate(whole)
+        )
+        budget.judge_attempt(asked, (), new, spent, limits, world.book, 1.8e9)
+
+    judged("reserved", 1)
+    for status, run in ((TOLD, 1), (TOLD, 2), ("reserved", 2)):
+        with pytest.raises(BudgetError, match="year"):
+            judged(status, run)

@@ -300,10 +300,11 @@ class Policy:
                 cause, remedy = error.cause, error.remedy
             again = cause in self.said[-1:]
             self.said.append(cause)
-            new_run = False
-            if "approve-roster" in remedy and home.approve():
-                new_roster = False
-            elif "abandon" in remedy and (again or "has ended" in cause or "same command" not in remedy):
+            new_run, approved = False, "approve-roster" in remedy and home.approve()
+            new_roster = "--new-roster" in cause or (approved and new_roster)
+            if approved:
+                continue
+            if "abandon" in remedy and (again or "has ended" in cause or "same command" not in remedy):
                 home.abandon()
                 self._leave_out(cause, remedy)
             elif "stop the node" in remedy and again:

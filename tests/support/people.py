@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -82,7 +83,9 @@ class People:
     def folder(self) -> Path:
         return self.base / self.name
 
-    def types(self, *words: object, role: str = "member", ok: bool = True, where: str = "--folder") -> str:
+    def types(
+        self, *words: object, role: str = "member", ok: bool | None = True, where: str = "--folder"
+    ) -> str:
         """A command that ends; what it prints."""
         command = [sys.executable, "-m", "fedrepay", role, *map(str, words), where, str(self.folder)]
         self.commands.append(" ".join(map(str, words)))
@@ -95,7 +98,12 @@ class People:
             timeout=LATE,
             check=False,
         )
-        assert (done.returncode == 0) == ok, (command, done.returncode, done.stdout, done.stderr)
+        assert ok is None or (done.returncode == 0) == ok, (
+            command,
+            done.returncode,
+            done.stdout,
+            done.stderr,
+        )
         return done.stdout if ok else done.stderr
 
     def asks(self, *words: object, role: str = "member") -> Any:
@@ -140,7 +148,18 @@ class Operator(People):
         invited = [part for name in names for part in ("--invite", name)]
         told = self.types(
             *("init", "--name", "Debt learners", "--address", f"localhost:{self.port}", "--schema", schema),
-            *("--minimum-cohort", 3, "--yes", "--bind", "127.0.0.1", *ports, *invited, "--json"),
+            *(
+                "--minimum-cohort",
+                3,
+                "--yes",
+                "--bind",
+                "127.0.0.1",
+                *ports,
+                *invited,
+                "--epsilon-per-year",
+                1000,
+                "--json",
+            ),
             role="coordinator",
         )
         tokens: dict[str, str] = json.loads(told)["invitations"]
@@ -179,7 +198,8 @@ class Bank(People):
         """Asks to join; the words that its people read out."""
         told = json.loads(self.types("join", token, "--data", self.data, "--yes", "--no-wait", "--json"))
         limits = self.folder / "limits.toml"  # its people want to learn with two others, and say so
-        limits.write_text(limits.read_text().replace("minimum_cohort = 5", "minimum_cohort = 3"))
+        text = limits.read_text().replace("minimum_cohort = 5", "minimum_cohort = 3")
+        limits.write_text(re.sub(r"(?m)^epsilon_per_year = \S+", "epsilon_per_year = 1000.0", text))
         settings = self.folder / "member.toml"
         text = settings.read_text()
         settings.write_text(text.replace("node_port = 9094", f"node_port = {free_ports(1)[0]}"))
@@ -207,6 +227,41 @@ def until(what: str, seen: Callable[[], bool], everybody: list[People]) -> None:
             }
             raise AssertionError(f"not within {LATE:.0f} s: {what}; {said}")
         time.sleep(1.0)
+
+
+def enrolled(
+    operator: Operator,
+    newcomers: list[Bank],
+    tokens: dict[str, str],
+    everybody: list[People],
+    others: list[Bank] | None = None,
+) -> None:
+    """Joined, compared, admitted, running; then all people compare the roster's words and approve them."""
+    for bank in newcomers:
+        read_out = bank.joins(tokens[bank.name])
+        shown = {each["name"]: each["words"] for each in operator.asks("members", role="coordinator")}
+        assert shown[bank.name] == read_out
+    operator.says("admit", *(bank.name for bank in newcomers), "--yes")
+    for bank in newcomers:
+        bank.is_admitted(tokens[bank.name])
+    banks = [*(others or []), *newcomers]
+    names = sorted(bank.name for bank in banks)
+
+    def proposed() -> bool:
+        pending = [bank.rosters()[1] for bank in banks]
+        return all(each is not None and list(each.members) == names for each in pending)
+
+    until("everybody is shown the roster", proposed, everybody)
+    words = {bank.asks("roster")["proposed"]["words"] for bank in banks}
+    assert len(words) == 1
+    for bank in banks:
+        bank.types("approve-roster", *next(iter(words)).split())
+
+    def complete() -> bool:
+        kept = [bank.rosters()[0] for bank in banks]
+        return all(each is not None and list(each.members) == names for each in kept)
+
+    until("everybody is in the roster", complete, everybody)
 
 
 def left_of(base: Path) -> list[str]:

@@ -77,7 +77,7 @@ def _take(seen: Seen, kind: str, name: str, shared: bytes, reply: Reply | None) 
 
 
 @dataclass(frozen=True)
-class Told:
+class SumsCompared:
     """Sums compared with the uploads they are made of.
 
     Attributes:
@@ -91,7 +91,7 @@ class Told:
     noticed: int
 
 
-def changed_sums(seen: Seen) -> Told:
+def changed_sums(seen: Seen) -> SumsCompared:
     """Add the uploads again and compare."""
     changed = noticed = 0
     for each in seen.sums.values():
@@ -103,7 +103,7 @@ def changed_sums(seen: Seen) -> Told:
         made = (total.payload(), tuple(total.tags))
         changed += made != (each.payload, each.tags)
         noticed += made != (bytes([each.payload[0] ^ 1]) + each.payload[1:], each.tags)
-    return Told(len(seen.sums), changed, noticed)
+    return SumsCompared(len(seen.sums), changed, noticed)
 
 
 def _tags(upload: Upload) -> tuple[int, ...]:

@@ -348,7 +348,7 @@ class FaultWorld:
                 self.compare()  # then the same command once more
             except (CohortError, ProtocolError, StorageError, TermsError) as error:
                 self._stopped(error)
-                again = "roster:" in error.cause
+                again = "roster:" in error.cause or "--new-roster" in error.cause
                 resumes += 1
                 fresh = resumes > RESUMES
                 if calm_runs > RUNS:

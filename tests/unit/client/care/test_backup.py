@@ -241,7 +241,7 @@ def test_restored_in_the_middle_of_a_run_a_member_takes_no_further_part_in_it(
     world: World, folder: Path, tmp_path: Path
 ) -> None:
     world.events, world.replies, world.coordinator = [], [], world.new_coordinator(3)
-    ask = world.until("round", 1)
+    ask = world.until("prepare", 1)
     sent, certificate = store_of(folder).uploads(3), store_of(folder).fact("certificate")
     assert sent
     assert certificate
@@ -253,7 +253,7 @@ def test_restored_in_the_middle_of_a_run_a_member_takes_no_further_part_in_it(
     world.deliver(ask)
     assert world.refusals() == [("m0", "epoch")]
     assert store_of(folder).uploads(3) == ()
-    assert store_of(folder).ledger() == ()
+    assert [each.status for each in store_of(folder).ledger()] == ["lost"]
     lost = store_of(world.folder / "lost")
     assert lost.uploads(3) == sent, "control: the folder itself would have gone on"
     assert lost.fact("epoch")

@@ -18,9 +18,10 @@ from fedrepay.server.network.runs import RunWishes, next_run
 from fedrepay.server.network.superlink import RunSeen
 from fedrepay.server.protocol.enrolled import Node
 from fedrepay.server.protocol.state import Ask, Event
-from fedrepay.server.store import ROSTERS, CoordinatorStore
+from fedrepay.server.store import ROSTERS, STOPS, CoordinatorStore
 from fedrepay.shared.errors import (
     ArgumentError,
+    CohortError,
     FedrepayError,
     NetworkError,
     ProtocolError,
@@ -273,8 +274,14 @@ def test_options_go_into_the_flower_runs_configuration(planned: CoordinatorStore
     }
 
 
+def says_why(store: CoordinatorStore, words: str, kind: type[FedrepayError] = ProtocolError) -> RunSeen:
+    """A ServerApp that stops says why."""
+    store.append(STOPS, [Event("stopped", kind.__name__, words.encode())])
+    return RunSeen("finished", "failed", words, 0, 0)
+
+
 def ended(tmp_path: Path) -> Exception:
-    link = Link([lambda: RunSeen("finished", "failed", "its own words", 0, 0)])
+    link = Link([lambda: says_why(CoordinatorStore.in_folder(tmp_path), "its own words")])
     with pytest.raises(FedrepayError, match="its own words") as stopped:
         training.train(link, tmp_path, 3, sleep=lambda _: None)
     return stopped.value
@@ -313,7 +320,7 @@ def test_words_that_wait_for_people_have_theirs(planned: CoordinatorStore, tmp_p
 def test_a_flower_run_that_ends_before_the_run_is_done_is_an_error_in_its_own_words(
     planned: CoordinatorStore, tmp_path: Path
 ) -> None:
-    link = Link([lambda: RunSeen("finished", "failed", "only 1 of 3", 0, 0)])
+    link = Link([lambda: says_why(planned, "only 1 of 3")])
     with pytest.raises(ProtocolError, match="only 1 of 3"):
         training.train(link, tmp_path, 3, sleep=lambda _: None)
 
@@ -359,3 +366,95 @@ def test_an_operators_run_puts_two_numbers_of_the_matrix_in_a_slot(tmp_path: Pat
     (tmp_path / "wide").mkdir()
     wide, _ = next_run(tmp_path / "wide", shipped, 200, RunWishes())
     assert wide.pairs is None
+
+
+# --- what dies on the way ---
+
+
+def done(store: CoordinatorStore) -> RunSeen:
+    store.append(1, [Event("done", "", b"")])
+    return RunSeen("finished", "completed", "", 0, 0)
+
+
+def test_a_flower_run_that_failed_without_a_word_died_and_another_goes_on(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    dead = RunSeen("finished", "failed", "No heartbeat received from the task", 0, 0)
+    link = Link([lambda: RUNNING, lambda: dead, lambda: RUNNING, lambda: done(planned)])
+    told: list[str] = []
+    seen = training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert (seen.outcome, len(link.started)) == ("completed", 2)
+    assert [line for line in told if "has died; another goes on" in line] == told
+
+
+def test_one_that_dies_again_and_again_is_an_error(planned: CoordinatorStore, tmp_path: Path) -> None:
+    assert planned.terms() is not None
+    dead = RunSeen("finished", "failed", "killed", 0, 0)
+    link = Link([lambda: dead] * (training.LIVES + 1))
+    with pytest.raises(NetworkError, match=f"has died {training.LIVES} times"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert len(link.started) == training.LIVES
+
+
+def test_a_server_app_that_let_go_of_the_lock_is_given_up_and_another_goes_on(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    """Flower would call it running for a minute more."""
+    carrying = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert carrying.stdout is not None
+    assert carrying.stdout.readline() == "held\n"
+
+    def killed() -> RunSeen:
+        carrying.kill()
+        carrying.wait()
+        return RUNNING
+
+    idle = [lambda: RUNNING] * (training.GONE + 1)
+    link = Link([lambda: RUNNING] * 100 + [killed] + idle[:-1] + [lambda: done(planned)])
+    seen = training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert (link.stopped, len(link.started), seen.outcome) == ([77], 2, "completed")
+    carrying.communicate()
+
+
+def test_control_a_run_that_nobody_carried_yet_is_waited_for(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    link = Link([lambda: RUNNING] * (3 * training.GONE) + [lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert len(link.started) == 1
+
+
+def test_a_super_link_that_is_away_is_waited_for_and_told_of_once(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    def away() -> RunSeen:
+        raise NetworkError("No SuperLink answers.", "Start it.")
+
+    told: list[str] = []
+    link = Link([lambda: RUNNING, away, away, away, lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert told == ["No SuperLink answers. It is waited for."]
+    gone = Link([away] * (training.COMES_BACK + 2))
+    with pytest.raises(NetworkError, match="No SuperLink answers"):
+        training.train(gone, tmp_path, 3, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize("tries", [1, training.TRIES])
+def test_where_too_few_members_are_there_it_is_tried_again(
+    planned: CoordinatorStore, tmp_path: Path, tries: int
+) -> None:
+    """A member of three whose process died is back in a moment; nothing is spent while it is away."""
+    few = [lambda: says_why(planned, "2 are left", CohortError)] * tries
+    told: list[str] = []
+    link = Link([*few, lambda: done(planned)])
+    training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
+    assert len(link.started) == tries + 1
+    assert told == ["2 are left It is tried again in 9 s."] * tries
+
+
+def test_and_not_for_ever(planned: CoordinatorStore, tmp_path: Path) -> None:
+    link = Link([lambda: says_why(planned, "2 are left", CohortError)] * (training.TRIES + 1))
+    with pytest.raises(ProtocolError, match="2 are left"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)

@@ -15,7 +15,10 @@ def told(events: list[Event]) -> list[str]:
 
 
 def test_every_kind_of_event_is_told_or_left_out_on_purpose() -> None:
-    kinds = {point.removeprefix("append ") for point in WRITES if point.startswith("append ")} | {"resealed"}
+    kinds = {point.removeprefix("append ") for point in WRITES if point.startswith("append ")} | {
+        "resealed",
+        "stopped",
+    }
     assert kinds == SAID.keys() | QUIET | {"attempt", "sum", "void"}
     assert not SAID.keys() & QUIET
 

@@ -131,15 +131,40 @@ def test_who_has_answered_or_failed_is_not_asked_again() -> None:
     assert set(made.ask().parts) == {"m0", "m3"}
 
 
-def test_a_member_may_ask_for_each_sum_once_and_once_more() -> None:
+def test_a_member_asks_for_sums_that_it_was_sent_no_second_time() -> None:
     made = attempts()
-    for first in (2, 0, 1):
+    for first in (0, 2):
         assert made.need("m1", first) == [Event("need", "m1", str(first).encode())]
-    with pytest.raises(ProtocolError, match="m1 keeps asking for sums from round 0"):
-        made.need("m1", 0)
+    for first in (2, 0, 1):
+        with pytest.raises(ProtocolError, match=f"m1 keeps asking for sums from round {first}"):
+            made.need("m1", first)
     assert made.need("m2", 0), "each for itself"
-    with pytest.raises(ProtocolError, match="from round 3"):
-        made.need("m3", 3)
+
+
+def test_what_was_prepared_is_forgotten_once_an_attempt() -> None:
+    made = attempts()
+    made.forgotten("m1")
+    assert made.unprepared == {"m1"}
+    made.unprepared.discard("m1")
+    with pytest.raises(ProtocolError, match="m1 forgets again and again"):
+        made.forgotten("m1")
+    made.forgotten("m2")
+    made.lost("m2")
+    assert made.unprepared == set()
+
+
+def test_who_takes_part_among_more_than_there_are_is_in_no_cohort() -> None:
+    least = {"m0": 5, "m1": 3, "m2": 4, "m3": 0, "m4": 3}
+    assert opened(state(attempts=DONE), there=least).cohort == ALL, "five are enough for all"
+    four = {name: least[name] for name in ("m1", "m2", "m3", "m4")}
+    assert opened(state(attempts=DONE), there=four).cohort == ("m1", "m2", "m3", "m4")
+    without_one = four | {"m2": 5}
+    with pytest.raises(
+        CohortError, match=r"3 members are left, the quorum is 4; m2 takes part among 5 or more"
+    ):
+        opened(state(attempts=DONE), there=without_one)
+    unreliable = state(attempts=DONE, losses={"m1": TWICE})
+    assert opened(unreliable, there=least).cohort == ("m0", "m1", "m2", "m3", "m4"), "m0 wants five"
 
 
 # --- what is added ---
@@ -214,11 +239,13 @@ def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
     made.lost("m0")
     for name in FOUR[1:]:
         made.receive(EPOCH, name, uploaded(name, first=7))
-    for _ in range(3):
-        made.need("m1", 0)
-    for event in (*made.close(), *made.open(EPOCH, ALL, "")):
+    made.need("m1", 0)
+    made.forgotten("m2")
+    for event in (*made.close(), *made.open(EPOCH, dict.fromkeys(ALL, 0), "")):
         said.apply(event)
     assert made.need("m1", 0)
+    assert made.unprepared == set()
+    made.forgotten("m2")
     assert set(made.ask().parts) == set(ALL)
     said.attempts[-1] = following = record(2, 3, "open", FOUR)
     for name in FOUR:
@@ -230,7 +257,7 @@ def test_nothing_is_left_of_an_attempt_when_the_next_begins() -> None:
 # --- the next attempt ---
 
 
-def opened(said: State, why: str = "", there: tuple[str, ...] = ALL) -> RoundConfig:
+def opened(said: State, why: str = "", there: Mapping[str, int] = dict.fromkeys(ALL, 0)) -> RoundConfig:
     (event,) = attempts(said).open(EPOCH, there, why)
     assert (event.kind, event.name) == ("attempt", "")
     return RoundConfig.decode(Signed.decode(event.body).verified(ROSTER.coordinator, RoundConfig).encode())
@@ -240,12 +267,12 @@ def test_the_next_attempt_is_of_those_who_are_there() -> None:
     config = opened(state(attempts=DONE))
     assert (config.round, config.attempt, config.cohort) == (2, 3, ALL)
     there = ("m0", "m1", "m3", "m4")
-    assert opened(state(attempts=DONE), there=there).cohort == there
+    assert opened(state(attempts=DONE), there=dict.fromkeys(there, 0)).cohort == there
 
 
 def test_fewer_than_a_quorum_make_none() -> None:
     with pytest.raises(CohortError, match=r"Round 2: 3 members are left, the quorum is 4 \(why\)\."):
-        opened(state(attempts=DONE), " (why)", ("m0", "m1", "m3"))
+        opened(state(attempts=DONE), " (why)", dict.fromkeys(("m0", "m1", "m3"), 0))
 
 
 def test_who_has_lost_two_attempts_is_left_out_while_a_quorum_is_left() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedrepay.client.protocol import contributing
-from fedrepay.client.protocol.contributing import Contributions
+from fedrepay.client.protocol.contributing import Contributor
 from fedrepay.server.protocol.gathering import ASKS, FRESH, Gathering
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.arrays import I64
@@ -23,42 +23,47 @@ def asked(gathering: Gathering, *silent: str) -> list[str]:
     return names
 
 
+def again(gathering: Gathering, seconds: float) -> bool:
+    gathering.took(seconds)
+    return gathering.again()
+
+
 def test_where_all_answer_soon_one_ask_does() -> None:
     made = Gathering()
     assert not made.brief
     assert asked(made) == list(NAMES)
-    assert not made.again(FRESH)
-    assert made.there == set(NAMES)
+    assert not again(made, FRESH)
+    assert set(made.there) == {*NAMES}
 
 
 def test_where_answers_took_long_all_are_asked_once_more() -> None:
     made = Gathering()
     asked(made)
-    assert made.again(FRESH + 0.1)
+    assert again(made, FRESH + 0.1)
     assert made.brief
     assert asked(made) == list(NAMES)
-    assert not made.again(FRESH)
-    assert made.there == set(NAMES)
+    assert not again(made, FRESH)
+    assert set(made.there) == {*NAMES}
 
 
 def test_where_somebody_is_silent_the_others_are_asked_once_more() -> None:
     made = Gathering()
     asked(made, "m1")
-    assert made.again(0.0)
+    assert again(made, 0.0)
     assert asked(made, "m3") == ["m0", "m2", "m3"]
-    assert made.again(0.0)
+    assert again(made, 0.0)
     assert asked(made) == ["m0", "m2"]
-    assert not made.again(0.0)
-    assert made.there == {"m0", "m2"}
+    assert not again(made, 0.0)
+    assert set(made.there) == {"m0", "m2"}
 
 
 def test_it_is_asked_so_often_and_no_more() -> None:
     made = Gathering()
     for _ in range(ASKS - 1):
         asked(made)
-        assert made.again(1e9)
+        assert again(made, 1e9)
     asked(made)
-    assert not made.again(1e9)
+    assert not again(made, 1e9)
     made.reset()
     assert asked(made) == list(NAMES)
     assert not made.brief
@@ -67,8 +72,20 @@ def test_it_is_asked_so_often_and_no_more() -> None:
 def test_nobody_there_is_an_answer_too() -> None:
     made = Gathering()
     asked(made, *NAMES)
-    assert not made.again(0.0)
-    assert made.there == set()
+    assert not again(made, 0.0)
+    assert made.there == {}
+
+
+def test_where_somebody_needed_something_first_the_others_answers_have_grown_old() -> None:
+    made = Gathering()
+    for name in NAMES[:3]:
+        made.answered(name)
+    made.took(FRESH)  # and m3 asked for older sums
+    assert made.waiting(NAMES) == ["m3"]
+    made.answered("m3")
+    assert again(made, 1.0)
+    assert asked(made) == [*NAMES]
+    assert not again(made, FRESH), "control: counted anew"
 
 
 # --- in a run ---
@@ -112,16 +129,18 @@ def test_a_member_that_was_started_again_prepares_the_open_attempt_once_more(tmp
 
 def test_one_that_forgets_again_and_again_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, mode="none")
-    prepare = Contributions.prepare
+    prepare = Contributor.prepare
 
-    def forgetful(made: Contributions, *args: object) -> None:
+    def forgetful(made: Contributor, *args: object) -> None:
         prepare(made, *args)  # type: ignore[arg-type]
         if made._identity.name == "m3":
             made.forget()
 
-    monkeypatch.setattr(Contributions, "prepare", forgetful)
+    monkeypatch.setattr(Contributor, "prepare", forgetful)
     world.run()
-    assert [each for each in statuses(world) if each[0] == "void"] == [("void", 4)] * 2
+    assert [each for each in statuses(world) if each[0] == "void"] == [("void", 4)] * 2, (
+        "each after one more ask"
+    )
     assert world.coordinator.state.losses == {"m3": 2}
     assert world.coordinator.state.done
 
@@ -143,12 +162,12 @@ def test_a_contribution_without_noise_is_never_written(
 ) -> None:
     world, kept = World(tmp_path, mode="none"), []  # type: World, list[I64]
 
-    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.Prepared:
+    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.PreparedPart:
         kept.append(values)
         return prepared(attempt, values, *rest)  # type: ignore[arg-type]
 
-    prepared = contributing.Prepared
-    monkeypatch.setattr(contributing, "Prepared", noted)
+    prepared = contributing.PreparedPart
+    monkeypatch.setattr(contributing, "PreparedPart", noted)
     world.deliver(world.until("prepare"))
     values = kept[0].tobytes()[:64]
     assert any(values)

@@ -14,6 +14,7 @@ from fedrepay.client.protocol.member import Member
 from fedrepay.server.database.where import FILE
 from fedrepay.server.keyring import FOLLOWING, KEY, key_of
 from fedrepay.server.operating import founding, health, rosters, verifying
+from fedrepay.server.operating import settings as places
 from fedrepay.server.service import keeper as keepers
 from fedrepay.server.service.keeper import Keeper
 from fedrepay.server.service.standing import AWAY
@@ -22,6 +23,7 @@ from fedrepay.shared.errors import ArgumentError, CohortError, StorageError
 from fedrepay.shared.trust.asking import Standing
 from fedrepay.shared.trust.roster import Roster
 from fedrepay.shared.trust.succession import KeyChange, changes
+from support.founded import settings
 from support.newcomers import Newcomer
 from support.outside import FIVE, Caller, Service, answering, service
 from support.parties import PLAN
@@ -268,6 +270,7 @@ def test_a_lost_key_is_replaced_by_everybody_s_words(up: Up) -> None:
     with pytest.raises(StorageError, match="is not there"):
         founding.rotate_key(folder, up.service.store)
     public = founding.replace_key(folder, up.service.store)
+    (folder / places.FILE).write_bytes(places.write(settings()))
     assert not [line for line in health.examine(folder) if line.what == "signing key" and line.ok]
     up.service.keeper.look()
     up.look()

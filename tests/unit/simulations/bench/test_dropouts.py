@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from fedrepay.simulations.bench import dropouts
-from fedrepay.simulations.bench.dropouts import World, after, before
+from fedrepay.simulations.bench.dropouts import DropOuts, after, before
 
 
 def void(way: object, size: int, work: float, runs: int) -> int:
-    worlds = (World(size, work, np.random.default_rng((7, each))) for each in range(runs))
+    worlds = (DropOuts(size, work, np.random.default_rng((7, each))) for each in range(runs))
     return sum(way(world).void for world in worlds)  # type: ignore[operator]
 
 
 def test_members_that_never_vanish_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropouts, "RATE", 0.0)
     for way in (before, after):
-        run = way(World(20, 60.0, np.random.default_rng(1)))
+        run = way(DropOuts(20, 60.0, np.random.default_rng(1)))
         assert (run.void, run.sums) == (0, dropouts.SUMS)
 
 
@@ -24,14 +24,14 @@ def test_who_has_prepared_seldom_costs_an_attempt() -> None:
 
 
 def test_a_member_that_is_away_when_it_is_asked_gets_the_message_late() -> None:
-    world = World(2, 1.0, np.random.default_rng(1))
+    world = DropOuts(2, 1.0, np.random.default_rng(1))
     world.away = {1: [(0.0, 300.0)]}
     assert world.ask([0, 1], np.full(2, 1.0), 3600.0) == {0, 1}
     assert world.now == 300.0 + 1.0 + dropouts.WIRE
 
 
 def test_a_member_that_vanishes_at_work_has_lost_the_message() -> None:
-    world = World(2, 1.0, np.random.default_rng(1))
+    world = DropOuts(2, 1.0, np.random.default_rng(1))
     world.away = {1: [(dropouts.WIRE + 5.0, 400.0)]}
     assert world.ask([0, 1], np.full(2, 10.0), 900.0) == {0}
     assert world.now == 900.0

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from numpy._core._multiarray_umath import __cpu_features__
 
 from fedrepay.client.plans.batch_io.batch_files import facts_of
 from fedrepay.client.plans.deciding.decide import HANDOFFS
@@ -19,6 +20,14 @@ from fedrepay.shared.rules.facts import FACTS
 from support.desk import CATALOGUE, Desk, write_csv
 from support.market_accounts import Columns, random_accounts
 
+AVX512 = bool(__cpu_features__["AVX512F"])
+OTHERWISE = {
+    "90cd4173449c347c98a90f11ef85d523776f9d2e66de8d289c65581a5209dd04": "96c3dc8212861b7f340712ae28d9a5546c70d2c91961b19c79e1736ef43dab95",
+    "e2be0d93eb96926b04c02f917c2ea3a7b9d9e31d4414f6fcd3e5e432d52df14e": "80c563296fd0cac6a8b59853614b9d8f26b28b859225084c914d9f428f4db242",
+    "124b4dfe96abc75981c6c6c45aa7b97de2aa3a2dc6695f217e05cf4fa849fa93": "737e3b36251674b96930530c6370ac4d3419e8e188d8755583691e4d12464fdd",
+}
+"""The rows of a processor without AVX-512: NumPy's exp and log differ in their last bits there, and of plans that are worth the same another is
+first. Facts are the same on both."""
 QUIET: dict[str, float] = {
     **dict.fromkeys(("moratorium_day", "mental_health_crisis_day", "days_since_conversation"), -1.0),
     **dict.fromkeys(("consent_portal", "fees_authorised", "automated_decision_basis"), 1.0),
@@ -161,4 +170,4 @@ def test_a_batch_comes_out_to_the_letter(
     said = " ".join(each["why_not"] or "" for each in first)
     assert ("RULE" in said, "CAP" in said) == (bool(settings), settings == CAPS)
     out = desk.folder / "out.csv"
-    assert (digest(out), digest(facts_of(out))) == (rows, facts)
+    assert (digest(out), digest(facts_of(out))) == (OTHERWISE.get(rows, rows) if not AVX512 else rows, facts)

@@ -1,0 +1,49 @@
+"""``make network-faults``: kills of real processes, one run after the other; SEED=N chooses their order, KILLS=n how many.
+
+Each run loses one process at one stage, and nobody types anything: the run goes on to the same sums and a release. Prints each
+kill and how its run ended; exit code 1: something that must hold did not.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from support.killed import Network, Violated, all_kills
+
+KILLS = 60
+
+
+def main() -> int:
+    """Kill, and say what happened."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}, {asked.kills} kills", flush=True)
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="k") as place:  # a short path, for the sockets
+        network = Network.of_three(Path(place))
+        try:
+            network.begins()
+            for number, kill in enumerate(all_kills(asked.seed)[: asked.kills], start=1):
+                begun = time.monotonic()
+                try:
+                    told = network.suffers([kill])
+                except Violated as error:
+                    failed.append(str(kill))
+                    told = f"VIOLATED: {error}"
+                    network.operator.types("abandon", "--yes", role="coordinator", ok=None)
+                print(f"{number:3} {time.monotonic() - begun:5.0f} s  {told}", flush=True)
+        finally:
+            network.ends()
+    print(
+        f"{asked.kills - len(failed)} of {asked.kills} held"
+        + (f"; not: {', '.join(failed)}" if failed else "")
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
