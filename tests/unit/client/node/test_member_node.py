@@ -40,6 +40,7 @@ from support import shop as shops
 from support.adversary import answer
 from support.command import fedrepay
 from support.company import Company
+from support.processes import until
 from support.shop import Shop
 
 
@@ -321,3 +322,44 @@ def test_serve_looks_whether_the_store_is_the_one_it_had(shop: Shop, folder: Pat
     (folder / setup.CERTIFICATE).write_text("it was admitted")
     with pytest.raises(StorageError, match="ledger with it"):
         setup.member(folder, sources, lambda _stage, _seconds: None)
+
+
+ORPHAN = """
+import os, sys, threading
+from fedrepay.client.node import supernode
+supernode._LOOK = 0.05
+if sys.argv[1] == "unwatched":
+    supernode._end_with = lambda _parent: None
+def waits(**_options):
+    print(os.getpid(), flush=True)
+    threading.Event().wait()
+supernode._fork(lambda: supernode._relay_one(waits))
+sys.stdin.readline()
+os._exit(9)  # as a kill would end it: no handler runs
+"""
+
+
+@pytest.mark.parametrize("how", ["watched", "unwatched"])
+def test_a_message_that_waits_for_ever_ends_with_its_executor(how: str) -> None:
+    """Seen after a killed node: its child waited for a SuperNode that was gone, and no signal of Flower's reached it."""
+    executor = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert executor.stdin is not None
+    assert executor.stdout is not None
+    child = int(executor.stdout.readline())
+    executor.stdin.write("\n")
+    executor.stdin.flush()
+    executor.wait(60)
+
+    def lives() -> bool:
+        stat = Path(f"/proc/{child}/stat")
+        return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+    if how == "watched":
+        until(lambda: not lives())
+    else:
+        assert lives(), "control"
+        os.kill(child, signal.SIGKILL)
+    executor.stdin.close()
+    executor.stdout.close()
