@@ -26,7 +26,10 @@ from fedrepay.shared.trust.terms import NumberedTerms
 
 POLL = 0.3  # seconds
 LOOKS = 400  # two minutes for a SuperExec to take the run
-LIVES = 20  # Flower runs that may die under one command
+LIVES, BARREN = (
+    20,
+    4,
+)  # Flower runs that may die under one command, and one after the other without anything done
 GONE = (
     50  # looks, a quarter of a minute, from where nobody carries the run to where its ServerApp is given up
 )
@@ -159,8 +162,9 @@ class _Vehicle:
         Raises:
             NetworkError: as of :func:`train`.
         """
-        few = 0
+        few, barren = 0, 0
         for _ in range(LIVES):
+            before = self._shown
             stops = len(self._store.events(STOPS))
             number = self._patiently(lambda: self._control.start(bundle.build(), config))
             seen = self._watched(number)
@@ -173,9 +177,13 @@ class _Vehicle:
                 continue
             if seen is not None and (said or seen.outcome != FAILED):
                 return number, seen
+            barren = barren + 1 if self._shown == before else 0
+            if barren == BARREN:
+                break
             self._say("The process that carried the run has died; another goes on.")
+        said_last = "" if seen is None else f" Flower says: {seen.details or 'nothing'}."
         raise NetworkError(
-            f"The process that carries the run has died {LIVES} times.",
+            f"The process that carries the run dies again and again.{said_last}",
             "The lines of `fedrepay coordinator serve` say why. Nothing is lost: the same command goes on.",
         )
 

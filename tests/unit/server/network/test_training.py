@@ -391,7 +391,20 @@ def test_one_that_dies_again_and_again_is_an_error(planned: CoordinatorStore, tm
     assert planned.terms() is not None
     dead = RunSeen("finished", "failed", "killed", 0, 0)
     link = Link([lambda: dead] * (training.LIVES + 1))
-    with pytest.raises(NetworkError, match=f"has died {training.LIVES} times"):
+    with pytest.raises(NetworkError, match=r"again and again\. Flower says: killed"):
+        training.train(link, tmp_path, 3, sleep=lambda _: None)
+    assert len(link.started) == training.BARREN
+
+
+def test_where_each_life_does_something_more_lives_are_allowed(
+    planned: CoordinatorStore, tmp_path: Path
+) -> None:
+    def dying() -> RunSeen:
+        planned.append(1, [Event("away", "m0", b"no answer")])
+        return RunSeen("finished", "failed", "killed", 0, 0)
+
+    link = Link([dying] * (training.LIVES + 1))
+    with pytest.raises(NetworkError, match="again and again"):
         training.train(link, tmp_path, 3, sleep=lambda _: None)
     assert len(link.started) == training.LIVES
 
