@@ -177,12 +177,14 @@ class Attempts:
         cohort = reliable if len(reliable) >= needed else _willing(here, there)
         round_ = len(state.sums)
         if len(cohort) < needed:
-            more = {name: least for name, least in there.items() if name not in cohort and name not in often}
+            left, more = (cohort, there) if len(here) >= needed else (here, {})
             unwilling = "".join(
-                f"; {name} takes part among {least} or more" for name, least in sorted(more.items())[:5]
+                f"; {name} takes part among {least} or more"
+                for name, least in sorted(more.items())[:5]
+                if name not in cohort and name not in often
             )
             raise CohortError(
-                f"Round {round_}: {len(cohort)} members are left, the quorum is {needed}{unwilling}{why}.",
+                f"Round {round_}: {len(left)} members are left, the quorum is {needed}{unwilling}{why}.",
                 "Bring members back, then run the same command again: the run resumes. A member that is out of this "
                 "epoch comes back after `fedrepay coordinator abandon` and a new run.",
             )

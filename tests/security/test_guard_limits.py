@@ -193,6 +193,9 @@ def test_what_people_accepted_holds_at_every_attempt_also_where_nobody_asked(
     for name in world.names:
         world.store(name).remember(agreed=agreement.hashed(data))
         (world.store(name).folder / agreement.FILE).write_bytes(data)
+    planned = world.terms(1).model_copy(update={"agreed": agreement.hashed(data)})
+    monkeypatch.setattr(world, "terms", lambda _run=1: planned)
+    world.coordinator = world.new_coordinator()
     world.replies.clear()
     with suppress(CohortError):
         world.run()

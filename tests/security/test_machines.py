@@ -329,4 +329,4 @@ def test_control_with_a_defence_off_the_machines_find_out(
     broken(monkeypatch)
     monkeypatch.setattr(machine, "stage", stage)
     with pytest.raises(Violation, match=found):
-        search(machine, 150, 8, shrink=False)
+        search(machine, 1000, 8, shrink=False)

@@ -119,6 +119,9 @@ def test_an_attempt_is_held_to_the_cohort_and_the_year_that_were_accepted(tmp_pa
         data = consortium(minimum_cohort=least)
         (tmp_path / agreement.FILE).write_bytes(data)
         store.remember(agreed=agreement.hashed(data))
+        with pytest.raises(Refusal, match="under other terms"):
+            accepted.check_attempt(store, config)
+        config = guard_view.changed(config, agreed=agreement.hashed(data))
         if least == 4:
             accepted.check_attempt(store, config)
     with pytest.raises(Refusal, match="minimum_cohort = 5: it has 4 members") as refused:
