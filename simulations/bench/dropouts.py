@@ -158,21 +158,28 @@ def run() -> str:
         f"of seconds to open, step, read the data and compute (log-normal, σ {SPREAD}); a message takes {WIRE} s each way, noise, masks and "
         f"encryption {SEND} s, an answer at most {TIMEOUT / 60:.0f} minutes. *Whole*: all {SUMS} sums; a void last attempt ends a run with the "
         "sums before it. *Void*: attempts that lost a member, "
-        f"charged to all others. {RUNS:,} runs a row, the same outages for both ways, ± 95 % of the share. The schedule is a model; cohorts, "
+        f"charged to all others. {RUNS:,} runs a row, the same outages for both ways; 95 % intervals of a share (Wilson). The schedule is a model; cohorts, "
         "asks and stops are the product's code, and its messages are not sent here."
     )
+
+
+def _wilson(share: float, runs: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927): none of so many is no proof of never."""
+    z2 = 1.96**2 / runs
+    middle, half = share + z2 / 2, 1.96 * math.sqrt(share * (1 - share) / runs + z2 / (4 * runs))
+    return (middle - half) / (1 + z2), min(1.0, (middle + half) / (1 + z2))
 
 
 def _row(work: float, size: int, name: str, runs: Sequence[ScheduledRun]) -> tuple[str, ...]:
     whole = sum(each.sums == SUMS for each in runs) / len(runs)
     void = sum(each.void for each in runs) / len(runs)
-    error = 1.96 * math.sqrt(whole * (1 - whole) / len(runs))
+    low, high = _wilson(whole, len(runs))
     minutes = float(np.median([each.seconds for each in runs])) / 60
     return (
         f"{work:.0f} s",
         str(size),
         name,
-        f"{whole:.2%} ± {error:.2%}",
+        f"{whole:.2%} [{low:.2%}, {high:.2%}]",
         f"{sum(each.void + each.sums for each in runs) / len(runs):.4f}",
         f"{void:.4f}",
         f"{minutes:.1f}",

@@ -12,6 +12,12 @@ def void(way: object, size: int, work: float, runs: int) -> int:
     return sum(way(world).void for world in worlds)  # type: ignore[operator]
 
 
+def test_none_of_so_many_is_no_proof_of_never() -> None:
+    low, high = dropouts._wilson(1.0, 2000)
+    assert (round(low, 4), high) == (0.9981, 1.0)
+    assert dropouts._wilson(0.5, 400) == pytest.approx((0.4512, 0.5488), abs=1e-4)
+
+
 def test_members_that_never_vanish_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropouts, "RATE", 0.0)
     for way in (before, after):
