@@ -7,6 +7,7 @@ hexadecimal that members are asked about, of a run that is not begun.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,12 @@ POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
 WAIT = 60.0  # seconds for members that are not there yet: a run needs a quorum of them only
 ENROLMENT_SECONDS = 120.0  # for an answer while a roster is made
 BRIEF = 30.0  # seconds for an answer that takes a moment, over a SuperLink too
+LOST = 30.0
+"""Seconds after which who has not answered is asked once more, then after twice as many, and so on.
+
+A process that is killed between SuperLink and member takes the message it carries with it, and nobody is told. A member
+gives the same answer to the same message however often it comes.
+"""
 ALONE = 90.0  # seconds to wait for another ServerApp to end; Flower gives one that died up after 60
 log = logging.getLogger(__name__)
 app = ServerApp()
@@ -113,7 +120,8 @@ def serve(
             and any(event.kind == "attempt" for event in store.events(terms.run))
         )
         nodes = _nodes(grid, 0 if begun else members, 0.0 if terms is None else terms.timeout)
-        key, exchange = load_key(folder), partial(_exchange, grid)
+        lost = LOST if durable else math.inf
+        key, exchange = load_key(folder), partial(_exchange, grid, lost=lost)
         carry(store, key, nodes, exchange, without=without, again=again, about=about)
 
 
@@ -229,30 +237,55 @@ def go(
         take(machine.finish(ask, clock() - begun))
 
 
-def _exchange(grid: Grid, machine: Machine, ask: Ask, timeout: float) -> Iterator[Answer]:
-    """Send an ask and give each answer as it comes: (target, signed reply or None, reason)."""
+def _exchange(
+    grid: Grid, machine: Machine, ask: Ask, timeout: float, lost: float = math.inf
+) -> Iterator[Answer]:
+    """Send an ask and give each answer as it comes: (target, signed reply or None, reason).
+
+    Args:
+        grid: the wire.
+        machine: knows each target's node.
+        ask: what is sent.
+        timeout: seconds for all answers.
+        lost: as :data:`LOST`.
+    """
+    now = begun = time.monotonic()
+    waiting = _push(grid, machine, ask, ask.parts, timeout)
+    deadline, pause, again = begun + timeout, POLL_FIRST, begun + lost
+    while waiting and now < deadline:
+        replies = list(grid.pull_messages(list(waiting)))
+        for reply in replies:
+            name = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if name is None or (reply.has_error() and name in waiting.values()):
+                continue  # answered already, or a copy is still under way
+            waiting = {copy: target for copy, target in waiting.items() if target != name}
+            yield name, *_parse(reply)
+        now = time.monotonic()
+        if again <= now < deadline:
+            lost, again = 2 * lost, now + 2 * lost
+            waiting |= _push(grid, machine, ask, set(waiting.values()), deadline - now)
+        pause = POLL_FIRST if replies else min(POLL_LAST, pause * 1.5)
+        if waiting and not replies:
+            time.sleep(pause)
+            now = time.monotonic()
+    for name in dict.fromkeys(waiting.values()):
+        yield name, None, f"no answer within {timeout:.0f} s"
+
+
+def _push(grid: Grid, machine: Machine, ask: Ask, names: Collection[str], ttl: float) -> dict[str, str]:
+    """Send these targets' parts: the target by its message's number."""
     messages = [
         Message(
             RecordDict({RECORD: ConfigRecord({"kind": ask.kind.value, "shared": shared, "own": own})}),
             dst_node_id=int(machine.node(name)),
             message_type="query",
-            ttl=timeout,
+            ttl=ttl,
         )
         for name, (shared, own) in ask.parts.items()
+        if name in names
     ]
-    waiting = dict(zip(grid.push_messages(messages), ask.parts, strict=True))
-    del messages
-    deadline, pause = time.monotonic() + timeout, POLL_FIRST
-    while waiting and time.monotonic() < deadline:
-        replies = list(grid.pull_messages(list(waiting)))
-        for reply in replies:
-            name = waiting.pop(reply.metadata.reply_to_message_id)
-            yield name, *_parse(reply)
-        pause = POLL_FIRST if replies else min(POLL_LAST, pause * 1.5)
-        if waiting and not replies:
-            time.sleep(pause)
-    for name in waiting.values():
-        yield name, None, f"no answer within {timeout:.0f} s"
+    targets = [name for name in ask.parts if name in names]
+    return dict(zip(grid.push_messages(messages), targets, strict=True))
 
 
 def _parse(message: Message) -> tuple[Signed | None, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from fedrepay.server.network import app, training
@@ -91,13 +91,13 @@ class SlowGrid(InProcessGrid):
         raise AssertionError("Flower's own loop sleeps 3 s between two looks")
 
 
-def asking(grid: SlowGrid, timeout: float = 600.0) -> list[tuple[str, Signed | None, str]]:
+def asking(grid: SlowGrid, timeout: float = 600.0, **options: float) -> list[tuple[str, Signed | None, str]]:
     class Coordinator:
         def node(self, name: str) -> str:
             return name
 
     ask = Ask(Kind.VOTES, {"2": (b"", b""), "3": (b"", b"")})
-    return list(app._exchange(grid, Coordinator(), ask, timeout))  # type: ignore[arg-type]
+    return list(app._exchange(grid, Coordinator(), ask, timeout, **options))  # type: ignore[arg-type]
 
 
 def test_the_coordinator_looks_after_a_fifth_of_a_second_and_at_most_every_second(clock: Clock) -> None:
@@ -118,6 +118,62 @@ def test_nobody_is_waited_for_longer_than_the_time_out(clock: Clock) -> None:
     ]
     assert max(clock.pauses) <= 1.0
     assert clock.now <= 6.0
+
+
+class Losing(SlowGrid):
+    """Its first messages to node 3 are lost on the way, as with a process that carries them and is killed."""
+
+    def __init__(self, lost: int, broken: int = 0) -> None:
+        super().__init__({2: 1, 3: 1})
+        self.lost, self.broken, self.copies = lost, broken, []  # type: int, int, list[Message]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        pushed = list(messages)
+        before = self.sent
+        ids = super().push_messages(pushed)
+        self.sent = before | self.sent
+        self.copies += [
+            self.sent[identity] for identity in ids if self.sent[identity].metadata.dst_node_id == 3
+        ]
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        lost = {copy.metadata.message_id for copy in self.copies[: self.lost]}
+        broken = {copy.metadata.message_id for copy in self.copies[: self.broken]}
+        asked = list(message_ids)
+        replies = super().pull_messages([each for each in asked if each not in lost])
+        return replies + [
+            Message(Error(1, "gone"), reply_to=self.sent[each])
+            for each in asked
+            if each in broken and len(self.copies) > self.broken
+        ]
+
+
+def test_who_does_not_answer_is_asked_once_more_each_time_after_twice_as_long(clock: Clock) -> None:
+    grid = Losing(2)
+    assert [name for name, reply, _ in asking(grid, lost=30.0) if reply is not None] == ["2", "3"]
+    assert len(grid.copies) == 3
+    assert 90.0 <= clock.now < 93.0, "30 s, and 60 s after that"
+    first, *again = [copy.metadata.ttl for copy in grid.copies]
+    assert (first, *map(round, again)) == (600.0, 570, 510), "none lives longer than the ask"
+
+
+def test_without_that_one_lost_message_takes_the_whole_time_out(clock: Clock) -> None:
+    grid = Losing(1)
+    assert [name for name, reply, _ in asking(grid) if reply is not None] == ["2"]
+    assert len(grid.copies) == 1
+    assert clock.now >= 600.0
+
+
+def test_several_answers_of_one_member_are_one_and_one_that_failed_waits_for_the_other(clock: Clock) -> None:
+    twice = Losing(1)
+    twice.looks[3] = 40
+    twice.lost = 0
+    assert [name for name, reply, _ in asking(twice, lost=5.0) if reply is not None] == ["2", "3"]
+    assert len(twice.copies) > 2, "all of them answered at one look"
+    failed = Losing(1, broken=1)
+    failed.looks = {2: 1, 3: 40}
+    assert [name for name, reply, _ in asking(failed, lost=5.0) if reply is not None] == ["2", "3"]
 
 
 def grid_of(*counts: int) -> Any:
