@@ -1,6 +1,5 @@
 """A consortium by its commands alone: enrol, train, pull; one is revoked, one joins; runs lose processes, pull, go back."""
 
-import signal
 import time
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.shared.schema import codebook
 from support.killed import Kill, Network
-from support.people import SCHEMA, Bank, Operator, People, enrolled, left_of, until
+from support.people import SCHEMA, Bank, Operator, People, all_end, enrolled, left_of, until
 
 KILLS = (
     Kill("service", "terms"),
@@ -55,8 +54,7 @@ def test_enrol_train_change_pull(tmp_path_factory: pytest.TempPathFactory) -> No
         goes_back(banks["d"])
         what_the_operator_can_show(operator)
     finally:
-        for each in reversed(everybody):
-            each.ends(signal.SIGTERM)
+        all_end(everybody)
     assert left_of(base) == []
 
 

@@ -17,7 +17,7 @@ from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header
-from support.people import LATE, SCHEMA, Bank, Operator, People, enrolled, left_of, until
+from support.people import LATE, SCHEMA, Bank, Operator, People, all_end, enrolled, left_of, until
 
 OPERATOR = ("service", "front", "superlink", "superexec", "serverapp")
 MEMBER = ("serve", "node", "link", "executor")
@@ -84,8 +84,7 @@ class Network:
 
     def ends(self) -> None:
         """All processes, and none is left; a ServerApp of a killed SuperExec needs a moment to see that it is alone."""
-        for each in reversed(self.everybody):
-            each.ends(signal.SIGTERM)
+        all_end(self.everybody)
         until("no process is left", lambda: not left_of(self.base), [])
 
     @property

@@ -5,11 +5,13 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,9 +127,12 @@ class People:
     def ends(self, number: int) -> None:
         """Its processes, by a signal to the one that was started."""
         if self.running is not None:
-            self.running.send_signal(number)
-            self.running.wait(LATE)
-            self.running = None
+            running, self.running = self.running, None
+            running.send_signal(number)
+            try:
+                running.wait(LATE)
+            finally:
+                running.kill()
 
     def log(self) -> str:
         """What its processes have said."""
@@ -262,6 +267,13 @@ def enrolled(
         return all(each is not None and list(each.members) == names for each in kept)
 
     until("everybody is in the roster", complete, everybody)
+
+
+def all_end(everybody: Sequence[People]) -> None:
+    """The last first; where one of them does not, the others do."""
+    with ExitStack() as ending:
+        for each in everybody:
+            ending.callback(each.ends, signal.SIGTERM)
 
 
 def left_of(base: Path) -> list[str]:
