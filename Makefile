@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
+# Where this is set, each of the hundreds of processes that tests start would compile all it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check unit mutants faults network-faults bench wheelhouse images compose-demo bundle clean
 
 demo: .venv/simulation  ## the debt market, then the shipped credit data, and where their reports are

@@ -8,9 +8,9 @@ either, so six of its names are replaced, in these processes alone (Flower 1.41.
 - ``get_load_client_app_fn`` there: our installed app is what runs. Flower would load one from a folder whose name the
   SuperLink gives beside the bundle, and take whatever is there already;
 - ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
-- ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that;
+- ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that while a run is near;
 - the first pause of ``pull_objects``, 1 s, at both ends of the node;
-- ``_pull_and_store_message`` there: a reply that waits is pushed without another message (``receive``).
+- ``_pull_and_store_message`` there: a reply that waits is pushed without another message (``looking.receive``).
 """
 
 import os
@@ -29,7 +29,7 @@ from types import ModuleType
 from typing import Any
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.node import bundle, clock, ports, proxy, relay
+from fedrepay.client.node import bundle, clock, looking, ports, proxy, relay
 from fedrepay.shared.errors import ArgumentError, NetworkError, StorageError
 from fedrepay.shared.private import private_file, private_folder
 from fedrepay.shared.trust.bundle import CLIENT_APP
@@ -41,7 +41,6 @@ SETTINGS = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
 }
-FASTER = 0.1  # of Flower's own pauses
 FIRST_PULL = 0.05  # seconds
 _LOOK = 1.0  # seconds
 _LONGEST = 6 * 3600  # seconds for a message
@@ -116,14 +115,16 @@ class MemberNode:
 
     def _supernode(self, replaced: "_Replaced", port: int) -> None:
         replaced.utils.start_parent_process_monitor(os.getppid())
-        replaced.time.sleep = _sleep_less  # type: ignore[attr-defined]
+        pace = looking.Pace(time.monotonic, time.sleep)
+        replaced.time.sleep = pace.sleep  # type: ignore[attr-defined]
         replaced.client.time = replaced.time  # type: ignore[attr-defined]
         replaced.client.pull_objects = partial(  # type: ignore[attr-defined]
             replaced.client.pull_objects, initial_backoff=FIRST_PULL
         )
         replaced.client._pull_and_store_message = partial(  # type: ignore[attr-defined]  # noqa: SLF001 - Flower has no hook
-            receive,
+            looking.receive,
             replaced.client._pull_and_store_message,  # noqa: SLF001
+            pace,
         )
         member = f"{relay.UNIX}{self.socket.resolve()}"
         sys.argv = [
@@ -155,25 +156,6 @@ class _Replaced:
         self.app.pull_and_inflate_object_from_tree = partial(  # type: ignore[attr-defined]
             self.app.pull_and_inflate_object_from_tree, initial_backoff=FIRST_PULL
         )
-
-
-def receive(received: Callable[..., int | None], *, state: Any, **options: Any) -> int | None:
-    """Receive a message as Flower does, or say that a reply waits: the SuperNode then pushes it.
-
-    By itself it looks for a reply only after a message, and takes whichever comes first. When a stopped run's reply comes
-    in place of the new run's, the new one would wait for the next message, which waits for it.
-
-    Returns:
-        the message's Flower run; 0 for a reply without one; None where neither is there.
-    """
-    run = received(state=state, **options)
-    kept = list(state.msg_store.values())
-    waiting = any(each.message.metadata.reply_to_message_id and not each.is_retrieved for each in kept)
-    return 0 if run is None and waiting else run
-
-
-def _sleep_less(seconds: float) -> None:
-    time.sleep(seconds * FASTER)
 
 
 def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:

@@ -30,7 +30,7 @@ from support.faultworld.invariants import Violation
 from support.faultworld.replay import Failure, play, shrunk
 from support.faultworld.world import FaultWorld
 
-CHUNKS, WORLDS = 25, 500
+CHUNKS, WORLDS = 10, 200
 Patch = pytest.MonkeyPatch
 
 

@@ -9,20 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.app import Message, RecordDict
-from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
-from flwr.supercore.task_identity import TaskIdentity
-from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from fedrepay.client.crypto import node_key
-from fedrepay.client.node import journal, relay, setup, supernode
+from fedrepay.client.node import journal, relay, setup
 from fedrepay.client.protocol.snapshot import snapshot
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto import limits
@@ -287,24 +282,6 @@ def test_a_node_without_its_key_says_where_keys_come_from(folder: Path) -> None:
     done = fedrepay("member", "node", *options)
     assert done.code == ArgumentError.exit_code
     assert "member init" in done.err
-
-
-def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
-    """A stopped run's late reply went out in place of the new run's, which then waited for a message that waited for it."""
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1  # what messages are made from
-    asked = Message(RecordDict(), dst_node_id=2, message_type="query")
-    asked.metadata.__dict__["_message_id"] = "asked"
-    state = InMemoryNodeState(InMemoryObjectStore())
-    nothing = partial(supernode.receive, lambda **_: None, state=state)
-    state.store_message(asked)
-    assert nothing() is None
-    reply = Message(RecordDict(), reply_to=asked)
-    reply.metadata.__dict__["_message_id"] = "reply"
-    state.store_message(reply)
-    assert nothing() == 0
-    assert supernode.receive(lambda **_: 7, state=state) == 7
-    assert [each.metadata.message_id for each in state.get_messages_legacy(is_reply=True)] == ["reply"]
-    assert nothing() is None
 
 
 def test_a_member_whose_store_was_lost_does_not_serve_with_an_empty_ledger(folder: Path) -> None:
