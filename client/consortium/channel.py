@@ -25,6 +25,8 @@ SECONDS = 30.0
 _FRAME = 1 << 10
 """Bytes around an encoded message."""
 _PREFLIGHT = "`fedrepay member preflight` with the coordinator's address finds out why."
+_AGAIN = f"Nothing is lost: run the same command again. {_PREFLIGHT}"
+_HUNG_UP = ("Socket closed", "Connection reset", "Broken pipe", "Stream removed")
 _REFUSED = {
     grpc.StatusCode.UNAUTHENTICATED: "It was revoked, or the coordinator lost its database. Ask the "
     "operator; with a new invitation `fedrepay member join` brings this same folder in again.",
@@ -153,9 +155,15 @@ class Channel:
             said = printable(whole, 300)
             if code == grpc.StatusCode.UNAVAILABLE:
                 tls.check(self._folder, time.time())  # it may have ended since
-                raise NetworkError(f"{self._where} cannot be reached: {said}.", _remedy(whole)) from error
+                begun = "failed to connect" not in whole
+                what = (
+                    f"The connection to {self._where} broke off"
+                    if begun
+                    else f"{self._where} cannot be reached"
+                )
+                raise NetworkError(f"{what}: {said.rstrip('.')}.", _remedy(whole)) from error
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise NetworkError(f"{self._where} does not answer in time.", _PREFLIGHT) from error
+                raise NetworkError(f"{self._where} does not answer in time.", _AGAIN) from error
             remedy = _REFUSED.get(code, "Ask the operator for the coordinator's log.")
             kind = ShutOutError if code == grpc.StatusCode.UNAUTHENTICATED else NetworkError
             raise kind(f"{self._where} refuses ({code.name.lower()}): {said}.", remedy) from error
@@ -167,10 +175,10 @@ def _remedy(said: str) -> str:
             "Who answers has no certificate of the consortium's authority for this host name: a proxy that inspects TLS, "
             f"or another server. {_PREFLIGHT}"
         )
-    if "Socket closed" in said:
+    if any(words in said for words in _HUNG_UP):
         return (
-            "The certificate here is sound, so the coordinator or something between closes the connection: revoked, another "
-            f"authority there, or no gRPC (h2) through. {_PREFLIGHT}"
+            "Nothing is lost: run the same command again. Where it stays so, the certificate here is sound, so the coordinator "
+            f"or something between closes the connection: revoked, another authority there, or no gRPC (h2) through. {_PREFLIGHT}"
         )
     if "HTTP proxy" in said:
         return "Check user and password of `proxy`; it must allow CONNECT to the coordinator's host and port."

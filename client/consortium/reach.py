@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
@@ -41,6 +42,7 @@ def connect(address: str, proxy: str | None) -> socket.socket:
             asked += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
         connection.sendall(f"{asked}\r\n".encode())
         status = _head(connection).split(b"\r\n", 1)[0].decode("latin-1")
+        connection.settimeout(SECONDS)
     except OSError as error:
         connection.close()
         raise NetworkError(
@@ -49,7 +51,7 @@ def connect(address: str, proxy: str | None) -> socket.socket:
     if status.split()[1:2] != ["200"]:
         connection.close()
         raise NetworkError(
-            f"The proxy {shown_proxy(proxy)} does not let us through: {printable(status, 80)}.",
+            f"The proxy {shown_proxy(proxy)} does not let us through: {printable(status, 80) or 'it hangs up'}.",
             "Check user and password; it must allow CONNECT to this host and port (most allow 443 alone).",
         )
     return connection
@@ -84,9 +86,10 @@ def _opened(target: tuple[str, int], what: str) -> socket.socket:
 
 
 def _head(connection: socket.socket) -> bytes:
-    """An answer's status line and headers; nothing after them is read."""
-    head = b""
+    """An answer's status line and headers, within ``SECONDS`` in all; nothing after them is read."""
+    head, latest = b"", time.monotonic() + SECONDS
     while not head.endswith(b"\r\n\r\n") and len(head) < _LONGEST_HEAD:
+        connection.settimeout(max(0.001, latest - time.monotonic()))
         byte = connection.recv(1)
         if not byte:
             break

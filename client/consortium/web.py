@@ -4,6 +4,7 @@ Nothing is believed before the authority's certificate has the fingerprint that 
 sent before the connection itself is verified by that authority.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,15 @@ from fedrepay.shared.trust import joining
 from fedrepay.shared.trust.joining import About, JoinAnswer
 from fedrepay.shared.trust.message import Signed
 
-SECONDS = 30.0
+SECONDS, WHOLE = 30.0, 300.0
+"""Without a byte, and for all of an answer: a line that lets a byte through now and then holds nobody for ever."""
 LONGEST_ABOUT = 64 << 20
 """Bytes of what a coordinator says of itself: terms, schemas and their code books."""
 LONGEST_ANSWER = 64 << 10
+_PREFLIGHT = "`fedrepay member preflight` with its address finds out why."
+_AGAIN = f"Nothing is lost: run the same command again. {_PREFLIGHT}"
+_LATER = (408, 429, 502, 503, 504)
+"""HTTP's words for a line or a coordinator that is slow, busy or away."""
 
 
 @dataclass(frozen=True)
@@ -89,24 +95,33 @@ class Web:
             NetworkError: the coordinator cannot be reached.
             ProtocolError: its answer cannot be read.
         """
-        with self._told(), self._client(_trusting(authority)) as client:
-            options = {"content": request.encode(), "headers": {"content-type": "application/octet-stream"}}
-            data = _within(client, "POST", joining.JOIN, LONGEST_ANSWER, **options)
-        return JoinAnswer.decode(data)
+        headers = {"content-type": "application/octet-stream"}
+        options = {"content": request.encode(), "headers": headers}
+        return JoinAnswer.decode(
+            self._asked(_trusting(authority), "POST", joining.JOIN, LONGEST_ANSWER, **options)
+        )
 
     def _about(self, context: ssl.SSLContext) -> About:
-        with self._told(), self._client(context) as client:
-            data = _within(client, "GET", joining.ABOUT, LONGEST_ABOUT)
-        return About.decode(data)
+        return About.decode(self._asked(context, "GET", joining.ABOUT, LONGEST_ABOUT))
 
-    def _client(self, context: ssl.SSLContext) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"https://{self.address}",
-            verify=context,
-            proxy=self.proxy,
-            timeout=SECONDS,
-            trust_env=False,
-        )
+    def _asked(self, context: ssl.SSLContext, method: str, path: str, most: int, **options: object) -> bytes:
+        """The body of an answer, within its bytes and its time."""
+
+        async def ask() -> bytes:
+            async with (
+                asyncio.timeout(WHOLE),
+                httpx.AsyncClient(
+                    base_url=f"https://{self.address}",
+                    verify=context,
+                    proxy=self.proxy,
+                    timeout=SECONDS,
+                    trust_env=False,
+                ) as client,
+            ):
+                return await _within(client, method, path, most, **options)
+
+        with self._told():
+            return asyncio.run(ask())
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -120,14 +135,14 @@ class Web:
                 "Check user and password of `proxy`; it must allow CONNECT to the coordinator's host and port.",
             ) from error
         except httpx.TimeoutException as error:
-            raise NetworkError(
-                f"{self._where()} does not answer within {SECONDS:.0f} s.",
-                "`fedrepay member preflight` finds out why.",
-            ) from error
+            raise NetworkError(f"{self._where()} does not answer within {SECONDS:.0f} s.", _AGAIN) from error
+        except TimeoutError as error:
+            raise NetworkError(f"{self._where()} did not say all within {WHOLE:.0f} s.", _AGAIN) from error
+        except httpx.ConnectError as error:
+            raise NetworkError(f"{self._where()} cannot be reached: {_why(error)}.", _PREFLIGHT) from error
         except httpx.HTTPError as error:
             raise NetworkError(
-                f"{self._where()} cannot be reached: {printable(str(error), 200)}.",
-                "`fedrepay member preflight` finds out why.",
+                f"The connection to {self._where()} broke off: {_why(error)}.", _AGAIN
             ) from error
 
     def _where(self) -> str:
@@ -154,11 +169,22 @@ def _trusting(authority: bytes) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=authority.decode("ascii"))
 
 
-def _within(client: httpx.Client, method: str, path: str, most: int, **options: object) -> bytes:
+def _why(error: BaseException) -> str:
+    """What failed at the bottom, where a text is: above it "All connection attempts failed", or nothing."""
+    said, at = "somebody on the way hangs up", error
+    while True:
+        said = str(at) or said
+        below = at.__cause__ or at.__context__
+        if below is None:
+            return printable(said, 200).rstrip(".")
+        at = below
+
+
+async def _within(client: httpx.AsyncClient, method: str, path: str, most: int, **options: object) -> bytes:
     """The body of an answer that is no longer than it may be."""
     body = bytearray()
-    with client.stream(method, path, **options) as answer:  # type: ignore[arg-type]
-        for block in answer.iter_bytes():
+    async with client.stream(method, path, **options) as answer:  # type: ignore[arg-type]
+        async for block in answer.aiter_bytes():
             body += block
             if len(body) > most:
                 raise NetworkError(
@@ -167,6 +193,8 @@ def _within(client: httpx.Client, method: str, path: str, most: int, **options: 
     if answer.status_code != httpx.codes.OK:
         raise NetworkError(
             f"The coordinator answers {path} with HTTP {answer.status_code}: {printable(body.decode(errors='replace'), 200)}.",
-            "Is it a fedrepay coordinator, and the invitation's address right? Ask the operator.",
+            "Nothing is lost: run the same command again in a minute."
+            if answer.status_code in _LATER
+            else "Is it a fedrepay coordinator, and the invitation's address right? Ask the operator.",
         )
     return bytes(body)

@@ -1,5 +1,6 @@
 """How far this machine's clock is off a coordinator's: Flower refuses a node for it and names something else."""
 
+import asyncio
 import ssl
 import time
 from email.utils import parsedate_to_datetime
@@ -32,13 +33,17 @@ def off_by(address: str, authority: bytes, proxy: str | None = None) -> float | 
     """
     import httpx  # noqa: PLC0415 - heavy
 
+    async def ask() -> tuple[float, float, float]:
+        options = {"verify": trusted, "proxy": proxy, "trust_env": False}
+        async with asyncio.timeout(SECONDS), httpx.AsyncClient(timeout=SECONDS, **options) as client:
+            begun = time.time()
+            async with client.stream("GET", f"https://{address}/v1/consortium") as answer:
+                ended = time.time()
+        return begun, ended, parsedate_to_datetime(answer.headers["date"]).timestamp()
+
     try:
         trusted = ssl.create_default_context(cadata=authority.decode("ascii"))
-        with httpx.Client(verify=trusted, proxy=proxy, timeout=SECONDS, trust_env=False) as client:
-            begun = time.time()
-            with client.stream("GET", f"https://{address}/v1/consortium") as answer:
-                ended = time.time()
-        said = parsedate_to_datetime(answer.headers["date"]).timestamp()
+        begun, ended, said = asyncio.run(ask())
     except (httpx.HTTPError, ssl.SSLError, OSError, KeyError, ValueError):
         return None
     return min(0.0, ended - said) if begun < said else max(0.0, begun - said - _WHOLE)

@@ -22,14 +22,14 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest
 from google.protobuf.message import DecodeError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from fedrepay.server.front.access import NODE, Access
 from fedrepay.server.front.connections import BACKLOG, Address, Listener, room
 from fedrepay.server.front.hurry import SECONDS, Answer, hurried
-from fedrepay.server.front.joining import A_MINUTE, joining_routes
+from fedrepay.server.front.joining import A_MINUTE, BROKE_OFF, joining_routes
 from fedrepay.server.front.nodes import Nodes
 from fedrepay.server.front.rates import Rate
 from fedrepay.server.front.reception import Loop
@@ -138,6 +138,8 @@ def application(
             answer = await client.post(path, content=bytes(body), headers=headers)
         except TimeoutError:
             return PlainTextResponse("the body takes too long", 408)
+        except ClientDisconnect:
+            return PlainTextResponse("the caller broke off", BROKE_OFF)
         except httpx.TimeoutException:
             return PlainTextResponse("the SuperLink takes too long", 504)
         except httpx.HTTPError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -28,6 +28,8 @@ BODY_SECONDS = 10.0
 AT_ONCE = 4
 """Requests that are worked on: each takes a thread and the database."""
 MEDIA = "application/octet-stream"
+BROKE_OFF = 499
+"""nginx's word in an access log for a caller that is gone before its answer."""
 _TEXT = 1000  # characters of a cause or remedy in an answer
 _log = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ def joining_routes(
                         return PlainTextResponse(f"more than {LONGEST_JOIN} bytes", 413)
         except TimeoutError:
             return PlainTextResponse("the body takes too long", 408)
+        except ClientDisconnect:
+            return PlainTextResponse("the caller broke off", BROKE_OFF)
         try:
             Signed.decode(bytes(body))
         except ProtocolError as error:
