@@ -54,6 +54,8 @@ def joining_routes(
     said = b""
 
     def too_often(request: Request) -> Response | None:
+        if request.scope["client"] is None:  # gone before its address was looked at
+            return PlainTextResponse("the caller broke off", BROKE_OFF)
         seconds = asked.wait(origin(request.scope["client"][0]))
         if not seconds:
             return None
