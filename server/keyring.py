@@ -147,7 +147,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         private_folder(folder)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be used: {error}.", _REMEDY) from error
+        raise StorageError.unwritten(folder, error, _REMEDY) from error
     taken = StorageError(
         f"Another process makes a key in {folder}, and does not end.", "Stop it, and try again."
     )

@@ -23,10 +23,19 @@ FedrepayError                     exit
 Each carries a cause and a remedy; ``docs/exit-codes.md`` has a section for each exit code.
 """
 
+import errno
 from enum import StrEnum
 from typing import ClassVar
 
 from fedrepay.shared.text import printable
+
+_FULL = "Free the disk, then run the same command again: nothing is half-written."
+_CLOSED = "Check its owner and rights, and whether the disk is mounted for reading only; then the same command again."
+_DISK: dict[int | None, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _CLOSED),
+}
+"""Remedies by what a system says of its disk."""
 
 
 class FedrepayError(Exception):
@@ -98,6 +107,19 @@ class StorageError(FedrepayError):
     """Something could not be written or read back."""
 
     exit_code = 5
+
+    @classmethod
+    def unwritten(cls, what: object, failed: Exception, remedy: str) -> "StorageError":
+        """Of what cannot be written, by the system's own error.
+
+        Args:
+            what: a path.
+            failed: the error.
+            remedy: what to do; a full disk, or one that must not be written, has its own.
+        """
+        why = getattr(failed, "strerror", None) or str(failed)
+        told = _DISK.get(getattr(failed, "errno", None), remedy)
+        return cls(f"{what!s:.200} cannot be written: {why}.", told)
 
 
 class ProtocolError(FedrepayError):

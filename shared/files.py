@@ -208,7 +208,7 @@ def write_atomically(
         if partial != path:
             with suppress(OSError, ValueError):  # never made, or a path through a file
                 partial.unlink()
-        raise StorageError(f"{path!s:.200} cannot be written: {_said(error)}.", remedy) from error
+        raise StorageError.unwritten(path, error, remedy) from error
 
 
 def replace_secret(new: Path, path: Path) -> None:
@@ -300,7 +300,7 @@ def held(
                 if not again():
                     raise taken
         except (OSError, ValueError) as error:
-            raise StorageError(f"{path.parent} cannot be written: {_said(error)}.", remedy) from error
+            raise StorageError.unwritten(path.parent, error, remedy) from error
         yield
 
 

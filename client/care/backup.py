@@ -185,7 +185,7 @@ def restore(archive: Path, folder: Path, now: float) -> str:
         finally:
             shutil.rmtree(made, ignore_errors=True)  # not there any more where all went well
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}.", "Choose another.") from error
+        raise StorageError.unwritten(folder, error, "Choose another.") from error
     return parts[SPENT].decode()
 
 

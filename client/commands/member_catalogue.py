@@ -17,16 +17,13 @@ def init(
 ) -> None:
     """Write the example."""
     from fedrepay.client.plans import batch_io
-    from fedrepay.shared.errors import ArgumentError, StorageError
+    from fedrepay.shared.errors import ArgumentError
+    from fedrepay.shared.files import write_atomically
 
-    text = Path(batch_io.__file__).with_name("example_catalogue.toml").read_text()
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise ArgumentError(f"{path} exists already.", "Choose another path.") from error
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.", "Choose another path.") from error
+    if path.exists():
+        raise ArgumentError(f"{path} exists already.", "Choose another path.")
+    text = Path(batch_io.__file__).with_name("example_catalogue.toml").read_bytes()
+    write_atomically(path, text, over=False)
     said = f"Written to {path}. Check it with `fedrepay member catalogue check {path}`."
     show(as_json, {"out": str(path)}, said)
 

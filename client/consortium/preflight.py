@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from fedrepay.client.consortium import reach, requests, tls
 from fedrepay.client.consortium.running import answers, socket_of
 from fedrepay.client.consortium.web import Web
-from fedrepay.client.node import clock, ports
+from fedrepay.client.node import clock, door, ports
 from fedrepay.client.store import settings
 from fedrepay.shared.errors import ArgumentError, FedrepayError, NetworkError
 from fedrepay.shared.text import printable
@@ -73,7 +73,7 @@ def look(where: Route) -> list[Look]:
     """All that can be looked at from here; what depends on something that is wrong is left out."""
     found = [_python(), _disk(where), _port(where), *_network(where)]
     if where.folder is not None:
-        found += _certificate(where.folder)
+        found += [_socket(where.folder), *_certificate(where.folder)]
     return found
 
 
@@ -102,6 +102,14 @@ def _port(where: Route) -> Look:
     if where.folder is not None and answers(socket_of(where.folder)):
         return Look(what, OK, f"{port} is taken, and this member runs.")
     return Look(what, OK, f"{port} on this machine is taken: the node will take a free one.")
+
+
+def _socket(folder: Path) -> Look:
+    try:
+        door.check_path(socket_of(folder))
+    except FedrepayError as error:
+        return Look("socket of the node", WRONG, error.cause, error.remedy)
+    return Look("socket of the node", OK, "its path is short enough.")
 
 
 def _network(where: Route) -> Iterator[Look]:

@@ -72,7 +72,7 @@ class Identity:
         try:
             private_folder(folder)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written: {error.strerror}.", remedy) from error
+            raise StorageError.unwritten(path, error, remedy) from error
         raw = self.signing.private_bytes_raw() + self.sealing.private_bytes_raw() + self.local
         write_atomically(path, raw, remedy, mode=0o600, over=False)
 

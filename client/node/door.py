@@ -157,12 +157,22 @@ def _who(connection: socket.socket) -> int:
     return int(_CREDENTIALS.unpack(said)[1])
 
 
-def _make_way(path: Path, guest: Guest | None) -> None:
-    if len(str(path).encode()) > _LONGEST_PATH:
+def check_path(path: Path, remedy: str = "Name a shorter one: `socket` in member.toml, or --socket.") -> None:
+    """Whether a socket can stand there: nodes are told its whole path, so that is what counts.
+
+    Raises:
+        ArgumentError: the path is too long.
+    """
+    whole = path.parent.resolve() / path.name
+    if len(os.fsencode(whole)) > _LONGEST_PATH:
         raise ArgumentError(
-            f"The socket's path has more than {_LONGEST_PATH} bytes: {path}.",
-            "Operating systems allow none longer: name a shorter one with --socket.",
+            f"The socket's path has more than {_LONGEST_PATH} bytes, and operating systems allow none longer: {whole}.",
+            remedy,
         )
+
+
+def _make_way(path: Path, guest: Guest | None) -> None:
+    check_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if guest is not None:

@@ -63,7 +63,7 @@ class Database:
         self._durable = durable
         try:
             private_folder(folder)
-            (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
+            (folder / "CACHEDIR.TAG").write_text(CACHEDIR_TAG, encoding="ascii")
             private_file(folder / FILE)
         except OSError as error:
             raise StorageError(

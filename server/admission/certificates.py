@@ -257,6 +257,4 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
             file.write(data)
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Choose a folder without certificates."
-        ) from error
+        raise StorageError.unwritten(path, error, "Choose a folder without certificates.") from error

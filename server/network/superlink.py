@@ -6,6 +6,7 @@ The Control API is internal to Flower 1.41.0 (pinned); its command line would co
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,19 +41,20 @@ def make_secret(folder: Path) -> None:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
             file.write(secrets.token_hex(32).encode())
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another folder."
-        ) from error
+        raise StorageError.unwritten(path, error, "Choose another folder.") from error
 
 
 def commands(folder: Path, port: int) -> dict[str, list[str]]:
     """The two commands that an operator runs beside the front, by name; both on loopback.
 
     ``--isolation process`` with a secret: a ServerApp survives the SuperLink, and nobody else can take its task.
+
+    Raises:
+        ArgumentError: Flower's programs are not installed.
     """
     ca, secret = str(folder / certificates.AUTHORITY), str(folder / SECRET)
     superlink = [
-        _beside("flower-superlink"),
+        _found("flower-superlink"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--ssl-ca-certfile", ca, "--ssl-certfile", str(folder / certificates.CERTIFICATE)),
         *("--ssl-keyfile", str(folder / certificates.KEY)),
@@ -61,7 +63,7 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
         "--disable-runtime-dependency-installation",
     ]
     executor = [
-        _beside("flower-superexec"),
+        _found("flower-superexec"),
         *("--runtime-api-address", f"127.0.0.1:{port}", "--root-certificates", ca),
         *("--superexec-auth-secret-file", secret),
     ]
@@ -70,12 +72,26 @@ def commands(folder: Path, port: int) -> dict[str, list[str]]:
 
 def environment(folder: Path) -> dict[str, str]:
     """What both commands need in their environment: no telemetry, a home of their own, our own programs first."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return SETTINGS | {"FLWR_HOME": str(folder / HOME), "PATH": path}
+    return SETTINGS | {"FLWR_HOME": str(folder / HOME), "PATH": _path()}
 
 
-def _beside(program: str) -> str:
-    return str(Path(sys.executable).with_name(program))
+def _path() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def _found(program: str) -> str:
+    """Of this Python, or on PATH (``pip install --user``, Debian's /usr/local/bin).
+
+    Raises:
+        ArgumentError: nowhere.
+    """
+    found = shutil.which(program, path=_path())
+    if found is None:
+        raise ArgumentError(
+            f"{program} is neither beside {sys.executable} nor on PATH.",
+            "It comes with flwr: pip install 'fedrepay[coordinator]', and put its folder of programs on PATH.",
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from fedrepay.client.node import door
 from fedrepay.client.store.member_store import MemberStore
 from fedrepay.server.front import nodes
 from fedrepay.server.keyring import load_key
@@ -102,7 +103,7 @@ class NetworkConsortium(Consortium):
         """The network, up: all nodes online, every member's people having approved the roster's words.
 
         Raises:
-            ArgumentError: more members than a machine carries, or simulated failures, which this engine lacks.
+            ArgumentError: more members than a machine carries, simulated failures, which this engine lacks, or a folder too deep.
             NetworkError: a process ended, or a state did not come.
         """
         if len(self.parties) > MOST_MEMBERS:
@@ -112,6 +113,8 @@ class NetworkConsortium(Consortium):
             )
         if self.drops:
             raise ArgumentError("--drop does not go with --engine flower.", "Leave one of the two out.")
+        for party in self.parties:
+            door.check_path(self.folder.members / party.name / door.SOCKET, "Name a shorter --out.")
         load_key(self.folder.coordinator)
         store = CoordinatorStore.in_folder(self.folder.coordinator)
         if store.terms() is None:

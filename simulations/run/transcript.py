@@ -36,7 +36,7 @@ class Transcript:
         self._last: tuple[bytes, str] = (b"", "")
         try:
             (folder / "blobs").mkdir(parents=True, exist_ok=True)
-            (folder / "README.txt").write_text(README)
+            (folder / "README.txt").write_text(README, encoding="utf-8")
             _cut_half_line(folder / "messages.jsonl")
         except OSError as error:
             raise _failed(folder, error) from error

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedrepay.shared.errors import FedrepayError
+from fedrepay.shared.terminal import legible
 from fedrepay.simulations import commands
 from fedrepay.simulations.attacks import commands as attacks
 
@@ -101,6 +102,7 @@ def main() -> None:
     """Run the command; a typed error ends it with its own exit code, cause and remedy."""
     from rich.console import Console
 
+    legible()
     console = Console(stderr=True)
     try:
         app(standalone_mode=True)

@@ -19,6 +19,7 @@ from support import coordinator_stub
 from support.command import fedrepay
 from support.coordinator_stub import Stub, coordinator, elsewhere, listening, proxied
 
+OF_THE_FOLDER = ["socket of the node", "client certificate", "gRPC call"]
 NETWORK = ["name", "connection", "TLS http/1.1", "TLS h2 (gRPC)", "chain", "clock"]
 
 
@@ -40,7 +41,7 @@ def test_all_is_well(stub: Stub, member: Path, port: int) -> None:
         agreed=bytes(32), terms=b"", members=(), run=0, state="", waiting=(), releases=()
     )
     found = looked(stub, member, port)
-    assert list(found) == ["Python", "disk", "port of the node", *NETWORK, "client certificate", "gRPC call"]
+    assert list(found) == ["Python", "disk", "port of the node", *NETWORK, *OF_THE_FOLDER]
     assert {each.state for each in found.values()} <= {OK, WARN}, found
     assert stub.authority.hex() in found["chain"].said
     newcomer = looked(stub, None, port)

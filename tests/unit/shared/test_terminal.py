@@ -1,0 +1,51 @@
+"""A terminal of few letters gets words, and no command ends for want of an ε."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fedrepay.shared import terminal
+
+
+def written(monkeypatch: pytest.MonkeyPatch, encoding: str, text: str, *, legible: bool = True) -> bytes:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    if legible:
+        terminal.legible()
+    print(text, end="")
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "ε ≤ 1 → König 英 ".encode()),
+        ("latin-1", "epsilon <= 1 -> König ? ".encode("latin-1")),
+        ("ascii", b"epsilon <= 1 -> Konig ? "),
+    ],
+)
+def test_what_cannot_be_encoded_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, expected: bytes
+) -> None:
+    assert written(monkeypatch, encoding, "ε ≤ 1 → König 英 ") == expected
+
+
+def test_control_without_it_the_command_would_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        written(monkeypatch, "latin-1", "ε", legible=False)
+    assert written(monkeypatch, "latin-1", "\udce4 of a file's name") == b"? of a file's name"
+
+
+def test_a_command_s_own_words_come_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fedrepay", "simulate", "--help"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "epsilon of one customer" in done.stdout
