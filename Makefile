@@ -31,8 +31,8 @@ mutants: .venv/ready  ## does a test fail for every mutant of what guards, pays,
 faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT=n its first n faults alone
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
-network-faults: .venv/ready  ## 60 kills of real processes at every stage of a run, hours; SEED=N another order, KILLS=n as many
-	cd tests && PYTHONPATH=. ../$(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+network-faults: .venv/ready  ## 60 kills of real processes and 16 broken lines at every stage of a run, hours; SEED=N another order, KILLS=n, BREAKS=n as many
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(BREAKS),--breaks $(BREAKS))
 
 PEERS := $(if $(filter accuracy decisions simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
 

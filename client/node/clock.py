@@ -34,8 +34,10 @@ def off_by(address: str, authority: bytes, proxy: str | None = None) -> float | 
     import httpx  # noqa: PLC0415 - heavy
 
     async def ask() -> tuple[float, float, float]:
-        options = {"verify": trusted, "proxy": proxy, "trust_env": False}
-        async with asyncio.timeout(SECONDS), httpx.AsyncClient(timeout=SECONDS, **options) as client:
+        async with (
+            asyncio.timeout(SECONDS),
+            httpx.AsyncClient(verify=trusted, proxy=proxy, timeout=SECONDS, trust_env=False) as client,
+        ):
             begun = time.time()
             async with client.stream("GET", f"https://{address}/v1/consortium") as answer:
                 ended = time.time()

@@ -1,7 +1,8 @@
-"""``make network-faults``: kills of real processes, one run after the other; SEED=N chooses their order, KILLS=n how many.
+"""``make network-faults``: kills of real processes and broken connections, one run after the other.
 
-Each run loses one process at one stage, and nobody types anything: the run goes on to the same sums and a release. Prints each
-kill and how its run ended; exit code 1: something that must hold did not.
+SEED=N chooses their order, KILLS=n and BREAKS=n how many. Each run loses one process, or some connections, at one stage, and
+nobody types anything: the run goes on to the same sums and a release. Prints each and how its run ended; exit code 1: something
+that must hold did not.
 """
 
 import argparse
@@ -10,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.killed import Network, Violated, all_kills
+from support.killed import Network, Violated, all_breaks, all_kills
 
-KILLS = 60
+KILLS, BREAKS = 60, 16
 
 
 def main() -> int:
@@ -20,26 +21,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--breaks", type=int, default=BREAKS)
     asked = parser.parse_args()
-    print(f"seed {asked.seed}, {asked.kills} kills", flush=True)
+    print(f"seed {asked.seed}, {asked.kills} kills, {asked.breaks} breaks", flush=True)
+    troubles = [*all_kills(asked.seed)[: asked.kills], *all_breaks(asked.seed)[: asked.breaks]]
     failed = []
     with tempfile.TemporaryDirectory(prefix="k") as place:  # a short path, for the sockets
         network = Network.of_three(Path(place))
         try:
             network.begins()
-            for number, kill in enumerate(all_kills(asked.seed)[: asked.kills], start=1):
+            for number, trouble in enumerate(troubles, start=1):
                 begun = time.monotonic()
                 try:
-                    told = network.suffers([kill])
+                    told = network.suffers([trouble])
                 except Violated as error:
-                    failed.append(str(kill))
+                    failed.append(str(trouble))
                     told = f"VIOLATED: {error}"
                     network.operator.types("abandon", "--yes", role="coordinator", ok=None)
                 print(f"{number:3} {time.monotonic() - begun:5.0f} s  {told}", flush=True)
         finally:
             network.ends()
     print(
-        f"{asked.kills - len(failed)} of {asked.kills} held"
+        f"{len(troubles) - len(failed)} of {len(troubles)} held"
         + (f"; not: {', '.join(failed)}" if failed else "")
     )
     return 1 if failed else 0

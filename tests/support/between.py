@@ -23,7 +23,7 @@ class Fault:
         kind: ``cut`` (both ends hear a reset), ``end`` (both hear the other's end), ``stall`` (nothing moves any more, and
             nobody hears of it), ``slow`` (goes on by pieces).
         way: ``up`` to the server, or ``down``.
-        after: bytes of that direction that pass before.
+        after: bytes of that direction that pass before, of a connection that is there already from now on.
         word: or it happens where these bytes come by; they do not pass.
         times: connections that it happens to; later ones are well.
         piece: bytes at once, if slow.
@@ -50,6 +50,7 @@ class Between:
     """
 
     target: tuple[str, int]
+    host: str = "127.0.0.1"
     port: int = 0
     fault: Fault | None = None
     happened: int = 0
@@ -59,7 +60,7 @@ class Between:
     @property
     def address(self) -> str:
         """HOST:PORT."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def well(self) -> None:
         """From now on; connections that are stalled stay so."""
@@ -78,8 +79,9 @@ class Between:
             client: ("up", server),
             server: ("down", client),
         }
-        passed = self.carried = {"up": 0, "down": 0}
+        self.carried = carried = {"up": 0, "down": 0}
         slow: dict[str, Fault] = {}
+        seen, passed = self.fault, {"up": 0, "down": 0}
         while ways and not self._ended.is_set():
             for source in select.select(list(ways), [], [], 0.1)[0]:
                 way, target = ways[source]
@@ -89,6 +91,8 @@ class Between:
                     target.shutdown(socket.SHUT_WR)
                     continue
                 fault = self.fault
+                if fault is not seen:
+                    seen, passed = fault, {"up": 0, "down": 0}
                 at = -1 if fault is None or way in slow else _where(fault, way, passed[way], data)
                 if fault is not None and at >= 0:
                     target.sendall(data[:at])
@@ -105,6 +109,7 @@ class Between:
                         return
                 self._send(target, data, slow.get(way))
                 passed[way] += len(data)
+                carried[way] += len(data)
 
     def _happens(self, fault: Fault) -> None:
         self.happened += 1
@@ -138,7 +143,7 @@ def between(port: int, host: str = "127.0.0.1") -> Iterator[Between]:
         port: of the server, on this machine.
         host: where the line can be reached.
     """
-    line = Between(("127.0.0.1", port))
+    line = Between(("127.0.0.1", port), host)
     threads: list[threading.Thread] = []
     with socket.create_server((host, 0)) as listener:
         line.port = listener.getsockname()[1]

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -105,9 +105,9 @@ def front_running(machine: Machine, superlink: int, **options: Any) -> Iterator[
 
 
 @contextmanager
-def machine_in(folder: Path) -> Iterator[Machine]:
-    """Everything but the public port."""
-    certificates.create(folder, [])
+def machine_in(folder: Path, hosts: Sequence[str] = ()) -> Iterator[Machine]:
+    """Everything but the public port; its certificate names these hosts too."""
+    certificates.create(folder, hosts)
     NODE.join(folder)
     made = Machine(folder)
     app = Starlette(routes=[Route("/{path:path}", made.superlink, methods=["GET", "POST"])])

@@ -1,4 +1,4 @@
-"""A consortium of real processes, of which any is killed at any stage of a run; and what must hold afterwards."""
+"""A consortium of real processes, any of which is killed, or any connection broken, at any stage; and what must hold then."""
 
 import os
 import random
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fedrepay.server.store import CoordinatorStore
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Header
+from support.between import KINDS, Between, Fault, Way, between
 from support.people import LATE, SCHEMA, Bank, Operator, People, all_end, enrolled, left_of, until
 
 OPERATOR = ("service", "front", "superlink", "superexec", "serverapp")
@@ -49,6 +50,20 @@ class Kill:
         return f"{whose} at {self.stage}"
 
 
+@dataclass(frozen=True)
+class Break:
+    """What happens to members' connections once a stage has begun: so many of them are cut, stall, or are slow."""
+
+    kind: str
+    way: Way
+    stage: str
+    after: int = 5000
+    times: int = 3
+
+    def __str__(self) -> str:
+        return f"{self.times} connections {self.kind} {self.way} after {self.after} bytes at {self.stage}"
+
+
 class Violated(AssertionError):
     """What must hold does not."""
 
@@ -66,11 +81,16 @@ class Network:
         self.base, self.operator = base, operator
         self.banks = {bank.name: bank for bank in banks}
         self.everybody: list[People] = [operator, *banks]
+        self._stack = ExitStack()
+        self.line: Between | None = None
 
     @classmethod
     def of_three(cls, base: Path) -> "Network":
-        """Nothing of it is there yet."""
-        return cls(base, Operator(base), [Bank(base, name) for name in NAMES])
+        """Nothing of it is there yet; its members will call through a line that can be broken."""
+        made = cls(base, Operator(base), [Bank(base, name) for name in NAMES])
+        made.line = made._stack.enter_context(between(made.operator.port))
+        made.operator.called = made.line.port
+        return made
 
     def begins(self) -> None:
         """Founded, invited, joined, compared; every process runs."""
@@ -85,6 +105,7 @@ class Network:
     def ends(self) -> None:
         """All processes, and none is left; a ServerApp of a killed SuperExec needs a moment to see that it is alone."""
         all_end(self.everybody)
+        self._stack.close()
         until("no process is left", lambda: not left_of(self.base), [])
 
     @property
@@ -126,6 +147,16 @@ class Network:
             os.kill(pid, signal.SIGKILL)
         return bool(found)
 
+    def strike(self, trouble: "Kill | Break") -> str:
+        """Kill, or break connections from now on; what was done."""
+        if isinstance(trouble, Kill):
+            return f"{trouble}{'' if self.kill(trouble) else ' (there was none)'}"
+        assert self.line is not None
+        self.line.fault = Fault(
+            trouble.kind, trouble.way, trouble.after, times=trouble.times, piece=1 << 12, pause=0.05
+        )
+        return str(trouble)
+
     # --- a run ---
 
     @contextmanager
@@ -148,8 +179,8 @@ class Network:
                 process.wait()
             log.close()
 
-    def suffers(self, kills: Sequence[Kill]) -> str:
-        """A new run in which these processes are killed, each at its stage; how it ended. Nobody types anything meanwhile.
+    def suffers(self, troubles: "Sequence[Kill | Break]") -> str:
+        """A new run in which all this happens, each at its stage; how it ended. Nobody types anything meanwhile.
 
         Raises:
             Violated: it does not end, or what must hold does not.
@@ -157,27 +188,33 @@ class Network:
         before, _ = self.state()
         with self.training("--new-run", "--rounds", "2", "--mode", "distributed") as process:
             done = []
-            for kill in kills:
-                self._await(kill, before, process)
-                done.append(f"{kill}{'' if self.kill(kill) else ' (there was none)'}")
+            broken = 0 if self.line is None else self.line.happened
+            for trouble in troubles:
+                self._await(trouble, before, process)
+                done.append(self.strike(trouble))
             try:
                 code = process.wait(2 * LATE)
             except subprocess.TimeoutExpired:
                 raise Violated(f"after {done} the run does not end: {self._told()}") from None
+            finally:
+                if self.line is not None:
+                    self.line.well()
+        if self.line is not None and any(isinstance(each, Break) for each in troubles):
+            done.append(f"{self.line.happened - broken} broken")
         if code != 0:
             raise Violated(f"after {done} train ended with {code}: {self._told()}")
         run, state = self.state()
         self.holds(run, state)
         return f"run {run}: {'; '.join(done)}: {len(state.sums)} sums in {len(state.attempts)} attempts"
 
-    def _await(self, kill: Kill, before: int, process: "subprocess.Popen[str]") -> None:
+    def _await(self, trouble: "Kill | Break", before: int, process: "subprocess.Popen[str]") -> None:
         deadline = time.monotonic() + LATE
         while True:
             run, state = self.state()
-            if run > before and (STAGES[kill.stage](state) or state.over):
+            if run > before and (STAGES[trouble.stage](state) or state.over):
                 return
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Violated(f"{kill}: the stage does not come: {self._told()}")
+                raise Violated(f"{trouble}: the stage does not come: {self._told()}")
             time.sleep(0.05)
 
     def _told(self) -> str:
@@ -236,6 +273,20 @@ def _environment(pid: int) -> str:
         return Path(f"/proc/{pid}/environ").read_text(errors="replace")
     except OSError:
         return ""
+
+
+def all_breaks(seed: int) -> list[Break]:
+    """Every kind of break, each way, at every stage, in an order that the seed decides."""
+    rng = random.Random(seed)
+    ways: tuple[Way, Way] = ("up", "down")
+    breaks = [
+        Break(kind, way, stage, rng.randrange(20_000), rng.randint(1, 5))
+        for kind in KINDS
+        for way in ways
+        for stage in STAGES
+    ]
+    rng.shuffle(breaks)
+    return breaks
 
 
 def all_kills(seed: int) -> list[Kill]:

@@ -145,6 +145,8 @@ class Operator(People):
     def __init__(self, base: Path) -> None:
         super().__init__(base, "coordinator")
         self.port, *self.inner = free_ports(5)
+        self.called = self.port
+        """What members call: another port where a line of the test's lies between."""
 
     def founds(self, schema: Path, *names: str) -> dict[str, str]:
         """Makes the folder; an invitation for each name."""
@@ -152,13 +154,15 @@ class Operator(People):
         ports = [part for pair in named.items() for part in pair]
         invited = [part for name in names for part in ("--invite", name)]
         told = self.types(
-            *("init", "--name", "Debt learners", "--address", f"localhost:{self.port}", "--schema", schema),
+            *("init", "--name", "Debt learners", "--address", f"localhost:{self.called}", "--schema", schema),
             *(
                 "--minimum-cohort",
                 3,
                 "--yes",
                 "--bind",
                 "127.0.0.1",
+                "--port",
+                self.port,
                 *ports,
                 *invited,
                 "--epsilon-per-year",

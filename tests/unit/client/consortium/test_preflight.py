@@ -10,10 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fedrepay.client.consortium import preflight, tls
+from fedrepay.client.consortium import preflight, reach, requests, tls
+from fedrepay.client.consortium.channel import Channel
 from fedrepay.client.consortium.preflight import OK, WARN, WRONG, Look
+from fedrepay.client.consortium.web import Web
 from fedrepay.server.admission import certificates
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, NetworkError
 from fedrepay.shared.trust.asking import Standing
 from support import coordinator_stub
 from support.command import fedrepay
@@ -109,6 +111,27 @@ def test_a_proxy_that_inspects_tls_is_recognised_and_named(
     with listening(inspected(tmp_path / "j", stub.port, speaks=["http/1.1"])) as between:
         found = looked(stub, member, port, address=f"127.0.0.1:{between}")["TLS h2 (gRPC)"]
         assert (found.state, "exemption" in found.remedy) == (WRONG, True)
+
+
+def test_an_institution_s_own_authority_that_this_machine_trusts_vouches_for_nobody(
+    stub: Stub, member: Path, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "i").mkdir()
+    with listening(inspected(tmp_path / "i", stub.port, speaks=["h2", "http/1.1"])) as between:
+        address = f"127.0.0.1:{between}"
+        for name in ("SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.setenv(name, str(tmp_path / "i" / certificates.AUTHORITY))
+        trusting = ssl.create_default_context()
+        with reach.handshake(address, None, trusting, "http/1.1") as opened:
+            assert opened.version(), "control: whoever asks the machine's store believes the proxy"
+        assert looked(stub, None, port, address=address)["chain"].state == WRONG
+        with pytest.raises(NetworkError, match="self-signed|self signed|verify failed"):
+            Web(address).about((member / tls.AUTHORITY).read_bytes())
+        with Channel(address, member, requests.by_keys(member)) as calls:
+            with pytest.raises(NetworkError, match="CERTIFICATE_VERIFY_FAILED") as told:
+                calls.stand()
+            assert "inspects TLS" in told.value.remedy
+        assert stub.asked == []
 
 
 def test_a_certificate_for_another_host_is_found(stub: Stub, port: int) -> None:

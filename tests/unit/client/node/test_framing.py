@@ -267,6 +267,18 @@ def test_a_path_that_is_too_long_says_so(folder: Path) -> None:
         pass
 
 
+def test_a_short_way_to_a_long_path_is_no_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node is told the whole path: a door that opens at a relative one would never be found."""
+    deep = folder / ("x" * 90)
+    deep.mkdir(mode=0o700)
+    monkeypatch.chdir(deep)
+    with pytest.raises(ArgumentError, match="more than 100 bytes"), door.Door(Path("member.sock"), echo):
+        pass
+    monkeypatch.chdir(folder)
+    with serving(Path("s")):
+        assert relay.deliver(f"unix:{folder / 's'}", "ping", b"", b"") == b"ping||", "control: a short one"
+
+
 def loaded(program: str) -> set[str]:
     ending = f"\nprint(*sorted({HEAVY!r} & {{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run(
