@@ -23,7 +23,7 @@ def test_programs_are_found_beside_python_first_and_then_on_path(
     names = ("flower-superlink", "flower-superexec")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "venv" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "local"))
-    with pytest.raises(ArgumentError, match="neither beside .* nor on PATH") as told:
+    with pytest.raises(ArgumentError, match=r"neither beside .* nor on PATH") as told:
         superlink.commands(tmp_path, 9093)
     assert "PATH" in told.value.remedy
     installed = [str(program(tmp_path / "local", name)) for name in names]
