@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from fedrepay.server.database import versions, where
 from fedrepay.shared.errors import ArgumentError, StorageError
-from fedrepay.shared.private import private_file
+from fedrepay.shared.private import private_file, private_folder
 
 SPACE = int.from_bytes(b"fedr")
 """First number of all advisory locks here; second number 1 is a transaction that writes, the others are in ``locks``."""
@@ -68,7 +68,9 @@ class CoordinatorDatabase:
 
     @classmethod
     def in_folder(cls, folder: Path, *, durable: bool = True) -> "CoordinatorDatabase":
-        """The database of a coordinator's folder; errors as of ``where.chosen`` and :meth:`at`."""
+        """The database of a coordinator's folder, which is its owner's alone; errors as of ``where.chosen`` and :meth:`at`."""
+        if folder.is_dir():
+            _private(folder, private_folder)
         return cls(engine_of(where.chosen(folder), durable=durable), folder)
 
     @property
@@ -177,14 +179,13 @@ def _postgres(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _private(path: Path) -> None:
-    """Make or close a SQLite file: who takes part and when is not for other users of the machine."""
+def _private(path: Path, close: Callable[[Path], None] = private_file) -> None:
+    """Make or close a SQLite file, or a folder: who takes part and when is not for other users of the machine."""
     try:
-        private_file(path)
+        close(path)
     except OSError as error:
-        raise StorageError(
-            f"The coordinator's database {path} cannot be written: {error.strerror}.",
-            "Free the disk or mend the permissions, then run the same command again.",
+        raise StorageError.unwritten(
+            path, error, "Mend the permissions, then run the same command again."
         ) from error
 
 

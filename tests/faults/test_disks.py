@@ -1,6 +1,7 @@
-"""A disk that is full, or mounted for reading only: every command that writes says so, and goes on once it may."""
+"""A disk that is full, or mounted for reading only: every command that writes says so, and goes on once it may; wide rights."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,14 @@ TWELVE = ("abandon",) * 11 + ("about",)
 MEMBER = 'name = "bank-a"\naddress = "127.0.0.1:9"\nschema = "schema.toml"\n'
 
 
+def write_schema(member: Path) -> None:
+    """What joining would have brought."""
+    made = book()
+    (member / "schema.toml").write_bytes(made.schema_bytes)
+    codebook.save(made, member / "schema.toml")
+    (member / "member.toml").write_text(MEMBER)
+
+
 class Disk:
     """A small one of its own, with a member's folder, a coordinator's, and what else their people write."""
 
@@ -39,10 +48,7 @@ class Disk:
             assert registry.join(Newcomer(name).asks(invitation, agreed=agreed)).state == "waiting"
         admitting.admit(self.coordinator, registry, "bank-b")
         assert fedrepay("member", "init", "bank-a", "--folder", self.member).code == 0
-        made = book()
-        (self.member / "schema.toml").write_bytes(made.schema_bytes)
-        codebook.save(made, self.member / "schema.toml")
-        (self.member / "member.toml").write_text(MEMBER)
+        write_schema(self.member)
         (place / "rows.csv").write_text("a,paid\n1,1\n")
         self.mine, self.theirs = place.parent / "m.tar", place.parent / "c.tar"
         assert fedrepay("member", "backup", self.mine, "--folder", self.member).code == 0
@@ -130,3 +136,37 @@ def test_every_command_that_writes_says_what_is_wrong_with_the_disk_and_goes_on_
         disk.free() if fault == "full" else disk.open()
         done = fedrepay(*words)
         assert done.code == 0, (said, "the same command once it may", done)
+
+
+# --- rights that are too wide ---
+
+OPENED = [
+    ("member", "budget"),
+    ("member", "status"),
+    ("coordinator", "members"),
+    ("coordinator", "invite", "bank-z"),
+]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    """Of a member and a coordinator, somebody having opened both and all in them to everybody."""
+    made = {"member": tmp_path / "m", "coordinator": tmp_path / "c"}
+    founded(made["coordinator"])
+    assert fedrepay("member", "init", "bank-a", "--folder", made["member"]).code == 0
+    write_schema(made["member"])
+    for folder in made.values():
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+    return made
+
+
+@pytest.mark.parametrize("words", OPENED, ids=" ".join)
+def test_a_folder_that_was_opened_to_others_is_closed_by_whatever_comes_first(
+    folders: dict[str, Path], words: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folders[words[0]]
+    done = fedrepay(*words, "--folder", folder)
+    assert done.code == 0, done
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert f"{folder} was open to other users (777): now only you can open it (700)." in caplog.text

@@ -33,7 +33,8 @@ from support.processes import until
 
 SHARES = (0.0, 0.3, 0.6, 0.9)
 """Of a connection's bytes in one direction, after which it breaks: in TLS's handshake, in what is asked, in the answer."""
-BREAKS = [(kind, way, share) for kind in ("cut", "end") for way in ("up", "down") for share in SHARES]
+WAYS: tuple[Way, Way] = ("up", "down")
+BREAKS = [(kind, way, share) for kind in ("cut", "end") for way in WAYS for share in SHARES]
 
 
 class Office:
