@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.killed import Network, Violated, all_breaks, all_kills
+from support.killed import Break, Kill, Network, Violated, all_breaks, all_kills
 
 KILLS, BREAKS = 60, 16
 
@@ -24,7 +24,10 @@ def main() -> int:
     parser.add_argument("--breaks", type=int, default=BREAKS)
     asked = parser.parse_args()
     print(f"seed {asked.seed}, {asked.kills} kills, {asked.breaks} breaks", flush=True)
-    troubles = [*all_kills(asked.seed)[: asked.kills], *all_breaks(asked.seed)[: asked.breaks]]
+    troubles: list[Kill | Break] = [
+        *all_kills(asked.seed)[: asked.kills],
+        *all_breaks(asked.seed)[: asked.breaks],
+    ]
     failed = []
     with tempfile.TemporaryDirectory(prefix="k") as place:  # a short path, for the sockets
         network = Network.of_three(Path(place))
