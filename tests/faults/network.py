@@ -1,7 +1,7 @@
 """``make network-faults``: kills of real processes and broken connections, one run after the other.
 
 SEED=N chooses their order, KILLS=n and BREAKS=n how many. Each run loses one process, or some connections, at one stage, and
-nobody types anything: the run goes on to the same sums and a release. Prints each and how its run ended; exit code 1: something
+nobody types anything: the run goes on to the same sums and a release. Prints each, how long the run stood still and how it ended; exit code 1: something
 that must hold did not.
 """
 
@@ -9,7 +9,9 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from support.killed import Break, Kill, Network, Violated, all_breaks, all_kills
 
@@ -41,14 +43,29 @@ def main() -> int:
                     failed.append(str(trouble))
                     told = f"VIOLATED: {error}"
                     network.operator.types("abandon", "--yes", role="coordinator", ok=None)
-                print(f"{number:3} {time.monotonic() - begun:5.0f} s  {told}", flush=True)
+                took, paused = time.monotonic() - begun, network.paused.get(str(trouble), 0.0)
+                print(f"{number:3} {took:5.0f} s, went on after {paused:5.1f} s  {told}", flush=True)
         finally:
             network.ends()
+    print(by_victim(troubles, network.paused))
     print(
         f"{len(troubles) - len(failed)} of {len(troubles)} held"
         + (f"; not: {', '.join(failed)}" if failed else "")
     )
     return 1 if failed else 0
+
+
+def by_victim(troubles: Sequence[Kill | Break], paused: Mapping[str, float]) -> str:
+    """How long a run stood still, for each kind of trouble (Markdown)."""
+    seconds: dict[str, list[float]] = {}
+    for each in troubles:
+        if str(each) in paused:
+            what = each.victim if isinstance(each, Kill) else f"a line, {each.kind}"
+            seconds.setdefault(what, []).append(paused[str(each)])
+    rows = [
+        f"| {what} | {len(took)} | {median(took):.1f} | {max(took):.1f} |" for what, took in seconds.items()
+    ]
+    return "\n".join(["| Killed, broken | times | median s | longest s |", "|---|---:|---:|---:|", *rows])
 
 
 if __name__ == "__main__":

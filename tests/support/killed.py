@@ -83,6 +83,8 @@ class Network:
         self.everybody: list[People] = [operator, *banks]
         self._stack = ExitStack()
         self.line: Between | None = None
+        self.paused: dict[str, float] = {}
+        """Seconds from each trouble until the run went on."""
 
     @classmethod
     def of_three(cls, base: Path) -> "Network":
@@ -191,7 +193,9 @@ class Network:
             broken = 0 if self.line is None else self.line.happened
             for trouble in troubles:
                 self._await(trouble, before, process)
+                known = self.store.last()
                 done.append(self.strike(trouble))
+                self.paused[str(trouble)] = self._goes_on(known, process)
             try:
                 code = process.wait(2 * LATE)
             except subprocess.TimeoutExpired:
@@ -216,6 +220,13 @@ class Network:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Violated(f"{trouble}: the stage does not come: {self._told()}")
             time.sleep(0.05)
+
+    def _goes_on(self, known: int, process: "subprocess.Popen[str]") -> float:
+        """Seconds until the coordinator's database says more than it did, or the run has ended."""
+        begun = time.monotonic()
+        while self.store.last() == known and process.poll() is None and time.monotonic() < begun + 2 * LATE:
+            time.sleep(0.05)
+        return time.monotonic() - begun
 
     def _told(self) -> str:
         return (self.base / "train.log").read_text()[-3000:]
