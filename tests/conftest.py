@@ -1,5 +1,6 @@
 """Settings of all tests: the same examples in every run, no timing, and no answer of one test in the next."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +22,20 @@ def _forget() -> Iterator[None]:
     for kept in (message._verified, epoch._epochs):
         kept._kept.clear()
         kept._size = 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that have a time-out of their own take minutes, mostly of waiting: another worker begins with each.
+
+    xdist's ``worksteal`` gives every worker one stretch of the list, and would leave them all to the first.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("timeout")]
+    stretches = [long[first::workers] for first in range(workers)]
+    rest = [item for item in items if item not in set(long)]
+    made: list[pytest.Item] = []
+    for number, first in enumerate(stretches):
+        upto = len(items) * (number + 1) // workers - len(made) - len(first)
+        made += [*first, *rest[:upto]]
+        del rest[:upto]
+    items[:] = made

@@ -43,7 +43,7 @@ from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.terms import make_terms
 from support import shop as shops
 
-ROUNDS = 3
+ROUNDS = 2
 LATE = 300.0  # seconds, for a machine that is busy with other things
 
 

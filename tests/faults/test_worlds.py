@@ -30,7 +30,7 @@ from support.faultworld.invariants import Violation
 from support.faultworld.replay import Failure, play, shrunk
 from support.faultworld.world import FaultWorld
 
-CHUNKS, WORLDS = 10, 200
+CHUNKS, WORLDS = 10, 120
 Patch = pytest.MonkeyPatch
 
 
