@@ -83,7 +83,7 @@ class Ceremony:
         ):
             raise Refusal(Code.EPOCH, "This member has not said yes to the terms of this run.")
         state, answer = epoch.hello(self._identity, signed, start, declared, self._entropy)
-        forget = dict.fromkeys((f"reply:{kind}" for kind in (Kind.TERMS, *STEPS)), b"")
+        forget = dict.fromkeys(("ending", *(f"reply:{kind}" for kind in (Kind.TERMS, *STEPS))), b"")
         return answer.encode(), {"epoch": state.encode(), "blocked": b"", "last_start": shared, **forget}
 
     def _introduce(self, shared: bytes) -> Answer:

@@ -33,12 +33,14 @@ class PreparedPart:
     """A contribution before its noise.
 
     Attributes:
-        attempt: of which attempt: digest of its configuration without cohort, and of the sums opened before.
+        number: of which attempt.
+        attempt: digest of its configuration without cohort, and of the sums opened before.
         values: integers, one a value of the sum.
         snapshot: keyed hash of the rows.
         window: whose customers the attempt is charged for.
     """
 
+    number: int
     attempt: bytes
     values: I64
     snapshot: bytes
@@ -74,9 +76,9 @@ class Contributor:
         self._prepared = None
 
     @property
-    def prepared(self) -> bool:
-        """Whether there is a contribution at hand, to whatever attempt."""
-        return self._prepared is not None
+    def prepared(self) -> int | None:
+        """To which attempt a contribution is at hand: a late copy of an earlier ask may have put its own in the place of it."""
+        return None if self._prepared is None else self._prepared.number
 
     def prepare(self, session: Session, config: RoundConfig) -> None:
         """Judge the attempt as it would be with that cohort, and have its contribution at hand; nothing is charged.
@@ -171,7 +173,7 @@ class Contributor:
             )
         values = session.learner(config).contribution(config.round, session.weights(config), rows)
         self._observe("contribution", perf_counter() - begun)
-        return PreparedPart(attempt, values, snapshot, self._window(rows))
+        return PreparedPart(config.attempt, attempt, values, snapshot, self._window(rows))
 
     def _window(self, rows: Rows) -> bytes:
         """Whose customers an attempt is charged for, and whether the mapping that made their rows was overridden."""

@@ -124,8 +124,8 @@ class Member:
                 reply = self._dispatch(kind, shared, own)
             self._rounds.rest()
         except Refusal as refusal:
-            self._rounds.end_epoch(refusal)
-            reply = {"code": refusal.code, "cause": refusal.cause, "body": refusal.proof}
+            said = self._rounds.end_epoch(refusal, asked(kind, shared, own))
+            reply = {"code": said.code, "cause": said.cause, "body": said.proof}
         except BudgetError as error:
             log.warning("%s: %s", printable(kind), printable(str(error)))
             reply = {"code": Code.BUDGET, "cause": _AT_HOME}

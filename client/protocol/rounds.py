@@ -3,7 +3,6 @@
 The decisions are pure (``guard``, ``budget``, ``blame``, ``closing``); this is their shell beside ``member``.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import closing, enrolment, guard
 from fedrepay.client.protocol.contributing import Contributor
+from fedrepay.client.protocol.ended import Ended
 from fedrepay.client.protocol.epoch import EpochState
 from fedrepay.client.protocol.session import Session
 from fedrepay.client.store.member_store import MemberStore
@@ -19,11 +19,10 @@ from fedrepay.client.veto import budget
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.year import year_before
 from fedrepay.shared import keys
-from fedrepay.shared.errors import Code, FedrepayError, Refusal
+from fedrepay.shared.errors import Code, Refusal
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum.ciphertext import UPLOAD_BYTES
-from fedrepay.shared.text import printable
 from fedrepay.shared.trust.handshake import Declared, Year
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import (
@@ -38,9 +37,6 @@ from fedrepay.shared.trust.wire import (
     Votes,
     Written,
 )
-
-_ENDING = (Code.TAG, Code.CANARY, Code.ROLLBACK)
-log = logging.getLogger(__name__)
 
 
 class Rounds:
@@ -70,8 +66,7 @@ class Rounds:
         self._override = override
         self._contributions = Contributor(identity, store, rows, limits, clock, entropy, observe, override)
         self._session: Session | None = None
-        # the epoch (by this member's nonce) and why, also unstored
-        self._ended: tuple[bytes, str] | None = None
+        self._ended = Ended(identity.name, store)
 
     def declared(self) -> Declared:
         """What this member says of itself in the hello of an epoch, for the statement."""
@@ -94,18 +89,9 @@ class Rounds:
         if self._session is not None:
             self._session.rest()
 
-    def end_epoch(self, refusal: Refusal) -> None:
-        """After these refusals this member takes no further part; also where the store cannot say so (a full disk)."""
-        if refusal.code not in _ENDING:
-            return
-        session = self._session
-        if session is not None and (self._ended is None or self._ended[0] != session.nonce):
-            self._ended = (session.nonce, refusal.code)
-        try:
-            if self._ended is not None and not self._store.fact("blocked"):
-                self._store.remember(blocked=self._ended[1].encode())
-        except FedrepayError as error:
-            log.warning("%s: %s", refusal.code, printable(str(error)))
+    def end_epoch(self, refusal: Refusal, message: bytes) -> Refusal:
+        """After some refusals this member takes no further part: what it gives instead, see :meth:`Ended.by`."""
+        return self._ended.by(refusal, None if self._session is None else self._session.nonce, message)
 
     def _state(self) -> EpochState:
         stored = self._store.fact("epoch")
@@ -114,11 +100,7 @@ class Rounds:
         return EpochState.decode(stored)
 
     def _refuse_ended(self) -> None:
-        blocked = (self._store.fact("blocked") or b"").decode()
-        if not blocked and self._ended is not None and self._ended[0] == self._state().nonce:
-            blocked = self._ended[1]
-        if blocked:
-            raise Refusal(Code.ROLLBACK, f"This epoch ended at this member ({blocked}).")
+        self._ended.refuse(self._state().nonce)
 
     def _working(self) -> Session:
         """The epoch's working memory, also of one that has ended: what was sent in it must still be charged.
@@ -183,7 +165,7 @@ class Rounds:
         if stored and view.submitted[config.attempt].config == signed.digest():
             return {"body": stored, **named}
         guard.check_monotone(view, config)
-        if not self._contributions.prepared:
+        if self._contributions.prepared != config.attempt:
             return {"kind": "need", "need": config.round, **named}
         return {"body": self._contributions.send(session, config, signed), **named}
 

@@ -65,13 +65,15 @@ def test_a_failed_tag_ends_the_epoch_also_where_the_store_cannot_be_read(
     store = BusyStore(tmp_path / "m0", lambda: 1.8e9)
     monkeypatch.setattr(world.members["m0"], "_store", store)
     monkeypatch.setattr(world.members["m0"]._rounds, "_store", store)
+    monkeypatch.setattr(world.members["m0"]._rounds._ended, "_store", store)
     honest, own = due(world, "m0")
     end = Rounds.end_epoch
 
-    def while_busy(rounds: Rounds, refusal: Refusal) -> None:
+    def while_busy(rounds: Rounds, refusal: Refusal, message: bytes) -> Refusal:
         store.busy = True
-        end(rounds, refusal)
+        said = end(rounds, refusal, message)
         store.busy = False
+        return said
 
     monkeypatch.setattr(Rounds, "end_epoch", while_busy)
     payload = last_sum(honest).payload

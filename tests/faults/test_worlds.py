@@ -144,7 +144,7 @@ def without_the_charge_for_what_was_lost(patch: Patch) -> None:
 
 
 def without_the_end_of_an_epoch(patch: Patch) -> None:
-    patch.setattr(Rounds, "end_epoch", lambda *_: None)
+    patch.setattr(Rounds, "end_epoch", lambda _self, refusal, _message: refusal)
 
 
 @dataclass(frozen=True)

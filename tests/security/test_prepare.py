@@ -190,7 +190,7 @@ def test_what_was_prepared_for_a_run_is_not_kept_beyond_the_yes_to_the_next(tmp_
     shared, own = world.until("prepare").parts["m0"]
     assert say(world, "m0", "prepare", shared, own).kind == "ok"
     contributions = world.members["m0"]._rounds._contributions
-    assert contributions.prepared, "control"
+    assert contributions.prepared == 0, "control"
     world.coordinator = world.new_coordinator(run=2)
     assert say(world, "m0", "terms", *due(world, "m0")).kind == "ok"
-    assert not contributions.prepared
+    assert contributions.prepared is None
