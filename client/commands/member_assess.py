@@ -80,7 +80,7 @@ def assess(
     table, _ = setup.rows(book, setup.Sources(schema, data, mapping, None), identity, barred)
     found = assessing.assess(book, table)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(found), indent=1))
     else:
         _show(Console(), found)
 

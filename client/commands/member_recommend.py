@@ -126,7 +126,7 @@ def _explain(job: "Job", loaded: "Loaded", account: str, batch_id: str, *, as_js
     if as_json:
         import json
 
-        typer.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         lines = found.lines(loaded.engine.settings.language)  # cells of the file are among them
         typer.echo("\n".join(printable(line, None, keep="\n") for line in lines))

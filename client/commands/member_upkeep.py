@@ -103,7 +103,7 @@ def doctor(folder: Folder, schema: Schema = None, limits: LimitsFile = None, as_
     found = page(folder, time.time, schema, limits, standing.over(folder))
     said = worries(found)
     if as_json:
-        typer.echo(json.dumps({**found, "to do": said}, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps({**found, "to do": said}, indent=1))
         return
     for name, section in found.items():
         typer.echo(name)
@@ -148,7 +148,7 @@ def forget(
             "still_named_in": done.still_named_in,
             **done.facts,
         }
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(facts, indent=1))
         return
     typer.echo(
         "Barred already." if done.barred_before else "Barred from every run to come. Restart `member serve`."
@@ -185,7 +185,7 @@ def check_certificate(
 
     facts = forgetting.check(file, setup.identity(folder), None if customer is None else _told(customer))
     if as_json:
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(facts, indent=1))
     else:
         typer.echo(f"Signed by {facts['member']} on {facts['at']}; {len(facts['runs'])} runs.")
 

@@ -19,5 +19,5 @@ def show(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
     """Facts for machines, or lines for people."""
     import json
 
-    for line in (json.dumps(facts, indent=1, ensure_ascii=False),) if as_json else lines:
+    for line in (json.dumps(facts, indent=1),) if as_json else lines:
         typer.echo(line)

@@ -7,6 +7,8 @@ from fedrepay.shared.errors import Code, FedrepayError, Refusal
 from fedrepay.shared.text import printable
 from fedrepay.shared.trust.wire import Reply
 
+LONGEST = 4000
+"""Characters of a cause on the wire."""
 ENDING = (Code.TAG, Code.CANARY, Code.ROLLBACK)
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,15 @@ class Ended:
         if refusal.code not in ENDING:
             return refusal
         if nonce is not None and (self._unstored is None or self._unstored[0] != nonce):
-            said = {"code": refusal.code, "cause": refusal.cause, "body": refusal.proof}
-            self._unstored = (nonce, Reply(kind="refused", name=self._name, asked=message, **said))
+            reply = Reply(
+                kind="refused",
+                name=self._name,
+                asked=message,
+                code=refusal.code,
+                cause=refusal.cause[:LONGEST],
+                body=refusal.proof,
+            )
+            self._unstored = (nonce, reply)
         first = None if self._unstored is None else self._unstored[1]
         try:
             if first is not None and not self._store.fact("blocked"):

@@ -13,6 +13,7 @@ from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
 from fedrepay.client.protocol import enrolment, guard, pulling
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
+from fedrepay.client.protocol.ended import LONGEST
 from fedrepay.client.protocol.enrolling import Certified, MemberEnrolment
 from fedrepay.client.protocol.enrolment import ENROLLING
 from fedrepay.client.protocol.rounds import Rounds
@@ -38,8 +39,6 @@ _ONCE = (*ENROLLING, Kind.TERMS, Kind.HELLO, *STEPS, Kind.WRITE, Kind.CLOSE, Kin
 _KINDS = {kind.value: kind for kind in Kind}
 _AT_HOME = "The member's own log says why."
 """Errors of these kinds may name paths, data or other runs: they stay at the member."""
-_LONGEST = 4000
-"""Characters of a cause on the wire."""
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -144,7 +143,7 @@ class Member:
 
     def _signed(self, reply: dict[str, Any], digest: bytes, identity: Identity) -> bytes:
         if "code" in reply:
-            reply |= {"kind": "refused", "code": str(reply["code"]), "cause": reply["cause"][:_LONGEST]}
+            reply |= {"kind": "refused", "code": str(reply["code"]), "cause": reply["cause"][:LONGEST]}
         message = Reply(name=identity.name, asked=digest, **({"kind": "ok"} | reply))
         return Signed.make(identity.signing, message).encode()
 

@@ -254,7 +254,7 @@ def serve(folder: Folder, as_json: JsonLines = False) -> None:
 
     def say(line: str) -> None:
         typer.echo(
-            json.dumps({"at": time.time(), "said": line}, ensure_ascii=False)
+            json.dumps({"at": time.time(), "said": line})
             if as_json
             else f"{time.strftime('%H:%M:%S')} {line}"
         )

@@ -84,7 +84,7 @@ def attack(
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps(asdict(finding), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(finding), indent=1))
     else:
         _show(Console(), finding)
     check(finding)
@@ -126,9 +126,7 @@ def _list(console: "Console", *, as_json: bool) -> None:
         import json
         from dataclasses import asdict
 
-        typer.echo(
-            json.dumps({name: asdict(entry) for name, entry in ATTACKS.items()}, indent=1, ensure_ascii=False)
-        )
+        typer.echo(json.dumps({name: asdict(entry) for name, entry in ATTACKS.items()}, indent=1))
         return
     for name, entry in ATTACKS.items():
         reads = "".join(f" (--{each})" for each in entry.reads)

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,12 @@ def test_every_message_twice_and_late_is_a_run_as_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dice, sent, made = random.Random(1), {}, []  # type: random.Random, dict[str, list[Message]], list[int]
-    monkeypatch.setattr(contributing, "add_noise", lambda *args: made.append(1) or add_noise(*args))
+
+    def noisy(*args: Any) -> Any:
+        made.append(1)
+        return add_noise(*args)
+
+    monkeypatch.setattr(contributing, "add_noise", noisy)
     world = World(tmp_path, rounds=3)
     kinds, late = set(), 0
 
@@ -90,14 +96,14 @@ def test_late_copies_of_a_lost_attempt_lose_no_other(tmp_path: Path, late: tuple
 def test_control_where_any_contribution_at_hand_is_good_enough_the_next_is_lost_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Any(int):
+    class Whichever(int):
         __hash__ = int.__hash__
 
         def __ne__(self, _other: object) -> bool:
             return False
 
     monkeypatch.setattr(
-        Contributor, "prepared", property(lambda self: None if self._prepared is None else Any(0))
+        Contributor, "prepared", property(lambda self: None if self._prepared is None else Whichever(0))
     )
     world = World(tmp_path, rounds=2)
     assert second_attempt(world, ("prepare",))[:3] == [("void", 4), ("void", 4), ("completed", 3)]
