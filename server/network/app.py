@@ -251,6 +251,8 @@ def _exchange(
     """
     now = begun = time.monotonic()
     waiting = _push(grid, machine, ask, ask.parts, timeout)
+    for name in [each for each in ask.parts if each not in waiting.values()]:
+        yield name, None, "the SuperLink knows its node no more"
     deadline, pause, again = begun + timeout, POLL_FIRST, begun + lost
     while waiting and now < deadline:
         replies = list(grid.pull_messages(list(waiting)))
@@ -273,7 +275,7 @@ def _exchange(
 
 
 def _push(grid: Grid, machine: Machine, ask: Ask, names: Collection[str], ttl: float) -> dict[str, str]:
-    """Send these targets' parts: the target by its message's number."""
+    """Send these targets' parts: the target by its message's number, of those that the SuperLink has taken."""
     messages = [
         Message(
             RecordDict({RECORD: ConfigRecord({"kind": ask.kind.value, "shared": shared, "own": own})}),
@@ -285,7 +287,8 @@ def _push(grid: Grid, machine: Machine, ask: Ask, names: Collection[str], ttl: f
         if name in names
     ]
     targets = [name for name in ask.parts if name in names]
-    return dict(zip(grid.push_messages(messages), targets, strict=True))
+    pushed = zip(grid.push_messages(messages), targets, strict=True)
+    return {number: target for number, target in pushed if number}
 
 
 def _parse(message: Message) -> tuple[Signed | None, str]:

@@ -176,6 +176,34 @@ def test_several_answers_of_one_member_are_one_and_one_that_failed_waits_for_the
     assert [name for name, reply, _ in asking(failed, lost=5.0) if reply is not None] == ["2", "3"]
 
 
+class Refusing(SlowGrid):
+    """Takes so many pushes and no more: the nodes were taken out of the SuperLink since."""
+
+    def __init__(self, taken: int) -> None:
+        super().__init__({2: 10**9, 3: 10**9})
+        self.taken, self.pushes = taken, 0
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        pushed, self.pushes = list(messages), self.pushes + 1
+        before = self.sent
+        ids = super().push_messages(pushed)
+        self.sent = before | self.sent
+        gone = self.pushes > self.taken
+        return ["" if gone else each for each in ids]
+
+
+def test_whoever_the_superlink_takes_no_message_for_is_told_of_each_and_at_once(clock: Clock) -> None:
+    answers = asking(Refusing(0))
+    assert [(name, reason) for name, _, reason in answers] == [
+        (name, "the SuperLink knows its node no more") for name in ("2", "3")
+    ], "one number that is none stands for all of them"
+    assert clock.now == 0.0
+    answers = asking(Refusing(1), timeout=60.0, lost=30.0)
+    assert [(name, reason) for name, _, reason in answers] == [
+        (name, "no answer within 60 s") for name in ("2", "3")
+    ], "its first message may still be answered"
+
+
 def grid_of(*counts: int) -> Any:
     """At each look so many nodes, the newest first; the last number stays."""
 
