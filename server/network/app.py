@@ -251,8 +251,8 @@ def _exchange(
     """
     now = begun = time.monotonic()
     waiting = _push(grid, machine, ask, ask.parts, timeout)
-    for name in [each for each in ask.parts if each not in waiting.values()]:
-        yield name, None, "the SuperLink knows its node no more"
+    for gone in [each for each in ask.parts if each not in waiting.values()]:
+        yield gone, None, "the SuperLink knows its node no more"
     deadline, pause, again = begun + timeout, POLL_FIRST, begun + lost
     while waiting and now < deadline:
         replies = list(grid.pull_messages(list(waiting)))

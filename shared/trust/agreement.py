@@ -3,7 +3,7 @@
 import json
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from fedrepay.shared import keys
 from fedrepay.shared.errors import ArgumentError
@@ -15,7 +15,15 @@ NOTHING = bytes(32)
 LONGEST = 64 << 10
 """Bytes of a terms file."""
 _REMEDY = "`fedrepay coordinator init` writes such a file."
-Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]{1,253}:[0-9]{1,5}$")]
+
+
+def _port(value: str) -> str:
+    if not 1 <= int(value.rpartition(":")[2]) <= 65535:
+        raise ValueError("a port is 1 … 65535")
+    return value
+
+
+Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]{1,253}:[0-9]{1,5}$"), AfterValidator(_port)]
 
 
 class ConsortiumTerms(Part):
@@ -44,13 +52,6 @@ class ConsortiumTerms(Part):
     schemas: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...], Field(min_length=1, max_length=64)
     ]
-
-    @field_validator("address")
-    @classmethod
-    def _port(cls, value: str) -> str:
-        if not 1 <= int(value.rpartition(":")[2]) <= 65535:
-            raise ValueError("a port is 1 … 65535")
-        return value
 
 
 def hashed(data: bytes) -> bytes:

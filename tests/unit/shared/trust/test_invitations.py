@@ -54,3 +54,13 @@ def test_words_cover_keys_request_and_authority() -> None:
         words(one.entry(name="bank-b"), request, bytes(32)),
     }
     assert len(others | {shown}) == 5
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_one_to_a_port_that_there_is_not_is_none(port: int) -> None:
+    """`member join` ended in a traceback."""
+    token = MADE.model_copy(update={"address": f"consortium.example:{port}"}).token()
+    with pytest.raises(ArgumentError, match="no invitation"):
+        Invitation.read(token)
+    good = MADE.model_copy(update={"address": "consortium.example:65535"})
+    assert Invitation.read(good.token()) == good, "control"
