@@ -251,26 +251,26 @@ def _exchange(
     """
     now = begun = time.monotonic()
     waiting = _push(grid, machine, ask, ask.parts, timeout)
-    for gone in [each for each in ask.parts if each not in waiting.values()]:
-        yield gone, None, "the SuperLink knows its node no more"
     deadline, pause, again = begun + timeout, POLL_FIRST, begun + lost
-    while waiting and now < deadline:
-        replies = list(grid.pull_messages(list(waiting)))
+    silent = dict.fromkeys(ask.parts)  # also those whose message the SuperLink has not taken
+    while silent and now < deadline:
+        replies = list(grid.pull_messages(list(waiting))) if waiting else []
         for reply in replies:
             name = waiting.pop(reply.metadata.reply_to_message_id, None)
             if name is None or (reply.has_error() and name in waiting.values()):
                 continue  # answered already, or a copy is still under way
             waiting = {copy: target for copy, target in waiting.items() if target != name}
+            del silent[name]
             yield name, *_parse(reply)
         now = time.monotonic()
         if again <= now < deadline:
             lost, again = 2 * lost, now + 2 * lost
-            waiting |= _push(grid, machine, ask, set(waiting.values()), deadline - now)
+            waiting |= _push(grid, machine, ask, silent, deadline - now)
         pause = POLL_FIRST if replies else min(POLL_LAST, pause * 1.5)
-        if waiting and not replies:
+        if silent and not replies:
             time.sleep(pause)
             now = time.monotonic()
-    for name in dict.fromkeys(waiting.values()):
+    for name in silent:
         yield name, None, f"no answer within {timeout:.0f} s"
 
 
