@@ -8,7 +8,7 @@ either, so six of its names are replaced, in these processes alone (Flower 1.41.
 - ``get_load_client_app_fn`` there: our installed app is what runs. Flower would load one from a folder whose name the
   SuperLink gives beside the bundle, and take whatever is there already;
 - ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
-- ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that while a run is near;
+- ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that while messages come;
 - the first pause of ``pull_objects``, 1 s, at both ends of the node;
 - ``_pull_and_store_message`` there: a reply that waits is pushed without another message (``looking.receive``).
 """

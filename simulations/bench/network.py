@@ -155,6 +155,6 @@ def _page(timed: Mapping[str, Sequence[float]], stages: Mapping[str, float], siz
         "coarse. Of a round, a member's own work is:\n\n"
         f"{table(('Stage', 'ms a member and round'), spent)}\n\n"
         "The rest is Flower's: waiting for the SuperNode's next look, its object store, and a process a message. Our "
-        "nodes look ten times as often and fork a warm process (`client/node/supernode.py`); a message of ours is 3 "
+        "nodes look ten times as often while messages come, and fork a warm process (`client/node/supernode.py`); a message of ours is 3 "
         "objects of that store where FedAvg's is 6, each a request at every hop."
     )

@@ -1,14 +1,15 @@
-"""A member's SuperNode looks often while a run is near, seldom else, and pushes a reply that waits."""
+"""A member's SuperNode looks often while messages come, seldom else, and pushes a reply that waits."""
 
 from functools import partial
 from typing import Any
 
+import pytest
 from flwr.app import Message, RecordDict
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
-from fedrepay.client.node.looking import FASTER, NEAR, Pace, receive
+from fedrepay.client.node.looking import Pace, receive
 
 
 class Clock:
@@ -21,20 +22,19 @@ class Clock:
         self.pauses.append(seconds)
 
 
-def test_an_idle_node_looks_as_seldom_as_flower_and_one_in_a_run_ten_times_as_often() -> None:
+def test_a_node_looks_ten_times_as_often_as_flower_while_messages_come_and_ever_less_after() -> None:
     clock = Clock()
     pace = Pace(lambda: clock.now, clock.sleep)
-    pace.sleep(3)
-    clock.now += NEAR
-    pace.sleep(3)
     state: Any = type("State", (), {"msg_store": {}})()
+    pace.sleep(3)
+    clock.now += 20
     assert receive(lambda **_: None, pace, state=state) is None
+    pace.sleep(3)
+    clock.now += 600
     pace.sleep(3)
     assert receive(lambda **_: 7, pace, state=state) == 7
     pace.sleep(3)
-    assert clock.pauses == [3 * FASTER, 3, 3, 3 * FASTER], (
-        "after its start, idle, still idle, after a message"
-    )
+    assert clock.pauses == pytest.approx([0.3, 1.0, 3.0, 0.3])
 
 
 def test_a_reply_that_waits_is_pushed_without_another_message() -> None:
