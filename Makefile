@@ -6,7 +6,7 @@ OUT ?= demo-out
 # Where this is set, each of the hundreds of processes that tests start would compile all it imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check unit coverage mutants faults network-faults bench wheelhouse images compose-demo bundle clean
+.PHONY: demo test check unit coverage mutants faults network-faults guides bench wheelhouse images compose-demo bundle clean
 
 demo: .venv/simulation  ## the debt market, then the shipped credit data, and where their reports are
 	$(BIN)/fedrepay simulate --out $(OUT)/market
@@ -36,6 +36,9 @@ faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT
 
 network-faults: .venv/ready  ## 60 kills of real processes and 16 broken lines at every stage of a run, hours; SEED=N another order, KILLS=n, BREAKS=n as many
 	cd tests && PYTHONPATH=. ../$(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(BREAKS),--breaks $(BREAKS))
+
+guides: .venv/ready  ## types every command of the operator's and the members' guides on a network of theirs, minutes
+	$(BIN)/python -m pytest -q tests/e2e/network_guides.py
 
 PEERS := $(if $(filter accuracy decisions simulation secure_sum,$(or $(NAME),accuracy)),.venv-peers/ready) $(if $(filter secure_sum,$(or $(NAME),secure_sum)),.venv-spu/ready)
 

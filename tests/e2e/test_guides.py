@@ -1,20 +1,18 @@
-"""What strangers type who follow the guides from their first lines to their last."""
+"""The guides: the researcher's is followed from its first line to its last, and no page shows a command that there is not.
+
+`make guides` follows the operator's and the members' too (`tests/e2e/network_guides.py`): a network of theirs takes minutes.
+"""
 
 import re
-import signal
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+import typer
 
-from fedrepay.client.consortium import overview
-from fedrepay.client.store.member_store import MemberStore
-from support.guides import Reader
-from support.people import LATE, free_ports, left_of
-
-BANKS = ("bank-a", "bank-b", "bank-c")
+from fedrepay.cli import app
+from support.guides import ROOT, Reader
 
 
 def test_the_researchers_guide(tmp_path: Path) -> None:
@@ -25,85 +23,41 @@ def test_the_researchers_guide(tmp_path: Path) -> None:
         assert (reader.home / "runs" / made).exists()
 
 
-@pytest.mark.timeout(900)
-def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathFactory) -> None:
-    base = tmp_path_factory.mktemp("g")  # a short path, for the sockets
-    port, *inner = free_ports(5)
-    ports = zip(("--superlink", "--front", "--service", "--metrics"), inner, strict=True)
-    own = f"localhost:{port} --bind 127.0.0.1 " + " ".join(f"{option} {number}" for option, number in ports)
-    operator = Reader("operator", base / "o", {"localhost:8443": own})
-    with ExitStack() as ending:
-        ending.callback(operator.ends, signal.SIGTERM)
-        lines = dict(zip(BANKS, re.findall(r"fedrepay1\.\S+", operator.types("1. Found it")), strict=True))
-        until("the operator's screen says so", lambda: "Ready" in operator.log("serve"))
-        banks = {}
-        for number, name in enumerate(BANKS):
-            instead = {"ID % 3 = 0": f"ID % 3 = {number}", "bank-a": name, "fedrepay1.…": lines[name]}
-            banks[name] = bank = Reader(
-                "member", base / name, instead | {"localhost:8443": f"localhost:{port}"}
-            )
-            ending.callback(bank.ends, signal.SIGTERM)
-            bank.types("1. Look at your own rows")
-            bank.types("2. Join", 0, 1)
-        words = {name: read_out(bank.home / "join.log") for name, bank in banks.items()}
-        seen = plain(operator.types("2. Let them in"))
-        assert all(words[name] in seen for name in BANKS), "people compare what both screens show"
-        for bank in banks.values():
-            bank.waits("join")
-            bank.types("2. Join", 2)
-            bank.types("3. Run", 0)
-        folders = [banks[name].home / name for name in BANKS]
-        until("a roster is proposed", lambda: all(proposed(folder) for folder in folders))
-        of_roster = proposed(folders[0])
-        assert of_roster in plain(banks[BANKS[0]].types("3. Run", 1))
-        for bank in banks.values():
-            bank.instead["WORD …"] = of_roster
-            bank.types("3. Run", 2)
-        until("it is in force", lambda: all(overview.rosters(folder)[0] is not None for folder in folders))
-        operator.types("3. Train")
-        until("all have the release", lambda: all(release(folder) for folder in folders))
-        assert len({release(folder) for folder in folders}) == 1
-        first = banks[BANKS[0]]  # what comes now concerns no other
-        first.types("4. Use what was learned")
-        assert len((first.home / "scores.csv").read_text().splitlines()) == 10_001
-        first.types("5. Keep it")
-        assert (first.home / "bank-a.tar").exists()
-        operator.types("4. Answer a regulator")
-        operator.types("5. Keep it")
-        assert (operator.home / "coordinator.tar").exists()
-    assert left_of(base) == []
+def shown(text: str) -> list[list[str]]:
+    """The words of each command that a page shows, in its blocks and within its lines."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines += re.findall(
+        r"`(fedrepay [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    )
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.strip().startswith("fedrepay ")]
 
 
-def until(what: str, seen: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LATE
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
+def check(words: list[str]) -> None:
+    """That there is such a command, and that it takes these options.
+
+    Raises:
+        click.UsageError: otherwise.
+    """
+    found, name = typer.main.get_command(app), "fedrepay"
+    while isinstance(found, click.Group) and not (found.invoke_without_command and words[0].startswith("-")):
+        below = found.get_command(click.Context(found), words[0]) if words else None
+        if below is None:
+            raise click.UsageError(f"{name} has no {words[:1]}")
+        found, name, words = below, f"{name} {words[0]}", words[1:]
+    found.make_parser(click.Context(found, info_name=name)).parse_args(list(words))
 
 
-def plain(screen: str) -> str:
-    """Without lines and frames."""
-    return " ".join(re.sub(r"[^\w\s.:-]", " ", screen).split())
+@pytest.mark.parametrize(("page", "least"), [("operator", 12), ("member", 18), ("researcher", 6)])
+def test_no_guide_shows_a_command_that_there_is_not(page: str, least: int) -> None:
+    commands = shown((ROOT / f"docs/guide-{page}.md").read_text())
+    assert len(commands) >= least
+    for words in commands:
+        check(words)
 
 
-def read_out(log: Path) -> str:
-    """The twelve words that `member join` shows."""
-    found: list[str] = []
-
-    def shown() -> bool:
-        found[:] = re.findall(r"^ +((?:[a-z]+ ){11}[a-z]+)$", log.read_text(), flags=re.MULTILINE)
-        return bool(found)
-
-    until(f"{log} shows twelve words", shown)
-    return found[-1]
-
-
-def release(folder: Path) -> tuple[int, bytes, bytes] | None:
-    """The newest that a member holds."""
-    return MemberStore(folder, time.time).release()
-
-
-def proposed(folder: Path) -> str:
-    """The words of the roster that waits for approval; empty before there is one of all three."""
-    roster = overview.rosters(folder)[1]
-    return "" if roster is None or len(roster.members) < len(BANKS) else roster.words
+@pytest.mark.parametrize("line", ["fedrepay member fly", "fedrepay member pull --wings 2", "fedrepay oracle"])
+def test_control_a_command_that_there_is_not_is_found(line: str) -> None:
+    (words,) = shown(f"```sh\n{line}   # well\n```")
+    with pytest.raises(click.UsageError):
+        check(words)
