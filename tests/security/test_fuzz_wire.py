@@ -219,7 +219,7 @@ class Target:
     def kept(self) -> tuple[list[Any], set[Any]]:
         """All that the store holds but that an epoch ended here; and the opened sums."""
         with closing(sqlite3.connect(self.file)) as store:
-            tables = ("facts WHERE key != 'blocked'", "ledger", "releases")
+            tables = ("facts WHERE key NOT IN ('blocked', 'ending')", "ledger", "releases")
             rows = [sorted(store.execute(f"SELECT * FROM {table}")) for table in tables]
             sent = sorted(store.execute("SELECT run, round, attempt, config, header FROM uploads"))
             return [*rows, sent], set(store.execute("SELECT * FROM openings"))

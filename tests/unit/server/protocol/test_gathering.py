@@ -162,9 +162,9 @@ def test_a_contribution_without_noise_is_never_written(
 ) -> None:
     world, kept = World(tmp_path, mode="none"), []  # type: World, list[I64]
 
-    def noted(attempt: bytes, values: I64, *rest: object) -> contributing.PreparedPart:
+    def noted(number: int, attempt: bytes, values: I64, *rest: object) -> contributing.PreparedPart:
         kept.append(values)
-        return prepared(attempt, values, *rest)  # type: ignore[arg-type]
+        return prepared(number, attempt, values, *rest)  # type: ignore[arg-type]
 
     prepared = contributing.PreparedPart
     monkeypatch.setattr(contributing, "PreparedPart", noted)
