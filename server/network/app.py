@@ -287,8 +287,8 @@ def _push(grid: Grid, machine: Machine, ask: Ask, names: Collection[str], ttl: f
         if name in names
     ]
     targets = [name for name in ask.parts if name in names]
-    pushed = zip(grid.push_messages(messages), targets, strict=True)
-    return {number: target for number, target in pushed if number}
+    numbers = list(grid.push_messages(messages)) or [""] * len(targets)  # no number at all where it took none
+    return {number: target for number, target in zip(numbers, targets, strict=True) if number}
 
 
 def _parse(message: Message) -> tuple[Signed | None, str]:

@@ -3,7 +3,6 @@
 import re
 import signal
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fedrepay.client.consortium import overview
 from fedrepay.client.store.member_store import MemberStore
 from support.guides import Reader
 from support.people import LATE, free_ports, left_of
+from support.processes import until
 
 BANKS = ("bank-a", "bank-b", "bank-c")
 
@@ -27,7 +27,7 @@ def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathF
     with ExitStack() as ending:
         ending.callback(operator.ends, signal.SIGTERM)
         lines = dict(zip(BANKS, re.findall(r"fedrepay1\.\S+", operator.types("1. Found it")), strict=True))
-        until("the operator's screen says so", lambda: "Ready" in operator.log("serve"))
+        until(lambda: "Ready" in operator.log("serve"), LATE)
         banks = {}
         for number, name in enumerate(BANKS):
             instead = {"ID % 3 = 0": f"ID % 3 = {number}", "bank-a": name, "fedrepay1.…": lines[name]}
@@ -45,15 +45,15 @@ def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathF
             bank.types("2. Join", 2)
             bank.types("3. Run", 0)
         folders = [banks[name].home / name for name in BANKS]
-        until("a roster is proposed", lambda: all(proposed(folder) for folder in folders))
+        until(lambda: all(proposed(folder) for folder in folders), LATE)
         of_roster = proposed(folders[0])
         assert of_roster in plain(banks[BANKS[0]].types("3. Run", 1))
         for bank in banks.values():
             bank.instead["WORD …"] = of_roster
             bank.types("3. Run", 2)
-        until("it is in force", lambda: all(overview.rosters(folder)[0] is not None for folder in folders))
+        until(lambda: all(overview.rosters(folder)[0] is not None for folder in folders), LATE)
         operator.types("3. Train")
-        until("all have the release", lambda: all(release(folder) for folder in folders))
+        until(lambda: all(release(folder) for folder in folders), LATE)
         assert len({release(folder) for folder in folders}) == 1
         first = banks[BANKS[0]]  # what comes now concerns no other
         first.types("4. Use what was learned")
@@ -64,13 +64,6 @@ def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathF
         operator.types("5. Keep it")
         assert (operator.home / "coordinator.tar").exists()
     assert left_of(base) == []
-
-
-def until(what: str, seen: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LATE
-    while not seen():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
 
 
 def plain(screen: str) -> str:
@@ -86,7 +79,7 @@ def read_out(log: Path) -> str:
         found[:] = re.findall(r"^ +((?:[a-z]+ ){11}[a-z]+)$", log.read_text(), flags=re.MULTILINE)
         return bool(found)
 
-    until(f"{log} shows twelve words", shown)
+    until(shown, LATE)
     return found[-1]
 
 

@@ -179,9 +179,9 @@ def test_several_answers_of_one_member_are_one_and_one_that_failed_waits_for_the
 class Refusing(SlowGrid):
     """Takes so many pushes and no more: the nodes were taken out of the SuperLink since."""
 
-    def __init__(self, taken: int) -> None:
+    def __init__(self, taken: int, *, silent: bool) -> None:
         super().__init__({2: 10**9, 3: 10**9})
-        self.taken, self.pushes = taken, 0
+        self.taken, self.pushes, self.silent = taken, 0, silent
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         pushed, self.pushes = list(messages), self.pushes + 1
@@ -189,13 +189,18 @@ class Refusing(SlowGrid):
         ids = super().push_messages(pushed)
         self.sent = before | self.sent
         gone = self.pushes > self.taken
+        if gone and self.silent:
+            return []  # as Flower's grid where the SuperLink's HTTP refuses the whole push
         return ["" if gone else each for each in ids]
 
 
+@pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("taken", [0, 1])
-def test_who_the_superlink_takes_no_message_for_is_told_of_too(clock: Clock, taken: int) -> None:
+def test_who_the_superlink_takes_no_message_for_is_told_of_too(
+    clock: Clock, taken: int, *, silent: bool
+) -> None:
     """The number of a message that was not taken is none: one for all of them."""
-    answers = asking(Refusing(taken), timeout=60.0, lost=30.0)
+    answers = asking(Refusing(taken, silent=silent), timeout=60.0, lost=30.0)
     assert [(name, reason) for name, _, reason in answers] == [
         (name, "no answer within 60 s") for name in ("2", "3")
     ]
