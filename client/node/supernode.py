@@ -2,13 +2,14 @@
 
 Three processes, one member. This one holds no key of the protocol and watches two children: Flower's own
 SuperNode (``--isolation process``), and Flower's SuperExec with an executor of ours. Flower has no hook for
-either, so six of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
+either, so seven of its names are replaced, in these processes alone (Flower 1.41.0 is pinned):
 
 - ``install_from_fab`` of ``run_clientapp``: the bundle is checked (``bundle``) and never unpacked;
 - ``get_load_client_app_fn`` there: our installed app is what runs. Flower would load one from a folder whose name the
   SuperLink gives beside the bundle, and take whatever is there already;
 - ``get_executor`` of ``run_superexec``: a fork of this warm process takes each message, which is 1.2 s less;
 - ``time`` of ``start_client_internal``: literal pauses of 3 s and 0.5 s become a tenth of that while messages come;
+- ``time`` of ``run_superexec``: it looks for a task when the SuperNode has taken a message, not ten times a second (``looking.Bell``);
 - the first pause of ``pull_objects``, 1 s, at both ends of the node;
 - ``_pull_and_store_message`` there: a reply that waits is pushed without another message (``looking.receive``).
 """
@@ -39,9 +40,8 @@ SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
 }
-FIRST_PULL = 0.05  # seconds
+FIRST_PULL = 0.1  # seconds
 _LOOK = 1.0  # seconds
 _LONGEST = 6 * 3600  # seconds for a message
 _ENDING = 20.0  # seconds for a child to end on its own
@@ -100,10 +100,11 @@ class MemberNode:
         replaced = _Replaced(self.check, self.app)
         port = ports.usable(self.port)
         address = f"{ports.LOOPBACK}:{port}"
+        bell = looking.Bell()
         told = _listen()  # before the forks: a signal between them must not leave a child behind
-        children = {"SuperNode": _fork(partial(self._supernode, replaced, port))}
+        children = {"SuperNode": _fork(partial(self._supernode, replaced, port, bell))}
         if _listens(port, children["SuperNode"], told):
-            children["executor"] = _fork(partial(_execute, replaced, address, secret.hex().encode()))
+            children["executor"] = _fork(partial(_execute, replaced, address, secret.hex().encode(), bell))
         ended = _watch(children, told)
         if ended:
             if wrong := clock.told(clock.off(self.superlink, self.certificates, self.proxy)):
@@ -113,11 +114,10 @@ class MemberNode:
                 "Flower's log above has the reason (reference: key not registered, wrong certificates).",
             )
 
-    def _supernode(self, replaced: "_Replaced", port: int) -> None:
+    def _supernode(self, replaced: "_Replaced", port: int, bell: looking.Bell) -> None:
         replaced.utils.start_parent_process_monitor(os.getppid())
         pace = looking.Pace(time.monotonic, time.sleep)
-        replaced.time.sleep = pace.sleep  # type: ignore[attr-defined]
-        replaced.client.time = replaced.time  # type: ignore[attr-defined]
+        replaced.client.time = _sleeping(pace.sleep)  # type: ignore[attr-defined]
         replaced.client.pull_objects = partial(  # type: ignore[attr-defined]
             replaced.client.pull_objects, initial_backoff=FIRST_PULL
         )
@@ -125,6 +125,7 @@ class MemberNode:
             looking.receive,
             replaced.client._pull_and_store_message,  # noqa: SLF001
             pace,
+            bell,
         )
         member = f"{relay.UNIX}{self.socket.resolve()}"
         sys.argv = [
@@ -147,8 +148,6 @@ class _Replaced:
         self.app = import_module("flwr.supernode.runtime.run_clientapp")
         self.superexec = import_module("flwr.supercore.superexec.run_superexec")
         self.utils = import_module("flwr.supercore.app_utils")
-        self.time = ModuleType("time")
-        self.time.__dict__.update(time.__dict__)
         module, _, name = app.partition(":")
         ours = getattr(import_module(module), name)  # here, so that a fork need not
         self.app.install_from_fab = lambda content, **_: check(content)  # type: ignore[attr-defined]
@@ -158,7 +157,14 @@ class _Replaced:
         )
 
 
-def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
+def _sleeping(sleep: Callable[[float], None]) -> ModuleType:
+    """The module ``time``, with another ``sleep``."""
+    made = ModuleType("time")
+    made.__dict__.update(time.__dict__, sleep=sleep)
+    return made
+
+
+def _execute(replaced: _Replaced, address: str, secret: bytes, bell: looking.Bell) -> None:
     """Take tasks from the SuperNode and fork for each."""
     from flwr.supercore.constant import TaskType  # noqa: PLC0415 - heavy
     from flwr.supercore.superexec.executor import (  # noqa: PLC0415
@@ -188,6 +194,7 @@ def _execute(replaced: _Replaced, address: str, secret: bytes) -> None:
             )
             return LaunchResult.accepted()
 
+    replaced.superexec.time = _sleeping(bell.pause)  # type: ignore[attr-defined]
     replaced.superexec.get_executor = lambda *_args, **_kwargs: Forking()  # type: ignore[attr-defined]
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a ClientApp: its answer says how it went
     replaced.superexec.run_superexec(

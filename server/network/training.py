@@ -191,8 +191,9 @@ class _Vehicle:
         """How a Flower run ended; None where its ServerApp died, and it is stopped."""
         looks, gone, carried = 0, 0, False
         while True:
-            seen = self._patiently(lambda: self._control.runs(number)[number])
-            looks = looks + 1 if seen.status == WAITING else 0
+            here = self._store.carried()  # then its ServerApp lives, and the SuperLink has enough to do
+            seen = None if here else self._patiently(lambda: self._control.runs(number)[number])
+            looks = looks + 1 if seen is not None and seen.status == WAITING else 0
             if looks > LOOKS:
                 self._control.stop(number)
                 raise NetworkError(
@@ -202,9 +203,8 @@ class _Vehicle:
             for seq, event in self._store.since(self._shown):
                 self._observe(event)
                 self._shown = seq
-            if seen.status == FINISHED:
+            if seen is not None and seen.status == FINISHED:
                 return seen
-            here = self._store.carried()
             carried, gone = carried or here, gone + 1 if carried and not here else 0
             if gone > GONE:
                 self._patiently(lambda: self._control.stop(number))

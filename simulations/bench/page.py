@@ -88,6 +88,7 @@ class Section:
     intervals: str
     timed: bool = True  # measures time or memory, so nothing may run beside it
     peers: tuple[Peers, ...] = ()  # environments of others' products that it runs
+    command: str = ""  # where it is another than `make bench NAME=…`
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class SectionRun:
 def facts(name: str, section: Section, found: SectionRun) -> str:
     """What a reader needs to get the same figures: command, machine and its speed, versions, seeds, intervals."""
     told = (
-        f"`make bench NAME={name}`",
+        f"`{section.command or f'make bench NAME={name}'}`",
         f"{datetime.now(UTC):%Y-%m-%d}, took {found.seconds / 60:.1f} min",
         f"commit {_commit()}",
         machine(),

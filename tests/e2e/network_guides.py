@@ -24,6 +24,7 @@ def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathF
     ports = zip(("--superlink", "--front", "--service", "--metrics"), inner, strict=True)
     own = f"localhost:{port} --bind 127.0.0.1 " + " ".join(f"{option} {number}" for option, number in ports)
     operator = Reader("operator", base / "o", {"localhost:8443": own})
+    begun = time.monotonic()
     with ExitStack() as ending:
         ending.callback(operator.ends, signal.SIGTERM)
         lines = dict(zip(BANKS, re.findall(r"fedrepay1\.\S+", operator.types("1. Found it")), strict=True))
@@ -55,6 +56,7 @@ def test_the_operators_and_the_members_guides(tmp_path_factory: pytest.TempPathF
         operator.types("3. Train")
         until(lambda: all(release(folder) for folder in folders), LATE)
         assert len({release(folder) for folder in folders}) == 1
+        print(f"From nothing to a first release: {(time.monotonic() - begun) / 60:.1f} minutes.")
         first = banks[BANKS[0]]  # what comes now concerns no other
         first.types("4. Use what was learned")
         assert len((first.home / "scores.csv").read_text().splitlines()) == 10_001

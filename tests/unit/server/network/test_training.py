@@ -506,14 +506,18 @@ def test_a_server_app_that_let_go_of_the_lock_is_given_up_and_another_goes_on(
     assert carrying.stdout is not None
     assert carrying.stdout.readline() == "held\n"
 
-    def killed() -> RunSeen:
-        carrying.kill()
-        carrying.wait()
-        return RUNNING
+    pauses = 0
 
-    idle = [lambda: RUNNING] * (training.GONE + 1)
-    link = Link([lambda: RUNNING] * 100 + [killed] + idle[:-1] + [lambda: done(planned)])
-    seen = training.train(link, tmp_path, 3, sleep=lambda _: None)
+    def sleep(_seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 100:
+            assert len(link.works) == training.GONE + 2, "while it is carried, its SuperLink is left alone"
+            carrying.kill()
+            carrying.wait()
+
+    link = Link([lambda: RUNNING] * (training.GONE + 1) + [lambda: done(planned)])
+    seen = training.train(link, tmp_path, 3, sleep=sleep)
     assert (link.stopped, len(link.started), seen.outcome) == ([77], 2, "completed")
     carrying.communicate()
 

@@ -12,6 +12,7 @@ from fedrepay.shared.arrays import I64
 from support.world import World
 
 NAMES = ("m0", "m1", "m2", "m3")
+SOON = FRESH / len(NAMES)  # seconds
 
 
 def asked(gathering: Gathering, *silent: str) -> list[str]:
@@ -32,18 +33,41 @@ def test_where_all_answer_soon_one_ask_does() -> None:
     made = Gathering()
     assert not made.brief
     assert asked(made) == list(NAMES)
-    assert not again(made, FRESH)
+    assert not again(made, SOON)
     assert set(made.there) == {*NAMES}
 
 
 def test_where_answers_took_long_all_are_asked_once_more() -> None:
     made = Gathering()
     asked(made)
-    assert again(made, FRESH + 0.1)
+    assert again(made, SOON + 0.1)
     assert made.brief
     assert asked(made) == list(NAMES)
-    assert not again(made, FRESH)
+    assert not again(made, SOON)
     assert set(made.there) == {*NAMES}
+
+
+def test_the_more_there_are_the_sooner_answers_grow_old() -> None:
+    few, many = Gathering(), Gathering()
+    for number in range(100):
+        if number < 10:
+            few.answered(str(number))
+        many.answered(str(number))
+    assert not again(few, 60.0)
+    assert again(many, 60.0)
+
+
+def test_where_a_brief_ask_takes_long_another_would_too() -> None:
+    made = Gathering()
+    asked(made)
+    assert again(made, 1e9)
+    asked(made)
+    assert not again(made, 1e9)
+    lossy = Gathering()
+    asked(lossy)
+    assert again(lossy, 1e9)
+    asked(lossy, "m1")
+    assert again(lossy, 1e9), "control: somebody was lost"
 
 
 def test_where_somebody_is_silent_the_others_are_asked_once_more() -> None:
@@ -59,11 +83,11 @@ def test_where_somebody_is_silent_the_others_are_asked_once_more() -> None:
 
 def test_it_is_asked_so_often_and_no_more() -> None:
     made = Gathering()
-    for _ in range(ASKS - 1):
-        asked(made)
-        assert again(made, 1e9)
-    asked(made)
-    assert not again(made, 1e9)
+    for name in NAMES[: ASKS - 1]:
+        asked(made, name)
+        assert again(made, 0.0)
+    asked(made, NAMES[-1])
+    assert not again(made, 0.0)
     made.reset()
     assert asked(made) == list(NAMES)
     assert not made.brief
@@ -80,12 +104,12 @@ def test_where_somebody_needed_something_first_the_others_answers_have_grown_old
     made = Gathering()
     for name in NAMES[:3]:
         made.answered(name)
-    made.took(FRESH)  # and m3 asked for older sums
+    made.took(SOON)  # and m3 asked for older sums
     assert made.waiting(NAMES) == ["m3"]
     made.answered("m3")
     assert again(made, 1.0)
     assert asked(made) == [*NAMES]
-    assert not again(made, FRESH), "control: counted anew"
+    assert not again(made, SOON), "control: counted anew"
 
 
 # --- in a run ---
