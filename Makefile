@@ -21,6 +21,8 @@ check: .venv/ready  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+unit coverage guides network-faults: export OMP_NUM_THREADS := 1  # threads that wait for work burn a quarter of two cores
+
 unit: .venv/ready  ## all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal -q
 
