@@ -21,7 +21,7 @@ def own_part(one_by_one: dict[str, Any]) -> str | None:
         return None
     return (
         f"of {own['enough_rows']} with rows enough, {_counted(own)}; {own['surely_worse'] or 'none'} surely worse by "
-        f"more than {own['margin']:g} AUC"
+        f"more than {own['margin']:g} AUC, {own['surely_not_worse']} surely not"
     )
 
 
@@ -29,7 +29,7 @@ def thin(share: float, epsilon: float) -> str:
     """What noise leaves that is long beside all that customers can say."""
     return (
         f"The noise of ε = {epsilon:g} is {percent(share, 0)} as long as the longest sum these customers could make: "
-        "expect little or nothing but noise. More customers, fewer columns or a larger ε help."
+        "it may leave little, or nothing but noise. More customers, fewer columns or a larger ε help."
     )
 
 

@@ -8,7 +8,7 @@ customers, and its AUC falls by 0.03 for that alone (docs/evidence-of-gain.md). 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,15 @@ LEAST_CUSTOMERS = 5
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """A model's scores of the held-out rows, (n,), and those it gives when fitted without each group, (groups, n).
+    """A model's AUC on held-out rows, (1 + groups,), and each customer's influence on it, (1 + groups, customers).
 
-    ``without`` is None for a model that is held fixed: a release is judged as it is.
+    First stands the model itself, then its fits without each group; a model that is held fixed, as a release is, has none.
+    ``freedom`` is that of the held-out customers: the scarcer label's, less 1.
     """
 
-    scores: F64
-    without: F64 | None = None
+    auc: F64
+    influence: F64
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -78,41 +80,42 @@ def too_few(y: NDArray[np.generic], owner: I64) -> str | None:
     )
 
 
-def level(y: NDArray[np.generic], owner: I64, ranking: Ranking) -> Estimate:
-    """The AUC of one model.
+def read(y: NDArray[np.generic], owner: I64, scores: F64, without: F64 | None = None) -> Ranking:
+    """How a model ranks held-out rows.
 
     Args:
-        y: labels of the held-out rows, 0 or 1, shape (n,), both of them.
+        y: their labels, 0 or 1, shape (n,), both of them.
         owner: whose rows they are, shape (n,).
-        ranking: the model's.
+        scores: the model's, shape (n,).
+        without: those it gives when fitted without each group, shape (groups, n); None: it is held fixed.
     """
-    return _estimate(y, owner, _read(y, owner, ranking))
+    people, place = np.unique(owner, return_inverse=True)
+    given, whole = [scores] if without is None else [scores, *without], np.ones((1, len(y)))
+    auc = np.array([weighted_aucs(y, each, whole)[0] for each in given])
+    influence = [np.bincount(place, weights=_influence(y, each), minlength=len(people)) for each in given]
+    fewest = min(len(np.unique(owner[y == label])) for label in (0, 1))
+    return Ranking(auc, np.stack(influence), float(max(fewest - 1, 1)))
 
 
-def difference(y: NDArray[np.generic], owner: I64, better: Ranking, base: Ranking) -> Estimate:
+def difference(better: Ranking, base: Ranking) -> Estimate:
     """The AUC of one model less another's, on the same rows and, where both were fitted, without the same groups."""
-    return _estimate(y, owner, _read(y, owner, better) - _read(y, owner, base))
+    return level(replace(better, auc=better.auc - base.auc, influence=better.influence - base.influence))
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """AUC, (1 + groups,), and each held-out customer's influence on it, (1 + groups, customers): the model's first."""
+def level(ranking: Ranking) -> Estimate:
+    """The AUC, with chance by who was held out and by the records a model was fitted to.
 
-    auc: F64
-    influence: F64
-
-    def __sub__(self, other: "_Read") -> "_Read":
-        return _Read(
-            self.auc - other.auc, self.influence - other.influence
-        )  # one that was held fixed stands for all
-
-
-def _read(y: NDArray[np.generic], owner: I64, ranking: Ranking) -> _Read:
-    rankings = [ranking.scores] if ranking.without is None else [ranking.scores, *ranking.without]
-    whole, (people, place) = np.ones((1, len(y))), np.unique(owner, return_inverse=True)
-    auc = np.array([weighted_aucs(y, each, whole)[0] for each in rankings])
-    rows = [_influence(y, each) for each in rankings]
-    return _Read(auc, np.stack([np.bincount(place, weights=each, minlength=len(people)) for each in rows]))
+    AUCs without a group differ for the held-out customers' sake too, which the first source has already: what their
+    influence says of that is taken off the second.
+    """
+    held_out = (float(ranking.influence[0] @ ranking.influence[0]), ranking.freedom)
+    groups = len(ranking.auc) - 1
+    if not groups:
+        return Estimate(float(ranking.auc[0]), (held_out,))
+    spread = ranking.auc[1:] - ranking.auc[1:].mean()
+    theirs = ranking.influence[1:] - ranking.influence[1:].mean(axis=0)
+    fitted = (groups - 1) / groups * max(float((spread**2).sum() - (theirs**2).sum()), 0.0)
+    return Estimate(float(ranking.auc[0]), (held_out, (fitted, float(groups - 1))))
 
 
 def _influence(y: NDArray[np.generic], score: F64) -> F64:
@@ -125,20 +128,3 @@ def _influence(y: NDArray[np.generic], score: F64) -> F64:
         won = (below + upto) / (2 * len(others))
         out[inside] = sign * (won - won.mean()) / np.sqrt(len(here) * max(len(here) - 1, 1))
     return out
-
-
-def _estimate(y: NDArray[np.generic], owner: I64, read: _Read) -> Estimate:
-    """Chance by who was held out, and by the records a model was fitted to.
-
-    AUCs without a group differ for the held-out customers' sake too, which the first source has already: what their
-    influence says of that is taken off the second.
-    """
-    fewest = min(len(np.unique(owner[y == label])) for label in (0, 1))
-    held_out = (float(read.influence[0] @ read.influence[0]), float(max(fewest - 1, 1)))
-    groups = len(read.auc) - 1
-    if not groups:
-        return Estimate(float(read.auc[0]), (held_out,))
-    spread = read.auc[1:] - read.auc[1:].mean()
-    theirs = read.influence[1:] - read.influence[1:].mean(axis=0)
-    fitted = (groups - 1) / groups * max(float((spread**2).sum() - (theirs**2).sum()), 0.0)
-    return Estimate(float(read.auc[0]), (held_out, (fitted, float(groups - 1))))

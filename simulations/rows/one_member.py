@@ -87,14 +87,13 @@ def judge(
     levels: dict[str, Estimate] = {}
     gained = part_gained = None
     if few is None:
-        of_shared = Ranking(scores)
-        of_part = Ranking(with_part, _part_without(given, part, offset, scores))
-        levels = {name: given.level(each) for name, each in (("federated", of_shared), ("own_part", of_part))}
+        of_shared = given.read(scores)
+        of_part = given.read(with_part, _part_without(given, part, offset, scores))
+        levels = {"federated": gain.level(of_shared), "own_part": gain.level(of_part)}
         if alone is not None and given.groups is not None:
-            of_alone = Ranking(alone.predict(given.test_rows), _alone_without(given, alone))
-            levels["alone"] = given.level(of_alone)
-            gained = gain.difference(given.y, given.owner_of_y, of_shared, of_alone)
-            part_gained = gain.difference(given.y, given.owner_of_y, of_part, of_alone)
+            of_alone = given.read(alone.predict(given.test_rows), _alone_without(given, alone))
+            levels["alone"] = gain.level(of_alone)
+            gained, part_gained = (gain.difference(each, of_alone) for each in (of_shared, of_part))
     for name in ("federated", "alone", "own_part"):
         at = levels.get(name)
         kept = None if at is None else np.clip(at.interval(), 0.0, 1.0).tolist()
@@ -123,9 +122,9 @@ class _Given:
         count = min(gain.GROUPS, scarcest(self.labels, self.owner))
         return None if count < 2 else dealt(self.labels, self.owner, count, self.seed)
 
-    def level(self, ranking: Ranking) -> Estimate:
-        """A model's AUC on the held-out rows."""
-        return gain.level(self.y, self.owner_of_y, ranking)
+    def read(self, scores: F64, without: F64 | None = None) -> Ranking:
+        """How a model ranks the held-out rows."""
+        return gain.read(self.y, self.owner_of_y, scores, without)
 
     def refitted(self, rows: F64, offset: F64, penalty: float, start: F64, free: int = 0) -> F64:
         """Weights of one λ, as it was chosen, without each group, (groups, d)."""

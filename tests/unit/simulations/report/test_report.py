@@ -183,7 +183,14 @@ def test_nulls_and_absent_parts_do_not_break_the_page() -> None:
     metrics["log_loss"] |= {"alone_mean": None, "pooled_no_privacy": None}
     for name in metrics["one_by_one"]["members"]:
         metrics["one_by_one"]["members"][name] = report_fixture.not_judged("no test rows")
-    none = {"judged": 0, "gain": 0, "lose": 0, "unclear": 0, "mean_gain": None, "mean_gain_interval": None}
+    none: dict[str, Any] = {
+        "judged": 0,
+        "gain": 0,
+        "lose": 0,
+        "unclear": 0,
+        "mean_gain": None,
+        "mean_gain_interval": None,
+    }
     none["mean"] = dict.fromkeys(metrics["one_by_one"]["mean"])
     metrics["one_by_one"] |= none
     metrics["one_by_one"]["own_part"]["enough_rows"] = 0

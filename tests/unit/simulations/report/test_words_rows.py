@@ -31,7 +31,10 @@ def test_own_customers_stand_first_and_everybodys_say_what_they_are() -> None:
     assert own < everybody < shown.index("0.7849, 0.4312")
     assert "0.7867, 0.7639, 0.5" in shown[own:everybody]
     assert "+0.0228 [+0.0153, +0.0307]" in shown[own:everybody]
-    assert "of 17 with rows enough, 12 gain, 0 lose, 5 cannot be told; none surely worse" in shown
+    assert (
+        "of 17 with rows enough, 12 gain, 0 lose, 5 cannot be told; none surely worse by more than 0.002 AUC, 16 surely not"
+        in shown
+    )
     assert "a constant (base rate 22.2\u00a0%)" in shown
     assert "0.5000, 0.5291" in shown
     page = body(render.render(metrics, report_fixture.details()))

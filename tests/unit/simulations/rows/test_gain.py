@@ -5,7 +5,7 @@ import pytest
 
 from fedrepay.shared.arrays import F64, I64
 from fedrepay.simulations.rows import figures, gain
-from fedrepay.simulations.rows.gain import Estimate, Ranking
+from fedrepay.simulations.rows.gain import Estimate
 
 
 def each(n: int) -> I64:
@@ -29,7 +29,7 @@ def test_the_variance_of_a_fixed_models_gain_is_delongs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y = np.r_[np.ones(31, int), np.zeros(74, int)]
     first, second = (np.round(y + rng.normal(0, 1.5, 105), 1) for _ in range(2))  # with ties
-    found = gain.difference(y, each(105), Ranking(first), Ranking(second))
+    found = gain.difference(gain.read(y, each(105), first), gain.read(y, each(105), second))
     assert found.value == pytest.approx((figures.auc(y, first) or 0) - (figures.auc(y, second) or 0))
     assert found.variance == pytest.approx(delong(y, first, second))
     assert found.chance[0][1] == 30, "degrees of freedom of the scarcer label"
@@ -39,9 +39,9 @@ def test_rows_of_a_customer_count_once() -> None:
     rng = np.random.default_rng(0)
     y, score = rng.integers(0, 2, 100), rng.random(100)
     ten = np.repeat(np.arange(100), 10)
-    single = gain.level(y, each(100), Ranking(score)).variance
-    assert gain.level(y[ten], ten, Ranking(score[ten])).variance == pytest.approx(single, rel=0.02)
-    assert gain.level(y[ten], each(1000), Ranking(score[ten])).variance < 0.2 * single  # control
+    single = gain.level(gain.read(y, each(100), score)).variance
+    assert gain.level(gain.read(y[ten], ten, score[ten])).variance == pytest.approx(single, rel=0.02)
+    assert gain.level(gain.read(y[ten], each(1000), score[ten])).variance < 0.2 * single  # control
 
 
 def drawn(rng: np.random.Generator, n: int) -> tuple[F64, I64]:
@@ -59,7 +59,11 @@ def one_draw(rng: np.random.Generator) -> Estimate:
     group = rng.permutation(120) % gain.GROUPS
     test, truth = drawn(rng, 600)
     without = np.stack([test @ fitted(x[group != g], y[group != g]) for g in range(gain.GROUPS)])
-    return gain.difference(truth, each(600), Ranking(test[:, 0]), Ranking(test @ fitted(x, y), without))
+    fixed, own = (
+        gain.read(truth, each(600), test[:, 0]),
+        gain.read(truth, each(600), test @ fitted(x, y), without),
+    )
+    return gain.difference(fixed, own)
 
 
 def test_an_interval_holds_what_a_model_of_other_records_would_give_on_other_customers() -> None:

@@ -23,9 +23,9 @@ def test_what_cannot_be_told_from_a_constant_is_noise_only(signal: float, *, onl
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 170)
     scores = signal * y + rng.normal(size=170)
-    told = noise.told(0.02, y, np.arange(170), scores)
+    told = noise.told(0.049, y, np.arange(170), scores)
     assert told["only"] is only
     assert told["thin"] is False
-    assert noise.told(0.1, y, np.arange(170), scores)["thin"] is True
+    assert noise.told(0.05, y, np.arange(170), scores)["thin"] is True
     without = noise.told(None, y, np.arange(170), scores)
     assert (without["only"], without["thin"]) == (False, False), "no noise, so it is not that"
