@@ -21,7 +21,7 @@ MARGIN = 0.002
 
 
 @dataclass(frozen=True)
-class Judged:
+class OneByOne:
     """``figures`` is ``one_by_one`` of metrics.json; ``alone`` the own models that were fitted."""
 
     figures: dict[str, Any]
@@ -30,7 +30,7 @@ class Judged:
 
 def judge(
     book: CodeBook, parties: Sequence[Party], tests: dict[str, Table], shared: Shared, seed: int
-) -> Judged:
+) -> OneByOne:
     """Judge every member on its own held-out customers.
 
     Args:
@@ -49,7 +49,7 @@ def judge(
         for party in parties
     }
     alone = tuple(each.alone for each in found.values() if each.alone is not None)
-    return Judged(together(found), alone)
+    return OneByOne(together(found), alone)
 
 
 def together(found: dict[str, OneMember]) -> dict[str, Any]:
