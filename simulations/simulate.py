@@ -156,13 +156,18 @@ def run(arguments: Arguments | MarketArguments, folder: Folder, screen: Screen) 
 
 def _rows(arguments: Arguments, work: "_Work") -> dict[str, Any]:
     """A table of rows with one outcome."""
-    from fedrepay.simulations.rows.measure import measure  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.report import words_rows  # noqa: PLC0415 - each case loads its own
+    from fedrepay.simulations.rows import noise  # noqa: PLC0415
+    from fedrepay.simulations.rows.measure import measure, noise_share  # noqa: PLC0415
     from fedrepay.simulations.rows.prepare import prepare  # noqa: PLC0415
 
     model = model_of(arguments)  # first: a module that cannot be used is refused before anything is read
     prepared = work.timed("read and split", lambda: prepare(arguments))
     terms = make_terms(arguments, prepared.book, len(prepared.parties), model)
     drops = planned_drops(arguments, [party.name for party in prepared.parties], terms)
+    share = noise_share(terms, prepared)
+    if share is not None and share >= noise.THIN:
+        work.screen.note(f"[yellow]{words_rows.thin(share, arguments.epsilon)}[/]")
     with work.opened():
         consortium = work.consortium(prepared.book, prepared.parties, terms, drops, model)
         return work.carry(

@@ -13,6 +13,7 @@ import numpy as np
 
 from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import ridge
+from fedrepay.client.learning.folds import dealt
 from fedrepay.client.learning.ranking import weighted_aucs
 from fedrepay.client.scoring.score import good_value
 from fedrepay.shared.arrays import F64, I64, Bool
@@ -143,7 +144,7 @@ def predicted(rows: F64, y: I64, owner: I64) -> F64:
         y: labels, shape (n,), both of them at ``FOLDS`` customers or more.
         owner: the customer of each row, shape (n,).
     """
-    fold = folds(y, owner)
+    fold = dealt(y, owner, FOLDS, _SEED)
     design = np.column_stack([rows, np.ones(len(rows))])
     labels, score = y.astype(np.float64), np.empty(len(y))
     for held in range(FOLDS):
@@ -151,26 +152,10 @@ def predicted(rows: F64, y: I64, owner: I64) -> F64:
         inner = np.unique(fold[inside], return_inverse=True)[1].astype(np.int64)
         part, told, none = design[inside], labels[inside], np.zeros(int(inside.sum()))
         tried = ridge.cross_validated(part, told, none, inner, ridge.PENALTIES, free=1)
-        best = min(tried, key=lambda each: _loss(told, each.held_out))
+        best, _ = ridge.chosen(tried, told)
         weights = ridge.fit(part, told, none, best.penalty, free=1, start=best.weights)
         score[~inside] = design[~inside] @ weights
     return score
-
-
-def folds(y: I64, owner: I64) -> I64:
-    """The fold of each row, 0 … ``FOLDS`` − 1, shape (n,): whole customers, dealt evenly among those with and without a 1."""
-    people, place = np.unique(owner, return_inverse=True)
-    has = np.bincount(place, weights=y) > 0
-    rng = np.random.default_rng(_SEED)
-    of = np.empty(len(people), dtype=np.int64)
-    for each in (False, True):
-        chosen = rng.permutation(np.flatnonzero(has == each))
-        of[chosen] = np.arange(len(chosen)) % FOLDS
-    return of[place]
-
-
-def _loss(y: F64, log_odds: F64) -> float:
-    return float(np.mean(np.logaddexp(0.0, log_odds) - y * log_odds))
 
 
 def _drawn(y: I64, owner: I64, score: F64) -> tuple[F64, F64]:

@@ -14,8 +14,10 @@ from scipy.linalg import cho_factor, cho_solve
 
 from fedrepay.shared.arrays import F64, I64
 
-PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
+PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 """λ tried where cross-validation chooses, strongest first: the loss is Σ log-loss + λ‖w‖²/2 over rows of norm 1."""
+_NO_BETTER = 2
+"""So many weaker λ in a row that are no better than the best one: weaker ones are not tried (``chosen``)."""
 FOLDS_CLOSE, CLOSE = 1e-4, 1e-9
 """Fits end when no row's log-odds move by more: those without a fold only choose λ."""
 _SHRINKS = 0.4
@@ -29,15 +31,50 @@ _MOST_STEPS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """One penalty λ: ``weights`` (d,) of the fit on all rows, ``held_out`` (n,) each row's log-odds without its fold."""
+    """One penalty λ: ``weights`` (d,) of the fit on all rows, ``without`` (folds, d) those of the fits without each fold.
+
+    ``held_out`` (n,) is each row's log-odds without its fold.
+    """
 
     penalty: float
     weights: F64
+    without: F64
     held_out: F64
 
 
+def chosen(tried: Iterator[Fit], labels: F64) -> tuple[Fit, float]:
+    """The fit of least cross-validated log-loss, and that loss (nats a row).
+
+    Args:
+        tried: of ``cross_validated``, strongest penalty first; it is not asked on once ``_NO_BETTER`` in a row were no better.
+        labels: 0 or 1, shape (n,).
+    """
+    best = next(tried)
+    least, worse = loss(labels, best.held_out), 0
+    for each in tried:
+        found = loss(labels, each.held_out)
+        if found < least:
+            best, least, worse = each, found, 0
+            continue
+        worse += 1
+        if worse == _NO_BETTER:
+            break
+    return best, least
+
+
+def loss(labels: F64, log_odds: F64) -> float:
+    """Mean log-loss of log-odds of label 1, nats; shape (n,) each, n ≥ 1."""
+    return float(np.mean(np.logaddexp(0.0, log_odds) - labels * log_odds))
+
+
 def cross_validated(
-    rows: F64, labels: F64, offset: F64, fold: I64, penalties: Sequence[float], free: int = 0
+    rows: F64,
+    labels: F64,
+    offset: F64,
+    fold: I64,
+    penalties: Sequence[float],
+    free: int = 0,
+    start: F64 | None = None,
 ) -> Iterator[Fit]:
     """Minimise Σ log-loss(offset + rows·w) + λ‖w‖²/2 on all rows and without each fold, to ``FOLDS_CLOSE``.
 
@@ -48,6 +85,7 @@ def cross_validated(
         fold: of each row, shape (n,), 0 … folds − 1 with at least two folds.
         penalties: λ > 0, strongest first: each fit starts where the one before ended.
         free: so many last columns bear no penalty.
+        start: weights (d,) to begin from; None: zeros.
 
     Raises:
         ArithmeticError: a fit has no end within ``_MOST_STEPS``.
@@ -57,11 +95,13 @@ def cross_validated(
     ends = np.searchsorted(fold[order], np.arange(fold.max() + 2)).tolist()
     parts = [slice(a, b) for a, b in pairwise(ends)]
     found = np.zeros((rows.shape[1], 1 + len(parts)))
+    if start is not None:
+        found += start[:, None]
     for penalty, score in _descend(rows, labels, offset, parts, penalties, free, found, FOLDS_CLOSE):
         held_out = np.empty(len(rows))
         for column, part in enumerate(parts, 1):
             held_out[order[part]] = score[part, column]
-        yield Fit(penalty, found[:, 0].copy(), held_out)
+        yield Fit(penalty, found[:, 0].copy(), found[:, 1:].T.copy(), held_out)
 
 
 def fit(rows: F64, labels: F64, offset: F64, penalty: float, free: int = 0, start: F64 | None = None) -> F64:

@@ -29,7 +29,7 @@ from fedrepay.shared.secure_sum.packing import GAM
 from fedrepay.simulations.attacks.base import AttackFinding, AttackOptions, Row
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.rows import baselines, figures
-from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.columns import labels
 from fedrepay.simulations.rows.prepare import Prepared, prepare
 from fedrepay.simulations.run.arguments import Arguments
 

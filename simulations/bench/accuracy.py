@@ -27,7 +27,7 @@ from fedrepay.simulations.bench.page import at_several, curve, table
 from fedrepay.simulations.bench.peers.start import measured
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.rows import baselines, figures
-from fedrepay.simulations.rows.measure import labels, raw
+from fedrepay.simulations.rows.columns import labels, raw
 from fedrepay.simulations.rows.split import split_members, split_test
 from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 

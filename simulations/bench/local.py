@@ -32,7 +32,7 @@ from fedrepay.simulations.bench.accuracy import (
     tables,
 )
 from fedrepay.simulations.bench.page import at_several, curve, table
-from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.columns import labels
 from fedrepay.simulations.rows.split import split_members
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def gains(members: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
     low, high = (min(known), max(known)) if known else (0.5, 1.0)
     x = scale(low - 0.01, high + 0.01, left, width - right)
     bottom = height - 12
-    parts = [text(width, 16, "gain [95 % interval]", "muted", "end"), text(0, 16, "AUC", "muted")]
+    parts = [text(width, 16, "gain [95 %, all at once]", "muted", "end"), text(0, 16, "AUC", "muted")]
     for tick in ticks(low - 0.01, high + 0.01, 8):
         parts += [
             line(x(tick), top - 10, x(tick), bottom, "grid"),

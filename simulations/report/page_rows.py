@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedrepay.simulations.report import charts, words
+from fedrepay.simulations.report import charts, words_rows
 from fedrepay.simulations.report.learned import pictures
 
 SHOWN = 40
@@ -13,16 +13,17 @@ def rows_page(metrics: dict[str, Any], details: dict[str, Any]) -> dict[str, Any
     """The names that ``rows.html`` uses.
 
     Args:
-        metrics: the contents of ``metrics.json`` with ``auc``.
+        metrics: the contents of ``metrics.json`` of a table of rows.
         details: ``title``, ``good_outcome``, ``curves``, ``attack`` (or None), ``fairness``.
     """
-    by_gain = sorted(metrics["auc"]["members"].items(), key=_gain)
+    by_gain = sorted(metrics["one_by_one"]["members"].items(), key=_gain)
     shown = by_gain if len(by_gain) <= SHOWN else [*by_gain[: SHOWN // 2], *by_gain[-SHOWN // 2 :]]
     bins = metrics["calibration"]["federated"]["bins"]
     curves, crosses = pictures(details["curves"])
     return {
         "auc": metrics["auc"],
-        "outcome": words.outcome(metrics),
+        "one": metrics["one_by_one"],
+        "outcome": words_rows.outcome(metrics),
         "bins": bins,
         "by_gain": by_gain,
         "shown": len(shown),

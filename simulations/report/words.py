@@ -129,34 +129,6 @@ def banners(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def outcome(metrics: dict[str, Any]) -> list[str]:
-    """What was gained and what it cost, in sentences."""
-    auc = metrics["auc"]
-    together, alone, pooled = auc["federated"], auc["alone_mean"], auc["pooled_no_privacy"]
-    said = []
-    if alone is None:
-        said.append(f"Learned together, the model ranks customers with an AUC of {together:.3f}.")
-    else:
-        apart = round(together, 3) - round(alone, 3)
-        verdict = "as well as" if apart == 0 else ("better than" if apart > 0 else "worse than")
-        said.append(
-            f"Learned together, the model ranks customers {verdict} what members learn alone: AUC "
-            f"{together:.3f} against {alone:.3f} on average."
-        )
-    judged = [each["gain_interval"] for each in auc["members"].values() if each["gain"] is not None]
-    if judged:
-        gain, lose = sum(low > 0 for low, _ in judged), sum(high < 0 for _, high in judged)
-        said.append(
-            f"On their own customers, {gain} of {len(judged)} members surely gain (95 %) and {lose} surely "
-            "lose; for the others the test rows are too few to tell."
-        )
-    if pooled is not None:
-        chance = " (a difference in its favour is chance)" if together > pooled else ""
-        said.append(f"All rows in one place, without any privacy, would give {pooled:.3f}{chance}.")
-    said.append(protection(metrics))
-    return said
-
-
 def protection(metrics: dict[str, Any]) -> str:
     """Whom the noise protects, in one sentence."""
     privacy = metrics["privacy"]

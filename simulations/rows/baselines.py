@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedrepay.client.learning import ridge
+from fedrepay.client.learning.folds import dealt, scarcest
 from fedrepay.shared.arrays import F64, I64
-from fedrepay.simulations.rows import figures
 
 _FOLDS = 5
 _MOST_TREES = 600
@@ -47,11 +47,11 @@ class TreeModel:
 
 
 def ridge_logistic(
-    rows: F64, y: NDArray[np.generic], seed: int, penalty: float | None = None
+    rows: F64, y: NDArray[np.generic], seed: int, penalty: float | None = None, owner: I64 | None = None
 ) -> tuple[AdditiveModel | None, str | None]:
     """Ridge logistic regression to convergence, λ by 5-fold cross-validated log-loss.
 
-    The intercept is not penalised. With fewer than five rows of a label there are fewer folds; with one,
+    The intercept is not penalised. With fewer than five customers of a label there are fewer folds; with one,
     the strongest λ is taken.
 
     Args:
@@ -59,31 +59,31 @@ def ridge_logistic(
         y: labels 0 or 1, shape (n,).
         seed: of the folds.
         penalty: λ; None chooses it by cross-validation.
+        owner: the customer of each row, shape (n,), whose rows share a fold; None: every row is one.
 
     Returns:
         (model, None), or (None, reason) where there is nothing to fit.
     """
     ones = int(np.count_nonzero(y))
-    scarcest = min(ones, len(y) - ones)
-    if scarcest == 0:
+    if ones in (0, len(y)):
         return None, "no training rows" if len(y) == 0 else f"all training rows have label {int(ones > 0)}"
-    labels = y.astype(np.float64)
-    with_ones, none, start, loss = (
-        np.column_stack([rows, np.ones(len(rows))]),
-        np.zeros(len(y)),
-        None,
-        float("nan"),
-    )
-    if penalty is None and scarcest > 1:
-        fold_of = _folds(y, min(_FOLDS, scarcest), seed)
+    owner = np.arange(len(y)) if owner is None else owner
+    labels, none = y.astype(np.float64), np.zeros(len(y))
+    with_ones, start, loss = beside_one(rows), None, float("nan")
+    folds = min(_FOLDS, scarcest(y, owner))
+    if penalty is None and folds > 1:
+        fold_of = dealt(y, owner, folds, seed)
         tried = ridge.cross_validated(with_ones, labels, none, fold_of, ridge.PENALTIES, free=1)
-        loss, penalty, start = min(
-            ((figures.log_loss(y, _sigmoid(each.held_out)), each.penalty, each.weights) for each in tried),
-            key=lambda found: found[0],
-        )
+        found, loss = ridge.chosen(tried, labels)
+        penalty, start = found.penalty, found.weights
     penalty = ridge.PENALTIES[0] if penalty is None else penalty
     weights = ridge.fit(with_ones, labels, none, penalty, free=1, start=start)
     return AdditiveModel(weights[:-1], float(weights[-1]), penalty, loss), None
+
+
+def beside_one(rows: F64) -> F64:
+    """Rows (n, d) with a last column of ones, the intercept's: (n, d + 1)."""
+    return np.column_stack([rows, np.ones(len(rows))])
 
 
 def lightgbm_baseline(
@@ -122,7 +122,7 @@ def lightgbm_baseline(
         "num_threads": 1,
         "verbosity": -1,
     }
-    fold_of = _folds(labels, folds, seed)
+    fold_of = dealt(labels, np.arange(len(y)), folds, seed)
     pairs = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
     found: dict[str, Any] = lightgbm.cv(
         parameters,
@@ -138,13 +138,3 @@ def lightgbm_baseline(
 
 def _sigmoid(score: F64) -> F64:
     return 0.5 * (1 + np.tanh(score / 2))
-
-
-def _folds(labels: NDArray[np.generic], folds: int, seed: int) -> I64:
-    """The fold of each row, shape (n,): either label is dealt evenly."""
-    rng = np.random.default_rng(seed)
-    fold_of = np.empty(len(labels), dtype=np.int64)
-    for label in (0, 1):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        fold_of[places] = np.arange(len(places)) % folds
-    return fold_of

@@ -3,7 +3,6 @@
 Figures on test data and baselines without privacy are outside the guarantee and say so.
 """
 
-from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +13,9 @@ from fedrepay.client.scoring import torch_score
 from fedrepay.client.scoring.score import good_value, probability
 from fedrepay.shared.schema.bins import side
 from fedrepay.shared.schema.codebook import CodeBook
-from fedrepay.simulations.rows import baselines, figures
+from fedrepay.shared.trust.terms import NumberedTerms
+from fedrepay.simulations.rows import baselines, figures, members, noise
+from fedrepay.simulations.rows.columns import labels, owners, raw
 from fedrepay.simulations.rows.prepare import Prepared
 from fedrepay.simulations.rows.run_figures import (
     TELLS_ROWS,
@@ -28,8 +29,10 @@ from fedrepay.simulations.rows.run_figures import (
 from fedrepay.simulations.run.arguments import Arguments
 from fedrepay.simulations.run.consortium import Consortium
 
-MOST_ALONE = 200  # models of single members that are fitted, each with its own cross-validation
 OUTSIDE = [
+    "one_by_one",
+    "base_rate",
+    "noise",
     "auc",
     "log_loss",
     "calibration",
@@ -63,54 +66,44 @@ def measure(
         return book.rows(table.codes) / book.scale
 
     test, truth = prepared.test, labels(prepared.test)
+    one_by_one = members.judge(book, prepared.parties, prepared.tests, federated, arguments.seed)
     scores = {"federated": federated(test)}
     whole = design(test)
-    fitted = alone_sample([party.name for party in prepared.parties], arguments.seed)
-    alone_auc: list[float] = []
-    alone_loss: list[float] = []
-    members: dict[str, Any] = {}
-    for party in prepared.parties:
-        own = prepared.tests[party.name]
-        if party.name in fitted:
-            alone, reason = baselines.ridge_logistic(design(party.train), labels(party.train), arguments.seed)
-        else:
-            alone, reason = (
-                None,
-                f"Not fitted: {MOST_ALONE} of {len(prepared.parties)} members are, drawn at random.",
-            )
-        shared = federated(own)
-        row: dict[str, Any] = {"rows": len(party.train.codes), "test_rows": len(own.codes)}
-        alone_own = None if alone is None else alone.predict(design(own)) if len(own.codes) else np.zeros(0)
-        row |= figures.compare(labels(own), shared, alone_own, arguments.seed, own.customers)
-        row["reason"] = reason or row["reason"]
-        if alone is not None:
-            predicted = alone.predict(whole)
-            alone_auc.append(figures.auc(truth, predicted) or 0.0)
-            alone_loss.append(figures.log_loss(truth, predicted))
-        members[party.name] = row
-    pooled, _ = baselines.ridge_logistic(design(prepared.train), labels(prepared.train), arguments.seed)
+    alone = [each.predict(whole) for each in one_by_one.alone]
+    pooled, _ = baselines.ridge_logistic(
+        design(prepared.train), labels(prepared.train), arguments.seed, owner=owners(prepared.train)
+    )
     if pooled is not None:
         scores["pooled_no_privacy"] = pooled.predict(whole)
     if arguments.baselines:
         trees, _ = baselines.lightgbm_baseline(raw(prepared.train), labels(prepared.train), arguments.seed)
         if trees is not None:
             scores["pooled_lightgbm"] = trees.predict(raw(test))
+    scores["constant"] = np.full(len(truth), labels(prepared.train).mean())
     auc = {name: figures.auc(truth, each) for name, each in scores.items()}
     loss = {name: figures.log_loss(truth, each) for name, each in scores.items()}
     seconds["baselines and figures"] = perf_counter() - begun
     metrics: dict[str, Any] = {
+        "one_by_one": one_by_one.figures,
+        "base_rate": float(truth.mean()),
+        "noise": noise.told(
+            noise_share(consortium.terms, prepared), truth, owners(test), scores["federated"]
+        ),
         "auc": {
             "federated": auc["federated"],
-            "alone_mean": float(np.mean(alone_auc)) if alone_auc else None,
+            "alone_mean": float(np.mean([figures.auc(truth, each) for each in alone])) if alone else None,
             "pooled_no_privacy": auc.get("pooled_no_privacy"),
             "pooled_lightgbm": auc.get("pooled_lightgbm"),
-            "members": members,
+            "constant": auc["constant"],
         },
         "log_loss": {
             "federated": loss["federated"],
-            "alone_mean": float(np.mean(alone_loss)) if alone_loss else None,
+            "alone_mean": float(np.mean([figures.log_loss(truth, each) for each in alone]))
+            if alone
+            else None,
             "pooled_no_privacy": loss.get("pooled_no_privacy"),
             "pooled_lightgbm": loss.get("pooled_lightgbm"),
+            "constant": loss["constant"],
         },
         "calibration": {"federated": figures.calibration(truth, scores["federated"])},
         **run_figures(consortium, release, seconds, resumed=resumed),
@@ -136,28 +129,15 @@ def local_arguments(consortium: Consortium) -> dict[str, Any]:
     return {} if local is None else local.model_dump(exclude={"model_hash", "parameters"})
 
 
-def alone_sample(names: Sequence[str], seed: int) -> frozenset[str]:
-    """Members whose own model is fitted: all, or a drawn part of more than ``MOST_ALONE``."""
-    if len(names) <= MOST_ALONE:
-        return frozenset(names)
-    return frozenset(np.random.default_rng([seed, 51]).choice(names, MOST_ALONE, replace=False).tolist())
-
-
-def labels(table: Table) -> np.ndarray:
-    """The one outcome of a table that was read with it, (n,) of 0 and 1."""
-    if table.outcomes is None or table.outcomes.shape[1] != 1:
-        raise ValueError("the table was read without its one outcome")
-    return table.outcomes[:, 0]
-
-
-def raw(table: Table, names: Iterable[str] | None = None) -> np.ndarray:
-    """Canonical columns (all, or the named ones) as numbers, (n, columns), for trees; categories become codes."""
-    columns = []
-    for name in table.values if names is None else names:
-        values = table.values[name]
-        numeric = values.dtype.kind == "f"
-        columns.append(values if numeric else np.unique(values.astype(str), return_inverse=True)[1])
-    return np.column_stack(columns).astype(np.float64)
+def noise_share(terms: NumberedTerms, prepared: Prepared) -> float | None:
+    """Length of the run's noise ÷ the longest sum its customers could make (``noise.share``); None without noise."""
+    if terms.mode == "none":
+        return None
+    parties = prepared.parties
+    customers = sum(len(np.unique(party.train.customers.astype(str))) for party in parties)
+    parameters = terms.dimension if terms.local is None else terms.local.parameters
+    noisy = 1 if terms.local is None else len(parties)
+    return noise.share(terms.epsilon, terms.delta, customers, parameters, noisy)
 
 
 def fairness(book: CodeBook, test: Table, scores: np.ndarray, good: int) -> list[dict[str, Any]]:

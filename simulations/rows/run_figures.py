@@ -23,7 +23,7 @@ from fedrepay.simulations.rows import coalitions
 from fedrepay.simulations.run.arguments import RunArguments
 from fedrepay.simulations.run.consortium import Consortium
 
-VERSION = 2
+VERSION = 3
 TELLS_ROWS = ("seconds", "peak_rss_mb")
 """Time and memory grow with members' rows, and no noise hides how many there are: only a simulation shows them."""
 PACKAGES = ("fedrepay", "flwr", "dp-accounting", "cryptography", "numpy", "duckdb", "scipy")

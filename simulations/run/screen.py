@@ -17,6 +17,7 @@ from rich.table import Table
 from fedrepay.server.protocol.state import Event
 from fedrepay.shared.privacy.statement import headline
 from fedrepay.shared.trust.wire import Kind
+from fedrepay.simulations.report import words_rows
 from fedrepay.simulations.run.folder import Folder
 from fedrepay.simulations.run.grid import Exchange
 
@@ -117,7 +118,7 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
         )
     table = Table(show_header=False, box=None)
     for label, shown in (
-        _market(metrics["market"]) if "market" in metrics else _rows(metrics["auc"])
+        _market(metrics["market"]) if "market" in metrics else words_rows.summary(metrics)
     ).items():
         table.add_row(label, shown)
     table.add_row("Privacy", headline(privacy))
@@ -129,17 +130,6 @@ def summary(console: Console, metrics: dict[str, Any], folder: Folder) -> None:
     console.print(f"Report:  {folder.report}")
     if metrics["engine"] != "batched":
         console.print(f"Release: {folder.release}")
-
-
-def _rows(auc: dict[str, Any]) -> dict[str, str]:
-    """How good the scores are."""
-    labels = {
-        "AUC, learned together": auc["federated"],
-        "AUC, members alone (mean, without privacy)": auc["alone_mean"],
-        "AUC, pooled (without privacy)": auc["pooled_no_privacy"],
-        "AUC, pooled LightGBM (without privacy)": auc["pooled_lightgbm"],
-    }
-    return {label: f"{value:.4f}" for label, value in labels.items() if value is not None}
 
 
 def _market(market: dict[str, Any]) -> dict[str, str]:

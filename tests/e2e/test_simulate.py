@@ -23,7 +23,7 @@ from fedrepay.client.scoring.release_file import load
 from fedrepay.client.scoring.score import probability
 from fedrepay.shared.errors import StorageError
 from fedrepay.shared.privacy.statement import headline
-from fedrepay.simulations.rows.measure import labels
+from fedrepay.simulations.rows.columns import labels
 from fedrepay.simulations.rows.prepare import prepare
 from fedrepay.simulations.run import transcript
 from fedrepay.simulations.run.folder import Folder
@@ -62,7 +62,14 @@ def fedrepay(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_documented_figures_are_there(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
     for path in (
-        *("auc.federated", "auc.alone_mean", "auc.pooled_no_privacy", "log_loss.federated", "calibration"),
+        *(
+            "one_by_one.mean_gain_interval",
+            "auc.federated",
+            "auc.alone_mean",
+            "auc.pooled_no_privacy",
+            "log_loss.federated",
+            "calibration",
+        ),
         *(f"privacy.{key}" for key in ("mode", "epsilon", "delta", "unit", "adjacency", "colluders")),
         *("privacy.epsilon_no_colluders", "privacy.epsilon_if_all_others_collude"),
         *("privacy.epsilon_by_memberships", "rounds", "attempts", "parameters", "values_summed"),
@@ -72,14 +79,14 @@ def test_the_documented_figures_are_there(finished: Path) -> None:
         for key in path.split("."):
             found = found[key]
         assert found is not None, path
-    assert set(metrics["auc"]["members"]) == set(shops.MEMBERS)
-    for member in metrics["auc"]["members"].values():
-        assert {"rows", "federated", "alone", "gain", "reason"} <= set(member)
+    assert set(metrics["one_by_one"]["members"]) == set(shops.MEMBERS)
+    for member in metrics["one_by_one"]["members"].values():
+        assert {"rows", "federated", "alone", "own_part", "gain", "verdict", "reason"} <= set(member)
     assert 0.6 < metrics["auc"]["federated"] <= 1
     assert metrics["privacy"]["epsilon"] == 4
     assert metrics["privacy"]["epsilon_spent"] <= 4
     assert (metrics["rounds"], metrics["attempts"]) == (3, 3)
-    assert {"auc", "seconds", "peak_rss_mb"} <= set(metrics["outside_the_guarantee"])
+    assert {"one_by_one", "auc", "seconds", "peak_rss_mb"} <= set(metrics["outside_the_guarantee"])
 
 
 def test_uploads_are_counted_in_bytes_that_left(finished: Path) -> None:

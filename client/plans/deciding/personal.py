@@ -8,7 +8,7 @@ Learning*, 7.10). Elsewhere its records say nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from fedrepay.client.data.reading.table import Table
 from fedrepay.client.learning import monotone, ridge
 from fedrepay.client.plans.deciding.pairs import PairCodes
 from fedrepay.client.scoring.score import block_effects
-from fedrepay.shared.arrays import F64, I64, Objects
+from fedrepay.shared.arrays import F64, I64, U16, Objects
 from fedrepay.shared.schema.codebook import CodeBook
 
 LEAST_OFFERS = 3000
@@ -34,10 +34,14 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """One head: log-odds become intercept + shared, plus the effects of own weights (d,) if there are any."""
+    """One head: log-odds become intercept + shared, plus the effects of own weights (d,) if there are any.
+
+    ``penalty`` is the λ they were fitted with.
+    """
 
     intercept: float
     weights: F64 | None
+    penalty: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,12 @@ class Personal:
             out = out + np.where(inside, pair_codes.logits(block_effects(self.book, own.weights)), 0.0)
         return np.asarray(out)
 
+    def beside(self, head: int, shared_logit: F64, codes: U16) -> F64:
+        """The same for rows of codes (n, blocks − 1), (n,)."""
+        blocks = tuple(codes[:, place, None] for place in range(codes.shape[1]))
+        pairs = PairCodes(blocks, (len(codes), 1))
+        return self.adjust(head, shared_logit[:, None], pairs)[:, 0]
+
 
 def fit(book: CodeBook, table: Table, weights: F64, *, correct: bool = True, seed: int = 1) -> Personal:
     """Fit a member's own part on its own matured offers.
@@ -71,6 +81,25 @@ def fit(book: CodeBook, table: Table, weights: F64, *, correct: bool = True, see
         correct: whether to try a correction beyond the intercept.
         seed: of the folds.
     """
+    shared = book.rows(table.codes) / book.scale @ weights.T
+    return beside(
+        book, table, shared, least=LEAST_OFFERS if correct else None, penalties=PENALTIES, seed=seed
+    )
+
+
+def beside(
+    book: CodeBook, table: Table, shared: F64, *, least: int | None, penalties: Sequence[float], seed: int = 1
+) -> Personal:
+    """Fit a member's own part beside whatever model was shared.
+
+    Args:
+        book: the code book.
+        table: the member's training rows, n.
+        shared: the shared model's log-odds of outcome 1 for them, (n, H).
+        least: rows of a head below which it gets an intercept only; None: none gets more.
+        penalties: λ of corrections to try, strongest first.
+        seed: of the folds.
+    """
     assert table.outcomes is not None  # noqa: S101 - training rows have them
     rows = book.rows(table.codes) / book.scale
     keys, counts = np.unique(_keys(book, list(table.codes.T)), return_counts=True)
@@ -79,22 +108,22 @@ def fit(book: CodeBook, table: Table, weights: F64, *, correct: bool = True, see
     for head in range(book.heads):
         inside = table.outcomes[:, head] >= 0
         labels = table.outcomes[inside, head].astype(float)
-        offset = rows[inside] @ weights[head]
-        intercept = calibrate(offset, labels)
-        own = None
-        if correct and len(labels) >= LEAST_OFFERS:
-            own = _correction(rows[inside], intercept + offset, labels, fold[inside])
-        found.append((intercept, own))
+        offset = shared[inside, head]
+        own = Correction(calibrate(offset, labels), None)
+        if least is not None and len(labels) >= least:
+            best = _correction(rows[inside], own.intercept + offset, labels, fold[inside], penalties)
+            own = own if best is None else Correction(own.intercept, best[0], best[1])
+        found.append(own)
     return Personal(book, _monotone(book, found), keys[counts >= LEAST_ALIKE])
 
 
-def _monotone(book: CodeBook, found: Sequence[tuple[float, F64 | None]]) -> tuple[Correction, ...]:
+def _monotone(book: CodeBook, found: Sequence[Correction]) -> tuple[Correction, ...]:
     """Corrections are made monotone as the release is, so that the sum is."""
-    own = np.array([np.zeros(book.dimension) if weights is None else weights for _, weights in found])
+    own = np.array([np.zeros(book.dimension) if each.weights is None else each.weights for each in found])
     projected = monotone.project(book, own)
     return tuple(
-        Correction(intercept, None if weights is None else projected[head])
-        for head, (intercept, weights) in enumerate(found)
+        each if each.weights is None else replace(each, weights=projected[head])
+        for head, each in enumerate(found)
     )
 
 
@@ -113,10 +142,14 @@ def calibrate(offset: F64, labels: F64) -> float:
     return found
 
 
-def _correction(rows: F64, base: F64, labels: F64, fold: I64) -> F64 | None:
-    """Own weights (d,) where they beat the base by more than one standard error of the difference, else None."""
+def _correction(
+    rows: F64, base: F64, labels: F64, fold: I64, penalties: Sequence[float]
+) -> tuple[F64, float] | None:
+    """Own weights (d,) and their λ where they beat the base by more than one standard error of the difference, else None."""
     best: tuple[F64, ridge.Fit] | None = None
-    for tried in ridge.cross_validated(rows, labels, base, fold, PENALTIES):
+    for tried in ridge.cross_validated(
+        rows, labels, base, fold, penalties
+    ):  # all: one λ may do harm and a weaker good
         gains = _loss(labels, base) - _loss(labels, tried.held_out)
         if best is None or gains.mean() > best[0].mean():
             best = (gains, tried)
@@ -124,7 +157,7 @@ def _correction(rows: F64, base: F64, labels: F64, fold: I64) -> F64 | None:
     gains, found = best
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         return None
-    return ridge.fit(rows, labels, base, found.penalty, start=found.weights)
+    return ridge.fit(rows, labels, base, found.penalty, start=found.weights), found.penalty
 
 
 def _folds(customers: Objects, seed: int) -> I64:
@@ -134,8 +167,10 @@ def _folds(customers: Objects, seed: int) -> I64:
 
 
 def _keys(book: CodeBook, blocks: Sequence[npt.NDArray[np.generic]]) -> I64:
-    """One number for the bins of ``OVERLAP``, of the shape the blocks broadcast to."""
+    """One number for the bins of ``OVERLAP``, of the shape those blocks broadcast to; without plans all rows are alike."""
     names = [block.name for block in book.blocks]
+    if not set(OVERLAP) & set(names):
+        return np.zeros(np.broadcast_shapes(*(np.shape(each) for each in blocks)), np.int64)
     key = np.zeros((), np.int64)
     for name in OVERLAP:
         if name not in names:

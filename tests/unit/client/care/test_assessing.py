@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fedrepay.client.care import assessing
-from fedrepay.client.care.assessing import FEW, FOLDS, Assessment, assess, folds, predicted
+from fedrepay.client.care.assessing import FEW, FOLDS, Assessment, assess, predicted
 from fedrepay.client.data.reading.table import Table, read_table
+from fedrepay.client.learning.folds import dealt
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
@@ -91,7 +92,7 @@ def test_a_customer_is_never_on_both_sides(tmp_path: Path) -> None:
     parted = roc_auc_score(y, predicted(who, y, np.arange(480)))
     assert honest < 0.6
     assert parted > 0.9, "control: parted by rows it seems to know"
-    fold = folds(y, owner)
+    fold = dealt(y, owner, FOLDS, 1)
     assert all(len(set(fold[owner == each])) == 1 for each in range(60))
     sizes = np.bincount(fold, minlength=FOLDS) // 8
     assert sizes.max() - sizes.min() <= 2, "dealt evenly, within either label"

@@ -17,7 +17,7 @@ from fedrepay.shared.privacy.entropy import OsEntropy, SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.engines.batched import NO_PROTOCOL, BatchedConsortium
-from fedrepay.simulations.rows.measure import alone_sample
+from fedrepay.simulations.rows.members import alone_sample
 from fedrepay.simulations.rows.prepare import Prepared, prepare
 from fedrepay.simulations.rows.run_figures import export_release
 from fedrepay.simulations.run import consortium as driver

@@ -184,7 +184,7 @@ def test_a_correction_is_taken_when_it_gains_more_than_a_standard_error() -> Non
         fold = rng.integers(0, 5, 400)
         gains = gains_by_hand(rows, base, labels, fold)
         error = gains.std() / np.sqrt(len(gains))
-        found = personal._correction(rows, base, labels, fold)
+        found = personal._correction(rows, base, labels, fold, personal.PENALTIES)
         assert (found is not None) == (gains.mean() > error)
         in_between += int(0 < gains.mean() <= error)
         taken.append(found is not None)
