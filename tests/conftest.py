@@ -29,7 +29,6 @@ def pytest_collection_finish() -> None:
     """What is loaded by now stays: to look through all of it again and again for garbage costs a seventh of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_sessionfinish() -> None:
