@@ -102,6 +102,7 @@ def test_no_bomb_in_any_field_goes_off(
     assert not marker.exists()
 
 
+@pytest.mark.usefixtures("tidy")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bomb_behind_a_seal_goes_off(kind: str, run: Stages, marker: Path, tmp_path: Path) -> None:
     """What only members can open: releases, ciphertexts; and the files of a release."""

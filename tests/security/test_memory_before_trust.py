@@ -20,6 +20,7 @@ from fedrepay.shared.trust import release
 from support.expanding import BOMBS, RATIO, kinds
 
 TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("tidy")
 
 
 def measured(*mode: str) -> dict[str, Any]:

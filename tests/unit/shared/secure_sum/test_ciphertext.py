@@ -94,6 +94,7 @@ def test_a_bad_upload_changes_nothing(payload: bytes, tags: Sequence[int]) -> No
     assert (total.tags, total.count) == ([1], 2)
 
 
+@pytest.mark.usefixtures("tidy")
 def test_adding_takes_constant_memory() -> None:
     payload = bytes(20 * UPLOAD_BYTES)
 
