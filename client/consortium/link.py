@@ -70,6 +70,7 @@ class Link:
         self._state = LinkState(at=clocks.now(), since=clocks.now(), connected=False)
         self._told: dict[str, str] = {}
         self._looked: tuple[int, bool] | None = None
+        self._shown = b""
 
     def run(self, stop: threading.Event) -> None:
         """Turn after turn until told to stop; after an error, later and later."""
@@ -122,17 +123,23 @@ class Link:
         self._pull(found)
 
     def _sent(self, found: Standing) -> None:
-        """Whether the store was set back: asked when the link begins, and again when a run begins or is over."""
+        """Whether the store was set back: asked when the link begins, and again when a run begins or is over.
+
+        The header shown before comes again: that of a run under way proved nothing yet, and where another run follows at once, the
+        newest is of that run, by when the store knows its own attempts.
+        """
         live = found.run if found.state not in OVER else 0
         if self._looked == (found.run, bool(live)):
             return
         own = self._open().heads()
-        if house.asked_at(self._socket, house.SENT, own, live.to_bytes(4, "big")) == b"\x01":
+        shown = dict.fromkeys((self._shown or own, own))
+        told = [house.asked_at(self._socket, house.SENT, each, live.to_bytes(4, "big")) for each in shown]
+        if b"\x01" in told:
             log.warning(
                 "This member's store is older than what it has sent: it was restored from a backup. Its year counts as spent until "
                 "a new roster has asked the others: `fedrepay member rotate-keys` has one made."
             )
-        self._looked = found.run, bool(live)
+        self._looked, self._shown = (found.run, bool(live)), own
 
     def _terms(self, found: Standing) -> None:
         """Terms that people here have not accepted are laid beside the ones that they have."""

@@ -157,6 +157,27 @@ def test_a_store_that_was_set_back_between_runs_counts_its_year_as_spent(
     assert world.store("m0").ledger() == paid
 
 
+def test_a_store_that_was_set_back_within_a_run_that_another_follows_is_found_by_the_header_shown_then(
+    tmp_path: Path,
+) -> None:
+    """The newest header is of the new run by then, and proves nothing: so the link shows the one before again."""
+    limits = Limits(minimum_cohort=3, epsilon_per_release=4, epsilon_per_year=20)
+    world = World(tmp_path / "world", limits=limits)
+    world.until("prepare", 1)
+    _, answer = set_back(world, tmp_path)
+    own = header_of(answer).encode()
+    assert not world.members["m0"].sent(own, 1), "its run is under way, and looks for itself"
+    world.events.clear()
+    world.coordinator = world.new_coordinator(run=2)
+    world.until("prepare", 1)
+    newest = world.coordinator.state.own_header("m0")
+    assert newest, "it takes part"
+    assert not world.members["m0"].sent(newest, 2), "control: what it sent since is known"
+    assert lost(world) is None
+    assert world.members["m0"].sent(own, 2)
+    assert lost(world) is not None
+
+
 def test_another_s_header_marks_no_store(world: World) -> None:
     shared, own = due(world, "m1")
     other = header_of(contribute(world, "m1", shared, own)).encode()

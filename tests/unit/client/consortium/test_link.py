@@ -240,6 +240,20 @@ def test_the_member_s_own_newest_header_is_shown_to_it_at_the_start_and_around_e
     assert "older than what it has sent" in caplog.text
 
 
+def test_where_a_run_follows_at_once_the_header_of_the_one_before_is_shown_again(
+    stub: Stub, home: Home
+) -> None:
+    """It proved nothing while its run was under way, and was never the newest again."""
+    stub.standing = stands(stub)
+    home.turn()
+    first, stub.header = stub.header, b"of run 3"
+    stub.standing = stands(stub, run=3)
+    home.turn(61)
+    stub.standing = stands(stub, run=3, state="done")
+    home.turn(61)
+    assert home.headers == [(first, 2), (first, 3), (b"of run 3", 3), (b"of run 3", 0)]
+
+
 def test_an_error_is_said_once_and_tried_later_and_later(
     stub: Stub, home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
