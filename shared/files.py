@@ -23,6 +23,7 @@ LARGEST = 1 << 63
 """Whole numbers stay below, as TOML promises no more; Python would read any."""
 _SHOWN = 60
 """Characters of a wrong value or a name in an error."""
+_AGAIN = "Free the disk or check rights, then run the same command again; or choose another path."
 _REPLACED = ".old"
 _PASSWORD = re.compile(r"(://[^:\s]*:)\S*@")
 """Of a URL; whatever comes before the last @, for not everybody writes %40."""
@@ -166,7 +167,7 @@ def _shown(value: object) -> str:
 def write_atomically(
     path: Path,
     data: bytes,
-    remedy: str = "Free the disk or check rights, then run the same command again; or choose another path.",
+    remedy: str = _AGAIN,
     *,
     mode: int = 0o666,
     over: bool = True,
@@ -208,6 +209,8 @@ def write_atomically(
         if partial != path:
             with suppress(OSError, ValueError):  # never made, or a path through a file
                 partial.unlink()
+        if isinstance(error, FileExistsError) and remedy == _AGAIN:
+            remedy = "It is never written over: name a new file."
         raise StorageError.unwritten(path, error, remedy) from error
 
 

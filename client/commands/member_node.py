@@ -209,7 +209,9 @@ def serve(
             sources,
             lambda stage, seconds: log.info("%s: %.3f s", stage, seconds),
         )
-        errands = house.errands(lambda: setup.identity(folder), time.time, member.pull, member.take)
+        errands = house.errands(
+            lambda: setup.identity(folder), time.time, member.pull, member.take, member.sent
+        )
         handler = house.at_home(journal.noted(member.handle), errands)
         with door.Door(place, handler, guest=guest) as open_door:
             for number in (signal.SIGTERM, signal.SIGINT):

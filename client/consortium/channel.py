@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 
 from fedrepay.client.consortium import tls
+from fedrepay.client.consortium.reach import NO_WAY
 from fedrepay.client.store.settings import shown_proxy
 from fedrepay.shared.errors import NetworkError, ProtocolError
 from fedrepay.shared.proto.v1 import consortium_pb2 as messages
@@ -181,7 +182,7 @@ def _remedy(said: str) -> str:
             f"or something between closes the connection: revoked, another authority there, or no gRPC (h2) through. {_PREFLIGHT}"
         )
     if "HTTP proxy" in said:
-        return "Check user and password of `proxy`; it must allow CONNECT to the coordinator's host and port."
+        return NO_WAY
     return _PREFLIGHT
 
 

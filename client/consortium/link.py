@@ -31,6 +31,8 @@ LOOK = 60.0
 """Seconds between two times of asking where the consortium stands."""
 FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
 """Seconds before another try after an error; doubled each time."""
+OVER = ("no run yet", "done", "abandoned")
+"""What the coordinator says of a run in which nobody is asked for anything more (``Standing.state``)."""
 SOON = 5.0
 """A long poll that came back empty sooner is not asked again at once."""
 log = logging.getLogger("fedrepay.link")
@@ -67,6 +69,8 @@ class Link:
         self._due = clocks.ticks()
         self._state = LinkState(at=clocks.now(), since=clocks.now(), connected=False)
         self._told: dict[str, str] = {}
+        self._looked: tuple[int, bool] | None = None
+        self._shown = b""
 
     def run(self, stop: threading.Event) -> None:
         """Turn after turn until told to stop; after an error, later and later."""
@@ -115,7 +119,27 @@ class Link:
         void = pending is not None and pending.hash() != found.proposed
         self._note(None, found, pending.hash() if pending is not None and void else b"")
         self._terms(found)
+        self._sent(found)
         self._pull(found)
+
+    def _sent(self, found: Standing) -> None:
+        """Whether the store was set back: asked when the link begins, and again when a run begins or is over.
+
+        The header shown before comes again: that of a run under way proved nothing yet, and where another run follows at once, the
+        newest is of that run, by when the store knows its own attempts.
+        """
+        live = found.run if found.state not in OVER else 0
+        if self._looked == (found.run, bool(live)):
+            return
+        own = self._open().heads()
+        shown = dict.fromkeys((self._shown or own, own))
+        told = [house.asked_at(self._socket, house.SENT, each, live.to_bytes(4, "big")) for each in shown]
+        if b"\x01" in told:
+            log.warning(
+                "This member's store is older than what it has sent: it was restored from a backup. Its year counts as spent until "
+                "a new roster has asked the others: `fedrepay member rotate-keys` has one made."
+            )
+        self._looked, self._shown = (found.run, bool(live)), own
 
     def _terms(self, found: Standing) -> None:
         """Terms that people here have not accepted are laid beside the ones that they have."""

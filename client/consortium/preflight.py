@@ -1,5 +1,6 @@
 """What lies between a member and a coordinator, looked at one by one, before joining or when something does not connect."""
 
+import os
 import shutil
 import socket
 import ssl
@@ -138,14 +139,26 @@ def _name(where: Route) -> str:
         found = sorted({str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
     except (OSError, UnicodeError) as error:
         raise NetworkError(
-            f"{host} has no address here.", "Ask for the name in DNS, or set `proxy`."
+            f"{host} has no address here.", f"Ask for the name in DNS. {_way_out()}"
         ) from error
     return f"{host} is {', '.join(found)}."
 
 
 def _connection(where: Route) -> str:
-    reach.connect(where.address, where.proxy).close()
+    try:
+        reach.connect(where.address, where.proxy).close()
+    except NetworkError as error:
+        if where.proxy is not None:
+            raise
+        raise NetworkError(error.cause, f"{error.remedy} {_way_out()}") from error
     return f"{where.address} opens" + ("." if where.proxy is None else " through the proxy.")
+
+
+def _way_out() -> str:
+    """What to type where only a proxy leads out; its address may be in the environment, which programs here never follow."""
+    name = next((each for each in ("HTTPS_PROXY", "https_proxy") if os.environ.get(each)), None)
+    told = "" if name is None else f" ({name} is set here, and is never used by itself)"
+    return f"Where only an HTTP proxy leads out{told}: --proxy http://HOST:PORT, here and with `join`."
 
 
 def _blind() -> ssl.SSLContext:

@@ -11,6 +11,11 @@ from fedrepay.shared.errors import NetworkError
 from fedrepay.shared.text import printable
 
 SECONDS = 10.0
+NO_WAY = (
+    "401, 403 or 407: check user and password of `proxy`; it must allow CONNECT to the coordinator's host and port (most allow "
+    "443 alone). 500 and above: the proxy itself does not reach the coordinator."
+)
+"""What to do where a proxy answers CONNECT with another status than 200."""
 _LONGEST_HEAD = 16 << 10
 
 
@@ -52,7 +57,7 @@ def connect(address: str, proxy: str | None) -> socket.socket:
         connection.close()
         raise NetworkError(
             f"The proxy {shown_proxy(proxy)} does not let us through: {printable(status, 80) or 'it hangs up'}.",
-            "Check user and password; it must allow CONNECT to this host and port (most allow 443 alone).",
+            NO_WAY,
         )
     return connection
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 import httpx
 
 from fedrepay.client.consortium import tls
+from fedrepay.client.consortium.reach import NO_WAY
 from fedrepay.client.store.settings import shown_proxy
 from fedrepay.shared.errors import NetworkError, ProtocolError
 from fedrepay.shared.text import printable
@@ -132,7 +133,7 @@ class Web:
             assert self.proxy is not None  # noqa: S101 - there is none without
             raise NetworkError(
                 f"The proxy {shown_proxy(self.proxy)} does not let us through: {printable(str(error), 120)}.",
-                "Check user and password of `proxy`; it must allow CONNECT to the coordinator's host and port.",
+                NO_WAY,
             ) from error
         except httpx.TimeoutException as error:
             raise NetworkError(f"{self._where()} does not answer within {SECONDS:.0f} s.", _AGAIN) from error

@@ -24,6 +24,9 @@ REQUEST = f"{HOME}request"
 """``shared`` is the body (it may be long), ``own`` the method; the answer an encoded ``Signed`` of ``asking.Request``."""
 PULLED = f"{HOME}pulled"
 """``shared`` is an encoded ``asking.Handed``; the answer is one byte, whether the release was new."""
+SENT = f"{HOME}sent"
+"""``shared`` is this member's newest header as the coordinator holds it, ``own`` the number of the run under way (4 bytes); the
+answer is one byte, whether the store turns out to be older."""
 METHODS = frozenset({"Wait", "Answer", "Stand", "Pull", "Heads", "Renew"})
 """Calls of the contract that the link may have signed. ``Leave`` is its people's own, with the keys of the folder."""
 Errand = Callable[[bytes, bytes], bytes]
@@ -64,6 +67,7 @@ def errands(
     clock: Callable[[], float],
     pulled: Callable[[bytes], bool],
     resealed: Callable[[bytes], bool],
+    sent: Callable[[bytes, int], bool],
 ) -> dict[str, Errand]:
     """What may be asked at home, by kind.
 
@@ -72,6 +76,7 @@ def errands(
         clock: seconds since 1970.
         pulled: keeps an encoded ``wire.Pulled`` and says whether it was new.
         resealed: the same of a signed ``wire.Resealed``.
+        sent: whether the store is older than a header of its own; and the run under way.
     """
 
     def sign(shared: bytes, own: bytes) -> bytes:
@@ -84,7 +89,10 @@ def errands(
         handed = Handed.decode(shared)
         return bytes([(resealed if handed.resealed else pulled)(handed.body)])
 
-    return {REQUEST: sign, PULLED: keep}
+    def told(shared: bytes, own: bytes) -> bytes:
+        return bytes([sent(shared, int.from_bytes(own[:4], "big"))])
+
+    return {REQUEST: sign, PULLED: keep, SENT: told}
 
 
 def at_home(handle: Handler, known: dict[str, Errand]) -> Handler:

@@ -40,6 +40,7 @@ SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "1",  # where no bell wakes it
 }
 FIRST_PULL = 0.1  # seconds
 _LOOK = 1.0  # seconds

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fedrepay.client.crypto.identity import Identity, Keyring
 from fedrepay.client.learning.contribution import Rows
 from fedrepay.client.learning.torch_models.registry import TorchModel
-from fedrepay.client.protocol import enrolment, guard, pulling
+from fedrepay.client.protocol import enrolment, guard, pulling, set_back
 from fedrepay.client.protocol.ceremony import STEPS, Ceremony
 from fedrepay.client.protocol.ended import LONGEST
 from fedrepay.client.protocol.enrolling import Certified, MemberEnrolment
@@ -107,6 +107,11 @@ class Member:
     def take(self, body: bytes) -> bool:
         """Keep the last release of before this member joined, from a signed ``Resealed``; as :meth:`pull`."""
         return self._pulled(pulling.open_resealed, Signed.decode(body))
+
+    def sent(self, own: bytes, live: int) -> bool:
+        """Whether the store turns out to be older than this header of its own; it says so then. As :func:`set_back.look`."""
+        with self._store.connected():
+            return set_back.look(self._enrolment.identity, self._store, own, live, self._clock())
 
     def _pulled(self, opened: Callable[[Identity, MemberStore, T], bool], message: T) -> bool:
         with self._store.connected():

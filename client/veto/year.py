@@ -88,11 +88,9 @@ def spent_words(lost: LedgerEntry) -> tuple[str, str]:
     """Why the year counts as spent and until when, and what people can do; of an entry that :func:`loss` gives."""
     until = datetime.fromtimestamp(lost.at + YEAR, UTC).date().isoformat()
     cause = (
-        f"This member's store was lost, and the year counts as spent until {until}: {lost.window.decode()}. A new roster "
-        "asks the others (`fedrepay coordinator train --new-roster`)."
+        f"This member's store was lost or set back, and the year counts as spent until {until}: {lost.window.decode()}. A new "
+        "roster asks the others: `fedrepay member rotate-keys` has one made, where no `coordinator serve` runs "
+        "`fedrepay coordinator train --new-roster`."
     )
-    remedy = (
-        "Each new roster asks the others again, and `fedrepay member rotate-keys` has one made: bring back who did not say. "
-        "What nobody can say any more is waited out."
-    )
+    remedy = "Each new roster asks the others again: bring back who did not say. What nobody can say any more is waited out."
     return cause, remedy

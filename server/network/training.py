@@ -37,6 +37,8 @@ TRIES, PAUSE = (
     6,
     30,
 )  # so often a run that too few members were there for is tried again, and looks before each
+SELDOM = 33
+"""Looks, ten seconds, between two questions about a Flower run while a ServerApp has the lock: it may hang, or be another run's."""
 COMES_BACK = 600  # looks, three minutes, for a SuperLink that is started again
 WAITING, FINISHED, COMPLETED, FAILED = "pending", "finished", "completed", "failed"
 T = TypeVar("T")
@@ -189,11 +191,13 @@ class _Vehicle:
 
     def _watched(self, number: int) -> RunSeen | None:
         """How a Flower run ended; None where its ServerApp died, and it is stopped."""
-        looks, gone, carried = 0, 0, False
+        looks, gone, held, carried = 0, 0, 0, False
         while True:
-            here = self._store.carried()  # then its ServerApp lives, and the SuperLink has enough to do
-            seen = None if here else self._patiently(lambda: self._control.runs(number)[number])
-            looks = looks + 1 if seen is not None and seen.status == WAITING else 0
+            here = self._store.carried()  # then a ServerApp lives, and the SuperLink has enough to do
+            held = held + 1 if here else 0
+            asks = held % SELDOM == 0
+            seen = self._patiently(lambda: self._control.runs(number)[number]) if asks else None
+            looks = 0 if seen is not None and seen.status != WAITING else looks + 1
             if looks > LOOKS:
                 self._control.stop(number)
                 raise NetworkError(

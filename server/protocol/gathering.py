@@ -26,7 +26,7 @@ class Gathering:
         self._among: frozenset[str] | None = None
         self._answered: dict[str, int] = {}
         self._lost: set[str] = set()
-        self._asks, self._seconds = 0, 0.0
+        self._asks, self._parts, self._seconds = 0, 0, 0.0
 
     @property
     def brief(self) -> bool:
@@ -56,17 +56,19 @@ class Gathering:
 
     def took(self, seconds: float) -> None:
         """So long it was until everybody who was asked had answered, or said what it needs first."""
+        self._parts += 1
         self._seconds += seconds
 
     def again(self) -> bool:
         """After everybody's answer, or what there is of them: whether who answered is asked once more.
 
-        Where a brief ask took long, another would too: it is asked again only if somebody was lost.
+        Where a brief ask took long, another would too: it is asked again only if somebody was lost. That holds of one in which nobody
+        needed older sums first: whoever asks for them round by round has the others' answers wait each time.
         """
         self._asks += 1
-        fresh = self.brief or len(self._answered) * self._seconds <= FRESH
+        fresh = (self.brief and self._parts == 1) or len(self._answered) * self._seconds <= FRESH
         if self._asks >= ASKS or not self._answered or (fresh and not self._lost):
             return False
         self._among, self._answered, self._lost = frozenset(self._answered), {}, set()
-        self._seconds = 0.0
+        self._parts, self._seconds = 0, 0.0
         return True

@@ -1,13 +1,15 @@
 """Both Kubernetes manifests as pods of podman: a coordinator is founded, a member joins, is admitted and connected.
 
 In tests/: `PYTHONPATH=.:../docker python -m containers.kube`, after `make images`; takes the images out of Docker's engine.
-Podman plays no NetworkPolicy and no Service, and 4.3 no `emptyDir` and no `binaryData`; its read-only containers have a /tmp
-in memory all the same, and the schema's folder is mounted from this machine. Everything else is played as it stands.
+Podman plays no NetworkPolicy and no Service, and 4.3 no `emptyDir` and no `binaryData`: /tmp and the schema's folder are mounted
+from this machine. It asks no probe without systemd, and joins a probe's words without quoting them: they are asked here, as
+they stand. Everything else is played as it stands.
 """
 
 import json
 import shutil
 import subprocess
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from containers.steps import DATA, rows
 OUT = FILE.parents[1] / "dist" / "kube"
 NETWORK, HOST = "fedrepay-kube", "fedrepay-coordinator-pod-0"
 IMAGES = ("fedrepay-coordinator:latest", "fedrepay-member:latest", "nginx:1.29")
+PROBES: dict[str, list[list[str]]] = {}
+"""Commands of a container's probes, by its name in the manifest."""
 PLAYED = ("PersistentVolumeClaim", "ConfigMap", "Deployment", "Secret")
 
 
@@ -40,7 +44,10 @@ def manifest(name: str, own: Path) -> list[dict[str, Any]]:
     )
     text = text.replace("--minimum-cohort 5", "--minimum-cohort 3")
     found = [each for each in yaml.safe_load_all(text) if each["kind"] in PLAYED]
-    local = {"schema": DATA, "rows": own}
+    temporary = OUT / f"{name}-tmp"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    local = {"schema": DATA, "rows": own, "tmp": temporary}
     for each in found:
         if each["kind"] != "Deployment":
             continue
@@ -50,10 +57,10 @@ def manifest(name: str, own: Path) -> list[dict[str, Any]]:
             if one["name"] in local
             else one
             for one in pod["volumes"]
-            if "emptyDir" not in one
         ]
-        for container in (*pod["initContainers"], *pod["containers"]):
-            container["volumeMounts"] = [one for one in container["volumeMounts"] if one["name"] != "tmp"]
+        for container in pod["containers"]:
+            probes = [container.pop(kind, {}) for kind in ("startupProbe", "livenessProbe", "readinessProbe")]
+            PROBES[container["name"]] = [each["exec"]["command"] for each in probes if "exec" in each]
     return found
 
 
@@ -75,14 +82,19 @@ def typed(container: str, *words: str, folder: str) -> Any:
     return json.loads(podman("exec", container, "fedrepay", *words, "--folder", folder, "--json"))
 
 
-def healthy(container: str) -> bool:
-    """Its liveness probe, asked now: podman has no timer for it without systemd."""
-    return (
-        subprocess.run(
-            ["podman", "healthcheck", "run", container], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
+def healthy(pod: str, container: str) -> bool:
+    """What its probes say now.
+
+    Raises:
+        Failed: it has none.
+    """
+    if not PROBES[container]:
+        raise Failed(f"{container} has no probe that runs a command.")
+    asked = [
+        subprocess.run(["podman", "exec", f"{pod}-{container}", *words], check=False, capture_output=True)
+        for words in PROBES[container]
+    ]
+    return all(each.returncode == 0 for each in asked)
 
 
 def kube() -> None:
@@ -91,10 +103,10 @@ def kube() -> None:
     podman("network", "create", NETWORK)
     coordinator = f"{HOST}-coordinator"
     ended(play(manifest("coordinator", OUT / "bank-a")))
-    until("the coordinator is healthy", partial(healthy, coordinator))
+    until("the coordinator is healthy", partial(healthy, HOST, "coordinator"))
     token = typed(coordinator, "coordinator", "invite", "bank-a", folder=COORDINATOR)["bank-a"]
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "fedrepay-invitation"}}
-    ended(play([secret | {"stringData": {"token": token}}]))
+    ended(play([secret | {"data": {"token": b64encode(token.encode()).decode()}}]))
     playing = play(manifest("member", OUT / "bank-a"))
 
     def waits() -> bool:
@@ -104,7 +116,7 @@ def kube() -> None:
     typed(coordinator, "coordinator", "admit", "bank-a", "--yes", folder=COORDINATOR)
     ended(playing)
     container = "fedrepay-member-pod-0-member"
-    until("the member is healthy", partial(healthy, container))
+    until("the member is healthy", partial(healthy, "fedrepay-member-pod-0", "member"))
     until("it is connected", lambda: bool(typed(container, "member", "status", folder=MEMBER)["connected"]))
     say("a coordinator and a member run as their manifests say; the member is connected")
 

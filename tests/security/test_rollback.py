@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fedrepay.client.store.tables import LedgerEntry
 from fedrepay.client.veto.limits import Limits
+from fedrepay.client.veto.year import loss
 from fedrepay.shared.trust.message import Signed
 from fedrepay.shared.trust.wire import Attempt, Closing, Header, Reply, Upload
 from support.adversary import contribute, due, following, fork, opened, prepare_of, say, trace
@@ -36,6 +38,12 @@ def set_back(world: World, tmp_path: Path) -> tuple[bytes, Reply]:
     shutil.copytree(tmp_path / "backup", world.folder / "m0")
     world.members["m0"] = world.member("m0")
     return shared, answer
+
+
+def lost(world: World) -> LedgerEntry | None:
+    """The entry by which m0's year counts as spent."""
+    ledger = world.store("m0").ledger()
+    return loss(ledger, max((each.at for each in ledger), default=0.0))
 
 
 def header_of(answer: Reply) -> Signed:
@@ -120,6 +128,61 @@ def test_an_older_header_that_comes_first_hides_no_later_one(world: World, tmp_p
         assert lost() == [(1, 1), (2, 2)]
     assert sent(world, "m0") == 1
     assert opened(world, "m0") == []
+
+
+def test_a_store_that_was_set_back_between_runs_counts_its_year_as_spent(
+    world: World, tmp_path: Path
+) -> None:
+    """Nobody asks it for an attempt of the run that it has forgotten, and the next run has another epoch."""
+    shutil.copytree(world.folder / "m0", tmp_path / "backup")
+    world.until("prepare", 2)
+    own = due(world, "m0")[1]  # of an attempt after the copy
+    world.run()
+    run, ledger = world.coordinator.terms.run, world.store("m0").ledger()
+    assert not world.members["m0"].sent(own, 0), "control: a whole store passes"
+    shutil.rmtree(world.folder / "m0")
+    shutil.copytree(tmp_path / "backup", world.folder / "m0")
+    world.members["m0"] = world.member("m0")
+    assert len(world.store("m0").ledger()) < len(ledger)
+    assert lost(world) is None, "control: the store alone is at ease"
+    assert not world.members["m0"].sent(b"", 0), "control: as it is where the header is withheld"
+    assert not world.members["m0"].sent(own, run), "the run under way looks for itself"
+    assert world.members["m0"].sent(own, 0)
+    marked = lost(world)
+    assert marked is not None
+    assert f"older than what was sent in run {run}" in marked.window.decode()
+    assert world.store("m0").fact("since")
+    paid = world.store("m0").ledger()
+    assert not world.members["m0"].sent(own, 0), "once: what the others tell then counts"
+    assert world.store("m0").ledger() == paid
+
+
+def test_a_store_that_was_set_back_within_a_run_that_another_follows_is_found_by_the_header_shown_then(
+    tmp_path: Path,
+) -> None:
+    """The newest header is of the new run by then, and proves nothing: so the link shows the one before again."""
+    limits = Limits(minimum_cohort=3, epsilon_per_release=4, epsilon_per_year=20)
+    world = World(tmp_path / "world", limits=limits)
+    world.until("prepare", 1)
+    _, answer = set_back(world, tmp_path)
+    own = header_of(answer).encode()
+    assert not world.members["m0"].sent(own, 1), "its run is under way, and looks for itself"
+    world.events.clear()
+    world.coordinator = world.new_coordinator(run=2)
+    world.until("prepare", 1)
+    newest = world.coordinator.state.own_header("m0")
+    assert newest, "it takes part"
+    assert not world.members["m0"].sent(newest, 2), "control: what it sent since is known"
+    assert lost(world) is None
+    assert world.members["m0"].sent(own, 2)
+    assert lost(world) is not None
+
+
+def test_another_s_header_marks_no_store(world: World) -> None:
+    shared, own = due(world, "m1")
+    other = header_of(contribute(world, "m1", shared, own)).encode()
+    assert not world.members["m0"].sent(other, 0)
+    assert lost(world) is None
 
 
 def test_the_closing_message_finds_a_restored_store_too(world: World, tmp_path: Path) -> None:

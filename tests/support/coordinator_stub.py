@@ -82,6 +82,7 @@ class Stub(calls.ConsortiumServicer):
     asked: list[tuple[str, Request]] = field(default_factory=list)
     asks: list[AskedOf] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
+    header: bytes = b"header"
     standing: Standing | None = None
     parts: dict[int, bytes] = field(default_factory=dict)
     signing: bytes = b""
@@ -180,7 +181,7 @@ class Stub(calls.ConsortiumServicer):
 
     def Heads(self, request: messages.SignedRequest, context: grpc.ServicerContext) -> messages.Body:  # noqa: N802
         self._checked("Heads", request, context)
-        return messages.Body(data=b"header")
+        return messages.Body(data=self.header)
 
     def Renew(self, request: messages.SignedRequest, context: grpc.ServicerContext) -> messages.Body:  # noqa: N802
         said = self._checked("Renew", request, context)

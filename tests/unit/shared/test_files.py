@@ -135,7 +135,9 @@ def test_a_key_is_its_owners_alone_and_is_never_written_over(tmp_path: Path) -> 
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with pytest.raises(StorageError, match="key cannot be written: File exists"):
+    with pytest.raises(
+        StorageError, match=r"key cannot be written: File exists\. It is never written over: name a new"
+    ):
         files.write_atomically(path, b"new", mode=0o600, over=False)
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
     files.write_atomically(path, b"new")

@@ -365,7 +365,7 @@ def test_pull_hands_what_is_lacking_to_the_member_s_own_process(stub: Stub, fold
         assert (kind, shared, own) == ("held", b"", b"")
         return b""
 
-    known = house.errands(lambda: setup.identity(folder), time.time, keep, keep)
+    known = house.errands(lambda: setup.identity(folder), time.time, keep, keep, lambda _own, _live: False)
     with door.Door(folder / door.SOCKET, house.at_home(other, known)) as opened:
         thread = threading.Thread(target=opened.serve)
         thread.start()

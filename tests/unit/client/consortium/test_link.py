@@ -34,6 +34,8 @@ class Home:
         self.no = ""
         self.ahead = self.ticks = 0.0
         self.pauses: list[float] = []
+        self.headers: list[tuple[bytes, int]] = []
+        self.older = False
         self.link = self.begun()
 
     def begun(self) -> Link:
@@ -59,8 +61,12 @@ class Home:
         self.kept.append(body)
         return True
 
+    def sent(self, own: bytes, live: int) -> bool:
+        self.headers.append((own, live))
+        return self.older
+
     def handler(self) -> Handler:
-        known = house.errands(lambda: setup.identity(self.folder), time.time, self.keep, self.keep)
+        known = house.errands(lambda: setup.identity(self.folder), time.time, self.keep, self.keep, self.sent)
         return house.at_home(self.handle, known)
 
     def seen(self) -> standing.LinkState:
@@ -105,7 +111,7 @@ def test_an_ask_goes_to_the_door_and_its_answer_back(stub: Stub, home: Home) -> 
     assert home.seen().read() == stub.standing
     home.turn()
     assert home.pauses == [5.0], "a long poll that came back at once is not asked again at once"
-    assert [method for method, _ in stub.asked] == ["Stand", "Wait", "Answer", "Wait"]
+    assert [method for method, _ in stub.asked] == ["Stand", "Heads", "Wait", "Answer", "Wait"]
     home.turn(61)
     assert [method for method, _ in stub.asked][-2:] == ["Stand", "Wait"]
 
@@ -212,6 +218,40 @@ def test_the_certificate_is_renewed_at_half_life_with_a_new_key(stub: Stub, home
     assert after[1] != before[1]
     assert not (home.folder / tls.NEXT_KEY).exists()
     assert home.seen().connected, "with the new one"
+
+
+def test_the_member_s_own_newest_header_is_shown_to_it_at_the_start_and_around_each_run(
+    stub: Stub, home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.standing = stands(stub)
+    home.turn()
+    home.turn(61)
+    (header,) = [own for own, _ in home.headers]
+    assert header
+    assert home.headers == [(header, 2)], "once, while nothing changes"
+    stub.standing = stands(stub, state="done")
+    home.turn(61)
+    assert home.headers[1:] == [(header, 0)]
+    assert "older than what it has sent" not in caplog.text
+    home.older = True
+    stub.standing = stands(stub, run=3)
+    home.turn(61)
+    assert home.headers[2:] == [(header, 3)]
+    assert "older than what it has sent" in caplog.text
+
+
+def test_where_a_run_follows_at_once_the_header_of_the_one_before_is_shown_again(
+    stub: Stub, home: Home
+) -> None:
+    """It proved nothing while its run was under way, and was never the newest again."""
+    stub.standing = stands(stub)
+    home.turn()
+    first, stub.header = stub.header, b"of run 3"
+    stub.standing = stands(stub, run=3)
+    home.turn(61)
+    stub.standing = stands(stub, run=3, state="done")
+    home.turn(61)
+    assert home.headers == [(first, 2), (first, 3), (b"of run 3", 3), (b"of run 3", 0)]
 
 
 def test_an_error_is_said_once_and_tried_later_and_later(

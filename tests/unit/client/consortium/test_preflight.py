@@ -73,6 +73,24 @@ def test_no_name_no_port_no_tls(stub: Stub, port: int) -> None:
         assert looked(stub, None, port, address=f"127.0.0.1:{other}")["TLS http/1.1"].state == WRONG
 
 
+def test_whoever_has_an_http_proxy_alone_is_told_what_to_type(
+    stub: Stub, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    unknown, closed = "no-such-host.invalid:443", "127.0.0.1:9"
+    for address, what in ((unknown, "name"), (closed, "connection")):
+        assert "--proxy http://HOST:PORT" in looked(stub, None, port, address=address)[what].remedy
+    monkeypatch.setenv("https_proxy", "http://user:hidden@10.0.0.1:3128")
+    remedy = looked(stub, None, port, address=closed)["connection"].remedy
+    assert "https_proxy is set here, and is never used by itself" in remedy
+    assert "hidden" not in remedy
+    with proxied() as proxy:
+        behind = looked(stub, None, port, f"http://user:word@127.0.0.1:{proxy.port}")["connection"]
+    assert behind.state == WRONG
+    assert "--proxy" not in behind.remedy, "it has one"
+
+
 def inspected(folder: Path, target: int, *, speaks: list[str]) -> Callable[[socket.socket], None]:
     """A proxy that ends TLS with a certificate of its own authority, and opens it anew."""
     certificates.create(folder, [])

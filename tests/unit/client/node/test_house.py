@@ -24,7 +24,11 @@ from fedrepay.shared.trust.message import Signed
 
 ME = Identity.create("bank-a")
 NOW = 1.8e9
-TAKES = (lambda body: body == b"pulled", lambda body: body == b"resealed")
+TAKES = (
+    lambda body: body == b"pulled",
+    lambda body: body == b"resealed",
+    lambda body, live: (body, live) == (b"header", 7),
+)
 
 
 def outside(kind: str, shared: bytes, own: bytes) -> bytes:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from flwr.app import Message, RecordDict
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
+from flwr.supercore.superexec import run_superexec
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState
 
 from fedrepay.client.node.looking import Bell, Pace, receive
+from fedrepay.client.node.supernode import SETTINGS
 
 
 class Clock:
@@ -83,6 +85,17 @@ def test_an_executor_looks_when_a_message_has_come_and_not_before() -> None:
     for _ in range(1 << 17):  # more than a pipe holds: nobody waits for who rings
         bell.ring()
     bell.pause(600)
+
+
+def test_one_that_is_not_woken_looks_all_the_same_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two rings before it looks are one: the second task waits for the next look."""
+    monkeypatch.setenv("FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "60")
+    assert run_superexec._get_task_poll_interval() == 60, "control"
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    assert run_superexec._get_task_poll_interval() == 1
 
 
 def test_a_reply_that_waits_is_pushed_without_another_message() -> None:

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -496,30 +496,85 @@ def test_where_each_life_does_something_more_lives_are_allowed(
     assert len(link.started) == training.LIVES
 
 
+@pytest.fixture
+def carrying(planned: CoordinatorStore, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the coordinator's lock until it is killed."""
+    assert planned.terms() is not None
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
 def test_a_server_app_that_let_go_of_the_lock_is_given_up_and_another_goes_on(
-    planned: CoordinatorStore, tmp_path: Path
+    planned: CoordinatorStore, tmp_path: Path, carrying: subprocess.Popen[str]
 ) -> None:
     """Flower would call it running for a minute more."""
-    carrying = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert carrying.stdout is not None
-    assert carrying.stdout.readline() == "held\n"
-
-    pauses = 0
+    pauses, asked = 0, 3
 
     def sleep(_seconds: float) -> None:
         nonlocal pauses
         pauses += 1
-        if pauses == 100:
-            assert len(link.works) == training.GONE + 2, "while it is carried, its SuperLink is left alone"
+        if pauses == asked * training.SELDOM:
+            assert len(link.works) == training.GONE + 2, "while it is carried, its SuperLink is asked seldom"
             carrying.kill()
             carrying.wait()
 
-    link = Link([lambda: RUNNING] * (training.GONE + 1) + [lambda: done(planned)])
+    link = Link([lambda: RUNNING] * (asked + training.GONE + 1) + [lambda: done(planned)])
     seen = training.train(link, tmp_path, 3, sleep=sleep)
     assert (link.stopped, len(link.started), seen.outcome) == ([77], 2, "completed")
-    carrying.communicate()
+
+
+def ends(looks: int) -> Callable[[float], None]:
+    """Instead of a sleep: no more than so many looks."""
+    left = [looks]
+
+    def sleep(_seconds: float) -> None:
+        left[0] -= 1
+        assert left[0], "it would look for ever"
+
+    return sleep
+
+
+@pytest.mark.usefixtures("carrying")
+def test_a_run_that_ends_under_a_lock_that_stays_is_noticed(tmp_path: Path) -> None:
+    """Its ServerApp hangs and Flower calls it failed; or one of an older Flower run keeps it out."""
+    dead = RunSeen("finished", "failed", "Another ServerApp carries the runs", 0, 0)
+    link = Link([lambda: RUNNING, *[lambda: dead] * training.BARREN])
+    with pytest.raises(NetworkError, match=r"again and again\. Flower says: Another ServerApp"):
+        training.train(link, tmp_path, 3, sleep=ends((training.BARREN + 2) * training.SELDOM))
+    assert len(link.started) == training.BARREN
+    stopped = Link([lambda: RunSeen("finished", "stopped", "by hand", 0, 0)])
+    with pytest.raises(ProtocolError, match=r"ended \(stopped\): by hand"):
+        training.train(stopped, tmp_path, 3, sleep=ends(2 * training.SELDOM))
+
+
+@pytest.mark.usefixtures("carrying")
+def test_a_super_link_that_stays_away_under_a_lock_is_told_of(tmp_path: Path) -> None:
+    """Its ServerApp tries again for ever, and keeps the lock."""
+
+    def away() -> RunSeen:
+        raise NetworkError("No SuperLink answers.", "Start it.")
+
+    told: list[str] = []
+    gone = Link([away] * (training.COMES_BACK + 1))
+    with pytest.raises(NetworkError, match="No SuperLink answers"):
+        training.train(
+            gone, tmp_path, 3, sleep=ends(2 * training.SELDOM + training.COMES_BACK), say=told.append
+        )
+    assert told == ["No SuperLink answers. It is waited for."]
+
+
+@pytest.mark.usefixtures("carrying")
+def test_a_run_that_nobody_takes_under_another_s_lock_is_an_error(tmp_path: Path) -> None:
+    waiting = RunSeen("pending", "", "", 0, 0)
+    link = Link([lambda: waiting] * (training.LOOKS + 1))
+    with pytest.raises(NetworkError, match="No ServerApp has started"):
+        training.train(link, tmp_path, 3, sleep=ends(training.LOOKS + 2))
+    assert link.stopped == [77]
 
 
 def test_control_a_run_that_nobody_carried_yet_is_waited_for(

@@ -70,6 +70,28 @@ def test_where_a_brief_ask_takes_long_another_would_too() -> None:
     assert again(lossy, 1e9), "control: somebody was lost"
 
 
+def test_a_member_that_has_a_brief_ask_wait_again_and_again_leaves_the_others_answers_old() -> None:
+    """It asks for older sums, a round further each time: others that vanish meanwhile would lose the attempt."""
+    made = Gathering()
+    asked(made, "m1")
+    assert again(made, 0.0)
+    made.answered("m0")
+    made.answered("m2")
+    for _ in range(20):
+        made.took(SOON)
+        assert made.waiting(NAMES) == ["m3"]
+    made.answered("m3")
+    assert again(made, 1.0)
+    assert asked(made) == ["m0", "m2", "m3"]
+    assert not again(made, 1.0)
+    soon = Gathering()
+    asked(soon, "m1")
+    assert again(soon, 0.0)
+    soon.took(1.0)
+    asked(soon)
+    assert not again(soon, 1.0), "control: it was soon all the same"
+
+
 def test_where_somebody_is_silent_the_others_are_asked_once_more() -> None:
     made = Gathering()
     asked(made, "m1")
