@@ -6,13 +6,13 @@ import pytest
 
 from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol.contributing import Contributor
-from fedrepay.server.protocol.gathering import ASKS, FRESH, Gathering
+from fedrepay.server.protocol.gathering import ASKS, FRESH, LONGEST, Gathering
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.arrays import I64
 from support.world import World
 
 NAMES = ("m0", "m1", "m2", "m3")
-SOON = FRESH / len(NAMES)  # seconds
+SOON = LONGEST  # for as few as these
 
 
 def asked(gathering: Gathering, *silent: str) -> list[str]:
@@ -53,8 +53,8 @@ def test_the_more_there_are_the_sooner_answers_grow_old() -> None:
         if number < 10:
             few.answered(str(number))
         many.answered(str(number))
-    assert not again(few, 60.0)
-    assert again(many, 60.0)
+    assert not again(few, FRESH / 50)
+    assert again(many, FRESH / 50)
 
 
 def test_where_a_brief_ask_takes_long_another_would_too() -> None:
