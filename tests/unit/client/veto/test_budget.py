@@ -241,3 +241,7 @@ def test_in_local_mode_a_year_counts_other_runs_and_this_one_once() -> None:
     assert judged(config, new=(steps,), ledger=(entry((steps,), run=3),), limits=just) == ""
     assert "the year's ε" in judged(config, new=(steps,), ledger=(entry((steps,), run=1),), limits=just)
     assert "the year's ε" in judged(config, new=(steps,), ledger=(entry((steps,), run=4),), limits=just)
+    told = entry((steps,), run=3, status="told")
+    assert "the year's ε" in judged(config, new=(steps,), ledger=(told,), limits=just), (
+        "what others say of this run is none of what is judged"
+    )
