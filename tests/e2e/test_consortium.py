@@ -12,9 +12,17 @@ from support.people import SCHEMA, Bank, Operator, People, all_end, enrolled, le
 
 KILLS = (
     Kill("service", "terms"),
+    Kill("link", "terms", "a"),
+    Kill("front", "ceremony"),
+    Kill("service", "ceremony"),
     Kill("serverapp", "prepare"),
+    Kill("link", "round", "b"),
     Kill("link", "opening", "a"),
+    Kill("service", "opening"),
+    Kill("front", "second round"),
+    Kill("link", "second round", "d"),
     Kill("front", "release"),
+    Kill("service", "votes"),
 )
 """In the last run: those that come again within seconds. `make network-faults` kills every process at every stage."""
 

@@ -35,6 +35,7 @@ STAGES: dict[str, Callable[[State], bool]] = {
 }
 """When a stage has begun, as the coordinator's events tell."""
 NAMES = ("a", "b", "c")
+LOOK = 0.15  # seconds between two looks at the coordinator's database
 
 
 @dataclass(frozen=True)
@@ -219,13 +220,13 @@ class Network:
                 return
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Violated(f"{trouble}: the stage does not come: {self._told()}")
-            time.sleep(0.05)
+            time.sleep(LOOK)
 
     def _goes_on(self, known: int, process: "subprocess.Popen[str]") -> float:
         """Seconds until the coordinator's database says more than it did, or the run has ended."""
         begun = time.monotonic()
         while self.store.last() == known and process.poll() is None and time.monotonic() < begun + 2 * LATE:
-            time.sleep(0.05)
+            time.sleep(LOOK)
         return time.monotonic() - begun
 
     def _told(self) -> str:
