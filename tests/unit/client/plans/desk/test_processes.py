@@ -107,9 +107,17 @@ def test_stopped_in_between_nothing_is_left_half_written(desk: Analyst, small_ch
 
 SMALL_CHUNKS = """
 import sys
+import time
 from fedrepay.client.plans.deciding import engine
 
 engine.MOST_PAIRS = 300
+judge = engine.Engine.judge
+
+def slowly(self, *given):
+    time.sleep(0.2)  # so that the batch is never over before somebody has pressed a key
+    return judge(self, *given)
+
+engine.Engine.judge = slowly
 
 if __name__ == "__main__":
     from fedrepay.cli import main
@@ -127,7 +135,7 @@ def running(group: int) -> list[str]:
 
 
 def in_two_processes(desk: Analyst) -> list[str]:
-    """The command of a batch that takes two processes and many small chunks."""
+    """The command of a batch that takes two processes and many small chunks, each a while."""
     (desk.folder / "main.py").write_text(SMALL_CHUNKS)
     given = {
         "release": desk.folder / "release",
