@@ -56,6 +56,14 @@ def simulate(
             help="Market: new accounts of each lender to judge by; default 300.", show_default=False
         ),
     ] = None,
+    redraws: Annotated[
+        int | None,
+        typer.Option(
+            help="Market: sets of records each member's own model is fitted to again, so that each member's gain gets an interval; "
+            "default 0: none do. 10 take some minutes.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="Market: a member's settings for decisions (TOML, docs/plans.md).")
     ] = None,
@@ -179,6 +187,7 @@ def simulate(
                 market=market,
                 scale=scale,
                 accounts=accounts,
+                redraws=redraws,
                 settings=settings,
                 schema=schema,
                 mapping=mapping,

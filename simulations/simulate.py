@@ -35,6 +35,7 @@ def simulate(
     market: str | None = None,
     scale: float | None = None,
     accounts: int | None = None,
+    redraws: int | None = None,
     settings: str | os.PathLike[str] | None = None,
     schema: str | os.PathLike[str] | None = None,
     mapping: str | os.PathLike[str] | None = None,
@@ -67,6 +68,7 @@ def simulate(
         market: mixed (default), complement, alike, unlike, opposed, confounded or otherworld.
         scale: market: multiplies every lender's offers; default 1.
         accounts: market: new accounts of each lender to judge by; default 300.
+        redraws: market: sets of records each member's own model is fitted to again, for its interval; default 0: none.
         settings: market: a member's settings for decisions (TOML).
         schema: of ``data``: TOML with its built code book beside it.
         mapping: of ``data``: TOML with one SELECT; without it columns match by name.
@@ -108,7 +110,13 @@ def simulate(
             "clip": clip,
             "learning_rate": learning_rate,
         },
-        market={"preset": market, "scale": scale, "accounts": accounts, "settings": _path(settings)},
+        market={
+            "preset": market,
+            "scale": scale,
+            "accounts": accounts,
+            "redraws": redraws,
+            "settings": _path(settings),
+        },
         both={
             "epsilon": epsilon,
             "delta": delta,

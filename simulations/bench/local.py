@@ -62,7 +62,7 @@ def split(seed: int) -> LocalSplit:
     pooled = additive(book, train, test, seed)
     nothing = float("nan")
     part = SplitOfRows(
-        book, rows, gram(rows), train, test, lightgbm=nothing, lightgbm_raw=nothing, pooled=pooled
+        f"{seed}", book, rows, gram(rows), train, test, lightgbm=nothing, lightgbm_raw=nothing, pooled=pooled
     )
     return LocalSplit(seed, part, {members: _members(book, train, members, seed) for members in COHORTS})
 

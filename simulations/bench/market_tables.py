@@ -1,102 +1,18 @@
-"""The market's tables: from studies of several seeds to Markdown, ratios to (b) in the same run."""
+"""The market's other tables: from studies of several markets and draws of noise to Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from fedrepay.simulations.bench.market_targets import SIZES, Figures, of_size, percent, targets
+from fedrepay.simulations.bench.market_targets import Studies, flat, members
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market import study
-from fedrepay.simulations.market.bands import interval
-from fedrepay.simulations.market.lenders import Preset
+from fedrepay.simulations.market.intervals import Figures, ratio
 from fedrepay.simulations.report.words_market import TARGET, band_words
 
-WAYS = (
-    "own",
-    "own_affordable",
-    "alone",
-    "additive",
-    "expert",
-    "alone_value",
-    "trees",
-    "shared",
-    "shared_own",
-    "perfect",
-    "oracle",
-)
-
-
-def values(studies: Sequence[Figures], preset: str) -> str:
-    """Value by size of member in one market."""
-    heads: tuple[str, ...] = (
-        "Offers",
-        "a",
-        "a′",
-        "b",
-        "own GAM",
-        "own expert",
-        "b°",
-        "LightGBM",
-        "c",
-        "c′",
-        "h",
-        "d",
-    )
-    heads += ("c/b value", "c/b uplift", "c/b° uplift", "h/b uplift", "c/LightGBM uplift", "of the way to h")
-    rows: list[tuple[str, ...]] = []
-    for size in SIZES:
-        members = of_size(studies, size)
-        whole = [each for each in members if all(way in each["ways"] for way in WAYS)]
-        means = [float(np.mean([each["ways"][way]["value"] for each in whole])) for way in WAYS]
-        uplift = study.ratio(members, "shared", "alone", "uplift")
-        perfect = study.ratio(members, "perfect", "alone", "uplift")
-        rows.append(
-            (
-                f"{size:,}",
-                *(f"{mean:.4f}" for mean in means),
-                percent(study.ratio(members, "shared", "alone", "value")),
-                percent(uplift),
-                percent(study.ratio(whole, "shared", "alone_value", "uplift")),
-                f"{100 * perfect[0]:+.1f} %",
-                f"{100 * study.ratio(whole, 'shared', 'trees', 'uplift')[0]:+.1f} %",
-                f"{100 * uplift[0] / perfect[0]:.0f} %",
-            )
-        )
-    section = f"### Value by size of member, `{preset}`\n\n" + table(heads, rows)
-    return f"{section}\n\n{targets(studies, preset)}"
-
-
-def gains_map(of: Mapping[Preset, list[Figures]]) -> str:
-    """Where learning together gains and where it loses: size of member × market."""
-    heads = (
-        "Market",
-        *(f"{size:,} offers, c/b uplift" for size in SIZES),
-        "c′/b, 12,000",
-        "worst member, value",
-        "members below −1 %",
-    )
-    rows = []
-    for preset, studies in of.items():
-        members = [each for found in studies for each in found["members"].values()]
-        gains = [each["gain"] for each in members]
-        rows.append(
-            (
-                f"`{preset}`",
-                *(
-                    percent(study.ratio(of_size(studies, size), "shared", "alone", "uplift"))
-                    for size in SIZES
-                ),
-                percent(study.ratio(of_size(studies, SIZES[-1]), "shared_own", "alone", "uplift")),
-                f"{100 * min(gains):+.1f} %",
-                f"{sum(gain < -0.01 for gain in gains)} of {len(gains)}",
-            )
-        )
-    note = "Where a figure is below 0, learning together loses; `unlike` and `opposed` are built so that it should."
-    return "### Where it gains and where it loses\n\n" + table(heads, rows) + f"\n\n{note}"
-
-
-def objective(studies: Sequence[Figures]) -> str:
+def objective(markets: Studies) -> str:
     """First payments and value under several λf, beside own policies."""
+    studies = _studies(markets)
     ways: list[tuple[str, Figures]] = [
         (label, _over([study.means(each["members"], way) for each in studies]))
         for label, way in (("(a)", "own"), ("(a′)", "own_affordable"))
@@ -151,13 +67,19 @@ def _objective_note(ways: Sequence[tuple[str, Figures]], alone: float, shared: f
     )
 
 
+def _studies(markets: Studies) -> list[Figures]:
+    """Those of all markets and draws."""
+    return [draw for market in markets for draw in market]
+
+
 def _over(found: Sequence[Figures]) -> Figures:
     """The mean over seeds of each figure."""
     return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
-def affordable(studies: Sequence[Figures]) -> str:
+def affordable(markets: Studies) -> str:
     """Plans truly affordable by class of income, the price of caution, what verifying would bring."""
+    studies = _studies(markets)
     rows = []
     for name in ("none", "stated", "estimated", "verified"):
         found = [each["affordable_by_class"][name] for each in studies]
@@ -173,7 +95,7 @@ def affordable(studies: Sequence[Figures]) -> str:
         rows.append(
             (
                 name,
-                f"{accounts:,}",
+                f"{accounts // len(markets[0]):,}",
                 f"{100 * plans / accounts:.0f} %",
                 f"{100 * right / plans:.1f} %" if plans else "–",
                 price,
@@ -181,7 +103,7 @@ def affordable(studies: Sequence[Figures]) -> str:
             )
         )
     whole = 100 * float(np.mean([each["caution"]["all"] for each in studies]))
-    ours = [member["ways"]["shared"]["affordable"] for each in studies for member in each["members"].values()]
+    ours = [member["ways"]["shared"]["affordable"] for member in flat(members(markets))]
     short = sum(share is not None and share < TARGET for share in ours)
     heads = (
         "Income",
@@ -194,30 +116,29 @@ def affordable(studies: Sequence[Figures]) -> str:
     note = (
         f"The price of the bound's caution over all accounts: {whole:+.1f} % of value against a bound at the middle of the posterior, or the known surplus if that is less. "
         "Where there is no income form only a token plan, dormancy or a referral is offered. "
-        f"Of {len(ours)} members × seeds, {short} fall below {100 * TARGET:g} % over all their plans."
+        f"Of {len(ours)} members × markets × draws, {short} fall below {100 * TARGET:g} % over all their plans."
     )
-    return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}\n\n{by_band(studies)}"
+    return "### Affordability, `mixed`, (c)\n\n" + table(heads, rows) + f"\n\n{note}\n\n{by_band(markets)}"
 
 
-def by_band(studies: Sequence[Figures]) -> str:
-    """Plans truly affordable by class of income and band of known surplus, over all seeds, with the price of caution there."""
-    rows = []
-    for cell in zip(*(each["affordable_by_band"] for each in studies), strict=True):
-        plans, accounts = (sum(each[name] for each in cell) for name in ("plans", "accounts"))
+def by_band(markets: Studies) -> str:
+    """Plans truly affordable by class of income and band of known surplus, with the price of caution there."""
+    rows, draws, studies = [], len(markets[0]), _studies(markets)
+    for place, cell in enumerate(studies[0]["affordable_by_band"]):
+        found = [each["affordable_by_band"][place] for each in studies]
+        plans, accounts = (sum(each[name] for each in found) // draws for name in ("plans", "accounts"))
         if not accounts:
             continue
-        share = sum(each["plans"] * (each["affordable"] or 0) for each in cell) / max(plans, 1)
-        low, high = interval(share, plans) if plans else (0.0, 0.0)
         value, middle = (
-            sum(each["accounts"] * (each[name] or 0) for each in cell) for name in ("value", "middle")
+            sum(each["accounts"] * (each[name] or 0) for each in found) for name in ("value", "middle")
         )
         rows.append(
             (
-                cell[0]["income"],
-                band_words(cell[0]["from"], cell[0]["to"]),
+                cell["income"],
+                band_words(cell["from"], cell["to"]),
                 f"{accounts:,}",
                 f"{plans:,}",
-                f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" if plans else "–",
+                _share(markets, place) if plans else "–",
                 f"{100 * (value / middle - 1):+.1f} %",
             )
         )
@@ -230,11 +151,23 @@ def by_band(studies: Sequence[Figures]) -> str:
         "price of caution",
     )
     note = (
-        "Levels were fitted and judged on other seeds (`simulations/market/caution_levels.py`). The optimiser is told the law "
-        "of the errors; a member's own are not known so well. The intervals of this table take plans as independent (Wilson): what "
-        "plans of one market and one model share is not in them, so they are somewhat too narrow."
+        "Accounts, and plans of a draw of noise. Levels were fitted and judged on other seeds (`simulations/market/caution_levels.py`). The optimiser is told the law "
+        "of the errors; a member's own are not known so well. Intervals: as of gains, the plans of a market and draw together."
     )
     return table(heads, rows) + f"\n\n{note}"
+
+
+def _share(markets: Studies, place: int) -> str:
+    """A cell's share of plans that are truly affordable; plans of one market and one release are resampled together."""
+
+    def counted(study: Figures) -> Figures:
+        cell = study["affordable_by_band"][place]
+        right = cell["plans"] * (cell["affordable"] or 0)
+        return {"ways": {"right": {"plans": right}, "all": {"plans": cell["plans"]}}}
+
+    cells = [[[counted(draw)] for draw in market] for market in markets]
+    share, low, high = (100 * (1 + each) for each in ratio(cells, "right", "all", "plans"))
+    return f"{share:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def conditions(found: Sequence[list[dict[str, dict[str, float]]]]) -> str:
@@ -270,12 +203,11 @@ def conditions(found: Sequence[list[dict[str, dict[str, float]]]]) -> str:
     )
 
 
-def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
+def privacy(privacy: Sequence[list[tuple[str, Figures]]]) -> str:
     """AUC, value, regret and ranking within accounts against ε."""
     rows, means = [], {}
-    for place, (epsilon, first) in enumerate(privacy[0]):
+    for place, (label, first) in enumerate(privacy[0]):
         mean = {name: float(np.mean([each[place][1][name] for each in privacy])) for name in first}
-        label = "none, no ridge of its size" if epsilon is None else f"{epsilon:g}"
         means[label] = mean
         rows.append(
             (
@@ -301,8 +233,9 @@ def privacy(privacy: Sequence[list[tuple[float | None, Figures]]]) -> str:
     return "### Privacy, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
 
 
-def groups(studies: Sequence[Figures]) -> str:
+def groups(markets: Studies) -> str:
     """Gain by group of debtors."""
+    studies = _studies(markets)
     rows = []
     for place, first in enumerate(studies[0]["groups"]):
         found = [each["groups"][place] for each in studies]
@@ -313,7 +246,7 @@ def groups(studies: Sequence[Figures]) -> str:
         rows.append(
             (
                 f"{first['column']}: {first['group']}",
-                f"{accounts:,}",
+                f"{accounts // len(markets[0]):,}",
                 f"{alone:.4f}",
                 f"{shared:.4f}",
                 f"{shared - alone:+.4f}",

@@ -1,13 +1,13 @@
 """What the market's figures were asked to reach, and whether they do; what falls short says so with its reason."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from fedrepay.simulations.market import study
+from fedrepay.simulations.market.intervals import Figures, Markets, ratio
 
 SIZES = (400, 1500, 5000, 12000)
 """Offers of the lenders, by which figures are told apart."""
-Figures = dict[str, Any]
+Studies = Sequence[Sequence[Figures]]
+"""Of each market, a study of each draw of its noise."""
 
 
 def percent(found: tuple[float, float, float]) -> str:
@@ -16,21 +16,27 @@ def percent(found: tuple[float, float, float]) -> str:
     return f"{middle:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
-def of_size(studies: Sequence[Figures], size: int) -> list[Figures]:
-    """All members of one size, of all seeds."""
-    return [each for found in studies for each in found["members"].values() if each["offers"] == size]
+def members(markets: Studies, size: int | None = None) -> Markets:
+    """The members (of one size) of each market and draw."""
+    return [
+        [[each for each in draw["members"].values() if size is None or each["offers"] == size] for draw in market]
+        for market in markets
+    ]
 
 
-def targets(studies: Sequence[Figures], preset: str) -> str:
+def flat(markets: Markets) -> list[Figures]:
+    """All of them, one after the other."""
+    return [each for market in markets for draw in market for each in draw]
+
+
+def targets(markets: Studies, preset: str) -> str:
     """Whether each figure that was asked for is reached, with the figure."""
 
     def gain(size: int, name: str) -> tuple[float, float, float]:
-        return study.ratio(of_size(studies, size), "shared", "alone", name)
+        return ratio(members(markets, size), "shared", "alone", name)
 
-    small, perfect = gain(400, "uplift"), study.ratio(of_size(studies, 400), "perfect", "alone", "uplift")
-    worst = min(
-        (each for found in studies for each in found["members"].values()), key=lambda each: each["gain"]
-    )
+    small, perfect = gain(400, "uplift"), ratio(members(markets, 400), "perfect", "alone", "uplift")
+    worst = min(flat(members(markets)), key=lambda each: each["gain"])
     ways = worst["ways"]
     told = (
         f"{100 * worst['gain']:+.1f} %, a lender of {worst['offers']:,} offers whose own model brings "

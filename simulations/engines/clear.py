@@ -87,6 +87,8 @@ def run(
     mechanisms: Sequence[tuple[Mechanism, ...]],
     members: int,
     streams: Streams | None = None,
+    *,
+    noise: bool = True,
 ) -> Opened:
     """All sums of a run, one after the other.
 
@@ -96,11 +98,14 @@ def run(
         mechanisms: of :func:`planned`, or an empty tuple a sum: mode none.
         members: K, each with its share of noise.
         streams: seeded ones for tests and benchmarks; else the operating system's generator.
+        noise: False adds none and steps as if it had: what the noise itself costs.
     """
     state, sums = learner.start(), []
     for index, charged in enumerate(mechanisms):
         opened = exact(index, state)
-        if streams is None:
+        if not noise:
+            pass
+        elif streams is None:
             opened = opened + shares(charged, members, OsEntropy())
         else:
             for member in range(members):

@@ -12,9 +12,11 @@ from fedrepay.client.plans.deciding.settings import BatchCaps, Settings, load_se
 from fedrepay.client.scoring.columns import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import models, records, tables
+from fedrepay.simulations.market.cases import cases
+from fedrepay.simulations.market.intervals import ratio
 from fedrepay.simulations.market.lenders import SIZES, Lender
 from fedrepay.simulations.market.market import Market
-from fedrepay.simulations.market.study import Choices, Figures, mean_of, ratio, study
+from fedrepay.simulations.market.study import Choices, Figures, mean_of, study
 from fedrepay.simulations.rows.run_figures import (
     TELLS_ROWS,
     completed_mechanisms,
@@ -109,17 +111,17 @@ def measure(
     release = export_release(consortium)
     mechanisms = completed_mechanisms(consortium, len(release.sums))
     choices: Choices = {}
-    found = study(
+    given = cases(
         market.lenders,
         {party.name: party.train for party in market.parties},
-        models.FittedAdditive(release.weights),
         arguments.seed,
         settings,
         arguments.accounts,
         trees=arguments.baselines,
+        redraws=arguments.redraws,
         note=note,
-        choices=choices,
     )
+    found = study(given, models.FittedAdditive(release.weights), note=note, choices=choices)
     _write_choices(choices, consortium.folder)
     metrics: dict[str, Any] = {
         "market": market_figures(found, arguments.preset),
@@ -130,6 +132,7 @@ def measure(
             "market": arguments.preset,
             "scale": arguments.scale,
             "accounts": arguments.accounts,
+            "redraws": arguments.redraws,
             "settings": arguments.settings,
         },
         "settings": settings.model_dump(mode="json"),
@@ -164,8 +167,7 @@ def market_figures(found: Figures, preset: str) -> Figures:
             if mean_of(members, way, name) is not None
         }
 
-    gain = ratio(whole, "shared", "alone", "value")
-    uplift = ratio(whole, "shared", "alone", "uplift")
+    gain, uplift = (ratio([[whole]], "shared", "alone", name) for name in ("value", "uplift"))
     return {
         "preset": preset,
         "value": of("value"),

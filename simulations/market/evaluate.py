@@ -127,9 +127,8 @@ class Own:
 
     additive: FittedAdditive | None
     expert: models.Expert | None
-    for_value: models.Expert | None
-    trees: models.Trees | None
-    part: personal.Personal
+    for_value: models.Expert | None = None
+    trees: models.Trees | None = None
 
     @property
     def best(self) -> HeadsModel | None:
@@ -146,14 +145,17 @@ def value_penalty(offers: int) -> float | None:
     return 100.0 if offers < 1000 else 300.0 if offers < 3000 else None
 
 
-def own_models(table: Table, shared: FittedAdditive, seed: int, *, trees: bool) -> Own:
-    """Fit all that a member can make of its own rows."""
-    return Own(
-        models.own_additive(table, seed),
-        models.own_expert(table, seed),
-        models.own_expert(table, seed, value_penalty(len(table.codes))),
-        models.own_trees(table, seed) if trees else None,
-        personal.fit(book(), table, shared.weights, seed=seed),
+def own_models(table: Table, seed: int) -> Own:
+    """The two models that a member chooses its own from, by cross-validation."""
+    return Own(models.own_additive(table, seed), models.own_expert(table, seed))
+
+
+def all_own_models(table: Table, seed: int, *, trees: bool) -> Own:
+    """These, and those they are compared with."""
+    return replace(
+        own_models(table, seed),
+        for_value=models.own_expert(table, seed, value_penalty(len(table.codes))),
+        trees=models.own_trees(table, seed) if trees else None,
     )
 
 
@@ -165,24 +167,32 @@ def with_part(the_ground: Ground, shared: FittedAdditive, part: personal.Persona
     return first, kept
 
 
-def ways(the_ground: Ground, own: Own, shared: FittedAdditive, seed: int) -> dict[str, Worth]:
-    """The worth of each of ``WAYS`` on one lender's new accounts (``trees`` only where fitted)."""
-    before, within = logged(the_ground, seed)
-    found = {"own": before, "own_affordable": within}
-    heads: dict[str, Heads | None] = {
-        "alone": own.best.predict(the_ground.scored) if own.best else None,
-        "additive": own.additive.predict(the_ground.scored) if own.additive else None,
-        "alone_value": own.for_value.predict(the_ground.scored) if own.for_value else None,
-        "expert": own.expert.predict(the_ground.scored) if own.expert else None,
-        "trees": own.trees.predict(the_ground.scored) if own.trees else None,
-        "shared": shared.predict(the_ground.scored),
-        "shared_own": with_part(the_ground, shared, own.part),
-        "perfect": models.Perfect(the_ground.truth).predict(the_ground.scored),
+def before(the_ground: Ground, own: Own, seed: int) -> dict[str, Worth]:
+    """The worth of each of ``WAYS`` that no release has a part in (``trees`` only where fitted)."""
+    was, within = logged(the_ground, seed)
+    heads: dict[str, HeadsModel | None] = {
+        "alone": own.best,
+        "additive": own.additive,
+        "alone_value": own.for_value,
+        "expert": own.expert,
+        "trees": own.trees,
+        "perfect": models.Perfect(the_ground.truth),
     }
-    found |= {name: the_ground.worth(each) for name, each in heads.items() if each is not None}
-    if "alone" not in found:  # no model of its own: it goes on as before, kept to affordable plans
-        found["alone"] = within
-    return found | {"oracle": the_ground.oracle}
+    found = {"own": was, "own_affordable": within, "oracle": the_ground.oracle}
+    found |= {name: _worth(the_ground, model) for name, model in heads.items() if model is not None}
+    return {"alone": within} | found  # no model of its own: it goes on as before, kept to affordable plans
+
+
+def after(the_ground: Ground, shared: FittedAdditive, part: personal.Personal) -> dict[str, Worth]:
+    """The worth of the released model, and of it with the member's own part."""
+    return {
+        "shared": _worth(the_ground, shared),
+        "shared_own": the_ground.worth(with_part(the_ground, shared, part)),
+    }
+
+
+def _worth(the_ground: Ground, model: HeadsModel) -> Worth:
+    return the_ground.worth(model.predict(the_ground.scored))
 
 
 def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
@@ -200,13 +210,12 @@ def ranked_right(the_ground: Ground, heads: Heads) -> tuple[int, int]:
     return right, pairs
 
 
-def at_the_middle(encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int) -> Worth:
-    """What the shared model's choice is worth with the bound at the middle of what is believed: no caution."""
+def at_the_middle(encoder: PairEncoder, the_ground: Ground) -> Ground:
+    """The same accounts with the bound at the middle of what is believed: no caution."""
     usual = the_ground.settings.affordability
     middle = {name: getattr(usual, name).model_copy(update={"level": 0.5}) for name in CLASSES[1:]}
     settings = the_ground.settings.model_copy(update={"affordability": usual.model_copy(update=middle)})
-    without = ground(encoder, the_ground.lender, seed, 0, settings, the_ground.accounts)
-    return without.worth(shared.predict(without.scored))
+    return ground(encoder, the_ground.lender, 0, 0, settings, the_ground.accounts)
 
 
 def price_of_caution(the_ground: Ground, careful: Worth, bold: Worth) -> dict[str, float]:
@@ -220,13 +229,18 @@ def price_of_caution(the_ground: Ground, careful: Worth, bold: Worth) -> dict[st
     return found
 
 
-def if_verified(
-    encoder: PairEncoder, the_ground: Ground, shared: FittedAdditive, seed: int
-) -> dict[str, tuple[float, float, int]]:
-    """What verifying an income would bring: (value before, value after, accounts) for classes none and stated."""
+@dataclass(frozen=True, eq=False)
+class Proved:
+    """Accounts of one class with their incomes proved: which they are, and what may be chosen for them then."""
+
+    here: I64
+    ground: Ground
+
+
+def proved(encoder: PairEncoder, the_ground: Ground, seed: int) -> dict[str, Proved]:
+    """The accounts of classes none and stated, those that have any, had they brought documents."""
     found = {}
     known = the_ground.accounts.columns["income_verified"]
-    before = the_ground.worth(shared.predict(the_ground.scored))
     rng = np.random.default_rng([seed, 33, int(the_ground.lender.name[1:])])
     for name in ("none", "stated"):
         here = np.flatnonzero(known == name)
@@ -240,7 +254,6 @@ def if_verified(
             "surplus": seen,
             "income_verified": np.full(len(here), "verified", object),
         }
-        proved = ground(encoder, the_ground.lender, seed, 0, the_ground.settings, NewAccounts(true, columns))
-        after = proved.worth(shared.predict(proved.scored))
-        found[name] = (float(before.value[here].mean()), float(after.value.mean()), len(here))
+        new = NewAccounts(true, columns)
+        found[name] = Proved(here, ground(encoder, the_ground.lender, 0, 0, the_ground.settings, new))
     return found

@@ -147,14 +147,24 @@ def delta() -> float:
     return usual_delta(book().schema.public)
 
 
-def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> FittedAdditive:
+def shared(
+    tables: Sequence[Table],
+    epsilon: float | None,
+    colluders: int,
+    seed: int,
+    draw: int = 0,
+    *,
+    noise: bool = True,
+) -> FittedAdditive:
     """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
 
     Args:
         tables: each member's training rows.
         epsilon: of one customer; None adds no noise.
         colluders: c.
-        seed: of the noise.
+        seed: of the market.
+        draw: which draw of its noise.
+        noise: False adds none and keeps the ridge that goes with it: what the noise itself costs.
     """
     the_book = book()
     rows = [contribution.from_table(the_book, table) for table in tables]
@@ -167,10 +177,9 @@ def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed:
         if epsilon is not None:
             mu = target_mu(epsilon, delta(), most_draws(sums, len(rows), ATTEMPTS))
             mechanisms = plan_attempt(mu, sums, range(index), index, len(rows), colluders)
-        for member in range(len(rows)):
-            opened = add_noise(
-                opened, mechanisms, SeededEntropy(f"{seed} {member} {index} {epsilon}".encode())
-            )
+        for member in range(len(rows) if noise else 0):
+            stream = SeededEntropy(f"{seed} {draw} {member} {index} {epsilon}".encode())
+            opened = add_noise(opened, mechanisms, stream)
         state = learner.step(index, state, opened, mechanisms)
     return FittedAdditive(monotone.project(the_book, state.weights))
 

@@ -82,14 +82,15 @@ def stated_bound(accounts: NewAccounts) -> I64:
     return np.floor(np.maximum(np.where(np.isnan(left), usual, left), 0)).astype(np.int64)
 
 
-def record(lender: Lender, seed: int) -> Records:
+def record(lender: Lender, seed: int, again: int = 0) -> Records:
     """Draw a lender's past: its matured offers and a few recent ones.
 
     Args:
         lender: who, how many offers, which policy.
         seed: of the draws; lenders of one market need different names.
+        again: 0, or which other past that this lender might have had as well.
     """
-    rng = np.random.default_rng([seed, 12, int(lender.name[1:])])
+    rng = np.random.default_rng([seed, 12, int(lender.name[1:]), *([again] if again else [])])
     recent = round(RECENT * lender.offers)
     n = lender.offers + recent
     people_count = n - int(REPEATS * n)

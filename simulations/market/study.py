@@ -1,17 +1,19 @@
-"""One market from its lenders' records to what each way of choosing plans is worth: figures a member, and together."""
+"""A release judged on every lender's case: what each way of choosing plans is worth, figures a member, and together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedrepay.client.data.reading.table import Table
-from fedrepay.client.plans.deciding.settings import CLASSES, Settings
-from fedrepay.simulations.market import bands, evaluate, models
+from fedrepay.client.plans.deciding import personal
+from fedrepay.client.plans.deciding.settings import CLASSES
+from fedrepay.simulations.market import bands, evaluate
+from fedrepay.simulations.market.cases import Case
 from fedrepay.simulations.market.evaluate import Ground
-from fedrepay.simulations.market.lenders import Lender
+from fedrepay.simulations.market.intervals import gain
 from fedrepay.simulations.market.models import FittedAdditive
+from fedrepay.simulations.market.records import book
 from fedrepay.simulations.market.value import Worth, together
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 Figures = dict[str, Any]
 Choices = dict[str, list[npt.NDArray[np.generic]]]
-REPEATS = 2000
 _GROUPS = ("income_verified", "employment", "stage")
 
 
@@ -36,14 +37,9 @@ def figures(worth: Worth) -> Figures:
 
 
 def study(
-    lenders: Sequence[Lender],
-    tables: Mapping[str, Table],
+    cases: Sequence[Case],
     shared: FittedAdditive,
-    seed: int,
-    settings: Settings,
-    accounts: int,
     *,
-    trees: bool = False,
     lambdas: Sequence[float] = (),
     note: Callable[[str], None] = lambda _text: None,
     choices: Choices | None = None,
@@ -51,13 +47,8 @@ def study(
     """Compare all ways at every lender.
 
     Args:
-        lenders: who.
-        tables: each lender's training rows.
+        cases: the lenders.
         shared: the released model.
-        seed: of the market.
-        settings: the optimiser's.
-        accounts: new accounts of each lender.
-        trees: also fit each lender's own LightGBM.
         lambdas: weights λf of the first payment to try beside the settings' own.
         note: told which lender is next.
         choices: gets what each way chose for each account, and what came of it, column by column.
@@ -67,35 +58,32 @@ def study(
         ``judged`` (regret, share of plan pairs within an account ranked right) and ``objective``: for each λf the
         figures alone and shared, means over members.
     """
-    encoder = models.encoder()
     members: Figures = {}
     worths: list[tuple[Ground, dict[str, Worth]]] = []
     caution: list[dict[str, float]] = []
     verified: list[dict[str, tuple[float, float, int]]] = []
     tried: list[list[tuple[Figures, Figures]]] = []
     ranked: list[tuple[int, int]] = []
-    for lender in lenders:
-        note(f"What {lender.name} would do with and without the others")
-        ground = evaluate.ground(encoder, lender, seed, accounts, settings)
-        own = evaluate.own_models(tables[lender.name], shared, seed, trees=trees)
-        found = evaluate.ways(ground, own, shared, seed)
-        interval = gain_interval(found["shared"], found["alone"], seed)
-        members[lender.name] = {
-            "offers": lender.offers,
+    for case in cases:
+        note(f"What {case.lender.name} would do with the others")
+        part = personal.fit(book(), case.table, shared.weights, seed=case.seed)
+        found = case.before | evaluate.after(case.ground, shared, part)
+        members[case.lender.name] = {
+            "offers": case.lender.offers,
             "ways": {name: figures(each) for name, each in found.items()},
             "balance": float(found["shared"].balance.mean()),
             "gain": float(found["shared"].value.mean() / found["alone"].value.mean() - 1),
-            "gain_interval": interval,
-            "own_part": [each.weights is not None for each in own.part.heads],
+            "gain_interval": gain(found["shared"], found["alone"], case.redrawn, len(cases)),
+            "own_part": [each.weights is not None for each in part.heads],
         }
-        bold = evaluate.at_the_middle(encoder, ground, shared, seed)
-        caution.append(evaluate.price_of_caution(ground, found["shared"], bold))
-        verified.append(evaluate.if_verified(encoder, ground, shared, seed))
-        ranked.append(evaluate.ranked_right(ground, shared.predict(ground.scored)))
+        bold = case.middle.worth(shared.predict(case.middle.scored))
+        caution.append(evaluate.price_of_caution(case.ground, found["shared"], bold))
+        verified.append(_if_verified(case, shared, found["shared"]))
+        ranked.append(evaluate.ranked_right(case.ground, shared.predict(case.ground.scored)))
         if choices is not None:
-            _keep(choices, lender.name, ground, found)
-        tried.append([_at(ground, own, shared, settings, weight, found) for weight in lambdas])
-        worths.append((ground, {name: found[name] for name in ("alone", "shared")} | {"middle": bold}))
+            _keep(choices, case.lender.name, case.ground, found)
+        tried.append([_at(case, shared, weight) for weight in lambdas])
+        worths.append((case.ground, {name: found[name] for name in ("alone", "shared")} | {"middle": bold}))
     return {
         "members": members,
         "groups": _groups(worths),
@@ -124,6 +112,15 @@ def study(
     }
 
 
+def _if_verified(case: Case, shared: FittedAdditive, before: Worth) -> dict[str, tuple[float, float, int]]:
+    """What proving an income would bring: (value before, value after, accounts) for classes none and stated."""
+    found = {}
+    for name, each in case.proved.items():
+        came = each.ground.worth(shared.predict(each.ground.scored))
+        found[name] = (float(before.value[each.here].mean()), float(came.value.mean()), len(each.here))
+    return found
+
+
 def _total(members: Figures, way: str) -> float:
     return sum(float(each["ways"][way]["uplift"]) for each in members.values())
 
@@ -150,19 +147,13 @@ def _keep(choices: Choices, name: str, ground: Ground, found: dict[str, Worth]) 
             choices.setdefault(column, []).append(values)
 
 
-def _at(
-    ground: Ground,
-    own: evaluate.Own,
-    shared: FittedAdditive,
-    settings: Settings,
-    weight: float,
-    found: dict[str, Worth],
-) -> tuple[Figures, Figures]:
+def _at(case: Case, shared: FittedAdditive, weight: float) -> tuple[Figures, Figures]:
     """Figures of the member's own model and of the shared one at another λf."""
-    value = settings.value.model_copy(update={"lambda_first": weight})
-    at = settings.model_copy(update={"value": value})
+    ground, best = case.ground, case.own.best
+    value = ground.settings.value.model_copy(update={"lambda_first": weight})
+    at = ground.settings.model_copy(update={"value": value})
     together = ground.worth(shared.predict(ground.scored), at)
-    alone = ground.worth(own.best.predict(ground.scored), at) if own.best else found["own_affordable"]
+    alone = ground.worth(best.predict(ground.scored), at) if best else case.before["own_affordable"]
     return figures(alone), figures(together)
 
 
@@ -170,15 +161,6 @@ def _mean(rows: Sequence[Figures]) -> Figures:
     """The mean of each figure, over those that have it."""
     known = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
     return {name: float(np.mean(values)) for name, values in known.items() if values}
-
-
-def gain_interval(better: Worth, base: Worth, seed: int) -> list[float]:
-    """95 % paired bootstrap interval over accounts of better's value over base's, less 1."""
-    rng = np.random.default_rng([seed, 41])
-    n = len(base.value)
-    drawn = rng.integers(0, n, (REPEATS, n))
-    ratios = better.value[drawn].mean(axis=1) / base.value[drawn].mean(axis=1) - 1
-    return [float(each) for each in np.percentile(ratios, [2.5, 97.5])]
 
 
 def _groups(worths: Sequence[tuple[Ground, dict[str, Worth]]]) -> list[Figures]:
@@ -257,15 +239,3 @@ def mean_of(members: Figures, way: str, name: str) -> float | None:
 def means(members: Figures, way: str) -> Figures:
     """All figures of one way, means over members."""
     return _mean([each["ways"][way] for each in members.values()])
-
-
-def ratio(
-    members: Sequence[Figures], better: str, base: str, name: str, seed: int = 1
-) -> tuple[float, float, float]:
-    """Mean of better over mean of base, less 1, with a 95 % bootstrap interval over members (of all seeds)."""
-    pairs = np.array([[each["ways"][better][name], each["ways"][base][name]] for each in members])
-    rng = np.random.default_rng([seed, 42])
-    drawn = rng.integers(0, len(pairs), (REPEATS, len(pairs)))
-    means = pairs[drawn].mean(axis=1)
-    low, high = np.percentile(means[:, 0] / means[:, 1] - 1, [2.5, 97.5])
-    return float(pairs[:, 0].mean() / pairs[:, 1].mean() - 1), float(low), float(high)

@@ -22,14 +22,14 @@ from fedrepay.simulations.report.words_market import change, change_span
 
 @dataclass(frozen=True)
 class Gain:
-    """One member's line: value alone and shared (parts of the balance), the gain (shared ÷ alone − 1), its interval."""
+    """One member's line: value alone and shared (parts of the balance), the gain (shared ÷ alone − 1), its interval or None."""
 
     name: str
     offers: int
     alone: float
     shared: float
     gain: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
     @property
     def kind(self) -> str:
@@ -41,7 +41,7 @@ def gains(members: Sequence[Gain]) -> Markup:
     """One line a member: value alone → shared in words, the gain as a dot with its 95 % interval, losers red."""
     width, top, pitch = 956, 44, 28
     height = top + pitch * len(members) + 10
-    ends = [end for each in members for end in (*each.interval, each.gain)]
+    ends = [end for each in members for end in (*(each.interval or ()), each.gain)]
     low, high = min(-0.02, *ends), max(0.02, *ends)
     edge = 0.04 * (high - low)
     x = scale(low - edge, high + edge, 330, 770)
@@ -50,7 +50,7 @@ def gains(members: Sequence[Gain]) -> Markup:
         text(0, 16, "member", "muted"),
         text(142, 16, "offers", "muted", "end"),
         text(300, 16, "value alone → together", "muted", "end"),
-        text(width, 16, "gain [95 % interval]", "muted", "end"),
+        text(width, 16, "gain [95 % interval]" if any(each.interval for each in members) else "gain", "muted", "end"),
     ]
     for tick in ticks(low - edge, high + edge, 8):
         parts += [
@@ -61,17 +61,18 @@ def gains(members: Sequence[Gain]) -> Markup:
         ]
     for i, each in enumerate(members):
         y = top + pitch * (i + 0.5)
-        a, b = each.interval
-        sure = "loss" if b < 0 else "sure" if a > 0 else "lean" if each.gain < 0 else "gain"
-        told = f"{each.name}: {change(each.gain)} {change_span(each.interval)}"
+        a, b = each.interval or (min(each.gain, 0.0), max(each.gain, 0.0))
+        clear = "loss" if b < 0 else "sure" if a > 0 else None
+        look = (clear if each.interval else None) or ("lean" if each.gain < 0 else "gain")
+        said = f"{change(each.gain)} {change_span(each.interval)}".strip()
         parts += [
             text(0, y + 4, short(each.name, 12), "name"),
             text(142, y + 4, count(each.offers), "muted", "end"),
             text(300, y + 4, f"{percent(each.alone, 2)} → {percent(each.shared, 2)}", "number", "end"),
-            line(x(a), y, x(b), y, f"interval {each.kind}"),
+            *([line(x(a), y, x(b), y, f"interval {each.kind}")] if each.interval else []),
             line(x(0), y, x(each.gain), y, f"way {each.kind}"),
-            circle(x(each.gain), y, 4.6, f"dot {each.kind}", element("title", told)),
-            text(width, y + 4, f"{change(each.gain)} {change_span(each.interval)}", sure, "end"),
+            circle(x(each.gain), y, 4.6, f"dot {each.kind}", element("title", f"{each.name}: {said}")),
+            text(width, y + 4, said, look, "end"),
         ]
     return picture("What learning together brought each member, smallest first", width, height, *parts)
 

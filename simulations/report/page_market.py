@@ -28,6 +28,7 @@ def market_page(metrics: Figures, details: Figures) -> Figures:
         "rows": rows,
         "sizes": tables_market.sizes(rows),
         "losers": sorted((each for each in rows if each["gain"] < 0), key=lambda each: each["gain"]),
+        "judged": all(each["gain_interval"] is not None for each in rows),
         "losses": words_market.losses(market),
         "gains": charts_market.gains(
             [
@@ -37,7 +38,7 @@ def market_page(metrics: Figures, details: Figures) -> Figures:
                     each["alone"],
                     each["shared"],
                     each["gain"],
-                    (each["gain_interval"][0], each["gain_interval"][1]),
+                    each["gain_interval"],
                 )
                 for each in rows
             ]

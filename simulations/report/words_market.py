@@ -83,9 +83,9 @@ def change(value: float | None, digits: int = 1) -> str:
     return (shown[1:] if float(shown) == 0 else shown.replace("-", "−")) + "\u00a0%"
 
 
-def change_span(value: Sequence[float], digits: int = 1) -> str:
-    """Both ends of an interval of a relative change."""
-    return f"[{change(value[0], digits)}, {change(value[1], digits)}]"
+def change_span(value: Sequence[float] | None, digits: int = 1) -> str:
+    """Both ends of an interval of a relative change; nothing where there is none."""
+    return "" if value is None else f"[{change(value[0], digits)}, {change(value[1], digits)}]"
 
 
 def points(value: float | None, digits: int = 1) -> str:
@@ -139,9 +139,7 @@ def outcome(metrics: Figures) -> list[str]:
         headline = f"Learning together brings members {size} more than models of their own"
     else:
         headline = f"Learning together brings members {size} less than models of their own"
-    headline += "." if low > 0 or high < 0 else "; with these members, that may be chance."
-    intervals = [each["gain_interval"] for each in market["members"].values()]
-    gaining, losing = sum(a > 0 for a, _ in intervals), sum(b < 0 for _, b in intervals)
+    headline += " in this market." if low > 0 or high < 0 else "; with these members, that may be chance."
     said = (
         f"Plans chosen with the shared model bring {percent(value['shared'], 2)} of the balance, plans chosen with each "
         f"member's own model, which pays for no privacy, {percent(value['alone'], 2)}: {change(gain['value'])} of value "
@@ -149,8 +147,33 @@ def outcome(metrics: Figures) -> list[str]:
         f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe {pounds(worth['balance'])} each. Of "
         f"what plans add over no plan, the uplift, it is {change(gain['uplift'])} {change_span(gain['uplift_interval'])}."
     )
-    sure = f"{gaining or 'None'} of {len(intervals)} members surely gain on their own accounts (95\u00a0%) and {losing or 'none'} surely lose."
-    return [headline, said, sure, protection(metrics)]
+    return [headline, said, f"{one_run()} {by_member(market)}", protection(metrics)]
+
+
+def one_run() -> str:
+    """What the intervals of a run's means leave out."""
+    return (
+        "Intervals are over these members: this is one market and one draw of noise, and another of either moves the "
+        "figures by more."
+    )
+
+
+def by_member(market: Figures) -> str:
+    """How many members gain, lose and cannot be told, or that a run without redrawn records cannot say."""
+    members = list(market["members"].values())
+    intervals = [each["gain_interval"] for each in members if each["gain_interval"] is not None]
+    if not intervals:
+        more = sum(each["gain"] > 0 for each in members)
+        return (
+            f"{more or 'None'} of {len(members)} members have more with the shared model. Which of them would with other records of "
+            "their own is not told: --redraws 10 asks."
+        )
+    gaining, losing = sum(a > 0 for a, _ in intervals), sum(b < 0 for _, b in intervals)
+    return (
+        f"On their own accounts {gaining or 'none'} of {len(intervals)} members gain, {losing or 'none'} lose, and "
+        f"{len(intervals) - gaining - losing or 'none'} cannot be told (95\u00a0%, all of them at once; their own models fitted to other "
+        "records as well)."
+    )
 
 
 def own_policy(market: Figures) -> str:
@@ -228,11 +251,11 @@ def losses(market: Figures) -> str:
     below = [each for each in members if each["gain"] < 0]
     if not below:
         return "No member's plans bring less with the shared model than with a model of its own in this run."
-    surely = sum(each["gain_interval"][1] < 0 for each in below)
-    return (
-        f"{len(below)} of {len(members)} members get less from the shared model than from a model of their own, "
-        f"{surely or 'none'} of them surely (their whole 95 % interval is below zero)."
-    )
+    said = f"{len(below)} of {len(members)} members get less from the shared model than from a model of their own"
+    if any(each["gain_interval"] is None for each in below):
+        return f"{said} in this run."
+    told = sum(each["gain_interval"][1] < 0 for each in below)
+    return f"{said}, {told or 'none'} of them with their whole 95 % interval (of all members at once)."
 
 
 def band_words(low: float | None, high: float | None) -> str:

@@ -18,6 +18,8 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
+LEAST_REDRAWS, MOST_REDRAWS = 2, 100
+"""Other sets of records that a member's own model may be fitted to."""
 NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "scipy")
 """Libraries of a simulation."""
 ENGINES = ("faithful", "flower", "batched")
@@ -150,12 +152,13 @@ class MarketArguments(RunArguments):
     """A simulation of the debt market.
 
     ``scale`` multiplies the lenders' offers, ``accounts`` are new ones of each lender, ``settings`` a member's settings
-    file for decisions.
+    file for decisions; to ``redraws`` other sets of records each member's own model is fitted again.
     """
 
     preset: str = "mixed"
     scale: float = 1.0
     accounts: int = 300
+    redraws: int = 0
     settings: str | None = None
 
     def check(self) -> None:
@@ -176,6 +179,11 @@ class MarketArguments(RunArguments):
             raise ArgumentError(f"--scale {self.scale:g} is outside 0.05 … 1.5.", "1 is the default.")
         if not 20 <= self.accounts <= 20_000:
             raise ArgumentError(f"--accounts {self.accounts} is outside 20 … 20,000.", "300 is the default.")
+        if self.redraws and not LEAST_REDRAWS <= self.redraws <= MOST_REDRAWS:
+            raise ArgumentError(
+                f"--redraws {self.redraws} is neither 0 nor in {LEAST_REDRAWS} … {MOST_REDRAWS}.",
+                "0, no member's own interval, is the default; 10 is a good number.",
+            )
         if self.members is None or self.members > MOST_LENDERS:
             raise ArgumentError(
                 f"--members {self.members} is outside 3 … {MOST_LENDERS} for a market.", "20 is the default."

@@ -204,6 +204,22 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_releases_uses_and_barred_customers_are_kept_in_their_order(store: MemberStore) -> None:
+    assert (store.releases(), store.uses(), store.barred()) == ((), (), frozenset())
+    for number in (2, 1):
+        store.store_release(number, b"%d" % number, b"votes", forget=())
+    for number, said in ((2, "auto"), (1, "use")):
+        store.use(number, 2, said)
+    for mark in (b"b" * 32, b"a" * 32, b"b" * 32):
+        store.bar(mark)
+    assert [(each.number, each.release, each.votes) for each in store.releases()] == [
+        (1, b"1", b"votes"),
+        (2, b"2", b"votes"),
+    ]
+    assert [(each.number, each.newest, each.said) for each in store.uses()] == [(2, 2, "auto"), (1, 2, "use")]
+    assert store.barred() == {b"a" * 32, b"b" * 32}
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_folder_and_file_are_private_and_out_of_backups(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)

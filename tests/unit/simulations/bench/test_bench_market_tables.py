@@ -30,7 +30,7 @@ def studied(own: float, alone_first: float = 0.3) -> dict[str, Any]:
 
 
 def test_the_own_policy_is_called_highest_only_where_it_is() -> None:
-    higher, lower = market_tables.objective([studied(0.2)]), market_tables.objective([studied(0.16)])
+    higher, lower = market_tables.objective([[studied(0.2)]]), market_tables.objective([[studied(0.16)]])
     assert "highest value" in higher
     assert "highest value" not in lower
     for text in (higher, lower):
@@ -41,19 +41,19 @@ def test_the_own_policy_is_called_highest_only_where_it_is() -> None:
     ("first", "words"), [(0.3, "+0.0 % from (a′) to (b)"), (0.33, "+10.0 % from (a′) to (b)")]
 )
 def test_changes_of_first_payments_are_computed(first: float, words: str) -> None:
-    assert words in market_tables.objective([studied(0.2, first)])
+    assert words in market_tables.objective([[studied(0.2, first)]])
 
 
 def test_auc_is_said_to_mislead_only_where_it_does() -> None:
     def row(auc: float, regret: float) -> dict[str, float]:
         return {"auc_first": 0.7, "auc_kept": auc, "value": 0.17, "regret": regret, "within": 0.8}
 
-    apart = market_tables.privacy([[(0.5, row(0.8, 0.10)), (None, row(0.9, 0.20))]])
+    apart = market_tables.privacy([[("0.5", row(0.8, 0.10)), ("none", row(0.9, 0.20))]])
     assert "AUC (kept) is highest at ε = none, regret least at ε = 0.5: AUC misleads" in apart
-    assert "misleads" not in market_tables.privacy([[(0.5, row(0.8, 0.20)), (None, row(0.9, 0.10))]])
+    assert "misleads" not in market_tables.privacy([[("0.5", row(0.8, 0.20)), ("none", row(0.9, 0.10))]])
 
 
-def test_bands_are_added_up_over_seeds_and_members_below_the_target_are_counted() -> None:
+def test_bands_are_added_up_over_markets_and_draws_and_members_below_the_target_are_counted() -> None:
     def cell(
         low: float | None, high: float | None, plans: int, affordable: float | None, value: float
     ) -> dict[str, Any]:
@@ -72,8 +72,9 @@ def test_bands_are_added_up_over_seeds_and_members_below_the_target_are_counted(
         found["caution"] = dict.fromkeys(("all", "stated", "estimated", "verified"), -0.1)
         return found | {"if_verified": {}}
 
-    told = market_tables.affordable([one(100, 0.9, 0.94), one(300, 0.98, 0.97)])
-    assert "| verified | 2 to 6 % | 2,000 | 400 | 96.0 % [93.6, 97.5] | -25.0 % |" in told
+    markets = [[one(100, 0.9, 0.94)] * 2, [one(300, 0.98, 0.97)] * 2]  # draws see the same accounts
+    told = market_tables.affordable(markets)
+    assert "| verified | 2 to 6 % | 2,000 | 400 | 96.0 % [90.0, 98.0] | -25.0 % |" in told
     assert "| verified | below 2 % | 2,000 | 0 | – | +0.0 % |" in told
-    assert "Of 2 members × seeds, 1 fall below 95 %" in told
+    assert "Of 4 members × markets × draws, 2 fall below 95 %" in told
     assert "The optimiser is told the law of the errors" in told

@@ -221,6 +221,19 @@ def test_losers_are_marked() -> None:
     assert "1 of 4 members get less" in words(section(html, "loses"))
 
 
+def test_a_gain_without_redrawn_records_has_no_interval() -> None:
+    def without(market: dict[str, Any]) -> None:
+        for each in market["members"].values():
+            each["gain_interval"] = None
+
+    assert page().count('class="interval') == 4
+    html = changed(without)
+    assert 'class="interval' not in html
+    assert table(html, "gain")["m04"][4] == plain(change(fixture.market()["members"]["m04"]["gain"]))
+    assert "--redraws" in section(html, "gain")
+    assert "in this run" in words(section(html, "loses"))
+
+
 def test_a_loss_of_all_is_red_at_the_top() -> None:
     def lost(market: dict[str, Any]) -> None:
         market["gain"] |= {"value": -0.0213, "value_interval": [-0.04, -0.01]}

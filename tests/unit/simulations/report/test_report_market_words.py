@@ -25,13 +25,29 @@ def test_the_headline_follows_the_gain() -> None:
         metrics["market"]["gain"] |= {"value": value, "value_interval": [low, high]}
         return words_market.outcome(metrics)[0].replace("\u00a0", " ")
 
-    assert (
-        headline(0.041, 0.01, 0.07) == "Learning together brings members 4.1 % more than models of their own."
-    )
+    told = "Learning together brings members 4.1 % more than models of their own in this market."
+    assert headline(0.041, 0.01, 0.07) == told
     assert "4.1 % less" in headline(-0.041, -0.07, -0.01)
     assert "as much as" in headline(0.0004, -0.01, 0.01)
     assert "may be chance" in headline(0.01, -0.01, 0.03)
     assert "chance" not in headline(-0.041, -0.07, -0.01)
+
+
+def test_members_are_judged_only_where_their_own_models_were_fitted_again() -> None:
+    metrics = fixture.metrics()
+    members = metrics["market"]["members"]
+    assert {name: each["gain"] < 0 for name, each in members.items() if each["gain"] < 0} == {"m04": True}
+    members["m01"]["gain_interval"][0] = -0.001
+    judged = [_plain(each) for each in words_market.outcome(metrics)]
+    assert "2 of 4 members gain, 1 lose, and 1 cannot be told" in judged[2]
+    assert "another of either moves the figures" in judged[2]
+    for each in members.values():
+        each["gain_interval"] = None
+    told = [_plain(each) for each in words_market.outcome(metrics)]
+    assert "3 of 4 members have more with the shared model." in told[2]
+    assert "--redraws" in told[2]
+    assert not re.search(r"members gain|lose", told[2])
+    assert words_market.losses(metrics["market"]).endswith("in this run.")
 
 
 def test_own_policies_are_not_praised_for_plans_that_people_cannot_afford() -> None:
