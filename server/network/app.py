@@ -51,7 +51,6 @@ RECORD = "fedrepay"
 POLL_FIRST, POLL_LAST = 0.2, 1.0  # seconds between polls
 WAIT = 60.0  # seconds for members that are not there yet: a run needs a quorum of them only
 ENROLMENT_SECONDS = 120.0  # for an answer while a roster is made
-BRIEF = 30.0  # seconds for an answer that takes a moment, over a SuperLink too
 LOST = 30.0
 """Seconds after which who has not answered is asked once more, then after twice as many, and so on.
 
@@ -230,7 +229,7 @@ def go(
     while (ask := machine.ask()) is not None:
         waiting = set(ask.parts)
         begun = clock()
-        for name, answer, reason in exchange(machine, ask, min(timeout, BRIEF) if ask.brief else timeout):
+        for name, answer, reason in exchange(machine, ask, min(timeout, ask.patience)):
             if name in waiting:  # one answer each: a second upload would be added twice, and end the epoch
                 waiting.remove(name)
                 take(machine.receive(ask, name, answer, reason))

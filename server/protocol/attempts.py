@@ -1,5 +1,6 @@
 """Attempts at sums, at the coordinator: who is asked, what is added, what becomes of one that a member loses. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -63,13 +64,13 @@ class Attempts:
             history=history,
         )
 
-    def prepare(self, epoch: Epoch, names: Sequence[str], *, brief: bool) -> Ask:
+    def prepare(self, epoch: Epoch, names: Sequence[str], patience: float = math.inf) -> Ask:
         """What comes before the next attempt, with the sums that each of these may lack.
 
         Args:
             epoch: the run's.
             names: who is asked.
-            brief: they have done it before: an answer takes a moment.
+            patience: seconds for their answers.
         """
         state = self._state
         asked = Signed.make(self._key, self._prepared(epoch, len(state.sums)))
@@ -86,7 +87,7 @@ class Attempts:
                 )
                 shared[first] = request.encode()
             parts[name] = (shared[first], state.own_header(name))
-        return Ask(Kind.PREPARE, parts, brief=brief)
+        return Ask(Kind.PREPARE, parts, patience)
 
     def ask(self) -> Ask:
         """The open attempt, to everybody of its cohort who has neither answered nor failed."""

@@ -116,13 +116,13 @@ class Coordinator:
         if state.failed is not None:
             return self._dispute.ask(state, self.epoch)
         if self._open and self._attempts.unprepared:
-            return self._attempts.prepare(self.epoch, sorted(self._attempts.unprepared), brief=False)
+            return self._attempts.prepare(self.epoch, sorted(self._attempts.unprepared))
         if self._open:
             return self._attempts.ask()
         if not self._over():
             self._attempts.check_left(self._why_away())
             waiting = self._gathering.waiting(filter(self._may_come, self.epoch.present))
-            return self._attempts.prepare(self.epoch, waiting, brief=self._gathering.brief)
+            return self._attempts.prepare(self.epoch, waiting, self._gathering.patience)
         return release.ask(state, self.terms, self.roster, self._seats, self._writers_failed)
 
     def _check_going_on(self) -> None:
@@ -317,6 +317,8 @@ class Coordinator:
         if gathering.again():
             return []
         there = gathering.there
+        if len(there) < self.quorum and gathering.longer(self.terms.timeout):
+            return []
         gathering.reset()
         return self._attempts.open(self.epoch, there, self._why_away())
 

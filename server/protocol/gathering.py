@@ -4,6 +4,7 @@ An attempt that loses a member is void, and everybody in it is charged. So membe
 asked again, shortly, until all who were asked have answered, and soon.
 """
 
+import math
 from collections.abc import Iterable
 
 FRESH = 1000.0
@@ -15,12 +16,15 @@ LONGEST = 60.0
 """Seconds after which few members' answers are old too: beside such work another ask costs nothing."""
 ASKS = 3
 """So often members are asked before an attempt begins with those who answered last."""
+BRIEF = 30.0
+"""Seconds for an answer that takes a moment, over a SuperLink too."""
 
 
 class Gathering:
     """Asks before one attempt; :meth:`reset` before the next."""
 
     def __init__(self) -> None:
+        self._brief = BRIEF
         self.reset()
 
     def reset(self) -> None:
@@ -29,11 +33,17 @@ class Gathering:
         self._answered: dict[str, int] = {}
         self._lost: set[str] = set()
         self._asks, self._parts, self._seconds = 0, 0, 0.0
+        self._hurried = False
 
     @property
     def brief(self) -> bool:
         """Whether those who are asked have prepared before: their answer takes a moment."""
         return self._among is not None
+
+    @property
+    def patience(self) -> float:
+        """Seconds for the answers to this ask; infinite where members have work to do first."""
+        return self._brief if self.brief else math.inf
 
     @property
     def there(self) -> dict[str, int]:
@@ -55,6 +65,22 @@ class Gathering:
     def lost(self, name: str) -> None:
         """It is not there, or refuses."""
         self._lost.add(name)
+        self._hurried |= self.brief
+
+    def longer(self, most: float) -> bool:
+        """Where too few are left for an attempt: whether everybody is asked anew, with twice as long for brief answers.
+
+        So it is where somebody was lost in a brief ask, which may have been too brief: messages of many members, or by a slow
+        SuperLink, are on their way for longer. Who has answered an ask that was not brief was there.
+
+        Args:
+            most: seconds a member has for any answer; a brief ask is not given more.
+        """
+        if not self._hurried or self._brief >= most:
+            return False
+        self._brief *= 2
+        self.reset()
+        return True
 
     def took(self, seconds: float) -> None:
         """So long it was until everybody who was asked had answered, or said what it needs first."""

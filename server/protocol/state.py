@@ -1,5 +1,6 @@
 """The coordinator's state: what the events of a run have said, and how each changes it."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ class Ask:
 
     kind: Kind
     parts: Mapping[str, tuple[bytes, bytes]]
-    brief: bool = False  # an answer takes a moment, or does not come
+    patience: float = math.inf  # seconds for the answers, where less than the run's time-out
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fedrepay.server.network.app import BRIEF
 from fedrepay.server.protocol.attempts import TWICE
 from fedrepay.server.protocol.gathering import Gathering
 from fedrepay.shared.arrays import F64
@@ -99,21 +98,24 @@ def before(world: DropOuts) -> ScheduledRun:
 
 def after(world: DropOuts) -> ScheduledRun:
     """All are asked to prepare, and again until all who are asked answer soon; then they send."""
-    nothing = np.zeros(world.size)
+    nothing, needed = np.zeros(world.size), quorum(world.size, default_colluders(world.size))
 
     def cohort() -> list[int]:
         gathering, names, works = Gathering(), list(map(str, range(world.size))), world.works()
         while True:
-            asked, begun, brief = [int(name) for name in gathering.waiting(names)], world.now, gathering.brief
-            here = world.ask(asked, nothing if brief else works, BRIEF if brief else TIMEOUT)
+            asked, begun = [int(name) for name in gathering.waiting(names)], world.now
+            here = world.ask(asked, nothing if gathering.brief else works, min(gathering.patience, TIMEOUT))
             for name in map(str, asked):
                 if int(name) in here:
                     gathering.answered(name)
                 else:
                     gathering.lost(name)
             gathering.took(world.now - begun)
-            if not gathering.again():
+            if gathering.again():
+                continue
+            if len(gathering.there) >= needed or not gathering.longer(TIMEOUT):
                 return sorted(map(int, gathering.there))
+            works = nothing  # they have prepared
 
     def attempt(names: list[int]) -> set[int]:
         return set(names) - world.ask(names, nothing + SEND, TIMEOUT)

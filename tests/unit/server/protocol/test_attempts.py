@@ -1,5 +1,6 @@
 """Attempts at sums at the coordinator: who is asked, what is added, what becomes of an attempt that a member loses."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -98,10 +99,10 @@ def requests(ask: Ask) -> Mapping[str, PrepareRequest]:
     return {name: PrepareRequest.decode(shared) for name, (shared, _) in ask.parts.items()}
 
 
-@pytest.mark.parametrize("brief", [False, True])
-def test_before_an_attempt_members_are_asked_with_the_sums_that_each_may_lack(*, brief: bool) -> None:
+@pytest.mark.parametrize("patience", [math.inf, 30.0])
+def test_before_an_attempt_members_are_asked_with_the_sums_that_each_may_lack(patience: float) -> None:
     said = state(attempts=DONE, known={"m1": 1, "m2": 1, "m3": 2})
-    ask = attempts(said).prepare(EPOCH, FOUR, brief=brief)
+    ask = attempts(said).prepare(EPOCH, FOUR, patience)
     confirmations = tuple(CONFIRMED.values())
     asked = PrepareRequest.decode(ask.parts["m0"][0]).asked
     wanted = {
@@ -110,7 +111,7 @@ def test_before_an_attempt_members_are_asked_with_the_sums_that_each_may_lack(*,
         "m2": PrepareRequest(asked=asked, confirmations=(), sums=(SUMS[1],)),
         "m3": PrepareRequest(asked=asked, confirmations=(), sums=()),
     }
-    assert (ask.kind, ask.brief) == (Kind.PREPARE, brief)
+    assert (ask.kind, ask.patience) == (Kind.PREPARE, patience)
     assert requests(ask) == wanted
     following = Prepare.decode(asked.verified(ROSTER.coordinator, Prepare).encode())
     assert following.config(ALL) == opened(said)

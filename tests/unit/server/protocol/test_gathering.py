@@ -1,14 +1,16 @@
 """Who is there for the next attempt: asked until all who are asked answer, and soon; then nobody else is in its cohort."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from fedrepay.client.protocol import contributing
 from fedrepay.client.protocol.contributing import Contributor
-from fedrepay.server.protocol.gathering import ASKS, FRESH, LONGEST, Gathering
+from fedrepay.server.protocol.gathering import ASKS, BRIEF, FRESH, LONGEST, Gathering
 from fedrepay.server.protocol.state import Ask
 from fedrepay.shared.arrays import I64
+from fedrepay.shared.errors import CohortError
 from support.world import World
 
 NAMES = ("m0", "m1", "m2", "m3")
@@ -115,6 +117,30 @@ def test_it_is_asked_so_often_and_no_more() -> None:
     assert not made.brief
 
 
+def test_too_few_after_a_brief_ask_get_longer_and_no_longer_than_any_answer() -> None:
+    made, given = Gathering(), []
+    for _ in range(10):
+        assert made.patience == math.inf, "who has work to do is not hurried"
+        asked(made)
+        assert again(made, 1e9)
+        given.append(made.patience)
+        asked(made, "m1", "m2", "m3")
+        while again(made, 0.0):
+            asked(made)
+        if not made.longer(100.0):
+            break
+    assert given == [BRIEF, 2 * BRIEF, 4 * BRIEF]
+
+
+def test_who_did_not_answer_an_ask_that_was_not_brief_is_not_asked_for_ever() -> None:
+    made = Gathering()
+    asked(made, "m1", "m2", "m3")
+    assert again(made, 0.0)
+    asked(made)
+    assert not again(made, 0.0)
+    assert not made.longer(600.0)
+
+
 def test_nobody_there_is_an_answer_too() -> None:
     made = Gathering()
     asked(made, *NAMES)
@@ -157,11 +183,39 @@ def statuses(world: World) -> list[tuple[str, int]]:
 def test_who_is_silent_before_an_attempt_costs_nobody_one(tmp_path: Path) -> None:
     world = World(tmp_path / "before", mode="none")
     said = silent_once(world, "prepare", "m3")
-    assert [ask.brief for ask in said if ask.kind == "prepare"] == [False, True]
+    assert [ask.patience for ask in said if ask.kind == "prepare"] == [math.inf, BRIEF]
     assert statuses(world) == [("completed", 3), ("completed", 4), ("completed", 4)]
     control = World(tmp_path / "inside", mode="none")
     silent_once(control, "round", "m3")
     assert statuses(control)[0] == ("void", 4), "one lost inside it does"
+
+
+def carried_slowly(world: World, seconds: float) -> list[float]:
+    """Carry a run whose messages take so long; how long answers to each ``prepare`` were waited for."""
+    given = []
+    while (ask := world.coordinator.ask()) is not None:
+        prepare = ask.kind == "prepare"
+        late = {"m1", "m2", "m3"} if prepare and ask.patience < seconds else set[str]()
+        if prepare:
+            given.append(ask.patience)
+        world.deliver(ask, lambda _, who, *parts, late=late: None if who in late else parts)
+        world.take(world.coordinator.finish(ask, seconds if prepare else 0.0))
+    return given
+
+
+def test_messages_that_take_longer_than_a_brief_answer_do_not_hold_a_run_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path / "slow", mode="none")
+    given = carried_slowly(world, 3.5 * BRIEF)
+    assert statuses(world) == [("completed", 4)] * 3
+    brief = [each for each in given if each < math.inf]
+    assert brief[:3] == [BRIEF, BRIEF, 2 * BRIEF], "the second of them alone"
+    assert brief.count(4 * BRIEF) == 3, "learned once, for all that follows"
+    monkeypatch.setattr(Gathering, "longer", lambda *_: False)
+    control = World(tmp_path / "control", mode="none")
+    with pytest.raises(CohortError):
+        carried_slowly(control, 3.5 * BRIEF)
 
 
 def test_a_member_that_was_started_again_prepares_the_open_attempt_once_more(tmp_path: Path) -> None:
