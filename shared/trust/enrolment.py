@@ -216,7 +216,8 @@ def check_release(proposal: bytes, before: Roster | None) -> None:
     if holding < least:
         raise ProtocolError(
             f"{holding} members hold release {call.released} as the proposal names it; {least} must.",
-            "Let the members pull it first (`fedrepay member pull`), then start a new proposal.",
+            "Let the members pull it first (`fedrepay member pull`), or restore it from a backup, then start a new proposal. Where "
+            "nobody else has it, the coordinator neither, its holder must leave (`fedrepay member leave`) before the others can go on.",
         )
 
 

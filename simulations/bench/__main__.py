@@ -41,8 +41,8 @@ SECTIONS = {
     "engines": Section("The batched engine beside the faithful one", "1", "lowest and highest of all runs"),
     "market": Section(
         "What learning plans together brings",
-        "11 … 15",
-        "95 % bootstrap over members × seeds",
+        "11 … 20, noise 0, 1, 2",
+        "95 % between markets",
         timed=False,
     ),
     "decisions": Section(

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedrepay.simulations.bench.market_targets import SIZES, Studies, flat, members, percent, targets
+from fedrepay.simulations.bench.market_targets import SIZES, Studies, compared, flat, members, percent, targets
 from fedrepay.simulations.bench.page import table
-from fedrepay.simulations.market.intervals import Markets, ratio
+from fedrepay.simulations.market.intervals import Markets
 from fedrepay.simulations.market.lenders import Preset
 
 WAYS = (
@@ -38,17 +38,17 @@ def values(markets: Studies, preset: str) -> str:
             float(np.mean([each["ways"][way]["value"] for each in flat(trees if way == "trees" else whole)]))
             for way in WAYS
         ]
-        uplift = ratio(here, "shared", "alone", "uplift")
-        perfect = ratio(here, "perfect", "alone", "uplift")
+        uplift = compared(here, "shared", "alone", "uplift")
+        perfect = compared(here, "perfect", "alone", "uplift")
         rows.append(
             (
                 f"{size:,}",
                 *(f"{mean:.4f}" for mean in means),
-                percent(ratio(here, "shared", "alone", "value")),
+                percent(compared(here, "shared", "alone", "value")),
                 percent(uplift),
-                percent(ratio(whole, "shared", "alone_value", "uplift")),
+                percent(compared(whole, "shared", "alone_value", "uplift")),
                 f"{100 * perfect[0]:+.1f} %",
-                f"{100 * ratio(trees, 'shared', 'trees', 'uplift')[0]:+.1f} %",
+                f"{100 * compared(trees, 'shared', 'trees', 'uplift')[0]:+.1f} %",
                 f"{100 * uplift[0] / perfect[0]:.0f} %",
             )
         )
@@ -71,18 +71,16 @@ def small(alone: Studies, beside: Studies) -> str:
     for label, markets in (("eight lenders of 400 offers alone", alone), ("the same beside 12 larger ones", beside)):
         here = members(markets, SIZES[0])
         values = [float(np.mean([each["ways"][way]["value"] for each in flat(here)])) for way in ("alone", "shared")]
-        ratios = [percent(ratio(here, "shared", "alone", name)) for name in ("value", "uplift")]
+        ratios = [percent(compared(here, "shared", "alone", name)) for name in ("value", "uplift")]
         rows.append((label, *(f"{each:.4f}" for each in values), *ratios, _regret(here)))
     heads = ("Lenders", "b", "c", "c/b value", "c/b uplift", "regret of (c)")
-    note = "So what small lenders gain, they gain from the large ones' records: what they have to bring each other is little."
-    if ratio(members(alone, SIZES[0]), "shared", "alone", "uplift")[0] > 0:
-        note = "Among themselves small lenders gain as well."
+    note = "The same eight lenders, offers and new accounts in both rows."
     return f"### Small lenders without large ones, `mixed`\n\n{table(heads, rows)}\n\n{note}"
 
 
 def _regret(here: Markets, way: str = "shared") -> str:
     """The part of the oracle's uplift that a way misses, with its interval."""
-    middle, low, high = ratio(here, way, "oracle", "uplift")
+    middle, low, high = compared(here, way, "oracle", "uplift")
     return f"{-100 * middle:.1f} % [{-100 * high:.1f}, {-100 * low:.1f}]"
 
 
@@ -104,8 +102,8 @@ def gains_map(of: Mapping[Preset, Studies]) -> str:
         rows.append(
             (
                 f"`{preset}`",
-                *(percent(ratio(members(markets, size), "shared", "alone", "uplift")) for size in SIZES),
-                percent(ratio(members(markets, SIZES[-1]), "shared_own", "alone", "uplift")),
+                *(percent(compared(members(markets, size), "shared", "alone", "uplift")) for size in SIZES),
+                percent(compared(members(markets, SIZES[-1]), "shared_own", "alone", "uplift")),
                 _regret(whole, "alone"),
                 _regret(whole),
                 f"{100 * min(gains):+.1f} %",
@@ -113,7 +111,7 @@ def gains_map(of: Mapping[Preset, Studies]) -> str:
             )
         )
     note = (
-        "Where a whole interval is below 0, learning together loses; where it holds 0, these markets cannot tell. Few markets stand behind "
-        "all rows but the first two: their intervals are rough."
+        "Where a whole interval is below 0, learning together loses; where it holds 0, these markets cannot tell. Each interval is by itself: of "
+        "so many, one or two miss by chance."
     )
     return "### Where it gains and where it loses\n\n" + table(heads, rows) + f"\n\n{note}"

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fedrepay.simulations.bench.market_targets import Studies, flat, members
+from fedrepay.simulations.bench.market_targets import Studies, compared, flat, members
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market import study
-from fedrepay.simulations.market.intervals import Figures, ratio
+from fedrepay.simulations.market.bands import interval
+from fedrepay.simulations.market.intervals import Figures
 from fedrepay.simulations.report.words_market import TARGET, band_words
 
 def objective(markets: Studies) -> str:
@@ -152,13 +153,16 @@ def by_band(markets: Studies) -> str:
     )
     note = (
         "Accounts, and plans of a draw of noise. Levels were fitted and judged on other seeds (`simulations/market/caution_levels.py`). The optimiser is told the law "
-        "of the errors; a member's own are not known so well. Intervals: as of gains, the plans of a market and draw together."
+        "of the errors; a member's own are not known so well. Intervals: between markets, or of the plans by themselves where that is wider."
     )
     return table(heads, rows) + f"\n\n{note}"
 
 
 def _share(markets: Studies, place: int) -> str:
-    """A cell's share of plans that are truly affordable; plans of one market and one release are resampled together."""
+    """A cell's share of plans that are truly affordable, and the wider of two intervals at each end.
+
+    Between markets, and of one draw's plans by themselves (Wilson), which is never empty where all or none are affordable.
+    """
 
     def counted(study: Figures) -> Figures:
         cell = study["affordable_by_band"][place]
@@ -166,8 +170,10 @@ def _share(markets: Studies, place: int) -> str:
         return {"ways": {"right": {"plans": right}, "all": {"plans": cell["plans"]}}}
 
     cells = [[[counted(draw)] for draw in market] for market in markets]
-    share, low, high = (100 * (1 + each) for each in ratio(cells, "right", "all", "plans"))
-    return f"{share:.1f} % [{low:.1f}, {high:.1f}]"
+    share, low, high = (1 + each for each in compared(cells, "right", "all", "plans"))
+    plans = sum(each["ways"]["all"]["plans"] for each in flat(cells)) // len(markets[0])
+    least, most = interval(share, plans)
+    return f"{100 * share:.1f} % [{100 * min(low, least):.1f}, {100 * min(max(high, most), 1.0):.1f}]"
 
 
 def conditions(found: Sequence[list[dict[str, dict[str, float]]]]) -> str:
@@ -229,7 +235,7 @@ def privacy(privacy: Sequence[list[tuple[str, Figures]]]) -> str:
     by_regret = min(means, key=lambda each: means[each]["regret"])
     note = "AUC is of other offers of the same lenders: judge a release by regret and by the ranking within accounts."
     if by_auc != by_regret:
-        note += f" AUC (kept) is highest at ε = {by_auc.partition(',')[0]}, regret least at ε = {by_regret.partition(',')[0]}: AUC misleads here."
+        note += f" AUC (kept) is highest at ε = {by_auc.partition(',')[0]}, regret least at ε = {by_regret.partition(',')[0]}."
     return "### Privacy, `mixed`\n\n" + table(heads, rows) + f"\n\n{note}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedrepay.simulations.market.intervals import Figures, Markets, ratio
+from fedrepay.simulations.market.intervals import Figures, Interval, Markets, ratio
 
 SIZES = (400, 1500, 5000, 12000)
 """Offers of the lenders, by which figures are told apart."""
@@ -10,7 +10,7 @@ Studies = Sequence[Sequence[Figures]]
 """Of each market, a study of each draw of its noise."""
 
 
-def percent(found: tuple[float, float, float]) -> str:
+def percent(found: Interval) -> str:
     """A ratio less 1 and its interval as per cent."""
     middle, low, high = (100 * each for each in found)
     return f"{middle:+.1f} % [{low:+.1f}, {high:+.1f}]"
@@ -24,6 +24,18 @@ def members(markets: Studies, size: int | None = None) -> Markets:
     ]
 
 
+def compared(markets: Markets, better: str, base: str, name: str) -> Interval:
+    """``ratio`` of figures that are above 0 in every market of this page.
+
+    Raises:
+        ValueError: they are not.
+    """
+    found = ratio(markets, better, base, name)
+    if found is None:
+        raise ValueError(f"{base} has no {name} to compare {better} with")
+    return found
+
+
 def flat(markets: Markets) -> list[Figures]:
     """All of them, one after the other."""
     return [each for market in markets for draw in market for each in draw]
@@ -32,10 +44,10 @@ def flat(markets: Markets) -> list[Figures]:
 def targets(markets: Studies, preset: str) -> str:
     """Whether each figure that was asked for is reached, with the figure."""
 
-    def gain(size: int, name: str) -> tuple[float, float, float]:
-        return ratio(members(markets, size), "shared", "alone", name)
+    def gain(size: int, name: str) -> Interval:
+        return compared(members(markets, size), "shared", "alone", name)
 
-    small, perfect = gain(400, "uplift"), ratio(members(markets, 400), "perfect", "alone", "uplift")
+    small, perfect = gain(400, "uplift"), compared(members(markets, 400), "perfect", "alone", "uplift")
     worst = min(flat(members(markets)), key=lambda each: each["gain"])
     ways = worst["ways"]
     told = (

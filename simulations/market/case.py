@@ -1,6 +1,6 @@
 """The debt market as a simulation: lenders' tables, a consortium on them, and what its release is worth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,6 @@ def market_figures(found: Figures, preset: str) -> Figures:
             if mean_of(members, way, name) is not None
         }
 
-    gain, uplift = (ratio([[whole]], "shared", "alone", name) for name in ("value", "uplift"))
     return {
         "preset": preset,
         "value": of("value"),
@@ -175,12 +174,7 @@ def market_figures(found: Figures, preset: str) -> Figures:
         "first_paid": of("first_paid"),
         "kept_90": of("kept_90"),
         "plans": of("plans"),
-        "gain": {
-            "value": gain[0],
-            "value_interval": gain[1:],
-            "uplift": uplift[0],
-            "uplift_interval": uplift[1:],
-        },
+        "gain": _gain(whole, "value") | _gain(whole, "uplift"),
         "affordable_share": mean_of(members, "shared", "affordable"),
         "affordable_share_own": mean_of(members, "own", "affordable"),
         "affordable_by_class": found["affordable_by_class"],
@@ -191,3 +185,9 @@ def market_figures(found: Figures, preset: str) -> Figures:
         "groups": found["groups"],
         "members": members,
     }
+
+
+def _gain(members: Sequence[Figures], name: str) -> Figures:
+    """The gain in one figure with its interval over this market's members; None where own models add nothing."""
+    found = ratio([[members]], "shared", "alone", name)
+    return {name: None if found is None else found[0], f"{name}_interval": None if found is None else found[1:]}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fedrepay.simulations.market.intervals import mean
 from fedrepay.simulations.report.words import NONE, percent, protection
 
 Figures = dict[str, Any]
@@ -112,19 +113,19 @@ FILTERS: dict[str, Callable[..., str]] = {
 
 
 def money(market: Figures) -> Figures:
-    """The gain in pounds per 1,000 accounts of an average member: mean values, mean balance.
+    """The gain in pounds per 1,000 accounts, mean over members.
 
     Returns:
-        ``gain``, ``interval`` (that of the gain in value) and ``balance``, in pounds.
+        ``gain``, ``interval`` (over members) and the mean ``balance``, in pounds.
     """
     members = list(market["members"].values())
+    gained = [
+        per_1000(each["ways"]["shared"]["value"] - each["ways"]["alone"]["value"], each["balance"])
+        for each in members
+    ]
+    gain, *interval = mean(gained)
     balance = sum(each["balance"] for each in members) / len(members)
-    alone, shared = market["value"]["alone"], market["value"]["shared"]
-    return {
-        "gain": per_1000(shared - alone, balance),
-        "interval": [per_1000(alone * end, balance) for end in market["gain"]["value_interval"]],
-        "balance": balance / 100,
-    }
+    return {"gain": gain, "interval": interval, "balance": balance / 100}
 
 
 def outcome(metrics: Figures) -> list[str]:
@@ -132,21 +133,22 @@ def outcome(metrics: Figures) -> list[str]:
     market = metrics["market"]
     gain, value, worth = market["gain"], market["value"], money(market)
     low, high = gain["value_interval"]
-    size = change(abs(gain["value"])).lstrip("+")
+    size, chance = change(abs(gain["value"])).lstrip("+"), low <= 0 <= high
     if size == change(0.0):
-        headline = "Learning together brings members as much as models of their own"
-    elif gain["value"] > 0:
-        headline = f"Learning together brings members {size} more than models of their own"
+        size, chance = "as much as", False
     else:
-        headline = f"Learning together brings members {size} less than models of their own"
-    headline += " in this market." if low > 0 or high < 0 else "; with these members, that may be chance."
+        size += " more than" if gain["value"] > 0 else " less than"
+    end = "; with these members, that may be chance." if chance else " in this market."
+    headline = f"Learning together brings members {size} models of their own{end}"
     said = (
         f"Plans chosen with the shared model bring {percent(value['shared'], 2)} of the balance, plans chosen with each "
         f"member's own model, which pays for no privacy, {percent(value['alone'], 2)}: {change(gain['value'])} of value "
         f"{change_span(gain['value_interval'])}. For an average member that is {pounds(worth['gain'])} per 1,000 accounts "
-        f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe {pounds(worth['balance'])} each. Of "
-        f"what plans add over no plan, the uplift, it is {change(gain['uplift'])} {change_span(gain['uplift_interval'])}."
+        f"[{pounds(worth['interval'][0])}, {pounds(worth['interval'][1])}], which owe {pounds(worth['balance'])} each."
     )
+    if gain["uplift"] is not None:
+        uplift = f"{change(gain['uplift'])} {change_span(gain['uplift_interval'])}"
+        said += f" Of what plans add over no plan, the uplift, it is {uplift}."
     return [headline, said, f"{one_run()} {by_member(market)}", protection(metrics)]
 
 

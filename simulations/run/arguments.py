@@ -18,8 +18,10 @@ SHIPPED_MAPPING = HERE / "data" / "uci_default_credit.mapping.toml"
 PRESETS = ("mixed", "complement", "alike", "unlike", "opposed", "confounded", "otherworld")
 """The markets of ``simulations/market/lenders.py``."""
 MOST_LENDERS = 64
-LEAST_REDRAWS, MOST_REDRAWS = 2, 100
+LEAST_REDRAWS, MOST_REDRAWS = 5, 100
 """Other sets of records that a member's own model may be fitted to."""
+JUDGED_ACCOUNTS = 100
+"""So many new accounts of each lender are needed to judge members one by one."""
 NEEDED = ("duckdb", "flwr", "jinja2", "lightgbm", "scipy")
 """Libraries of a simulation."""
 ENGINES = ("faithful", "flower", "batched")
@@ -183,6 +185,11 @@ class MarketArguments(RunArguments):
             raise ArgumentError(
                 f"--redraws {self.redraws} is neither 0 nor in {LEAST_REDRAWS} … {MOST_REDRAWS}.",
                 "0, no member's own interval, is the default; 10 is a good number.",
+            )
+        if self.redraws and self.accounts < JUDGED_ACCOUNTS:
+            raise ArgumentError(
+                f"--accounts {self.accounts} are too few to judge members one by one, as --redraws does.",
+                f"Give {JUDGED_ACCOUNTS} or more, or leave --redraws out.",
             )
         if self.members is None or self.members > MOST_LENDERS:
             raise ArgumentError(

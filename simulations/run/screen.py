@@ -140,10 +140,11 @@ def _market(market: dict[str, Any]) -> dict[str, str]:
         "perfect": "Value, if the truth were known",
     }
     rows = {label: f"{100 * market['value'][way]:.2f} % of the balance" for way, label in labels.items()}
-    low, high = market["gain"]["uplift_interval"]
-    rows["Gain in uplift by learning together"] = (
-        f"{100 * market['gain']['uplift']:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]"
-    )
+    if market["gain"]["uplift"] is not None:
+        low, high = market["gain"]["uplift_interval"]
+        rows["Gain in uplift by learning together"] = (
+            f"{100 * market['gain']['uplift']:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}], over these members"
+        )
     rows["Plans truly affordable"] = (
         f"{100 * market['affordable_share']:.1f} % (own policies until now: {100 * market['affordable_share_own']:.1f} %)"
     )

@@ -23,7 +23,7 @@ ROWS = {
     "clip": float,
     "learning_rate": float,
 }
-MARKET = {"market": str, "scale": float, "accounts": int, "settings": str}
+MARKET = {"market": str, "scale": float, "accounts": int, "redraws": int, "settings": str}
 BOTH = {
     "epsilon": float,
     "delta": float,

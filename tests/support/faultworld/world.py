@@ -130,6 +130,7 @@ class FaultWorld:
         self.run_number = 0
         # the words that people saw last; a store set back has forgotten them
         self.heard: dict[str, bytes] = {}
+        self._coordinator_lost = False
         self.backups = 0.02  # of the coordinator, beside the others', a step
         self._worst: Callable[[], None] | None = None  # what befalls the coordinator when it is dead
 
@@ -274,6 +275,7 @@ class FaultWorld:
     def _lose_coordinator(self) -> None:
         """Its database is gone; or its key as well, and another coordinator takes its place."""
         self.disks["coordinator"].lose()
+        self._coordinator_lost = True
         with_key = self.faults.dice.random() < 0.5
         self.trace.append(("lost", "coordinator", "key" if with_key else "database"))
         if with_key:
@@ -352,6 +354,9 @@ class FaultWorld:
                 resumes += 1
                 fresh = resumes > RESUMES
                 if calm_runs > RUNS:
+                    if self._release_is_gone():
+                        self.outcome.stops["release gone"] += 1
+                        return  # people must decide: its holder leaves
                     raise Violation(f"stuck: {error}") from error
             except Exception as error:
                 raise Violation(f"the coordinator raised {type(error).__name__}: {error}") from error
@@ -360,6 +365,14 @@ class FaultWorld:
                 fresh, resumes = True, 0
                 if out.releases >= self.wanted:
                     return
+
+    def _release_is_gone(self) -> bool:
+        """Whether the newest release is at so few members that they alone cannot prove it, and the coordinator's copy is lost."""
+        held = {name: self.stores[name].release() for name in self.names}
+        numbers = [0 if each is None else each[0] for each in held.values()]
+        return self._coordinator_lost and 0 < numbers.count(max(numbers)) <= default_colluders(
+            len(self.names)
+        )
 
     def _stopped(self, error: FedrepayError) -> None:
         kind = type(error).__name__

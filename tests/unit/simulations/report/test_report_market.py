@@ -79,13 +79,16 @@ def test_the_top_says_the_gain_in_per_cent_and_pounds_and_that_all_is_simulated(
     market = metrics["market"]
     gain = market["gain"]
     balance = sum(each["balance"] for each in market["members"].values()) / 4 / 100
-    difference = market["value"]["shared"] - market["value"]["alone"]
+    each_gains = [
+        (each["ways"]["shared"]["value"] - each["ways"]["alone"]["value"]) * each["balance"] * 10
+        for each in market["members"].values()
+    ]
     for told in (
         change(gain["value"]),
         change_span(gain["value_interval"]),
         change(gain["uplift"]),
         change_span(gain["uplift_interval"]),
-        f"£{difference * balance * 1000:,.0f} per 1,000 accounts",
+        f"£{sum(each_gains) / 4:,.0f} per 1,000 accounts",
         f"owe £{balance:,.0f} each",
         percent(market["affordable_share"]),
         percent(market["affordable_share_own"]),

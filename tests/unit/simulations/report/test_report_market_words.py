@@ -28,7 +28,7 @@ def test_the_headline_follows_the_gain() -> None:
     told = "Learning together brings members 4.1 % more than models of their own in this market."
     assert headline(0.041, 0.01, 0.07) == told
     assert "4.1 % less" in headline(-0.041, -0.07, -0.01)
-    assert "as much as" in headline(0.0004, -0.01, 0.01)
+    assert headline(0.0004, -0.01, 0.01).endswith("as much as models of their own in this market.")
     assert "may be chance" in headline(0.01, -0.01, 0.03)
     assert "chance" not in headline(-0.041, -0.07, -0.01)
 
