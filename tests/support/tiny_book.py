@@ -58,6 +58,10 @@ class TinyBook:
     def delta_gradient(self) -> int:
         return (1 << self.weight_bits) * self.residual_scale * int(np.ceil(np.sqrt(self.norms[0])))
 
+    @property
+    def delta_label(self) -> int:
+        return self.delta_gradient // 2
+
     def rows(self, codes: U16) -> F64:
         parts = [b.matrix[codes[:, i]] for i, b in enumerate(self.blocks[:-1])]
         parts.append(np.repeat(self.blocks[-1].matrix, len(codes), axis=0))
