@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedrepay.client.learning.dp_gd import DPGD
 from fedrepay.client.learning.dp_newton import DPNewton
+from fedrepay.client.learning.dp_surrogate import DPSurrogate
 from fedrepay.shared.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def make_learner(name: str, book: CodeBook, rounds: int) -> Additive[Any]:
         raise ArgumentError(f"{rounds} secure sums are too few.", "Ask for --rounds 2 or more.")
     if name == "dp-newton":
         return DPNewton(book, rounds)
+    if name == "dp-surrogate":
+        return DPSurrogate(book, rounds)
     if name == "dp-gd":
         return DPGD(book, rounds)
-    raise ArgumentError(f"There is no learner {name!r}.", "Choose dp-newton or dp-gd.")
+    raise ArgumentError(f"There is no learner {name!r}.", "Choose dp-newton, dp-surrogate or dp-gd.")

@@ -174,7 +174,7 @@ def _scales(book: CodeBook) -> F64:
 
 
 def _likely(book: CodeBook, rows: F64, weights: F64) -> F64:
-    """p of rows C (n, d) under weights (H, d), shape (n, H)."""
+    """Probabilities of rows C (n, d) under weights (H, d), shape (n, H)."""
     return np.asarray(0.5 * (1.0 + np.tanh(rows @ weights.T / (2 * book.scale))))
 
 
