@@ -49,7 +49,8 @@ MISSED = 0.15
 CAUTION = 2.0
 """Of the variance that noise and a missing δ explain."""
 WORSE, SIGNIFICANT = 1.5, 4.0
-SHARE_VARIANCE = 0.25
+SHARE_VARIANCE, SHARE_LEAST = 0.25, 0.01
+"""Of the part of the rows that a head's population is, before a sum says more; where it may be less than 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,11 @@ class Head:
         weights: the model at which the next sum is asked, (d,).
         base: the best model so far whose own sum is known, (d,).
         missed: δ, what the surrogate misses of Σx(p − ½), (d,); ``missed_noise`` is its variance, None before any sum.
-        share: part of the rows that are in the head's population.
+        partial: whether rows may be outside the head's population; ``share`` is the part of them inside.
         worst: squared distance between labels and the base's own sum, less its noise.
         tau: variance of weights a priori, (d,).
         caution: how much shorter than usual the next step is.
-        reach: how noise in b moves the weights, (d, d − B + 1).
+        reach: how noise in b and δ moves the weights, (d, d − B + 1); ``base_reach`` how it moved the base.
     """
 
     label: F64
@@ -75,6 +76,8 @@ class Head:
     missed: F64
     tau: F64
     reach: F64
+    base_reach: F64
+    partial: bool
     missed_noise: float | None = None
     share: float = 1.0
     worst: float = math.inf
@@ -136,7 +139,8 @@ class DPSurrogate:
         ]
         noises = [(deviation / unit) ** 2 for unit in units.tolist()]
         if index == 1:
-            heads = [self._first(state.surrogate, *each) for each in zip(sums, noises, strict=True)]
+            partial = [outcome.missing == "outside" for outcome in self.book.schema.outcomes]
+            heads = [self._first(state.surrogate, *each) for each in zip(sums, noises, partial, strict=True)]
         else:
             heads = [
                 self._next(state.surrogate, *each) for each in zip(state.heads, sums, noises, strict=True)
@@ -151,7 +155,7 @@ class DPSurrogate:
         whole = upper + np.triu(upper, 1).T
         return Surrogate(self.tables, denoise(self.tables, whole, deviation / unit))
 
-    def _first(self, surrogate: Surrogate, label: F64, noise: float) -> Head:
+    def _first(self, surrogate: Surrogate, label: F64, noise: float, partial: bool) -> Head:  # noqa: FBT001
         """A head's first model, from its labels and the surrogate alone."""
         mean, d = surrogate.rows.mean, len(label)
         tilt = float(label @ mean) / float(mean @ mean)
@@ -165,12 +169,16 @@ class DPSurrogate:
             label,
             surrogate.both,
             start,
+            np.zeros_like(self.tables.basis),
             solve.start(self.tables),
             FIRST_PULL * self._stiffness(surrogate),
             CAUTION * (noise + MISSED**2 * said),
             FIRST_ITERATIONS,
         )
-        return Head(label, noise, found.weights, found.weights, np.zeros(d), found.tau, found.reach)
+        none = np.zeros(d)
+        return Head(
+            label, noise, found.weights, found.weights, none, found.tau, found.reach, found.reach, partial
+        )
 
     def _next(self, surrogate: Surrogate, head: Head, opened: F64, noise: float) -> Head:
         """Take in what a head's sum at its weights said, and fit again."""
@@ -180,8 +188,8 @@ class DPSurrogate:
         """The head with δ, and with the base that its newest sum speaks for."""
         degrees = self.tables.basis.shape[1]
         expected = self.tables.projected(surrogate.slope(head.weights))
-        if head.missed_noise is None:
-            head = replace(head, share=self._share(expected, opened, noise))
+        if head.partial and head.missed_noise is None:
+            head = replace(head, share=_share(expected, opened, noise))
         news = opened - head.share * expected
         if head.missed_noise is None:
             missed, left = news, noise
@@ -201,13 +209,10 @@ class DPSurrogate:
             missed=missed,
             missed_noise=left,
             base=head.weights,
+            base_reach=head.reach,
             worst=distance,
             caution=max(1.0, head.caution / 2),
         )
-
-    def _share(self, expected: F64, opened: F64, noise: float) -> float:
-        """Part of the rows in a head's population: 1, or where rows may be outside, what its first sum says beside 1."""
-        return 1.0
 
     def _fit(self, surrogate: Surrogate, head: Head) -> Head:
         slope, bend = surrogate.both(head.base)
@@ -217,6 +222,7 @@ class DPSurrogate:
             head.label,
             lambda weights: (at_base + bend @ (weights - head.base), bend),
             head.base,
+            head.base_reach,
             head.tau,
             head.caution * PULL * self._stiffness(surrogate),
             CAUTION * (head.noise + (head.missed_noise or 0.0)),
@@ -241,3 +247,17 @@ class DPSurrogate:
             blocks = [variance * head.reach[each] @ head.reach[each].T for each in self.book.slices]
             bands.append(score_deviations(self.book, blocks))
         return tuple(bands)
+
+
+def _share(expected: F64, opened: F64, noise: float) -> float:
+    """Part of the rows in a head's population: what its first sum says of it beside 1, by their variances.
+
+    Args:
+        expected: the sum over all rows by the surrogate, (d,).
+        opened: the sum over the population, noise of variance ``noise`` per entry included, (d,).
+        noise: records².
+    """
+    length = float(expected @ expected)
+    trust = SHARE_VARIANCE * length / (SHARE_VARIANCE * length + noise) if length else 0.0
+    said = float(expected @ opened) / length if length else 1.0
+    return min(max(1 + trust * (said - 1), SHARE_LEAST), 1.0)

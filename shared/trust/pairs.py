@@ -6,6 +6,7 @@ from fedrepay.shared.errors import ArgumentError, BudgetError
 from fedrepay.shared.privacy.accounting import Segment, most_draws, plan_attempt, target_mu
 from fedrepay.shared.schema.codebook import OVERFLOW_SIGMAS, CodeBook
 from fedrepay.shared.secure_sum.packing import pairs
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.terms import GramPairs, RunTerms
 
@@ -57,7 +58,7 @@ def gram_pairs(terms: RunTerms, book: CodeBook, members: int) -> GramPairs | Non
         book: its code book.
         members: of the roster.
     """
-    if terms.learner != "dp-newton" or negative(book):
+    if terms.learner not in GRAM_LEARNERS or negative(book):
         return None
     try:
         offset = _offset(terms, book, members)
@@ -75,7 +76,8 @@ def gram_pairs(terms: RunTerms, book: CodeBook, members: int) -> GramPairs | Non
 def _offset(terms: RunTerms, book: CodeBook, members: int) -> int:
     if terms.mode == "none":
         return 0
-    sums = newton_segments(book, terms.rounds)
+    make = newton_segments if terms.learner == "dp-newton" else surrogate_segments
+    sums = make(book, terms.rounds)
     mu = target_mu(terms.epsilon, terms.delta, most_draws(sums, members, terms.max_attempts))
     least = quorum(members, terms.colluders)
     (worst,) = plan_attempt(mu, sums, (0,) * terms.max_attempts, 0, least, terms.colluders)

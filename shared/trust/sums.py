@@ -2,22 +2,46 @@
 
 from typing import Literal
 
+from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum.packing import GAM, Packing, pairs, update_packing
 from fedrepay.shared.secure_sum.ring import chunk_count
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
-LEARNERS = ("dp-newton", "dp-gd")
-NEWTON_MAX_DIMENSION = 512
+LEARNERS = ("dp-newton", "dp-surrogate", "dp-gd")
+GRAM_MAX_DIMENSION = 512
 
 
 def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
     """DP-Newton while its Gram matrix is affordable (d ≤ 512), gradient descent beyond."""
-    return "dp-newton" if dimension <= NEWTON_MAX_DIMENSION else "dp-gd"
+    return "dp-newton" if dimension <= GRAM_MAX_DIMENSION else "dp-gd"
+
+
+def chosen_learner(asked: str | None, dimension: int) -> str:
+    """The learner of a run that is not in local mode: the one asked for, or :func:`default_learner`.
+
+    Args:
+        asked: its name; None where nobody asked.
+        dimension: d of the schema.
+
+    Raises:
+        ArgumentError: there is none of that name, or its Gram matrix would be too large.
+    """
+    if asked is None:
+        return default_learner(dimension)
+    if asked not in LEARNERS:
+        raise ArgumentError(f"--learner {asked} is unknown.", f"Choose {', '.join(LEARNERS)}.")
+    if asked in GRAM_LEARNERS and dimension > GRAM_MAX_DIMENSION:
+        raise ArgumentError(
+            f"--learner {asked} opens a Gram matrix, and {dimension} columns are more than {GRAM_MAX_DIMENSION}.",
+            "Leave --learner out, or give the schema fewer bins.",
+        )
+    return asked
 
 
 def default_rounds(learner: str) -> int:
-    """1 Gram matrix + 4 gradients, 100 gradients, or 1 count + 15 updates."""
-    return {"dp-newton": 5, "dp-gd": 100, "dp-sgd": 16}[learner]
+    """1 Gram matrix + 4 gradients, 1 Gram matrix + 1 sum of labels + 3 without, 100 gradients, or 1 count + 15 updates."""
+    return {"dp-newton": 5, "dp-surrogate": 5, "dp-gd": 100, "dp-sgd": 16}[learner]
 
 
 def is_over(rounds: int, mode: str, completed: int, last_void_round: int | None) -> bool:
@@ -39,7 +63,7 @@ def sum_sizes(
     if local is not None:
         return (1,) + (local.parameters,) * (rounds - 1)
     gradient = heads * dimension
-    first = dimension * (dimension + 1) // 2 if learner == "dp-newton" else gradient + 1
+    first = dimension * (dimension + 1) // 2 if learner in GRAM_LEARNERS else gradient + 1
     return (first,) + (gradient,) * (rounds - 1)
 
 

@@ -147,7 +147,9 @@ def delta() -> float:
     return usual_delta(book().schema.public)
 
 
-def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int) -> FittedAdditive:
+def shared(
+    tables: Sequence[Table], epsilon: float | None, colluders: int, seed: int, learner_name: str = "dp-newton"
+) -> FittedAdditive:
     """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
 
     Args:
@@ -155,10 +157,11 @@ def shared(tables: Sequence[Table], epsilon: float | None, colluders: int, seed:
         epsilon: of one customer; None adds no noise.
         colluders: c.
         seed: of the noise.
+        learner_name: who makes the model.
     """
     the_book = book()
     rows = [contribution.from_table(the_book, table) for table in tables]
-    learner = make_learner("dp-newton", the_book, ROUNDS)
+    learner = make_learner(learner_name, the_book, ROUNDS)
     sums = learner.segments()
     state = learner.start()
     for index in range(ROUNDS):

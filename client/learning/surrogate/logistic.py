@@ -57,7 +57,9 @@ class Surrogate:
         """Σx(p − ½), (d,), and Σp(1 − p)x·xᵀ without eigenvalues below 0, (d, d), at a model w (d,)."""
         tables, rows = self.tables, self.rows
         likely, bent = self.chances(weights)
-        total = float(tables.by_block(rows.counts * bent)[:-1].mean())  # Σp(1 − p) over rows: every block says so
+        total = float(
+            tables.by_block(rows.counts * bent)[:-1].mean()
+        )  # Σp(1 − p) over rows: every block says so
         ratio = total / rows.customers
         root = np.sqrt(bent / ratio)
         root[-1] = 1.0

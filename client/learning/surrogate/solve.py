@@ -44,6 +44,7 @@ def solve(
     label: F64,
     sums: Callable[[F64], tuple[F64, F64]],
     base: F64,
+    before: F64,
     tau: F64,
     stiffness: float,
     variance: float,
@@ -56,6 +57,7 @@ def solve(
         label: b, in records, on the basis, (d,).
         sums: F and its derivative at a model; the same derivative object again means that nothing of it changed.
         base: where to start, and where the pull is to, (d,).
+        before: how the same noise in b moved the base, (d, d − B + 1).
         tau: τ to start with, (d,).
         stiffness: of the pull, in parts of the derivative's trace.
         variance: of b − F(w) at the truth, per entry, records².
@@ -84,7 +86,7 @@ def solve(
         weights = weights + (step if whole else step * (LONGEST_STEP / moved))
         around = basis @ spread
         tau = _prior(tables, weights**2 + np.einsum("ij,ij->i", around, basis))
-        reach = around @ gain
+        reach = around @ gain @ (one + pull * basis.T @ before)
         if whole and moved < SETTLED and iteration >= SETTLED_AFTER:
             break
     return Solved(weights, tau, reach)
