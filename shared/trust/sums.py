@@ -5,10 +5,10 @@ from typing import Literal
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.secure_sum.packing import GAM, Packing, pairs, update_packing
 from fedrepay.shared.secure_sum.ring import chunk_count
-from fedrepay.shared.trust.fields import GRAM_LEARNERS
+from fedrepay.shared.trust.fields import GRAM_LEARNERS, LearnerName
 from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
-LEARNERS = ("dp-newton", "dp-surrogate", "dp-gd")
+LEARNERS: tuple[LearnerName, ...] = ("dp-newton", "dp-surrogate", "dp-gd")
 GRAM_MAX_DIMENSION = 512
 
 
@@ -17,7 +17,7 @@ def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
     return "dp-newton" if dimension <= GRAM_MAX_DIMENSION else "dp-gd"
 
 
-def chosen_learner(asked: str | None, dimension: int) -> str:
+def chosen_learner(asked: str | None, dimension: int) -> LearnerName:
     """The learner of a run that is not in local mode: the one asked for, or :func:`default_learner`.
 
     Args:
@@ -29,14 +29,15 @@ def chosen_learner(asked: str | None, dimension: int) -> str:
     """
     if asked is None:
         return default_learner(dimension)
-    if asked not in LEARNERS:
+    known = next((each for each in LEARNERS if each == asked), None)
+    if known is None:
         raise ArgumentError(f"--learner {asked} is unknown.", f"Choose {', '.join(LEARNERS)}.")
-    if asked in GRAM_LEARNERS and dimension > GRAM_MAX_DIMENSION:
+    if known in GRAM_LEARNERS and dimension > GRAM_MAX_DIMENSION:
         raise ArgumentError(
             f"--learner {asked} opens a Gram matrix, and {dimension} columns are more than {GRAM_MAX_DIMENSION}.",
             "Leave --learner out, or give the schema fewer bins.",
         )
-    return asked
+    return known
 
 
 def default_rounds(learner: str) -> int:

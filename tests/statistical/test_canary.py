@@ -49,7 +49,8 @@ def ran() -> Ran:
 
 @pytest.fixture(scope="module", params=[0, 3], ids=["gradients", "labels"])
 def product(ran: Ran, request: pytest.FixtureRequest) -> Audit:
-    return ran.audits[request.param]
+    which: int = request.param
+    return ran.audits[which]
 
 
 def test_the_defence_holds_and_the_control_fails_the_audit(ran: Ran) -> None:

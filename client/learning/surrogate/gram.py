@@ -74,7 +74,7 @@ class Tables:
 
     def by_block(self, values: F64) -> F64:
         """Sums of (d,) values over each block's bins, (B,)."""
-        return np.bincount(self.block, values)
+        return np.bincount(self.block, values).astype(np.float64)
 
     def projected(self, values: F64) -> F64:
         """The part of (d,) values that sums of rows can have."""

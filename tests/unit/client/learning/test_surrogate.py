@@ -97,9 +97,9 @@ def slow_denoise() -> tuple[float, list[F64], F64]:
     counts, means = [], []
     for a in range(B):
         others = [b for b in range(B) if b != a]
-        mean = sum(NOISY[S[a], S[b]] @ u[b] / (u[b] @ u[b]) for b in others) / sum(
-            1 / (u[b] @ u[b]) for b in others
-        )
+        trusts = [1 / (u[b] @ u[b]) for b in others]
+        each = [NOISY[S[a], S[b]] @ u[b] for b in others]
+        mean: F64 = np.average(each, axis=0, weights=trusts)
         wanted = np.linalg.solve(M[a].T, mean)
         low, high = -1e6, 1e6  # the level whose excess adds up, by bisection
         for _ in range(200):
@@ -371,7 +371,7 @@ def test_a_last_bit_of_another_processor_moves_no_weight_by_what_members_refuse(
             now = made._next(surrogate, now, tables.projected(opened), 4.0)
         found.append(now.weights)
     assert found[0] == pytest.approx(found[1], rel=0, abs=1e-10 * abs(found[0]).max())
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("strength", ["weak", "strong"])
