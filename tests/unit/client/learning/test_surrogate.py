@@ -91,8 +91,8 @@ def slow_denoise() -> tuple[float, list[F64], F64]:
     top = bottom = 0.0
     for a in range(B):
         for b in range(a + 1, B):
-            trust = 1 / ((u[a] @ u[a]) * (u[b] @ u[b]))
-            top, bottom = top + trust * (u[a] @ NOISY[S[a], S[b]] @ u[b]), bottom + trust
+            trust = 1 / float((u[a] @ u[a]) * (u[b] @ u[b]))
+            top, bottom = top + trust * float(u[a] @ NOISY[S[a], S[b]] @ u[b]), bottom + trust
     n = top / bottom
     counts, means = [], []
     for a in range(B):
