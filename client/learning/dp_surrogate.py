@@ -100,6 +100,10 @@ class DPSurrogate:
     rounds: int
     name: str = "dp-surrogate"
 
+    def __post_init__(self) -> None:
+        """Refuse a code book whose bins cannot be counted before anything is asked; SchemaError of ``Tables.of``."""
+        _ = self.tables
+
     @cached_property
     def tables(self) -> Tables:
         """The code book's tables and their inverses."""
@@ -241,6 +245,9 @@ class DPSurrogate:
 
         The noise of the Gram matrix, and that of earlier sums in where the last ones were taken, is left out.
         """
+        if not state.heads:  # nothing of labels was opened: the prior has no noise
+            none = tuple(np.zeros(len(block.matrix)) for block in self.book.blocks)
+            return (none,) * self.book.heads
         bands = []
         for head in state.heads:
             variance = head.noise + (head.missed_noise or 0.0)

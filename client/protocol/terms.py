@@ -41,8 +41,12 @@ def learner(
     Raises:
         Refusal: code ``model`` or ``schema``: the member cannot train it.
     """
+    made: Learner[Any]
     if terms.local is None:
-        made: Learner[Any] = make_learner(terms.learner, book, terms.rounds)
+        try:
+            made = make_learner(terms.learner, book, terms.rounds)
+        except SchemaError as error:
+            raise Refusal(Code.SCHEMA, error.cause) from error
     elif model is None:
         raise Refusal(Code.MODEL, "The run trains a torch module, and this member is configured with none.")
     else:

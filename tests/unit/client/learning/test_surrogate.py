@@ -68,7 +68,8 @@ def test_a_table_without_an_inverse_is_refused() -> None:
     matrix[1] = matrix[0]
     flat = replace(BOOK, blocks=(replace(BOOK.blocks[0], matrix=matrix), *BOOK.blocks[1:]))
     with pytest.raises(SchemaError, match="train with dp-newton"):
-        Tables.of(flat)
+        make_learner("dp-surrogate", flat, 5)
+    make_learner("dp-newton", flat, 5)
 
 
 def test_without_noise_the_gram_matrix_stays_as_it_was() -> None:
@@ -314,6 +315,13 @@ def test_a_part_of_the_rows_is_recognised() -> None:
     assert _share(whole, -whole, 1e-9) == 0.01
     assert _share(whole, 0.4 * whole, 1e12) == pytest.approx(1.0, abs=1e-3)
     assert _share(0 * whole, whole, 1.0) == 1.0
+
+
+def test_before_labels_there_is_no_noise() -> None:
+    made = learner()
+    after = made.step(0, made.start(), gram(DATA), ())
+    assert [len(each) for each in made.weight_noise(after)[0]] == [*BINS, 1]
+    assert not np.concatenate(made.weight_noise(after)[0]).any()
 
 
 def test_a_sum_before_the_gram_matrix_is_refused() -> None:
