@@ -15,7 +15,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto import budget, room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.year import of_year
-from fedrepay.shared.errors import BudgetError, Code, Refusal
+from fedrepay.shared.errors import BudgetError, Code, Refusal, SchemaError
 from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from fedrepay.client.learning import make_learner
+from fedrepay.client.protocol import terms as member_terms
 from fedrepay.client.veto import room
 from fedrepay.shared.errors import Refusal, TermsError
 from fedrepay.shared.privacy.accounting import most_draws, plan_attempt, target_mu
+from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
@@ -84,6 +86,17 @@ def test_what_has_no_pairs() -> None:
     assert gram_pairs(terms_for(negative, 20), negative, 20) is None
     with pytest.raises(Refusal):
         room.check_pairs(terms_for(UCI, 20, pairs=gram_pairs(terms_for(UCI, 20), UCI, 20)), negative, 20)
+
+
+def test_a_member_refuses_a_learner_whose_tables_it_cannot_invert() -> None:
+    first, *others = UCI.blocks
+    matrix = first.matrix.copy()
+    matrix[1] = matrix[0]
+    flat = replace(UCI, blocks=(replace(first, matrix=matrix), *others))
+    with pytest.raises(Refusal) as refused:
+        member_terms.learner(terms_for(flat, 20, learner="dp-surrogate"), flat, 20, None, SeededEntropy(b""))
+    assert refused.value.code == "schema"
+    assert member_terms.learner(terms_for(flat, 20), flat, 20, None, SeededEntropy(b"")).name == "dp-newton"
 
 
 @pytest.mark.parametrize(
