@@ -23,12 +23,6 @@ SECTIONS = {
         timed=False,
         peers=(page.PEERS,),
     ),
-    "learners": Section(
-        "Two learners at the same ε",
-        "splits 0 … 9, noise 1, 2, 3; markets 11 … 15",
-        "standard error between splits, of paired differences",
-        timed=False,
-    ),
     "local": Section(
         "Each member's own noise against shared noise",
         "splits 0, 1, 2, noise by split",

@@ -1,7 +1,8 @@
 """DP-Newton, DP-Surrogate and the same additive model without privacy, on the same splits and draws of noise.
 
-The shipped rows, and made-up ones in which a few bins decide nearly everything, in three strengths. ``compare`` takes the
-splits of any other table (:func:`of_table`): what is not shipped is measured by hand.
+The shipped rows, and made-up ones in which a few bins decide nearly everything, in three strengths; and the debt market.
+``compare`` takes the splits of any other table (:func:`of_table`): what is not shipped is measured by hand.
+``python -m fedrepay.simulations.bench.learners`` prints the tables, in a quarter of an hour.
 """
 
 from collections.abc import Callable, Sequence
@@ -256,6 +257,10 @@ def run() -> str:
         f"{len(DRAWS)} draws of noise, the same for both learners but for what their sums ask. Differences are dp-surrogate's to "
         "dp-newton's, ± their standard error between splits (markets); the gap is to the same additive model without privacy, its "
         f"penalty by cross-validation. Made-up rows: {FEATURES} correlated features of {BINS} bins, of which five bins decide. Settings "
-        "were chosen on splits 20 … 29. The market: uplift = value − no-plan value, regret = 1 − uplift ÷ the oracle's."
+        "were looked at on splits 20 … 29. The market: uplift = value − no-plan value, regret = 1 − uplift ÷ the oracle's."
     )
     return f"{intro}\n\n{table(HEADS, lines)}\n\n{table(MARKET_HEADS, markets)}"
+
+
+if __name__ == "__main__":
+    print(run())
