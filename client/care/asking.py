@@ -79,7 +79,7 @@ def terms_of(wish: ThoughtOf, book: CodeBook) -> RunTerms:
 
 
 def _of_options(wish: ThoughtOf, book: CodeBook) -> dict[str, Any]:
-    learner = chosen_learner(wish.learner, book.dimension)
+    learner = chosen_learner(wish.learner, book.dimension, wish.rounds)
     return {
         "learner": learner,
         "epsilon": 1.0 if wish.epsilon is None else wish.epsilon,

@@ -173,7 +173,7 @@ def _of_options(book: CodeBook, wishes: RunWishes) -> dict[str, Any]:
             "--mode local needs --terms: what is trained, and its noise, come from a member's module.",
             "A member makes that file with `fedrepay member local-terms`.",
         )
-    learner = chosen_learner(wishes.learner, book.dimension)
+    learner = chosen_learner(wishes.learner, book.dimension, wishes.rounds)
     return {
         "learner": learner,
         "epsilon": _usual_epsilon(wishes) if wishes.epsilon is None else wishes.epsilon,

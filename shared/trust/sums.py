@@ -10,6 +10,8 @@ from fedrepay.shared.trust.terms import LocalTerms, RunTerms
 
 LEARNERS: tuple[LearnerName, ...] = ("dp-newton", "dp-surrogate", "dp-gd")
 GRAM_MAX_DIMENSION = 512
+SURROGATE_MOST_ROUNDS = 8
+"""Each further fit magnifies the last bits in which CPUs differ, and the first sum without labels would get next to no budget."""
 
 
 def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
@@ -17,15 +19,16 @@ def default_learner(dimension: int) -> Literal["dp-newton", "dp-gd"]:
     return "dp-newton" if dimension <= GRAM_MAX_DIMENSION else "dp-gd"
 
 
-def chosen_learner(asked: str | None, dimension: int) -> LearnerName:
+def chosen_learner(asked: str | None, dimension: int, rounds: int | None = None) -> LearnerName:
     """The learner of a run that is not in local mode: the one asked for, or :func:`default_learner`.
 
     Args:
         asked: its name; None where nobody asked.
         dimension: d of the schema.
+        rounds: secure sums asked for; None for the default.
 
     Raises:
-        ArgumentError: there is none of that name, or its Gram matrix would be too large.
+        ArgumentError: there is none of that name, its Gram matrix would be too large, or it takes fewer sums.
     """
     if asked is None:
         return default_learner(dimension)
@@ -37,7 +40,21 @@ def chosen_learner(asked: str | None, dimension: int) -> LearnerName:
             f"--learner {asked} opens a Gram matrix, and {dimension} columns are more than {GRAM_MAX_DIMENSION}.",
             "Leave --learner out, or give the schema fewer bins.",
         )
+    check_rounds(known, rounds)
     return known
+
+
+def check_rounds(learner: str, rounds: int | None) -> None:
+    """Whether a learner takes so many secure sums; None, the default, is always taken.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    if learner == "dp-surrogate" and rounds is not None and rounds > SURROGATE_MOST_ROUNDS:
+        raise ArgumentError(
+            f"--rounds {rounds} is more than dp-surrogate takes, {SURROGATE_MOST_ROUNDS}.",
+            "Leave --rounds out (5), or train with dp-newton.",
+        )
 
 
 def default_rounds(learner: str) -> int:

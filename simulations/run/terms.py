@@ -79,7 +79,9 @@ def make_terms(
         ArgumentError: δ is too large for the schema's public bounds, or ε too small to be kept.
         BudgetError: ε is so large that a share of noise is too narrow to prove.
     """
-    learner = chosen_learner(arguments.learner, book.dimension) if model is None else "dp-sgd"
+    learner = (
+        chosen_learner(arguments.learner, book.dimension, arguments.rounds) if model is None else "dp-sgd"
+    )
     delta = chosen_delta(arguments.delta, book.schema.public)
     rounds = arguments.rounds or default_rounds(learner)
     local = None

@@ -22,6 +22,8 @@ SHARES = _WEIGHTS / _WEIGHTS.sum()
 LEAST_LEFT = 0.05
 """Part of the score's variance that a block leaves at least."""
 LEAST_VARIANCE = 1e-9
+LEAST_BENT = 1e-12
+"""p(1 − p) of a row counts for at least so much: where float64 has none left, nothing could be divided by it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class Surrogate:
         """Σx(p − ½), (d,), and Σp(1 − p)x·xᵀ without eigenvalues below 0, (d, d), at a model w (d,)."""
         tables, rows = self.tables, self.rows
         likely, bent = self.chances(weights)
+        bent[:-1] = np.maximum(bent[:-1], LEAST_BENT)
         total = float(
             tables.by_block(rows.counts * bent)[:-1].mean()
         )  # Σp(1 − p) over rows: every block says so

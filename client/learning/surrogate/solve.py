@@ -28,6 +28,11 @@ LONGEST_STEP = 2.0
 """No bin's score moves by more in a step."""
 SETTLED, SETTLED_AFTER = 0.02, 5
 """Iterations end when a step moves no bin's score by so much, not before so many of them."""
+SHRINKS = 0.9
+"""A step that is longer than this part of the one before does not settle: from here on all are half as long.
+
+Iterations that bounce magnify the last bits of float64, in which CPUs differ, until members' releases are not alike.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +66,16 @@ def solve(
         tau: τ to start with, (d,).
         stiffness: of the pull, in parts of the derivative's trace.
         variance: of b − F(w) at the truth, per entry, records².
-        most: iterations.
+        most: iterations; where it bounced, four times as many.
     """
     basis, one = tables.basis, np.eye(tables.basis.shape[1])
     weights, anchor = base, basis.T @ base
     bend: F64 | None = None
     reach = np.zeros_like(basis)
-    for iteration in range(most):
+    damped, last = 1.0, np.inf
+    for iteration in range(4 * most):
+        if iteration >= most and damped == 1.0:
+            break
         slope, now = sums(weights)
         if now is not bend:
             bend = now
@@ -83,7 +91,10 @@ def solve(
         step = basis @ (spread @ wanted) - weights
         moved = float(np.abs(tables.matrix @ step).max())
         whole = moved <= LONGEST_STEP
-        weights = weights + (step if whole else step * (LONGEST_STEP / moved))
+        if moved > SHRINKS * last and last <= LONGEST_STEP:
+            damped /= 2
+        last = moved
+        weights = weights + step * min(damped, LONGEST_STEP / max(moved, SETTLED))
         around = basis @ spread
         tau = _prior(tables, weights**2 + np.einsum("ij,ij->i", around, basis))
         reach = around @ gain @ (one + pull * basis.T @ before)

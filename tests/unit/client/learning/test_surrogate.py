@@ -10,11 +10,12 @@ import pytest
 from fedrepay.client.learning import make_learner
 from fedrepay.client.learning.contribution import Rows, gram, prepare
 from fedrepay.client.learning.dp_surrogate import DPSurrogate, Head, _share
-from fedrepay.client.learning.surrogate import solve
+from fedrepay.client.learning.surrogate import logistic, solve
 from fedrepay.client.learning.surrogate.gram import LEAST_COUNT, Pooled, Tables, _on_simplex, denoise
 from fedrepay.client.learning.surrogate.logistic import Surrogate
 from fedrepay.shared.arrays import F64
 from fedrepay.shared.errors import ArgumentError, SchemaError
+from fedrepay.shared.privacy.accounting import most_draws, plan_attempt, target_mu
 from fedrepay.shared.schema.codebook import CodeBook, build
 from fedrepay.shared.trust.pairs import surrogate_segments
 from fedrepay.shared.trust.sums import chosen_learner
@@ -322,6 +323,66 @@ def test_before_labels_there_is_no_noise() -> None:
     after = made.step(0, made.start(), gram(DATA), ())
     assert [len(each) for each in made.weight_noise(after)[0]] == [*BINS, 1]
     assert not np.concatenate(made.weight_noise(after)[0]).any()
+
+
+def bouncing(seed: int) -> list[float]:
+    """How far apart the models of two CPUs are after each sum: last bits of the first fit differ, the sums are the same."""
+    book, rng = tiny_book((4, 3, 5)), np.random.default_rng(seed)
+    codes = np.column_stack([rng.integers(0, k, 30_000) for k in (4, 3, 5)]).astype(np.uint16)
+    data = prepare(
+        book, codes, np.ones((30_000, 1), np.int8), np.arange(30_000).astype(str).astype(object), None
+    )
+    made = DPSurrogate(book, 5)
+    sums = made.segments()
+    mu = target_mu(3.0, 1e-5, most_draws(sums, 3, 3))
+    one = other = made.start()
+    apart = []
+    for index in range(5):
+        mechanisms = plan_attempt(mu, sums, range(index), index, 3, 1)
+        opened = made.contribution(index, one, data)
+        noise = rng.normal(0, math.sqrt(mechanisms[0].total_variance), len(opened))
+        opened = opened + np.rint(noise).astype(np.int64)
+        one, other = (made.step(index, each, opened, mechanisms) for each in (one, other))
+        if index == 1:
+            (head,) = other.heads
+            moved = replace(head, weights=head.weights * (1 + 1e-12))
+            other = replace(other, heads=(moved,), weights=moved.weights[None])
+        apart.append(float(np.abs(one.weights - other.weights).max()))
+    return apart
+
+
+def test_fits_that_do_not_settle_do_not_magnify_last_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members compare weights to 1e-9 of the largest: an outcome that everybody has made fits bounce."""
+    assert max(max(bouncing(seed)) for seed in (4, 5, 6)) < 1e-10
+    monkeypatch.setattr(solve, "SHRINKS", math.inf)
+    assert max(max(bouncing(seed)) for seed in (4, 5, 6)) > 1e-9
+
+
+def test_false_sums_stop_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members that lie make of the sums what they like; what all others then compute must have an end."""
+
+    def weights() -> F64:
+        made = DPSurrogate(BOOK, 5)
+        state = made.step(0, made.start(), gram(DATA) * -10, ())
+        for index in range(1, 5):
+            state = made.step(index, state, made.contribution(index, state, DATA) * 10, ())
+        return state.weights
+
+    assert np.isfinite(weights()).all()
+    monkeypatch.setattr(logistic, "LEAST_BENT", 0.0)
+    with pytest.raises(np.linalg.LinAlgError), np.errstate(all="ignore"):
+        weights()
+
+
+def test_no_more_sums_than_it_takes() -> None:
+    assert make_learner("dp-surrogate", BOOK, 8).rounds == 8
+    for refused in (
+        lambda: make_learner("dp-surrogate", BOOK, 9),
+        lambda: chosen_learner("dp-surrogate", 10, 9),
+    ):
+        with pytest.raises(ArgumentError, match="9 is more than dp-surrogate takes, 8"):
+            refused()
+    assert make_learner("dp-newton", BOOK, 9).rounds == 9
 
 
 def test_a_sum_before_the_gram_matrix_is_refused() -> None:
