@@ -133,6 +133,14 @@ def simulate(
     rounds: Annotated[
         int | None, typer.Option(help="Secure sums, the Gram matrix included; default 5.", show_default=False)
     ] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            help="dp-newton (default), dp-surrogate (better where few bins decide much, docs/protocol.md) or dp-gd "
+            "(default beyond 512 bins).",
+            show_default=False,
+        ),
+    ] = None,
     drop: Annotated[
         list[str] | None, typer.Option(help="NAME@ROUND: this member fails in that round (repeatable).")
     ] = None,
@@ -204,6 +212,7 @@ def simulate(
                 clip=clip,
                 learning_rate=learning_rate,
                 rounds=rounds,
+                learner=learner,
                 drop=drop or (),
                 seed=seed,
                 baselines=baselines,

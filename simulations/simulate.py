@@ -52,6 +52,7 @@ def simulate(
     clip: float | None = None,
     learning_rate: float | None = None,
     rounds: int | None = None,
+    learner: str | None = None,
     drop: Sequence[str] = (),
     seed: int = 1,
     baselines: bool = False,
@@ -85,6 +86,7 @@ def simulate(
         clip: of mode local: longest gradient of one customer.
         learning_rate: of mode local: largest step.
         rounds: secure sums; default 5.
+        learner: dp-newton (default), dp-surrogate (few bins that decide much) or dp-gd (more than 512 bins).
         drop: NAME@ROUND: this member fails in that round.
         seed: of splits, baselines, the market and simulated failures; never of noise, keys or masks.
         baselines: fit LightGBM too.
@@ -123,6 +125,7 @@ def simulate(
             "colluders": colluders,
             "mode": mode,
             "rounds": rounds,
+            "learner": learner,
             "drop": tuple(drop),
             "seed": seed,
             "baselines": baselines,

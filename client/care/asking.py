@@ -16,7 +16,7 @@ from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders
-from fedrepay.shared.trust.sums import default_learner, default_rounds
+from fedrepay.shared.trust.sums import chosen_learner, default_rounds
 from fedrepay.shared.trust.terms import RunTerms
 
 
@@ -31,6 +31,7 @@ class ThoughtOf:
     rounds: int | None = None
     mode: str = "distributed"
     local: LocalRun | None = None
+    learner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def terms_of(wish: ThoughtOf, book: CodeBook) -> RunTerms:
 
 
 def _of_options(wish: ThoughtOf, book: CodeBook) -> dict[str, Any]:
-    learner = default_learner(book.dimension)
+    learner = chosen_learner(wish.learner, book.dimension, wish.rounds)
     return {
         "learner": learner,
         "epsilon": 1.0 if wish.epsilon is None else wish.epsilon,
@@ -88,7 +89,7 @@ def _of_options(wish: ThoughtOf, book: CodeBook) -> dict[str, Any]:
 
 
 def _of_file(wish: ThoughtOf, local: LocalRun) -> dict[str, Any]:
-    for name in ("epsilon", "delta", "rounds"):
+    for name in ("epsilon", "delta", "rounds", "learner"):
         if getattr(wish, name) is not None:
             raise ArgumentError(f"--{name} stands in the terms already.", "Leave it out.")
     return {

@@ -160,6 +160,10 @@ def try_limits(
         typer.Option(min=1, help="Members that may collude; default max(1, ⌈K/10⌉).", show_default=False),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=2, help="Secure sums.", show_default=False)] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(help="As of `coordinator train`; default dp-newton.", show_default=False),
+    ] = None,
     mode: Annotated[str, typer.Option(help="distributed, local (with --terms) or none.")] = "distributed",
     terms: Annotated[
         Path | None,
@@ -184,7 +188,7 @@ def try_limits(
 
     here = home.of(folder, schema, limits)
     local = None if terms is None else local_run.read(terms)
-    wish = asking.ThoughtOf(members, epsilon_, delta, colluders, rounds, mode, local)
+    wish = asking.ThoughtOf(members, epsilon_, delta, colluders, rounds, mode, local, learner)
     run = asking.terms_of(wish, here.book)
     named = model or here.settings.model
     held = None if local is None or named is None else registry.load(named, here.book.dimension)

@@ -44,7 +44,7 @@ class Learner(Protocol[M]):
 
     @property
     def name(self) -> str:
-        """``dp-newton``, ``dp-gd`` or ``dp-sgd``."""
+        """``dp-newton``, ``dp-surrogate``, ``dp-gd`` or ``dp-sgd``."""
         ...
 
     @property

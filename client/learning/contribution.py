@@ -3,7 +3,8 @@
 A record adds â·r̂·C to each head's gradient and the upper triangle of â·C·Cᵀ to the one Gram matrix, with C
 its row of the code book, r̂ = trunc(⌊R·w⌋·(p − y)) for a head of weight w, 0 outside the head's population,
 and â = ⌊2ᵇ·a⌋; a customer's weights a sum to at most 1. As Σw² ≤ 1, all heads' r̂ together are no longer
-than one head's would be. All products are whole numbers below 2⁵³, so float64 BLAS adds them exactly in any
+than one head's would be. A gradient is the difference of two sums of half its reach, which can be opened apart:
+one of the labels alone, r̂ = ±⌊⌊R·w⌋/2⌋ for y − ½ = ±½, and one without labels, r̂ = trunc(⌊R·w⌋·(p − ½)). All products are whole numbers below 2⁵³, so float64 BLAS adds them exactly in any
 order.
 """
 
@@ -18,6 +19,8 @@ from fedrepay.shared.errors import DataError, SchemaError
 from fedrepay.shared.schema.model import KIND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedrepay.client.data.reading.table import Table
     from fedrepay.shared.arrays import F64, I8, I64, U16, Objects
     from fedrepay.shared.schema.codebook import CodeBook
@@ -120,17 +123,59 @@ def gradient(data: Rows, weights: F64) -> I64:
     Returns:
         shape (H·d,), in units of 1/(2ᵇ·⌊R·w⌋·S) of each head.
     """
+    return _residuals(
+        data, lambda rows, outcomes: _scales(data.book) * (_likely(data.book, rows, weights) - outcomes)
+    )
+
+
+def label(data: Rows) -> I64:
+    """Σ â·r̂·C with r̂ = ⌊⌊R·w⌋/2⌋ where the outcome is 1 and minus that where it is 0, one head after the other.
+
+    One customer moves it by at most Δ/2, Δ that of a gradient: |y − ½| is ½ exactly, so all heads' r̂ of a row have
+    squares that add up to at most Σ(R·wₕ/2)² ≤ (R/2)², and a customer's â to at most 2ᵇ.
+
+    Returns:
+        shape (H·d,), in units of 1/(2ᵇ·2⌊⌊R·w⌋/2⌋·S) of each head.
+    """
+    halves = _scales(data.book) // 2
+    return _residuals(data, lambda _, outcomes: halves * (2 * outcomes - 1))
+
+
+def label_free(data: Rows, weights: F64) -> I64:
+    """Σ â·r̂·C with r̂ = trunc(⌊R·w⌋·(p − ½)), one head after the other; a head's population is all that it sees of labels.
+
+    One customer moves it by at most Δ/2, as a label sum: 0 ≤ p ≤ 1, so |r̂| ≤ ⌊⌊R·w⌋/2⌋.
+
+    Args:
+        data: the rows.
+        weights: the model, shape (H, d).
+
+    Returns:
+        shape (H·d,), in units of 1/(2ᵇ·⌊R·w⌋·S) of each head.
+    """
+    return _residuals(data, lambda rows, _: _scales(data.book) * (_likely(data.book, rows, weights) - 0.5))
+
+
+def _residuals(data: Rows, residual: Callable[[F64, I8], F64]) -> I64:
+    """Σ â·trunc(r)·C of r (n, H) from some rows C (n, d) and outcomes (n, H); r counts as 0 outside a population."""
     book = data.book
-    scales = np.array(book.residual_scales, dtype=np.float64)
     total = np.zeros((book.heads, book.dimension), dtype=np.int64)
     _check_exact(data, book.residual_scale * largest_entry(book))
     for start in range(0, len(data.outcomes), _CHUNK):
         part = slice(start, start + _CHUNK)
         rows, outcomes = book.rows(data.codes[part]), data.outcomes[part]
-        probability = 0.5 * (1.0 + np.tanh(rows @ weights.T / (2 * book.scale)))
-        residual = np.where(outcomes < 0, 0.0, np.trunc(scales * (probability - outcomes)))
-        total += ((data.weights[part, None] * residual).T @ rows).astype(np.int64)
+        whole = np.where(outcomes < 0, 0.0, np.trunc(residual(rows, outcomes)))
+        total += ((data.weights[part, None] * whole).T @ rows).astype(np.int64)
     return total.ravel()
+
+
+def _scales(book: CodeBook) -> F64:
+    return np.array(book.residual_scales, dtype=np.float64)
+
+
+def _likely(book: CodeBook, rows: F64, weights: F64) -> F64:
+    """Probabilities of rows C (n, d) under weights (H, d), shape (n, H)."""
+    return np.asarray(0.5 * (1.0 + np.tanh(rows @ weights.T / (2 * book.scale))))
 
 
 def gram(data: Rows) -> I64:

@@ -15,7 +15,7 @@ from fedrepay.client.store.member_store import MemberStore
 from fedrepay.client.veto import budget, room
 from fedrepay.client.veto.limits import Limits
 from fedrepay.client.veto.year import of_year
-from fedrepay.shared.errors import BudgetError, Code, Refusal
+from fedrepay.shared.errors import ArgumentError, BudgetError, Code, Refusal, SchemaError
 from fedrepay.shared.privacy.composition import composed_epsilon
 from fedrepay.shared.privacy.entropy import Entropy
 from fedrepay.shared.schema.codebook import CodeBook
@@ -41,8 +41,12 @@ def learner(
     Raises:
         Refusal: code ``model`` or ``schema``: the member cannot train it.
     """
+    made: Learner[Any]
     if terms.local is None:
-        made: Learner[Any] = make_learner(terms.learner, book, terms.rounds)
+        try:
+            made = make_learner(terms.learner, book, terms.rounds)
+        except (ArgumentError, SchemaError) as error:
+            raise Refusal(Code.SCHEMA, error.cause) from error
     elif model is None:
         raise Refusal(Code.MODEL, "The run trains a torch module, and this member is configured with none.")
     else:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedrepay.shared.arrays import F64, I64, U16
 from fedrepay.shared.schema.codebook import CodeBook
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 
 MOST_REASONS = 4
 
@@ -50,7 +51,7 @@ class Contributions:
     def of(cls, book: CodeBook, weights: F64, first_sum: I64, learner: str) -> "Contributions":
         """Prepare reasons for a release."""
         effects = block_effects(book, weights)[:-1]
-        if learner != "dp-newton":
+        if learner not in GRAM_LEARNERS:
             return cls(book, tuple(effects), tuple(float(e.mean()) for e in effects))
         column = last_column(first_sum, book.dimension)
         mean = column / max(column[-1], 1.0) * float(book.blocks[-1].matrix[0, 0]) / book.scale

@@ -7,6 +7,7 @@ from fedrepay.shared.errors import ArgumentError, Code, Refusal
 from fedrepay.shared.privacy.accounting import Charged, SampledSteps, overflow_ok
 from fedrepay.shared.schema.codebook import OVERFLOW_SIGMAS, PLAIN_MODULUS, CodeBook
 from fedrepay.shared.secure_sum.packing import pairs
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 from fedrepay.shared.trust.pairs import negative, signal
 from fedrepay.shared.trust.terms import RunTerms
 
@@ -44,7 +45,7 @@ def check_pairs(terms: RunTerms, book: CodeBook, members: int) -> None:
     except ArgumentError as error:
         raise Refusal(Code.SCHEMA, error.cause) from error
     narrow = terms.pairs.most < signal(book) + 2 * terms.pairs.offset
-    if negative(book) or terms.learner != "dp-newton" or narrow:
+    if negative(book) or terms.learner not in GRAM_LEARNERS or narrow:
         raise Refusal(
             Code.SCHEMA, "Two numbers of the Gram matrix to a slot do not fit this schema's public bounds."
         )

@@ -107,6 +107,14 @@ def train(
         typer.Option(help="Of --mode local: made by `fedrepay member local-terms`.", show_default=False),
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Secure sums; default 5.", show_default=False)] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(
+            help="dp-newton (default), dp-surrogate (better where few bins decide much, docs/protocol.md) or dp-gd "
+            "(default beyond 512 bins).",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=1, help="Seconds a member has for an answer; default 600.", show_default=False),
@@ -146,7 +154,7 @@ def train(
         console.print(printable(line, None), highlight=False, markup=False)
 
     stated = None if terms is None else local_run.read(terms)
-    wishes = RunWishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run)
+    wishes = RunWishes(epsilon, delta, colluders, mode, rounds, timeout, stated, new_run, learner=learner)
     asked = TrainWishes(schema, members, tuple(dict.fromkeys(without or ())), new_roster)
     if dry_run:
         made = running.rehearse(folder, asked, wishes)

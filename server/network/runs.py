@@ -15,7 +15,7 @@ from fedrepay.shared.trust.agreement import NOTHING, ConsortiumTerms
 from fedrepay.shared.trust.local_run import LocalRun
 from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders
-from fedrepay.shared.trust.sums import default_learner, default_rounds
+from fedrepay.shared.trust.sums import chosen_learner, default_rounds
 from fedrepay.shared.trust.terms import NumberedTerms
 from fedrepay.shared.trust.within import broken
 
@@ -41,6 +41,7 @@ class RunWishes:
     again: bool = False
     consortium: ConsortiumTerms | None = None
     agreed: bytes = NOTHING
+    learner: str | None = None
 
 
 def next_run(folder: Path, book: CodeBook, members: int, wishes: RunWishes) -> tuple[NumberedTerms, bool]:
@@ -141,6 +142,7 @@ def ignored(begun: NumberedTerms, book: CodeBook | None, wishes: RunWishes) -> t
         "--delta": (wishes.delta, begun.delta),
         "--colluders": (wishes.colluders, begun.colluders),
         "--rounds": (wishes.rounds, begun.rounds),
+        "--learner": (wishes.learner, begun.learner),
         "--mode": (wishes.mode, begun.mode),
         "--schema": (None if book is None else book.schema_hash, begun.schema_hash),
         "--timeout": (wishes.timeout, begun.timeout),
@@ -171,7 +173,7 @@ def _of_options(book: CodeBook, wishes: RunWishes) -> dict[str, Any]:
             "--mode local needs --terms: what is trained, and its noise, come from a member's module.",
             "A member makes that file with `fedrepay member local-terms`.",
         )
-    learner = default_learner(book.dimension)
+    learner = chosen_learner(wishes.learner, book.dimension, wishes.rounds)
     return {
         "learner": learner,
         "epsilon": _usual_epsilon(wishes) if wishes.epsilon is None else wishes.epsilon,
@@ -188,7 +190,7 @@ def _usual_epsilon(wishes: RunWishes) -> float:
 def _of_terms(book: CodeBook, wishes: RunWishes, terms: LocalRun) -> dict[str, Any]:
     if wishes.mode != "local":
         raise ArgumentError("--terms go with --mode local.", "Add it, or leave --terms out.")
-    for name in ("epsilon", "delta", "rounds"):
+    for name in ("epsilon", "delta", "rounds", "learner"):
         if getattr(wishes, name) is not None:
             raise ArgumentError(
                 f"--{name} stands in the terms already: the noise was made for it.", "Leave it out."

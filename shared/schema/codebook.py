@@ -115,6 +115,14 @@ class CodeBook:
         """
         return (1 << self.weight_bits) * self.residual_scale * sensitivity.row_norm(self.matrices)
 
+    @cached_property
+    def delta_label(self) -> int:
+        """L2 sensitivity of all heads' joint sum of labels, or of one without labels, to one customer, grid units of 2ᵇRS.
+
+        Half a gradient's, exactly: |y − ½| = ½ and |p − ½| ≤ ½ leave |r̂ₕ| ≤ ⌊⌊R·wₕ⌋/2⌋, and R is even.
+        """
+        return self.delta_gradient // 2
+
     def rows(self, codes: U16) -> F64:
         """C of each row, (n, d) and integer-valued, from codes (n, blocks − 1).
 

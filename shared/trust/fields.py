@@ -19,7 +19,9 @@ Tag = Annotated[int, Field(ge=0, lt=Q)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=MAX_CHUNKS)]
 Hashes = Annotated[tuple[Digest, ...], Field(max_length=MAX_CHUNKS)]
 Mode = Literal["distributed", "local", "none"]
-LearnerName = Literal["dp-newton", "dp-gd", "dp-sgd"]
+LearnerName = Literal["dp-newton", "dp-surrogate", "dp-gd", "dp-sgd"]
+GRAM_LEARNERS = ("dp-newton", "dp-surrogate")
+"""Learners whose first sum is the Gram matrix."""
 ModelName = Annotated[
     str, Field(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
 ]

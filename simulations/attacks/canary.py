@@ -1,7 +1,7 @@
 """A canary audit: does the noise that comes out of the real road bound a record as the accountant says?
 
 Each canary is one worst-case record of one member, in or out by a coin, in a release of its own: its Gram matrix
-and its gradients are encoded by the learner, get the members' shares of noise, are masked, encrypted, tagged, added
+and its gradients, or its sums of labels and without, are encoded by the learner, get the members' shares of noise, are masked, encrypted, tagged, added
 and opened. Releases of a small code book are a few dozen numbers, so thousands lie side by side in one secure sum;
 each number has noise of its own, so their scores are independent. The claim is at most the μ
 that (ε, δ) allow, whatever the plan of the noise adds up to.
@@ -60,6 +60,8 @@ CANARIES, QUICK_CANARIES = 60_000, 20_000
 LEVEL_95 = 1.6448536269514722
 """The standard normal's 95 % point: one-sided bounds."""
 TRIES = 2
+LABELS = "dp-surrogate"
+"""The learner whose sums of labels and without are audited too: they are charged half a gradient's sensitivity."""
 LEAST_NORMAL = 1e-4
 """p-value of the Kolmogorov–Smirnov test below which scores are not normal and μ̂ says nothing."""
 
@@ -165,20 +167,28 @@ def estimate(scores: F64, inside: Bool, claim: float, reach: float = 1.0) -> Aud
 
 
 def audit(
-    build: Build, *, canaries: int, rounds: int, seed: int, known_shares: int, entropy: Entropy
+    build: Build,
+    *,
+    canaries: int,
+    rounds: int,
+    seed: int,
+    known_shares: int,
+    entropy: Entropy,
+    learner_name: str = "dp-newton",
 ) -> Audit:
     """Send canaries along the road and judge them.
 
     Args:
         build: what is audited.
         canaries: releases, one canary each.
-        rounds: secure sums a release: the Gram matrix and ``rounds`` − 1 gradients.
+        rounds: secure sums a release: the Gram matrix and ``rounds`` − 1 gradients, or sums of and without labels.
         seed: of the coins and of the other records.
         known_shares: members that give the auditor their noise, 0 … c.
         entropy: of the noise.
+        learner_name: whose sums.
     """
     book = codebook.build(_SCHEMA, "the canary's schema")
-    learner = make_learner("dp-newton", book, rounds)
+    learner = make_learner(learner_name, book, rounds)
     rng = np.random.default_rng([seed, 7])
     inside = rng.random(canaries) < 0.5
     state, record = _worst(book)
@@ -250,7 +260,12 @@ def _rows(book: CodeBook, records: Records) -> Rows:
 
 
 def settled(
-    build: Build, known_shares: int, options: AttackOptions, entropy: Entropy, tries: int = TRIES
+    build: Build,
+    known_shares: int,
+    options: AttackOptions,
+    entropy: Entropy,
+    tries: int = TRIES,
+    learner_name: str = "dp-newton",
 ) -> Audit:
     """An audit, repeated with new canaries while it rejects, ``tries`` times at most: what it says then stands."""
     canaries, rounds = (QUICK_CANARIES, 2) if options.quick else (CANARIES, 5)
@@ -259,7 +274,13 @@ def settled(
         seed = 1_000 * options.seed + len(found)
         found.append(
             audit(
-                build, canaries=canaries, rounds=rounds, seed=seed, known_shares=known_shares, entropy=entropy
+                build,
+                canaries=canaries,
+                rounds=rounds,
+                seed=seed,
+                known_shares=known_shares,
+                entropy=entropy,
+                learner_name=learner_name,
             )
         )
     return found[-1]
@@ -277,8 +298,13 @@ def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding
     outside = None if options.quick else settled(Build(), 0, options, source)
     half = settled(Build(noise=0.5), COLLUDERS, options, source, tries=1)
     double = settled(Build(weight=2), COLLUDERS, options, source, tries=1)
+    labels = settled(Build(), COLLUDERS, options, source, learner_name=LABELS)
+    whole = settled(Build(weight=2), COLLUDERS, options, source, tries=1, learner_name=LABELS)
     rows = [_row(f"shares of K − c = {MEMBERS - COLLUDERS}; off: half the noise", built, half)]
     rows.append(_row("the same; off: a record counted twice", built, double))
+    rows.append(
+        _row(f"{LABELS}'s sums of labels and without; off: a label at twice its sensitivity", labels, whole)
+    )
     if outside is not None:
         shared = settled(Build(colluders_in_noise=False), COLLUDERS, options, source, tries=1)
         rows.append(_row("the same; off: noise shared among K, not K − c", built, shared))
@@ -290,7 +316,7 @@ def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding
             f"{accounting.gdp_epsilon(max(half.low, 1e-9), DELTA):.2f}",
         )
     )
-    sound = [built, *([] if outside is None else [outside])]
+    sound = [built, labels, *([] if outside is None else [outside])]
     return AttackFinding(
         attack="canary",
         threat="B4",
@@ -301,7 +327,7 @@ def run(options: AttackOptions, entropy: Entropy | None = None) -> AttackFinding
         defence="noise: its width, the weight of a record, and c among those who share it",
         rows=tuple(rows),
         held=all(not each.over and each.normal > LEAST_NORMAL for each in sound),
-        bites=half.over and double.over,
+        bites=half.over and double.over and whole.over,
         note=(
             "μ̂ with its lower bound at 95 % beside the accountant's μ, of which the worst record's own is "
             f"{built.reach:.1%}; each audit rejects a sound build once in 400 runs. It audits what this code draws and adds, "

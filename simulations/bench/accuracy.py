@@ -206,9 +206,7 @@ def run() -> str:
         print(*lines[-1], sep=" | ", flush=True)
         return mean
 
-    def runs(
-        epsilon: float | None, members: int, colluders: int, *, noise: bool = True
-    ) -> list[list[float]]:
+    def runs(epsilon: float | None, members: int, colluders: int, *, noise: bool = True) -> list[list[float]]:
         seeds = SEEDS if epsilon is not None and noise else SEEDS[:1]
         return [
             [federated(each, epsilon, members, colluders, seed, noise=noise) for seed in seeds]

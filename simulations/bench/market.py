@@ -103,10 +103,14 @@ def one_market(name: Which, seed: int) -> list[Figures]:
     with threadpool_limits(limits=1):
         who = _lenders(name, seed)
         tables = {each.name: records.training_table(records.record(each, seed)) for each in who}
-        given = cases.cases(who, tables, seed, Settings(), ACCOUNTS, trees=name in MAIN and seed in SEEDS[:FEWER])
+        given = cases.cases(
+            who, tables, seed, Settings(), ACCOUNTS, trees=name in MAIN and seed in SEEDS[:FEWER]
+        )
         lambdas = LAMBDAS if name == "mixed" else ()
         return [
-            study.study(given, models.shared(list(tables.values()), EPSILON, COLLUDERS, seed, draw), lambdas=lambdas)
+            study.study(
+                given, models.shared(list(tables.values()), EPSILON, COLLUDERS, seed, draw), lambdas=lambdas
+            )
             for draw in range(_of(name)[1])
         ]
 
@@ -130,7 +134,9 @@ def by_epsilon(seed: int) -> list[tuple[str, Figures]]:
         releases = {
             f"{epsilon:g}": models.shared(tables, epsilon, COLLUDERS, seed) for epsilon in EPSILONS
         } | {
-            f"no noise, the ridge of ε = {EPSILON:g}": models.shared(tables, EPSILON, COLLUDERS, seed, noise=False),
+            f"no noise, the ridge of ε = {EPSILON:g}": models.shared(
+                tables, EPSILON, COLLUDERS, seed, noise=False
+            ),
             "no noise, no ridge": models.shared(tables, None, COLLUDERS, seed),
         }
         best = float(np.mean([g.oracle.uplift.mean() for g in grounds]))

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedrepay.simulations.bench.market_targets import SIZES, Studies, compared, flat, members, percent, targets
+from fedrepay.simulations.bench.market_targets import (
+    SIZES,
+    Studies,
+    compared,
+    flat,
+    members,
+    percent,
+    targets,
+)
 from fedrepay.simulations.bench.page import table
 from fedrepay.simulations.market.intervals import Markets
 from fedrepay.simulations.market.lenders import Preset
@@ -68,9 +76,14 @@ def _having(markets: Markets, ways: Sequence[str]) -> Markets:
 def small(alone: Studies, beside: Studies) -> str:
     """Lenders of few offers among themselves, and beside the large ones."""
     rows = []
-    for label, markets in (("eight lenders of 400 offers alone", alone), ("the same beside 12 larger ones", beside)):
+    for label, markets in (
+        ("eight lenders of 400 offers alone", alone),
+        ("the same beside 12 larger ones", beside),
+    ):
         here = members(markets, SIZES[0])
-        values = [float(np.mean([each["ways"][way]["value"] for each in flat(here)])) for way in ("alone", "shared")]
+        values = [
+            float(np.mean([each["ways"][way]["value"] for each in flat(here)])) for way in ("alone", "shared")
+        ]
         ratios = [percent(compared(here, "shared", "alone", name)) for name in ("value", "uplift")]
         rows.append((label, *(f"{each:.4f}" for each in values), *ratios, _regret(here)))
     heads = ("Lenders", "b", "c", "c/b value", "c/b uplift", "regret of (c)")

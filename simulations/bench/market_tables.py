@@ -11,6 +11,7 @@ from fedrepay.simulations.market.bands import interval
 from fedrepay.simulations.market.intervals import Figures
 from fedrepay.simulations.report.words_market import TARGET, band_words
 
+
 def objective(markets: Studies) -> str:
     """First payments and value under several λf, beside own policies."""
     studies = _studies(markets)

@@ -19,7 +19,10 @@ def percent(found: Interval) -> str:
 def members(markets: Studies, size: int | None = None) -> Markets:
     """The members (of one size) of each market and draw."""
     return [
-        [[each for each in draw["members"].values() if size is None or each["offers"] == size] for draw in market]
+        [
+            [each for each in draw["members"].values() if size is None or each["offers"] == size]
+            for draw in market
+        ]
         for market in markets
     ]
 

@@ -13,7 +13,7 @@ from fedrepay.client.scoring.columns import write_columns
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.simulations.market import models, records, tables
 from fedrepay.simulations.market.cases import cases
-from fedrepay.simulations.market.intervals import ratio
+from fedrepay.simulations.market.intervals import mean, ratio
 from fedrepay.simulations.market.lenders import SIZES, Lender
 from fedrepay.simulations.market.market import Market
 from fedrepay.simulations.market.study import Choices, Figures, mean_of, study
@@ -174,7 +174,7 @@ def market_figures(found: Figures, preset: str) -> Figures:
         "first_paid": of("first_paid"),
         "kept_90": of("kept_90"),
         "plans": of("plans"),
-        "gain": _gain(whole, "value") | _gain(whole, "uplift"),
+        "gain": _gain(whole, "value") | _gain(whole, "uplift") | _money(whole),
         "affordable_share": mean_of(members, "shared", "affordable"),
         "affordable_share_own": mean_of(members, "own", "affordable"),
         "affordable_by_class": found["affordable_by_class"],
@@ -187,7 +187,20 @@ def market_figures(found: Figures, preset: str) -> Figures:
     }
 
 
+def _money(members: Sequence[Figures]) -> Figures:
+    """The gain in minor units of money an account, mean over members, with its interval over them."""
+    values = [
+        (each["ways"]["shared"]["value"] - each["ways"]["alone"]["value"]) * each["balance"]
+        for each in members
+    ]
+    money, *interval = mean(values)
+    return {"money": money, "money_interval": interval}
+
+
 def _gain(members: Sequence[Figures], name: str) -> Figures:
     """The gain in one figure with its interval over this market's members; None where own models add nothing."""
     found = ratio([[members]], "shared", "alone", name)
-    return {name: None if found is None else found[0], f"{name}_interval": None if found is None else found[1:]}
+    return {
+        name: None if found is None else found[0],
+        f"{name}_interval": None if found is None else found[1:],
+    }

@@ -26,7 +26,7 @@ from fedrepay.simulations.market import truth as market_truth
 from fedrepay.simulations.market.lenders import Lender
 from fedrepay.simulations.market.models import FittedAdditive, Heads, HeadsModel, Scored
 from fedrepay.simulations.market.people import ERRORS, NewAccounts
-from fedrepay.simulations.market.records import book, catalogue, stated_bound
+from fedrepay.simulations.market.records import catalogue, stated_bound
 from fedrepay.simulations.market.truth import Outcome
 from fedrepay.simulations.market.value import NO_PLAN, Worth, choose, with_rests, worth
 

@@ -155,6 +155,7 @@ def shared(
     draw: int = 0,
     *,
     noise: bool = True,
+    learner_name: str = "dp-newton",
 ) -> FittedAdditive:
     """What the protocol opens, from integer sums in the clear with every member's share of seeded noise.
 
@@ -165,10 +166,11 @@ def shared(
         seed: of the market.
         draw: which draw of its noise.
         noise: False adds none and keeps the ridge that goes with it: what the noise itself costs.
+        learner_name: who makes the model.
     """
     the_book = book()
     rows = [contribution.from_table(the_book, table) for table in tables]
-    learner = make_learner("dp-newton", the_book, ROUNDS)
+    learner = make_learner(learner_name, the_book, ROUNDS)
     sums = learner.segments()
     state = learner.start()
     for index in range(ROUNDS):

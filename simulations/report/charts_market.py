@@ -50,7 +50,13 @@ def gains(members: Sequence[Gain]) -> Markup:
         text(0, 16, "member", "muted"),
         text(142, 16, "offers", "muted", "end"),
         text(300, 16, "value alone → together", "muted", "end"),
-        text(width, 16, "gain [95 % interval]" if any(each.interval for each in members) else "gain", "muted", "end"),
+        text(
+            width,
+            16,
+            "gain [95 % interval]" if any(each.interval for each in members) else "gain",
+            "muted",
+            "end",
+        ),
     ]
     for tick in ticks(low - edge, high + edge, 8):
         parts += [

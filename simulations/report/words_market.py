@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fedrepay.simulations.market.intervals import mean
 from fedrepay.simulations.report.words import NONE, percent, protection
 
 Figures = dict[str, Any]
@@ -118,14 +117,13 @@ def money(market: Figures) -> Figures:
     Returns:
         ``gain``, ``interval`` (over members) and the mean ``balance``, in pounds.
     """
-    members = list(market["members"].values())
-    gained = [
-        per_1000(each["ways"]["shared"]["value"] - each["ways"]["alone"]["value"], each["balance"])
-        for each in members
-    ]
-    gain, *interval = mean(gained)
+    members, gain = list(market["members"].values()), market["gain"]
     balance = sum(each["balance"] for each in members) / len(members)
-    return {"gain": gain, "interval": interval, "balance": balance / 100}
+    return {
+        "gain": 10 * gain["money"],
+        "interval": [10 * end for end in gain["money_interval"]],
+        "balance": balance / 100,
+    }
 
 
 def outcome(metrics: Figures) -> list[str]:

@@ -15,6 +15,7 @@ from fedrepay.shared.privacy.accounting import Charged, Mechanism, charged_of
 from fedrepay.shared.schema.bins import layouts
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.schema.columns import PAIR
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 from fedrepay.shared.trust.release import ReleaseContent
 from fedrepay.shared.trust.roster import quorum
 from fedrepay.shared.trust.sums import run_chunks, run_sizes
@@ -139,7 +140,7 @@ def opened_sum_attack(
 ) -> dict[str, Any] | None:
     """The attack on the opened Gram matrix at this K; None where the learner opens no Gram matrix."""
     terms, book = consortium.terms, consortium.book
-    if terms.learner != "dp-newton":
+    if terms.learner not in GRAM_LEARNERS:
         return None
     learner = make_learner(terms.learner, book, terms.rounds)
     taking_part = release.card["cohorts"][0]

@@ -51,6 +51,7 @@ class RunArguments:
     colluders: int | None = None
     mode: str = "distributed"
     rounds: int | None = None
+    learner: str | None = None
     drop: tuple[str, ...] = ()
     seed: int = 1
     baselines: bool = False
@@ -83,6 +84,11 @@ class RunArguments:
             check_size(self.members, least)
         if self.rounds is not None and not 2 <= self.rounds <= 1000:
             raise ArgumentError(f"--rounds {self.rounds} is outside 2 … 1000.", "5 is the default.")
+        if self.learner is not None and self.mode == "local":
+            raise ArgumentError(
+                "--learner does not go with --mode local, which trains a torch module.",
+                "Leave one of them out.",
+            )
         if self.seed < 0:
             raise ArgumentError(f"--seed {self.seed} is below 0.", "1 is the default.")
         for each in self.drop:

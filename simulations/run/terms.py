@@ -17,7 +17,7 @@ from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import check_size, default_colluders, quorum
-from fedrepay.shared.trust.sums import default_learner, default_rounds
+from fedrepay.shared.trust.sums import chosen_learner, default_rounds
 from fedrepay.shared.trust.terms import MAX_ATTEMPTS, LocalTerms, NumberedTerms
 from fedrepay.simulations.run.arguments import Arguments, RunArguments
 from fedrepay.simulations.run.consortium import Party
@@ -79,7 +79,9 @@ def make_terms(
         ArgumentError: δ is too large for the schema's public bounds, or ε too small to be kept.
         BudgetError: ε is so large that a share of noise is too narrow to prove.
     """
-    learner = default_learner(book.dimension) if model is None else "dp-sgd"
+    learner = (
+        chosen_learner(arguments.learner, book.dimension, arguments.rounds) if model is None else "dp-sgd"
+    )
     delta = chosen_delta(arguments.delta, book.schema.public)
     rounds = arguments.rounds or default_rounds(learner)
     local = None

@@ -30,6 +30,7 @@ BOTH = {
     "colluders": int,
     "mode": str,
     "rounds": int,
+    "learner": str,
     "drop": list,
     "baselines": bool,
     "engine": str,

@@ -27,7 +27,7 @@ CLAIM = 0.268
 
 @dataclass(frozen=True)
 class Ran:
-    """One quick run, and the audits it made: the product, half the noise, a record counted twice."""
+    """One quick run and its audits: the product, half the noise, a record counted twice; then with sums of labels."""
 
     finding: AttackFinding
     audits: list[Audit]
@@ -47,16 +47,17 @@ def ran() -> Ran:
     return Ran(finding, made)
 
 
-@pytest.fixture(scope="module")
-def product(ran: Ran) -> Audit:
-    return ran.audits[0]
+@pytest.fixture(scope="module", params=[0, 3], ids=["gradients", "labels"])
+def product(ran: Ran, request: pytest.FixtureRequest) -> Audit:
+    which: int = request.param
+    return ran.audits[which]
 
 
 def test_the_defence_holds_and_the_control_fails_the_audit(ran: Ran) -> None:
     assert ran.finding.held
     assert ran.finding.bites
     assert (ran.finding.attack, ran.finding.threat) == ("canary", "B4")
-    assert len(ran.audits) == 3
+    assert len(ran.audits) == 5
     least, wrong = float(ran.finding.rows[-1].on), float(ran.finding.rows[-1].off)
     assert 0.7 < least < 1  # ε, where 1 is claimed
     assert wrong > 1.8
@@ -81,7 +82,7 @@ def test_a_ranking_without_any_parameters_says_the_same(product: Audit) -> None:
     assert math.sqrt(2) * ndtri(ranked) == pytest.approx(product.mu, abs=0.02)
 
 
-@pytest.mark.parametrize("which", [1, 2], ids=["half the noise", "counted twice"])
+@pytest.mark.parametrize("which", [1, 2, 4], ids=["half the noise", "counted twice", "a label twice"])
 def test_a_wrong_build_fails(ran: Ran, which: int) -> None:
     wrong = ran.audits[which]
     assert wrong.over

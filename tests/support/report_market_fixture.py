@@ -63,6 +63,9 @@ def market(*, trees: bool = False, preset: str = "mixed") -> dict[str, Any]:
     }
     affordable = means.pop("affordable")
     gain = {name: means[name]["shared"] / means[name]["alone"] - 1 for name in ("value", "uplift")}
+    money = fmean(
+        (m["ways"]["shared"]["value"] - m["ways"]["alone"]["value"]) * m["balance"] for m in members.values()
+    )
     return {
         "preset": preset,
         **means,
@@ -71,6 +74,8 @@ def market(*, trees: bool = False, preset: str = "mixed") -> dict[str, Any]:
             "value_interval": [gain["value"] - 0.0311, gain["value"] + 0.0297],
             "uplift": gain["uplift"],
             "uplift_interval": [gain["uplift"] - 0.0613, gain["uplift"] + 0.0641],
+            "money": money,
+            "money_interval": [money - 71.0, money + 83.0],
         },
         "affordable_share": affordable["shared"],
         "affordable_share_own": affordable["own"],

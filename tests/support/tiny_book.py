@@ -58,6 +58,10 @@ class TinyBook:
     def delta_gradient(self) -> int:
         return (1 << self.weight_bits) * self.residual_scale * int(np.ceil(np.sqrt(self.norms[0])))
 
+    @property
+    def delta_label(self) -> int:
+        return self.delta_gradient // 2
+
     def rows(self, codes: U16) -> F64:
         parts = [b.matrix[codes[:, i]] for i, b in enumerate(self.blocks[:-1])]
         parts.append(np.repeat(self.blocks[-1].matrix, len(codes), axis=0))
@@ -71,8 +75,9 @@ def tiny_book(
     p_floor: float | None = None,
     residual_scale: int = 1 << 16,
     head_weights: tuple[float, ...] = (1.0,),
+    outside: bool = False,
 ) -> CodeBook:
-    """Blocks of ordered bins (neighbours share strength) and an intercept, S = 64, prior 0.2.
+    """Blocks of ordered bins (neighbours share strength) and an intercept, S = 64, prior 0.2; ``outside``: rows may be outside a head.
 
     No check stands on ``head_weights``: a test may give too much to all heads together.
     """
@@ -88,7 +93,8 @@ def tiny_book(
     one = np.array([[int(64 * length)]], dtype=np.int32)
     blocks.append(TinyBlock("intercept", "intercept", (), ("",), one))
     public = SimpleNamespace(n_max=10_000, members_max=8, p_floor=p_floor, ridge_factor=8.0, curvature=0.12)
-    schema = SimpleNamespace(public=public, priors=(0.2,) * len(head_weights))
+    outcomes = [SimpleNamespace(missing="outside" if outside else "refuse")] * len(head_weights)
+    schema = SimpleNamespace(public=public, priors=(0.2,) * len(head_weights), outcomes=outcomes)
     scales = tuple(int(residual_scale * weight) for weight in head_weights)
     book = TinyBook(schema, tuple(blocks), 64, weight_bits, residual_scale, scales)
     return cast("CodeBook", book)

@@ -33,6 +33,7 @@ from fedrepay.client.scoring.trust import Trust
 from fedrepay.shared.errors import ArgumentError, CatalogueError, DataError
 from fedrepay.shared.plans.catalogue import load_catalogue
 from fedrepay.shared.rules.pack import Pack, builtin_names, load_builtin, load_pack
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 
 EPOCH = date(1970, 1, 1)
 Progress = Callable[[int, int], None]
@@ -151,7 +152,7 @@ def _distribution(checked: CheckedRelease) -> tuple[Sequence[float] | None, Bord
     if KEPT not in names or FIRST not in names:
         return None, None  # the engine refuses the release
     average = Contributions.of(book, made.weights[names.index(KEPT)], made.sums[0], learner).average
-    if learner != "dp-newton":
+    if learner not in GRAM_LEARNERS:
         return average, None
     return average, borders(book, made.weights, made.sums[0])
 

@@ -17,6 +17,7 @@ from fedrepay.shared.privacy import accounting
 from fedrepay.shared.privacy.accounting import Mechanism
 from fedrepay.shared.privacy.entropy import OsEntropy
 from fedrepay.shared.schema import codebook
+from fedrepay.shared.trust.fields import GRAM_LEARNERS
 from fedrepay.simulations.attacks.tools.cohort import Cohort
 from fedrepay.simulations.attacks.tools.release_folder import read_run
 from fedrepay.simulations.rows.prepare import prepare
@@ -95,9 +96,10 @@ def recorded(path: Path) -> OpenedMarket:
         ArgumentError: no release of a simulation, its files have changed, or it opened no Gram matrix.
     """
     release, book, parties = read_run(path)
-    if release.card["learner"] != "dp-newton":
+    if release.card["learner"] not in GRAM_LEARNERS:
         raise ArgumentError(
-            f"{path} is of a run that opened no Gram matrix.", "Attack one of learner dp-newton."
+            f"{path} is of a run that opened no Gram matrix.",
+            "Attack one of learner dp-newton or dp-surrogate.",
         )
     cohort = release.card["cohorts"][0]
     taking_part = {party.name: party.train for party in parties if party.name in cohort}

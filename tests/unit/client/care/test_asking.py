@@ -94,12 +94,15 @@ def test_the_limit_that_a_run_would_meet_is_named(
     assert code == (TermsError.exit_code if said else 0)
 
 
-def test_the_answer_is_the_one_that_the_operator_would_get(world: World, folder: Path) -> None:
+@pytest.mark.parametrize("learner", [None, "dp-surrogate"])
+def test_the_answer_is_the_one_that_the_operator_would_get(
+    world: World, folder: Path, learner: str | None
+) -> None:
     answers = []
     for text in (ROOMY, ROOMY.replace("20", "5"), ROOMY.replace("= 4", "= 1")):
         write(folder, text)
         here = home.of(folder)
-        terms = asking.terms_of(ThoughtOf(members=3, epsilon=4.0, rounds=2), here.book)
+        terms = asking.terms_of(ThoughtOf(members=3, epsilon=4.0, rounds=2, learner=learner), here.book)
         answer = asking.asked(here, terms, 3, None)
         offer = Offer(run=2, roster=world.roster.hash(), terms=terms)
         signed = Signed.make(world.key, offer).encode()

@@ -68,7 +68,9 @@ def ridge_optimum() -> F64:
     return weights[None]
 
 
-@pytest.mark.parametrize(("name", "rounds", "gap"), [("dp-newton", 5, 5e-4), ("dp-gd", 100, 1e-3)])
+@pytest.mark.parametrize(
+    ("name", "rounds", "gap"), [("dp-newton", 5, 5e-4), ("dp-surrogate", 5, 5e-4), ("dp-gd", 100, 1e-3)]
+)
 def test_without_noise_the_model_is_near_the_ridge_optimum(name: str, rounds: int, gap: float) -> None:
     learner = make_learner(name, BOOK, rounds)
     best, start = log_loss(ridge_optimum()), log_loss(learner.start().weights)
@@ -76,7 +78,7 @@ def test_without_noise_the_model_is_near_the_ridge_optimum(name: str, rounds: in
     assert log_loss(train(learner, DATA, [], SeededEntropy(b"")).weights) < best + gap
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("dp-newton", 5), ("dp-gd", 60)])
+@pytest.mark.parametrize(("name", "rounds"), [("dp-newton", 5), ("dp-surrogate", 5), ("dp-gd", 60)])
 def test_noise_of_a_plan_leaves_most_of_the_gain(name: str, rounds: int) -> None:
     learner = make_learner(name, BOOK, rounds)
     best, start = log_loss(ridge_optimum()), log_loss(learner.start().weights)
@@ -86,7 +88,7 @@ def test_noise_of_a_plan_leaves_most_of_the_gain(name: str, rounds: int) -> None
     assert drowned > noisy + 0.005
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("dp-newton", 5), ("dp-gd", 20)])
+@pytest.mark.parametrize(("name", "rounds"), [("dp-newton", 5), ("dp-surrogate", 5), ("dp-gd", 20)])
 def test_the_noise_band_is_what_repeated_runs_show(name: str, rounds: int) -> None:
     learner = make_learner(name, BOOK, rounds)
     mechanisms = plan(learner, 4.0)
@@ -158,7 +160,9 @@ def test_gradient_descent_averages_its_last_half() -> None:
     assert state.weights == pytest.approx((seen[2] + seen[3] + last) / 3)
 
 
-@pytest.mark.parametrize(("name", "rounds"), [("dp-newton", 5), ("dp-gd", 7)])
+@pytest.mark.parametrize(
+    ("name", "rounds"), [("dp-newton", 5), ("dp-surrogate", 5), ("dp-surrogate", 2), ("dp-gd", 7)]
+)
 def test_sums_are_as_long_as_the_coordinator_expects(name: str, rounds: int) -> None:
     learner = make_learner(name, BOOK, rounds)
     sizes = tuple(sum(segment.size for segment in segments) for segments in learner.segments())

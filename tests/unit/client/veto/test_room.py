@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from fedrepay.client.learning import make_learner
+from fedrepay.client.protocol import terms as member_terms
 from fedrepay.client.veto import room
 from fedrepay.shared.errors import Refusal, TermsError
 from fedrepay.shared.privacy.accounting import most_draws, plan_attempt, target_mu
+from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.schema import codebook
 from fedrepay.shared.schema.codebook import CodeBook
 from fedrepay.shared.secure_sum import ring
 from fedrepay.shared.secure_sum.packing import GAM, pairs
+from fedrepay.shared.trust.fields import LearnerName
 from fedrepay.shared.trust.pairs import gram_pairs
 from fedrepay.shared.trust.roster import default_colluders, quorum
 from fedrepay.shared.trust.sums import packing, run_chunks
@@ -50,13 +53,14 @@ def test_the_shipped_schema_takes_half_the_ciphertexts_up_to_fifty_members(membe
     assert packing(terms, 1, members) == GAM
 
 
-def test_bounds_are_the_schemas_and_the_noise_of_the_worst_attempt() -> None:
-    terms = terms_for(UCI, 20)
+@pytest.mark.parametrize("learner", ["dp-newton", "dp-surrogate"])
+def test_bounds_are_the_schemas_and_the_noise_of_the_worst_attempt(learner: LearnerName) -> None:
+    terms = terms_for(UCI, 20, learner=learner)
     made = gram_pairs(terms, UCI, 20)
     assert made is not None
     largest = max(int(block.matrix.max()) for block in UCI.blocks)
     assert made.most == 10_000 * largest**2 + 2 * made.offset
-    sums = make_learner("dp-newton", UCI, 5).segments()
+    sums = make_learner(learner, UCI, 5).segments()
     mu = target_mu(1.0, 3e-8, most_draws(sums, 20, 3))
     least = quorum(20, 2)
     (worst,) = plan_attempt(mu, sums, (0, 0, 0), 0, least, 2)
@@ -82,6 +86,17 @@ def test_what_has_no_pairs() -> None:
     assert gram_pairs(terms_for(negative, 20), negative, 20) is None
     with pytest.raises(Refusal):
         room.check_pairs(terms_for(UCI, 20, pairs=gram_pairs(terms_for(UCI, 20), UCI, 20)), negative, 20)
+
+
+def test_a_member_refuses_a_learner_whose_tables_it_cannot_invert() -> None:
+    first, *others = UCI.blocks
+    matrix = first.matrix.copy()
+    matrix[1] = matrix[0]
+    flat = replace(UCI, blocks=(replace(first, matrix=matrix), *others))
+    with pytest.raises(Refusal) as refused:
+        member_terms.learner(terms_for(flat, 20, learner="dp-surrogate"), flat, 20, None, SeededEntropy(b""))
+    assert refused.value.code == "schema"
+    assert member_terms.learner(terms_for(flat, 20), flat, 20, None, SeededEntropy(b"")).name == "dp-newton"
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,37 @@ def test_defaults_come_from_the_terms() -> None:
     assert bare.mode == "none"
 
 
+def test_the_learner_is_the_one_that_is_asked_for() -> None:
+    assert planned(None, BOOK, 5, RunWishes()).learner == "dp-newton"
+    assert planned(None, BOOK, 5, RunWishes(learner="dp-surrogate")).learner == "dp-surrogate"
+    with pytest.raises(ArgumentError, match="--learner dp-sgd is unknown"):
+        planned(None, BOOK, 5, RunWishes(learner="dp-sgd"))
+
+
 def test_options_that_a_run_ignores_are_named(tmp_path: Path) -> None:
     begun, _ = next_run(tmp_path, BOOK, 3, RunWishes(epsilon=0.5))
     assert ignored(begun, None, RunWishes()) == ()
     assert ignored(begun, BOOK, RunWishes(epsilon=0.5, mode="distributed", rounds=5)) == ()
-    other = RunWishes(epsilon=1.0, mode="none", rounds=6, timeout=3.0, colluders=2, delta=1e-9, again=True)
+    other = RunWishes(
+        epsilon=1.0,
+        mode="none",
+        rounds=6,
+        timeout=3.0,
+        colluders=2,
+        delta=1e-9,
+        again=True,
+        learner="dp-surrogate",
+    )
     assert set(ignored(begun, book("b"), other)) == {
-        *("--epsilon", "--mode", "--rounds", "--timeout", "--colluders", "--delta", "--schema", "--new-run"),
+        *(
+            "--epsilon",
+            "--mode",
+            "--rounds",
+            "--timeout",
+            "--colluders",
+            "--delta",
+            "--schema",
+            "--new-run",
+            "--learner",
+        ),
     }

@@ -43,9 +43,11 @@ def entropy_of(name: str, spent: int = 0) -> SeededEntropy:
     return stream
 
 
-def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tuple[Prepared, Any, Any]:
+def both(
+    shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch, learner: str
+) -> tuple[Prepared, Any, Any]:
     """The release of each engine, every member of both drawing its noise from a stream of its own."""
-    arguments = shop.arguments(mode=mode)
+    arguments = shop.arguments(mode=mode, learner=learner)
     prepared = prepare(arguments)
     terms = make_terms(arguments, prepared.book, len(prepared.parties))
 
@@ -75,10 +77,12 @@ def both(shop: Shop, mode: str, folder: Path, patch: pytest.MonkeyPatch) -> tupl
 
 
 @pytest.mark.parametrize("mode", ["none", "distributed"])
+@pytest.mark.parametrize("learner", ["dp-newton", "dp-surrogate"])
 def test_both_engines_open_the_same_sums_and_give_the_same_model(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, learner: str
 ) -> None:
-    _, faithful, batched = both(shop, mode, tmp_path, monkeypatch)
+    _, faithful, batched = both(shop, mode, tmp_path, monkeypatch, learner)
+    assert faithful.card["learner"] == batched.card["learner"] == learner
     assert len(faithful.sums) == len(batched.sums) == 3
     for left, right in zip(faithful.sums, batched.sums, strict=True):
         assert np.array_equal(left, right)
@@ -110,6 +114,15 @@ def test_noise_is_that_of_all_members_shares(members: int, *, fits: bool) -> Non
     found = float(np.var(drawn)) / mechanism.total_variance
     assert (abs(found - 1) < 5 * np.sqrt(2 / mechanism.size)) == fits, found
     assert not clear.shares((), members, SeededEntropy(b"none")).any()
+
+
+def test_a_learner_that_is_none_is_refused_before_a_run(shop: Shop) -> None:
+    book = prepare(shop.arguments()).book
+    assert make_terms(shop.arguments(learner="dp-surrogate"), book, 3).learner == "dp-surrogate"
+    with pytest.raises(ArgumentError, match="--learner dp-sgd is unknown"):
+        make_terms(shop.arguments(learner="dp-sgd"), book, 3)
+    with pytest.raises(ArgumentError, match="--learner does not go with --mode local"):
+        shop.arguments(learner="dp-surrogate", mode="local").check()
 
 
 @pytest.mark.parametrize("wrong", [{"mode": "local"}, {"drop": ("Nord@1",)}])
