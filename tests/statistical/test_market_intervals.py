@@ -5,7 +5,7 @@ import pytest
 
 from fedrepay.simulations.market import intervals
 from fedrepay.simulations.market.intervals import Markets
-from fedrepay.simulations.market.value import NO_PLAN, Worth
+from support.came_of import came_of
 
 TRUE, TIMES = 0.05, 1000
 
@@ -89,20 +89,6 @@ def _member(
     base = np.ones(n)
     spread = rng.normal(0, accounts * np.sqrt(n), n)
     better = base * (1 + 1e-3 * (off + spread - spread.mean()))
-    found = intervals.gain(_worth(better), _worth(base), (1 + 1e-3 * redrawn).tolist(), members)
+    found = intervals.gain(came_of(better), came_of(base), (1 + 1e-3 * redrawn).tolist(), members)
     assert found is not None
     return found
-
-
-def _worth(value: np.ndarray) -> Worth:
-    none = np.zeros(len(value))
-    return Worth(
-        arm=np.full(len(value), NO_PLAN),
-        value=value,
-        uplift=value,
-        first=none,
-        kept=none,
-        affordable=none > 0,
-        offered=none > 0,
-        balance=none + 1,
-    )

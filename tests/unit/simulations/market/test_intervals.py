@@ -6,7 +6,7 @@ import pytest
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.simulations.market import cases, intervals, lenders, models, records, study
 from fedrepay.simulations.market.intervals import Markets
-from fedrepay.simulations.market.value import NO_PLAN, Worth
+from support.came_of import came_of
 
 
 def member(better: float, base: float) -> intervals.Figures:
@@ -86,21 +86,6 @@ def test_markets_without_such_members_say_nothing() -> None:
     assert found([*given, [[], []]]) == pytest.approx(found(given))
 
 
-def worth(value: np.ndarray) -> Worth:
-    none = np.zeros(len(value))
-    arm = np.full(len(value), NO_PLAN)
-    return Worth(
-        arm=arm,
-        value=value,
-        uplift=value,
-        first=none,
-        kept=none,
-        affordable=none > 0,
-        offered=none > 0,
-        balance=none + 1,
-    )
-
-
 def test_a_members_interval_knows_its_accounts_and_other_records_it_might_have_had() -> None:
     rng = np.random.default_rng(4)
     base = rng.uniform(0.1, 0.2, 400)
@@ -108,12 +93,12 @@ def test_a_members_interval_knows_its_accounts_and_other_records_it_might_have_h
     steady, uneven = [base.mean()] * 200, (base.mean() * (1 + rng.normal(0, 0.03, 10))).tolist()
 
     def span(redrawn: list[float], comparisons: int = 1) -> float:
-        found = intervals.gain(worth(better), worth(base), redrawn, comparisons)
+        found = intervals.gain(came_of(better), came_of(base), redrawn, comparisons)
         assert found is not None
         assert found[0] < better.mean() / base.mean() - 1 < found[1]
         return found[1] - found[0]
 
-    assert intervals.gain(worth(better), worth(base), [base.mean()] * 4, 1) is None
+    assert intervals.gain(came_of(better), came_of(base), [base.mean()] * 4, 1) is None
     accounts_alone = span(steady)
     resampled = [better[here].mean() / base[here].mean() - 1 for here in rng.integers(0, 400, (4000, 400))]
     assert accounts_alone == pytest.approx(np.subtract(*np.percentile(resampled, [97.5, 2.5])), rel=0.1)
