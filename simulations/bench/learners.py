@@ -185,7 +185,7 @@ def _paired(differences: F64) -> str:
 
 
 @dataclass(frozen=True)
-class Worth:
+class MarketWorth:
     """Of the plans that a model chooses in the debt market: mean value, uplift over no plan, regret beside the oracle."""
 
     value: float
@@ -193,7 +193,7 @@ class Worth:
     regret: float
 
 
-def of_market(seed: int, epsilon: float = EPSILON) -> list[Worth]:
+def of_market(seed: int, epsilon: float = EPSILON) -> list[MarketWorth]:
     """What each learner's plans are worth on the market ``mixed`` with its seeded noise."""
     who = lenders.lenders("mixed", seed)
     tables = [records.training_table(records.record(each, seed)) for each in who]
@@ -206,7 +206,7 @@ def of_market(seed: int, epsilon: float = EPSILON) -> list[Worth]:
         worths = [each.worth(made.predict(each.scored)) for each in grounds]
         uplift = float(np.mean([each.uplift.mean() for each in worths]))
         value = float(np.mean([each.value.mean() for each in worths]))
-        found.append(Worth(value, uplift, 1 - uplift / best))
+        found.append(MarketWorth(value, uplift, 1 - uplift / best))
     return found
 
 

@@ -17,7 +17,7 @@ from fedrepay.simulations.market.value import Worth
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class LenderCase:
     """One lender: its training rows, its new accounts, and what came of each way that no release has a part in.
 
     ``redrawn`` is the mean value of its own model, fitted again to other records it might have had.
@@ -53,7 +53,7 @@ def cases(
     trees: bool = False,
     redraws: int = 0,
     note: Callable[[str], None] = lambda _text: None,
-) -> tuple[Case, ...]:
+) -> tuple[LenderCase, ...]:
     """Draw each lender's new accounts and fit its own models.
 
     Args:
@@ -73,7 +73,7 @@ def cases(
         own = evaluate.all_own_models(tables[lender.name], seed, trees=trees)
         before = evaluate.before(ground, own, seed)
         again = tuple(_again(ground, before, seed, number) for number in range(1, redraws + 1))
-        found.append(Case(lender, seed, encoder, tables[lender.name], ground, own, before, again))
+        found.append(LenderCase(lender, seed, encoder, tables[lender.name], ground, own, before, again))
     return tuple(found)
 
 

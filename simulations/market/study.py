@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fedrepay.client.plans.deciding import personal
 from fedrepay.client.plans.deciding.settings import CLASSES
 from fedrepay.simulations.market import bands, evaluate
-from fedrepay.simulations.market.cases import Case
+from fedrepay.simulations.market.cases import LenderCase
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.intervals import gain
 from fedrepay.simulations.market.models import FittedAdditive
@@ -37,7 +37,7 @@ def figures(worth: Worth) -> Figures:
 
 
 def study(
-    cases: Sequence[Case],
+    cases: Sequence[LenderCase],
     shared: FittedAdditive,
     *,
     lambdas: Sequence[float] = (),
@@ -112,7 +112,9 @@ def study(
     }
 
 
-def _if_verified(case: Case, shared: FittedAdditive, before: Worth) -> dict[str, tuple[float, float, int]]:
+def _if_verified(
+    case: LenderCase, shared: FittedAdditive, before: Worth
+) -> dict[str, tuple[float, float, int]]:
     """What proving an income would bring: (value before, value after, accounts) for classes none and stated."""
     found = {}
     for name, each in case.proved.items():
@@ -147,7 +149,7 @@ def _keep(choices: Choices, name: str, ground: Ground, found: dict[str, Worth]) 
             choices.setdefault(column, []).append(values)
 
 
-def _at(case: Case, shared: FittedAdditive, weight: float) -> tuple[Figures, Figures]:
+def _at(case: LenderCase, shared: FittedAdditive, weight: float) -> tuple[Figures, Figures]:
     """Figures of the member's own model and of the shared one at another λf."""
     ground, best = case.ground, case.own.best
     value = ground.settings.value.model_copy(update={"lambda_first": weight})
