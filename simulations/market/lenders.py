@@ -1,8 +1,8 @@
 """The lenders of a market: how large, whose accounts, and how they chose the plans they offered until now.
 
 A preset is a market. ``mixed`` is the plain one; in ``complement`` each lender has only ever offered a part of the
-catalogue; in ``unlike`` and ``opposed`` debtors of different lenders truly answer differently, so that learning
-together should lose somewhere; in ``confounded`` agents act on what they hear and the records do not say;
+catalogue; in ``unlike`` and ``opposed`` debtors of different lenders truly answer differently, which
+should make learning together lose somewhere; in ``confounded`` agents act on what they hear and the records do not say;
 ``otherworld`` has another link function and another law of shocks, against tuning to the first.
 """
 

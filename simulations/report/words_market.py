@@ -57,7 +57,7 @@ PRESETS = {
     ),
     "unlike": (
         "debtors of each lender answer plans by slopes of their own",
-        "One common model cannot be right for all of them: losses of large members are to be expected.",
+        "One common model cannot be right for all of them; yet in the three such markets of the benchmarks members of no size lost on average; a loss may be chance.",
     ),
     "opposed": (
         "debtors of every second lender want what the others' debtors dislike",
