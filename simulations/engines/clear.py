@@ -103,11 +103,9 @@ def run(
     state, sums = learner.start(), []
     for index, charged in enumerate(mechanisms):
         opened = exact(index, state)
-        if not noise:
-            pass
-        elif streams is None:
+        if noise and streams is None:
             opened = opened + shares(charged, members, OsEntropy())
-        else:
+        elif noise and streams is not None:
             for member in range(members):
                 opened = add_noise(opened, charged, streams(member, index))
         sums.append(opened)

@@ -44,7 +44,7 @@ def holds(markets: Markets) -> bool:
 @pytest.mark.parametrize(
     "shares", [(0.03, 0.02, 0.04, 0.02), (0.03, 0.005, 0.01, 0.0), (0.005, 0.03, 0.02, 0.0)]
 )
-@pytest.mark.parametrize(("markets", "draws"), [(10, 3), (5, 2), (4, 2)])
+@pytest.mark.parametrize(("markets", "draws"), [(10, 3), (5, 2), (4, 2), (3, 2)])
 def test_an_interval_over_markets_holds_the_true_gain(
     markets: int, draws: int, shares: tuple[float, ...]
 ) -> None:
