@@ -34,6 +34,7 @@ TARGETS = tuple(
 NEEDS: dict[str, dict[str, float]] = {
     "remember blocked": {"request flipped": 0.1, "member restored": 0.1},
     "charge rolled-back": {"member restored": 0.3},
+    "note": {},
     "append before": {"coordinator lost": 0.03},
     "append seat": {"coordinator lost": 0.03},
     "append floor": {"coordinator restored": 0.03},
@@ -62,6 +63,8 @@ OF_ROUNDS = {
     ),
 }
 """Write points that are reached only if nothing fails before the first sum is asked for."""
+LAST = {"note"}
+"""Write points that are reached only by a member that was away when the last sum's cohort was asked for."""
 LATE = {"append unwritten"}
 """Write points that are reached only if nothing fails before the release is written."""
 
@@ -97,7 +100,8 @@ class Faults:
             self.rates = {kind: rate * OFTEN.get(kind, 1.0) for kind, rate in drawn.items() if kind in on}
         self.target = TARGETS[self.seed % len(TARGETS)]
         if self.target[1] in NEEDS and not forced:
-            rare = self.target[1] in HABIT  # what else goes wrong would mostly end the run before
+            # what else goes wrong would mostly end the run before
+            rare = self.target[1] in {*HABIT, *LAST}
             self.rates = {kind: rate * (0.2 if rare else 1.0) for kind, rate in self.rates.items()}
             self.rates |= NEEDS[self.target[1]]
         self.begin = self.dice.choice((0, 15, 30, 45, 60, 65, 70, 75, 85, 95))  # messages that pass unharmed

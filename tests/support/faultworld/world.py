@@ -32,9 +32,10 @@ from fedrepay.shared.errors import (
 from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.shared.trust.roster import default_colluders
 from fedrepay.shared.trust.terms import NumberedTerms
+from fedrepay.shared.trust.wire import Kind, Prepare, PrepareRequest
 from support.faultworld import standin
 from support.faultworld.disk import Disk, FaultCoordinatorStore, FaultStore, full
-from support.faultworld.faults import COMMIT, LATE, OF_ROUNDS, Faults, Killed
+from support.faultworld.faults import COMMIT, LAST, LATE, OF_ROUNDS, Faults, Killed
 from support.faultworld.invariants import Violation, Watch
 from support.faultworld.lies import OF_SUMS, lie
 from support.faultworld.network import Network
@@ -101,7 +102,7 @@ class FaultWorld:
         self.release_stage = (22 + 4 * self.rounds) * size + 6
         if self.faults.target[1] in OF_ROUNDS:
             self.faults.begin = self.release_stage - 4 * self.rounds * size
-        if self.faults.target[1] in LATE:
+        if self.faults.target[1] in {*LAST, *LATE}:
             self.faults.begin = self.release_stage
         self.book = standin.book()
         self.key = Ed25519PrivateKey.from_private_bytes(self._bytes("coordinator"))
@@ -186,7 +187,7 @@ class FaultWorld:
 
     def handle(self, name: str, kind: str, shared: bytes, own: bytes) -> bytes | None:
         """Give a member one message, and check everything that must hold after it."""
-        if self.network.now < self.down[name]:
+        if self.network.now < self.down[name] or self._away(name, kind, shared):
             return None
         faults = self.faults
         if (not faults.habit or kind in OF_SUMS) and faults.happens("member lies"):
@@ -210,6 +211,19 @@ class FaultWorld:
             self.outcome.refusals[reply.code] += 1
         self.trace.append((name, kind, reply.kind, reply.code, reply.need, len(body)))
         return body
+
+    def _away(self, name: str, kind: str, shared: bytes) -> bool:
+        """Whether this member is away because the last sum's cohort is asked for, in the worlds about that."""
+        if self.faults.target[1] not in LAST or (name, kind) != (self.names[-1], Kind.PREPARE):
+            return False
+        try:
+            asked = PrepareRequest.decode(shared).asked.verified(keys.public_bytes(self.key), Prepare)
+        except ProtocolError:
+            return False
+        if asked.round < self.rounds - 1 or not self.faults.note("request lost"):
+            return False
+        self.trace.append(("request lost", name, kind))
+        return True
 
     def _die(self, name: str) -> None:
         self.trace.append(("dies", name))
