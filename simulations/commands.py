@@ -23,6 +23,7 @@ _HELP = (
     "fedrepay simulate --data mine.csv --schema mine.toml --split column:branch --out runs/mine\n"
     "fedrepay simulate --data uci --members 5 --engine flower --out runs/network\n"
     "fedrepay simulate --data uci --mode local --model mlp --members 8 --out runs/local\n"
+    "fedrepay simulate --year --market complement --out runs/year\n"
     "fedrepay simulate --sweep simulations/sweeps/modes.toml --out runs/modes"
 )
 app = typer.Typer()
@@ -158,6 +159,15 @@ def simulate(
             "research: no protocol runs, nothing is protected between members, no release is written."
         ),
     ] = "faithful",
+    year: Annotated[
+        bool,
+        typer.Option(
+            "--year",
+            help="Play a year of the market instead: offers every month, outcomes after 90 days, a release of every window, "
+            "in several worlds side by side. --market may also be newcomer, recession or revive.",
+        ),
+    ] = False,
+    months: Annotated[int, typer.Option(help="Of --year: how many.")] = 12,
     sweep: Annotated[
         Path | None,
         typer.Option(
@@ -180,6 +190,25 @@ def simulate(
         commands.refuse_others(context)
         commands.run(sweep, out, jobs, as_json=as_json)
         return
+    if year:
+        from fedrepay.simulations.market.year import commands as of_a_year
+
+        of_a_year.refuse_others(context)
+        of_a_year.run(
+            out,
+            preset=market,
+            members=members,
+            scale=scale,
+            months=months,
+            epsilon=epsilon,
+            colluders=colluders,
+            settings=settings,
+            seed=seed,
+            as_json=as_json,
+        )
+        return
+    if months != 12:
+        raise ArgumentError("--months goes with --year.", "Add it, or leave --months out.")
     if jobs != 1:
         raise ArgumentError("--jobs goes with --sweep FILE.", "Leave it out.")
 

@@ -124,6 +124,11 @@ def main() -> None:
     unknown = sorted(set(names) - set(SECTIONS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    for name in names:
+        if lacks := page.lacking(SECTIONS[name]):
+            parser.error(
+                f"{name} cannot be written down at its end ({lacks}); `make bench NAME={name}` installs what it needs"
+            )
     print(estimate(names), flush=True)
     begun = perf_counter()
     failed = run(names)

@@ -231,6 +231,21 @@ def _commit() -> str:
     return (told("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
+def lacking(section: Section) -> str | None:
+    """What a section's line of facts could not be written with, or None; asked before anything is measured."""
+    for packages, python in (
+        (_PACKAGES, Path(sys.executable)),
+        *((each.packages, each.python) for each in section.peers),
+    ):
+        try:
+            _versions(packages, python)
+        except OSError as error:
+            return f"{python}: {error.strerror}"
+        except subprocess.CalledProcessError as error:
+            return f"{python}: {error.stderr.strip().splitlines()[-1]}"
+    return None
+
+
 def _versions(packages: Sequence[str], python: Path) -> str:
     """Installed versions in an environment."""
     ask = (

@@ -21,7 +21,7 @@ from fedrepay.client.plans.deciding.relief import as_waived, waived_part, within
 from fedrepay.client.plans.deciding.settings import CLASSES, Caution, Settings
 from fedrepay.shared.arrays import I64, Bool
 from fedrepay.shared.plans.candidates import Candidates, candidates
-from fedrepay.simulations.market import lenders, models, people
+from fedrepay.simulations.market import lenders, models, people, records
 from fedrepay.simulations.market import truth as market_truth
 from fedrepay.simulations.market.lenders import Lender
 from fedrepay.simulations.market.models import FittedAdditive, Heads, HeadsModel, Scored
@@ -113,12 +113,19 @@ def logged(the_ground: Ground, seed: int) -> tuple[Worth, Worth]:
     plans = candidates(rules, arms, accounts.debts(stated_bound(accounts)))
     truth = market_truth.outcome(lender.effects, accounts.debtors, plans)
     own = worth(accounts, plans, truth, lenders.choose(lender.policy, accounts, plans, rng))
+    return own, within_policy(the_ground, rng)
+
+
+def within_policy(the_ground: Ground, rng: np.random.Generator) -> Worth:
+    """What the lender's own policy brings when it is kept to affordable plans."""
+    lender, accounts = the_ground.lender, the_ground.accounts
+    arms = the_ground.plans.arms
     kept = replace(the_ground.plans, valid=the_ground.plans.valid & the_ground.within)
     possible = kept.valid & arms.is_offer & lenders.offered_part(lender.policy, arms)
     arm = np.where(possible.any(axis=1), lenders.choose(lender.policy, accounts, kept, rng), NO_PLAN)
     payable = np.asarray((kept.valid & arms.is_offer).any(axis=1))
     arm = with_rests(kept, the_ground.within, arm, payable)
-    return own, worth(accounts, the_ground.plans, the_ground.truth, arm)
+    return worth(accounts, the_ground.plans, the_ground.truth, arm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,18 +138,20 @@ class Own:
     trees: models.Trees | None = None
 
     @property
-    def best(self) -> HeadsModel | None:
+    def best(self) -> FittedAdditive | models.Expert | None:
         """The better of the two by the member's own cross-validation."""
         found = [each for each in (self.additive, self.expert) if each is not None]
         return min(found, key=lambda each: each.loss, default=None)
 
 
-def value_penalty(offers: int) -> float | None:
-    """λ of the own expert ridge that brought most value on seeds 0 and 1, as the shared model's ridge was chosen.
+def value_penalties(offers: int) -> tuple[float, ...] | None:
+    """λ of each head of the own expert ridge that brought most value on seeds 0 and 1, as the shared model's ridge was chosen.
 
     Without it (b) would be tuned for log-loss and (c) for value. None: nothing beat cross-validation.
     """
-    return 100.0 if offers < 1000 else 300.0 if offers < 3000 else None
+    if offers >= 3000:
+        return None
+    return (100.0 if offers < 1000 else 300.0,) * records.book().heads
 
 
 def own_models(table: Table, seed: int) -> Own:
@@ -154,7 +163,7 @@ def all_own_models(table: Table, seed: int, *, trees: bool) -> Own:
     """These, and those they are compared with."""
     return replace(
         own_models(table, seed),
-        for_value=models.own_expert(table, seed, value_penalty(len(table.codes))),
+        for_value=models.own_expert(table, seed, value_penalties(len(table.codes))),
         trees=models.own_trees(table, seed) if trees else None,
     )
 

@@ -81,10 +81,14 @@ class HeadsModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FittedAdditive:
-    """A model on the code book's rows: one weight vector a head, (2, d); ``loss`` in cross-validation, both heads."""
+    """A model on the code book's rows: one weight vector a head, (2, d).
+
+    ``loss`` in cross-validation, both heads; ``penalties`` λ of each head, of an own model.
+    """
 
     weights: F64
     loss: float = float("nan")
+    penalties: tuple[float, ...] = ()
 
     def logits(self, given: Scored) -> Heads:
         """Log-odds of both heads, (n, P) each."""
@@ -105,6 +109,11 @@ class Expert:
     centre: F64
     spread: F64
     loss: float
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """λ of each head."""
+        return tuple(model.penalty for model in self.models)
 
     def predict(self, given: Scored) -> Heads:
         """P(first payment) and P(kept at 90 days)."""
@@ -186,32 +195,42 @@ def shared(
     return FittedAdditive(monotone.project(the_book, state.weights))
 
 
-def own_additive(table: Table, seed: int) -> FittedAdditive | None:
-    """A member's own model of the same form, without privacy; None where a head has one class only."""
+def own_additive(table: Table, seed: int, penalties: Sequence[float] | None = None) -> FittedAdditive | None:
+    """A member's own model of the same form, without privacy; None where a head has one class only.
+
+    Args:
+        table: its rows.
+        seed: of the folds.
+        penalties: λ of each head; None for cross-validation.
+    """
     the_book = book()
-    weights, loss = [], 0.0
+    weights, found, loss = [], [], 0.0
     for head in range(the_book.heads):
         inside, labels = population(table, head)
         rows = the_book.rows(table.codes[inside]) / the_book.scale
-        model, _ = baselines.ridge_logistic(rows, labels, seed)
+        model, _ = baselines.ridge_logistic(
+            rows, labels, seed, None if penalties is None else penalties[head]
+        )
         if model is None:
             return None
+        found.append(model.penalty)
         w = model.weights.copy()
         w[-1] += model.intercept * the_book.scale / float(the_book.blocks[-1].matrix[0, 0])
         weights.append(w)
         loss += model.loss
-    return FittedAdditive(monotone.project(the_book, np.array(weights)), loss)
+    return FittedAdditive(monotone.project(the_book, np.array(weights)), loss, tuple(found))
 
 
-def own_expert(table: Table, seed: int, penalty: float | None = None) -> Expert | None:
-    """A member's own small expert ridge, without privacy; λ by cross-validation, or as given."""
+def own_expert(table: Table, seed: int, penalties: Sequence[float] | None = None) -> Expert | None:
+    """A member's own small expert ridge, without privacy; λ of each head by cross-validation, or as given."""
     terms = expert_terms(table.values, (len(table.codes),))
     centre, spread = terms.mean(axis=0), terms.std(axis=0) + 1e-9
     terms = (terms - centre) / spread
     found = []
     for head in range(book().heads):
         inside, labels = population(table, head)
-        model, _ = baselines.ridge_logistic(terms[inside], labels, seed, penalty)
+        given = None if penalties is None else penalties[head]
+        model, _ = baselines.ridge_logistic(terms[inside], labels, seed, given)
         if model is None:
             return None
         found.append(model)

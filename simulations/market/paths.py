@@ -34,6 +34,10 @@ class Paths:
         """The first instalment was paid, (n,)."""
         return np.asarray(self.paid[:, 0] > 0)
 
+    def take(self, index: I64 | Bool) -> "Paths":
+        """The paths of the chosen offers."""
+        return Paths(self.agreed[index], self.paid[index])
+
 
 def draw(
     effects: Effects,

@@ -1,5 +1,6 @@
 """What a lender's systems hold of the offers it made: accounts, offers, and dated payments with their quirks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -103,6 +104,29 @@ def record(lender: Lender, seed: int, again: int = 0) -> Records:
     arm = choose(lender.policy, accounts, plans, rng)
     happened = paths.draw(lender.effects, accounts.debtors, plans, arm, rng)
     age = np.concatenate([rng.integers(150, 700, lender.offers), rng.integers(1, 15, recent)])
+    return recorded(accounts, customer, plans, arm, happened, age, rng)
+
+
+def recorded(
+    accounts: NewAccounts,
+    customer: I64,
+    plans: Candidates,
+    arm: I64,
+    happened: paths.Paths,
+    age: I64,
+    rng: np.random.Generator,
+) -> Records:
+    """Offers and what came of them as a lender's systems write them down.
+
+    Args:
+        accounts: as known when the offer was made, n.
+        customer: whose, (n,).
+        plans: the candidates then, (n, P).
+        arm: the one offered, (n,).
+        happened: what came of each.
+        age: days from the offer to ``AS_OF``, (n,).
+        rng: of dates and of the quirks of payments.
+    """
     offers = _offers(plans, arm, AS_OF - age, happened, rng)
     return Records(accounts, customer, plans, arm, offers, _payments(offers, happened, rng))
 
@@ -161,21 +185,31 @@ NO_REPROFILES = Reprofiles(*(np.zeros(0, np.int64) for _ in range(4)))
 
 def training_table(records: Records) -> Table:
     """The lender's training rows without the way through files; ``tests`` show that both give the same."""
-    labels = derive(records.offers, records.payments, NO_REPROFILES, AS_OF)
-    outcomes = np.stack([labels.first_paid, labels.kept_90], axis=1).astype(np.int8)
-    whole = canonical(book(), records.columns())
-    usable = np.flatnonzero((outcomes >= 0).any(axis=1))
-    table = Table(
-        codes=encode.encode(book().schema, whole),
-        outcomes=outcomes,
-        customers=records.customer.astype(str).astype(object),
-        propensity=None,
-        audit={},
-        extra={},
-        source_rows=np.arange(1, len(outcomes) + 1),
-        values=whole,
-    )
-    return table.take(usable)
+    return training_tables({"": records})[""]
+
+
+def training_tables(records: Mapping[str, Records]) -> dict[str, Table]:
+    """The same of several lenders: what DuckDB derives, it derives of all their rows at once."""
+    given = [each.columns() for each in records.values()]
+    whole = canonical(book(), {name: np.concatenate([each[name] for each in given]) for name in given[0]})
+    codes, found, start = encode.encode(book().schema, whole), {}, 0
+    for lender, each in records.items():
+        end = start + len(each.arm)
+        labels = derive(each.offers, each.payments, NO_REPROFILES, AS_OF)
+        outcomes = np.stack([labels.first_paid, labels.kept_90], axis=1).astype(np.int8)
+        table = Table(
+            codes=codes[start:end],
+            outcomes=outcomes,
+            customers=each.customer.astype(str).astype(object),
+            propensity=None,
+            audit={},
+            extra={},
+            source_rows=np.arange(1, len(outcomes) + 1),
+            values={name: column[start:end] for name, column in whole.items()},
+        )
+        found[lender] = table.take(np.flatnonzero((outcomes >= 0).any(axis=1)))
+        start = end
+    return found
 
 
 def canonical(the_book: CodeBook, given: Columns) -> dict[str, Values]:

@@ -8,6 +8,7 @@ from fedrepay.shared.privacy.statement import HEADLINE
 from fedrepay.simulations.report import charts, words, words_market
 from fedrepay.simulations.report.page_market import market_page
 from fedrepay.simulations.report.page_rows import rows_page
+from fedrepay.simulations.report.page_year import year_page
 
 
 def environment() -> Environment:
@@ -36,6 +37,15 @@ def render(metrics: dict[str, Any], details: dict[str, Any]) -> str:
     name, page = ("market.html", market_page) if "market" in metrics else ("rows.html", rows_page)
     template = environment().get_template(name)
     return template.render(_run(metrics, details) | page(metrics, details))
+
+
+def render_year(metrics: dict[str, Any]) -> str:
+    """The report of a year, likewise.
+
+    Args:
+        metrics: the contents of ``metrics.json`` of ``fedrepay simulate --year``.
+    """
+    return environment().get_template("year.html").render(year_page(metrics))
 
 
 def _run(metrics: dict[str, Any], details: dict[str, Any]) -> dict[str, Any]:

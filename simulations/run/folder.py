@@ -113,12 +113,16 @@ class Folder:
             StorageError: it cannot be written; an empty folder is taken away again.
         """
         try:
-            files.write_atomically(self.marker, json.dumps(facts, indent=1).encode())
+            self.mark(facts)
             make_private(self.members)
         except StorageError:
             with suppress(OSError):  # never made, or not empty
                 self.path.rmdir()
             raise
+
+    def mark(self, facts: dict[str, Any]) -> None:
+        """Say whose folder this is, and make it where it is not there; raises StorageError."""
+        files.write_atomically(self.marker, json.dumps(facts, indent=1).encode())
 
     def held(self) -> AbstractContextManager[None]:
         """Keep other processes out of the folder (``files.held``).
