@@ -23,6 +23,12 @@ SECTIONS = {
         timed=False,
         peers=(page.PEERS,),
     ),
+    "learners": Section(
+        "Two additive learners on the same rows and noise",
+        "splits 0 … 4, noise 1, 2, 3; markets 11 … 15",
+        "standard error between splits",
+        timed=False,
+    ),
     "local": Section(
         "Each member's own noise against shared noise",
         "splits 0, 1, 2, noise by split",

@@ -2,7 +2,6 @@
 
 The shipped rows, and made-up ones in which a few bins decide nearly everything, in three strengths; and the debt market.
 ``compare`` takes the splits of any other table (:func:`of_table`): what is not shipped is measured by hand.
-``python -m fedrepay.simulations.bench.learners`` prints the tables, in a quarter of an hour.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from fedrepay.simulations.rows.split import split_test
 from fedrepay.simulations.run.arguments import SHIPPED, SHIPPED_MAPPING, SHIPPED_SCHEMA
 
 LEARNERS = ("dp-newton", "dp-surrogate")
-SPLITS, DRAWS, EPSILON = tuple(range(10)), (1, 2, 3), 1.0
+SPLITS, DRAWS, EPSILON = tuple(range(5)), (1, 2, 3), 1.0
 MEMBERS, COLLUDERS = 20, 2
 STRENGTHS = {"weak": 0.5, "medium": 0.75, "strong": 1.0}
 FEATURES, BINS, MADE_UP = 16, 12, 25_000
@@ -260,7 +259,3 @@ def run() -> str:
         "were looked at on splits 20 … 29. The market: uplift = value − no-plan value, regret = 1 − uplift ÷ the oracle's."
     )
     return f"{intro}\n\n{table(HEADS, lines)}\n\n{table(MARKET_HEADS, markets)}"
-
-
-if __name__ == "__main__":
-    print(run())
