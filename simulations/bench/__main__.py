@@ -51,6 +51,12 @@ SECTIONS = {
         "95 % between markets",
         timed=False,
     ),
+    "year": Section(
+        "A year of windows",
+        "markets 31 … 40, 31 … 33, splits 0 … 4, noise 1, 2, 3",
+        "95 % between markets, or splits",
+        timed=False,
+    ),
     "decisions": Section(
         "Decisions beside LightGBM's predictions", "0", "medians of 3; p50, p99", peers=(page.PEERS,)
     ),

@@ -15,6 +15,7 @@ YearPreset = Literal[
     "confounded",
     "otherworld",
     "newcomer",
+    "cold",
     "recession",
     "revive",
 ]
@@ -33,6 +34,7 @@ SAID: dict[YearPreset, str] = {
     "confounded": "agents act on what they hear, and the records do not say it",
     "otherworld": "another law of answers and of shocks",
     "newcomer": "as mixed, but three lenders have made no offer before",
+    "cold": "as mixed, but no lender has made an offer before",
     "recession": "as mixed; from month 7 debtors accept and pay less",
     "revive": "as mixed, but discounts move nobody until month 4, and very much from then on",
 }
@@ -45,7 +47,7 @@ def market_of(preset: YearPreset) -> Preset:
 
 def has_past(preset: YearPreset, place: int) -> bool:
     """Whether the lender at this place, from 0, has made offers before the year."""
-    return preset != "newcomer" or place not in NEWCOMERS
+    return preset != "cold" and (preset != "newcomer" or place not in NEWCOMERS)
 
 
 def in_month(preset: YearPreset, lender: Lender, month: int) -> Lender:

@@ -118,8 +118,9 @@ class Together:
     weights: F64 | None = None
 
     def choose(self, month: Month) -> dict[str, Worth]:
-        """With the newest release."""
-        assert self.weights is not None  # noqa: S101 - the past is learned from first
+        """With the newest release; by policy before there is one."""
+        if self.weights is None:
+            return {name: _by_policy(month, ground) for name, ground in month.grounds.items()}
         model = FittedAdditive(self.weights)
         return {name: _with(ground, model) for name, ground in month.grounds.items()}
 
@@ -127,6 +128,8 @@ class Together:
         """One run of secure sums over a window, added up in the clear with every member's share of noise."""
         if self.running is not None and not self.again:
             return
+        if not any(len(each.codes) for each in closed.values()):
+            return  # nobody has a past: there is nothing to run
         rows = [contribution.from_table(book(), each) for each in closed.values()]
         learner = DPRecursive(book(), FIRST_ROUNDS if self.running is None else LATER_ROUNDS, self.running)
         window = 0 if self.running is None else len(self.running.windows)

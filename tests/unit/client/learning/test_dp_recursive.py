@@ -84,7 +84,7 @@ def test_twelve_windows_end_where_one_of_all_rows_would() -> None:
     )
     _, once, _ = played(whole, None, None, b"")
     start = log_loss(prior_weights(BOOK), TEST)
-    assert log_loss(state.weights, TEST) < log_loss(once.weights, TEST) + 2e-4
+    assert log_loss(state.weights, TEST) < log_loss(once.weights, TEST) + 4e-4
     assert log_loss(state.weights, TEST) < log_loss(newest.weights, TEST) - 1e-3 < start - 0.01
 
 
@@ -95,12 +95,12 @@ def test_a_run_starts_at_the_weights_of_the_release_before() -> None:
 
 
 def test_noise_is_weighed_and_without_that_the_model_collapses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty windows of forty rows at ε = 1: hardly worse than none of them if noise is weighed, much worse if not."""
+    """Forty windows of forty rows at ε = 0.2: hardly worse than none of them if noise is weighed, much worse if not."""
 
     def at_the_end() -> float:
         before: Running | None = None
         for seed in range(40):
-            before, state, _ = played(drawn(40, seed), before, 1.0, bytes([seed]))
+            before, state, _ = played(drawn(40, seed), before, 0.2, bytes([seed]))
         return log_loss(state.weights, TEST)
 
     start = log_loss(prior_weights(BOOK), TEST)

@@ -117,6 +117,14 @@ def test_worlds_that_change_do_so_from_their_month_on_and_newcomers_have_no_past
     market = Market("mixed", 20, 0.05, 5)
     past = months.past("newcomer", market.lenders, 5)
     assert [place for place, each in enumerate(past.values()) if not len(each.codes)] == list(NEWCOMERS)
+    assert not any(len(each.codes) for each in months.past("cold", market.lenders, 5).values())
+
+
+def test_without_a_past_lenders_go_on_as_before_until_the_first_window_closes() -> None:
+    plan = YearPlan(preset="cold", members=3, scale=0.1, months=4, only=("own", "alone", "monthly"))
+    told = year(play.play(plan))["worlds"]
+    assert told["monthly"]["months"][:3] == told["own"]["months"][:3] == told["alone"]["months"][:3]
+    assert told["monthly"]["months"][3]["value"] != told["own"]["months"][3]["value"]
 
 
 def test_figures_hold_perfect_to_one_and_add_up_the_money() -> None:
@@ -183,7 +191,7 @@ def test_the_command_plays_a_short_year_writes_its_page_and_reads_it_again(tmp_p
     ("given", "said"),
     [
         (["--data", "uci"], "--data does not go with --year"),
-        (["--market", "nowhere"], "newcomer, recession, revive"),
+        (["--market", "nowhere"], "newcomer, cold, recession, revive"),
         (["--months", "25"], "1 … 24"),
         (["--members", "2"], "2"),
     ],
