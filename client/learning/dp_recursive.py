@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FIRST_ROUNDS, LATER_ROUNDS = 5, 2
 """Secure sums of a first window, and of a later one, which starts near where it ends: one gradient has all of its budget."""
-PRIOR_PRECISION = 30.0
+PRIOR_PRECISION = 10.0
 """λ₀, records: how surely weights are where they start."""
 LEAST_ROWS = 1.0
 """A noisy count below it says nothing of how many rows a window has."""
