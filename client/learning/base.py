@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
+from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.privacy.accounting import SampledSteps
 
 if TYPE_CHECKING:
@@ -85,11 +86,27 @@ class Additive(Learner[M], Protocol[M]):
 
 
 def prior_weights(book: CodeBook) -> F64:
-    """Weights of shape (H, d) that predict each head's public prior for every row: intercepts alone."""
+    """Weights of shape (H, d) that predict what is public for every row: each head's prior, and the schema's starts beside it."""
     weights = np.zeros((book.heads, book.dimension))
     intercept = int(book.blocks[-1].matrix[0, 0])
     weights[:, -1] = [math.log(p / (1 - p)) * book.scale / intercept for p in book.schema.priors]
+    for block, head, log_odds in book.schema.starts:
+        matrix = book.blocks[block].matrix.astype(np.float64)
+        weights[head, book.slices[block]] = np.linalg.solve(matrix, book.scale * np.asarray(log_odds))
     return weights
+
+
+def refuse_starts(book: CodeBook, learner: str) -> None:
+    """For a learner whose first sum is no gradient at a model: what a schema promises is not passed over in silence.
+
+    Raises:
+        SchemaError: the schema has a public start.
+    """
+    if book.schema.starts:
+        raise SchemaError(
+            f"The schema has a public start, and {learner} starts from its own first sum.",
+            "Train with dp-newton or dp-gd, or drop `start` from the schema's columns.",
+        )
 
 
 def gradient_units(book: CodeBook) -> F64:

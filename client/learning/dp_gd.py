@@ -64,7 +64,7 @@ class DPGD:
         return ((gradient, count),) + ((gradient,),) * (self.rounds - 1)
 
     def start(self) -> AveragedModel:
-        """The public priors' intercepts."""
+        """The public priors and starts."""
         weights = prior_weights(self.book)
         nothing = np.zeros_like(weights)
         return AveragedModel(weights, nothing, nothing, nothing[:, :1])

@@ -68,7 +68,7 @@ class DPNewton:
         return newton_segments(self.book, self.rounds)
 
     def start(self) -> NewtonModel:
-        """The public priors' intercepts."""
+        """The public priors and starts."""
         weights = prior_weights(self.book)
         d = weights.shape[1]
         return NewtonModel(weights, np.zeros_like(weights), np.zeros(0), np.zeros((d, 0)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedrepay.client.learning.base import Model
+from fedrepay.client.learning.base import Model, refuse_starts
 from fedrepay.shared.errors import ArgumentError
 from fedrepay.shared.privacy.accounting import SampledSteps, Segment
 from fedrepay.shared.privacy.noise import DiscreteGaussian
@@ -80,6 +80,10 @@ class DPSGD:
     model: TorchModel
     entropy: Entropy
     name: str = "dp-sgd"
+
+    def __post_init__(self) -> None:
+        """Refuse a schema with a public start; SchemaError."""
+        refuse_starts(self.book, "--mode local")
 
     def segments(self) -> tuple[tuple[Segment, ...], ...]:
         """The count, then updates of all parameters; local mode shares no noise, so weights mean nothing."""

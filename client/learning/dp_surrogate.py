@@ -23,6 +23,7 @@ from fedrepay.client.learning.base import (
     Model,
     gradient_units,
     prior_weights,
+    refuse_starts,
     score_deviations,
     total_deviation,
 )
@@ -101,7 +102,8 @@ class DPSurrogate:
     name: str = "dp-surrogate"
 
     def __post_init__(self) -> None:
-        """Refuse a code book whose bins cannot be counted before anything is asked; SchemaError of ``Tables.of``."""
+        """Refuse before anything is asked a code book whose bins cannot be counted, or a public start; SchemaError."""
+        refuse_starts(self.book, self.name)
         _ = self.tables
 
     @cached_property

@@ -44,7 +44,7 @@ SMALLEST_HEAD = 32
 """Grid units that the residual of the lightest head must have."""
 
 WORST_CONDITION = 1e3
-"""Of a monotone block's table, which the release's projection inverts: last bits in which processors differ are made
+"""Of a table that is inverted, by the release's projection or a public start: last bits in which processors differ are made
 larger by as much, and members compare weights to 1e-9. Tables that are built reach 36."""
 
 
@@ -145,13 +145,18 @@ def kernel_root(bins_: int) -> F64:
     return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
 
 
-def _matrix(layout: bins.Layout, scale: int, blocks: int) -> I32:
-    """trunc(S·E/√(blocks + 1)) of one block."""
+def _length(shares: Sequence[float]) -> float:
+    """√(Σ share² + 1), the intercept's among them: what a row is divided by to have norm 1."""
+    return math.sqrt(math.fsum(share * share for share in shares) + 1)
+
+
+def _matrix(layout: bins.Layout, scale: float, length: float) -> I32:
+    """trunc(S·share·E/length) of one block; ``scale`` is S·share."""
     embedding = np.eye(layout.size)
     ordered = layout.size - layout.has_missing
     if layout.ordered and ordered > 2:
         embedding[:ordered, :ordered] = kernel_root(ordered)
-    return np.trunc(scale * embedding / math.sqrt(blocks + 1)).astype(np.int32)
+    return np.trunc(scale * embedding / length).astype(np.int32)
 
 
 def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
@@ -168,12 +173,12 @@ def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
             f"{source}: still marked to confirm: {', '.join(schema.unconfirmed)}.",
             "Put public bounds, edges or categories in (never read off the data) and drop `confirmed = false`.",
         )
-    layouts = bins.layouts(schema)
+    layouts, scale, length = bins.layouts(schema), schema.public.scale, _length(schema.shares)
     tensors = {
-        _key(index, layout): _matrix(layout, schema.public.scale, len(layouts))
-        for index, layout in enumerate(layouts)
+        _key(index, layout): _matrix(layout, scale * share, length)
+        for index, (layout, share) in enumerate(zip(layouts, schema.shares, strict=True))
     }
-    only = np.trunc([[schema.public.scale / math.sqrt(len(layouts) + 1)]]).astype(np.int32)
+    only = np.trunc([[scale / length]]).astype(np.int32)
     tensors["intercept"] = only
     # One metadata entry: several would come out in any order.
     made = to_bytes(tensors, metadata={"schema_sha256": hashlib.sha256(schema_bytes).hexdigest()})
@@ -208,13 +213,18 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
     if set(tensors) != {*keys, "intercept"}:
         raise _mismatch(source, "holds other blocks")
     matrices = [tensors[key] for key in (*keys, "intercept")]
-    largest = schema.public.scale / math.sqrt(len(layouts) + 1)
-    for size, matrix in zip(sizes, matrices, strict=True):
+    unit = schema.public.scale / _length(schema.shares)
+    for size, matrix, share in zip(sizes, matrices, (*schema.shares, 1.0), strict=True):
         fits = matrix.dtype == np.int32 and matrix.shape == (size, size)
-        if not fits or np.abs(matrix.astype(np.int64)).max() > largest:  # in int32, |−2³¹| is negative
+        if not fits or np.abs(matrix.astype(np.int64)).max() > unit * share:  # in int32, |−2³¹| is negative
             raise _mismatch(source, "holds tables of another shape or size")
+        if not matrix.any(axis=1).all():
+            raise SchemaError(
+                f"{source}: S = {schema.public.scale} leaves a bin nothing but zeros, beside so many blocks or shares so unlike.",
+                "Raise public.scale, or the smallest share.",
+            )
         matrix.setflags(write=False)
-    _check_monotone(schema, layouts, matrices, source)
+    _check_inverted(schema, layouts, matrices, source)
     blocks = [
         Block(layout.name, layout.kind, layout.columns, layout.labels, matrix)
         for layout, matrix in zip(layouts, matrices, strict=False)
@@ -239,16 +249,27 @@ def _mismatch(source: str, why: str) -> SchemaError:
     return SchemaError(f"The code book beside {source} {why}.", f"Run `fedrepay schema build {source}`.")
 
 
-def _check_monotone(
+def _check_inverted(
     schema: Schema, layouts: Sequence[bins.Layout], matrices: Sequence[I32], source: str
 ) -> None:
-    for layout, matrix in zip(layouts, matrices, strict=False):
-        if not any(schema.column(name).monotone for name in layout.columns):
+    """Tables that a projection or a public start inverts, and starts of as many bins."""
+    starts = {block for block, _, _ in schema.starts}
+    for index, (layout, matrix) in enumerate(zip(layouts, matrices, strict=False)):
+        monotone = any(schema.column(name).monotone for name in layout.columns)
+        if not monotone and index not in starts:
             continue
         if not np.linalg.cond(matrix.astype(np.float64), 1) <= WORST_CONDITION:
+            wish = "made monotone" if monotone else "started from public log-odds"
             raise SchemaError(
-                f"{source}: the table of {layout.name} cannot be inverted, so the model cannot be made monotone.",
-                "Raise public.scale, give the column fewer edges, or drop `monotone`.",
+                f"{source}: the table of {layout.name} cannot be inverted, so the model cannot be {wish}.",
+                "Raise public.scale or the column's share, give it fewer edges, or drop `monotone` and `start`.",
+            )
+    for index, _, given in schema.starts:
+        layout = layouts[index]
+        if len(given) != layout.size:
+            raise SchemaError(
+                f"{source}: columns.{layout.name}.start: {len(given)} log-odds for {layout.size} bins ({'; '.join(layout.labels)}).",
+                "Give one for each bin, in this order.",
             )
 
 

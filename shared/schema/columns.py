@@ -19,6 +19,8 @@ PAIR = " × "
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0.1, le=10)]
+LogOdds = Annotated[float, Field(ge=-10, le=10)]
 Label = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^×\x00-\x1f]+$")]
 
 
@@ -56,6 +58,10 @@ class Column(Part):
     (default: the schema's), ``weight`` its share w of the sensitivity (default 1/√heads), and
     ``missing = "outside"`` says that an empty cell puts the row outside the head's population.
     ``monotone`` makes the released model rise (``up``) or fall with the column towards every good outcome.
+
+    ``share`` is how long the block is beside the others in a row of norm 1 (default 1): a longer one is heard better
+    through noise, at the others' cost. ``start`` holds, for outcomes by name, log-odds of value 1 beside the prior, one a
+    bin, from which the first sum starts: of a public scorecard, never read off the rows.
     """
 
     name: Name
@@ -75,6 +81,8 @@ class Column(Part):
     prior: Rate | None = None
     weight: Annotated[float, Field(gt=0, le=1)] | None = None
     monotone: Literal["up", "down"] | None = None
+    share: Share = 1.0
+    start: dict[Name, Annotated[tuple[LogOdds, ...], Field(min_length=1)]] = Field(default_factory=dict)
     confirmed: bool = True
 
     @property
@@ -105,6 +113,8 @@ class Column(Part):
             raise ValueError("only columns of role account or plan may be derived")
         if not self.model and not self.is_input:
             raise ValueError("model = false is for columns of role account or plan")
+        if not self.is_feature and (self.share != 1 or self.start):
+            raise ValueError("share and start are for columns that are blocks of the model")
         return self
 
     def _check_no_head(self) -> None:
@@ -149,11 +159,12 @@ class Column(Part):
 class Cross(Part):
     """A declared pair of columns with coarser edges, or groups of categories, for each side.
 
-    For a category side ``edges`` is a list of groups of categories, or empty for every category alone.
+    For a category side ``edges`` is a list of groups of categories, or empty for every category alone. ``share`` as of a column.
     """
 
     columns: tuple[Name, Name]
     edges: tuple[tuple[Number, ...] | tuple[tuple[Label, ...], ...], ...]
+    share: Share = 1.0
 
     @property
     def name(self) -> str:

@@ -61,6 +61,21 @@ class Schema(Part):
         return tuple(self.public.prior if each.prior is None else each.prior for each in self.outcomes)
 
     @property
+    def starts(self) -> tuple[tuple[int, int, tuple[float, ...]], ...]:
+        """(block, head, log-odds a bin) of every public start."""
+        heads = [each.name for each in self.outcomes]
+        return tuple(
+            (block, heads.index(outcome), given)
+            for block, column in enumerate(self.features)
+            for outcome, given in column.start.items()
+        )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Each block's share, features then crosses; the intercept's is 1."""
+        return (*(each.share for each in self.features), *(each.share for each in self.crosses))
+
+    @property
     def head_weights(self) -> tuple[float, ...]:
         """Each head's w, Σw² ≤ 1 to the last bits: the joint gradient is as sensitive as one head's."""
         even = 1 / math.sqrt(len(self.outcomes))
@@ -129,6 +144,13 @@ class Schema(Part):
         if given and len(given) < len(heads):
             without = ", ".join(each.name for each in heads if each.weight is None)
             raise ValueError(f"columns: every outcome needs a weight, or none has one; without: {without}")
+        names = {each.name for each in heads}
+        for column in self.columns:
+            unknown = sorted(set(column.start) - names)
+            if unknown:
+                raise ValueError(
+                    f"columns: {column.name}.start: {', '.join(unknown)}: no outcome of this name"
+                )
         total = math.fsum(weight * weight for weight in given)
         if total > 1 + WEIGHT_SLACK:
             raise ValueError(f"columns: the outcomes' squared weights add up to {total:.10g}; the bound is 1")

@@ -17,19 +17,21 @@ from support.schemas import column, cross, schema
 def books(draw: st.DrawFn) -> CodeBook:
     """Small code books: ordered blocks, categories, missing bins, sometimes a cross."""
     parts = []
+    shares = draw(st.sampled_from([(1.0,), (0.4, 1.0, 2.0, 3.7)]))
     for index in range(draw(st.integers(1, 4))):
-        missing = draw(st.sampled_from(["bin", "refuse"]))
+        missing, share = draw(st.sampled_from(["bin", "refuse"])), draw(st.sampled_from(shares))
         if draw(st.booleans()):
             edges = sorted(draw(st.sets(st.integers(1, 99), min_size=1, max_size=4)))
-            parts.append(column(f"f{index}", bounds=[0, 100], edges=edges, missing=missing))
+            parts.append(column(f"f{index}", bounds=[0, 100], edges=edges, missing=missing, share=share))
         else:
             count = draw(st.integers(2, 4))
             names = [f"c{each}" for each in range(count)]
-            parts.append(column(f"f{index}", "category", categories=names, missing=missing))
+            parts.append(column(f"f{index}", "category", categories=names, missing=missing, share=share))
     numbers = [index for index, part in enumerate(parts) if "edges" in part]
     if len(numbers) > 1 and draw(st.booleans()):
         parts.append(cross(f"f{numbers[0]}", f"f{numbers[1]}", [[50], [30, 60]]))
-    scale = draw(st.sampled_from([16, 64, 200]))
+        parts[-1] += f"share = {draw(st.sampled_from(shares))}\n"
+    scale = draw(st.sampled_from([16, 64, 200] if len(shares) == 1 else [64, 200]))
     return build(
         schema(*parts, public=f"scale = {scale}\np_floor = 0.2", customer=True).encode() + PROPENSITY
     )

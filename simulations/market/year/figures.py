@@ -31,7 +31,7 @@ def year(played: Played) -> dict[str, Any]:
         "changes_in": CHANGES.get(played.plan.preset),
         "months": played.plan.months,
         "epsilon_per_customer": played.plan.epsilon,
-        "windows": 1 + max(played.plan.months - MATURING, 0),
+        "windows": int(any(played.past.values())) + max(played.plan.months - MATURING, 0),
         "lenders": {
             each.name: {"offers_a_year": each.offers, "past": played.past[each.name]}
             for each in played.lenders
