@@ -164,7 +164,7 @@ def simulate(
         typer.Option(
             "--year",
             help="Play a year of the market instead: offers every month, outcomes after 90 days, a release of every window, "
-            "in several worlds side by side. --market may also be newcomer, recession or revive.",
+            "in several worlds side by side. --market may also be newcomer, cold, recession or revive.",
         ),
     ] = False,
     months: Annotated[int, typer.Option(help="Of --year: how many.")] = 12,

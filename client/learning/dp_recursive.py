@@ -6,8 +6,12 @@ w_r − H⁻¹g_r, on average over its gradients. Windows are weighed by what th
 have curvature n·s, noise of variance v in the gradient leaves a precision of (ns)²/(ns + v), ns for the rows drawn and
 v for the privacy. Where noise prevails, a weight stays where other windows or the prior have it.
 
-What windows said is post-processing of what was opened: it costs no ε, holds no member's secret, stands in the release, and
-whoever holds the release goes on from it (docs/adr/0035-windows-add-up.md).
+What windows said is post-processing of what was opened: it costs no ε, holds no member's secret, and whoever was handed it can
+go on from it (docs/adr/0035-windows-add-up.md).
+
+A window is believed for ever, so the curvature that it was read with must be about right: where it is several times too large
+weights come to rest short of where they belong. So a head must not be rare, which its public prior tells, and should concern most
+rows, which nothing public tells.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from fedrepay.client.learning.base import (
     score_deviations,
     total_deviation,
 )
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, SchemaError
 from fedrepay.shared.trust.pairs import newton_segments
 
 if TYPE_CHECKING:
@@ -44,7 +48,9 @@ PRIOR_PRECISION = 10.0
 LEAST_ROWS = 1.0
 """A noisy count below it says nothing of how many rows a window has."""
 LEAST_KEPT = 0.9
-"""Below it noise is forgotten slower than rows are (docs/adr/0035-windows-add-up.md)."""
+"""γ = 0.9 leaves 19 windows' worth of rows however many there were; with fewer, noise is most of what is left."""
+LEAST_CURVATURE = 0.5
+"""Of the schema's: p(1 − p) of a head's prior. Rare outcomes have less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +61,7 @@ class Window:
         asked: mean of the weights at which its gradients were asked, (H, d).
         gradient: their mean, noise included, records, (H, d).
         variance: of the noise in an entry of it, records², (H,).
-        rows: how many it has, as its noisy Gram matrix tells.
+        rows: how many it has, as its noisy Gram matrix tells; at least ``LEAST_ROWS``, so too many where there are hardly any.
         kept: γ to the power of its age.
     """
 
@@ -94,7 +100,7 @@ class Running:
         return cls(weights, np.zeros((book.dimension, book.dimension)))
 
     def aged(self, kept: float) -> Running:
-        """The same, every window counting ``kept`` of what it did."""
+        """The same, every window's gradients counting ``kept`` of what they did; how columns go together is not forgotten."""
         return replace(self, windows=tuple(replace(each, kept=kept * each.kept) for each in self.windows))
 
 
@@ -134,6 +140,7 @@ class DPRecursive:
 
     Raises:
         ArgumentError: too few sums, or γ outside 0.9 … 1.
+        SchemaError: a rare head.
     """
 
     book: CodeBook
@@ -143,7 +150,8 @@ class DPRecursive:
     name: str = "dp-recursive"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be carried."""
+        """Refuse what cannot be carried; SchemaError of heads that it does not learn."""
+        self._check_heads()
         if self.rounds < 2:
             raise ArgumentError(f"{self.rounds} secure sums are too few.", "Ask for 2 or more.")
         if not LEAST_KEPT <= self.kept <= 1:
@@ -151,6 +159,15 @@ class DPRecursive:
                 f"Earlier windows cannot count {self.kept:g}: the bounds are {LEAST_KEPT:g} and 1.",
                 "Keep 1, the default: what is forgotten must be learned again through privacy noise.",
             )
+
+    def _check_heads(self) -> None:
+        schema = self.book.schema
+        for outcome, prior in zip(schema.outcomes, schema.priors, strict=True):
+            if prior * (1 - prior) < LEAST_CURVATURE * schema.public.curvature:
+                raise SchemaError(
+                    f"{outcome.name} has the prior {prior:g}: dp-recursive does not learn outcomes so rare.",
+                    "Train each release anew with dp-newton.",
+                )
 
     def segments(self) -> tuple[tuple[Segment, ...], ...]:
         """As DP-Newton's: of the window's μ² the Gram matrix takes 0.2, the gradients share the rest equally."""

@@ -96,7 +96,9 @@ def said_beforehand(*, shares: bool, start: bool) -> CodeBook:
     """The shipped schema with longer blocks of arrears and shorter crosses, or a start by the newest arrears; both by common sense."""
     text = SHIPPED_SCHEMA.read_text()
     if shares:
-        text = re.sub(r'(?m)^(name = "(?:status_[0234]|late_months|worst_status)")$', r"\1\nshare = 2.0", text)
+        text = re.sub(
+            r'(?m)^(name = "(?:status_[0234]|late_months|worst_status)")$', r"\1\nshare = 2.0", text
+        )
         text = text.replace("[[crosses]]", "[[crosses]]\nshare = 0.7")
     if start:
         text = text.replace(

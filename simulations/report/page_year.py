@@ -4,7 +4,7 @@ from typing import Any
 
 from fedrepay.simulations.report import charts_year
 from fedrepay.simulations.report.charts_year import Track
-from fedrepay.simulations.report.words import percent
+from fedrepay.simulations.report.words import NONE, percent
 from fedrepay.simulations.report.words_market import TARGET, change
 
 Figures = dict[str, Any]
@@ -27,7 +27,7 @@ def year_page(metrics: Figures) -> Figures:
     year = metrics["year"]
     worlds = year["worlds"]
     shares = [
-        Track(SHORT[name], look, [row["of_perfect"] for row in worlds[name]["months"]])
+        Track(SHORT[name], look, [row["of_perfect"] or 0.0 for row in worlds[name]["months"]])
         for name, look in LOOKS.items()
     ]
     gains = [
@@ -49,10 +49,8 @@ def year_page(metrics: Figures) -> Figures:
         "sizes": _sizes(year),
         "target": TARGET,
         "worst": min(
-            row["affordable"]
-            for world in worlds.values()
-            for row in world["months"]
-            if row["affordable"] is not None
+            (row["affordable"] for row in worlds["monthly"]["months"] if row["affordable"] is not None),
+            default=None,
         ),
     }
 
@@ -60,11 +58,11 @@ def year_page(metrics: Figures) -> Figures:
 def _headline(year: Figures) -> str:
     earned = {name: each["earned"] for name, each in year["worlds"].items()}
     monthly, alone = earned["monthly"], earned["alone"]
-    gain = monthly["value"] / alone["value"] - 1
+    gain = change(monthly["value"] / alone["value"] - 1) if alone["value"] > 0 else NONE
     return (
         f"Over {year['months']} months plans chosen with what all learned together brought {percent(monthly['of_perfect'])} of the "
-        f"uplift that perfect knowledge would, with what each learned alone {percent(alone['of_perfect'])}: "
-        f"{change(gain)} in value."
+        f"uplift that the true probabilities would, and with what each learned alone {percent(alone['of_perfect'])}; value, with what comes "
+        f"in without a plan, differs by {gain}."
     )
 
 

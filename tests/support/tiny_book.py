@@ -93,7 +93,7 @@ def tiny_book(
     one = np.array([[int(64 * length)]], dtype=np.int32)
     blocks.append(TinyBlock("intercept", "intercept", (), ("",), one))
     public = SimpleNamespace(n_max=10_000, members_max=8, p_floor=p_floor, ridge_factor=8.0, curvature=0.12)
-    outcomes = [SimpleNamespace(missing="outside" if outside else "refuse")] * len(head_weights)
+    outcomes = [SimpleNamespace(name="y", missing="outside" if outside else "refuse")] * len(head_weights)
     schema = SimpleNamespace(public=public, priors=(0.2,) * len(head_weights), outcomes=outcomes, starts=())
     scales = tuple(int(residual_scale * weight) for weight in head_weights)
     book = TinyBook(schema, tuple(blocks), 64, weight_bits, residual_scale, scales)

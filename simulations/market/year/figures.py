@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fedrepay.simulations.market import intervals
+from fedrepay.simulations.market import intervals, models
 from fedrepay.simulations.market.year.months import MATURING
 from fedrepay.simulations.market.year.play import Figures, Played, mean, sizes
 from fedrepay.simulations.market.year.presets import CHANGES, SAID
@@ -13,8 +13,8 @@ LABELS = {
     "alone": "Each learning alone, every month, no privacy",
     "once": "Learned together once",
     "monthly": "Learned together every month",
-    "once_exact": "Together once, without noise",
-    "monthly_exact": "Together every month, without noise",
+    "once_open": "Together once, without privacy",
+    "monthly_open": "Together every month, without privacy",
     "perfect": "If the truth were known",
     "oracle": "The best affordable plan of each account",
 }
@@ -31,6 +31,7 @@ def year(played: Played) -> dict[str, Any]:
         "changes_in": CHANGES.get(played.plan.preset),
         "months": played.plan.months,
         "epsilon_per_customer": played.plan.epsilon,
+        "delta_per_customer": models.delta(),
         "windows": int(any(played.past.values())) + max(played.plan.months - MATURING, 0),
         "lenders": {
             each.name: {"offers_a_year": each.offers, "past": played.past[each.name]}
@@ -72,8 +73,9 @@ def _by_month(months: Months, perfect: Months, oracle: Months) -> list[Figures]:
     for number, here in enumerate(months):
         money += sum(each["money"] for each in here.values())
         row: Figures = {"month": number + 1, **{name: mean(here, name) for name in _MEANS}}
-        row["of_perfect"] = row["uplift"] / mean(perfect[number], "uplift")
-        row["regret"] = 1 - row["uplift"] / mean(oracle[number], "uplift")
+        row["of_perfect"] = _part(row["uplift"], mean(perfect[number], "uplift"))
+        regret = _part(row["uplift"], mean(oracle[number], "uplift"))
+        row["regret"] = None if regret is None else 1 - regret
         row["affordable"] = affordable([here])
         row["money"] = money
         found.append(row)
@@ -89,23 +91,29 @@ def _earned(months: Months, perfect: Months, oracle: Months, of: Sequence[str] |
     chosen = [{name: row[name] for name in (of or row)} for row in months]
     accounts = sum(each["accounts"] for row in chosen for each in row.values())
     money = sum(each["money"] for row in chosen for each in row.values())
+    kept = _part(total(months, "uplift"), total(oracle, "uplift"))
     return {
         **{name: total(months, name) / len(months) for name in _MEANS},
-        "of_perfect": total(months, "uplift") / total(perfect, "uplift"),
-        "regret": 1 - total(months, "uplift") / total(oracle, "uplift"),
+        "of_perfect": _part(total(months, "uplift"), total(perfect, "uplift")),
+        "regret": None if kept is None else 1 - kept,
         "affordable": affordable(chosen),
         "accounts": accounts,
         "money": money,
     }
 
 
-def _newcomers(played: Played, months: Months, perfect: Months) -> list[float] | None:
+def _part(value: float, whole: float) -> float | None:
+    """A part of what can be gained; None where nothing can."""
+    return value / whole if whole > 0 else None
+
+
+def _newcomers(played: Played, months: Months, perfect: Months) -> list[float | None] | None:
     """Uplift of perfect, month by month, of lenders that had made no offer before the year; None without any."""
     names = [name for name, rows in played.past.items() if not rows]
     if not names:
         return None
     return [
-        mean(here, "uplift", names) / mean(best, "uplift", names)
+        _part(mean(here, "uplift", names), mean(best, "uplift", names))
         for here, best in zip(months, perfect, strict=True)
     ]
 

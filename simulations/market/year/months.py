@@ -13,20 +13,23 @@ from fedrepay.client.data.reading.table import Table
 from fedrepay.client.plans.deciding.pairs import PairEncoder
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.arrays import I64
+from fedrepay.shared.plans.money import DAYS_A_MONTH
 from fedrepay.simulations.market import evaluate, models, paths, people, records
 from fedrepay.simulations.market.evaluate import Ground
 from fedrepay.simulations.market.lenders import Lender
 from fedrepay.simulations.market.records import Records
 from fedrepay.simulations.market.value import NO_PLAN, Worth
-from fedrepay.simulations.market.year.presets import YearPreset, has_past, in_month
+from fedrepay.simulations.market.year.presets import YearPreset, in_month, newcomers
 
-MATURING = 3
-"""Months from an offer to its outcome: 90 days (docs/domain.md, outcomes)."""
+MATURING = 4
+"""Months until what came of a month's offers is known: they go out on its first day, first instalments are due up to three weeks later, and
+``kept_90`` is known 90 days after that (``shared/plans/outcomes.py``)."""
 A_YEAR = 12
 LEAST_ACCOUNTS = 5
 _LEARNED = ("FULL", "INSTALMENT", "SETTLEMENT", "TOKEN")
 """Kinds of plans that models learn from: reviews stand in no schema."""
-_AGE = 150  # days: all that a label asks for is known
+AGE = int(MATURING * DAYS_A_MONTH)
+"""Days from a month's offers to the day on which they are learned from; a label not known then is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,7 @@ class Month:
             ground.plans.take(made),
             arm[made],
             happened.take(made),
-            np.full(len(made), _AGE),
+            np.full(len(made), AGE),
             np.random.default_rng([43, *keys]),
         )
 
@@ -113,9 +116,9 @@ def past(preset: YearPreset, lenders: Sequence[Lender], seed: int) -> dict[str, 
     tables = records.training_tables(
         {each.name: records.record(in_month(preset, each, 0), seed) for each in lenders}
     )
-    for place, each in enumerate(lenders):
-        if not has_past(preset, place):
-            tables[each.name] = tables[each.name].take(np.zeros(0, np.int64))
+    for place in newcomers(preset, len(lenders)):
+        name = lenders[place].name
+        tables[name] = tables[name].take(np.zeros(0, np.int64))
     return tables
 
 

@@ -22,8 +22,8 @@ YearPreset = Literal[
 YEARS: tuple[YearPreset, ...] = get_args(YearPreset)
 CHANGES: dict[YearPreset, int] = {"recession": 7, "revive": 4}
 """The month from which debtors answer differently."""
-NEWCOMERS = (3, 11, 17)
-"""Places of the lenders that have made no offer before the year, in ``newcomer``."""
+NEWCOMERS = 3
+"""Lenders that have made no offer before the year, in ``newcomer``: of small, middling and large ones."""
 
 SAID: dict[YearPreset, str] = {
     "mixed": "lenders of four sizes, each with a policy of its own; debtors answer alike all year",
@@ -45,9 +45,11 @@ def market_of(preset: YearPreset) -> Preset:
     return next((each for each in PRESETS if each == preset), "mixed")
 
 
-def has_past(preset: YearPreset, place: int) -> bool:
-    """Whether the lender at this place, from 0, has made offers before the year."""
-    return preset != "cold" and (preset != "newcomer" or place not in NEWCOMERS)
+def newcomers(preset: YearPreset, members: int) -> tuple[int, ...]:
+    """Places, from 0, of the lenders that have made no offer before the year."""
+    if preset == "cold":
+        return tuple(range(members))
+    return tuple(members * part // 20 for part in (3, 11, 17)) if preset == "newcomer" else ()
 
 
 def in_month(preset: YearPreset, lender: Lender, month: int) -> Lender:

@@ -2,7 +2,8 @@
 
 ``own`` goes on with the lender's policy, kept to affordable plans; ``alone`` fits the better of a lender's own two models
 (without privacy) again every month; ``once`` chooses with the release of the past all year; ``monthly`` with a release
-that every matured month was added to. ``once_exact`` and ``monthly_exact`` are the last two without noise, at the same ridge.
+that every matured month was added to. ``once_open`` and ``monthly_open`` are the last two in mode none: no noise, and a learner that
+knows of none.
 """
 
 from collections.abc import Mapping
@@ -25,13 +26,12 @@ from fedrepay.shared.privacy.entropy import SeededEntropy
 from fedrepay.simulations.engines import clear
 from fedrepay.simulations.market import evaluate, models
 from fedrepay.simulations.market.evaluate import Ground
-from fedrepay.simulations.market.models import Expert, FittedAdditive, HeadsModel
+from fedrepay.simulations.market.models import ATTEMPTS, Expert, FittedAdditive, HeadsModel
 from fedrepay.simulations.market.records import book
 from fedrepay.simulations.market.value import Worth
 from fedrepay.simulations.market.year.months import Month, joined
 
 Tables = Mapping[str, Table]
-ATTEMPTS = 3
 LEAST_ROWS = 30
 """A lender with fewer has no model of its own."""
 
@@ -106,16 +106,17 @@ class Together:
         epsilon: of one customer, who is in one window only.
         colluders: c.
         again: whether later windows are learned from too.
-        noise: False adds none and steps as if it had.
+        private: False is mode none.
     """
 
     stream: str
     epsilon: float
     colluders: int
     again: bool = True
-    noise: bool = True
+    private: bool = True
     running: Running | None = None
     weights: F64 | None = None
+    _seen: set[tuple[str, str]] = field(default_factory=set)
 
     def choose(self, month: Month) -> dict[str, Worth]:
         """With the newest release; by policy before there is one."""
@@ -125,28 +126,38 @@ class Together:
         return {name: _with(ground, model) for name, ground in month.grounds.items()}
 
     def learn(self, closed: Tables) -> None:
-        """One run of secure sums over a window, added up in the clear with every member's share of noise."""
+        """One run of secure sums over a window, added up in the clear with every member's share of noise.
+
+        Raises:
+            ValueError: a customer was in an earlier window; then ε would not be for all windows together.
+        """
         if self.running is not None and not self.again:
             return
         if not any(len(each.codes) for each in closed.values()):
             return  # nobody has a past: there is nothing to run
+        here = {(name, str(customer)) for name, each in closed.items() for customer in each.customers}
+        if again := self._seen & here:
+            raise ValueError(f"{len(again)} customers were learned from before, such as {min(again)}")
+        self._seen |= here
         rows = [contribution.from_table(book(), each) for each in closed.values()]
         learner = DPRecursive(book(), FIRST_ROUNDS if self.running is None else LATER_ROUNDS, self.running)
         window = 0 if self.running is None else len(self.running.windows)
-        mechanisms = clear.planned(
-            learner,
-            epsilon=self.epsilon,
-            delta=models.delta(),
-            members=len(rows),
-            colluders=self.colluders,
-            max_attempts=ATTEMPTS,
-        )
+        mechanisms: clear.Charged = ((),) * learner.rounds
+        if self.private:
+            mechanisms = clear.planned(
+                learner,
+                epsilon=self.epsilon,
+                delta=models.delta(),
+                members=len(rows),
+                colluders=self.colluders,
+                max_attempts=ATTEMPTS,
+            )
 
         def streams(member: int, index: int) -> SeededEntropy:
             return SeededEntropy(f"{self.stream} {window} {member} {index}".encode())
 
         exact = clear.together(learner, clear.pool(rows))
-        opened = clear.run(learner, exact, mechanisms, len(rows), streams, noise=self.noise)
+        opened = clear.run(learner, exact, mechanisms, len(rows), streams)
         assert isinstance(opened.state, RecursiveModel)  # noqa: S101 - of this learner
         self.running = learner.running(opened.state)
         self.weights = monotone.project(book(), opened.state.weights)
@@ -172,14 +183,14 @@ def worlds(seed: int, draw: int, epsilon: float, colluders: int) -> dict[str, Wo
     """
     stream = f"year {seed} {draw}"
 
-    def together(*, again: bool, noise: bool) -> Together:
-        return Together(stream, epsilon, colluders, again=again, noise=noise)
+    def together(*, again: bool, private: bool) -> Together:
+        return Together(stream, epsilon, colluders, again=again, private=private)
 
     return {
         "own": Own(),
         "alone": Alone(seed),
-        "once": together(again=False, noise=True),
-        "monthly": together(again=True, noise=True),
-        "once_exact": together(again=False, noise=False),
-        "monthly_exact": together(again=True, noise=False),
+        "once": together(again=False, private=True),
+        "monthly": together(again=True, private=True),
+        "once_open": together(again=False, private=False),
+        "monthly_open": together(again=True, private=False),
     }

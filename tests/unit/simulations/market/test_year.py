@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from fedrepay.cli import app
 from fedrepay.client.plans.deciding.settings import Settings
-from fedrepay.shared.errors import ArgumentError
+from fedrepay.shared.errors import ArgumentError, FedrepayError, StorageError
 from fedrepay.simulations.market import models
 from fedrepay.simulations.market.market import Market
 from fedrepay.simulations.market.value import NO_PLAN, Worth
 from fedrepay.simulations.market.year import months, play, worlds
 from fedrepay.simulations.market.year.figures import year
 from fedrepay.simulations.market.year.plan import YearPlan
-from fedrepay.simulations.market.year.presets import NEWCOMERS, YEARS, YearPreset, in_month
+from fedrepay.simulations.market.year.presets import YEARS, YearPreset, in_month, newcomers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,13 +98,13 @@ class Noting(worlds.Own):
         return super().choose(month)
 
 
-def test_a_window_is_learned_from_three_months_after_its_offers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_is_learned_from_four_months_after_its_offers(monkeypatch: pytest.MonkeyPatch) -> None:
     noting = Noting()
     monkeypatch.setattr(play, "worlds", lambda *_: {"noting": noting})
-    play.play(YearPlan(members=3, scale=0.1, months=6))
+    play.play(YearPlan(members=3, scale=0.1, months=7))
     assert noting.said == [
-        *("past", "chooses 1", "chooses 2", "chooses 3"),
-        *("1", "chooses 4", "2", "chooses 5", "3", "chooses 6"),
+        *("past", "chooses 1", "chooses 2", "chooses 3", "chooses 4"),
+        *("1", "chooses 5", "2", "chooses 6", "3", "chooses 7"),
     ]
 
 
@@ -116,15 +116,15 @@ def test_worlds_that_change_do_so_from_their_month_on_and_newcomers_have_no_past
         assert changes == {"recession": [7], "revive": [4]}.get(preset, [])
     market = Market("mixed", 20, 0.05, 5)
     past = months.past("newcomer", market.lenders, 5)
-    assert [place for place, each in enumerate(past.values()) if not len(each.codes)] == list(NEWCOMERS)
+    assert [place for place, each in enumerate(past.values()) if not len(each.codes)] == [3, 11, 17]
     assert not any(len(each.codes) for each in months.past("cold", market.lenders, 5).values())
 
 
 def test_without_a_past_lenders_go_on_as_before_until_the_first_window_closes() -> None:
-    plan = YearPlan(preset="cold", members=3, scale=0.1, months=4, only=("own", "alone", "monthly"))
+    plan = YearPlan(preset="cold", members=3, scale=0.1, months=5, only=("own", "alone", "monthly"))
     told = year(play.play(plan))["worlds"]
-    assert told["monthly"]["months"][:3] == told["own"]["months"][:3] == told["alone"]["months"][:3]
-    assert told["monthly"]["months"][3]["value"] != told["own"]["months"][3]["value"]
+    assert told["monthly"]["months"][:4] == told["own"]["months"][:4] == told["alone"]["months"][:4]
+    assert told["monthly"]["months"][4]["value"] != told["own"]["months"][4]["value"]
 
 
 def test_figures_hold_perfect_to_one_and_add_up_the_money() -> None:
@@ -165,7 +165,7 @@ def test_the_command_plays_a_short_year_writes_its_page_and_reads_it_again(tmp_p
         "--scale",
         "0.1",
         "--months",
-        "4",
+        "5",
         "--out",
         str(tmp_path / "a"),
     ]
@@ -194,6 +194,7 @@ def test_the_command_plays_a_short_year_writes_its_page_and_reads_it_again(tmp_p
         (["--market", "nowhere"], "newcomer, cold, recession, revive"),
         (["--months", "25"], "1 … 24"),
         (["--members", "2"], "2"),
+        (["--market", "newcomer", "--members", "5"], "three newcomers"),
     ],
 )
 def test_what_a_year_does_not_have_is_refused(given: list[str], said: str, tmp_path: Path) -> None:
@@ -206,3 +207,76 @@ def test_what_a_year_does_not_have_is_refused(given: list[str], said: str, tmp_p
 def test_months_belong_to_a_year(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["simulate", "--months", "3", "--out", str(tmp_path / "a")])
     assert isinstance(done.exception, ArgumentError)
+
+
+def test_no_label_is_learned_from_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the day a month is learned from all its labels are known; a month sooner (the control) hardly one of ``kept_90``."""
+
+    def unknown() -> float:
+        here = month()
+        found = [each.outcomes for each in here.offered(here.perfect).values()]
+        return float(np.mean(np.concatenate([each[:, 1] for each in found if each is not None]) < 0))
+
+    assert unknown() == 0
+    monkeypatch.setattr(months, "AGE", 91)
+    assert unknown() > 0.9
+
+
+def test_a_customer_in_a_second_window_stops_the_world() -> None:
+    past = months.past("mixed", SMALL.lenders, 5)
+    world = worlds.Together("stream", 1.0, 1)
+    world.learn(past)
+    with pytest.raises(ValueError, match="learned from before"):
+        world.learn(past)
+
+
+def test_newcomers_are_three_of_different_sizes_however_many_lenders() -> None:
+    assert newcomers("newcomer", 6) == (0, 3, 5)
+    assert len({*newcomers("newcomer", 8)}) == 3
+    assert newcomers("mixed", 20) == ()
+
+
+NOTHING_FITS = """
+[affordability]
+usual_surplus = -1.0
+usual_spread = 0.001
+[affordability.stated]
+error = 1.0
+level = 0.999999
+[affordability.estimated]
+error = 1.0
+level = 0.999999
+[affordability.verified]
+error = 1.0
+level = 0.999999
+"""
+
+
+def test_a_year_without_a_plan_still_has_its_page(tmp_path: Path) -> None:
+    """Nobody can be counted on to afford anything: no share of nothing is made up, and no page is left half-written."""
+    settings = tmp_path / "none.toml"
+    settings.write_text(NOTHING_FITS)
+    asked = ["simulate", "--year", "--members", "3", "--scale", "0.05", "--months", "1"]
+    done = CliRunner().invoke(
+        app, [*asked, "--settings", str(settings), "--out", str(tmp_path / "a"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["year"]["worlds"]["monthly"]["earned"]
+    assert told["affordable"] is None
+    assert (tmp_path / "a/report.html").exists()
+    assert (
+        CliRunner().invoke(app, [*asked, "--settings", str(settings), "--out", str(tmp_path / "a")]).exit_code
+        == 0
+    )
+
+
+def test_what_is_wrong_is_said_before_the_folder_is_taken_and_a_damaged_one_by_name(tmp_path: Path) -> None:
+    asked = ["simulate", "--year", "--members", "3", "--scale", "0.05", "--months", "1", "--out"]
+    done = CliRunner().invoke(app, [*asked, str(tmp_path / "a"), "--epsilon", "1e-9"])
+    assert isinstance(done.exception, FedrepayError)
+    assert not (tmp_path / "a").exists()
+    assert CliRunner().invoke(app, [*asked, str(tmp_path / "b")]).exit_code == 0
+    for damage in ("{", "[]"):
+        (tmp_path / "b/metrics.json").write_text(damage)
+        again = CliRunner().invoke(app, [*asked, str(tmp_path / "b")])
+        assert isinstance(again.exception, StorageError)
