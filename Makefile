@@ -37,7 +37,7 @@ faults: .venv/ready  ## worlds with 50,000 faults; SEED=N plays one again, LIMIT
 	cd tests && PYTHONPATH=. OMP_NUM_THREADS=1 ../$(BIN)/python -m faults.run $(if $(SEED),--seed $(SEED)) $(if $(LIMIT),--limit $(LIMIT))
 
 network-faults: .venv/ready  ## 60 kills of real processes, 16 broken lines, 6 rosters that change under a kill, an hour or more; SEED=N another order, KILLS=n, BREAKS=n, CHANGES=n as many
-	cd tests && PYTHONPATH=. ../$(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(BREAKS),--breaks $(BREAKS)) $(if $(CHANGES),--changes $(CHANGES))
+	PYTHONPATH=tests $(BIN)/python -m faults.network $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(BREAKS),--breaks $(BREAKS)) $(if $(CHANGES),--changes $(CHANGES))
 
 guides: .venv/ready  ## types every command of the operator's and the members' guides on a network of theirs, minutes
 	$(BIN)/python -m pytest -q -rP tests/e2e/network_guides.py

@@ -20,7 +20,7 @@ from fedrepay.simulations.report.svg import (
 from fedrepay.simulations.report.words import percent
 from fedrepay.simulations.report.words_market import change
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 956, 300, 56, 210, 14, 34
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 956, 300, 64, 210, 14, 34
 _APART = 16.0  # between two labels
 Written = Callable[[float], str]
 
