@@ -111,15 +111,23 @@ def check(schema: _Schema, as_json: Json = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fedrepay.shared.schema import bins, codebook
+    from fedrepay.shared.schema import bins, codebook, tables
     from fedrepay.shared.schema.model import load_schema
 
     checked = load_schema(schema)
+    tables.check_starts(checked, str(schema))
+    starts = dict(enumerate(each.start for each in checked.features))
     built = codebook.load(schema) if codebook.codebook_path(schema).is_file() else None
     if as_json:
         blocks = [
-            {"name": each.name, "kind": each.kind, "labels": list(each.labels)}
-            for each in bins.layouts(checked)
+            {
+                "name": each.name,
+                "kind": each.kind,
+                "labels": list(each.labels),
+                "share": share,
+                "start": starts.get(place, {}),
+            }
+            for place, (each, share) in enumerate(zip(bins.layouts(checked), checked.shares, strict=True))
         ]
         digest = None if built is None else built.schema_hash.hex()
         show(as_json, {"blocks": blocks, "unconfirmed": list(checked.unconfirmed), "schema": digest})
@@ -134,6 +142,15 @@ def check(schema: _Schema, as_json: Json = False) -> None:
             Text(" · ".join(layout.labels), overflow="ellipsis"),
         )
     console.print(table)
+    for layout, share in zip(bins.layouts(checked), checked.shares, strict=True):
+        if share != 1:
+            console.print(f"{layout.name}: share {share:g}", markup=False, highlight=False)
+    for column in checked.features:
+        for outcome, log_odds in column.start.items():
+            told = ", ".join(f"{each:+g}" for each in log_odds)
+            console.print(
+                f"{column.name}: starts {outcome} from {told}, by public guess", markup=False, highlight=False
+            )
     for name in checked.unconfirmed:
         console.print(f"to confirm: {name}", style="yellow", markup=False)
     if built is None:

@@ -97,14 +97,14 @@ def prior_weights(book: CodeBook) -> F64:
 
 
 def refuse_starts(book: CodeBook, learner: str) -> None:
-    """For a learner whose first sum is no gradient at a model: what a schema promises is not passed over in silence.
+    """For a learner that asks for no gradient at a model of the schema's: what is declared is not passed over in silence.
 
     Raises:
         SchemaError: the schema has a public start.
     """
     if book.schema.starts:
         raise SchemaError(
-            f"The schema has a public start, and {learner} starts from its own first sum.",
+            f"The schema has a public start, and {learner} starts from a model of its own.",
             "Train with dp-newton or dp-gd, or drop `start` from the schema's columns.",
         )
 

@@ -94,7 +94,7 @@ class Running:
 
         Args:
             book: the code book.
-            prior: weights to start from, (H, d); None for the schema's public priors, intercepts alone.
+            prior: weights to start from, (H, d); None for the schema's public priors and starts.
         """
         weights = prior_weights(book) if prior is None else prior
         return cls(weights, np.zeros((book.dimension, book.dimension)))

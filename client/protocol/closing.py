@@ -77,6 +77,7 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         local = {"local": terms | {"layout": session.layout()}}
         named = [column.name for column in schema.columns if column.monotone]
         local["local"]["not_monotone"] = named  # a torch module makes no such promise
+    started = {column.name: sorted(column.start) for column in schema.features if column.start}
     return {
         "schema": {"name": schema.name, "version": schema.version, "hash": config.schema_hash.hex()},
         "learner": config.learner,
@@ -86,6 +87,7 @@ def model_card(session: Session, config: RoundConfig) -> dict[str, Any]:
         "heads": [outcome.name for outcome in schema.outcomes],
         "parameters": config.heads * config.dimension if config.local is None else config.local.parameters,
         **local,
+        **({"started_from": started} if started else {}),  # public guesses, which no row said
         "members": len(session.epoch.roster.names),
         "present": len(session.epoch.present),
         "simulated": config.simulated,

@@ -42,15 +42,15 @@ def learner(
         Refusal: code ``model`` or ``schema``: the member cannot train it.
     """
     made: Learner[Any]
-    if terms.local is None:
-        try:
-            made = make_learner(terms.learner, book, terms.rounds)
-        except (ArgumentError, SchemaError) as error:
-            raise Refusal(Code.SCHEMA, error.cause) from error
-    elif model is None:
+    if terms.local is not None and model is None:
         raise Refusal(Code.MODEL, "The run trains a torch module, and this member is configured with none.")
-    else:
-        made = dp_sgd.make(book, terms, members, model, entropy)
+    try:
+        if model is None or terms.local is None:
+            made = make_learner(terms.learner, book, terms.rounds)
+        else:
+            made = dp_sgd.make(book, terms, members, model, entropy)
+    except (ArgumentError, SchemaError) as error:
+        raise Refusal(Code.SCHEMA, error.cause) from error
     sizes = tuple(sum(segment.size for segment in segments) for segments in made.segments())
     if sizes != guard.sizes(terms):
         raise Refusal(Code.SCHEMA, "The learner's sums and the run's differ in size.")

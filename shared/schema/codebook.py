@@ -19,7 +19,7 @@ import numpy as np
 from fedrepay.shared.arrays import F64, I32, U16
 from fedrepay.shared.errors import SchemaError
 from fedrepay.shared.files import read_bytes, write_atomically
-from fedrepay.shared.schema import bins, sensitivity
+from fedrepay.shared.schema import bins, sensitivity, tables
 from fedrepay.shared.schema.columns import PAIR
 from fedrepay.shared.schema.model import Schema, parse_schema
 from fedrepay.shared.secure_sum import ring
@@ -42,10 +42,6 @@ WEIGHT_BITS = 6
 LARGEST_R, SMALLEST_R = 1 << 16, 128
 SMALLEST_HEAD = 32
 """Grid units that the residual of the lightest head must have."""
-
-WORST_CONDITION = 1e3
-"""Of a table that is inverted, by the release's projection or a public start: last bits in which processors differ are made
-larger by as much, and members compare weights to 1e-9. Tables that are built reach 36."""
 
 
 @dataclass(frozen=True)
@@ -136,29 +132,6 @@ class CodeBook:
         return out
 
 
-def kernel_root(bins_: int) -> F64:
-    """K^½ of K = 0.7·exp(−(i − j)²/2ℓ²) + 0.3·I, ℓ = 1.5·max(1, k/10), (k, k); rows have norm 1."""
-    length = 1.5 * max(1.0, bins_ / 10)
-    steps = np.subtract.outer(np.arange(bins_), np.arange(bins_))
-    kernel = 0.7 * np.exp(-(steps**2) / (2 * length**2)) + 0.3 * np.eye(bins_)
-    values, vectors = np.linalg.eigh(kernel)
-    return np.asarray((vectors * np.sqrt(values)) @ vectors.T)
-
-
-def _length(shares: Sequence[float]) -> float:
-    """√(Σ share² + 1), the intercept's among them: what a row is divided by to have norm 1."""
-    return math.sqrt(math.fsum(share * share for share in shares) + 1)
-
-
-def _matrix(layout: bins.Layout, scale: float, length: float) -> I32:
-    """trunc(S·share·E/length) of one block; ``scale`` is S·share."""
-    embedding = np.eye(layout.size)
-    ordered = layout.size - layout.has_missing
-    if layout.ordered and ordered > 2:
-        embedding[:ordered, :ordered] = kernel_root(ordered)
-    return np.trunc(scale * embedding / length).astype(np.int32)
-
-
 def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
     """Make the code book of a schema; the same bytes every time on one machine.
 
@@ -173,16 +146,12 @@ def build(schema_bytes: bytes, source: str = "schema") -> CodeBook:
             f"{source}: still marked to confirm: {', '.join(schema.unconfirmed)}.",
             "Put public bounds, edges or categories in (never read off the data) and drop `confirmed = false`.",
         )
-    layouts, scale, length = bins.layouts(schema), schema.public.scale, _length(schema.shares)
-    tensors = {
-        _key(index, layout): _matrix(layout, scale * share, length)
-        for index, (layout, share) in enumerate(zip(layouts, schema.shares, strict=True))
-    }
-    only = np.trunc([[scale / length]]).astype(np.int32)
-    tensors["intercept"] = only
+    layouts = bins.layouts(schema)
+    made = tables.of(schema, layouts)
+    tensors = dict(zip((*map(_key, range(len(layouts)), layouts), "intercept"), made, strict=True))
     # One metadata entry: several would come out in any order.
-    made = to_bytes(tensors, metadata={"schema_sha256": hashlib.sha256(schema_bytes).hexdigest()})
-    return from_bytes(schema_bytes, made, source)
+    data = to_bytes(tensors, metadata={"schema_sha256": hashlib.sha256(schema_bytes).hexdigest()})
+    return from_bytes(schema_bytes, data, source)
 
 
 def _key(index: int, layout: bins.Layout) -> str:
@@ -204,27 +173,20 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
         header = json.loads(codebook_bytes[8 : 8 + int.from_bytes(codebook_bytes[:8], "little")])
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise _mismatch(source, "is damaged") from error
-    made_from = header.get("__metadata__", {}).get("schema_sha256")
+    made_from = (header.get("__metadata__") or {}).get("schema_sha256")
     if made_from != hashlib.sha256(schema_bytes).hexdigest():
         raise _mismatch(source, "was made from another text of the schema")
     layouts = bins.layouts(schema)
     keys = [_key(index, layout) for index, layout in enumerate(layouts)]
-    sizes = [*(layout.size for layout in layouts), 1]
     if set(tensors) != {*keys, "intercept"}:
         raise _mismatch(source, "holds other blocks")
     matrices = [tensors[key] for key in (*keys, "intercept")]
-    unit = schema.public.scale / _length(schema.shares)
-    for size, matrix, share in zip(sizes, matrices, (*schema.shares, 1.0), strict=True):
-        fits = matrix.dtype == np.int32 and matrix.shape == (size, size)
-        if not fits or np.abs(matrix.astype(np.int64)).max() > unit * share:  # in int32, |−2³¹| is negative
-            raise _mismatch(source, "holds tables of another shape or size")
-        if not matrix.any(axis=1).all():
-            raise SchemaError(
-                f"{source}: S = {schema.public.scale} leaves a bin nothing but zeros, beside so many blocks or shares so unlike.",
-                "Raise public.scale, or the smallest share.",
-            )
+    tables.check_starts(schema, source)
+    if not tables.check_shapes(schema, layouts, matrices):
+        raise _mismatch(source, "holds tables of another shape or size")
+    for matrix in matrices:
         matrix.setflags(write=False)
-    _check_inverted(schema, layouts, matrices, source)
+    tables.check(schema, layouts, matrices, source)
     blocks = [
         Block(layout.name, layout.kind, layout.columns, layout.labels, matrix)
         for layout, matrix in zip(layouts, matrices, strict=False)
@@ -247,30 +209,6 @@ def from_bytes(schema_bytes: bytes, codebook_bytes: bytes, source: str = "schema
 
 def _mismatch(source: str, why: str) -> SchemaError:
     return SchemaError(f"The code book beside {source} {why}.", f"Run `fedrepay schema build {source}`.")
-
-
-def _check_inverted(
-    schema: Schema, layouts: Sequence[bins.Layout], matrices: Sequence[I32], source: str
-) -> None:
-    """Tables that a projection or a public start inverts, and starts of as many bins."""
-    starts = {block for block, _, _ in schema.starts}
-    for index, (layout, matrix) in enumerate(zip(layouts, matrices, strict=False)):
-        monotone = any(schema.column(name).monotone for name in layout.columns)
-        if not monotone and index not in starts:
-            continue
-        if not np.linalg.cond(matrix.astype(np.float64), 1) <= WORST_CONDITION:
-            wish = "made monotone" if monotone else "started from public log-odds"
-            raise SchemaError(
-                f"{source}: the table of {layout.name} cannot be inverted, so the model cannot be {wish}.",
-                "Raise public.scale or the column's share, give it fewer edges, or drop `monotone` and `start`.",
-            )
-    for index, _, given in schema.starts:
-        layout = layouts[index]
-        if len(given) != layout.size:
-            raise SchemaError(
-                f"{source}: columns.{layout.name}.start: {len(given)} log-odds for {layout.size} bins ({'; '.join(layout.labels)}).",
-                "Give one for each bin, in this order.",
-            )
 
 
 def _weight_bits(schema: Schema) -> int:

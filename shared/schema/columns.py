@@ -20,7 +20,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0.1, le=10)]
-LogOdds = Annotated[float, Field(ge=-10, le=10)]
+LogOdds = Annotated[float, Field(ge=-5, le=5)]
 Label = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^×\x00-\x1f]+$")]
 
 
@@ -61,7 +61,7 @@ class Column(Part):
 
     ``share`` is how long the block is beside the others in a row of norm 1 (default 1): a longer one is heard better
     through noise, at the others' cost. ``start`` holds, for outcomes by name, log-odds of value 1 beside the prior, one a
-    bin, from which the first sum starts: of a public scorecard, never read off the rows.
+    bin, at which the first gradient is asked: of a public scorecard, never read off the rows.
     """
 
     name: Name

@@ -18,6 +18,8 @@ from fedrepay.shared.schema.columns import MOST_BINS, PAIR, Column, Cross, Name,
 __all__ = ["PAIR", "Column", "Cross", "Public", "Schema", "load_schema", "parse_schema"]
 
 MOST_HEADS = 8
+LONGEST_START = 5.0
+"""Of a head's public starts, all columns' largest together: p stays between 0.5 and 99.5 % beside an even prior."""
 WEIGHT_SLACK = 1e-9
 """Of Σw² above 1, for weights written with few digits; ``head_weights`` takes it off again."""
 
@@ -151,9 +153,24 @@ class Schema(Part):
                 raise ValueError(
                     f"columns: {column.name}.start: {', '.join(unknown)}: no outcome of this name"
                 )
+        self._check_starts()
         total = math.fsum(weight * weight for weight in given)
         if total > 1 + WEIGHT_SLACK:
             raise ValueError(f"columns: the outcomes' squared weights add up to {total:.10g}; the bound is 1")
+
+    def _check_starts(self) -> None:
+        """Starts of columns add up, and steps reckon with likelihoods that are neither 0 nor 1."""
+        for outcome in self.outcomes:
+            reach = {
+                each.name: max(map(abs, each.start[outcome.name]))
+                for each in self.columns
+                if outcome.name in each.start
+            }
+            total = math.fsum(reach.values())
+            if total > LONGEST_START:
+                raise ValueError(
+                    f"columns: start of {', '.join(reach)}: log-odds of {outcome.name} add up to {total:g}; the bound is {LONGEST_START:g}"
+                )
 
     def _check_local_kinds(self) -> None:
         """A kind that is missing or unseen could be a local one, so it must be refused."""

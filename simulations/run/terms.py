@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fedrepay.client.learning import make_learner
+from fedrepay.client.learning.base import refuse_starts
 from fedrepay.client.learning.dp_sgd import grid
 from fedrepay.client.learning.local_terms import LocalWishes, local_terms
 from fedrepay.client.learning.torch_models.registry import TorchModel, load
@@ -140,6 +141,7 @@ def _check_noise(terms: NumberedTerms, book: CodeBook, members: int) -> None:
 
 def _check_local(terms: NumberedTerms, local: LocalTerms, book: CodeBook, members: int) -> None:
     """The same for local mode."""
+    refuse_starts(book, "--mode local")
     grid(local.clip, local.parameters, book.schema.public.n_max)
     count, _ = budget.local_mechanisms(terms, local, members)
     if not room.fits(terms, book, count):

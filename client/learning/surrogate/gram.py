@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedrepay.shared.errors import SchemaError
-from fedrepay.shared.schema.codebook import WORST_CONDITION
+from fedrepay.shared.schema.tables import WORST_CONDITION
 
 if TYPE_CHECKING:
     from fedrepay.shared.arrays import F64, I64

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedrepay.shared.errors import SchemaError
-from fedrepay.shared.schema import bins, codebook, encode, sensitivity
+from fedrepay.shared.schema import bins, codebook, encode, sensitivity, tables
 from fedrepay.shared.schema.codebook import PLAIN_MODULUS, build, from_bytes
 from fedrepay.shared.schema.model import load_schema, parse_schema
 from support.schemas import OUTCOME, column, cross, schema
@@ -140,7 +140,7 @@ def test_missing_and_unseen_have_a_bin_of_their_own_outside_the_kernel() -> None
 
 def test_golden_kernel_block() -> None:
     matrix = build(schema(column("a"), customer=False).encode()).blocks[0].matrix
-    root = codebook.kernel_root(4)
+    root = tables.kernel_root(4)
     assert np.allclose((root**2).sum(axis=1), 1)
     assert np.allclose(
         root @ root, 0.7 * np.exp(-(np.subtract.outer(range(4), range(4)) ** 2) / 4.5) + 0.3 * np.eye(4)

@@ -1,8 +1,15 @@
 """What a schema may say in public of its columns beforehand: how long a block is, and where the model starts."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
+from typer.testing import CliRunner
 
+from fedrepay.cli import app
 from fedrepay.client.learning import dp_sgd, make_learner
 from fedrepay.client.learning.base import prior_weights
 from fedrepay.client.learning.contribution import prepare
@@ -55,9 +62,43 @@ def test_a_code_book_of_other_shares_is_no_code_book_of_this_schema() -> None:
         from_bytes(small, large.codebook_bytes)
 
 
-def test_shares_that_leave_a_bin_nothing_are_refused() -> None:
-    with pytest.raises(SchemaError, match="nothing but zeros"):
+def test_shares_that_leave_a_bin_nothing_are_refused_by_name() -> None:
+    with pytest.raises(SchemaError, match="a bin of a nothing but zeros"):
         book(column("a", share=0.1), *(column(f"x{each}", share=10) for each in range(6)))
+    with pytest.raises(SchemaError, match="a bin of the intercept nothing but zeros"):
+        book(*(column(f"x{each}", share=10) for each in range(45)))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "share", "scale"),
+    [(6, 0.4, 56), (6, 0.4, 112), (24, 0.2, 112), (51, 0.8, 116), (96, 0.1, 4032), (126, 4.4, 247)],
+)
+def test_what_is_built_is_read_where_an_entry_is_a_whole_number(
+    blocks: int, share: float, scale: int
+) -> None:
+    """S·share/length is whole here, so that rounding in another order would refuse the book that was just built."""
+    parts = [column(f"x{each}", "category", categories=["y", "z"], share=share) for each in range(blocks)]
+    assert len(book(*parts, public=f"{ONE}\nscale = {scale}").blocks) == blocks + 1
+
+
+def test_longer_rows_than_the_schemas_are_no_code_book_of_it() -> None:
+    text = schema(column("a", share=2.0), column("b"), public=ONE).encode()
+    made = build(text)
+    tensors = load(made.codebook_bytes)
+    name = next(each for each in tensors if each.endswith(" a"))
+    tensors[name] = np.full_like(tensors[name], tensors[name].max())
+    with pytest.raises(SchemaError, match="another shape or size"):
+        from_bytes(text, save(tensors, metadata={"schema_sha256": hashlib.sha256(text).hexdigest()}))
+
+
+def test_a_code_book_without_its_facts_is_refused_by_name() -> None:
+    text = schema(column("a"), public=ONE).encode()
+    data = build(text).codebook_bytes
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length]) | {"__metadata__": None}
+    written = json.dumps(header).encode()
+    with pytest.raises(SchemaError, match="code book beside"):
+        from_bytes(text, len(written).to_bytes(8, "little") + written + data[8 + length :])
 
 
 @pytest.mark.parametrize(
@@ -70,6 +111,13 @@ def test_shares_that_leave_a_bin_nothing_are_refused() -> None:
         (column("a") + "start = { late = [] }\n", ["start"]),
         (column("a") + "start = { late = [nan, 0, 0, 0] }\n", ["start"]),
         (column("a") + "start = { late = [11, 0, 0, 0] }\n", ["start"]),
+        (
+            column("a")
+            + "start = { late = [4, 0, 0, 0] }\n"
+            + column("b")
+            + "start = { late = [0, 0, 0, -2] }\n",
+            ["start of a, b", "late add up to 6", "the bound is 5"],
+        ),
         (column("a") + "start = { early = [0, 0, 0, 0] }\n", ["a.start", "early", "no outcome"]),
     ],
 )
@@ -138,3 +186,17 @@ def test_learners_that_start_otherwise_refuse_a_schema_with_a_start() -> None:
         make_learner("dp-surrogate", made, 5)
     with pytest.raises(SchemaError, match=r"public start.*--mode local"):
         dp_sgd.DPSGD(made, 2, None, 1.0, 1e-5, 3, None, None)  # type: ignore[arg-type]
+
+
+def test_check_shows_what_is_declared_and_refuses_a_short_start_before_it_is_built(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(schema(column("a", share=2.5) + "start = { late = [1, 0, 0, -1] }\n", public=ONE))
+    done = CliRunner().invoke(app, ["schema", "check", str(path)])
+    assert "a: share 2.5" in done.output
+    assert "a: starts late from +1, +0, +0, -1" in done.output
+    told = json.loads(CliRunner().invoke(app, ["schema", "check", str(path), "--json"]).stdout)
+    assert (told["blocks"][0]["share"], told["blocks"][0]["start"]) == (2.5, {"late": [1, 0, 0, -1]})
+    path.write_text(schema(column("a") + "start = { late = [1, 0, -1] }\n", public=ONE))
+    done = CliRunner().invoke(app, ["schema", "check", str(path)])
+    assert isinstance(done.exception, SchemaError)
+    assert "3 log-odds for 4 bins" in done.exception.cause
