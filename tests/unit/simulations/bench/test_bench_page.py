@@ -216,3 +216,22 @@ def test_every_section_has_a_module_and_tells_its_seeds() -> None:
         assert section.title
         assert section.seeds
         assert section.intervals
+
+
+def test_a_section_whose_facts_cannot_be_written_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a line of facts names is looked for first: a quarter of an hour was once measured and then lost for want of a library."""
+    monkeypatch.setattr(bench, "SECTIONS", {"one": ONE})
+    monkeypatch.setattr(bench, "measure", lambda _name: pytest.fail("it was begun"))
+    monkeypatch.setattr(sys, "argv", ["make bench", "one"])
+    monkeypatch.setattr(page, "_PACKAGES", ("numpy", "nobody-made-this"))
+    with pytest.raises(SystemExit):
+        bench.main()
+    said = capsys.readouterr().err
+    assert "nobody-made-this" in said
+    assert "make bench NAME=one" in said
+    absent = Section("With peers", "1", "none", peers=(Peers(Path("nowhere/bin/python"), ("numpy",)),))
+    monkeypatch.setattr(page, "_PACKAGES", ("numpy",))
+    assert page.lacking(ONE) is None
+    assert "nowhere/bin/python" in str(page.lacking(absent))
