@@ -53,7 +53,7 @@ SECTIONS = {
     ),
     "year": Section(
         "A year of windows",
-        "markets 31 … 40, 31 … 33, splits 0 … 4, noise 1, 2, 3",
+        "markets 31 … 35, 31 and 32 of the others, splits 0 … 4, noise 1, 2, 3",
         "95 % between markets, or splits",
         timed=False,
     ),

@@ -39,8 +39,8 @@ from fedrepay.simulations.market.year.play import play
 from fedrepay.simulations.market.year.presets import YearPreset, market_of
 
 K, COLLUDERS, EPSILON, WINDOWS, ATTEMPTS = 20, 2, 1.0, 12, 3
-MARKETS = tuple(range(31, 41))
-FEW = MARKETS[:3]
+MARKETS = tuple(range(31, 36))
+FEW = MARKETS[:2]
 PLAYED: dict[YearPreset, Sequence[int]] = {
     "mixed": MARKETS,
     "complement": MARKETS,
@@ -50,7 +50,7 @@ PLAYED: dict[YearPreset, Sequence[int]] = {
     "revive": FEW,
     "opposed": FEW,
 }
-CUT, DRAWS, SPLITS = MARKETS[:5], (1, 2, 3), (0, 1, 2, 3, 4)
+CUT, DRAWS, SPLITS = MARKETS[:4], (1, 2, 3), (0, 1, 2, 3, 4)
 ACCOUNTS, PROCESSES = 200, 2
 WORLDS = ("own", "alone", "once", "monthly", "once_open", "monthly_open")
 Judge = Callable[[F64], float]
