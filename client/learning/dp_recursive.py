@@ -73,7 +73,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Running:
+class WindowsSaid:
     """What all windows so far said, for the next to go on from; all of it follows from opened sums.
 
     Attributes:
@@ -89,7 +89,7 @@ class Running:
     squares: float = 0.0
 
     @classmethod
-    def first(cls, book: CodeBook, prior: F64 | None = None) -> Running:
+    def first(cls, book: CodeBook, prior: F64 | None = None) -> WindowsSaid:
         """Before any window.
 
         Args:
@@ -99,7 +99,7 @@ class Running:
         weights = prior_weights(book) if prior is None else prior
         return cls(weights, np.zeros((book.dimension, book.dimension)))
 
-    def aged(self, kept: float) -> Running:
+    def aged(self, kept: float) -> WindowsSaid:
         """The same, every window's gradients counting ``kept`` of what they did; how columns go together is not forgotten."""
         return replace(self, windows=tuple(replace(each, kept=kept * each.kept) for each in self.windows))
 
@@ -118,7 +118,7 @@ class RecursiveModel(Model):
         noise: Σ of the variance in them, (H,).
     """
 
-    running: Running
+    running: WindowsSaid
     rows: float | None = None
     eigenvalues: F64 = field(default_factory=lambda: np.zeros(0))
     eigenvectors: F64 = field(default_factory=lambda: np.zeros((0, 0)))
@@ -145,7 +145,7 @@ class DPRecursive:
 
     book: CodeBook
     rounds: int = FIRST_ROUNDS
-    before: Running | None = None
+    before: WindowsSaid | None = None
     kept: float = 1.0
     name: str = "dp-recursive"
 
@@ -175,7 +175,7 @@ class DPRecursive:
 
     def start(self) -> RecursiveModel:
         """The model of the windows before."""
-        running = (self.before or Running.first(self.book)).aged(self.kept)
+        running = (self.before or WindowsSaid.first(self.book)).aged(self.kept)
         none = np.zeros_like(running.prior)
         state = RecursiveModel(
             none, none, running, asked=none, gradients=none, noise=np.zeros(len(running.prior))
@@ -206,7 +206,7 @@ class DPRecursive:
             )
         )
 
-    def running(self, state: RecursiveModel) -> Running:
+    def running(self, state: RecursiveModel) -> WindowsSaid:
         """What all windows said, this one included: what its release hands on.
 
         Args:

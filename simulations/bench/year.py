@@ -20,7 +20,7 @@ from fedrepay.client.learning.dp_recursive import (
     LATER_ROUNDS,
     DPRecursive,
     RecursiveModel,
-    Running,
+    WindowsSaid,
 )
 from fedrepay.client.plans.deciding.settings import Settings
 from fedrepay.shared.arrays import F64, I64
@@ -72,7 +72,7 @@ def carried(
 ) -> list[F64]:
     """Weights after each window, (H, d) each; every window is a run with seeded noise of its own, or in mode none."""
     found: list[F64] = []
-    running: Running | None = None
+    running: WindowsSaid | None = None
     for number, rows in enumerate(windows):
         learner = DPRecursive(rows.book, LATER_ROUNDS if running else FIRST_ROUNDS, running, kept)
         state = _run(learner, rows, f"{stream} {number}", epsilon)

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedrepay.simulations.market import intervals, models
 from fedrepay.simulations.market.year.months import MATURING
-from fedrepay.simulations.market.year.play import Figures, Played, mean, sizes
+from fedrepay.simulations.market.year.play import Figures, PlayedYear, mean, sizes
 from fedrepay.simulations.market.year.presets import CHANGES, SAID
 
 LABELS = {
@@ -22,7 +22,7 @@ _MEANS = ("value", "uplift", "first_paid", "kept_90", "plans")
 Months = list[dict[str, Figures]]
 
 
-def year(played: Played) -> dict[str, Any]:
+def year(played: PlayedYear) -> dict[str, Any]:
     """All worlds of a year, month by month and over the year."""
     perfect, oracle = played.worths["perfect"], played.worths["oracle"]
     return {
@@ -107,7 +107,7 @@ def _part(value: float, whole: float) -> float | None:
     return value / whole if whole > 0 else None
 
 
-def _newcomers(played: Played, months: Months, perfect: Months) -> list[float | None] | None:
+def _newcomers(played: PlayedYear, months: Months, perfect: Months) -> list[float | None] | None:
     """Uplift of perfect, month by month, of lenders that had made no offer before the year; None without any."""
     names = [name for name, rows in played.past.items() if not rows]
     if not names:

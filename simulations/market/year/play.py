@@ -22,7 +22,7 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class PlayedYear:
     """What came of a year: ``worths`` is by world, month (from 0) and lender, beside what perfect heads and the oracle bring."""
 
     plan: YearPlan
@@ -33,7 +33,7 @@ class Played:
 
 def play(
     plan: YearPlan, settings: Settings | None = None, note: Callable[[str], None] = lambda _text: None
-) -> Played:
+) -> PlayedYear:
     """Play a year in all its worlds.
 
     In the first month a release of the past is at hand; in month m every window up to month m − 3 has closed.
@@ -50,7 +50,7 @@ def play(
         played = {name: played[name] for name in plan.only}
     note("The lenders' past")
     past = calendar.past(plan.preset, market.lenders, plan.seed)
-    found = Played(plan, market.lenders, {name: len(each.codes) for name, each in past.items()})
+    found = PlayedYear(plan, market.lenders, {name: len(each.codes) for name, each in past.items()})
     for name, world in played.items():
         note(f"The past, {name}")
         world.learn(past)

@@ -19,7 +19,7 @@ from fedrepay.client.learning.dp_recursive import (
     LATER_ROUNDS,
     DPRecursive,
     RecursiveModel,
-    Running,
+    WindowsSaid,
 )
 from fedrepay.shared.arrays import F64
 from fedrepay.shared.privacy.entropy import SeededEntropy
@@ -36,7 +36,7 @@ LEAST_ROWS = 30
 """A lender with fewer has no model of its own."""
 
 
-class World(Protocol):
+class YearWorld(Protocol):
     """One way of going through a year."""
 
     def choose(self, month: Month) -> dict[str, Worth]:
@@ -114,7 +114,7 @@ class Together:
     colluders: int
     again: bool = True
     private: bool = True
-    running: Running | None = None
+    running: WindowsSaid | None = None
     weights: F64 | None = None
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
@@ -172,7 +172,7 @@ def _with(ground: Ground, model: HeadsModel) -> Worth:
     return ground.worth(model.predict(ground.scored))
 
 
-def worlds(seed: int, draw: int, epsilon: float, colluders: int) -> dict[str, World]:
+def worlds(seed: int, draw: int, epsilon: float, colluders: int) -> dict[str, YearWorld]:
     """All worlds of a year, by name.
 
     Args:

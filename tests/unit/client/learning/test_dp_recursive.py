@@ -17,7 +17,7 @@ from fedrepay.client.learning.dp_recursive import (
     LATER_ROUNDS,
     DPRecursive,
     RecursiveModel,
-    Running,
+    WindowsSaid,
 )
 from fedrepay.shared.errors import ArgumentError, SchemaError
 from fedrepay.shared.privacy.accounting import Mechanism, most_draws, plan_attempt, target_mu
@@ -49,8 +49,8 @@ def log_loss(weights: F64, data: Rows, head: int = 0) -> float:
 
 
 def played(
-    data: Rows, before: Running | None, epsilon: float | None, seed: bytes, kept: float = 1.0
-) -> tuple[Running, RecursiveModel, DPRecursive]:
+    data: Rows, before: WindowsSaid | None, epsilon: float | None, seed: bytes, kept: float = 1.0
+) -> tuple[WindowsSaid, RecursiveModel, DPRecursive]:
     learner = DPRecursive(BOOK, FIRST_ROUNDS if before is None else LATER_ROUNDS, before, kept)
     sums, state, entropy = learner.segments(), learner.start(), SeededEntropy(seed)
     for index in range(learner.rounds):
@@ -70,7 +70,7 @@ TEST = drawn(20_000, 99)
 
 def test_twelve_windows_end_where_one_of_all_rows_would() -> None:
     windows = [drawn(1000, seed) for seed in range(12)]
-    before: Running | None = None
+    before: WindowsSaid | None = None
     for data in windows:
         before, state, _ = played(data, before, None, b"")
     _, newest, _ = played(windows[-1], None, None, b"")
@@ -104,7 +104,7 @@ def test_noise_is_weighed_and_without_that_the_model_collapses(monkeypatch: pyte
     """Forty windows of forty rows at ε = 0.2: hardly worse than none of them if noise is weighed, much worse if not."""
 
     def at_the_end() -> float:
-        before: Running | None = None
+        before: WindowsSaid | None = None
         for seed in range(40):
             before, state, _ = played(drawn(40, seed), before, 0.2, bytes([seed]))
         return log_loss(state.weights, TEST)
@@ -135,7 +135,7 @@ def test_the_noise_band_is_what_repeated_runs_show() -> None:
     windows = [drawn(1500, seed) for seed in range(3)]
     states = []
     for draw in range(60):
-        before: Running | None = None
+        before: WindowsSaid | None = None
         for number, data in enumerate(windows):
             before, state, learner = played(data, before, 4.0, bytes([draw, number]))
         states.append(state)
@@ -149,7 +149,7 @@ def test_the_noise_band_is_what_repeated_runs_show() -> None:
 
 def test_what_is_forgotten_counts_less_and_below_the_bound_it_is_refused() -> None:
     """After a change the newest windows tell; one that keeps all is slower, and both are better than one that never learned again."""
-    old: Running | None = None
+    old: WindowsSaid | None = None
     for seed in range(4):
         old, stale, _ = played(drawn(3000, seed), old, None, b"")
     assert old is not None
@@ -178,7 +178,7 @@ def test_a_window_that_is_not_over_hands_nothing_on() -> None:
 
 def test_a_public_prior_is_where_a_window_without_rows_stays() -> None:
     prior = prior_weights(BOOK) + 0.3
-    learner = DPRecursive(BOOK, 3, Running.first(BOOK, prior))
+    learner = DPRecursive(BOOK, 3, WindowsSaid.first(BOOK, prior))
     state = learner.start()
     assert state.weights == pytest.approx(prior)
     empty = drawn(0, 1)
