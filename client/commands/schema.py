@@ -32,8 +32,8 @@ _CHECK = (
     "of the model) has good = 0 or 1, and where wanted a prior, a weight, and missing = outside for rows that it "
     "does not concern. Edges e1 < … < ek make the bins (−∞, e1), [e1, e2), … [ek, ∞).\n\n"
     "A cross has columns = \\[a, b] and edges = \\[\\[…], \\[…]], coarser ones of its own.\n\n"
-    "Where rows or ε are few, a column or cross may have share = 0.1 … 10, how long it is beside the others, and a column "
-    "start = { OUTCOME = \\[…] }, public log-odds a bin to start from.\n\n"
+    "A column or cross may have share = 0.1 … 10, how long it is beside the others, and a column start = { OUTCOME = \\[…] }, "
+    "public log-odds a bin to start from; measure what they bring on public rows first, they can cost as well.\n\n"
     "fedrepay schema check consortium.toml"
 )
 _Schema = Annotated[Path, typer.Argument(help="The schema's TOML file.", show_default=False)]

@@ -48,7 +48,7 @@ class YearWorld(Protocol):
         ...
 
 
-class Own:
+class OwnPolicy:
     """Every lender's own policy, kept to affordable plans."""
 
     def choose(self, month: Month) -> dict[str, Worth]:
@@ -187,7 +187,7 @@ def worlds(seed: int, draw: int, epsilon: float, colluders: int) -> dict[str, Ye
         return Together(stream, epsilon, colluders, again=again, private=private)
 
     return {
-        "own": Own(),
+        "own": OwnPolicy(),
         "alone": Alone(seed),
         "once": together(again=False, private=True),
         "monthly": together(again=True, private=True),

@@ -81,7 +81,7 @@ def test_every_customer_is_in_one_window() -> None:
     )
 
 
-class Noting(worlds.Own):
+class Noting(worlds.OwnPolicy):
     """Notes when it learned what."""
 
     def __init__(self) -> None:
