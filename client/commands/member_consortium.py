@@ -41,7 +41,7 @@ _LEAVE = (
 )
 _ROTATE = (
     "Make new long-term keys, announced under the old ones. They come into force with the next roster, whose words people "
-    "compare; until then the old ones count.\n\n"
+    "compare; until then the old ones count. Type `member pull` first: a release that is not here yet was sealed to the old ones.\n\n"
     "The TLS certificate renews itself and needs nothing of this.\n\n"
     "\b\nfedrepay member rotate-keys --folder member"
 )
@@ -229,4 +229,9 @@ def rotate_keys(folder: Folder, as_json: Json = False) -> None:
     from fedrepay.client.consortium import own_calls
 
     fresh = own_calls.rotate(folder).hex()
-    show(as_json, {"signing": fresh}, f"Announced: {fresh}. They come into force with the next roster.")
+    show(
+        as_json,
+        {"signing": fresh},
+        f"Announced: {fresh}. They come into force with the next roster, which people compare: `fedrepay member roster`, then "
+        "`fedrepay member approve-roster`.",
+    )

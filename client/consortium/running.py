@@ -152,7 +152,9 @@ def children(folder: Path, *, as_json: bool = False) -> tuple[Child, ...]:
     for name, line in (("schema", held.schema_file), ("data", held.data), ("mapping", held.mapping)):
         if line is not None and not (folder / line).is_file():
             raise ArgumentError(
-                f"{name}: {folder / line} is not there.", f"Mend it in {folder / settings.FILE}."
+                f"{name}: {folder / line} is not there.",
+                f"Mend it in {folder / settings.FILE}. A folder that `member restore` made joins again first: the operator invites you "
+                "anew, and `fedrepay member join` takes its line.",
             )
     if held.data is None and held.mapping is None:
         raise ArgumentError(

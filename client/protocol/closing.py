@@ -125,7 +125,11 @@ def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
         key = keys.hpke_open(identity.sealing, wrapped, _info(message.number, epoch, identity.name))
         return keys.open_once(key, message.payload, _info(message.number, epoch))
     except ProtocolError as error:
-        raise Refusal(Code.RELEASE, f"The sealed release cannot be opened: {error.cause}") from error
+        raise Refusal(
+            Code.RELEASE,
+            f"The sealed release cannot be opened: {error.cause}",
+            "It was sealed to other keys, such as those before `member rotate-keys`: ask another member to seal it anew, or wait for the next.",
+        ) from error
 
 
 def _info(number: int, epoch: Epoch, recipient: str = "") -> bytes:

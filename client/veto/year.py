@@ -92,5 +92,8 @@ def spent_words(lost: LedgerEntry) -> tuple[str, str]:
         "roster asks the others: `fedrepay member rotate-keys` has one made, where no `coordinator serve` runs "
         "`fedrepay coordinator train --new-roster`."
     )
-    remedy = "Each new roster asks the others again: bring back who did not say. What nobody can say any more is waited out."
+    remedy = (
+        "Each new roster asks the others again: bring back who did not say. One whose own store was lost or set back has no say "
+        "while its own year counts as spent: that, and what nobody can say any more, is waited out."
+    )
     return cause, remedy

@@ -173,7 +173,9 @@ class _Vehicle:
             said = self._store.events(STOPS)[stops:]
             if said and said[-1].name == CohortError.__name__ and few < TRIES:
                 few += 1
-                self._say(f"{said[-1].body.decode()} It is tried again in {PAUSE * POLL:.0f} s.")
+                self._say(
+                    f"{said[-1].body.decode()} No command is needed now: this one tries again in {PAUSE * POLL:.0f} s."
+                )
                 for _look in range(PAUSE):
                     self._sleep(POLL)
                 continue

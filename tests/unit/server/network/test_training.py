@@ -610,7 +610,7 @@ def test_where_too_few_members_are_there_it_is_tried_again(
     link = Link([*few, lambda: done(planned)])
     training.train(link, tmp_path, 3, sleep=lambda _: None, say=told.append)
     assert len(link.started) == tries + 1
-    assert told == ["2 are left It is tried again in 9 s."] * tries
+    assert told == ["2 are left No command is needed now: this one tries again in 9 s."] * tries
 
 
 def test_and_not_for_ever(planned: CoordinatorStore, tmp_path: Path) -> None:
