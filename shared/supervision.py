@@ -47,6 +47,7 @@ class Child:
         environment: beside this process's own.
         ready: whether it does its work yet; None: as soon as it runs.
         stale: why it must be started again although it runs; asked often; empty where it need not.
+        longest: seconds, the longest pause before it is started again.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
     stale: Callable[[], str] | None = None
+    longest: float = LAST_PAUSE
 
 
 @dataclass(frozen=True)
@@ -260,12 +262,12 @@ def _look(each: _Kept, say: Callable[[str], None], clock: Callable[[], float]) -
         words = "" if each.said is None else each.said.error()
         each.last = f"{said}: {words}" if words else said
         say(f"{each.child.name} {said}; it is started again in {each.pause:.0f} s.")
-        each.pause = min(LAST_PAUSE, 2 * each.pause)
+        each.pause = min(each.child.longest, 2 * each.pause)
     elif clock() >= each.again:
         try:
             fresh = _started(each.child, clock, watched=each.said is not None)
         except NetworkError as error:  # no memory or no process more now: the others need not end for it
-            each.again, each.pause = clock() + each.pause, min(LAST_PAUSE, 2 * each.pause)
+            each.again, each.pause = clock() + each.pause, min(each.child.longest, 2 * each.pause)
             say(error.cause)
             return
         each.process, each.started, each.said, each.again = fresh.process, fresh.started, fresh.said, None

@@ -25,6 +25,8 @@ PATIENCE = 90.0
 RUNNING, FILE = ".running", "running.bin"
 LIVES = 4 * BEAT
 """Seconds for which what `member run` wrote of its processes says something of now."""
+NODE_PAUSE = 8.0
+"""Seconds at most before a node is started again: the SuperLink refuses it only while it takes the dead one for alive, up to a minute."""
 FEDREPAY = (sys.executable, "-m", "fedrepay", "member")
 
 
@@ -170,7 +172,7 @@ def children(folder: Path, *, as_json: bool = False) -> tuple[Child, ...]:
         return answers(socket) or time.monotonic() > latest
 
     serve = Child("serve", (*FEDREPAY, "serve", *where), ready=ready)
-    node = Child("node", (*FEDREPAY, "node", *where))
+    node = Child("node", (*FEDREPAY, "node", *where), longest=NODE_PAUSE)
     link = Child("link", (*FEDREPAY, "link", *where))
     return (serve, link) if held.node_user is not None else (serve, node, link)
 

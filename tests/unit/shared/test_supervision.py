@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,22 @@ def test_one_that_cannot_be_started_again_now_is_tried_later(
     assert denied == 1
     assert any("cannot be started" in line for line in said)
     assert "one runs again." in said
+
+
+@pytest.mark.parametrize(
+    ("longest", "pauses"), [(60.0, [1, 2, 4, 8, 16, 32, 60]), (8.0, [1, 2, 4, 8, 8, 8, 8])]
+)
+def test_pauses_double_up_to_the_childs_longest(longest: float, pauses: list[int]) -> None:
+    """On a clock that is ten seconds on at every look, so that nobody waits long; who dies at once never counts as settled."""
+    said: list[str] = []
+    stop, looks = threading.Event(), count()
+    dies = Child("one", [sys.executable, "-c", "raise SystemExit(3)"], longest=longest)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if sum("started again in" in each for each in said) == len(pauses):
+            stop.set()
+
+    supervise([dies], say, lambda: 10.0 * next(looks), stop)
+    found = [int(line.rsplit(" ", 2)[1]) for line in said if "started again in" in line]
+    assert found == pauses
