@@ -36,7 +36,7 @@ def play(
 ) -> PlayedYear:
     """Play a year in all its worlds.
 
-    In the first month a release of the past is at hand; in month m every window up to month m − 3 has closed.
+    In the first month a release of the past is at hand; in month m every window up to month m − ``MATURING`` has closed.
 
     Args:
         plan: which year.
