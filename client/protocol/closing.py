@@ -128,7 +128,7 @@ def open_sealed(identity: Identity, sealed: bytes, epoch: Epoch) -> bytes:
         raise Refusal(
             Code.RELEASE,
             f"The sealed release cannot be opened: {error.cause}",
-            "It was sealed to other keys, such as those before `member rotate-keys`: ask another member to seal it anew, or wait for the next.",
+            "Were your keys rotated since, it was sealed to those before: ask another member to seal it anew, or wait for the next release.",
         ) from error
 
 
